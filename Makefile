@@ -1,0 +1,47 @@
+# Every target sets up what it needs in $(VENV) and does nothing twice.
+# On Linux a plain torch from the registry carries CUDA: name another build with  make demo TORCH=<pip requirement>.
+
+PYTHON ?= python3
+VENV   ?= .venv
+TORCH  ?= torch==2.13.0
+MODEL  ?= smollm2-135m
+BIN    := $(VENV)/bin
+
+.PHONY: demo test lint format bench clean
+
+demo: $(VENV)/.installed
+	@$(BIN)/nextword pull $(MODEL)
+	@$(BIN)/nextword summarize $(MODEL) examples/article.txt
+
+test: lint
+	$(BIN)/nextword pull $(MODEL)
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/.installed-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(VENV)/.installed-dev
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: $(VENV)/.installed-dev
+	$(BIN)/nextword pull $(MODEL)
+	$(BIN)/python -m benchmarks.select_token
+	$(BIN)/python -m benchmarks.load_and_generate
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "nextword needs Python 3.11 or newer, and $(PYTHON) is " + sys.version.split()[0] + ": name another with  make PYTHON=python3.12")'
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.installed: pyproject.toml | $(VENV)/bin/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check "$(TORCH)" --editable ".[train]"
+	@touch $@
+
+$(VENV)/.installed-dev: pyproject.toml | $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check "$(TORCH)" --editable ".[train,dev]"
+	@touch $@
+
+clean:
+	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
