@@ -11,9 +11,12 @@ import difflib
 import math
 from collections.abc import Iterable, Mapping
 from numbers import Integral, Real
-from typing import Literal, cast, get_args
+from typing import Any, Literal, cast, get_args
 
 from nextword.errors import ConfigError, RequestError
+
+LARGEST = 1e6
+"""Bound of the numbers that logits are added to, multiplied with or divided by: far beyond use, short of overflow."""
 
 ProcessorOrder = Literal["nextword", "transformers", "vllm", "llama.cpp"]
 
@@ -107,6 +110,11 @@ def sampling_params(generation_defaults: Mapping[str, object], **overrides: obje
     return SamplingParams(**{**_checkpoint_params(generation_defaults), **said})  # type: ignore[arg-type]
 
 
+def checked(field_name: str, value: object) -> Any:
+    """`value` as a plain number if the numeric field of that name may have it; else RequestError."""
+    return _NUMBERS[field_name](field_name, value)
+
+
 _NONE_IS_A_VALUE = ("max_tokens", "seed", "logprobs")
 
 _GENERATION_CONFIG_FIELDS = {
@@ -173,8 +181,6 @@ class _Number:
     @property
     def allowed(self) -> str:
         noun = "a whole number" if self.kind is int else "a number"
-        if self.low == -math.inf:
-            return noun
         low = f"{'above' if self.above_low else 'of at least'} {self.low:g}"
         high = f" and {'below' if self.below_high else 'at most'} {self.high:g}" if self.high < math.inf else ""
         return f"{noun} {low}{high}" + (" or null" if self.optional else "")
@@ -190,7 +196,7 @@ class _Seed(_Number):
 
 _NUMBERS: Mapping[str, _Number] = {
     "max_tokens": _Number(int, 0, optional=True),
-    "temperature": _Number(float, 0),
+    "temperature": _Number(float, 0, LARGEST),
     "top_k": _Number(int, 0),
     "top_p": _Number(float, 0, 1, above_low=True),
     "min_p": _Number(float, 0, 1),
@@ -200,9 +206,9 @@ _NUMBERS: Mapping[str, _Number] = {
     "top_n_sigma": _Number(float, 0),
     "xtc_probability": _Number(float, 0, 1),
     "xtc_threshold": _Number(float, 0, 1),
-    "repetition_penalty": _Number(float, 0, above_low=True),
-    "presence_penalty": _Number(float, -math.inf),
-    "frequency_penalty": _Number(float, -math.inf),
+    "repetition_penalty": _Number(float, 1 / LARGEST, LARGEST),
+    "presence_penalty": _Number(float, -LARGEST, LARGEST),
+    "frequency_penalty": _Number(float, -LARGEST, LARGEST),
     "no_repeat_ngram_size": _Number(int, 0),
     "min_tokens": _Number(int, 0),
     "n": _Number(int, 1),
@@ -255,9 +261,10 @@ def _logit_bias(name: str, value: object) -> object:
         raise _refusal(name, value, "a mapping from token id to number")
     biases: dict[int, float] = {}
     for token_id, bias in value.items():
-        if isinstance(bias, bool) or not isinstance(bias, Real) or not float(bias) < math.inf:
-            raise _refusal(f"{name}[{token_id!r}]", bias, "a number or -inf")
-        biases[_token_id(name, token_id, value)] = float(bias)
+        number = math.nan if isinstance(bias, bool) or not isinstance(bias, Real) else float(bias)
+        if not (-LARGEST <= number <= LARGEST or number == -math.inf):
+            raise _refusal(f"{name}[{token_id!r}]", bias, f"a number from {-LARGEST:g} to {LARGEST:g}, or -inf")
+        biases[_token_id(name, token_id, value)] = number
     return biases
 
 

@@ -1,0 +1,272 @@
+"""The distribution of the next token, with the textbook's operations as methods.
+
+In: one row of logits. Out: reshaped and truncated distributions, and in the end a token id. Knows nothing of requests,
+sequences or text (a function may be given that shows a token).
+
+How edges are decided: tokens are ordered by logit, equal ones by the lower id. Masses are whole numbers: the numerator
+of the softmax, exp((u - max u) / temperature) in float32, counted in units so small that the sum over the vocabulary
+just fits the 53 bits of a float64. So sums are exact and do not depend on the order of adding: the smallest set with
+mass p is the same however it is found. The rounding takes away tokens some 2**-36 times as probable as the first.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from nextword.decoding.distribution_table import DistributionTable, TableRow
+from nextword.decoding.params import checked
+from nextword.decoding.random_stream import RANDOM_BITS, fresh_seed, random_numbers
+from nextword.decoding.selection import Positions, largest, position_at, smallest_set
+from nextword.errors import RequestError
+
+SMALLEST_TEMPERATURE = 1e-30
+"""Below it float32 quotients would over- and underflow; the draw has been greedy for long by then."""
+
+
+@dataclasses.dataclass(frozen=True, eq=False, repr=False, kw_only=True)
+class Distribution:
+    """The tokens left for the next position, with their logits. Made by `from_logits`; operations return new ones.
+
+    `len(distribution)` is the number of tokens left, never 0.
+    """
+
+    logits: NDArray[np.float32]
+    """Of the tokens left, by ascending token id, finite, not divided by the temperature."""
+    divisor: float
+    """The temperature, or the product of those applied."""
+    vocab_size: int
+    kept: Positions | None
+    """Ids of the tokens left, ascending; None: the whole vocabulary."""
+    token_text: Callable[[int], str] | None
+
+    @classmethod
+    def from_logits(cls, logits: ArrayLike, *, token_text: Callable[[int], str] | None = None) -> Distribution:
+        """Softmax of one row of logits, shape (vocab_size,). A logit of -inf removes its token.
+
+        The row is not copied: leave it unchanged while the distribution is in use. `token_text` names tokens in tables.
+        Raises RequestError if a logit is NaN or +inf, or if all are -inf.
+        """
+        row = np.asarray(logits, dtype=np.float32)
+        if row.ndim != 1 or not row.size:
+            raise RequestError(f"logits of shape {row.shape}: must be one row, (vocab_size,)")
+        _check_finite_or_removed(row)
+        whole = cls(logits=row, divisor=1.0, vocab_size=row.size, kept=None, token_text=token_text)
+        return whole._keep(np.flatnonzero(row != -np.inf)) if row.min() == -np.inf else whole
+
+    # Reshaping and truncating
+
+    def temperature(self, temperature: float) -> Distribution:
+        """softmax(u / temperature): below 1 greedier, above 1 flatter; 0 leaves the most probable token alone."""
+        temperature = checked("temperature", temperature)
+        if temperature == 0.0:
+            return self._keep(np.array([self._top]))
+        return dataclasses.replace(self, divisor=max(self.divisor * temperature, SMALLEST_TEMPERATURE))
+
+    def top_k(self, k: int) -> Distribution:
+        """The k most probable tokens; 0 keeps all."""
+        k = checked("top_k", k)
+        return self if k == 0 or k >= len(self) else self._keep(largest(self.logits, k))
+
+    def top_p(self, p: float) -> Distribution:
+        """The smallest set of most probable tokens with mass >= p, the crossing token included; 1 keeps all."""
+        p = checked("top_p", p)
+        if p == 1.0:
+            return self
+        masses, total = self._masses, self._total_mass
+        # A member's mass and those after it, none larger, make up at least 1 - p: so it is at least their mean.
+        # (The slack is for the rounding of exp and of masses.)
+        least = 0.999 * (1.0 - p) * total / len(self) - 1.0
+        possible = np.flatnonzero(masses >= least)
+        return self._keep(possible[smallest_set(self.logits[possible], masses[possible], p * total)])
+
+    def min_p(self, min_p: float) -> Distribution:
+        """Tokens at least min_p times as probable as the most probable one; 0 keeps all."""
+        min_p = checked("min_p", min_p)
+        return self if min_p == 0.0 else self._keep_logits_from(self._top_logit + self.divisor * math.log(min_p))
+
+    def typical(self, p: float) -> Distribution:
+        """The smallest set with mass >= p of surprisals nearest to the entropy (Meister et al. 2023); 1 keeps all."""
+        p = checked("typical_p", p)
+        if p == 1.0:
+            return self
+        nearness = -np.abs(self._log_probs + self.entropy)
+        return self._keep(smallest_set(nearness, self._masses, p * self._total_mass))
+
+    def epsilon(self, cutoff: float) -> Distribution:
+        """Tokens with probability >= cutoff (Hewitt et al. 2022); 0 keeps all."""
+        cutoff = checked("epsilon_cutoff", cutoff)
+        return self if cutoff == 0.0 else self._keep_where(self._log_probs >= math.log(cutoff))
+
+    def eta(self, cutoff: float) -> Distribution:
+        """Tokens with probability >= min(cutoff, sqrt(cutoff) exp(-entropy)) (Hewitt et al. 2022); 0 keeps all."""
+        cutoff = checked("eta_cutoff", cutoff)
+        if cutoff == 0.0:
+            return self
+        return self._keep_where(self._log_probs >= min(math.log(cutoff), math.log(cutoff) / 2 - self.entropy))
+
+    def top_n_sigma(self, n: float) -> Distribution:
+        """Tokens whose logit is within n standard deviations (of the logits left) of the largest; 0 keeps all.
+
+        The temperature divides distances and deviation alike, so it does not matter here (Tang et al. 2024).
+        """
+        n = checked("top_n_sigma", n)
+        return self if n == 0.0 else self._keep_logits_from(self._top_logit - n * self.logits.std(dtype=np.float64))
+
+    def xtc(self, threshold: float) -> Distribution:
+        """Exclude top choices: of two or more tokens with probability >= threshold only the least probable stays.
+
+        Of equal ones the highest id stays, the last in order. Whether it is done at all is for the caller's coin.
+        """
+        choices = self._log_probs >= (math.log(threshold) if checked("xtc_threshold", threshold) > 0.0 else -math.inf)
+        positions = np.flatnonzero(choices)
+        if len(positions) < 2:
+            return self
+        least = positions[len(positions) - 1 - np.argmin(self.logits[positions][::-1])]
+        choices[least] = False
+        return self._keep_where(~choices)
+
+    # Choosing a token
+
+    def argmax(self) -> int:
+        """The most probable token; of equal ones the lowest id."""
+        return self._token_id(self._top)
+
+    def sample(self, seed: int | None = None, *, position: int = 0, sample_index: int = 0) -> int:
+        """A token drawn from the distribution: the same for the same seed, position and sample index."""
+        seed = fresh_seed() if seed is None else checked("seed", seed)
+        return self.draw(random_numbers(seed, position=position, sample_index=sample_index)[0])
+
+    def draw(self, number: int) -> int:
+        """The token on which a number, uniform over 0 .. 2**53 - 1, falls when masses are cumulated by ascending id."""
+        target = (number * int(self._total_mass)) >> RANDOM_BITS
+        return self._token_id(position_at(self._masses, target))
+
+    # Looking at it
+
+    def __len__(self) -> int:
+        return len(self.logits)
+
+    def __repr__(self) -> str:
+        return f"Distribution({len(self)} of {self.vocab_size} tokens, entropy {self.entropy:.3f} nats)"
+
+    @property
+    def token_ids(self) -> Positions:
+        """Ids of the tokens left, ascending."""
+        return np.arange(self.vocab_size) if self.kept is None else self.kept
+
+    def probabilities(self) -> NDArray[np.float64]:
+        """Of every token of the vocabulary, shape (vocab_size,); 0 for those removed."""
+        dense = np.zeros(self.vocab_size)
+        dense[slice(None) if self.kept is None else self.kept] = np.exp(self._log_probs)
+        return dense
+
+    def log_prob(self, token_id: int) -> float:
+        """Natural logarithm of the token's probability; -inf if it was removed."""
+        if not 0 <= token_id < self.vocab_size:
+            raise RequestError(f"token id {token_id}: must be from 0 to {self.vocab_size - 1}")
+        if self.kept is None:
+            return float(self._log_probs[token_id])
+        position = int(np.searchsorted(self.kept, token_id))
+        found = position < len(self) and self.kept[position] == token_id
+        return float(self._log_probs[position]) if found else -math.inf
+
+    @functools.cached_property
+    def entropy(self) -> float:
+        """In nats."""
+        probabilities = np.exp(self._log_probs)
+        return -float(np.multiply(probabilities, self._log_probs, where=probabilities > 0.0, out=probabilities).sum())
+
+    def most_probable(self, n: int) -> list[tuple[int, float]]:
+        """The n most probable tokens left, best first, with their log-probabilities."""
+        positions = largest(self.logits, n)
+        ranked = positions[np.argsort(-self.logits[positions], kind="stable")]
+        return [(self._token_id(i), float(self._log_probs[i])) for i in ranked]
+
+    def table(self, n: int = 10) -> DistributionTable:
+        """The n most probable tokens with rank, id, text, probability, log-probability and cumulated probability."""
+        rows, cumulative = [], 0.0
+        for rank, (token_id, log_prob) in enumerate(self.most_probable(n), start=1):
+            cumulative += math.exp(log_prob)
+            text = self.token_text(token_id) if self.token_text else None
+            rows.append(TableRow(rank, token_id, text, math.exp(log_prob), log_prob, cumulative))
+        return DistributionTable(rows=tuple(rows), num_tokens=len(self))
+
+    # Shared arithmetic
+
+    @functools.cached_property
+    def _top(self) -> int:
+        return int(self.logits.argmax())
+
+    @property
+    def _top_logit(self) -> float:
+        return float(self.logits[self._top])
+
+    @functools.cached_property
+    def _masses(self) -> NDArray[np.float32]:
+        """exp((u - max u) / temperature) in whole units of 2**-bits: see the head of this file."""
+        bits = 53 - self.vocab_size.bit_length()
+        masses: NDArray[np.float32]
+        with np.errstate(over="ignore"):
+            masses = self.logits - self.logits[self._top]
+            if self.divisor != 1.0:
+                masses /= np.float32(self.divisor)
+        np.exp(masses, out=masses)
+        masses *= np.float32(2.0**bits)
+        np.rint(masses, out=masses)
+        return masses
+
+    @functools.cached_property
+    def _total_mass(self) -> float:
+        return float(self._masses.sum(dtype=np.float64))
+
+    @functools.cached_property
+    def _log_probs(self) -> NDArray[np.float64]:
+        """Log-softmax of the tokens left."""
+        return log_softmax(self.logits, temperature=self.divisor)
+
+    def _token_id(self, position: int) -> int:
+        return int(position if self.kept is None else self.kept[position])
+
+    def _keep(self, positions: Positions) -> Distribution:
+        kept = positions if self.kept is None else self.kept[positions]
+        return dataclasses.replace(self, logits=self.logits[positions], kept=kept)
+
+    def _keep_where(self, stays: NDArray[np.bool_]) -> Distribution:
+        """Where `stays` holds; the most probable token alone where it holds nowhere."""
+        positions = np.flatnonzero(stays)
+        return self._keep(positions if len(positions) else np.array([self._top]))
+
+    def _keep_logits_from(self, bound: float) -> Distribution:
+        """Logits >= bound, compared as if in float64: `bound` is rounded up to the next float32."""
+        with np.errstate(over="ignore"):
+            nearest = np.float32(bound)
+        return self._keep_where(
+            self.logits >= (nearest if nearest >= bound else np.nextafter(nearest, np.float32(np.inf)))
+        )
+
+
+def log_softmax(logits: NDArray[np.float32], *, temperature: float = 1.0) -> NDArray[np.float64]:
+    """Natural logarithms of the probabilities of finite or -inf logits, in float64."""
+    shifted: NDArray[Any] = logits.astype(np.float64)
+    shifted -= shifted.max()
+    if temperature != 1.0:
+        shifted /= temperature
+    shifted -= math.log(np.exp(shifted).sum())
+    return shifted
+
+
+def _check_finite_or_removed(row: NDArray[np.float32]) -> None:
+    highest = row.max()  # NaN if any is
+    if np.isfinite(highest):
+        return
+    if highest == -np.inf:
+        raise RequestError("every token is forbidden (all logits are -inf): allow at least one")
+    token_id = int(np.flatnonzero(np.isnan(row) | (row == np.inf))[0])
+    raise RequestError(f"the logit of token {token_id} is {row[token_id]}: the model's output is broken")

@@ -1,0 +1,55 @@
+"""The most probable tokens of a distribution as rows, for people and for JSON.
+
+In: rows that `Distribution.table` computed. Out: a text table, or the rows themselves. Computes nothing.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+
+@dataclasses.dataclass(frozen=True)
+class TableRow:
+    """One token of the table."""
+
+    rank: int
+    """1 for the most probable."""
+    token_id: int
+    text: str | None
+    """The token made readable, if the distribution knows how."""
+    probability: float
+    log_prob: float
+    """Natural logarithm of the probability."""
+    cumulative: float
+    """Probability mass of this token and those above it."""
+
+
+@dataclasses.dataclass(frozen=True)
+class DistributionTable:
+    """Rows in order of rank; `str(table)` aligns them in columns."""
+
+    rows: tuple[TableRow, ...]
+    num_tokens: int
+    """How many tokens the distribution has, of which the rows are the first."""
+
+    def __str__(self) -> str:
+        has_text = any(row.text is not None for row in self.rows)
+        head = ["rank", "token id", *(["token"] if has_text else []), "probability", "log-prob", "cumulative"]
+        cells = [head, *(_cells(row, has_text=has_text) for row in self.rows)]
+        widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+        lines = ["  ".join(_aligned(line, widths, left=2 if has_text else -1)).rstrip() for line in cells]
+        left_out = self.num_tokens - len(self.rows)
+        if left_out:
+            lines.append(f"... and {left_out:,} more")
+        return "\n".join(lines)
+
+
+def _cells(row: TableRow, *, has_text: bool) -> list[str]:
+    numbers = [f"{row.probability:.6f}", f"{row.log_prob:.4f}", f"{row.cumulative:.6f}"]
+    return [str(row.rank), str(row.token_id), *([repr(row.text)] if has_text else []), *numbers]
+
+
+def _aligned(cells: list[str], widths: list[int], *, left: int) -> list[str]:
+    """Numbers to the right, the column `left` (the token's text) to the left."""
+    pairs = zip(cells, widths, strict=True)
+    return [cell.ljust(width) if i == left else cell.rjust(width) for i, (cell, width) in enumerate(pairs)]

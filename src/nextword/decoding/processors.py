@@ -1,0 +1,164 @@
+"""The chain from a model's logits to the distribution that the next token is drawn from.
+
+In: one row of logits, the parameters, the tokens seen. Out: a `Distribution`. Each penalty is a small pure function
+(tokens, logits) -> logits; `processed_distribution` is the one place where they, the temperature and the truncations
+are put in order. Knows nothing of text, stop strings or models.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nextword.decoding.distribution import Distribution
+from nextword.decoding.params import ProcessorOrder, SamplingParams
+from nextword.decoding.random_stream import RANDOM_BITS
+from nextword.decoding.seen_tokens import SeenTokens, TokenCounts
+from nextword.errors import RequestError
+
+Logits = NDArray[np.float32]
+TextOfToken = Callable[[int], str]
+
+# Each of these returns new logits, shape (vocab_size,), and leaves those it was given as they are.
+
+
+def add_logit_bias(logits: Logits, biases: Mapping[int, float]) -> Logits:
+    """Add to the logits of some tokens. Raises RequestError for a token id outside the vocabulary."""
+    for token_id in biases:
+        if token_id >= logits.size:
+            raise RequestError(f"logit_bias for token id {token_id}: the vocabulary ends at {logits.size - 1}")
+    biased = logits.copy()
+    biased[list(biases)] += np.fromiter(biases.values(), dtype=np.float32)
+    return biased
+
+
+def penalize_repetition(logits: Logits, seen: TokenCounts, penalty: float) -> Logits:
+    """For tokens of prompt or output: divide positive logits, multiply negative ones (CTRL, Keskar et al. 2019)."""
+    penalized = logits.copy()
+    of_seen = logits[seen.token_ids]
+    factor = np.float32(penalty)
+    penalized[seen.token_ids] = np.where(of_seen > 0, of_seen / factor, of_seen * factor)
+    return penalized
+
+
+def penalize_presence_and_frequency(
+    logits: Logits, output: TokenCounts, *, presence: float, frequency: float
+) -> Logits:
+    """For tokens of the output: subtract `presence` once, `frequency` for each occurrence (as OpenAI does)."""
+    penalized = logits.copy()
+    penalized[output.token_ids] -= np.float32(presence) + np.float32(frequency) * output.counts
+    return penalized
+
+
+def forbid(logits: Logits, token_ids: Collection[int]) -> Logits:
+    """Set the logits of some tokens to -inf, which removes them; ids outside the vocabulary name nothing."""
+    allowed = logits.copy()
+    allowed[[token_id for token_id in token_ids if token_id < logits.size]] = -np.inf
+    return allowed
+
+
+def seen_tokens(prompt_token_ids: Iterable[int], params: SamplingParams) -> SeenTokens:
+    """The memory that `processed_distribution` needs for a sequence with these parameters."""
+    return SeenTokens(
+        prompt_token_ids,
+        count_all=params.repetition_penalty != 1.0,
+        count_output=params.presence_penalty != 0.0 or params.frequency_penalty != 0.0,
+        ngram_size=params.no_repeat_ngram_size,
+    )
+
+
+def penalized_logits(
+    logits: Logits, params: SamplingParams, seen: SeenTokens, *, end_token_ids: Collection[int] = ()
+) -> Logits:
+    """The logits after bias, penalties and bans; the very array given if none of them applies.
+
+    `end_token_ids` are the tokens that end a text: forbidden until `params.min_tokens` tokens are generated.
+    """
+    if params.logit_bias:
+        logits = add_logit_bias(logits, params.logit_bias)
+    if seen.all is not None:
+        logits = penalize_repetition(logits, seen.all, params.repetition_penalty)
+    if seen.output is not None:
+        penalties = {"presence": params.presence_penalty, "frequency": params.frequency_penalty}
+        logits = penalize_presence_and_frequency(logits, seen.output, **penalties)
+    if seen.ngrams is not None and (repeating := seen.ngrams.repeating()):
+        logits = forbid(logits, repeating)
+    if seen.num_output < params.min_tokens:
+        logits = forbid(logits, [*end_token_ids, *params.stop_token_ids])
+    return logits
+
+
+STEPS: Mapping[str, Callable[[Distribution, SamplingParams], Distribution]] = {
+    "temperature": lambda distribution, params: distribution.temperature(params.temperature),
+    "top_k": lambda distribution, params: distribution.top_k(params.top_k),
+    "top_p": lambda distribution, params: distribution.top_p(params.top_p),
+    "min_p": lambda distribution, params: distribution.min_p(params.min_p),
+    "typical_p": lambda distribution, params: distribution.typical(params.typical_p),
+    "epsilon_cutoff": lambda distribution, params: distribution.epsilon(params.epsilon_cutoff),
+    "eta_cutoff": lambda distribution, params: distribution.eta(params.eta_cutoff),
+    "top_n_sigma": lambda distribution, params: distribution.top_n_sigma(params.top_n_sigma),
+    "xtc_threshold": lambda distribution, params: distribution.xtc(params.xtc_threshold),
+}
+"""What is done to a distribution, by the name of the parameter that asks for it."""
+
+_OURS = tuple(STEPS)
+ORDERS: Mapping[ProcessorOrder, tuple[str, ...]] = {
+    "nextword": _OURS,
+    "transformers": _OURS,
+    "vllm": ("temperature", "min_p", "top_k", "top_p", *_OURS[4:]),
+    "llama.cpp": (
+        *("top_n_sigma", "top_k", "typical_p", "top_p", "min_p", "epsilon_cutoff", "eta_cutoff"),
+        *("xtc_threshold", "temperature"),
+    ),
+}
+"""The steps in order. A truncation that a program does not have follows those that it has."""
+
+
+def active_steps(params: SamplingParams) -> tuple[str, ...]:
+    """Names of the steps that these parameters ask for, in order. Greedy decoding has the temperature alone."""
+    if params.is_greedy:
+        return ("temperature",)
+    off = {name: getattr(_ALL_OFF, name) for name in STEPS if name != "xtc_threshold"}
+    asked = {name for name, value in off.items() if getattr(params, name) != value}
+    if params.xtc_probability > 0.0:
+        asked.add("xtc_threshold")
+    return tuple(name for name in ORDERS[params.order] if name in asked)
+
+
+_ALL_OFF = SamplingParams()
+
+
+def stages(
+    distribution: Distribution, params: SamplingParams, *, coin: int | None = None
+) -> Iterator[tuple[str, Distribution]]:
+    """Each active step's name with the distribution that it leaves.
+
+    `coin`: a number uniform over 0 .. 2**53 - 1, which decides whether XTC is done this time; None: it is done.
+    """
+    for name in active_steps(params):
+        if name == "xtc_threshold" and coin is not None and coin >= params.xtc_probability * 2**RANDOM_BITS:
+            continue
+        distribution = STEPS[name](distribution, params)
+        yield name, distribution
+
+
+def processed_distribution(
+    logits: Logits,
+    params: SamplingParams,
+    seen: SeenTokens,
+    *,
+    end_token_ids: Collection[int] = (),
+    coin: int | None = None,
+    token_text: TextOfToken | None = None,
+) -> Distribution:
+    """The distribution that the next token is drawn from: logits (vocab_size,) through the whole chain.
+
+    The logits are left as they are. Raises RequestError if a logit is NaN or +inf, or if no token is allowed.
+    """
+    logits = penalized_logits(logits, params, seen, end_token_ids=end_token_ids)
+    distribution = Distribution.from_logits(logits, token_text=token_text)
+    for _, processed in stages(distribution, params, coin=coin):
+        distribution = processed
+    return distribution

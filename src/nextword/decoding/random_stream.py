@@ -1,0 +1,32 @@
+"""Random numbers that depend on a seed, a sample index and a position, and on nothing else.
+
+In: those three numbers. Out: numbers of 53 random bits. A counter-based generator (Philox 4x64, Salmon et al. 2011) has
+no state to carry, so a token's random number is the same alone, in a batch, streamed, or after a restart.
+"""
+
+from __future__ import annotations
+
+import secrets
+
+import numpy as np
+
+RANDOM_BITS = 53
+"""Bits of one random number: what a float64 in [0, 1) can hold exactly."""
+
+
+def random_numbers(seed: int, *, sample_index: int, position: int) -> tuple[int, int]:
+    """Two independent numbers, uniform over 0 .. 2**53 - 1: the first draws the token, the second is for coins.
+
+    Args:
+        seed: 0 .. 2**64 - 1, one half of the generator's key.
+        sample_index: which of the n completions of a prompt, from 0; the other half of the key.
+        position: index of the token in its sequence (prompt included); the counter.
+    """
+    generator = np.random.Philox(key=[seed, sample_index], counter=[position, 0, 0, 0])
+    draw, coin = generator.random_raw(2)
+    return int(draw) >> (64 - RANDOM_BITS), int(coin) >> (64 - RANDOM_BITS)
+
+
+def fresh_seed() -> int:
+    """A seed for a call that gave none, from the system's entropy; 53 bits, so that JSON carries it exactly."""
+    return secrets.randbits(RANDOM_BITS)

@@ -1,0 +1,101 @@
+"""The sampler of one sequence: logits in, chosen token out.
+
+It holds what a sequence carries from token to token (the tokens that penalties look at, the place in the random stream)
+and nothing else: not the text, the model, or when to stop.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Collection, Sequence
+
+from nextword.decoding.distribution import Distribution
+from nextword.decoding.params import SamplingParams
+from nextword.decoding.processors import Logits, processed_distribution, seen_tokens
+from nextword.decoding.random_stream import fresh_seed, random_numbers
+
+
+@dataclasses.dataclass(frozen=True)
+class ChosenToken:
+    """A token with what is reported of it."""
+
+    token_id: int
+    log_prob: float | None = None
+    """Natural logarithm of its probability; None if log-probabilities were not asked for."""
+    alternatives: tuple[tuple[int, float], ...] = ()
+    """The most probable tokens, best first, with log-probabilities; the token itself comes last if not among them."""
+
+
+class Sampler:
+    """Chooses the tokens of one sequence.
+
+    The choice depends on the logits, the parameters, the tokens so far, the seed and the sample index, and on nothing
+    else: not on the batch, the order of requests, or streaming.
+    """
+
+    def __init__(
+        self,
+        params: SamplingParams,
+        prompt_token_ids: Sequence[int],
+        *,
+        end_token_ids: Collection[int] = (),
+        sample_index: int = 0,
+        seed: int | None = None,
+    ) -> None:
+        """Start after a prompt.
+
+        Args:
+            params: what the request asks for.
+            prompt_token_ids: without padding.
+            end_token_ids: the model's end-of-sequence tokens.
+            sample_index: which of the request's n completions this is, from 0.
+            seed: in place of `params.seed`, for a request that has none: its n samples share one. None, and no seed in
+                the parameters: a fresh one.
+        """
+        self.params = params
+        self.seed = params.seed if params.seed is not None else fresh_seed() if seed is None else seed
+        self.sample_index = sample_index
+        self.position = len(prompt_token_ids)
+        self._end_token_ids = end_token_ids
+        self._seen = seen_tokens(prompt_token_ids, params)
+
+    def distribution(self, logits: Logits) -> Distribution:
+        """The processed distribution of the next token, from the model's logits (vocab_size,)."""
+        return self._distribution_and_number(logits)[0]
+
+    def choose(self, logits: Logits) -> ChosenToken:
+        """Choose the next token from the model's logits (vocab_size,) and take it in."""
+        distribution, number = self._distribution_and_number(logits)
+        token_id = distribution.argmax() if self.params.is_greedy else distribution.draw(number)
+        self.append(token_id)
+        if self.params.logprobs is None:
+            return ChosenToken(token_id)
+        reported = distribution if self.params.processed_logprobs else Distribution.from_logits(logits)
+        return score_token(reported, token_id, num_alternatives=self.params.logprobs)
+
+    def append(self, token_id: int) -> None:
+        """Take in a token that was chosen elsewhere."""
+        self._seen.append(token_id)
+        self.position += 1
+
+    def _distribution_and_number(self, logits: Logits) -> tuple[Distribution, int]:
+        number = coin = 0
+        if not self.params.is_greedy:
+            number, coin = random_numbers(self.seed, sample_index=self.sample_index, position=self.position)
+        processed = processed_distribution(
+            logits, self.params, self._seen, end_token_ids=self._end_token_ids, coin=coin
+        )
+        return processed, number
+
+
+def score_token(distribution: Distribution, token_id: int, *, num_alternatives: int = 0) -> ChosenToken:
+    """A given token with its log-probability and the most probable alternatives.
+
+    Of the model's own logits when the distribution is `Distribution.from_logits(logits)`. Raises RequestError for a
+    token id outside the vocabulary.
+    """
+    log_prob = distribution.log_prob(token_id)
+    alternatives = distribution.most_probable(num_alternatives)
+    if all(other != token_id for other, _ in alternatives):
+        alternatives.append((token_id, log_prob))
+    return ChosenToken(token_id, log_prob, tuple(alternatives))
