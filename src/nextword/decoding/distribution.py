@@ -79,12 +79,7 @@ class Distribution:
         p = checked("top_p", p)
         if p == 1.0:
             return self
-        masses, total = self._masses, self._total_mass
-        # A member's mass and those after it, none larger, make up at least 1 - p: so it is at least their mean.
-        # (The slack is for the rounding of exp and of masses.)
-        least = 0.999 * (1.0 - p) * total / len(self) - 1.0
-        possible = np.flatnonzero(masses >= least)
-        return self._keep(possible[smallest_set(self.logits[possible], masses[possible], p * total)])
+        return self._keep(self._smallest_set(self.logits, p))
 
     def min_p(self, min_p: float) -> Distribution:
         """Tokens at least min_p times as probable as the most probable one; 0 keeps all."""
@@ -97,7 +92,7 @@ class Distribution:
         if p == 1.0:
             return self
         nearness = -np.abs(self._log_probs + self.entropy)
-        return self._keep(smallest_set(nearness, self._masses, p * self._total_mass))
+        return self._keep(self._smallest_set(nearness, p))
 
     def epsilon(self, cutoff: float) -> Distribution:
         """Tokens with probability >= cutoff (Hewitt et al. 2022); 0 keeps all."""
@@ -225,6 +220,10 @@ class Distribution:
     @functools.cached_property
     def _total_mass(self) -> float:
         return float(self._masses.sum(dtype=np.float64))
+
+    def _smallest_set(self, keys: NDArray[np.float32] | NDArray[np.float64], p: float) -> Positions:
+        total = self._total_mass
+        return smallest_set(keys, self._masses, wanted=p * total, total=total)
 
     @functools.cached_property
     def _log_probs(self) -> NDArray[np.float64]:

@@ -19,8 +19,15 @@ SORTED_AT_ONCE = 2048
 BINS = 2048
 """Of the histogram over keys: few enough for the cache, many enough to leave some hundred keys in the crossing bin."""
 
+GUESS_MARGIN = 0.8
+"""A guessed cut leaves out this much of the mass that may go: less makes more candidates, more makes more misses."""
+
 GROUPS_PER_WANTED = 16
 """Groups for each of the k wanted: enough that few groups hold two of the k largest, so that the bound is close."""
+
+
+BLOCK_SIZE = 512
+"""Masses summed together before the draw looks into the one block it falls in: near the root of a vocabulary's size."""
 
 
 def largest(keys: Keys, k: int) -> Positions:
@@ -48,39 +55,59 @@ def _lower_bound_of_kth(keys: Keys, k: int) -> float:
     return float(np.partition(maxima, num_groups - k)[num_groups - k])
 
 
-def smallest_set(keys: Keys, masses: Keys, wanted: float) -> Positions:
+def smallest_set(keys: Keys, masses: Keys, *, wanted: float, total: float) -> Positions:
     """Positions of the smallest set of largest keys whose mass is at least `wanted`, the crossing key included.
-
-    A histogram of mass over the key finds the bin in which `wanted` is crossed; only that bin is looked into further.
 
     Args:
         keys: finite, the order of preference: largest first, of equal ones the lower position.
-        masses: whole numbers >= 0, in total less than 2**53.
-        wanted: 0 < wanted <= the total mass.
+        masses: whole numbers >= 0.
+        wanted: 0 < wanted <= total.
+        total: the sum of the masses, less than 2**53.
     """
     if len(keys) <= SORTED_AT_ONCE:
         return _smallest_set_by_sorting(keys, masses, wanted)
+    candidates = np.flatnonzero(keys >= _guessed_lower_bound(keys, masses, spare=total - wanted))
+    if len(candidates) > len(keys) // 2:
+        return _smallest_set_by_histogram(keys, masses, wanted)
+    masses_of_candidates = masses[candidates]
+    if masses_of_candidates.sum(dtype=np.float64) < wanted:  # the guess was too high
+        return _smallest_set_by_histogram(keys, masses, wanted)
+    kept: Positions = candidates[_smallest_set_by_histogram(keys[candidates], masses_of_candidates, wanted)]
+    return kept
+
+
+def _guessed_lower_bound(keys: Keys, masses: Keys, *, spare: float) -> float:
+    """A key that the smallest set probably does not go below: in a sample, less than `spare` lies beneath it."""
+    stride = max(1, len(keys) // SORTED_AT_ONCE)
+    sample = keys[::stride]
+    order = np.argsort(sample)
+    beneath = masses[::stride][order].cumsum(dtype=np.float64) * stride
+    return float(sample[order[np.searchsorted(beneath[:-1], GUESS_MARGIN * spare)]])
+
+
+def _smallest_set_by_histogram(keys: Keys, masses: Keys, wanted: float) -> Positions:
+    """The same by a histogram of mass over the key: only the bin where `wanted` is crossed is looked into further."""
+    if len(keys) <= SORTED_AT_ONCE:
+        return _smallest_set_by_sorting(keys, masses, wanted)
     highest = keys.max()
-    with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
+    with np.errstate(over="ignore", divide="ignore"):
         bins_per_unit = (BINS - 1) / (highest - keys.min())
-    if (
-        not 0 < bins_per_unit < np.inf
-    ):  # all equal, or so far apart or close together that the width over- or underflows
+    if not 0 < bins_per_unit < np.inf:  # the keys are all equal, or nearly, or their distance overflows
         return _smallest_set_by_sorting(keys, masses, wanted)
     bins = ((highest - keys) * bins_per_unit).astype(np.int32)
-    cumulated = np.bincount(bins, weights=masses, minlength=BINS).cumsum()
+    cumulated = np.bincount(bins, weights=masses).cumsum()
     crossing = int(np.searchsorted(cumulated, wanted))
     inside = np.flatnonzero(bins == crossing)
-    before = cumulated[crossing - 1] if crossing else 0.0
     if len(inside) == len(keys):
         return _smallest_set_by_sorting(keys, masses, wanted)
+    before = cumulated[crossing - 1] if crossing else 0.0
     kept = bins < crossing
-    kept[inside[smallest_set(keys[inside], masses[inside], wanted - before)]] = True
+    kept[inside[_smallest_set_by_histogram(keys[inside], masses[inside], wanted - before)]] = True
     return np.flatnonzero(kept)
 
 
 def _smallest_set_by_sorting(keys: Keys, masses: Keys, wanted: float) -> Positions:
-    """The same by a sort (of any kind: only the key at the crossing is taken from it, its ties are counted apart)."""
+    """The same by a sort of any kind: only the key at the crossing is taken from it, its ties are counted apart."""
     order = np.argsort(keys)[::-1]
     cumulated = masses[order].cumsum(dtype=np.float64)
     crossing_key = keys[order[np.searchsorted(cumulated, wanted)]]
@@ -94,11 +121,10 @@ def _smallest_set_by_sorting(keys: Keys, masses: Keys, wanted: float) -> Positio
 def position_at(masses: Keys, target: int) -> int:
     """The position where the masses, cumulated in ascending position, first exceed `target` (0 <= target < total)."""
     start, below = 0, 0.0
-    block_size = 512
-    if len(masses) > 2 * block_size:
-        whole = len(masses) - len(masses) % block_size
-        blocks = masses[:whole].reshape(-1, block_size).sum(axis=1, dtype=np.float64).cumsum()
-        block = int(np.searchsorted(blocks, target, side="right"))
-        start, below = block * block_size, blocks[block - 1] if block else 0.0
-    cumulated = below + masses[start : start + block_size * 2].cumsum(dtype=np.float64)
+    if len(masses) > BLOCK_SIZE:
+        whole = len(masses) - len(masses) % BLOCK_SIZE
+        cumulated = masses[:whole].reshape(-1, BLOCK_SIZE).sum(axis=1, dtype=np.float64).cumsum()
+        block = int(np.searchsorted(cumulated, target, side="right"))
+        start, below = block * BLOCK_SIZE, cumulated[block - 1] if block else 0.0
+    cumulated = below + masses[start : start + BLOCK_SIZE].cumsum(dtype=np.float64)
     return start + int(np.searchsorted(cumulated, target, side="right"))
