@@ -1,0 +1,142 @@
+"""`ModelConfig`: the shape of a decoder-only transformer, one frozen dataclass for every family.
+
+In: numbers that a family file read from a checkpoint. Out: validated values that every backend trusts. It knows
+the parts a transformer can have; which family has which is written in `families/`.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+from nextword.errors import ConfigError
+from nextword.models.rope import Rope
+
+Activation = Literal["silu", "gelu", "gelu_tanh", "relu"]
+NormKind = Literal["rms", "layer"]
+NormPlacement = Literal["pre", "post", "both"]
+QKNorm = Literal["per_head", "all_heads"]
+
+_POSITIVE = (
+    "vocab_size",
+    "hidden_size",
+    "intermediate_size",
+    "num_layers",
+    "num_heads",
+    "num_kv_heads",
+    "head_dim",
+    "max_seq_len",
+)
+_LARGEST_SIZE = 2**31 - 1
+"""Sizes beyond this are damage, not models; they would overflow the index types of the kernels."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelConfig:
+    """The shape of a transformer. Raises ConfigError naming the field, its value and what is allowed."""
+
+    family: str
+    """Name of the family, a key of `families.FAMILIES`."""
+    vocab_size: int
+    """Rows of the embedding (may exceed the tokenizer's vocabulary, padded to a round number)."""
+    hidden_size: int
+    intermediate_size: int
+    num_layers: int
+    num_heads: int
+    num_kv_heads: int
+    """Key-value heads; each serves num_heads / num_kv_heads query heads."""
+    head_dim: int
+    max_seq_len: int
+    """Positions the model was made for."""
+
+    norm: NormKind = "rms"
+    norm_eps: float
+    norm_offset: float = 0.0
+    """Added to the stored norm weight before it multiplies (1 in Gemma, whose files hold weight - 1)."""
+    norm_placement: NormPlacement = "pre"
+    """Norms before attention and MLP, after them (before the residual sum), or both."""
+    qk_norm: QKNorm | None = None
+    """RMS norm of queries and keys: over each head, or over all heads together."""
+
+    activation: Activation = "silu"
+    is_gated: bool = True
+    """Whether the MLP multiplies its activation with a second projection (SwiGLU and kin)."""
+
+    rope: Rope | None = None
+    """Rotary positions; None: learned absolute positions (`position_embedding`)."""
+    local_rope: Rope | None = None
+    """Other rotary positions for the layers with a sliding window (Gemma 3)."""
+    layers_without_rope: tuple[int, ...] = ()
+    """Layers (from 0) that see no positions (SmolLM3)."""
+    sliding_window: int | None = None
+    """In the layers named next, a token attends to this many latest positions, itself included."""
+    sliding_layers: tuple[int, ...] = ()
+    """Layers (from 0) with the sliding window; the others see everything."""
+
+    attention_scale: float
+    """Factor on query-key products."""
+    attention_soft_cap: float | None = None
+    """c in c * tanh(x / c), on scaled query-key products."""
+    logit_soft_cap: float | None = None
+    """The same on the logits."""
+    embedding_scale: float = 1.0
+    """Factor on token embeddings."""
+
+    is_parallel: bool = False
+    """Whether attention and MLP read the same residual stream and are added at once (GPT-NeoX)."""
+    is_tied: bool = False
+    """Whether the output head is the embedding matrix."""
+    qkv_bias: bool = False
+    attention_out_bias: bool = False
+    mlp_bias: bool = False
+    head_bias: bool = False
+
+    def __post_init__(self) -> None:
+        self._check_sizes()
+        self._check_numbers()
+        self._check_layers()
+
+    def is_sliding(self, layer: int) -> bool:
+        """Whether the layer has the sliding window."""
+        return layer in self.sliding_layers
+
+    def layer_rope(self, layer: int) -> Rope | None:
+        """The rotary positions of the layer, if it has any."""
+        if layer in self.layers_without_rope:
+            return None
+        return self.local_rope if self.local_rope is not None and self.is_sliding(layer) else self.rope
+
+    def _check_sizes(self) -> None:
+        for name in _POSITIVE:
+            value = getattr(self, name)
+            if not 0 < value <= _LARGEST_SIZE:
+                raise ConfigError(f"{name} must be from 1 to {_LARGEST_SIZE}, is {value}")
+        if self.num_heads % self.num_kv_heads:
+            raise ConfigError(f"num_heads = {self.num_heads} must be a multiple of num_kv_heads = {self.num_kv_heads}")
+        for rope in (self.rope, self.local_rope):
+            if rope is not None and rope.rotary_dim > self.head_dim:
+                raise ConfigError(f"rotary_dim = {rope.rotary_dim} must be at most head_dim = {self.head_dim}")
+
+    def _check_numbers(self) -> None:
+        positive = {
+            "norm_eps": self.norm_eps,
+            "attention_scale": self.attention_scale,
+            "attention_soft_cap": self.attention_soft_cap,
+            "logit_soft_cap": self.logit_soft_cap,
+            "embedding_scale": self.embedding_scale,
+        }
+        for name, value in positive.items():
+            if value is not None and not (math.isfinite(value) and value > 0):
+                raise ConfigError(f"{name} must be a positive number, is {value}")
+
+    def _check_layers(self) -> None:
+        for name, layers in (
+            ("layers_without_rope", self.layers_without_rope),
+            ("sliding_layers", self.sliding_layers),
+        ):
+            for layer in layers:
+                if not 0 <= layer < self.num_layers:
+                    raise ConfigError(f"{name} names layer {layer}; layers are 0 to {self.num_layers - 1}")
+        if self.sliding_layers and (self.sliding_window is None or self.sliding_window < 1):
+            raise ConfigError(f"sliding_window must be at least 1, is {self.sliding_window}")

@@ -1,0 +1,1 @@
+"""The published architectures we read and write, one small file each; `FAMILIES` is the table of them."""

@@ -1,0 +1,102 @@
+"""One named tensor as it lies in a mapped file: float or quantised, read only when asked for.
+
+In: a numpy view of the file's bytes. Out: float32 values, rows, transposes and joins of such tensors, still lazy
+where the layout allows it. It knows how values are encoded, not which file they come from nor what they mean.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import cast
+
+import numpy as np
+import numpy.typing as npt
+
+from nextword.errors import CheckpointError
+
+FLOAT_DTYPES: dict[str, np.dtype[np.generic]] = {
+    "F32": np.dtype("<f4"),
+    "F16": np.dtype("<f2"),
+    "BF16": np.dtype("<u2"),
+}
+"""The unquantised encodings of weights, and the numpy type of their elements (BF16 as its 16 bits)."""
+
+
+@dataclass(frozen=True)
+class StoredTensor:
+    """One named tensor as it lies in a mapped file; nothing is read until asked for."""
+
+    name: str
+    dtype: str
+    """"F32", "F16", "BF16", or a GGUF quantisation by its name: "Q4_1", "Q8_0", "Q6_K", ..."""
+    shape: tuple[int, ...]
+    """As PyTorch shows it: (out_features, in_features) for a matrix."""
+    data: npt.NDArray[np.generic]
+    """Of `shape`, in the numpy type of FLOAT_DTYPES; a quantised one uint8 of (*shape[:-1], bytes per row)."""
+
+    @property
+    def is_quantized(self) -> bool:
+        """Whether rows are blocks of a GGUF quantisation rather than numbers."""
+        return self.dtype not in FLOAT_DTYPES
+
+    @property
+    def num_elements(self) -> int:
+        """How many numbers the tensor has."""
+        return math.prod(self.shape)
+
+    def to_float32(self) -> npt.NDArray[np.float32]:
+        """The values, float32 of `shape`; a view where the file holds float32 itself.
+
+        Raises CheckpointError for an encoding that the gguf package cannot dequantise.
+        """
+        if self.dtype == "F32":
+            return cast("npt.NDArray[np.float32]", self.data)
+        if self.dtype == "F16":
+            return self.data.astype(np.float32)
+        if self.dtype == "BF16":
+            # A bfloat16 is the upper half of the float32 of the same value.
+            return (self.data.astype(np.uint32) << np.uint32(16)).view(np.float32)
+        return self._dequantized()
+
+    def renamed(self, name: str) -> StoredTensor:
+        """The same tensor under another name."""
+        return dataclasses.replace(self, name=name)
+
+    def take_rows(self, rows: npt.NDArray[np.intp] | slice) -> StoredTensor:
+        """The given rows (first axis), in the order given; works on quantised rows, which are encoded one by one."""
+        data = self.data[rows]
+        return StoredTensor(self.name, self.dtype, (data.shape[0], *self.shape[1:]), data)
+
+    def transposed(self) -> StoredTensor:
+        """The matrix with its axes exchanged; a quantised one becomes F32, since its blocks run along the rows."""
+        if self.is_quantized:
+            return StoredTensor(self.name, "F32", self.shape[::-1], self.to_float32().T)
+        return StoredTensor(self.name, self.dtype, self.shape[::-1], self.data.T)
+
+    def _dequantized(self) -> npt.NDArray[np.float32]:
+        from gguf import GGMLQuantizationType
+        from gguf.quants import dequantize
+
+        try:
+            values = dequantize(np.ascontiguousarray(self.data), GGMLQuantizationType[self.dtype])
+        except (KeyError, NotImplementedError):
+            raise CheckpointError(
+                f"tensor {self.name}: values of type {self.dtype} cannot be read; "
+                "convert the model to F32, F16, BF16 or a common GGUF quantisation"
+            ) from None
+        return cast("npt.NDArray[np.float32]", values.reshape(self.shape))
+
+
+def join_rows(name: str, parts: Sequence[StoredTensor]) -> StoredTensor:
+    """The rows of all parts, one tensor after the other; parts of unlike encodings become F32.
+
+    All parts have the same shape but for the first axis.
+    """
+    dtypes = {part.dtype for part in parts}
+    same = len(dtypes) == 1
+    data = np.concatenate([part.data if same else part.to_float32() for part in parts])
+    shape = (sum(part.shape[0] for part in parts), *parts[0].shape[1:])
+    return StoredTensor(name, dtypes.pop() if same else "F32", shape, data)
