@@ -33,6 +33,8 @@ class WeightRule:
     """Whether their matrix is stored (in_features, out_features)."""
     rows: Callable[[ModelConfig], tuple[Rows, ...]] | None = None
     """Rows of their (out, in) matrix that each of ours takes; together a permutation of all rows."""
+    alias: str | None = None
+    """Another name of theirs that some releases use; read, never written."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,6 +63,8 @@ class Family:
     """Reads config.json. Raises ConfigError or CheckpointError naming file, field, value and what is supported."""
     config_to_hf: Callable[[ModelConfig], dict[str, object]]
     """The content of config.json, but for the entries common to all families."""
+    base_prefix: str
+    """What names of weights begin with, but for the output head; files of the bare model leave it out."""
     weights: tuple[WeightRule, ...]
     ignored_weights: tuple[str, ...] = ()
     """Shell patterns of tensors that old checkpoints carry and that are no weights (masks, frequency tables)."""

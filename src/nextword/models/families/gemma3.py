@@ -1,0 +1,47 @@
+"""Gemma 3, the text model: Gemma 2 with query and key norms for soft caps, and other angles in sliding layers."""
+
+from __future__ import annotations
+
+from nextword.models.config import ModelConfig
+from nextword.models.families import shared
+from nextword.models.families.family import Family
+from nextword.models.families.fields import ConfigFields
+from nextword.models.families.gemma2 import NORMS, read_cap, read_gemma, write_gemma
+from nextword.models.families.rope_fields import read_rope, rope_of, write_rope, write_scaling
+
+
+def config_from_hf(fields: ConfigFields) -> ModelConfig:
+    """Read config.json."""
+    fields.require("attn_logit_softcapping")
+    shape = read_gemma(fields, pattern=fields.integer("sliding_window_pattern", 6))
+    sizes = {"head_dim": shape["head_dim"], "max_seq_len": shape["max_seq_len"]}
+    return ModelConfig(
+        family="gemma3",
+        **shape,
+        qk_norm="per_head",
+        rope=read_rope(fields, **sizes, theta=1_000_000.0, layer_type="full_attention"),
+        local_rope=read_rope(fields, **sizes, theta_name="rope_local_base_freq", layer_type="sliding_attention"),
+        logit_soft_cap=read_cap(fields, "final_logit_softcapping", None),
+    )
+
+
+def config_to_hf(config: ModelConfig) -> dict[str, object]:
+    """Write config.json, the rotary settings in the form older readers know wherever that can say it all."""
+    local_rope = config.local_rope
+    assert local_rope is not None, "gemma3 has rotary positions of its own in sliding layers"
+    fields = {**write_gemma(config), **write_rope(rope_of(config)), "rope_local_base_freq": local_rope.theta}
+    if local_rope.scaling is not None:
+        local = {"rope_theta": local_rope.theta, **write_scaling(local_rope.scaling)}
+        fields["rope_parameters"] = {"sliding_attention": local}
+    return fields
+
+
+FAMILY = Family(
+    model_type="gemma3_text",
+    architecture="Gemma3ForCausalLM",
+    config_from_hf=config_from_hf,
+    config_to_hf=config_to_hf,
+    base_prefix="model.",
+    weights=shared.ENDS + NORMS + shared.ATTENTION + shared.QK_NORMS + shared.MLP,
+    ignored_weights=shared.FREQUENCY_TABLES,
+)

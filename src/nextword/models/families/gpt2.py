@@ -1,0 +1,96 @@
+"""GPT-2: learned positions, layer norms, one fused and transposed projection for queries, keys and values."""
+
+from __future__ import annotations
+
+from nextword.models.config import Activation, ModelConfig
+from nextword.models.families import shared
+from nextword.models.families.family import Family, Rows, WeightRule
+from nextword.models.families.fields import ConfigFields
+
+
+def config_from_hf(fields: ConfigFields) -> ModelConfig:
+    """Read config.json."""
+    for name in ("scale_attn_by_inverse_layer_idx", "add_cross_attention"):
+        fields.require(name, False)
+    fields.require("quantization_config")
+    hidden_size, num_heads = shared.positive(fields, "n_embd"), shared.positive(fields, "n_head")
+    if hidden_size % num_heads:
+        fields.refuse("n_embd", f"a multiple of n_head = {num_heads}")
+    head_dim = hidden_size // num_heads
+    return ModelConfig(
+        family="gpt2",
+        vocab_size=shared.positive(fields, "vocab_size"),
+        hidden_size=hidden_size,
+        intermediate_size=fields.integer("n_inner", 4 * hidden_size),
+        num_layers=shared.positive(fields, "n_layer"),
+        num_heads=num_heads,
+        num_kv_heads=num_heads,
+        head_dim=head_dim,
+        max_seq_len=shared.positive(fields, "n_positions"),
+        norm="layer",
+        norm_eps=fields.number("layer_norm_epsilon", 1e-5),
+        activation=fields.choice("activation_function", shared.ACTIVATIONS, "gelu_new"),
+        is_gated=False,
+        attention_scale=head_dim**-0.5 if fields.flag("scale_attn_weights", True) else 1.0,
+        is_tied=fields.flag("tie_word_embeddings", True),
+        qkv_bias=True,
+        attention_out_bias=True,
+        mlp_bias=True,
+    )
+
+
+PUBLISHED_ACTIVATIONS: dict[Activation, str] = {**shared.PUBLISHED_ACTIVATIONS, "gelu_tanh": "gelu_new"}
+
+
+def config_to_hf(config: ModelConfig) -> dict[str, object]:
+    """Write config.json."""
+    return {
+        "vocab_size": config.vocab_size,
+        "n_embd": config.hidden_size,
+        "n_inner": config.intermediate_size,
+        "n_layer": config.num_layers,
+        "n_head": config.num_heads,
+        "n_positions": config.max_seq_len,
+        "n_ctx": config.max_seq_len,
+        "layer_norm_epsilon": config.norm_eps,
+        "activation_function": PUBLISHED_ACTIVATIONS[config.activation],
+        "scale_attn_weights": config.attention_scale != 1.0 or config.head_dim == 1,
+        "tie_word_embeddings": config.is_tied,
+    }
+
+
+def _qkv_rows(config: ModelConfig) -> tuple[Rows, ...]:
+    hidden = config.hidden_size
+    return slice(0, hidden), slice(hidden, 2 * hidden), slice(2 * hidden, 3 * hidden)
+
+
+MATRICES = (
+    WeightRule(
+        "transformer.h.{i}.attn.c_attn",
+        ("layers.{i}.attention.q_proj", "layers.{i}.attention.k_proj", "layers.{i}.attention.v_proj"),
+        is_transposed=True,
+        rows=_qkv_rows,
+    ),
+    WeightRule("transformer.h.{i}.attn.c_proj", ("layers.{i}.attention.o_proj",), is_transposed=True),
+    WeightRule("transformer.h.{i}.mlp.c_fc", ("layers.{i}.mlp.up_proj",), is_transposed=True),
+    WeightRule("transformer.h.{i}.mlp.c_proj", ("layers.{i}.mlp.down_proj",), is_transposed=True),
+)
+
+FAMILY = Family(
+    model_type="gpt2",
+    architecture="GPT2LMHeadModel",
+    config_from_hf=config_from_hf,
+    config_to_hf=config_to_hf,
+    base_prefix="transformer.",
+    weights=shared.same(
+        ("transformer.wte", "embedding"),
+        ("transformer.wpe", "position_embedding"),
+        ("transformer.h.{i}.ln_1", "layers.{i}.attention_norm"),
+        ("transformer.h.{i}.ln_2", "layers.{i}.mlp_norm"),
+        ("transformer.ln_f", "final_norm"),
+        ("lm_head", "output_head"),
+    )
+    + MATRICES,
+    # Causal masks that early releases stored beside the weights.
+    ignored_weights=("*.attn.bias", "*.attn.masked_bias"),
+)

@@ -1,0 +1,156 @@
+"""Weights under the names a family publishes them by, seen under ours, and back: the weight rules at work.
+
+In: stored tensors by one set of names. Out: a mapping by the other set that cuts, joins or transposes a tensor when
+it is asked for. Names and shapes are checked at once, against the config; values are not read.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from nextword.models.config import ModelConfig
+from nextword.models.families.family import Family, Rows, WeightRule
+from nextword.models.stored_tensor import StoredTensor, join_rows
+from nextword.models.weights import Shape, require_names, require_shape, weight_shapes
+
+
+class LazyTensors(Mapping[str, StoredTensor]):
+    """Tensors by name, each made when it is asked for."""
+
+    def __init__(self, makers: Mapping[str, Callable[[], StoredTensor]]) -> None:
+        self._makers = makers
+
+    def __getitem__(self, name: str) -> StoredTensor:
+        return self._makers[name]()
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._makers)
+
+    def __len__(self) -> int:
+        return len(self._makers)
+
+
+def from_published(
+    family: Family, config: ModelConfig, published: Mapping[str, StoredTensor], *, source: str
+) -> Mapping[str, StoredTensor]:
+    """The tensors of a published checkpoint by our names.
+
+    Raises CheckpointError, naming `source` and the tensor, for one that is missing, unexpected or of another shape.
+    """
+    parameters = _parameters(family, config)
+    found = _by_canonical_name(family, parameters, published)
+    require_names(found, {parameter.name: None for parameter in parameters}, source=source)
+    makers: dict[str, Callable[[], StoredTensor]] = {}
+    for parameter in parameters:
+        tensor = found[parameter.name]
+        require_shape(tensor.name, tensor.shape, parameter.shape, source=source)
+        for name, rows in zip(parameter.ours, parameter.rows, strict=True):
+            makers[name] = _part(tensor, name, rows, is_transposed=parameter.is_transposed)
+    return LazyTensors({name: makers[name] for name in weight_shapes(config)})
+
+
+def to_published(
+    family: Family, config: ModelConfig, tensors: Mapping[str, StoredTensor]
+) -> Mapping[str, StoredTensor]:
+    """Tensors by our names under the names and in the layout that the family publishes; inverts `from_published`."""
+    return LazyTensors({parameter.name: _whole(parameter, tensors) for parameter in _parameters(family, config)})
+
+
+def published_name(family: Family, ours: str) -> str:
+    """The published name of one of our parameters that is not part of a fused one and belongs to no layer."""
+    stem, _, kind = ours.rpartition(".")
+    return next(f"{rule.theirs}.{kind}" for rule in family.weights if rule.ours == (stem,))
+
+
+def published_shapes(family: Family, config: ModelConfig) -> dict[str, Shape]:
+    """Published name -> shape in the published layout, of every weight."""
+    return {parameter.name: parameter.shape for parameter in _parameters(family, config)}
+
+
+@dataclass(frozen=True)
+class _Parameter:
+    """One published tensor (weight or bias) of one layer, and the parameters of ours that it holds."""
+
+    name: str
+    alias: str | None
+    shape: Shape
+    ours: tuple[str, ...]
+    rows: tuple[Rows | None, ...]
+    is_transposed: bool
+
+
+def _parameters(family: Family, config: ModelConfig) -> list[_Parameter]:
+    """Every published tensor that a checkpoint of this config has."""
+    shapes = weight_shapes(config)
+    parameters = []
+    for rule in family.weights:
+        layers = range(config.num_layers) if "{i}" in rule.theirs else range(1)
+        for layer in layers:
+            for kind in ("weight", "bias"):
+                ours = tuple(f"{stem}.{kind}".replace("{i}", str(layer)) for stem in rule.ours)
+                if ours[0] in shapes:
+                    parameters.append(_parameter(rule, kind, layer, ours, config, shapes))
+    return parameters
+
+
+def _parameter(
+    rule: WeightRule, kind: str, layer: int, ours: tuple[str, ...], config: ModelConfig, shapes: Mapping[str, Shape]
+) -> _Parameter:
+    shape = (sum(shapes[name][0] for name in ours), *shapes[ours[0]][1:])
+    is_transposed = rule.is_transposed and len(shape) == 2
+    return _Parameter(
+        name=f"{rule.theirs}.{kind}".replace("{i}", str(layer)),
+        alias=None if rule.alias is None else f"{rule.alias}.{kind}",
+        shape=shape[::-1] if is_transposed else shape,
+        ours=ours,
+        rows=(None,) if rule.rows is None else rule.rows(config),
+        is_transposed=is_transposed,
+    )
+
+
+def _by_canonical_name(
+    family: Family, parameters: list[_Parameter], published: Mapping[str, StoredTensor]
+) -> dict[str, StoredTensor]:
+    """The tensors under the names of the rules: other names for the same resolved, what is no weight left out."""
+    other_names = {parameter.alias: parameter.name for parameter in parameters if parameter.alias is not None}
+    for parameter in parameters:
+        if parameter.name.startswith(family.base_prefix):
+            other_names[parameter.name.removeprefix(family.base_prefix)] = parameter.name
+    return {
+        other_names.get(name, name): tensor
+        for name, tensor in published.items()
+        if not any(fnmatch.fnmatchcase(name, pattern) for pattern in family.ignored_weights)
+    }
+
+
+def _part(tensor: StoredTensor, name: str, rows: Rows | None, *, is_transposed: bool) -> Callable[[], StoredTensor]:
+    def make() -> StoredTensor:
+        matrix = tensor.transposed() if is_transposed else tensor
+        return (matrix if rows is None else matrix.take_rows(rows)).renamed(name)
+
+    return make
+
+
+def _whole(parameter: _Parameter, tensors: Mapping[str, StoredTensor]) -> Callable[[], StoredTensor]:
+    def make() -> StoredTensor:
+        parts = [tensors[name] for name in parameter.ours]
+        if len(parts) == 1:
+            whole = parts[0].renamed(parameter.name)
+        else:
+            joined = join_rows(parameter.name, parts)
+            whole = joined.take_rows(_inverse(parameter.rows, joined.shape[0]))
+        return whole.transposed() if parameter.is_transposed else whole
+
+    return make
+
+
+def _inverse(rows: tuple[Rows | None, ...], count: int) -> Rows:
+    """Where each published row lies in our parts put one after the other."""
+    if all(isinstance(part, slice) for part in rows):
+        return slice(None)  # contiguous parts in their own order
+    order = np.concatenate([np.arange(count)[part] for part in rows])
+    return np.argsort(order)

@@ -1,0 +1,137 @@
+"""What the families descended from Llama share: field names of config.json and names of weights.
+
+A family file takes these and states its differences.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from nextword.models.config import Activation, ModelConfig
+from nextword.models.families.family import WeightRule
+from nextword.models.families.fields import ConfigFields
+
+ACTIVATIONS: dict[str, Activation] = {
+    "silu": "silu",
+    "swish": "silu",
+    "gelu": "gelu",
+    "gelu_new": "gelu_tanh",
+    "gelu_pytorch_tanh": "gelu_tanh",
+    "gelu_fast": "gelu_tanh",
+    "relu": "relu",
+}
+"""Name in config.json -> ours. The three tanh approximations of GELU are the same function."""
+
+PUBLISHED_ACTIVATIONS: dict[Activation, str] = {
+    "silu": "silu",
+    "gelu": "gelu",
+    "gelu_tanh": "gelu_pytorch_tanh",
+    "relu": "relu",
+}
+
+_LAYER_TYPES = {"full_attention": False, "sliding_attention": True}
+
+
+def read_shape(fields: ConfigFields, *, eps: float = 1e-6, head_dim: int | None = None) -> dict[str, Any]:
+    """Keyword arguments of ModelConfig that every descendant of Llama reads alike. Raises CheckpointError.
+
+    `eps` and `head_dim` hold where the file says nothing (head_dim None: hidden_size / num_heads).
+    """
+    fields.require("is_decoder", True, False)
+    fields.require("quantization_config")
+    num_heads = positive(fields, "num_attention_heads")
+    hidden_size = positive(fields, "hidden_size")
+    if head_dim is None and not fields.has("head_dim") and hidden_size % num_heads:
+        fields.refuse("hidden_size", f"a multiple of num_attention_heads = {num_heads}")
+    head_dim = fields.integer("head_dim", head_dim or hidden_size // num_heads)
+    if head_dim < 1:
+        fields.refuse("head_dim", "a positive number")
+    return {
+        "vocab_size": positive(fields, "vocab_size"),
+        "hidden_size": hidden_size,
+        "intermediate_size": positive(fields, "intermediate_size"),
+        "num_layers": positive(fields, "num_hidden_layers"),
+        "num_heads": num_heads,
+        "num_kv_heads": fields.integer("num_key_value_heads", num_heads),
+        "head_dim": head_dim,
+        "max_seq_len": positive(fields, "max_position_embeddings"),
+        "norm_eps": fields.number("rms_norm_eps", eps),
+        "attention_scale": head_dim**-0.5,
+    }
+
+
+def positive(fields: ConfigFields, name: str) -> int:
+    """A size. Raises CheckpointError if it is missing or not positive."""
+    value = fields.integer(name)
+    if value < 1:
+        fields.refuse(name, "a positive number")
+    return value
+
+
+def write_shape(config: ModelConfig) -> dict[str, object]:
+    """The fields of `read_shape`, as config.json has them."""
+    return {
+        "vocab_size": config.vocab_size,
+        "hidden_size": config.hidden_size,
+        "intermediate_size": config.intermediate_size,
+        "num_hidden_layers": config.num_layers,
+        "num_attention_heads": config.num_heads,
+        "num_key_value_heads": config.num_kv_heads,
+        "head_dim": config.head_dim,
+        "max_position_embeddings": config.max_seq_len,
+        "rms_norm_eps": config.norm_eps,
+        "tie_word_embeddings": config.is_tied,
+    }
+
+
+def read_sliding_layers(fields: ConfigFields, num_layers: int, default: tuple[int, ...]) -> tuple[int, ...]:
+    """The layers that `layer_types` calls sliding; `default` where the field is absent. Raises CheckpointError."""
+    if not fields.has("layer_types"):
+        return default
+    kinds = fields.array("layer_types")
+    if len(kinds) != num_layers or not all(isinstance(kind, str) and kind in _LAYER_TYPES for kind in kinds):
+        fields.refuse("layer_types", f"{num_layers} of {', '.join(_LAYER_TYPES)}")
+    return tuple(layer for layer, kind in enumerate(kinds) if kind == "sliding_attention")
+
+
+def write_layer_types(config: ModelConfig) -> list[str]:
+    """`layer_types` of config.json."""
+    return ["sliding_attention" if config.is_sliding(layer) else "full_attention" for layer in range(config.num_layers)]
+
+
+def read_window(fields: ConfigFields, default: int | None = None) -> int | None:
+    """`sliding_window`, None where there is none; an explicit null means none. Raises CheckpointError."""
+    if "sliding_window" in fields.content and not fields.has("sliding_window"):
+        return None
+    if default is None and not fields.has("sliding_window"):
+        return None
+    window = fields.integer("sliding_window", default)
+    if window < 1:
+        fields.refuse("sliding_window", "a positive number or null")
+    return window
+
+
+def same(*pairs: tuple[str, str]) -> tuple[WeightRule, ...]:
+    """Rules for modules that differ in name only: (theirs, ours)."""
+    return tuple(WeightRule(theirs, (ours,)) for theirs, ours in pairs)
+
+
+ENDS = same(("model.embed_tokens", "embedding"), ("model.norm", "final_norm"), ("lm_head", "output_head"))
+ATTENTION = same(
+    *(
+        (f"model.layers.{{i}}.self_attn.{name}", f"layers.{{i}}.attention.{name}")
+        for name in ("q_proj", "k_proj", "v_proj", "o_proj")
+    )
+)
+QK_NORMS = same(
+    *((f"model.layers.{{i}}.self_attn.{name}", f"layers.{{i}}.attention.{name}") for name in ("q_norm", "k_norm"))
+)
+MLP = same(
+    *((f"model.layers.{{i}}.mlp.{name}", f"layers.{{i}}.mlp.{name}") for name in ("gate_proj", "up_proj", "down_proj"))
+)
+PRE_NORMS = same(
+    ("model.layers.{i}.input_layernorm", "layers.{i}.attention_norm"),
+    ("model.layers.{i}.post_attention_layernorm", "layers.{i}.mlp_norm"),
+)
+FREQUENCY_TABLES = ("*.rotary_emb.inv_freq",)
+"""Old checkpoints carry the rotary frequencies, which follow from the config."""

@@ -1,0 +1,84 @@
+"""Which weights a transformer has: their names, in the order of computation, and shapes, from the config alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from nextword.errors import CheckpointError
+from nextword.models.config import ModelConfig
+
+Shape = tuple[int, ...]
+
+
+def weight_shapes(config: ModelConfig) -> dict[str, Shape]:
+    """Name -> shape of every weight, matrices as (out_features, in_features), in the order of computation."""
+    hidden = config.hidden_size
+    shapes: dict[str, Shape] = {"embedding.weight": (config.vocab_size, hidden)}
+    if config.rope is None:
+        shapes["position_embedding.weight"] = (config.max_seq_len, hidden)
+    for layer in range(config.num_layers):
+        shapes.update((f"layers.{layer}.{name}", shape) for name, shape in _layer_shapes(config))
+    shapes.update(_norm("final_norm", config))
+    if not config.is_tied:
+        shapes.update(_linear("output_head", config.vocab_size, hidden, has_bias=config.head_bias))
+    return shapes
+
+
+def require_shape(name: str, seen: Shape, expected: Shape, *, source: str) -> None:
+    """Raise CheckpointError if a tensor of a file does not have the shape that the config implies."""
+    if seen != expected:
+        raise CheckpointError(
+            f"{source}: tensor {name} has shape {list(seen)}, the config asks for {list(expected)}; "
+            "weights and config do not belong together"
+        )
+
+
+def require_names(found: Mapping[str, object], expected: Mapping[str, object], *, source: str) -> None:
+    """Raise CheckpointError naming the tensors of `expected` that are not in `found`, or those nobody expects."""
+    missing = [name for name in expected if name not in found]
+    unexpected = [name for name in found if name not in expected]
+    for kind, names in (("missing", missing), ("unexpected", unexpected)):
+        if names:
+            more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+            raise CheckpointError(f"{source}: {kind} tensor {', '.join(names[:3])}{more}; the config does not match")
+
+
+def _layer_shapes(config: ModelConfig) -> Iterator[tuple[str, Shape]]:
+    has_pre, has_post = config.norm_placement != "post", config.norm_placement != "pre"
+    if has_pre:
+        yield from _norm("attention_norm", config)
+    yield from _attention_shapes(config)
+    if has_post:
+        yield from _norm("post_attention_norm", config)
+    if has_pre:
+        yield from _norm("mlp_norm", config)
+    hidden, wide = config.hidden_size, config.intermediate_size
+    for name in ("gate_proj", "up_proj") if config.is_gated else ("up_proj",):
+        yield from _linear(f"mlp.{name}", wide, hidden, has_bias=config.mlp_bias)
+    yield from _linear("mlp.down_proj", hidden, wide, has_bias=config.mlp_bias)
+    if has_post:
+        yield from _norm("post_mlp_norm", config)
+
+
+def _attention_shapes(config: ModelConfig) -> Iterator[tuple[str, Shape]]:
+    hidden = config.hidden_size
+    queries, keys = config.num_heads * config.head_dim, config.num_kv_heads * config.head_dim
+    for name, rows in (("q_proj", queries), ("k_proj", keys), ("v_proj", keys)):
+        yield from _linear(f"attention.{name}", rows, hidden, has_bias=config.qkv_bias)
+    if config.qk_norm is not None:
+        per_head = config.qk_norm == "per_head"
+        yield "attention.q_norm.weight", (config.head_dim if per_head else queries,)
+        yield "attention.k_norm.weight", (config.head_dim if per_head else keys,)
+    yield from _linear("attention.o_proj", hidden, queries, has_bias=config.attention_out_bias)
+
+
+def _linear(name: str, rows: int, columns: int, *, has_bias: bool) -> Iterator[tuple[str, Shape]]:
+    yield f"{name}.weight", (rows, columns)
+    if has_bias:
+        yield f"{name}.bias", (rows,)
+
+
+def _norm(name: str, config: ModelConfig) -> Iterator[tuple[str, Shape]]:
+    yield f"{name}.weight", (config.hidden_size,)
+    if config.norm == "layer":
+        yield f"{name}.bias", (config.hidden_size,)
