@@ -10,7 +10,8 @@ Vector = NDArray[np.float32] | NDArray[np.float64]
 
 def in_order(keys: Vector) -> list[int]:
     """Positions by falling key, equal keys by rising position."""
-    return sorted(range(len(keys)), key=lambda position: (-keys[position], position))
+    values = keys.tolist()
+    return sorted(range(len(values)), key=lambda position: (-values[position], position))
 
 
 def largest(keys: Vector, k: int) -> list[int]:
@@ -29,8 +30,9 @@ def smallest_set(keys: Vector, masses: Vector, wanted: float) -> list[int]:
 
 def softmax(logits: Vector, temperature: float = 1.0) -> NDArray[np.float64]:
     """In float64; -inf gives 0."""
-    exponentials = np.exp((logits.astype(np.float64) - float(logits.max())) / temperature)
-    return exponentials / exponentials.sum()
+    exponentials: NDArray[np.float64] = np.exp((logits.astype(np.float64) - float(logits.max())) / temperature)
+    exponentials /= exponentials.sum()
+    return exponentials
 
 
 def rows_of_logits(rng: np.random.Generator, size: int) -> dict[str, NDArray[np.float32]]:

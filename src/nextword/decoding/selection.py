@@ -32,8 +32,8 @@ BLOCK_SIZE = 512
 
 def largest(keys: Keys, k: int) -> Positions:
     """Positions of the k largest keys, ascending; of equal keys the lower position. All of them if k >= len(keys)."""
-    if k >= len(keys):
-        return np.arange(len(keys))
+    if k == 0 or k >= len(keys):
+        return np.arange(min(k, len(keys)))
     candidates = np.flatnonzero(keys >= _lower_bound_of_kth(keys, k))
     among = keys[candidates]
     kth = np.partition(among, len(among) - k)[len(among) - k]

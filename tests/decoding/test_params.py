@@ -1,0 +1,112 @@
+from __future__ import annotations
+
+import dataclasses
+import math
+import pickle
+
+import numpy as np
+import pytest
+
+from nextword.decoding.params import SamplingParams, sampling_params
+from nextword.errors import ConfigError, RequestError
+
+REFUSED = [
+    ("max_tokens", -1), ("max_tokens", 2.0), ("max_tokens", True),
+    ("temperature", -0.1), ("temperature", math.nan), ("temperature", math.inf), ("temperature", "1"),
+    ("temperature", None), ("top_k", -1), ("top_k", 0.5), ("top_p", 0), ("top_p", 1.01), ("top_p", math.nan),
+    ("min_p", -0.1), ("min_p", 1.1), ("typical_p", 0), ("epsilon_cutoff", 1), ("eta_cutoff", -1),
+    ("top_n_sigma", -1), ("top_n_sigma", math.inf), ("xtc_probability", 2), ("xtc_threshold", -1),
+    ("repetition_penalty", 0), ("repetition_penalty", -1), ("presence_penalty", math.inf),
+    ("frequency_penalty", math.nan), ("frequency_penalty", [1]), ("no_repeat_ngram_size", -1), ("min_tokens", -1),
+    ("stop", ""), ("stop", ["a", ""]), ("stop", [1]), ("stop", 1), ("stop", {"a": 1}),
+    ("stop_token_ids", [-1]), ("stop_token_ids", ["1"]), ("stop_token_ids", "1"), ("stop_token_ids", [True]),
+    ("logit_bias", {"1": 2.0}), ("logit_bias", {-1: 2.0}), ("logit_bias", {1: math.nan}), ("logit_bias", {1: math.inf}),
+    ("logit_bias", [1]), ("logit_bias", {1: "2"}), ("n", 0), ("seed", -1), ("seed", 2**64), ("seed", 1.5),
+    ("logprobs", -1), ("processed_logprobs", 1), ("echo", "yes"), ("order", "hf"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "value"), REFUSED)
+def test_a_bad_value_is_refused_with_its_name_the_value_and_what_is_allowed(name: str, value: object) -> None:
+    with pytest.raises(RequestError, match=rf"^{name}.* must be [^\n]+$"):
+        sampling_params_of(name, value)
+
+
+def sampling_params_of(name: str, value: object) -> SamplingParams:
+    return SamplingParams(**{name: value})  # type: ignore[arg-type]
+
+
+ACCEPTED = [
+    ("max_tokens", None, None), ("max_tokens", 0, 0), ("temperature", 0, 0.0), ("temperature", np.float32(0.5), 0.5),
+    ("top_k", np.int64(3), 3), ("top_p", 1, 1.0), ("stop", "end", ("end",)), ("stop", ["a", "b"], ("a", "b")),
+    ("stop_token_ids", [1, 2], (1, 2)), ("logit_bias", {5: -math.inf, 6: 1}, {5: -math.inf, 6: 1.0}),
+    ("seed", 2**64 - 1, 2**64 - 1), ("logprobs", 0, 0), ("order", "llama.cpp", "llama.cpp"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "value", "expected"), ACCEPTED)
+def test_a_good_value_is_taken_as_a_plain_one(name: str, value: object, expected: object) -> None:
+    found = getattr(sampling_params_of(name, value), name)
+    assert found == expected
+    assert type(found) is type(expected)
+
+
+def test_min_tokens_may_not_exceed_max_tokens() -> None:
+    with pytest.raises(RequestError, match="min_tokens = 11 is more than max_tokens = 10"):
+        SamplingParams(max_tokens=10, min_tokens=11)
+    assert SamplingParams(max_tokens=None, min_tokens=11).min_tokens == 11
+
+
+def test_params_are_values() -> None:
+    params = SamplingParams(logit_bias={1: 2.0}, stop=("a",))
+    assert params == pickle.loads(pickle.dumps(params))  # noqa: S301 - made on the line itself
+    assert hash(params) == hash(dataclasses.replace(params))
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        params.top_k = 3  # type: ignore[misc]
+
+
+def test_the_caller_s_biases_are_copied() -> None:
+    biases = {1: 2.0}
+    params = SamplingParams(logit_bias=biases)
+    biases[1] = 3.0
+    assert params.logit_bias == {1: 2.0}
+
+
+def test_request_goes_before_checkpoint_goes_before_built_in() -> None:
+    params = sampling_params({"temperature": 0.6, "top_p": 0.9, "top_k": None}, top_p=0.5)
+    assert (params.temperature, params.top_p, params.top_k, params.min_p) == (0.6, 0.5, 0, 0.0)
+
+
+def test_every_mapped_key_of_a_generation_config_is_used() -> None:
+    generation_config = {
+        "do_sample": True, "temperature": 0.5, "top_k": 4, "top_p": 0.5, "min_p": 0.1, "typical_p": 0.9,
+        "epsilon_cutoff": 0.01, "eta_cutoff": 0.02, "repetition_penalty": 1.1, "no_repeat_ngram_size": 3,
+        "min_new_tokens": 2, "max_new_tokens": 9,
+    }  # fmt: skip
+    expected = SamplingParams(
+        temperature=0.5, top_k=4, top_p=0.5, min_p=0.1, typical_p=0.9, epsilon_cutoff=0.01, eta_cutoff=0.02,
+        repetition_penalty=1.1, no_repeat_ngram_size=3, min_tokens=2, max_tokens=9,
+    )  # fmt: skip
+    assert sampling_params(generation_config) == expected
+
+
+def test_do_sample_false_is_greedy_unless_the_request_sets_a_temperature() -> None:
+    assert sampling_params({"do_sample": False, "temperature": 0.7}).is_greedy
+    assert sampling_params({"do_sample": False}, temperature=0.7).temperature == 0.7
+    assert sampling_params({"bos_token_id": 1, "transformers_version": "4.0"}) == SamplingParams()
+
+
+def test_none_means_not_said_but_where_it_is_a_value() -> None:
+    assert sampling_params({"temperature": 0.6, "max_new_tokens": 5}, temperature=None).temperature == 0.6
+    assert sampling_params({"max_new_tokens": 5}, max_tokens=None).max_tokens is None
+
+
+def test_the_message_for_a_bad_checkpoint_default_names_the_file_and_its_key() -> None:
+    with pytest.raises(ConfigError, match=r"generation_config\.json: max_new_tokens = 'many': must be a whole number"):
+        sampling_params({"max_new_tokens": "many"})
+
+
+@pytest.mark.parametrize(("name", "near"), [("temprature", "temperature"), ("top-p", "top_p"), ("Seed", "seed")])
+def test_an_unknown_parameter_is_refused_with_the_nearest_name(name: str, near: str) -> None:
+    with pytest.raises(RequestError, match=rf"unknown sampling parameter '{name}': did you mean '{near}'\?"):
+        sampling_params({}, **{name: 1})
