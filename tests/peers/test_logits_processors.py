@@ -1,6 +1,6 @@
 """Our chain beside transformers' own logits processors, on the same random logits.
 
-Equal sets, and equal probabilities to float32's accuracy. The seeds are fixed: once in some thousand rows the edge of a
+Equal sets, and equal probabilities to float32's accuracy. The seeds are fixed: in a rare row the edge of a
 mass falls within the rounding of transformers' float32 sums, and the sets may then differ by the token on that edge.
 """
 

@@ -1,0 +1,140 @@
+"""How long does choosing a token from a row of logits take? Ours beside transformers' warpers and torch.multinomial.
+
+    python -m benchmarks.select_token [--model NAME_OR_PATH] [--repeats 30]
+
+One thread; medians over interleaved repeats, so that a slow moment of the machine falls on both. With `--model` the
+rows include the model's own logits after a prompt. Prints a table, writes benchmarks/results/select_token.json.
+"""
+
+from __future__ import annotations
+
+import os
+
+os.environ["OMP_NUM_THREADS"] = "1"  # before the libraries that read it
+
+import dataclasses
+import json
+import platform
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+import tyro
+from numpy.typing import NDArray
+from transformers.generation.logits_process import (
+    LogitsProcessorList,
+    TemperatureLogitsWarper,
+    TopKLogitsWarper,
+    TopPLogitsWarper,
+)
+
+from nextword.decoding.distribution import Distribution
+
+VOCAB_SIZES = (49_152, 262_144)  # SmolLM2's, Gemma 3's
+CALLS_PER_REPEAT = 10
+PROMPT = "The river rose for three days, and on the morning of the fourth"
+RESULTS = Path(__file__).parent / "results" / "select_token.json"
+
+Row = NDArray[np.float32]
+
+
+@dataclasses.dataclass(frozen=True)
+class Strategy:
+    """One way of choosing a token, ours and theirs."""
+
+    name: str
+    ours: Callable[[Distribution], Distribution]
+    theirs: LogitsProcessorList
+
+
+STRATEGIES = (
+    Strategy(
+        "temperature 0.8, top-k 50, top-p 0.9",
+        lambda distribution: distribution.temperature(0.8).top_k(50).top_p(0.9),
+        LogitsProcessorList([TemperatureLogitsWarper(0.8), TopKLogitsWarper(50), TopPLogitsWarper(0.9)]),
+    ),
+    Strategy("top-k 40", lambda distribution: distribution.top_k(40), LogitsProcessorList([TopKLogitsWarper(40)])),
+    Strategy("top-p 0.9", lambda distribution: distribution.top_p(0.9), LogitsProcessorList([TopPLogitsWarper(0.9)])),
+    Strategy("random sampling", lambda distribution: distribution, LogitsProcessorList()),
+)
+
+
+def main(model: str | None = None, repeats: int = 30) -> None:
+    """Time the choice of a token.
+
+    Args:
+        model: also a row of this model's own logits: a name, folder or file.
+        repeats: medians are taken over so many.
+    """
+    torch.set_num_threads(1)
+    measured = [
+        {"row": name, "vocab_size": row.size, "strategy": strategy.name, **compare(strategy, row, repeats=repeats)}
+        for name, row in rows(model).items()
+        for strategy in STRATEGIES
+    ]
+    print_table(measured)
+    RESULTS.parent.mkdir(exist_ok=True)
+    RESULTS.write_text(json.dumps({"machine": machine(), "repeats": repeats, "measured": measured}, indent=2) + "\n")
+
+
+def rows(model: str | None) -> dict[str, Row]:
+    """The rows of logits, by name."""
+    rng = np.random.default_rng(0)
+    found: dict[str, Row] = {}
+    if model is not None:
+        import nextword
+
+        distribution = nextword.load(model).next(PROMPT)
+        found[f"{Path(model).name}, {distribution.vocab_size:,}"] = distribution.logits
+    for size in VOCAB_SIZES:
+        found[f"N(0, 2.5), {size:,}"] = rng.normal(scale=2.5, size=size).astype(np.float32)
+        found[f"N(0, 1), {size:,}"] = rng.normal(size=size).astype(np.float32)
+    return found
+
+
+def compare(strategy: Strategy, row: Row, *, repeats: int) -> dict[str, float]:
+    """Median milliseconds of both, and how many times as fast ours is."""
+    scores = torch.from_numpy(row)[None]
+    token_ids = torch.zeros((1, 1), dtype=torch.long)
+
+    def ours(position: int) -> None:
+        strategy.ours(Distribution.from_logits(row)).sample(seed=0, position=position)
+
+    def theirs(position: int) -> None:
+        torch.multinomial(torch.softmax(strategy.theirs(token_ids, scores), dim=-1), num_samples=1)
+
+    times: dict[str, list[float]] = {"ours_ms": [], "transformers_ms": []}
+    for _ in range(repeats):
+        times["ours_ms"].append(milliseconds(ours))
+        times["transformers_ms"].append(milliseconds(theirs))
+    medians = {name: statistics.median(values) for name, values in times.items()}
+    return {**medians, "ratio": medians["transformers_ms"] / medians["ours_ms"]}
+
+
+def milliseconds(choose: Callable[[int], None]) -> float:
+    """Of one call, the mean of a few in a row."""
+    start = time.perf_counter()
+    for position in range(CALLS_PER_REPEAT):
+        choose(position)
+    return (time.perf_counter() - start) / CALLS_PER_REPEAT * 1000
+
+
+def print_table(measured: list[dict[str, object]]) -> None:
+    """One line a measurement."""
+    print(f"{'logits':34} {'strategy':38} {'ours, ms':>9} {'transformers, ms':>17} {'times as fast':>14}")
+    for line in measured:
+        numbers = f"{line['ours_ms']:9.3f} {line['transformers_ms']:17.3f} {line['ratio']:14.1f}"
+        print(f"{line['row']!s:34} {line['strategy']!s:38} {numbers}")
+
+
+def machine() -> dict[str, str]:
+    """What the figures depend on."""
+    versions = {"numpy": np.__version__, "torch": torch.__version__, "python": platform.python_version()}
+    return {"processor": platform.processor() or platform.machine(), "threads": "1", **versions}
+
+
+if __name__ == "__main__":
+    tyro.cli(main)
