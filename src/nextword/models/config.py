@@ -28,8 +28,10 @@ _POSITIVE = (
     "head_dim",
     "max_seq_len",
 )
-_LARGEST_SIZE = 2**31 - 1
+LARGEST_SIZE = 2**31 - 1
 """Sizes beyond this are damage, not models; they would overflow the index types of the kernels."""
+MOST_LAYERS = 4096
+"""Ten times the deepest published model; a damaged count must not make us list billions of weights."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,8 +112,10 @@ class ModelConfig:
     def _check_sizes(self) -> None:
         for name in _POSITIVE:
             value = getattr(self, name)
-            if not 0 < value <= _LARGEST_SIZE:
-                raise ConfigError(f"{name} must be from 1 to {_LARGEST_SIZE}, is {value}")
+            if not 0 < value <= LARGEST_SIZE:
+                raise ConfigError(f"{name} must be from 1 to {LARGEST_SIZE}, is {value}")
+        if self.num_layers > MOST_LAYERS:
+            raise ConfigError(f"num_layers must be at most {MOST_LAYERS}, is {self.num_layers}")
         if self.num_heads % self.num_kv_heads:
             raise ConfigError(f"num_heads = {self.num_heads} must be a multiple of num_kv_heads = {self.num_kv_heads}")
         for rope in (self.rope, self.local_rope):

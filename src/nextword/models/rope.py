@@ -73,10 +73,12 @@ class Rope:
     scaling: RopeScaling | None = None
 
     def __post_init__(self) -> None:
-        if not (math.isfinite(self.theta) and self.theta > 0):
-            raise ConfigError(f"rope theta must be a positive number, is {self.theta}")
+        if not (math.isfinite(self.theta) and self.theta > 1):
+            raise ConfigError(f"rope theta must be a number above 1, is {self.theta}")
         if self.rotary_dim <= 0 or self.rotary_dim % 2:
             raise ConfigError(f"rotary_dim must be even and positive, is {self.rotary_dim}")
+        if isinstance(self.scaling, YarnScaling) and min(self.scaling.beta_fast, self.scaling.beta_slow) <= 0:
+            raise ConfigError(f"rope beta_fast and beta_slow must be positive, are {self.scaling}")
         if isinstance(self.scaling, LongRopeScaling):
             for name in ("short_factors", "long_factors"):
                 count = len(getattr(self.scaling, name))

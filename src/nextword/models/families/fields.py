@@ -14,6 +14,9 @@ from nextword.errors import CheckpointError
 
 Value = TypeVar("Value")
 
+_LARGEST_INTEGER = 2**53
+"""Beyond this JSON's numbers are not exact, and no setting of a model goes near it."""
+
 
 @dataclass(frozen=True)
 class ConfigFields:
@@ -32,7 +35,7 @@ class ConfigFields:
     def integer(self, name: str, default: int | None = None) -> int:
         """A whole number; `default` where the field is absent or null."""
         value = self._value(name, default)
-        if isinstance(value, bool) or not isinstance(value, int):
+        if isinstance(value, bool) or not isinstance(value, int) or abs(value) > _LARGEST_INTEGER:
             self.refuse(name, "a whole number")
         return value
 

@@ -48,7 +48,7 @@ def from_published(
     for parameter in parameters:
         tensor = found[parameter.name]
         require_shape(tensor.name, tensor.shape, parameter.shape, source=source)
-        for name, rows in zip(parameter.ours, parameter.rows, strict=True):
+        for name, rows in zip(parameter.ours, parameter.rows(), strict=True):
             makers[name] = _part(tensor, name, rows, is_transposed=parameter.is_transposed)
     return LazyTensors({name: makers[name] for name in weight_shapes(config)})
 
@@ -79,7 +79,8 @@ class _Parameter:
     alias: str | None
     shape: Shape
     ours: tuple[str, ...]
-    rows: tuple[Rows | None, ...]
+    rows: Callable[[], tuple[Rows | None, ...]]
+    """The rows of each of ours; None: all."""
     is_transposed: bool
 
 
@@ -107,7 +108,7 @@ def _parameter(
         alias=None if rule.alias is None else f"{rule.alias}.{kind}",
         shape=shape[::-1] if is_transposed else shape,
         ours=ours,
-        rows=(None,) if rule.rows is None else rule.rows(config),
+        rows=lambda: (None,) if rule.rows is None else rule.rows(config),
         is_transposed=is_transposed,
     )
 
@@ -142,7 +143,7 @@ def _whole(parameter: _Parameter, tensors: Mapping[str, StoredTensor]) -> Callab
             whole = parts[0].renamed(parameter.name)
         else:
             joined = join_rows(parameter.name, parts)
-            whole = joined.take_rows(_inverse(parameter.rows, joined.shape[0]))
+            whole = joined.take_rows(_inverse(parameter.rows(), joined.shape[0]))
         return whole.transposed() if parameter.is_transposed else whole
 
     return make

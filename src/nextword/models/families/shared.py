@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from nextword.models.config import Activation, ModelConfig
+from nextword.models.config import LARGEST_SIZE, MOST_LAYERS, Activation, ModelConfig
 from nextword.models.families.family import WeightRule
 from nextword.models.families.fields import ConfigFields
 
@@ -50,7 +50,7 @@ def read_shape(fields: ConfigFields, *, eps: float = 1e-6, head_dim: int | None 
         "vocab_size": positive(fields, "vocab_size"),
         "hidden_size": hidden_size,
         "intermediate_size": positive(fields, "intermediate_size"),
-        "num_layers": positive(fields, "num_hidden_layers"),
+        "num_layers": positive(fields, "num_hidden_layers", most=MOST_LAYERS),
         "num_heads": num_heads,
         "num_kv_heads": fields.integer("num_key_value_heads", num_heads),
         "head_dim": head_dim,
@@ -60,11 +60,11 @@ def read_shape(fields: ConfigFields, *, eps: float = 1e-6, head_dim: int | None 
     }
 
 
-def positive(fields: ConfigFields, name: str) -> int:
-    """A size. Raises CheckpointError if it is missing or not positive."""
+def positive(fields: ConfigFields, name: str, *, most: int = LARGEST_SIZE) -> int:
+    """A size. Raises CheckpointError if it is missing or not from 1 to `most`."""
     value = fields.integer(name)
-    if value < 1:
-        fields.refuse(name, "a positive number")
+    if not 1 <= value <= most:
+        fields.refuse(name, f"a number from 1 to {most}")
     return value
 
 

@@ -1,0 +1,73 @@
+"""Causal attention as arithmetic: queries, keys and values in, mixed values out; no weights, no cache.
+
+The kernel of PyTorch does the work where it can. Masks are made for a block of queries at a time, so memory grows
+with the length of the text, not with its square. Letters: B sequences, H heads, K key-value heads, T queries, S keys.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+_QUERY_BLOCK = 256
+"""Queries masked at once: large enough to keep the kernels busy, small enough for a mask of a few megabytes."""
+
+
+def causal_attention(
+    queries: Tensor, keys: Tensor, values: Tensor, *, scale: float, window: int | None, soft_cap: float | None
+) -> Tensor:
+    """Each query attends to the keys up to its own position, the last query's being the last key's.
+
+    queries (B, H, T, head_dim), keys and values (B, K, S, head_dim) -> (B, H, T, head_dim). `window`: only so many
+    latest keys, its own included. `soft_cap`: c * tanh(score / c) before the softmax.
+    """
+    num_queries, num_keys = queries.shape[2], keys.shape[2]
+    if window is not None and num_keys <= window:
+        window = None
+    if num_queries == 1:
+        start = 0 if window is None else num_keys - window
+        return _attend(queries, keys[:, :, start:], values[:, :, start:], None, scale, soft_cap)
+    if num_queries == num_keys and window is None and soft_cap is None:
+        return F.scaled_dot_product_attention(
+            queries, keys, values, is_causal=True, scale=scale, enable_gqa=keys.shape[1] != queries.shape[1]
+        )
+    blocks = []
+    for first in range(0, num_queries, _QUERY_BLOCK):
+        last = min(first + _QUERY_BLOCK, num_queries)
+        end = num_keys - num_queries + last
+        start = 0 if window is None else max(0, end - (last - first) - window + 1)
+        mask = _causal_mask(last - first, end - start, window, queries.device)
+        block = _attend(
+            queries[:, :, first:last], keys[:, :, start:end], values[:, :, start:end], mask, scale, soft_cap
+        )
+        blocks.append(block)
+    return torch.cat(blocks, dim=2)
+
+
+def _causal_mask(num_queries: int, num_keys: int, window: int | None, device: torch.device) -> Tensor:
+    """(T, S), true where a query may attend; the last query stands at the last key."""
+    position = torch.arange(num_keys, device=device)
+    query_position = position[num_keys - num_queries :, None]
+    mask = position <= query_position
+    return mask if window is None else mask & (position > query_position - window)
+
+
+def _attend(
+    queries: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None, scale: float, soft_cap: float | None
+) -> Tensor:
+    """Attention with a mask (T, S) or none; the query heads of one key-value head are laid out as more queries."""
+    batch_size, num_heads, num_queries, head_dim = queries.shape
+    groups = num_heads // keys.shape[1]
+    grouped = queries.reshape(batch_size, keys.shape[1], groups * num_queries, head_dim)
+    if mask is not None and groups > 1:
+        mask = mask.repeat(groups, 1)
+    if soft_cap is None:
+        mixed = F.scaled_dot_product_attention(grouped, keys, values, attn_mask=mask, scale=scale)
+    else:
+        scores = grouped @ keys.transpose(2, 3)  # (B, K, groups * T, S)
+        scores = torch.tanh(scores * (scale / soft_cap)) * soft_cap
+        if mask is not None:
+            scores = scores.masked_fill(~mask, -torch.inf)
+        mixed = torch.softmax(scores, dim=-1, dtype=torch.float32).to(values.dtype) @ values
+    return mixed.view(batch_size, num_heads, num_queries, head_dim)

@@ -1,0 +1,62 @@
+"""Rotary positions applied: tables of cosine and sine by position, and the rotation of queries and keys by them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from nextword.models.rope import Rope
+
+_FIRST_POSITIONS = 1024
+"""Positions in a new table; it doubles when a text outgrows it."""
+
+
+@dataclass(frozen=True)
+class Rotation:
+    """Cosine and signed sine of T positions, each (T, 1, rotary_dim): one factor per dimension, heads broadcast."""
+
+    cosine: Tensor
+    signed_sine: Tensor
+    """The first half negated, so that the rotation of all pairs is x * cosine + (x with halves exchanged) * this."""
+
+    def rotate(self, heads: Tensor) -> Tensor:
+        """Rotate the first rotary_dim dimensions of each head: (B, T, heads, head_dim) -> the same shape."""
+        rotary_dim = self.cosine.shape[-1]
+        if rotary_dim == heads.shape[-1]:
+            return self._rotate_all(heads)
+        return torch.cat((self._rotate_all(heads[..., :rotary_dim]), heads[..., rotary_dim:]), dim=-1)
+
+    def _rotate_all(self, heads: Tensor) -> Tensor:
+        first, second = heads.chunk(2, dim=-1)
+        exchanged = torch.cat((second, first), dim=-1)
+        return torch.addcmul(heads * self.cosine, exchanged, self.signed_sine)
+
+
+class RotationTable:
+    """The rotations of one `Rope` for positions from 0 on, in the type and on the device of the hidden states."""
+
+    def __init__(self, rope: Rope, *, is_long: bool, like: Tensor) -> None:
+        self._factor = rope.attention_factor
+        self._frequencies = torch.from_numpy(rope.inverse_frequencies(is_long=is_long)).float().to(like.device)
+        self._dtype = like.dtype
+        self._fill(_FIRST_POSITIONS)
+
+    def serves(self, hidden: Tensor) -> bool:
+        """Whether type and device are those of the hidden states."""
+        return self._dtype == hidden.dtype and self._frequencies.device == hidden.device
+
+    def positions(self, start: int, end: int) -> Rotation:
+        """The rotations of the positions from `start` up to `end`, exclusive."""
+        if end > self._cosine.shape[0]:
+            self._fill(max(end, 2 * self._cosine.shape[0]))
+        return Rotation(self._cosine[start:end], self._signed_sine[start:end])
+
+    def _fill(self, count: int) -> None:
+        # Outside inference mode, so that a table first used there serves a training step as well.
+        with torch.inference_mode(False), torch.no_grad():
+            angles = torch.outer(torch.arange(count, device=self._frequencies.device).float(), self._frequencies)
+            cosine, sine = angles.cos() * self._factor, angles.sin() * self._factor
+            self._cosine = torch.cat((cosine, cosine), dim=-1)[:, None].to(self._dtype)
+            self._signed_sine = torch.cat((-sine, sine), dim=-1)[:, None].to(self._dtype)

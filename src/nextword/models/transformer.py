@@ -1,0 +1,196 @@
+"""The decoder-only transformer: token ids in, logits out, for every family; it reads in the order of computation.
+
+It knows nothing of sampling, loss, tokenizers or files. Letters in comments: B sequences, T tokens, D hidden size,
+H heads, K key-value heads, V vocabulary.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from nextword.errors import RequestError
+from nextword.models.attention import causal_attention
+from nextword.models.config import Activation, ModelConfig
+from nextword.models.kv_cache import KVCache
+from nextword.models.rope import LongRopeScaling, Rope
+from nextword.models.rotation import Rotation, RotationTable
+
+_ACTIVATIONS: dict[Activation, Callable[[Tensor], Tensor]] = {
+    "silu": F.silu,
+    "gelu": F.gelu,
+    "gelu_tanh": lambda hidden: F.gelu(hidden, approximate="tanh"),
+    "relu": F.relu,
+}
+
+
+class Transformer(nn.Module):
+    """Embedding, layers, final norm, output head. Parameter names are those of `weights.weight_shapes`."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.embedding = nn.Embedding(config.vocab_size, config.hidden_size)
+        if config.rope is None:
+            self.position_embedding = nn.Embedding(config.max_seq_len, config.hidden_size)
+        self.layers = nn.ModuleList(Layer(config, index) for index in range(config.num_layers))
+        self.final_norm = _norm(config, config.hidden_size)
+        if not config.is_tied:
+            self.output_head = nn.Linear(config.hidden_size, config.vocab_size, bias=config.head_bias)
+        self._ropes = tuple(config.layer_rope(index) for index in range(config.num_layers))
+        self._tables: dict[tuple[Rope, bool], RotationTable] = {}
+
+    def forward(self, token_ids: Tensor, *, kv_cache: KVCache | None = None, last_rows: int | None = None) -> Tensor:
+        """Logits of the token after each position: (B, T) int64 -> (B, T, V), or (B, last_rows, V).
+
+        Positions go on after those of `kv_cache`, which the new ones are added to. Only the rows asked for go through
+        the output head. Raises RequestError beyond max_seq_len.
+        """
+        start = 0 if kv_cache is None else kv_cache.length
+        end = start + token_ids.shape[1]
+        if end > self.config.max_seq_len:
+            raise RequestError(f"{end} positions asked for, the model has {self.config.max_seq_len}: shorten the text")
+        hidden = self._embed(token_ids, start, end)  # (B, T, D)
+        rotations: dict[Rope, Rotation] = {}
+        for layer, rope in zip(self.layers, self._ropes, strict=True):
+            if rope is not None and rope not in rotations:
+                rotations[rope] = self._rotation(rope, start, end, hidden)
+            hidden = layer(hidden, None if rope is None else rotations[rope], kv_cache)
+        if kv_cache is not None:
+            kv_cache.advance(token_ids.shape[1])
+        if last_rows is not None:
+            hidden = hidden[:, hidden.shape[1] - last_rows :]
+        return self._logits(self.final_norm(hidden))
+
+    def _embed(self, token_ids: Tensor, start: int, end: int) -> Tensor:
+        hidden: Tensor = self.embedding(token_ids)
+        if self.config.embedding_scale != 1.0:
+            # The factor is rounded to the weights' type before it multiplies, as it was in training.
+            hidden = hidden * hidden.new_tensor(self.config.embedding_scale)
+        if self.config.rope is None:
+            hidden = hidden + self.position_embedding.weight[start:end]
+        return hidden
+
+    def _rotation(self, rope: Rope, start: int, end: int, hidden: Tensor) -> Rotation:
+        """Cosine and sine of the positions start to end; LongRoPE goes by the length that the text has reached."""
+        is_long = isinstance(rope.scaling, LongRopeScaling) and end > rope.scaling.original_max_seq_len
+        table = self._tables.get((rope, is_long))
+        if table is None or not table.serves(hidden):
+            table = self._tables[rope, is_long] = RotationTable(rope, is_long=is_long, like=hidden)
+        return table.positions(start, end)
+
+    def _logits(self, hidden: Tensor) -> Tensor:
+        logits: Tensor = F.linear(hidden, self.embedding.weight) if self.config.is_tied else self.output_head(hidden)
+        cap = self.config.logit_soft_cap
+        return logits if cap is None else torch.tanh(logits / cap) * cap
+
+
+class Layer(nn.Module):
+    """Attention and MLP, each with its norms, added to the residual stream one after the other or at once."""
+
+    def __init__(self, config: ModelConfig, index: int) -> None:
+        super().__init__()
+        self.is_parallel = config.is_parallel
+        has_pre, has_post = config.norm_placement != "post", config.norm_placement != "pre"
+        self.attention_norm = _norm(config, config.hidden_size) if has_pre else nn.Identity()
+        self.attention = Attention(config, index)
+        self.post_attention_norm = _norm(config, config.hidden_size) if has_post else nn.Identity()
+        self.mlp_norm = _norm(config, config.hidden_size) if has_pre else nn.Identity()
+        self.mlp = MLP(config)
+        self.post_mlp_norm = _norm(config, config.hidden_size) if has_post else nn.Identity()
+
+    def forward(self, hidden: Tensor, rotation: Rotation | None, kv_cache: KVCache | None) -> Tensor:
+        """(B, T, D) -> (B, T, D)."""
+        attended: Tensor = self.post_attention_norm(self.attention(self.attention_norm(hidden), rotation, kv_cache))
+        mlp_input = hidden if self.is_parallel else hidden + attended
+        fed_forward: Tensor = self.post_mlp_norm(self.mlp(self.mlp_norm(mlp_input)))
+        return hidden + attended + fed_forward if self.is_parallel else mlp_input + fed_forward
+
+
+class Attention(nn.Module):
+    """Multi-head attention with grouped keys and values, over the positions so far."""
+
+    def __init__(self, config: ModelConfig, index: int) -> None:
+        super().__init__()
+        self.index = index
+        self.head_dim = config.head_dim
+        self.num_heads = config.num_heads
+        self.window = config.sliding_window if config.is_sliding(index) else None
+        self.scale, self.soft_cap = config.attention_scale, config.attention_soft_cap
+        queries, keys = config.num_heads * config.head_dim, config.num_kv_heads * config.head_dim
+        self.q_proj = nn.Linear(config.hidden_size, queries, bias=config.qkv_bias)
+        self.k_proj = nn.Linear(config.hidden_size, keys, bias=config.qkv_bias)
+        self.v_proj = nn.Linear(config.hidden_size, keys, bias=config.qkv_bias)
+        self.qk_norm = config.qk_norm
+        if config.qk_norm is not None:
+            per_head = config.qk_norm == "per_head"
+            self.q_norm = RMSNorm(config, config.head_dim if per_head else queries)
+            self.k_norm = RMSNorm(config, config.head_dim if per_head else keys)
+        self.o_proj = nn.Linear(queries, config.hidden_size, bias=config.attention_out_bias)
+
+    def forward(self, hidden: Tensor, rotation: Rotation | None, kv_cache: KVCache | None) -> Tensor:
+        """(B, T, D) -> (B, T, D)."""
+        batch_size, num_tokens, _ = hidden.shape
+        queries: Tensor = self.q_proj(hidden)
+        keys: Tensor = self.k_proj(hidden)
+        values: Tensor = self.v_proj(hidden)
+        if self.qk_norm == "all_heads":
+            queries, keys = self.q_norm(queries), self.k_norm(keys)
+        queries = queries.view(batch_size, num_tokens, -1, self.head_dim)  # (B, T, H, head_dim)
+        keys = keys.view(batch_size, num_tokens, -1, self.head_dim)  # (B, T, K, head_dim)
+        values = values.view(batch_size, num_tokens, -1, self.head_dim)
+        if self.qk_norm == "per_head":
+            queries, keys = self.q_norm(queries), self.k_norm(keys)
+        if rotation is not None:
+            rotated = rotation.rotate(torch.cat((queries, keys), dim=2))
+            queries, keys = rotated[:, :, : self.num_heads], rotated[:, :, self.num_heads :]
+        queries, keys, values = queries.transpose(1, 2), keys.transpose(1, 2), values.transpose(1, 2)
+        if kv_cache is not None:
+            keys, values = kv_cache.append(self.index, keys, values)  # (B, K, positions so far, head_dim)
+        mixed = causal_attention(
+            queries, keys, values, scale=self.scale, window=self.window, soft_cap=self.soft_cap
+        )  # (B, H, T, head_dim)
+        attended: Tensor = self.o_proj(mixed.transpose(1, 2).reshape(batch_size, num_tokens, -1))
+        return attended
+
+
+class MLP(nn.Module):
+    """Two linear maps with an activation between them, gated by a third or not."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        hidden, wide = config.hidden_size, config.intermediate_size
+        self.activation = _ACTIVATIONS[config.activation]
+        self.is_gated = config.is_gated
+        if config.is_gated:
+            self.gate_proj = nn.Linear(hidden, wide, bias=config.mlp_bias)
+        self.up_proj = nn.Linear(hidden, wide, bias=config.mlp_bias)
+        self.down_proj = nn.Linear(wide, hidden, bias=config.mlp_bias)
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        """(B, T, D) -> (B, T, D)."""
+        widened: Tensor = self.up_proj(hidden)  # (B, T, intermediate size)
+        widened = self.activation(self.gate_proj(hidden)) * widened if self.is_gated else self.activation(widened)
+        narrowed: Tensor = self.down_proj(widened)
+        return narrowed
+
+
+class RMSNorm(nn.Module):
+    """x / rms(x) * (weight + offset), over the last axis (arXiv:1910.07467)."""
+
+    def __init__(self, config: ModelConfig, size: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.full((size,), 1.0 - config.norm_offset))
+        self.eps, self.offset = config.norm_eps, config.norm_offset
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        """(..., size) -> (..., size)."""
+        weight = self.weight + self.offset if self.offset else self.weight
+        return F.rms_norm(hidden, weight.shape, weight, self.eps)
+
+
+def _norm(config: ModelConfig, size: int) -> nn.Module:
+    return RMSNorm(config, size) if config.norm == "rms" else nn.LayerNorm(size, eps=config.norm_eps)
