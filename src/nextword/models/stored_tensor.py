@@ -10,12 +10,14 @@ import dataclasses
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import cast
+from typing import Literal, cast
 
 import numpy as np
 import numpy.typing as npt
 
 from nextword.errors import CheckpointError
+
+FloatDtype = Literal["F32", "F16", "BF16"]
 
 FLOAT_DTYPES: dict[str, np.dtype[np.generic]] = {
     "F32": np.dtype("<f4"),
@@ -61,6 +63,23 @@ class StoredTensor:
             return (self.data.astype(np.uint32) << np.uint32(16)).view(np.float32)
         return self._dequantized()
 
+    def encoded_as(self, dtype: FloatDtype) -> StoredTensor:
+        """The same values, each rounded to the nearest of `dtype`, ties to even.
+
+        Raises CheckpointError if a finite value is beyond the range of `dtype`.
+        """
+        if self.dtype == dtype:
+            return self
+        values = self.to_float32()
+        if dtype == "F32":
+            return StoredTensor(self.name, dtype, self.shape, values)
+        with np.errstate(over="ignore"):
+            data = values.astype(np.float16) if dtype == "F16" else _bfloat16_bits(values)
+        encoded = StoredTensor(self.name, dtype, self.shape, data)
+        if np.any(np.isinf(encoded.to_float32()) & np.isfinite(values)):
+            raise CheckpointError(f"tensor {self.name}: has values beyond the range of {dtype}; store it as F32")
+        return encoded
+
     def renamed(self, name: str) -> StoredTensor:
         """The same tensor under another name."""
         return dataclasses.replace(self, name=name)
@@ -88,6 +107,14 @@ class StoredTensor:
                 "convert the model to F32, F16, BF16 or a common GGUF quantisation"
             ) from None
         return cast("npt.NDArray[np.float32]", values.reshape(self.shape))
+
+
+def _bfloat16_bits(values: npt.NDArray[np.float32]) -> npt.NDArray[np.uint16]:
+    """The upper half of each float32, rounded to nearest, ties to even; what is no number stays none."""
+    bits = np.ascontiguousarray(values).view(np.uint32)
+    rounded = (bits + np.uint32(0x7FFF) + ((bits >> np.uint32(16)) & np.uint32(1))) >> np.uint32(16)
+    quiet_nan = np.uint32(0x7FC0)
+    return np.where(np.isnan(values), quiet_nan, rounded).astype(np.uint16)
 
 
 def join_rows(name: str, parts: Sequence[StoredTensor]) -> StoredTensor:

@@ -1,0 +1,1 @@
+"""Models on disk: opening and saving model directories, in every format we know."""

@@ -1,0 +1,124 @@
+"""Hugging Face folders, read: config.json, safetensors, generation_config.json, the licence in README.md.
+
+In: a folder as published on the Hub. Out: a `ModelDirectory` whose names and shapes are checked against the config.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import re
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from nextword.checkpoints.json_file import read_json_object
+from nextword.checkpoints.model_directory import ModelDirectory
+from nextword.checkpoints.safetensors_file import INDEX_NAME, SINGLE_NAME, open_safetensors_folder
+from nextword.errors import CheckpointError, ConfigError
+from nextword.models.config import ModelConfig
+from nextword.models.families import FAMILIES, Family
+from nextword.models.families.fields import ConfigFields
+from nextword.models.families.published_weights import from_published, published_name
+from nextword.models.stored_tensor import StoredTensor
+from nextword.text import load_tokenizer_folder
+
+CONFIG_NAME = "config.json"
+GENERATION_CONFIG_NAME = "generation_config.json"
+
+_README_BYTES = 65_536
+"""Front matter stands at the beginning; the rest of a README is of no interest here."""
+
+
+def open_huggingface_folder(folder: Path) -> ModelDirectory:
+    """Open a folder as published on the Hub.
+
+    Raises CheckpointError naming file and field: files missing or damaged, a family we do not know, settings we do not
+    implement, weights that do not fit the config.
+    """
+    _require_files(folder)
+    family, config = read_config(folder / CONFIG_NAME)
+    stored, size_bytes = open_safetensors_folder(folder)
+    config, published = _decide_head(family, config, stored, source=str(folder))
+    tensors = from_published(family, config, published, source=str(folder))
+    generation_path = folder / GENERATION_CONFIG_NAME
+    return ModelDirectory(
+        path=folder,
+        format="hf",
+        config=config,
+        tensors=tensors,
+        load_tokenizer=functools.partial(load_tokenizer_folder, folder),
+        generation_defaults=read_json_object(generation_path) if generation_path.exists() else {},
+        license=read_license(folder / "README.md"),
+        size_bytes=size_bytes,
+    )
+
+
+def read_config(path: Path) -> tuple[Family, ModelConfig]:
+    """Family and config of a config.json. Raises CheckpointError naming file, field, value and what is supported."""
+    fields = ConfigFields(read_json_object(path), str(path))
+    families = {family.model_type: family for family in FAMILIES.values()}
+    if fields.content.get("model_type") == "gemma3":
+        raise CheckpointError(f"{path}: model_type gemma3 takes images; the text models (gemma3_text) are supported")
+    family = fields.choice("model_type", families)
+    try:
+        return family, family.config_from_hf(fields)
+    except ConfigError as error:
+        raise CheckpointError(f"{path}: {error}") from None
+
+
+def read_license(readme: Path) -> str | None:
+    """`license` in the front matter of a model card; None if there is no card, or it does not say."""
+    try:
+        with readme.open("rb") as file:
+            text = file.read(_README_BYTES).decode(errors="replace")
+    except OSError:
+        return None
+    front_matter = re.match(r"\s*---\n(.*?)\n---", text.replace("\r\n", "\n"), flags=re.DOTALL)
+    found = front_matter and re.search(r"^license:[ \t]*(.+?)[ \t]*$", front_matter[1], flags=re.MULTILINE)
+    return found[1].strip("\"'") if found else None
+
+
+def _require_files(folder: Path) -> None:
+    """Explain what is wrong with a folder that has no config or no weights in a form we read."""
+    has_weights = (folder / SINGLE_NAME).exists() or (folder / INDEX_NAME).exists()
+    if has_weights and (folder / CONFIG_NAME).exists():
+        return
+    if (folder / "adapter_config.json").exists():
+        raise CheckpointError(f"{folder}: holds an adapter; open the model it belongs to (base_model_name_or_path)")
+    gguf = sorted(folder.glob("*.gguf"))
+    if gguf:
+        raise CheckpointError(f"{folder}: no {CONFIG_NAME} with {SINGLE_NAME}; name the file instead: {gguf[0]}")
+    if not (folder / CONFIG_NAME).exists():
+        raise CheckpointError(f"{folder}: no {CONFIG_NAME}, so not a model directory")
+    pickles = sorted([*folder.glob("*.bin"), *folder.glob("*.pt"), *folder.glob("*.pth")])
+    if pickles:
+        raise CheckpointError(
+            f"{pickles[0]}: a pickle, which can run any code and is not read; convert it to {SINGLE_NAME}"
+        )
+    raise CheckpointError(f"{folder}: no {SINGLE_NAME} and no {INDEX_NAME}; fetch the model again")
+
+
+def _decide_head(
+    family: Family, config: ModelConfig, published: Mapping[str, StoredTensor], *, source: str
+) -> tuple[ModelConfig, Mapping[str, StoredTensor]]:
+    """Decide from the file, not from the flag, whether the output head is the embedding matrix.
+
+    Absent: tied. Present where the flag says tied: dropped if it equals the embedding, used with a warning if not.
+    """
+    rule = next(rule for rule in family.weights if rule.ours == ("output_head",))
+    names = [f"{stem}.weight" for stem in (rule.theirs, rule.alias) if stem is not None]
+    name = next((name for name in names if name in published), None)
+    if name is None or not config.is_tied:
+        return dataclasses.replace(config, is_tied=name is None), published
+    embedding_name = published_name(family, "embedding.weight")
+    embedding = published.get(embedding_name, published.get(embedding_name.removeprefix(family.base_prefix)))
+    head = published[name]
+    if embedding is None or (head.dtype == embedding.dtype and np.array_equal(head.data, embedding.data)):
+        return config, {key: tensor for key, tensor in published.items() if key != name}
+    warnings.warn(
+        f"{source}: tie_word_embeddings is true but {name} differs from {embedding.name}; {name} is used", stacklevel=4
+    )
+    return dataclasses.replace(config, is_tied=False), published

@@ -1,0 +1,33 @@
+"""`open_model_directory`: a path to a folder or a file in, the opened model out, whatever its format."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from nextword.checkpoints.gguf import open_gguf
+from nextword.checkpoints.huggingface import open_huggingface_folder
+from nextword.checkpoints.model_directory import ModelDirectory
+from nextword.errors import CheckpointError
+
+_PICKLE_SUFFIXES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
+
+
+def open_model_directory(path: Path) -> ModelDirectory:
+    """Open a Hugging Face folder or a GGUF file; headers are checked, weights mapped but not read.
+
+    Raises CheckpointError, in one line naming file and field, for anything else and for anything damaged.
+    """
+    if path.is_dir():
+        return open_huggingface_folder(path)
+    try:
+        with path.open("rb") as file:
+            magic = file.read(4)
+    except OSError as error:
+        raise CheckpointError(f"{path}: cannot be read: {error.strerror}") from None
+    if magic == b"GGUF":
+        return open_gguf(path)
+    if path.suffix in _PICKLE_SUFFIXES:
+        raise CheckpointError(f"{path}: a pickle, which can run any code and is not read; convert it to safetensors")
+    if path.suffix == ".safetensors":
+        raise CheckpointError(f"{path}: only weights; name the folder that holds config.json beside it")
+    raise CheckpointError(f"{path}: begins with {magic!r}; expected a Hugging Face folder or a GGUF file")

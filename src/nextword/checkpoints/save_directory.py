@@ -1,0 +1,165 @@
+"""`save_model_directory`: config, weights and tokenizer in, a Hugging Face folder out that every reader opens.
+
+Written beside the target, brought to the disk, then renamed: the target is whole or as it was.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import shutil
+import uuid
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from nextword.checkpoints.huggingface import CONFIG_NAME, GENERATION_CONFIG_NAME
+from nextword.checkpoints.safetensors_file import INDEX_NAME, SINGLE_NAME, write_safetensors
+from nextword.errors import CheckpointError
+from nextword.models.config import ModelConfig
+from nextword.models.families import FAMILIES
+from nextword.models.families.published_weights import published_shapes, to_published
+from nextword.models.stored_tensor import FLOAT_DTYPES, FloatDtype, StoredTensor
+from nextword.models.weights import require_names, require_shape, weight_shapes
+from nextword.text.tokenizer import Tokenizer
+
+_TORCH_NAMES: dict[FloatDtype, str] = {"F32": "float32", "F16": "float16", "BF16": "bfloat16"}
+_SHARD_BYTES = 5_000_000_000
+"""As the Hub's own tools cut, so that downloads can be taken up again."""
+
+
+def save_model_directory(
+    path: Path,
+    *,
+    config: ModelConfig,
+    tensors: Mapping[str, StoredTensor],
+    tokenizer: Tokenizer | None,
+    generation_defaults: Mapping[str, object] | None = None,
+    dtype: FloatDtype = "F32",
+    max_shard_bytes: int = _SHARD_BYTES,
+    replace: bool = False,
+) -> None:
+    """Write config.json, safetensors, generation_config.json and the tokenizer as a new folder at `path`.
+
+    `tensors` are by our names, quantised ones too; all are stored as `dtype`. `tokenizer` None: weights only.
+    `replace`: put it in the place of a model directory that is there. Raises CheckpointError if the target exists and
+    is not to be replaced or is no model directory, if names or shapes do not fit the config, if a value is beyond the
+    range of F16, or if the disk refuses.
+    """
+    _require_free(path, replace=replace)
+    shapes = weight_shapes(config)
+    require_names(tensors, shapes, source="weights")
+    for name, shape in shapes.items():
+        require_shape(name, tensors[name].shape, shape, source="weights")
+    folder = path.parent / f".{path.name}.{uuid.uuid4().hex[:8]}.partial"
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        folder.mkdir()
+        settings = _config_json(config, tokenizer, generation_defaults or {}, dtype)
+        _write_json(folder / CONFIG_NAME, settings)
+        if generation_defaults:
+            _write_json(folder / GENERATION_CONFIG_NAME, generation_defaults)
+        _write_weights(folder, config, tensors, dtype, max_shard_bytes)
+        if tokenizer is not None:
+            tokenizer.save(folder)
+        _sync_folder(folder)
+        _move_into_place(folder, path)
+    except OSError as error:
+        raise CheckpointError(f"{path}: cannot be written: {error.strerror}") from None
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _require_free(path: Path, *, replace: bool) -> None:
+    if not path.exists():
+        return
+    if not replace:
+        raise CheckpointError(f"{path}: exists; choose another folder or ask for it to be replaced")
+    has_weights = (path / SINGLE_NAME).exists() or (path / INDEX_NAME).exists()
+    if not (has_weights and (path / CONFIG_NAME).exists()):
+        raise CheckpointError(f"{path}: exists and is no model directory; it is not replaced")
+
+
+def _config_json(
+    config: ModelConfig, tokenizer: Tokenizer | None, generation_defaults: Mapping[str, object], dtype: FloatDtype
+) -> dict[str, object]:
+    """The content of config.json. Token ids are written even where null: readers have defaults of their own."""
+    family = FAMILIES[config.family]
+    end: object = generation_defaults.get("eos_token_id")
+    start: object = generation_defaults.get("bos_token_id")
+    if tokenizer is not None:
+        start = tokenizer.bos_token_id
+        ends = list(tokenizer.eos_token_ids)
+        end = ends[0] if len(ends) == 1 else ends or None
+    return {
+        "architectures": [family.architecture],
+        "model_type": family.model_type,
+        **family.config_to_hf(config),
+        "bos_token_id": start,
+        "eos_token_id": end,
+        "pad_token_id": generation_defaults.get("pad_token_id"),
+        "torch_dtype": _TORCH_NAMES[dtype],
+    }
+
+
+def _write_weights(
+    folder: Path, config: ModelConfig, tensors: Mapping[str, StoredTensor], dtype: FloatDtype, max_shard_bytes: int
+) -> None:
+    family = FAMILIES[config.family]
+    published = to_published(family, config, tensors)
+    item_bytes = FLOAT_DTYPES[dtype].itemsize
+    shapes = published_shapes(family, config)
+    sizes = {name: math.prod(shape) * item_bytes for name, shape in shapes.items()}
+    shards = _shards(sizes, max_shard_bytes)
+    if len(shards) == 1:
+        write_safetensors(folder / SINGLE_NAME, published, shapes=shapes, dtype=dtype)
+        return
+    weight_map = {}
+    for number, names in enumerate(shards, 1):
+        shard = f"model-{number:05d}-of-{len(shards):05d}.safetensors"
+        write_safetensors(folder / shard, published, shapes={name: shapes[name] for name in names}, dtype=dtype)
+        weight_map.update(dict.fromkeys(names, shard))
+    _write_json(folder / INDEX_NAME, {"metadata": {"total_size": sum(sizes.values())}, "weight_map": weight_map})
+
+
+def _shards(sizes: Mapping[str, int], max_shard_bytes: int) -> list[list[str]]:
+    """Names in order, cut before the tensor that would make a shard too large."""
+    shards: list[list[str]] = [[]]
+    filled = 0
+    for name, size in sizes.items():
+        if shards[-1] and filled + size > max_shard_bytes:
+            shards.append([])
+            filled = 0
+        shards[-1].append(name)
+        filled += size
+    return shards
+
+
+def _write_json(path: Path, content: Mapping[str, Any]) -> None:
+    path.write_text(json.dumps(dict(content), indent=2, allow_nan=False) + "\n")
+
+
+def _sync_folder(folder: Path) -> None:
+    """Bring all files of the folder, then the folder itself, to the disk."""
+    for path in [*folder.iterdir(), folder]:
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def _move_into_place(folder: Path, path: Path) -> None:
+    """Rename the finished folder; what it replaces is moved aside first and deleted after."""
+    if not path.exists():
+        folder.rename(path)
+        return
+    old = folder.with_suffix(".replaced")
+    path.rename(old)
+    try:
+        folder.rename(path)
+    except OSError:
+        old.rename(path)
+        raise
+    shutil.rmtree(old)
