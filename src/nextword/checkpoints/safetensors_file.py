@@ -153,13 +153,14 @@ def _is_sizes(value: object) -> TypeGuard[list[int]]:
 
 def _require_contiguous(path: Path, entries: list[_Entry], num_bytes: int) -> None:
     """The tensors fill the values exactly: no overlap, no gap, nothing past the end."""
-    position = 0
-    for entry in sorted(entries, key=lambda entry: (entry.start, entry.end)):
+    for entry in entries:
         if entry.end > num_bytes:
             raise CheckpointError(
                 f"{path}: tensor {entry.name}: data_offsets end at {entry.end}, the file holds {num_bytes} bytes of "
                 "values: truncated; fetch it again"
             )
+    position = 0
+    for entry in sorted(entries, key=lambda entry: (entry.start, entry.end)):
         if entry.start != position:
             kind = "overlaps the tensor before it" if entry.start < position else "leaves a gap before it"
             raise CheckpointError(f"{path}: tensor {entry.name}: data_offsets start at {entry.start}, which {kind}")

@@ -84,7 +84,8 @@ class ConfigFields:
     def require(self, name: str, *supported: object) -> None:
         """Refuse any value that the transformer does not implement; an absent or null field is fine."""
         if self.has(name) and self.content[name] not in supported:
-            self.refuse(name, " or ".join(_shown(value) for value in supported) + "; nothing else is implemented")
+            implemented = " or ".join(_shown(value) for value in supported or (None,))
+            self.refuse(name, f"{implemented}; nothing else is implemented")
 
     def refuse(self, name: str, expected: str) -> NoReturn:
         """Raise the CheckpointError that names file, field, value and what was expected."""

@@ -13,7 +13,7 @@ from nextword.models.families.rope_fields import read_rope, rope_of, write_rope,
 def config_from_hf(fields: ConfigFields) -> ModelConfig:
     """Read config.json."""
     fields.require("attn_logit_softcapping")
-    shape = read_gemma(fields, pattern=fields.integer("sliding_window_pattern", 6))
+    shape = read_gemma(fields, pattern=shared.positive(fields, "sliding_window_pattern", 6))
     sizes = {"head_dim": shape["head_dim"], "max_seq_len": shape["max_seq_len"]}
     return ModelConfig(
         family="gemma3",

@@ -21,7 +21,7 @@ def config_from_hf(fields: ConfigFields) -> ModelConfig:
         family="gpt2",
         vocab_size=shared.positive(fields, "vocab_size"),
         hidden_size=hidden_size,
-        intermediate_size=fields.integer("n_inner", 4 * hidden_size),
+        intermediate_size=shared.positive(fields, "n_inner", 4 * hidden_size),
         num_layers=shared.positive(fields, "n_layer", most=MOST_LAYERS),
         num_heads=num_heads,
         num_kv_heads=num_heads,

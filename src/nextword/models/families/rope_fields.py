@@ -9,6 +9,7 @@ import math
 
 from nextword.models.config import ModelConfig
 from nextword.models.families.fields import ConfigFields
+from nextword.models.families.shared import positive
 from nextword.models.rope import (
     LinearScaling,
     Llama3Scaling,
@@ -118,10 +119,7 @@ def _settings(fields: ConfigFields, layer_type: str | None) -> ConfigFields:
 def _original_max_seq_len(fields: ConfigFields, settings: ConfigFields, default: int) -> int:
     """The context length before stretching: a field of the file, or else of its rope settings."""
     name = "original_max_position_embeddings"
-    value = fields.integer(name, settings.integer(name, default))
-    if value < 1:
-        settings.refuse(name, "a positive number")
-    return value
+    return positive(fields, name, positive(settings, name, default))
 
 
 def _scaling(kind: str, settings: ConfigFields, max_seq_len: int, original: int) -> RopeScaling | None:

@@ -37,22 +37,19 @@ def read_shape(fields: ConfigFields, *, eps: float = 1e-6, head_dim: int | None 
 
     `eps` and `head_dim` hold where the file says nothing (head_dim None: hidden_size / num_heads).
     """
-    fields.require("is_decoder", True, False)
     fields.require("quantization_config")
     num_heads = positive(fields, "num_attention_heads")
     hidden_size = positive(fields, "hidden_size")
     if head_dim is None and not fields.has("head_dim") and hidden_size % num_heads:
         fields.refuse("hidden_size", f"a multiple of num_attention_heads = {num_heads}")
-    head_dim = fields.integer("head_dim", head_dim or hidden_size // num_heads)
-    if head_dim < 1:
-        fields.refuse("head_dim", "a positive number")
+    head_dim = positive(fields, "head_dim", head_dim or hidden_size // num_heads)
     return {
         "vocab_size": positive(fields, "vocab_size"),
         "hidden_size": hidden_size,
         "intermediate_size": positive(fields, "intermediate_size"),
         "num_layers": positive(fields, "num_hidden_layers", most=MOST_LAYERS),
         "num_heads": num_heads,
-        "num_kv_heads": fields.integer("num_key_value_heads", num_heads),
+        "num_kv_heads": positive(fields, "num_key_value_heads", num_heads),
         "head_dim": head_dim,
         "max_seq_len": positive(fields, "max_position_embeddings"),
         "norm_eps": fields.number("rms_norm_eps", eps),
@@ -60,9 +57,9 @@ def read_shape(fields: ConfigFields, *, eps: float = 1e-6, head_dim: int | None 
     }
 
 
-def positive(fields: ConfigFields, name: str, *, most: int = LARGEST_SIZE) -> int:
-    """A size. Raises CheckpointError if it is missing or not from 1 to `most`."""
-    value = fields.integer(name)
+def positive(fields: ConfigFields, name: str, default: int | None = None, *, most: int = LARGEST_SIZE) -> int:
+    """A size; `default` where the field is absent. Raises CheckpointError if it is not from 1 to `most`."""
+    value = fields.integer(name, default)
     if not 1 <= value <= most:
         fields.refuse(name, f"a number from 1 to {most}")
     return value
@@ -105,10 +102,7 @@ def read_window(fields: ConfigFields, default: int | None = None) -> int | None:
         return None
     if default is None and not fields.has("sliding_window"):
         return None
-    window = fields.integer("sliding_window", default)
-    if window < 1:
-        fields.refuse("sliding_window", "a positive number or null")
-    return window
+    return positive(fields, "sliding_window", default)
 
 
 def same(*pairs: tuple[str, str]) -> tuple[WeightRule, ...]:

@@ -52,9 +52,7 @@ def _layers_without_rope(fields: ConfigFields, num_layers: int) -> tuple[int, ..
         if len(has_rope) != num_layers or not all(value in (0, 1) for value in has_rope):
             fields.refuse("no_rope_layers", f"{num_layers} of 0 and 1")
         return tuple(layer for layer, value in enumerate(has_rope) if not value)
-    interval = fields.integer("no_rope_layer_interval", 4)
-    if interval < 1:
-        fields.refuse("no_rope_layer_interval", "a positive number")
+    interval = shared.positive(fields, "no_rope_layer_interval", 4)
     return tuple(layer for layer in range(num_layers) if (layer + 1) % interval == 0)
 
 
