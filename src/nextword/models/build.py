@@ -47,15 +47,10 @@ def build_transformer(
 def to_torch(tensor: StoredTensor, *, dtype: torch.dtype, device: torch.device | str) -> Tensor:
     """The values in a tensor of its own memory. Raises CheckpointError for an encoding that cannot be read."""
     if tensor.dtype == "BF16" and dtype == torch.bfloat16:
-        return torch.from_numpy(_owned(tensor.data).view(np.int16)).view(torch.bfloat16).to(device)
+        return torch.from_numpy(np.array(tensor.data, order="C").view(np.int16)).view(torch.bfloat16).to(device)
     if tensor.dtype == "F16" and dtype == torch.float16:
-        return torch.from_numpy(_owned(tensor.data)).to(device)
-    return torch.from_numpy(_owned(tensor.to_float32())).to(device=device, dtype=dtype)
-
-
-def _owned(
-    values: np.ndarray[tuple[int, ...], np.dtype[np.generic]],
-) -> np.ndarray[tuple[int, ...], np.dtype[np.generic]]:
-    """The array itself if nobody else sees its memory, else a copy: never the pages of a mapped file."""
-    is_owned = values.flags.owndata and values.flags.c_contiguous and values.flags.writeable
-    return values if is_owned else np.array(values, order="C")
+        return torch.from_numpy(np.array(tensor.data, order="C")).to(device)
+    values = tensor.to_float32()
+    if np.may_share_memory(values, tensor.data):
+        values = np.array(values, order="C")  # not the pages of a mapped file, which cannot be written
+    return torch.from_numpy(values).to(device=device, dtype=dtype)

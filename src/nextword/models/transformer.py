@@ -33,9 +33,9 @@ class Transformer(nn.Module):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.config = config
-        self.embedding = nn.Embedding(config.vocab_size, config.hidden_size)
+        self.embedding = Embedding(config.vocab_size, config.hidden_size)
         if config.rope is None:
-            self.position_embedding = nn.Embedding(config.max_seq_len, config.hidden_size)
+            self.position_embedding = Embedding(config.max_seq_len, config.hidden_size)
         self.layers = nn.ModuleList(Layer(config, index) for index in range(config.num_layers))
         self.final_norm = _norm(config, config.hidden_size)
         if not config.is_tied:
@@ -86,6 +86,15 @@ class Transformer(nn.Module):
         logits: Tensor = F.linear(hidden, self.embedding.weight) if self.config.is_tied else self.output_head(hidden)
         cap = self.config.logit_soft_cap
         return logits if cap is None else torch.tanh(logits / cap) * cap
+
+
+class Embedding(nn.Embedding):
+    """A table of vectors by token id or position."""
+
+    def reset_parameters(self) -> None:
+        """Draw initial values, but not for a table without memory: that would load a compiler, for 1.4 seconds."""
+        if not self.weight.is_meta:
+            super().reset_parameters()
 
 
 class Layer(nn.Module):
