@@ -57,7 +57,7 @@ BAD_CONFIGS: dict[str, tuple[dict[str, Any], str]] = {
     "rope as text": ({"rope_scaling": "linear"}, "rope_scaling is 'linear'; expected an object"),
     "rope base of one": ({"rope_theta": 1}, "rope theta"),
     "infinite rope base": ({"rope_theta": float("inf")}, "rope_theta is inf"),
-    "odd rotation": ({"partial_rotary_factor": 0.25}, "rotary_dim"),
+    "part of a head rotated": ({"partial_rotary_factor": 0.5}, "partial_rotary_factor is 0.5; expected 1.0"),
     "quantised weights": ({"quantization_config": {"bits": 4}}, "quantization_config is .*nothing else"),
     "size as text": ({"hidden_size": "8"}, "hidden_size is '8'; expected a whole number"),
     "size of zero": ({"vocab_size": 0}, "vocab_size is 0; expected a number from 1"),

@@ -65,7 +65,8 @@ LONGROPE_SCALING = {
     "short_factor": [1.0, 1.1, 1.3],
     "long_factor": [1.5, 3.0, 6.0],
 }
-GEMMA3_ROPE = {
+LINEAR = {"rope_type": "linear", "factor": 3.0}
+GEMMA3_ROPE: dict[str, dict[str, Any]] = {
     "full_attention": {"rope_type": "linear", "factor": 8.0, "rope_theta": 1000.0},
     "sliding_attention": {"rope_type": "default", "rope_theta": 50.0},
 }
@@ -98,6 +99,10 @@ VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
     "gemma2-no-caps": ("gemma2", {**GEMMA, "attn_logit_softcapping": None, "final_logit_softcapping": None}),
     "gemma3": ("gemma3_text", {**GEMMA, "sliding_window_pattern": 3}),
     "gemma3-linear": ("gemma3_text", {**GEMMA, "sliding_window_pattern": 2, "rope_parameters": GEMMA3_ROPE}),
+    "gemma3-local-linear": (
+        "gemma3_text",
+        {**GEMMA, "rope_parameters": {kind: {**rope, **LINEAR} for kind, rope in GEMMA3_ROPE.items()}},
+    ),
     "olmo2": ("olmo2", LLAMA),
     "olmo2-tied-biases": ("olmo2", {**LLAMA, "tie_word_embeddings": True, "attention_bias": True}),
     "phi3": ("phi3", {**LLAMA, "sliding_window": 9}),

@@ -150,6 +150,7 @@ def test_gpt2_has_learned_positions_and_an_mlp_four_times_as_wide() -> None:
         ("smollm3", {"no_rope_layer_interval": 0}, "no_rope_layer_interval is 0"),
         ("mistral", {"sliding_window": 0}, "sliding_window is 0"),
         ("llama", {"rope_parameters": {"rope_type": "proportional"}}, "rope_parameters.rope_type is 'proportional'"),
+        ("phi3", {"partial_rotary_factor": 1.5}, "partial_rotary_factor is 1.5; expected a number above 0"),
         ("llama", {"head_dim": 0}, "head_dim is 0"),
     ],
 )

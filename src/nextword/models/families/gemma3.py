@@ -8,6 +8,7 @@ from nextword.models.families.family import Family
 from nextword.models.families.fields import ConfigFields
 from nextword.models.families.gemma2 import NORMS, read_cap, read_gemma, write_gemma
 from nextword.models.families.rope_fields import read_rope, rope_of, write_rope, write_scaling
+from nextword.models.rope import Rope
 
 
 def config_from_hf(fields: ConfigFields) -> ModelConfig:
@@ -29,11 +30,15 @@ def config_to_hf(config: ModelConfig) -> dict[str, object]:
     """Write config.json, the rotary settings in the form older readers know wherever that can say it all."""
     local_rope = config.local_rope
     assert local_rope is not None, "gemma3 has rotary positions of its own in sliding layers"
-    fields = {**write_gemma(config), **write_rope(rope_of(config)), "rope_local_base_freq": local_rope.theta}
-    if local_rope.scaling is not None:
-        local = {"rope_theta": local_rope.theta, **write_scaling(local_rope.scaling)}
-        fields["rope_parameters"] = {"sliding_attention": local}
-    return fields
+    if local_rope.scaling is None:
+        return {**write_gemma(config), **write_rope(rope_of(config)), "rope_local_base_freq": local_rope.theta}
+    ropes = {"full_attention": rope_of(config), "sliding_attention": local_rope}
+    return {**write_gemma(config), "rope_parameters": {kind: _write_parameters(rope) for kind, rope in ropes.items()}}
+
+
+def _write_parameters(rope: Rope) -> dict[str, object]:
+    scaling = {"rope_type": "default"} if rope.scaling is None else write_scaling(rope.scaling)
+    return {"rope_theta": rope.theta, **scaling}
 
 
 FAMILY = Family(

@@ -20,7 +20,7 @@ def config_from_hf(fields: ConfigFields) -> ModelConfig:
         family="phi3",
         **shape,
         activation=fields.choice("hidden_act", shared.ACTIVATIONS, "silu"),
-        rope=read_rope(fields, head_dim=shape["head_dim"], max_seq_len=shape["max_seq_len"], original=4096),
+        rope=read_rope(fields, head_dim=shape["head_dim"], max_seq_len=shape["max_seq_len"], share=1.0, original=4096),
         sliding_window=window,
         sliding_layers=() if window is None else tuple(range(shape["num_layers"])),
         is_tied=fields.flag("tie_word_embeddings", False),

@@ -36,22 +36,22 @@ def read_rope(
     max_seq_len: int,
     theta: float = 10_000.0,
     theta_name: str = "rope_theta",
-    share: float = 1.0,
+    share: float | None = None,
     share_name: str = "partial_rotary_factor",
     original: int | None = None,
     layer_type: str | None = None,
 ) -> Rope:
     """The rotary positions of a checkpoint, or of one of its layer types where those differ.
 
-    `theta`, `share` (the part of each head that is rotated) and `original` (the context length before stretching; None:
-    `max_seq_len`) hold where the file says nothing. Raises CheckpointError.
+    `theta`, `share` (the part of each head that is rotated; None: the family always rotates all) and `original` (the
+    context length before stretching; None: `max_seq_len`) hold where the file says nothing. Raises CheckpointError.
     """
     settings = _settings(fields, layer_type)
     theta = settings.number("rope_theta", fields.number(theta_name, theta))
-    share = settings.number("partial_rotary_factor", fields.number(share_name, share))
-    if not 0 < share <= 1:
-        fields.refuse(share_name, "a number above 0 and at most 1")
-    rotary_dim = int(head_dim * share)
+    rotary_dim = head_dim if share is None else int(head_dim * _share(fields, settings, share_name, share))
+    if share is None:
+        fields.require("partial_rotary_factor", 1.0)
+        settings.require("partial_rotary_factor", 1.0)
     kind_name = "rope_type" if settings.has("rope_type") else "type"
     kind = settings.choice(kind_name, _KINDS, "default")
     original = _original_max_seq_len(fields, settings, original or max_seq_len)
@@ -114,6 +114,13 @@ def _settings(fields: ConfigFields, layer_type: str | None) -> ConfigFields:
         if settings.has(layer_type):
             return settings.section(layer_type)
     return ConfigFields({}, fields.source, "rope_parameters.")
+
+
+def _share(fields: ConfigFields, settings: ConfigFields, name: str, default: float) -> float:
+    share = settings.number("partial_rotary_factor", fields.number(name, default))
+    if not 0 < share <= 1:
+        fields.refuse(name, "a number above 0 and at most 1")
+    return share
 
 
 def _original_max_seq_len(fields: ConfigFields, settings: ConfigFields, default: int) -> int:
