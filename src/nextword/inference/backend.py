@@ -1,0 +1,52 @@
+"""`Backend`: token ids in, logits out, the KV cache inside. What the engine asks of an implementation.
+
+A backend knows no text, no sampling and no requests; it holds the keys and values of many texts under handles.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+Logits = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """Tokens that continue one text in a step."""
+
+    cache_id: int
+    token_ids: Sequence[int]
+    num_logits: int
+    """For how many of the last positions logits are wanted; 0 in the middle of a prompt."""
+
+
+class Backend(Protocol):
+    """An implementation of the forward pass with its KV cache.
+
+    The logits of a text must not depend, not in a single bit, on what else runs in the step.
+    """
+
+    @property
+    def vocab_size(self) -> int:
+        """Width of a row of logits."""
+
+    @property
+    def max_seq_len(self) -> int:
+        """Positions that one text may have."""
+
+    def open_cache(self) -> int:
+        """The handle of a new, empty place in the KV cache."""
+
+    def fork_cache(self, cache_id: int) -> int:
+        """The handle of a copy, which then goes its own way."""
+
+    def close_cache(self, cache_id: int) -> None:
+        """Give a place back."""
+
+    def step(self, chunks: Sequence[Chunk]) -> list[Logits]:
+        """Append each chunk to its text; one (num_logits, vocab_size) float32 array for each chunk, in order."""

@@ -1,0 +1,199 @@
+"""`Engine`: the only loop over tokens. Submit requests, step until they are finished; Python, the command and servers
+all run it. It joins backend, scheduler, samplers and text, and does the work of none of them.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from collections.abc import Sequence as Seq
+
+from nextword.decoding.distribution import Distribution
+from nextword.decoding.params import SamplingParams
+from nextword.decoding.random_stream import fresh_seed
+from nextword.decoding.sampler import ChosenToken, Sampler, score_token
+from nextword.errors import RequestError
+from nextword.inference.backend import Backend, Chunk, Logits
+from nextword.inference.scheduler import PREFILL_CHUNK, Scheduler
+from nextword.inference.sequence import FinishDetail, Request, Sequence, TextPiece
+from nextword.inference.text_stream import TextStream
+from nextword.text.tokenizer import Tokenizer
+
+
+class Engine:
+    """Runs a changing set of requests on one backend. Threads may submit, stream and step at the same time."""
+
+    def __init__(self, backend: Backend, tokenizer: Tokenizer, *, max_sequences: int = 16) -> None:
+        self.backend = backend
+        self.tokenizer = tokenizer
+        self._scheduler = Scheduler(max_sequences)
+        self._lock = threading.RLock()
+
+    def submit(self, prompt_token_ids: Seq[int], params: SamplingParams) -> Request:
+        """Queue a prompt. Raises RequestError if it is empty, holds unknown ids, or leaves no room in the context."""
+        prompt = list(prompt_token_ids)
+        self._check_prompt(prompt, room_for=0 if params.max_tokens == 0 else 1)
+        seed = params.seed if params.seed is not None else fresh_seed()
+        request = Request(prompt_token_ids=prompt, params=params, seed=seed)
+        with self._lock:
+            self._scheduler.add(request)
+        return request
+
+    def step(self) -> None:
+        """Schedule, run, draw, collect: one token for each running sequence, and one piece of one prompt."""
+        with self._lock:
+            prefilling, decoding = self._scheduler.next_step()
+            sequences = [(request, sequence) for request in decoding for sequence in request.running]
+            chunks = [Chunk(sequence.cache_id, [sequence.tokens[-1].token_id], 1) for _, sequence in sequences]
+            if prefilling is not None:
+                chunks.append(self._prompt_chunk(prefilling))
+            rows = self.backend.step(chunks)
+            for (request, sequence), logits in zip(sequences, rows, strict=False):
+                self._advance(request, sequence, logits[-1])
+            if prefilling is not None:
+                self._take_prompt_logits(prefilling, chunks[-1], rows[-1])
+            for request in decoding:
+                self._finish_if_done(request)
+
+    def run(self, requests: Seq[Request]) -> None:
+        """Step until these requests are finished."""
+        while not all(request.is_finished for request in requests):
+            self.step()
+
+    def stream(self, request: Request) -> Iterator[TextPiece]:
+        """The request's text as it comes. A reader who stops reading cancels the request."""
+        try:
+            while True:
+                with self._lock:
+                    if not request.pieces and not request.is_finished:
+                        self.step()
+                    pieces = [request.pieces.popleft() for _ in range(len(request.pieces))]
+                yield from pieces
+                if request.is_finished and not request.pieces:
+                    return
+        finally:
+            self.cancel(request)
+
+    def cancel(self, request: Request) -> None:
+        """Stop a request; what it has written stays. Nothing happens to one that is finished."""
+        with self._lock:
+            for sequence in request.running:
+                self._finish(request, sequence, "cancelled")
+            self._close(request)
+
+    def next_distribution(self, prompt_token_ids: Seq[int]) -> Distribution:
+        """The distribution of the token that follows a prompt, untouched. Raises RequestError as `submit`."""
+        prompt = list(prompt_token_ids)
+        self._check_prompt(prompt, room_for=0)
+        cache_id = self.backend.open_cache()
+        try:
+            for start in range(0, len(prompt), PREFILL_CHUNK):
+                chunk = prompt[start : start + PREFILL_CHUNK]
+                is_last = start + PREFILL_CHUNK >= len(prompt)
+                (logits,) = self.backend.step([Chunk(cache_id, chunk, int(is_last))])
+        finally:
+            self.backend.close_cache(cache_id)
+        return Distribution.from_logits(logits[-1].copy(), token_text=self.tokenizer.token_text)
+
+    def _check_prompt(self, prompt: list[int], *, room_for: int) -> None:
+        if not prompt:
+            raise RequestError("the prompt is empty: give at least one token to continue")
+        limit = self.backend.max_seq_len
+        if len(prompt) + room_for > limit:
+            raise RequestError(
+                f"the prompt has {len(prompt)} tokens and the model's context {limit}: shorten the prompt, "
+                "or summarize it, which splits long texts"
+            )
+        unknown = next((token_id for token_id in prompt if not 0 <= token_id < self.backend.vocab_size), None)
+        if unknown is not None:
+            raise RequestError(f"token id {unknown} in the prompt: the vocabulary has {self.backend.vocab_size} tokens")
+
+    def _prompt_chunk(self, request: Request) -> Chunk:
+        if request.cache_id is None:
+            request.cache_id = self.backend.open_cache()
+        token_ids = request.prompt_token_ids[request.num_prefilled : request.num_prefilled + PREFILL_CHUNK]
+        is_last = request.num_prefilled + len(token_ids) == len(request.prompt_token_ids)
+        return Chunk(request.cache_id, token_ids, len(token_ids) if request.scores_prompt else int(is_last))
+
+    def _take_prompt_logits(self, request: Request, chunk: Chunk, logits: Logits) -> None:
+        """Score the prompt where asked; at its end, part the request into its sequences and draw their first tokens."""
+        first = request.num_prefilled
+        request.num_prefilled += len(chunk.token_ids)
+        if request.scores_prompt:
+            targets = request.prompt_token_ids[first + 1 : request.num_prefilled + 1]
+            request.prompt_tokens.extend(
+                self._score(request, row, target) for row, target in zip(logits, targets, strict=False)
+            )
+        if request.num_prefilled < len(request.prompt_token_ids):
+            return
+        for index in range(request.params.n):
+            sequence = self._part(request, index)
+            if request.params.max_tokens == 0:
+                self._finish(request, sequence, "max_tokens")
+            else:
+                self._advance(request, sequence, logits[-1])
+        self._finish_if_done(request)
+
+    def _score(self, request: Request, row: Logits, token_id: int) -> ChosenToken:
+        return score_token(Distribution.from_logits(row), token_id, num_alternatives=request.params.logprobs or 0)
+
+    def _part(self, request: Request, index: int) -> Sequence:
+        """One of the n sequences; the last one takes over the prompt's place in the cache, the others copy it."""
+        assert request.cache_id is not None
+        is_last = index == request.params.n - 1
+        cache_id = request.cache_id if is_last else self.backend.fork_cache(request.cache_id)
+        if is_last:
+            request.cache_id = None
+        sampler = Sampler(
+            request.params,
+            request.prompt_token_ids,
+            end_token_ids=self.tokenizer.eos_token_ids,
+            sample_index=index,
+            seed=request.seed,
+        )
+        stream = TextStream(self.tokenizer.stream_decoder(), request.params.stop)
+        sequence = Sequence(index=index, cache_id=cache_id, sampler=sampler, stream=stream)
+        request.sequences.append(sequence)
+        return sequence
+
+    def _advance(self, request: Request, sequence: Sequence, logits: Logits) -> None:
+        """Draw the next token from a row of logits, and see whether the sequence ends with it."""
+        token = sequence.sampler.choose(logits)
+        sequence.tokens.append(token)
+        detail = self._end_by_token(request, token.token_id)
+        text = "" if detail else sequence.stream.push(token.token_id)
+        detail = detail or self._end_by_length(request, sequence)
+        if text:
+            request.pieces.append(TextPiece(sequence.index, text))
+        if detail:
+            self._finish(request, sequence, detail)
+
+    def _end_by_token(self, request: Request, token_id: int) -> FinishDetail | None:
+        if token_id in self.tokenizer.eos_token_ids:
+            return "end_of_sequence"
+        return "stop_token" if token_id in request.params.stop_token_ids else None
+
+    def _end_by_length(self, request: Request, sequence: Sequence) -> FinishDetail | None:
+        if sequence.stream.stopped:
+            return "stop_string"
+        if request.params.max_tokens is not None and len(sequence.tokens) >= request.params.max_tokens:
+            return "max_tokens"
+        is_full = len(request.prompt_token_ids) + len(sequence.tokens) >= self.backend.max_seq_len
+        return "context" if is_full else None
+
+    def _finish(self, request: Request, sequence: Sequence, detail: FinishDetail) -> None:
+        text = sequence.stream.flush()
+        sequence.finish_detail = "stop_string" if sequence.stream.stopped else detail
+        request.pieces.append(TextPiece(sequence.index, text, sequence.finish_detail))
+        self.backend.close_cache(sequence.cache_id)
+
+    def _finish_if_done(self, request: Request) -> None:
+        if not request.running:
+            self._close(request)
+
+    def _close(self, request: Request) -> None:
+        if request.cache_id is not None:
+            self.backend.close_cache(request.cache_id)
+            request.cache_id = None
+        request.is_finished = True
+        self._scheduler.remove(request)

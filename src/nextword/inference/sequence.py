@@ -1,0 +1,80 @@
+"""`Sequence`: one text being written, and the `Request` it belongs to. State only; the engine moves it.
+
+A request is a prompt with its parameters; its n sequences share the prompt's keys and values until they part.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field
+from typing import Literal
+
+from nextword.decoding.params import SamplingParams
+from nextword.decoding.sampler import ChosenToken, Sampler
+from nextword.inference.text_stream import TextStream
+
+FinishReason = Literal["stop", "length", "cancelled"]
+FinishDetail = Literal["end_of_sequence", "stop_token", "stop_string", "max_tokens", "context", "cancelled"]
+
+FINISH_REASONS: dict[FinishDetail, FinishReason] = {
+    "end_of_sequence": "stop",
+    "stop_token": "stop",
+    "stop_string": "stop",
+    "max_tokens": "length",
+    "context": "length",
+    "cancelled": "cancelled",
+}
+
+
+@dataclass(frozen=True)
+class TextPiece:
+    """What one step added to one completion."""
+
+    index: int
+    text: str
+    finish_detail: FinishDetail | None = None
+
+
+@dataclass(kw_only=True, eq=False)
+class Sequence:
+    """One completion of a request."""
+
+    index: int
+    cache_id: int
+    sampler: Sampler
+    stream: TextStream
+    tokens: list[ChosenToken] = field(default_factory=list)
+    finish_detail: FinishDetail | None = None
+
+    @property
+    def token_ids(self) -> list[int]:
+        """The tokens of the completion, an end token included."""
+        return [token.token_id for token in self.tokens]
+
+
+@dataclass(kw_only=True, eq=False)
+class Request:
+    """A prompt, what is asked of it, and what has come of it so far."""
+
+    prompt_token_ids: list[int]
+    params: SamplingParams
+    seed: int
+    cache_id: int | None = None
+    """The prompt's place in the KV cache; None before the first step and after the prompt."""
+    num_prefilled: int = 0
+    prompt_tokens: list[ChosenToken] = field(default_factory=list)
+    """Log-probabilities of the prompt from its second token on, where echo and logprobs ask for them."""
+    sequences: list[Sequence] = field(default_factory=list)
+    pieces: deque[TextPiece] = field(default_factory=deque)
+    """Text for whoever streams this request."""
+    is_finished: bool = False
+
+    @property
+    def scores_prompt(self) -> bool:
+        """Whether the log-probabilities of the prompt are wanted."""
+        return self.params.echo and self.params.logprobs is not None
+
+    @property
+    def running(self) -> list[Sequence]:
+        """The sequences that still grow."""
+        return [sequence for sequence in self.sequences if sequence.finish_detail is None]
