@@ -1,0 +1,143 @@
+"""`LanguageModel`: what a user holds. A name, folder or file in; text, distributions and scores out.
+
+Every method is a few lines over the engine; the algorithms live in the rooms below.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from nextword.checkpoints.catalogue import resolve
+from nextword.checkpoints.model_directory import ModelDirectory
+from nextword.checkpoints.open_directory import open_model_directory
+from nextword.decoding.distribution import Distribution
+from nextword.decoding.params import SamplingParams, sampling_params
+from nextword.decoding.sampler import ChosenToken
+from nextword.errors import MissingExtraError, RequestError
+from nextword.inference.engine import Engine
+from nextword.inference.generation import Generation, collect
+from nextword.inference.sequence import Request
+from nextword.tasks.summarize import Length, Style, Summary, summarize
+from nextword.text.tokenizer import Tokenizer
+
+
+@dataclass(frozen=True, kw_only=True)
+class Score:
+    """How probable a model finds a text."""
+
+    tokens: tuple[ChosenToken, ...]
+    """The scored tokens with their log-probabilities in nats."""
+
+    @property
+    def log_prob(self) -> float:
+        """Sum over the tokens, in nats."""
+        return sum(token.log_prob for token in self.tokens if token.log_prob is not None)
+
+
+class Stream:
+    """Iterate for the text as it comes; `generation` is there once the iteration has ended."""
+
+    def __init__(self, engine: Engine, request: Request) -> None:
+        self._engine = engine
+        self._request = request
+
+    def __iter__(self) -> Iterator[str]:
+        for piece in self._engine.stream(self._request):
+            if piece.text:
+                yield piece.text
+
+    @property
+    def generation(self) -> Generation:
+        """The values of the finished generation. Raises RequestError while it is not finished."""
+        if not self._request.is_finished:
+            raise RequestError("the stream has not ended: iterate over it first")
+        return collect(self._request, self._engine.tokenizer)
+
+
+class LanguageModel:
+    """A loaded model with its tokenizer and engine."""
+
+    def __init__(self, directory: ModelDirectory, engine: Engine) -> None:
+        self.directory = directory
+        self.engine = engine
+
+    @property
+    def tokenizer(self) -> Tokenizer:
+        """Text <-> token ids of this model."""
+        return self.engine.tokenizer
+
+    def params(self, **overrides: object) -> SamplingParams:
+        """Sampling parameters: the call's, else the checkpoint's, else the built-in ones. Raises RequestError."""
+        return sampling_params(self.directory.generation_defaults, **overrides)
+
+    def generate(self, prompt: str, **params: object) -> Generation:
+        """Continue a prompt; keywords are the fields of `SamplingParams`. Raises RequestError."""
+        return self._run(self.tokenizer.encode(prompt), self.params(**params))
+
+    def generate_batch(self, prompts: Sequence[str], params: Sequence[SamplingParams]) -> list[Generation]:
+        """Continue many prompts together, each with its own parameters. Raises RequestError."""
+        if len(prompts) != len(params):
+            raise RequestError(f"{len(prompts)} prompts but {len(params)} sets of parameters: give one for each")
+        requests = [
+            self.engine.submit(self.tokenizer.encode(prompt), one) for prompt, one in zip(prompts, params, strict=True)
+        ]
+        self.engine.run(requests)
+        return [collect(request, self.tokenizer) for request in requests]
+
+    def stream(self, prompt: str, **params: object) -> Stream:
+        """Continue a prompt, text as it comes. Raises RequestError; n must be 1."""
+        return self._stream(self.tokenizer.encode(prompt), self.params(**params))
+
+    def chat(self, messages: Sequence[Mapping[str, str]], **params: object) -> Generation:
+        """Answer a conversation of {"role", "content"} messages. Raises RequestError, TokenizerError."""
+        return self._run(self.tokenizer.encode_chat(messages), self.params(**params))
+
+    def stream_chat(self, messages: Sequence[Mapping[str, str]], **params: object) -> Stream:
+        """As `chat`, text as it comes."""
+        return self._stream(self.tokenizer.encode_chat(messages), self.params(**params))
+
+    def next(self, text: str) -> Distribution:
+        """The distribution of the token that follows a text, before any truncation. Textbook section 2.1."""
+        return self.engine.next_distribution(self.tokenizer.encode(text))
+
+    def score(self, text: str, *, alternatives: int = 0) -> Score:
+        """The log-probability of each token of a text but the first, which has no context without a BOS token.
+
+        Raises RequestError if the text has fewer than two tokens or more than the context.
+        """
+        token_ids = self.tokenizer.encode(text)
+        if len(token_ids) < 2:
+            raise RequestError(f"the text has {len(token_ids)} tokens: at least two are needed, the first is context")
+        params = SamplingParams(max_tokens=0, echo=True, logprobs=alternatives)
+        return Score(tokens=self._run(token_ids, params).prompt_tokens)
+
+    def summarize(self, text: str, *, length: Length = "medium", style: Style = "paragraph") -> Summary:
+        """Summarise a text of any length. Raises RequestError."""
+        return summarize(self.engine, text, length=length, style=style)
+
+    def _run(self, prompt_token_ids: list[int], params: SamplingParams) -> Generation:
+        request = self.engine.submit(prompt_token_ids, params)
+        self.engine.run([request])
+        return collect(request, self.tokenizer)
+
+    def _stream(self, prompt_token_ids: list[int], params: SamplingParams) -> Stream:
+        if params.n != 1:
+            raise RequestError(f"n = {params.n}: a stream has one completion; use generate for several")
+        return Stream(self.engine, self.engine.submit(prompt_token_ids, params))
+
+
+def load(name: str | Path) -> LanguageModel:
+    """Load a model by catalogue name, Hugging Face folder or .gguf file; in float32, on the CPU.
+
+    Raises CheckpointError naming file and field, MissingExtraError without PyTorch.
+    """
+    directory = open_model_directory(resolve(str(name)))
+    try:
+        from nextword.inference.torch_backend import TorchBackend
+        from nextword.models.build import build_transformer
+    except ModuleNotFoundError as error:
+        raise MissingExtraError(f"{error.name} is not installed: pip install 'nextword[train]'") from None
+    model = build_transformer(directory.config, directory.tensors)
+    return LanguageModel(directory, Engine(TorchBackend(model), directory.tokenizer))

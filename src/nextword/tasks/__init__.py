@@ -1,0 +1,1 @@
+"""Uses of a language model that are cast as word prediction."""
