@@ -77,8 +77,8 @@ def summarize(
 def split_text(engine: Engine, text: str, *, max_tokens: int) -> list[str]:
     """The text in as few pieces as a left-to-right filling gives, each of at most `max_tokens` tokens.
 
-    Cut at paragraphs where possible, else at sentences, else at words, else between characters; the pieces add up to the
-    text, but for the white space at the cuts.
+    Cut at paragraphs where possible, else at sentences, else at words, else between characters; the pieces add up to
+    the text.
     """
     if _num_tokens(engine, text) <= max_tokens:
         return [text]

@@ -1,0 +1,51 @@
+"""`nextword summarize`: a file or standard input in, its summary out as it is written."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import time
+
+import tyro
+
+from nextword.cli.report import note, rate
+from nextword.cli.sources import read_text
+from nextword.tasks.summarize import Length, Style, summarize
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """Summarise a text of any length."""
+
+    model: tyro.conf.Positional[str]
+    """A catalogue name, a Hugging Face folder, or a .gguf file."""
+    file: tyro.conf.Positional[str] = "-"
+    """The text; - reads standard input."""
+    length: Length = "medium"
+    """How long the summary should be."""
+    style: Style = "paragraph"
+    """Running text or bullet points."""
+    json: bool = False
+    """Print one JSON object instead of streaming."""
+
+
+def run(options: Options) -> None:
+    """Stream the summary to standard output; say what was read and how fast on standard error."""
+    from nextword.language_model import load
+
+    text = read_text(options.file)
+    model = load(options.model)
+    start = time.perf_counter()
+    summary = summarize(
+        model.engine,
+        text,
+        length=options.length,
+        style=options.style,
+        on_part=lambda part, num_parts: note(f"part {part} of {num_parts}"),
+        on_text=lambda piece: None if options.json else print(piece, end="", flush=True),
+    )
+    print(json.dumps(dataclasses.asdict(summary), ensure_ascii=False) if options.json else "")
+    parts = "1 part" if summary.num_parts == 1 else f"{summary.num_parts} parts"
+    seconds = time.perf_counter() - start
+    note(f"{options.model}: {summary.num_text_tokens} tokens read in {parts}")
+    note(f"summary of {rate(summary.num_summary_tokens, seconds)}, reading included")
