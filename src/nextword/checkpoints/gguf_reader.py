@@ -1,0 +1,156 @@
+"""The GGUF container, read: metadata and tensors of a mapped file, every size and offset checked before it is used.
+
+In: a file. Out: `GGUFFile`, its tensors by the names in the file, not read yet. It knows no architecture.
+"""
+
+from __future__ import annotations
+
+import math
+import struct
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from nextword.errors import CheckpointError
+from nextword.models.stored_tensor import FLOAT_DTYPES, StoredTensor
+
+_SCALARS = {0: "<B", 1: "<b", 2: "<H", 3: "<h", 4: "<I", 5: "<i", 6: "<f", 7: "<?", 10: "<Q", 11: "<q", 12: "<d"}
+_STRING, _ARRAY = 8, 9
+_MOST_DIMENSIONS = 4
+_MAGIC = int.from_bytes(b"GGUF", "little")
+
+
+@dataclass(frozen=True)
+class GGUFFile:
+    """Metadata by key, tensors by the file's names."""
+
+    metadata: dict[str, object]
+    tensors: dict[str, StoredTensor]
+
+
+def read_gguf(path: Path) -> GGUFFile:
+    """Map a GGUF file of version 2 or 3. Raises CheckpointError naming file and field for anything damaged."""
+    if path.stat().st_size < 24:
+        raise CheckpointError(f"{path}: {path.stat().st_size} bytes are too few for a GGUF file; fetch it again")
+    data = np.memmap(path, dtype=np.uint8, mode="r")
+    cursor = _Cursor(data.data, path)
+    magic, version, num_tensors, num_entries = cursor.unpack("<IIQQ", "header")
+    if magic != _MAGIC or version not in (2, 3):
+        raise CheckpointError(f"{path}: begins with {magic:#x}, version {version}; GGUF of version 2 or 3 is read")
+    cursor.require(num_entries, 12, "metadata count")
+    metadata: dict[str, object] = {}
+    for _ in range(num_entries):
+        key = cursor.string("metadata key")
+        if key in metadata:
+            raise CheckpointError(f"{path}: metadata key {key!r} stands twice")
+        metadata[key] = cursor.value(cursor.unpack("<I", key)[0], key)
+    cursor.require(num_tensors, 24, "tensor count")
+    entries = [_tensor_entry(cursor) for _ in range(num_tensors)]
+    alignment = metadata.get("general.alignment", 32)
+    if not isinstance(alignment, int) or alignment <= 0 or alignment % 8:
+        raise CheckpointError(f"{path}: general.alignment = {alignment!r}: must be a positive multiple of 8")
+    start = -(-cursor.position // alignment) * alignment
+    return GGUFFile(metadata, _tensors(path, data, entries, start))
+
+
+class _Cursor:
+    """A place in the header; never reads past the end of the file."""
+
+    def __init__(self, data: memoryview, path: Path) -> None:
+        self.data, self.path, self.position = data, path, 0
+
+    def require(self, count: int, size: int, field: str) -> None:
+        """Refuse a count of things of at least `size` bytes that cannot lie in the rest of the file."""
+        if count * size > len(self.data) - self.position:
+            raise CheckpointError(f"{self.path}: {field} goes past the end of the file; it is cut off or damaged")
+
+    def unpack(self, form: str, field: str) -> tuple[int, ...]:
+        size = struct.calcsize(form)
+        self.require(1, size, field)
+        values = struct.unpack_from(form, self.data, self.position)
+        self.position += size
+        return values
+
+    def string(self, field: str) -> str:
+        (length,) = self.unpack("<Q", field)
+        self.require(length, 1, field)
+        raw = bytes(self.data[self.position : self.position + length])
+        self.position += length
+        try:
+            return raw.decode()
+        except UnicodeDecodeError:
+            raise CheckpointError(f"{self.path}: {field} is not UTF-8; the file is damaged") from None
+
+    def value(self, kind: int, field: str) -> object:
+        if kind in _SCALARS:
+            return self.unpack(_SCALARS[kind], field)[0]
+        if kind == _STRING:
+            return self.string(field)
+        if kind != _ARRAY:
+            raise CheckpointError(f"{self.path}: {field} has the unknown type {kind}; the file is damaged")
+        item, count = self.unpack("<IQ", field)
+        if item == _STRING:
+            self.require(count, 8, field)
+            return [self.string(field) for _ in range(count)]
+        if item not in _SCALARS:
+            raise CheckpointError(f"{self.path}: {field} is an array of type {item}, which is not read")
+        form = _SCALARS[item]
+        self.require(count, struct.calcsize(form), field)
+        values: list[object] = np.frombuffer(self.data, form, count, self.position).tolist()
+        self.position += count * struct.calcsize(form)
+        return values
+
+
+@dataclass(frozen=True)
+class _Entry:
+    name: str
+    shape: tuple[int, ...]
+    kind: int
+    offset: int
+
+
+def _tensor_entry(cursor: _Cursor) -> _Entry:
+    name = cursor.string("tensor name")
+    (num_dimensions,) = cursor.unpack("<I", name)
+    if not 1 <= num_dimensions <= _MOST_DIMENSIONS:
+        raise CheckpointError(f"{cursor.path}: tensor {name!r} has {num_dimensions} dimensions; the file is damaged")
+    shape = cursor.unpack(f"<{num_dimensions}Q", name)
+    kind, offset = cursor.unpack("<IQ", name)
+    return _Entry(name, tuple(reversed(shape)), kind, offset)
+
+
+def _tensors(path: Path, data: npt.NDArray[np.uint8], entries: list[_Entry], start: int) -> dict[str, StoredTensor]:
+    from gguf.constants import GGML_QUANT_SIZES, GGMLQuantizationType
+
+    tensors: dict[str, StoredTensor] = {}
+    end = start
+    for entry in sorted(entries, key=lambda entry: entry.offset):
+        if entry.name in tensors:
+            raise CheckpointError(f"{path}: tensor {entry.name!r} stands twice")
+        try:
+            kind = GGMLQuantizationType(entry.kind)
+        except ValueError:
+            raise CheckpointError(f"{path}: tensor {entry.name!r} has the unknown type {entry.kind}") from None
+        block, block_bytes = GGML_QUANT_SIZES[kind]
+        width = entry.shape[-1]
+        if width % block or 0 in entry.shape:
+            raise CheckpointError(f"{path}: tensor {entry.name!r}: shape {entry.shape} does not fit type {kind.name}")
+        row_bytes = width // block * block_bytes
+        size = math.prod(entry.shape[:-1]) * row_bytes
+        first = start + entry.offset
+        if first < end:
+            raise CheckpointError(f"{path}: tensor {entry.name!r}: offset {entry.offset} lies in the tensor before it")
+        if first + size > len(data):
+            raise CheckpointError(
+                f"{path}: tensor {entry.name!r} goes past the end of the file; it is cut off or damaged"
+            )
+        end = first + size
+        raw = data[first:end]
+        if kind.name in FLOAT_DTYPES:
+            values: npt.NDArray[np.generic] = raw.view(FLOAT_DTYPES[kind.name]).reshape(entry.shape)
+        else:
+            values = raw.reshape(*entry.shape[:-1], row_bytes)
+        tensors[entry.name] = StoredTensor(entry.name, kind.name, entry.shape, np.asarray(values))
+    return tensors
