@@ -29,7 +29,7 @@ format: $(VENV)/.installed-dev
 bench: $(VENV)/.installed-dev
 	$(BIN)/nextword pull $(MODEL)
 	$(BIN)/python -m benchmarks.select_token
-	$(BIN)/python -m benchmarks.load_and_generate
+
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "nextword needs Python 3.11 or newer, and $(PYTHON) is " + sys.version.split()[0] + ": name another with  make PYTHON=python3.12")'

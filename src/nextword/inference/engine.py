@@ -5,7 +5,7 @@ all run it. It joins backend, scheduler, samplers and text, and does the work of
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator
 from collections.abc import Sequence as Seq
 
 from nextword.decoding.distribution import Distribution
@@ -60,7 +60,7 @@ class Engine:
         while not all(request.is_finished for request in requests):
             self.step()
 
-    def stream(self, request: Request) -> Iterator[TextPiece]:
+    def stream(self, request: Request) -> Generator[TextPiece, None, None]:
         """The request's text as it comes. A reader who stops reading cancels the request."""
         try:
             while True:

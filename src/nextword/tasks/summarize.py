@@ -19,7 +19,7 @@ Length = Literal["short", "medium", "long"]
 Style = Literal["paragraph", "bullets"]
 
 _SENTENCES: dict[Length, str] = {"short": "one or two sentences", "medium": "four or five sentences", "long": "ten"}
-_MAX_TOKENS: dict[Length, int] = {"short": 80, "medium": 200, "long": 400}
+_MAX_TOKENS: dict[Length, int] = {"short": 160, "medium": 320, "long": 640}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,67 +1,142 @@
-"""A vocabulary as GGUF files carry it, made into a `tokenizers` tokenizer: byte-level BPE with a named pre-tokenizer.
+"""Vocabularies as GGUF files list them, made into tokenizers of the `tokenizers` library.
 
-In: plain lists. Out: the library's tokenizer. It knows nothing of files.
+In: tokens, their kinds, and merges or scores, as plain data. Out: byte-level BPE ("gpt2") or SentencePiece BPE
+("llama") that gives the tokens of the vocabulary's own tokenizer. It knows no file and no metadata keys.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import enum
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import tokenizers
-from tokenizers import Regex, decoders, models, pre_tokenizers
+from tokenizers import decoders, models, normalizers, processors
 
 from nextword.errors import TokenizerError
+from nextword.text.pre_tokenizers import build_pre_tokenizer, find_rules
 
-_CONTROL, _USER_DEFINED = 3, 4
-"""Token types of GGUF that stand outside the merges."""
-
-_LLAMA3 = (
-    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}"
-    r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
-)
-_PATTERNS: dict[str, str | None] = {
-    "gpt-2": None,
-    "default": None,
-    "smollm": None,
-    "llama-bpe": _LLAMA3,
-    "llama3": _LLAMA3,
-    "qwen2": _LLAMA3.replace(r"\p{N}{1,3}", r"\p{N}"),
-}
-"""Pre-tokenizer name -> regular expression of the words; None: GPT-2's own, which the library has built in."""
-
-_SINGLE_DIGITS = {"smollm"}
-"""Pre-tokenizers that first set every digit apart."""
+_SPACE = "\N{LOWER ONE EIGHTH BLOCK}"
+"""What SentencePiece writes for a space."""
 
 
-def byte_level_bpe(
-    tokens: Sequence[str], merges: Sequence[str], token_types: Sequence[int], *, pre_tokenizer: str
-) -> tokenizers.Tokenizer:
-    """The tokenizer of a GGUF vocabulary of model "gpt2". Raises TokenizerError for an unknown pre-tokenizer name."""
-    if pre_tokenizer not in _PATTERNS:
-        known = ", ".join(sorted(_PATTERNS))
-        raise TokenizerError(f"tokenizer.ggml.pre = {pre_tokenizer!r}: not among the known pre-tokenizers ({known})")
-    vocabulary = {token: token_id for token_id, token in enumerate(tokens)}
-    pairs = [(first, second) for first, _, second in (merge.partition(" ") for merge in merges)]
-    try:
-        backend = tokenizers.Tokenizer(
-            models.BPE(vocab=vocabulary, merges=pairs, ignore_merges=pre_tokenizer == "llama-bpe")
-        )
-    except Exception as error:  # the library raises bare Exception
-        raise TokenizerError(f"tokenizer.ggml.merges do not fit tokenizer.ggml.tokens: {error}") from None
-    backend.pre_tokenizer = _pre_tokenizer(pre_tokenizer)
+class TokenKind(enum.IntEnum):
+    """What a token of the list is for, as GGUF numbers it."""
+
+    NORMAL = 1
+    UNKNOWN = 2
+    CONTROL = 3
+    USER_DEFINED = 4
+    UNUSED = 5
+    BYTE = 6
+
+
+@dataclass(frozen=True, kw_only=True)
+class GGUFVocabulary:
+    """The lists of a GGUF file that say which tokens there are."""
+
+    tokens: Sequence[str]
+    kinds: Sequence[int]
+    """A TokenKind for each token."""
+    unknown_token_id: int | None = None
+
+    def added_tokens(self) -> list[tokenizers.AddedToken]:
+        """The tokens that are found in a text before it is cut into words: control tokens and user-defined ones."""
+        added = {TokenKind.CONTROL: True, TokenKind.UNKNOWN: True, TokenKind.USER_DEFINED: False}
+        return [
+            tokenizers.AddedToken(token, normalized=False, special=added[TokenKind(kind)])
+            for token, kind in zip(self.tokens, self.kinds, strict=True)
+            if kind in added and token
+        ]
+
+
+def build_byte_level(vocabulary: GGUFVocabulary, merges: Sequence[str], *, pre_tokenizer: str) -> tokenizers.Tokenizer:
+    """Byte-level BPE; `merges` are pairs of tokens with a space between, best first.
+
+    Raises TokenizerError for an unknown pre-tokenizer or for merges that do not belong to the tokens.
+    """
+    rules = find_rules(pre_tokenizer)
+    token_ids = {token: token_id for token_id, token in enumerate(vocabulary.tokens)}
+    pairs = [(left, right) for left, _, right in (merge.partition(" ") for merge in merges)]
+    backend = tokenizers.Tokenizer(_bpe(token_ids, pairs, ignore_merges=rules.ignores_merges))
+    backend.pre_tokenizer = build_pre_tokenizer(rules)
     backend.decoder = decoders.ByteLevel()
-    for special, kind in ((True, _CONTROL), (False, _USER_DEFINED)):
-        added = [token for token, token_type in zip(tokens, token_types, strict=False) if token_type == kind]
-        backend.add_tokens([tokenizers.AddedToken(token, special=special, normalized=False) for token in added])
+    backend.add_tokens(vocabulary.added_tokens())
     return backend
 
 
-def _pre_tokenizer(name: str) -> pre_tokenizers.PreTokenizer:
-    pattern = _PATTERNS[name]
-    steps: list[pre_tokenizers.PreTokenizer] = []
-    if name in _SINGLE_DIGITS:
-        steps.append(pre_tokenizers.Digits(individual_digits=True))
-    if pattern is not None:
-        steps.append(pre_tokenizers.Split(Regex(pattern), behavior="isolated", invert=False))
-    steps.append(pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=pattern is None))
-    return pre_tokenizers.Sequence(steps)
+def build_sentencepiece(
+    vocabulary: GGUFVocabulary, scores: Sequence[float], *, adds_space_prefix: bool
+) -> tokenizers.Tokenizer:
+    """SentencePiece BPE: of all adjacent pairs that form a token, the one with the best score is joined first.
+
+    Characters outside the vocabulary become their bytes. Raises TokenizerError for a list that contradicts itself.
+    """
+    token_ids = {token: token_id for token_id, token in enumerate(vocabulary.tokens)}
+    unknown = None if vocabulary.unknown_token_id is None else vocabulary.tokens[vocabulary.unknown_token_id]
+    pairs = merges_from_scores(_joinable(vocabulary, scores))
+    model = _bpe(token_ids, pairs, unk_token=unknown, fuse_unk=True, byte_fallback=True)
+    backend = tokenizers.Tokenizer(model)
+    spaces = normalizers.Replace(" ", _SPACE)
+    # A space before the text, so that a word at its beginning is the word it is elsewhere.
+    backend.normalizer = normalizers.Sequence([normalizers.Prepend(_SPACE), spaces]) if adds_space_prefix else spaces
+    steps = [decoders.Replace(_SPACE, " "), decoders.ByteFallback(), decoders.Fuse()]
+    if adds_space_prefix:
+        steps.append(decoders.Strip(content=" ", left=1))
+    backend.decoder = decoders.Sequence(steps)
+    backend.add_tokens(vocabulary.added_tokens())
+    return backend
+
+
+def merges_from_scores(scores: Mapping[str, float]) -> list[tuple[str, str]]:
+    """The pairs of tokens that form a token, best score first: what a BPE with ranks needs to do as SentencePiece does.
+
+    Pairs of the same token stand in the order of their longer left part.
+    """
+    merges = [
+        (-score, -cut, token[:cut], token[cut:])
+        for token, score in scores.items()
+        for cut in range(1, len(token))
+        if token[:cut] in scores and token[cut:] in scores
+    ]
+    merges.sort(key=lambda merge: merge[:2])
+    return [(left, right) for _, _, left, right in merges]
+
+
+def begin_with(backend: tokenizers.Tokenizer, token_id: int) -> None:
+    """Make the tokenizer put this token before every text where it adds special tokens (BOS)."""
+    token = backend.id_to_token(token_id)
+    backend.post_processor = processors.TemplateProcessing(
+        single=[token, "$A"], pair=[token, "$A", token, "$B:1"], special_tokens=[(token, token_id)]
+    )
+
+
+def _joinable(vocabulary: GGUFVocabulary, scores: Sequence[float]) -> dict[str, float]:
+    """Token -> score of those that joining can reach; control tokens and bytes are none of them."""
+    return {
+        token: float(score)
+        for token, kind, score in zip(vocabulary.tokens, vocabulary.kinds, scores, strict=True)
+        if kind in (TokenKind.NORMAL, TokenKind.USER_DEFINED, TokenKind.UNUSED)
+    }
+
+
+def _bpe(
+    token_ids: dict[str, int],
+    merges: list[tuple[str, str]],
+    *,
+    unk_token: str | None = None,
+    fuse_unk: bool = False,
+    byte_fallback: bool = False,
+    ignore_merges: bool = False,
+) -> models.BPE:
+    try:
+        return models.BPE(
+            vocab=token_ids,
+            merges=merges,
+            unk_token=unk_token,
+            fuse_unk=fuse_unk,
+            byte_fallback=byte_fallback,
+            ignore_merges=ignore_merges,
+        )
+    except Exception as error:  # the library raises bare Exception
+        raise TokenizerError(f"the merges do not belong to the tokens: {error}") from None

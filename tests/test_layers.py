@@ -1,0 +1,43 @@
+"""The arrows of the house: a room imports only rooms below its own, and importing nextword stays cheap."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import nextword
+
+SOURCE = Path(nextword.__file__).parent
+LEVELS = (
+    ("cli",),
+    ("language_model",),
+    ("tasks",),
+    ("inference",),
+    ("decoding", "checkpoints"),
+    ("models", "text"),
+    ("errors",),
+)
+LEVEL = {room: level for level, rooms in enumerate(LEVELS) for room in rooms}
+
+
+def imported_rooms(path: Path) -> set[str]:
+    nodes = list(ast.walk(ast.parse(path.read_text(encoding="utf-8"))))
+    names = [node.module or "" for node in nodes if isinstance(node, ast.ImportFrom)]
+    names += [alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names]
+    return {name.split(".")[1] for name in names if name.startswith("nextword.")}
+
+
+def test_a_room_imports_only_rooms_below_its_own() -> None:
+    for path in SOURCE.rglob("*.py"):
+        room = path.relative_to(SOURCE).parts[0].removesuffix(".py")
+        if room == "__init__":
+            continue
+        for other in imported_rooms(path) - {room}:
+            assert LEVEL[other] > LEVEL[room], f"{path} of {room} imports {other}"
+
+
+def test_importing_nextword_imports_no_torch() -> None:
+    script = "import sys, nextword, nextword.decoding.params; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0
