@@ -1,6 +1,6 @@
 """GGUF files, opened: metadata to `ModelConfig`, tensors to our names, the vocabulary to a `Tokenizer`.
 
-In: a file. Out: a `ModelDirectory`. Of architectures, llama so far; of vocabularies, byte-level BPE.
+In: a file. Out: a `ModelDirectory`. Of architectures, llama so far; of vocabularies, byte-level BPE and SentencePiece.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from nextword.models.families import FAMILIES
 from nextword.models.families.fields import ConfigFields
 from nextword.models.stored_tensor import StoredTensor
 from nextword.models.weights import require_names, require_shape, weight_shapes
-from nextword.text.gguf_vocabulary import byte_level_bpe
+from nextword.text.gguf_vocabulary import GGUFVocabulary, build_byte_level, build_sentencepiece
 from nextword.text.tokenizer import Tokenizer
 
 Value = TypeVar("Value")
@@ -134,18 +134,20 @@ def _half_order(num_rows: int, head_dim: int) -> np.ndarray[tuple[int, ...], np.
 
 
 def _tokenizer(path: Path, file: GGUFFile) -> Tokenizer:
-    model = _get(path, file, "tokenizer.ggml.model", str)
-    if model != "gpt2":
-        raise CheckpointError(f"{path}: tokenizer.ggml.model = {model!r}: of GGUF vocabularies, gpt2 is supported")
     tokens = _get(path, file, "tokenizer.ggml.tokens", list)
-    name = file.metadata.get("tokenizer.ggml.pre", "default")
+    vocabulary = GGUFVocabulary(tokens=tokens, kinds=_get(path, file, "tokenizer.ggml.token_type", list))
+    model = _get(path, file, "tokenizer.ggml.model", str)
     try:
-        backend = byte_level_bpe(
-            tokens,
-            _get(path, file, "tokenizer.ggml.merges", list),
-            _get(path, file, "tokenizer.ggml.token_type", list),
-            pre_tokenizer=str(name),
-        )
+        if model == "gpt2":
+            merges = _get(path, file, "tokenizer.ggml.merges", list)
+            name = str(file.metadata.get("tokenizer.ggml.pre", "default"))
+            backend = build_byte_level(vocabulary, merges, pre_tokenizer=name)
+        elif model == "llama":
+            has_prefix = file.metadata.get("tokenizer.ggml.add_space_prefix", True) is True
+            scores = _get(path, file, "tokenizer.ggml.scores", list)
+            backend = build_sentencepiece(vocabulary, scores, adds_space_prefix=has_prefix)
+        else:
+            raise TokenizerError(f"tokenizer.ggml.model = {model!r}: of GGUF vocabularies, gpt2 and llama are read")
     except TokenizerError as error:
         raise CheckpointError(f"{path}: {error}") from None
     ids = {role: file.metadata.get(f"tokenizer.ggml.{key}_token_id") for role, key in _SPECIAL.items()}
@@ -156,7 +158,7 @@ def _tokenizer(path: Path, file: GGUFFile) -> Tokenizer:
         backend,
         bos_token_id=known.get("bos_token"),
         eos_token_ids=tuple(ends),
-        add_bos=file.metadata.get("tokenizer.ggml.add_bos_token") is True,
+        add_bos=file.metadata.get("tokenizer.ggml.add_bos_token", model == "llama") is True,
         chat_template=template if isinstance(template, str) else None,
         special_variables={role: tokens[token_id] for role, token_id in known.items() if role != "eot_token"},
     )

@@ -41,12 +41,12 @@ class GGUFVocabulary:
     unknown_token_id: int | None = None
 
     def added_tokens(self) -> list[tokenizers.AddedToken]:
-        """The tokens that are found in a text before it is cut into words: control tokens and user-defined ones."""
+        """The tokens found in a text before it is cut into words: control tokens and user-defined ones, but for spaces."""
         added = {TokenKind.CONTROL: True, TokenKind.UNKNOWN: True, TokenKind.USER_DEFINED: False}
         return [
             tokenizers.AddedToken(token, normalized=False, special=added[TokenKind(kind)])
             for token, kind in zip(self.tokens, self.kinds, strict=True)
-            if kind in added and token
+            if kind in added and token.strip(_SPACE)
         ]
 
 
@@ -112,11 +112,11 @@ def begin_with(backend: tokenizers.Tokenizer, token_id: int) -> None:
 
 
 def _joinable(vocabulary: GGUFVocabulary, scores: Sequence[float]) -> dict[str, float]:
-    """Token -> score of those that joining can reach; control tokens and bytes are none of them."""
+    """Token -> score of those that joining can reach; control tokens, bytes and unused ones are none of them."""
     return {
         token: float(score)
         for token, kind, score in zip(vocabulary.tokens, vocabulary.kinds, scores, strict=True)
-        if kind in (TokenKind.NORMAL, TokenKind.USER_DEFINED, TokenKind.UNUSED)
+        if kind in (TokenKind.NORMAL, TokenKind.USER_DEFINED)
     }
 
 

@@ -1,0 +1,82 @@
+"""Typed reading of GGUF metadata: each getter checks one key and names file, key and value if it is wrong."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NoReturn
+
+import numpy as np
+import numpy.typing as npt
+
+from nextword.errors import CheckpointError
+
+
+@dataclass(frozen=True)
+class GGUFMetadata:
+    """The metadata of one file. All getters raise CheckpointError."""
+
+    content: Mapping[str, object]
+    path: Path
+
+    def has(self, key: str) -> bool:
+        """Whether the key is there."""
+        return key in self.content
+
+    def integer(self, key: str, default: int | None = None) -> int:
+        """A whole number, not negative. Lists (a number for each layer) are taken if all are equal."""
+        value = self._value(key, default)
+        if isinstance(value, np.ndarray) and value.size and (value == value[0]).all():
+            value = value[0].item()
+        if type(value) is not int or value < 0:
+            self.refuse(key, "a whole number, not negative, the same for all layers")
+        return value
+
+    def number(self, key: str, default: float | None = None) -> float:
+        """A finite number."""
+        value = self._value(key, default)
+        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+            self.refuse(key, "a finite number")
+        return float(value)
+
+    def flag(self, key: str, default: bool | None = None) -> bool:
+        """True or false."""
+        value = self._value(key, default)
+        if not isinstance(value, bool):
+            self.refuse(key, "true or false")
+        return value
+
+    def text(self, key: str, default: str | None = None) -> str:
+        """A text."""
+        value = self._value(key, default)
+        if not isinstance(value, str):
+            self.refuse(key, "a text")
+        return value
+
+    def texts(self, key: str) -> Sequence[str]:
+        """A list of texts."""
+        value = self._value(key, None)
+        if not isinstance(value, list) or (value and not isinstance(value[0], str)):
+            self.refuse(key, "a list of texts")
+        return value
+
+    def numbers(self, key: str, *, length: int) -> npt.NDArray[np.generic]:
+        """A list of so many numbers."""
+        value = self._value(key, None)
+        if not isinstance(value, np.ndarray) or value.shape != (length,) or not np.isfinite(value).all():
+            self.refuse(key, f"a list of {length} finite numbers")
+        return value
+
+    def refuse(self, key: str, expected: str) -> NoReturn:
+        """Raise the CheckpointError that names file, key, value and what was expected."""
+        seen = repr(self.content[key]).replace("\n", " ") if key in self.content else "missing"
+        seen = seen if len(seen) <= 80 else seen[:77] + "..."
+        raise CheckpointError(f"{self.path}: {key} is {seen}; expected {expected}")
+
+    def _value(self, key: str, default: object) -> object:
+        value = self.content.get(key, default)
+        if value is None:
+            self.refuse(key, "a value")
+        return value
