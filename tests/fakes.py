@@ -1,0 +1,60 @@
+"""Stand-ins for slow parts: `HashBackend` answers as a model would, from a hash of the text so far."""
+
+from __future__ import annotations
+
+import itertools
+import zlib
+from collections.abc import Sequence
+
+import numpy as np
+
+from nextword.inference.backend import Chunk, Logits
+
+
+class HashBackend:
+    """A backend whose logits follow from every token of the text, so that forks and mixed-up texts show."""
+
+    def __init__(self, *, vocab_size: int, max_seq_len: int = 64) -> None:
+        self.vocab_size = vocab_size
+        self.max_seq_len = max_seq_len
+        self.tokens_computed = 0
+        self.num_opened = 0
+        """Caches opened or forked so far."""
+        self.caches: dict[int, list[int]] = {}
+        """The texts of the open caches."""
+        self._new_ids = itertools.count()
+
+    def open_cache(self) -> int:
+        return self._keep([])
+
+    def fork_cache(self, cache_id: int) -> int:
+        return self._keep(list(self.caches[cache_id]))
+
+    def close_cache(self, cache_id: int) -> None:
+        del self.caches[cache_id]
+
+    def step(self, chunks: Sequence[Chunk]) -> list[Logits]:
+        assert len({chunk.cache_id for chunk in chunks}) == len(chunks), "one text twice in a step"
+        return [self._run(chunk) for chunk in chunks]
+
+    def logits_after(self, token_ids: Sequence[int]) -> Logits:
+        """The logits that follow a text."""
+        random = np.random.default_rng(zlib.crc32(np.asarray(token_ids, np.int64).tobytes()))
+        return (3 * random.standard_normal(self.vocab_size)).astype(np.float32)
+
+    def _run(self, chunk: Chunk) -> Logits:
+        text = self.caches[chunk.cache_id]
+        text.extend(chunk.token_ids)
+        assert chunk.token_ids, "an empty chunk"
+        assert len(text) <= self.max_seq_len, "a text longer than the context"
+        assert chunk.num_logits <= len(chunk.token_ids)
+        self.tokens_computed += len(chunk.token_ids)
+        ends = range(len(text) - chunk.num_logits + 1, len(text) + 1)
+        rows = [self.logits_after(text[:end]) for end in ends]
+        return np.stack(rows) if rows else np.empty((0, self.vocab_size), np.float32)
+
+    def _keep(self, text: list[int]) -> int:
+        self.num_opened += 1
+        cache_id = next(self._new_ids)
+        self.caches[cache_id] = text
+        return cache_id
