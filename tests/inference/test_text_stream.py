@@ -1,0 +1,58 @@
+"""Text that may be shown while it grows: all of it in the end, and never a part of a stop string."""
+
+from __future__ import annotations
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from nextword.inference.text_stream import TextStream
+from tests.text.test_tokenizer import TOKENIZER
+
+PIECES = ["a", "b", "c", " the", " sea", "é", "漢"]
+STOPS = st.lists(st.text("abc thes漢é", min_size=1, max_size=4), max_size=3).map(tuple)
+
+
+def cut_by_hand(words: list[str], stop: tuple[str, ...]) -> str:
+    """The text up to the first stop string, as soon as a word completes one."""
+    text = ""
+    for word in words:
+        text += word
+        found = [text.find(string) for string in stop if string in text]
+        if found:
+            return text[: min(found)]
+    return text
+
+
+@settings(max_examples=400, deadline=None)
+@given(st.lists(st.sampled_from(PIECES), max_size=12), STOPS)
+def test_no_part_of_a_stop_string_leaks(words: list[str], stop: tuple[str, ...]) -> None:
+    expected = cut_by_hand(words, stop)
+    stream = TextStream(TOKENIZER.stream_decoder(), stop)
+    shown = ""
+    for word in words:
+        for token_id in TOKENIZER.encode(word):
+            shown += stream.push(token_id)
+            assert expected.startswith(shown)
+            assert not any(string in shown for string in stop)
+    shown += stream.flush()
+    assert shown == stream.text == expected
+    assert stream.stopped == (expected != "".join(words))
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(st.integers(0, TOKENIZER.vocab_size - 1), max_size=20), STOPS)
+def test_any_tokens_add_up_to_the_text_before_a_stop_string(token_ids: list[int], stop: tuple[str, ...]) -> None:
+    stream = TextStream(TOKENIZER.stream_decoder(), stop)
+    shown = "".join([stream.push(token_id) for token_id in token_ids]) + stream.flush()
+    whole = TOKENIZER.decode(token_ids)
+    assert shown == stream.text
+    assert whole.startswith(shown)
+    assert not any(string in shown for string in stop)
+    assert stream.stopped or shown == whole
+
+
+def test_a_false_alarm_is_shown_as_soon_as_it_is_over() -> None:
+    stream = TextStream(TOKENIZER.stream_decoder(), ("abc",))
+    ids = [TOKENIZER.encode(letter)[0] for letter in "abab"]
+    assert [stream.push(token_id) for token_id in ids] == ["", "", "ab", ""]
+    assert stream.flush() == "ab"
