@@ -1,223 +1,139 @@
-"""The engine on a fake backend: company, order and streaming change nothing, and every cache is given back."""
+"""The engine on a tiny random transformer: a text depends on model, prompt, parameters and seed alone."""
 
 from __future__ import annotations
 
 import dataclasses
-import random
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nextword.decoding.distribution import log_softmax
 from nextword.decoding.params import SamplingParams
 from nextword.errors import RequestError
-from nextword.inference.backend import Backend
 from nextword.inference.engine import Engine
 from nextword.inference.generation import Generation, collect
-from nextword.inference.scheduler import PREFILL_CHUNK
+from nextword.inference.text_stream import TextStream
 from nextword.inference.torch_backend import TorchBackend
 from nextword.models.build import build_transformer
-from tests.fakes import HashBackend
 from tests.models.test_transformer import CONFIG, random_weights
 from tests.text.test_tokenizer import TOKENIZER
 
-Case = tuple[list[int], SamplingParams]
-
-LETTERS = [TOKENIZER.encode(letter)[0] for letter in "abcdefgh"]
-ONLY_LETTERS = dict.fromkeys(LETTERS, 1000.0)
-
-params_of_any_kind = st.builds(
-    SamplingParams,
-    max_tokens=st.sampled_from([0, 1, 3, 8, None]),
-    temperature=st.sampled_from([0.0, 0.5, 1.0, 3.0]),
-    top_k=st.sampled_from([0, 1, 5]),
-    top_p=st.sampled_from([0.3, 0.9, 1.0]),
-    repetition_penalty=st.sampled_from([1.0, 1.3]),
-    presence_penalty=st.sampled_from([0.0, 1.0]),
-    frequency_penalty=st.sampled_from([0.0, 0.5]),
-    logit_bias=st.sampled_from([{}, {1: 8.0}, ONLY_LETTERS]),
-    stop=st.sampled_from([(), ("a", "bc")]),
-    n=st.integers(1, 3),
-    seed=st.integers(0, 2**63 - 1),
-    logprobs=st.sampled_from([None, 0, 2]),
-    echo=st.booleans(),
-)
-prompts = st.lists(st.integers(0, TOKENIZER.vocab_size - 1), min_size=1, max_size=12)
-cases_of_any_kind = st.lists(st.tuples(prompts, params_of_any_kind), min_size=1, max_size=5)
+BYTES = dataclasses.replace(CONFIG, vocab_size=TOKENIZER.vocab_size)
 
 
-def hash_backend(max_seq_len: int = 24) -> HashBackend:
-    return HashBackend(vocab_size=TOKENIZER.vocab_size, max_seq_len=max_seq_len)
+def tiny_engine(max_sequences: int = 4) -> Engine:
+    return Engine(TorchBackend(build_transformer(BYTES, random_weights(BYTES))), TOKENIZER, max_sequences=max_sequences)
 
 
-def run_alone(backend: Backend, case: Case) -> Generation:
-    engine = Engine(backend, TOKENIZER)
-    request = engine.submit(*case)
-    engine.run([request])
+ENGINE = tiny_engine()
+PROMPT = TOKENIZER.encode("the river")
+
+
+def alone(prompt: list[int], params: SamplingParams) -> Generation:
+    request = ENGINE.submit(prompt, params)
+    ENGINE.run([request])
     return collect(request, TOKENIZER)
 
 
-def run_batched(backend: Backend, cases: list[Case], order: random.Random) -> list[Generation]:
-    """Submitted in a random order, with a random number of steps in between."""
-    engine = Engine(backend, TOKENIZER, max_sequences=order.randint(1, 8))
-    requests = {}
-    for index in order.sample(range(len(cases)), len(cases)):
-        requests[index] = engine.submit(*cases[index])
-        for _ in range(order.randint(0, 3)):
-            if not all(request.is_finished for request in requests.values()):
-                engine.step()
-    engine.run(list(requests.values()))
-    return [collect(requests[index], TOKENIZER) for index in range(len(cases))]
-
-
-def run_streamed(backend: Backend, cases: list[Case], order: random.Random) -> list[Generation]:
-    """Read in a random order, each piece against what is collected in the end."""
-    engine = Engine(backend, TOKENIZER, max_sequences=order.randint(1, 8))
-    requests = [engine.submit(*case) for case in cases]
-    texts = [[""] * request.params.n for request in requests]
-    streams = dict(enumerate(engine.stream(request) for request in requests))
-    while streams:
-        number = order.choice(list(streams))
-        piece = next(streams[number], None)
-        if piece is None:
-            del streams[number]
-        else:
-            texts[number][piece.index] += piece.text
-    for request, of_request in zip(requests, texts, strict=True):
-        assert of_request == [sequence.stream.text for sequence in request.sequences]
-    return [collect(request, TOKENIZER) for request in requests]
-
-
-@settings(max_examples=40, deadline=None)
-@given(cases_of_any_kind, st.integers(0, 2**32))
-def test_batched_alone_and_streamed_are_equal(cases: list[Case], order_seed: int) -> None:
-    backend = hash_backend()
-    alone = [run_alone(backend, case) for case in cases]
-    assert run_batched(backend, cases, random.Random(order_seed)) == alone
-    assert run_streamed(backend, cases, random.Random(order_seed)) == alone
-    assert not backend.caches
-
-
-def test_batched_and_alone_are_equal_bitwise_in_torch() -> None:
-    backend = TorchBackend(build_transformer(CONFIG, random_weights(CONFIG)))
-    draw = random.Random(3)
-    cases = [
-        (
-            [draw.randrange(CONFIG.vocab_size) for _ in range(length)],
-            SamplingParams(max_tokens=6, n=n, seed=length, logprobs=2, echo=length == 9),
-        )
-        for length, n in [(1, 1), (9, 2), (PREFILL_CHUNK + 20, 3), (40, 1)]
-    ]
-    alone = [run_alone(backend, case) for case in cases]
-    assert run_batched(backend, cases, random.Random(1)) == alone
-    assert run_streamed(backend, cases, random.Random(2)) == alone
-
-
-def test_samples_share_the_prompt_and_then_part() -> None:
-    backend = hash_backend()
-    params = SamplingParams(n=4, max_tokens=5, seed=1, logit_bias=ONLY_LETTERS)
-    generation = run_alone(backend, (list(range(2, 12)), params))
-    assert backend.tokens_computed == 10 + 4 * (5 - 1)  # the last token of a text needs no logits
-    assert backend.num_opened == 4
-    assert len({completion.text for completion in generation.completions}) > 1
-    assert not backend.caches
-
-
-@pytest.mark.parametrize(
-    ("changes", "detail", "reason", "num_tokens"),
-    [
-        ({"logit_bias": {1: 1e6}}, "end_of_sequence", "stop", 1),
-        ({"logit_bias": {1: 1e6}, "min_tokens": 3}, "end_of_sequence", "stop", 4),
-        ({"logit_bias": {7: 1e6}, "stop_token_ids": (7,)}, "stop_token", "stop", 1),
-        ({"logit_bias": ONLY_LETTERS, "max_tokens": 3}, "max_tokens", "length", 3),
-        ({"logit_bias": ONLY_LETTERS, "max_tokens": 0}, "max_tokens", "length", 0),
-        ({"logit_bias": ONLY_LETTERS, "max_tokens": None}, "context", "length", 20),
-    ],
+REQUESTS = st.tuples(
+    st.lists(st.integers(2, BYTES.vocab_size - 1), min_size=1, max_size=12),
+    st.builds(
+        SamplingParams,
+        max_tokens=st.integers(0, 8),
+        temperature=st.sampled_from([0.0, 0.5, 1.0, 2.0]),
+        top_k=st.sampled_from([0, 1, 5]),
+        top_p=st.sampled_from([0.5, 0.9, 1.0]),
+        repetition_penalty=st.sampled_from([1.0, 1.3]),
+        n=st.integers(1, 3),
+        seed=st.integers(0, 99),
+    ),
 )
-def test_why_a_text_ends(changes: dict[str, object], detail: str, reason: str, num_tokens: int) -> None:
-    backend = hash_backend(max_seq_len=24)
-    params = dataclasses.replace(SamplingParams(seed=4), **changes)  # type: ignore[arg-type]
-    (completion,) = run_alone(backend, ([2, 3, 4, 5], params)).completions
-    assert (completion.finish_detail, completion.finish_reason) == (detail, reason)
-    assert len(completion.tokens) == num_tokens
-    if detail in ("end_of_sequence", "stop_token"):
-        assert completion.text == TOKENIZER.decode([token.token_id for token in completion.tokens[:-1]])
-    assert not backend.caches
 
 
-@pytest.mark.parametrize("start", [0, 4, 9])
-def test_a_stop_string_across_tokens_ends_the_text_and_is_not_given_out(start: int) -> None:
-    backend = hash_backend()
-    params = SamplingParams(max_tokens=15, seed=start, logit_bias=ONLY_LETTERS)
-    free = run_alone(backend, ([2, 3], params)).text
-    stop = free[start : start + 3]
-    engine = Engine(backend, TOKENIZER)
-    request = engine.submit([2, 3], dataclasses.replace(params, stop=(stop,)))
-    pieces = list(engine.stream(request))
-    assert "".join(piece.text for piece in pieces) == free[: free.find(stop)]
-    assert pieces[-1].finish_detail == "stop_string"
-    assert len(request.sequences[0].tokens) == free.find(stop) + 3
-    assert not backend.caches
+@settings(max_examples=60, deadline=None)
+@given(st.lists(REQUESTS, min_size=1, max_size=5), st.randoms(use_true_random=False))
+def test_batched_equals_alone(wanted: list[tuple[list[int], SamplingParams]], random: object) -> None:
+    requests = []
+    for prompt, params in wanted:
+        requests.append(ENGINE.submit(prompt, params))
+        for _ in range(random.randint(0, 3)):  # type: ignore[attr-defined]
+            ENGINE.step()
+    ENGINE.run(requests)
+    together = [collect(request, TOKENIZER) for request in requests]
+    assert together == [alone(prompt, params) for prompt, params in wanted]
 
 
-@pytest.mark.parametrize("num_steps", [0, 1, 2, 4])
-def test_cancelling_frees_the_caches_and_leaves_others_alone(num_steps: int) -> None:
-    backend = hash_backend(max_seq_len=PREFILL_CHUNK + 100)
-    params = SamplingParams(n=2, max_tokens=8, seed=1, logit_bias=ONLY_LETTERS)
-    engine = Engine(backend, TOKENIZER)
-    cancelled = engine.submit([5] * (PREFILL_CHUNK + 10), params)  # two steps of prompt
-    other = engine.submit([6], params)
-    for _ in range(num_steps):
-        engine.step()
-    engine.cancel(cancelled)
-    engine.cancel(cancelled)
-    assert cancelled.is_finished
-    assert all(sequence.finish_detail == "cancelled" for sequence in cancelled.sequences)
-    engine.run([other])
-    assert collect(other, TOKENIZER) == run_alone(backend, ([6], params))
-    assert not backend.caches
+@settings(max_examples=30, deadline=None)
+@given(REQUESTS)
+def test_streamed_equals_alone(wanted: tuple[list[int], SamplingParams]) -> None:
+    prompt, params = wanted
+    request = ENGINE.submit(prompt, params)
+    texts = [""] * params.n
+    for piece in ENGINE.stream(request):
+        texts[piece.index] += piece.text
+    assert texts == [completion.text for completion in alone(prompt, params).completions]
 
 
-def test_a_reader_who_stops_reading_cancels() -> None:
-    backend = hash_backend()
-    engine = Engine(backend, TOKENIZER)
-    request = engine.submit([2], SamplingParams(n=2, seed=1, max_tokens=None, logit_bias=ONLY_LETTERS))
-    stream = engine.stream(request)
+def test_a_long_prompt_runs_in_chunks() -> None:
+    generation = alone(PROMPT * 100, SamplingParams(max_tokens=3, seed=1))
+    assert len(generation.completions[0].tokens) == 3
+
+
+def test_every_limit_says_which_it_was() -> None:
+    first = alone(PROMPT, SamplingParams(temperature=0, max_tokens=3)).completions[0]
+    assert (first.finish_reason, first.finish_detail) == ("length", "max_tokens")
+    token_id = first.tokens[0].token_id
+    stopped = alone(PROMPT, SamplingParams(temperature=0, stop_token_ids=(token_id,))).completions[0]
+    assert (stopped.finish_detail, stopped.text) == ("stop_token", "")
+    full = alone([5] * 598, SamplingParams(max_tokens=None, seed=1, logit_bias={1: -np.inf})).completions[0]
+    assert (full.finish_detail, len(full.tokens)) == ("context", 2)
+    ended = alone(PROMPT, SamplingParams(logit_bias={1: 1e6})).completions[0]
+    assert (ended.finish_reason, ended.finish_detail) == ("stop", "end_of_sequence")
+
+
+def test_a_stop_string_is_found_and_not_emitted() -> None:
+    text = alone(PROMPT, SamplingParams(temperature=0, max_tokens=20)).text
+    stop = text[2:4]
+    stopped = alone(PROMPT, SamplingParams(temperature=0, max_tokens=20, stop=(stop,))).completions[0]
+    assert stopped.text == text[: text.find(stop)]
+    assert stopped.finish_detail == "stop_string"
+
+
+def test_prompt_log_probs_are_those_of_the_model() -> None:
+    generation = alone(PROMPT, SamplingParams(max_tokens=0, echo=True, logprobs=0))
+    with torch.inference_mode():
+        model = build_transformer(BYTES, random_weights(BYTES))
+        log_probs = torch.log_softmax(model(torch.tensor([PROMPT])).double(), -1)[0]
+    expected = [float(log_probs[place, token_id]) for place, token_id in enumerate(PROMPT[1:])]
+    assert [token.log_prob for token in generation.prompt_tokens] == pytest.approx(expected, abs=1e-4)
+
+
+def test_an_abandoned_stream_gives_its_cache_back() -> None:
+    engine = tiny_engine()
+    stream = engine.stream(engine.submit(PROMPT, SamplingParams(n=3, max_tokens=50, seed=0)))
     next(stream)
-    assert len(backend.caches) == 2
-    del stream
-    assert request.is_finished
-    assert not backend.caches
+    stream.close()
+    assert isinstance(engine.backend, TorchBackend)
+    assert engine.backend._caches == {}
 
 
-@pytest.mark.parametrize("prompt", [[], [2] * 24, [-1], [2, TOKENIZER.vocab_size]], ids=["empty", "long", "-1", "new"])
-def test_impossible_prompts_are_refused(prompt: list[int]) -> None:
-    backend = hash_backend(max_seq_len=24)
-    with pytest.raises(RequestError, match=r"prompt"):
-        Engine(backend, TOKENIZER).submit(prompt, SamplingParams())
-    assert not backend.caches
+@pytest.mark.parametrize(("prompt", "message"), [([], "empty"), ([5] * 600, "600 tokens"), ([9999], "token id 9999")])
+def test_impossible_prompts_are_refused(prompt: list[int], message: str) -> None:
+    with pytest.raises(RequestError, match=message):
+        ENGINE.submit(prompt, SamplingParams())
 
 
-@pytest.mark.parametrize("length", [1, 30, PREFILL_CHUNK, PREFILL_CHUNK + 1, 2 * PREFILL_CHUNK + 7])
-def test_log_probs_of_the_prompt(length: int) -> None:
-    backend = hash_backend(max_seq_len=2000)
-    prompt = [(index * index) % 250 + 2 for index in range(length)]
-    params = SamplingParams(echo=True, logprobs=0, max_tokens=1, seed=1)
-    generation = run_alone(backend, (prompt, params))
-    assert generation.text.startswith(TOKENIZER.decode(prompt))
-    assert [token.token_id for token in generation.prompt_tokens] == prompt[1:]
-    expected = [log_softmax(backend.logits_after(prompt[:end]))[prompt[end]] for end in range(1, length)]
-    np.testing.assert_allclose([token.log_prob or 0.0 for token in generation.prompt_tokens], expected, rtol=1e-6)
-    assert not backend.caches
-
-
-def test_a_long_prompt_is_computed_once_in_pieces() -> None:
-    backend = hash_backend(max_seq_len=2000)
-    prompt = [index % 250 + 2 for index in range(2 * PREFILL_CHUNK + 1)]
-    generation = run_alone(backend, (prompt, SamplingParams(temperature=0, max_tokens=1)))
-    assert backend.tokens_computed == len(prompt)
-    assert generation.completions[0].tokens[0].token_id == int(backend.logits_after(prompt).argmax())
-    assert Engine(backend, TOKENIZER).next_distribution(prompt).argmax() == int(backend.logits_after(prompt).argmax())
-    assert not backend.caches
+@given(st.text("ab", max_size=20), st.lists(st.text("ab", min_size=1, max_size=4), min_size=1, max_size=3))
+def test_text_before_a_stop_string_comes_whole(text: str, stop: list[str]) -> None:
+    stream = TextStream(TOKENIZER.stream_decoder(), tuple(stop))
+    for character in text:
+        for token_id in TOKENIZER.encode(character):
+            stream.push(token_id)
+    stream.flush()
+    first_end = min((text.find(one) + len(one) for one in stop if one in text), default=None)
+    expected = (
+        text if first_end is None else text[: min(text[:first_end].find(s) for s in stop if s in text[:first_end])]
+    )
+    assert stream.text == expected

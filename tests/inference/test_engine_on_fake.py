@@ -1,0 +1,223 @@
+"""The engine on a fake backend: company, order and streaming change nothing, and every cache is given back."""
+
+from __future__ import annotations
+
+import dataclasses
+import random
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from nextword.decoding.distribution import log_softmax
+from nextword.decoding.params import SamplingParams
+from nextword.errors import RequestError
+from nextword.inference.backend import Backend
+from nextword.inference.engine import Engine
+from nextword.inference.generation import Generation, collect
+from nextword.inference.scheduler import PREFILL_CHUNK
+from nextword.inference.torch_backend import TorchBackend
+from nextword.models.build import build_transformer
+from tests.fakes import HashBackend
+from tests.models.test_transformer import CONFIG, random_weights
+from tests.text.test_tokenizer import TOKENIZER
+
+Case = tuple[list[int], SamplingParams]
+
+LETTERS = [TOKENIZER.encode(letter)[0] for letter in "abcdefgh"]
+ONLY_LETTERS = dict.fromkeys(LETTERS, 1000.0)
+
+params_of_any_kind = st.builds(
+    SamplingParams,
+    max_tokens=st.sampled_from([0, 1, 3, 8, None]),
+    temperature=st.sampled_from([0.0, 0.5, 1.0, 3.0]),
+    top_k=st.sampled_from([0, 1, 5]),
+    top_p=st.sampled_from([0.3, 0.9, 1.0]),
+    repetition_penalty=st.sampled_from([1.0, 1.3]),
+    presence_penalty=st.sampled_from([0.0, 1.0]),
+    frequency_penalty=st.sampled_from([0.0, 0.5]),
+    logit_bias=st.sampled_from([{}, {1: 8.0}, ONLY_LETTERS]),
+    stop=st.sampled_from([(), ("a", "bc")]),
+    n=st.integers(1, 3),
+    seed=st.integers(0, 2**63 - 1),
+    logprobs=st.sampled_from([None, 0, 2]),
+    echo=st.booleans(),
+)
+prompts = st.lists(st.integers(0, TOKENIZER.vocab_size - 1), min_size=1, max_size=12)
+cases_of_any_kind = st.lists(st.tuples(prompts, params_of_any_kind), min_size=1, max_size=5)
+
+
+def hash_backend(max_seq_len: int = 24) -> HashBackend:
+    return HashBackend(vocab_size=TOKENIZER.vocab_size, max_seq_len=max_seq_len)
+
+
+def run_alone(backend: Backend, case: Case) -> Generation:
+    engine = Engine(backend, TOKENIZER)
+    request = engine.submit(*case)
+    engine.run([request])
+    return collect(request, TOKENIZER)
+
+
+def run_batched(backend: Backend, cases: list[Case], order: random.Random) -> list[Generation]:
+    """Submitted in a random order, with a random number of steps in between."""
+    engine = Engine(backend, TOKENIZER, max_sequences=order.randint(1, 8))
+    requests = {}
+    for index in order.sample(range(len(cases)), len(cases)):
+        requests[index] = engine.submit(*cases[index])
+        for _ in range(order.randint(0, 3)):
+            if not all(request.is_finished for request in requests.values()):
+                engine.step()
+    engine.run(list(requests.values()))
+    return [collect(requests[index], TOKENIZER) for index in range(len(cases))]
+
+
+def run_streamed(backend: Backend, cases: list[Case], order: random.Random) -> list[Generation]:
+    """Read in a random order, each piece against what is collected in the end."""
+    engine = Engine(backend, TOKENIZER, max_sequences=order.randint(1, 8))
+    requests = [engine.submit(*case) for case in cases]
+    texts = [[""] * request.params.n for request in requests]
+    streams = dict(enumerate(engine.stream(request) for request in requests))
+    while streams:
+        number = order.choice(list(streams))
+        piece = next(streams[number], None)
+        if piece is None:
+            del streams[number]
+        else:
+            texts[number][piece.index] += piece.text
+    for request, of_request in zip(requests, texts, strict=True):
+        assert of_request == [sequence.stream.text for sequence in request.sequences]
+    return [collect(request, TOKENIZER) for request in requests]
+
+
+@settings(max_examples=40, deadline=None)
+@given(cases_of_any_kind, st.integers(0, 2**32))
+def test_batched_alone_and_streamed_are_equal(cases: list[Case], order_seed: int) -> None:
+    backend = hash_backend()
+    alone = [run_alone(backend, case) for case in cases]
+    assert run_batched(backend, cases, random.Random(order_seed)) == alone
+    assert run_streamed(backend, cases, random.Random(order_seed)) == alone
+    assert not backend.caches
+
+
+def test_batched_and_alone_are_equal_bitwise_in_torch() -> None:
+    backend = TorchBackend(build_transformer(CONFIG, random_weights(CONFIG)))
+    draw = random.Random(3)
+    cases = [
+        (
+            [draw.randrange(CONFIG.vocab_size) for _ in range(length)],
+            SamplingParams(max_tokens=6, n=n, seed=length, logprobs=2, echo=length == 9),
+        )
+        for length, n in [(1, 1), (9, 2), (PREFILL_CHUNK + 20, 3), (40, 1)]
+    ]
+    alone = [run_alone(backend, case) for case in cases]
+    assert run_batched(backend, cases, random.Random(1)) == alone
+    assert run_streamed(backend, cases, random.Random(2)) == alone
+
+
+def test_samples_share_the_prompt_and_then_part() -> None:
+    backend = hash_backend()
+    params = SamplingParams(n=4, max_tokens=5, seed=1, logit_bias=ONLY_LETTERS)
+    generation = run_alone(backend, (list(range(2, 12)), params))
+    assert backend.tokens_computed == 10 + 4 * (5 - 1)  # the last token of a text needs no logits
+    assert backend.num_opened == 4
+    assert len({completion.text for completion in generation.completions}) > 1
+    assert not backend.caches
+
+
+@pytest.mark.parametrize(
+    ("changes", "detail", "reason", "num_tokens"),
+    [
+        ({"logit_bias": {1: 1e6}}, "end_of_sequence", "stop", 1),
+        ({"logit_bias": {1: 1e6}, "min_tokens": 3}, "end_of_sequence", "stop", 4),
+        ({"logit_bias": {7: 1e6}, "stop_token_ids": (7,)}, "stop_token", "stop", 1),
+        ({"logit_bias": ONLY_LETTERS, "max_tokens": 3}, "max_tokens", "length", 3),
+        ({"logit_bias": ONLY_LETTERS, "max_tokens": 0}, "max_tokens", "length", 0),
+        ({"logit_bias": ONLY_LETTERS, "max_tokens": None}, "context", "length", 20),
+    ],
+)
+def test_why_a_text_ends(changes: dict[str, object], detail: str, reason: str, num_tokens: int) -> None:
+    backend = hash_backend(max_seq_len=24)
+    params = dataclasses.replace(SamplingParams(seed=4), **changes)  # type: ignore[arg-type]
+    (completion,) = run_alone(backend, ([2, 3, 4, 5], params)).completions
+    assert (completion.finish_detail, completion.finish_reason) == (detail, reason)
+    assert len(completion.tokens) == num_tokens
+    if detail in ("end_of_sequence", "stop_token"):
+        assert completion.text == TOKENIZER.decode([token.token_id for token in completion.tokens[:-1]])
+    assert not backend.caches
+
+
+@pytest.mark.parametrize("start", [0, 4, 9])
+def test_a_stop_string_across_tokens_ends_the_text_and_is_not_given_out(start: int) -> None:
+    backend = hash_backend()
+    params = SamplingParams(max_tokens=15, seed=start, logit_bias=ONLY_LETTERS)
+    free = run_alone(backend, ([2, 3], params)).text
+    stop = free[start : start + 3]
+    engine = Engine(backend, TOKENIZER)
+    request = engine.submit([2, 3], dataclasses.replace(params, stop=(stop,)))
+    pieces = list(engine.stream(request))
+    assert "".join(piece.text for piece in pieces) == free[: free.find(stop)]
+    assert pieces[-1].finish_detail == "stop_string"
+    assert len(request.sequences[0].tokens) == free.find(stop) + 3
+    assert not backend.caches
+
+
+@pytest.mark.parametrize("num_steps", [0, 1, 2, 4])
+def test_cancelling_frees_the_caches_and_leaves_others_alone(num_steps: int) -> None:
+    backend = hash_backend(max_seq_len=PREFILL_CHUNK + 100)
+    params = SamplingParams(n=2, max_tokens=8, seed=1, logit_bias=ONLY_LETTERS)
+    engine = Engine(backend, TOKENIZER)
+    cancelled = engine.submit([5] * (PREFILL_CHUNK + 10), params)  # two steps of prompt
+    other = engine.submit([6], params)
+    for _ in range(num_steps):
+        engine.step()
+    engine.cancel(cancelled)
+    engine.cancel(cancelled)
+    assert cancelled.is_finished
+    assert all(sequence.finish_detail == "cancelled" for sequence in cancelled.sequences)
+    engine.run([other])
+    assert collect(other, TOKENIZER) == run_alone(backend, ([6], params))
+    assert not backend.caches
+
+
+def test_a_reader_who_stops_reading_cancels() -> None:
+    backend = hash_backend()
+    engine = Engine(backend, TOKENIZER)
+    request = engine.submit([2], SamplingParams(n=2, seed=1, max_tokens=None, logit_bias=ONLY_LETTERS))
+    stream = engine.stream(request)
+    next(stream)
+    assert len(backend.caches) == 2
+    del stream
+    assert request.is_finished
+    assert not backend.caches
+
+
+@pytest.mark.parametrize("prompt", [[], [2] * 24, [-1], [2, TOKENIZER.vocab_size]], ids=["empty", "long", "-1", "new"])
+def test_impossible_prompts_are_refused(prompt: list[int]) -> None:
+    backend = hash_backend(max_seq_len=24)
+    with pytest.raises(RequestError, match=r"prompt"):
+        Engine(backend, TOKENIZER).submit(prompt, SamplingParams())
+    assert not backend.caches
+
+
+@pytest.mark.parametrize("length", [1, 30, PREFILL_CHUNK, PREFILL_CHUNK + 1, 2 * PREFILL_CHUNK + 7])
+def test_log_probs_of_the_prompt(length: int) -> None:
+    backend = hash_backend(max_seq_len=2000)
+    prompt = [(index * index) % 250 + 2 for index in range(length)]
+    params = SamplingParams(echo=True, logprobs=0, max_tokens=1, seed=1)
+    generation = run_alone(backend, (prompt, params))
+    assert generation.text.startswith(TOKENIZER.decode(prompt))
+    assert [token.token_id for token in generation.prompt_tokens] == prompt[1:]
+    expected = [log_softmax(backend.logits_after(prompt[:end]))[prompt[end]] for end in range(1, length)]
+    np.testing.assert_allclose([token.log_prob or 0.0 for token in generation.prompt_tokens], expected, rtol=1e-6)
+    assert not backend.caches
+
+
+def test_a_long_prompt_is_computed_once_in_pieces() -> None:
+    backend = hash_backend(max_seq_len=2000)
+    prompt = [index % 250 + 2 for index in range(2 * PREFILL_CHUNK + 1)]
+    generation = run_alone(backend, (prompt, SamplingParams(temperature=0, max_tokens=1)))
+    assert backend.tokens_computed == len(prompt)
+    assert generation.completions[0].tokens[0].token_id == int(backend.logits_after(prompt).argmax())
+    assert Engine(backend, TOKENIZER).next_distribution(prompt).argmax() == int(backend.logits_after(prompt).argmax())
+    assert not backend.caches
