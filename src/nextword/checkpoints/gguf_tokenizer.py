@@ -103,7 +103,7 @@ def _token_id(metadata: GGUFMetadata, name: str, count: int) -> int | None:
 
 
 def _end_token_ids(metadata: GGUFMetadata, vocabulary: GGUFVocabulary, template: str | None) -> tuple[int, ...]:
-    """All tokens that end a completion: of the text, of a turn, of a message; and turn ends that the template writes."""
+    """All tokens that end a completion: of the text, a turn, a message; and turn ends that the template writes."""
     count = len(vocabulary.tokens)
     found = [_token_id(metadata, name, count) for name in ("eos_token_id", "eot_token_id", "eom_token_id")]
     if template is not None:

@@ -41,7 +41,7 @@ class GGUFVocabulary:
     unknown_token_id: int | None = None
 
     def added_tokens(self) -> list[tokenizers.AddedToken]:
-        """The tokens found in a text before it is cut into words: control tokens and user-defined ones, but for spaces."""
+        """The tokens found in a text before it is cut into words: control and user-defined ones, but for spaces."""
         added = {TokenKind.CONTROL: True, TokenKind.UNKNOWN: True, TokenKind.USER_DEFINED: False}
         return [
             tokenizers.AddedToken(token, normalized=False, special=added[TokenKind(kind)])
