@@ -8,9 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
 
-import numpy as np
-import numpy.typing as npt
-
 from nextword.errors import CheckpointError
 
 
@@ -28,8 +25,8 @@ class GGUFMetadata:
     def integer(self, key: str, default: int | None = None) -> int:
         """A whole number, not negative. Lists (a number for each layer) are taken if all are equal."""
         value = self._value(key, default)
-        if isinstance(value, np.ndarray) and value.size and (value == value[0]).all():
-            value = value[0].item()
+        if isinstance(value, list) and value and value.count(value[0]) == len(value):
+            value = value[0]
         if type(value) is not int or value < 0:
             self.refuse(key, "a whole number, not negative, the same for all layers")
         return value
@@ -62,10 +59,11 @@ class GGUFMetadata:
             self.refuse(key, "a list of texts")
         return value
 
-    def numbers(self, key: str, *, length: int) -> npt.NDArray[np.generic]:
+    def numbers(self, key: str, *, length: int) -> list[float]:
         """A list of so many numbers."""
         value = self._value(key, None)
-        if not isinstance(value, np.ndarray) or value.shape != (length,) or not np.isfinite(value).all():
+        is_numbers = isinstance(value, list) and bool(value) and isinstance(value[0], int | float)
+        if not is_numbers or not isinstance(value, list) or len(value) != length or not all(map(math.isfinite, value)):
             self.refuse(key, f"a list of {length} finite numbers")
         return value
 

@@ -69,16 +69,14 @@ def _build_backend(metadata: GGUFMetadata, vocabulary: GGUFVocabulary) -> tokeni
 
 
 def _scores(metadata: GGUFMetadata, count: int) -> list[float]:
-    scores: list[float] = metadata.numbers(_PREFIX + "scores", length=count).tolist()
-    return scores
+    return metadata.numbers(_PREFIX + "scores", length=count)
 
 
 def _kinds(metadata: GGUFMetadata, count: int) -> list[int]:
     key = _PREFIX + "token_type"
     if not metadata.has(key):
         return [TokenKind.NORMAL] * count
-    kinds: list[int] = metadata.numbers(key, length=count).tolist()
-    return kinds
+    return [int(kind) for kind in metadata.numbers(key, length=count)]
 
 
 def _pre_tokenizer(metadata: GGUFMetadata) -> str:

@@ -14,7 +14,6 @@ import numpy.typing as npt
 
 from nextword.models.config import ModelConfig
 from nextword.models.families.fields import ConfigFields
-from nextword.models.stored_tensor import StoredTensor
 
 Rows = npt.NDArray[np.intp] | slice
 
@@ -39,16 +38,18 @@ class WeightRule:
 
 @dataclass(frozen=True, kw_only=True)
 class GGUFMapping:
-    """What differs between a family's GGUF files and the common scheme of names and metadata."""
+    """How the family's GGUF files name and change what it publishes."""
 
     architecture: str
     """Value of general.architecture."""
-    tensor_names: Mapping[str, str] = field(default_factory=dict)
-    """Our module name -> their stem, where it is not the common one; `{i}` stands for the layer."""
-    tensor_operations: Mapping[str, Callable[[StoredTensor, ModelConfig], StoredTensor]] = field(default_factory=dict)
-    """Our parameter name (with `{i}`) -> what undoes the change the GGUF converter made to the values."""
-    metadata: Mapping[str, object] = field(default_factory=dict)
-    """Fields of the published config.json that GGUF metadata does not carry, with their values in this family."""
+    weights: tuple[WeightRule, ...]
+    """As the family's own rules, with the names of GGUF."""
+    norm_offset: float = 0.0
+    """What the converter added to the weights of all norms (1 in Gemma)."""
+    settings: Mapping[str, str] = field(default_factory=dict)
+    """Field of config.json -> metadata key (after the architecture), for what only this family has."""
+    wide_scale_layers: int | None = None
+    """The number of layers of the one size whose attention scale follows hidden_size / num_heads, not head_dim."""
 
 
 @dataclass(frozen=True, kw_only=True)

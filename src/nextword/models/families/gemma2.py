@@ -6,8 +6,8 @@ import math
 from typing import Any
 
 from nextword.models.config import ModelConfig
-from nextword.models.families import shared
-from nextword.models.families.family import Family
+from nextword.models.families import gguf_names, shared
+from nextword.models.families.family import Family, GGUFMapping
 from nextword.models.families.fields import ConfigFields
 from nextword.models.families.rope_fields import read_rope, rope_of, write_rope
 
@@ -95,4 +95,20 @@ FAMILY = Family(
     base_prefix="model.",
     weights=shared.ENDS + NORMS + shared.ATTENTION + shared.MLP,
     ignored_weights=shared.FREQUENCY_TABLES,
+    gguf=GGUFMapping(
+        architecture="gemma2",
+        weights=gguf_names.ENDS
+        + gguf_names.PRE_NORMS
+        + gguf_names.POST_NORMS
+        + gguf_names.QKV
+        + gguf_names.OUT
+        + gguf_names.MLP,
+        norm_offset=1.0,
+        settings={
+            "sliding_window": "attention.sliding_window",
+            "attn_logit_softcapping": "attn_logit_softcapping",
+            "final_logit_softcapping": "final_logit_softcapping",
+        },
+        wide_scale_layers=46,
+    ),
 )

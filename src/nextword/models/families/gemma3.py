@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from nextword.models.config import ModelConfig
-from nextword.models.families import shared
-from nextword.models.families.family import Family
+from nextword.models.families import gguf_names, shared
+from nextword.models.families.family import Family, GGUFMapping
 from nextword.models.families.fields import ConfigFields
 from nextword.models.families.gemma2 import NORMS, read_cap, read_gemma, write_gemma
 from nextword.models.families.rope_fields import read_rope, rope_of, write_rope, write_scaling
@@ -49,4 +49,21 @@ FAMILY = Family(
     base_prefix="model.",
     weights=shared.ENDS + NORMS + shared.ATTENTION + shared.QK_NORMS + shared.MLP,
     ignored_weights=shared.FREQUENCY_TABLES,
+    gguf=GGUFMapping(
+        architecture="gemma3",
+        weights=gguf_names.ENDS
+        + gguf_names.PRE_NORMS
+        + gguf_names.POST_NORMS
+        + gguf_names.QKV
+        + gguf_names.QK_NORMS
+        + gguf_names.OUT
+        + gguf_names.MLP,
+        norm_offset=1.0,
+        settings={
+            "sliding_window": "attention.sliding_window",
+            "rope_local_base_freq": "rope.freq_base_swa",
+            "final_logit_softcapping": "final_logit_softcapping",
+        },
+        wide_scale_layers=62,
+    ),
 )

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from nextword.models.config import MOST_LAYERS, Activation, ModelConfig
-from nextword.models.families import shared
-from nextword.models.families.family import Family, Rows, WeightRule
+from nextword.models.families import gguf_names, shared
+from nextword.models.families.family import Family, GGUFMapping, Rows, WeightRule
 from nextword.models.families.fields import ConfigFields
 
 
@@ -93,4 +93,13 @@ FAMILY = Family(
     + MATRICES,
     # Causal masks that early releases stored beside the weights.
     ignored_weights=("*.attn.bias", "*.attn.masked_bias"),
+    gguf=GGUFMapping(
+        architecture="gpt2",
+        weights=gguf_names.ENDS
+        + gguf_names.POSITIONS
+        + gguf_names.PRE_NORMS
+        + gguf_names.FUSED_QKV
+        + gguf_names.OUT
+        + gguf_names.UNGATED_MLP,
+    ),
 )

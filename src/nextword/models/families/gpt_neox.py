@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from nextword.models.config import ModelConfig
-from nextword.models.families import shared
-from nextword.models.families.family import Family, Rows, WeightRule
+from nextword.models.families import gguf_names, shared
+from nextword.models.families.family import Family, GGUFMapping, Rows, WeightRule
 from nextword.models.families.fields import ConfigFields
 from nextword.models.families.rope_fields import read_rope, rope_of, write_rope
 
@@ -87,4 +87,9 @@ FAMILY = Family(
     ),
     # Causal masks and frequency tables that early releases stored beside the weights.
     ignored_weights=("*.attention.bias", "*.attention.masked_bias", "*.rotary_emb.inv_freq"),
+    gguf=GGUFMapping(
+        architecture="gptneox",
+        weights=gguf_names.ENDS + gguf_names.PRE_NORMS + gguf_names.FUSED_QKV + gguf_names.OUT + gguf_names.UNGATED_MLP,
+        settings={"use_parallel_residual": "use_parallel_residual"},
+    ),
 )

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from nextword.models.config import ModelConfig
-from nextword.models.families import shared
-from nextword.models.families.family import Family
+from nextword.models.families import gguf_names, shared
+from nextword.models.families.family import Family, GGUFMapping
 from nextword.models.families.fields import ConfigFields
 from nextword.models.families.rope_fields import read_rope, rope_of, write_rope
 
@@ -49,4 +49,13 @@ FAMILY = Family(
     base_prefix="model.",
     weights=shared.ENDS + shared.ATTENTION + shared.QK_NORMS + NORMS + shared.MLP,
     ignored_weights=shared.FREQUENCY_TABLES,
+    gguf=GGUFMapping(
+        architecture="olmo2",
+        weights=gguf_names.ENDS
+        + gguf_names.POST_NORMS
+        + gguf_names.QKV
+        + gguf_names.QK_NORMS
+        + gguf_names.OUT
+        + gguf_names.MLP,
+    ),
 )

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 
 from nextword.models.config import ModelConfig
-from nextword.models.families import shared
-from nextword.models.families.family import Family, Rows, WeightRule
+from nextword.models.families import gguf_names, shared
+from nextword.models.families.family import Family, GGUFMapping, Rows, WeightRule
 from nextword.models.families.fields import ConfigFields
 from nextword.models.families.rope_fields import longrope_attention_factor, read_rope, rope_of, write_rope
 from nextword.models.rope import LongRopeScaling
@@ -84,4 +84,9 @@ FAMILY = Family(
     base_prefix="model.",
     weights=shared.ENDS + shared.PRE_NORMS + FUSED + UNFUSED,
     ignored_weights=shared.FREQUENCY_TABLES,
+    gguf=GGUFMapping(
+        architecture="phi3",
+        weights=gguf_names.ENDS + gguf_names.PRE_NORMS + gguf_names.FUSED_QKV + gguf_names.OUT + gguf_names.FUSED_MLP,
+        settings={"sliding_window": "attention.sliding_window"},
+    ),
 )

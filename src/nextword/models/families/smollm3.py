@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from nextword.models.config import ModelConfig
-from nextword.models.families import shared
-from nextword.models.families.family import Family
+from nextword.models.families import gguf_names, shared
+from nextword.models.families.family import Family, GGUFMapping
 from nextword.models.families.fields import ConfigFields
 from nextword.models.families.rope_fields import read_rope, rope_of, write_rope
 
@@ -64,4 +64,8 @@ FAMILY = Family(
     base_prefix="model.",
     weights=shared.ENDS + shared.PRE_NORMS + shared.ATTENTION + shared.MLP,
     ignored_weights=shared.FREQUENCY_TABLES,
+    gguf=GGUFMapping(
+        architecture="smollm3",
+        weights=gguf_names.ENDS + gguf_names.PRE_NORMS + gguf_names.PAIRED_QKV + gguf_names.OUT + gguf_names.MLP,
+    ),
 )

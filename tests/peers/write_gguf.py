@@ -1,0 +1,142 @@
+"""A GGUF file from a model of transformers, in the conventions of llama.cpp's converter, written here on their own.
+
+Tests read such files and compare; so nothing of ours takes part in the writing.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import gguf
+import numpy as np
+
+Array = np.ndarray[Any, np.dtype[np.float32]]
+
+ARCHITECTURES = {"gpt_neox": "gptneox", "gemma3_text": "gemma3"}
+"""Model type -> architecture, where the two differ."""
+_STEMS = {
+    r"(model\.embed_tokens|transformer\.wte|gpt_neox\.embed_in)": "token_embd",
+    r"transformer\.wpe": "position_embd",
+    r"(model\.norm|transformer\.ln_f|gpt_neox\.final_layer_norm)": "output_norm",
+    r"(lm_head|embed_out)": "output",
+    r".*\.(q|k|v)_proj": "attn_{0}",
+    r".*\.(q|k)_norm": "attn_{0}_norm",
+    r".*\.(self_attn\.o_proj|attn\.c_proj|attention\.dense)": "attn_output",
+    r".*\.(qkv_proj|c_attn|query_key_value)": "attn_qkv",
+    r".*\.(gate)_proj": "ffn_gate",
+    r".*\.(up_proj|gate_up_proj|c_fc|dense_h_to_4h)": "ffn_up",
+    r".*\.(down_proj|mlp\.c_proj|dense_4h_to_h)": "ffn_down",
+    r".*\.(input_layernorm|ln_1)": "attn_norm",
+    r".*\.(pre_feedforward_layernorm|ln_2)": "ffn_norm",
+    r".*\.post_feedforward_layernorm": "post_ffw_norm",
+}
+_POST_NORM_FAMILIES = ("gemma2", "gemma3_text", "olmo2")
+
+
+def write_gguf(path: Path, model: Any, *, vocab_size: int = 99) -> None:
+    """Write all weights as F32 with the metadata that the converter writes, and a made-up vocabulary."""
+    config = model.config
+    writer = gguf.GGUFWriter(str(path), ARCHITECTURES.get(config.model_type, config.model_type))
+    _write_sizes(writer, config)
+    _write_vocabulary(writer, vocab_size)
+    state = model.state_dict()
+    for name, values in state.items():
+        is_copy = config.tie_word_embeddings and name == "lm_head.weight"
+        if is_copy and config.model_type != "gpt2":  # of which llama.cpp wants the head nevertheless
+            continue
+        writer.add_tensor(*_converted(config, name, values.numpy().astype(np.float32)))
+    factors = _llama3_divisors(config)
+    if factors is not None:
+        writer.add_tensor("rope_freqs.weight", factors)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+
+
+def _write_sizes(writer: gguf.GGUFWriter, config: Any) -> None:
+    head_dim = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+    writer.add_context_length(config.max_position_embeddings)
+    writer.add_embedding_length(config.hidden_size)
+    writer.add_feed_forward_length(getattr(config, "intermediate_size", None) or 4 * config.hidden_size)
+    writer.add_block_count(config.num_hidden_layers)
+    writer.add_head_count(config.num_attention_heads)
+    writer.add_head_count_kv(getattr(config, "num_key_value_heads", config.num_attention_heads))
+    eps = getattr(config, "rms_norm_eps", None)
+    if eps is not None:
+        writer.add_layer_norm_rms_eps(eps)
+        writer.add_key_length(head_dim)
+        writer.add_value_length(head_dim)
+    else:
+        writer.add_layer_norm_eps(getattr(config, "layer_norm_eps", getattr(config, "layer_norm_epsilon", None)))
+    rope = getattr(config, "rope_parameters", None) or {}
+    rope = rope.get("full_attention", rope)
+    if rope:
+        writer.add_rope_freq_base(rope["rope_theta"])
+        writer.add_rope_dimension_count(int(head_dim * rope.get("partial_rotary_factor", 1.0)))
+    if config.model_type == "gpt_neox":
+        writer.add_parallel_residual(config.use_parallel_residual)
+    if config.model_type == "gemma2":
+        writer.add_attn_logit_softcapping(config.attn_logit_softcapping)
+        writer.add_final_logit_softcapping(config.final_logit_softcapping)
+    if config.model_type in ("gemma2", "gemma3_text", "phi3") and config.sliding_window:
+        writer.add_sliding_window(config.sliding_window)
+
+
+def _write_vocabulary(writer: gguf.GGUFWriter, vocab_size: int) -> None:
+    writer.add_tokenizer_model("llama")
+    writer.add_tokenizer_pre("default")
+    writer.add_token_list(["<unk>", "<s>", "</s>", *(f"t{number}" for number in range(3, vocab_size))])
+    writer.add_token_scores([0.0] * vocab_size)
+    writer.add_token_types([2, 3, 3] + [1] * (vocab_size - 3))
+    writer.add_bos_token_id(1)
+    writer.add_eos_token_id(2)
+    writer.add_unk_token_id(0)
+
+
+def _converted(config: Any, name: str, values: Array) -> tuple[str, Array]:
+    """Name and values as the file has them."""
+    module, _, kind = name.rpartition(".")
+    stem = _stem(config, module)
+    if stem in ("attn_q", "attn_k") and config.model_type in ("llama", "smollm3"):
+        heads = config.num_attention_heads if stem == "attn_q" else config.num_key_value_heads
+        values = values.reshape(heads, 2, -1, *values.shape[1:]).swapaxes(1, 2).reshape(values.shape)
+    if config.model_type == "gpt2" and values.ndim == 2 and ".h." in name:
+        values = values.T
+    if stem == "attn_qkv" and config.model_type == "gpt_neox":
+        heads = config.num_attention_heads
+        values = values.reshape(heads, 3, -1, *values.shape[1:]).swapaxes(0, 1).reshape(values.shape)
+    if config.model_type.startswith("gemma") and stem.endswith("norm"):
+        values = values + 1
+    layer = re.search(r"\.(\d+)\.", name)
+    prefix = f"blk.{layer[1]}." if layer else ""
+    return f"{prefix}{stem}.{kind}", np.ascontiguousarray(values)
+
+
+def _stem(config: Any, module: str) -> str:
+    if module.endswith(".post_attention_layernorm"):
+        return "post_attention_norm" if config.model_type in _POST_NORM_FAMILIES else "ffn_norm"
+    for pattern, stem in _STEMS.items():
+        found = re.fullmatch(pattern, module)
+        if found:
+            return stem.format(*found.groups())
+    raise AssertionError(module)
+
+
+def _llama3_divisors(config: Any) -> Array | None:
+    """The divisors of Llama 3's scaling, as the converter computes them."""
+    rope = getattr(config, "rope_parameters", None) or {}
+    if rope.get("rope_type") != "llama3":
+        return None
+    head_dim = config.hidden_size // config.num_attention_heads
+    frequencies = 1.0 / rope["rope_theta"] ** (np.arange(0, head_dim, 2) / head_dim)
+    waves = 2 * np.pi / frequencies
+    low, high, original = (
+        rope[name] for name in ("low_freq_factor", "high_freq_factor", "original_max_position_embeddings")
+    )
+    smooth = (original / waves - low) / (high - low)
+    between = 1 / ((1 - smooth) / rope["factor"] + smooth)
+    divisors = np.where(waves < original / high, 1.0, np.where(waves > original / low, rope["factor"], between))
+    return np.asarray(divisors, dtype=np.float32)
