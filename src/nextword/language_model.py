@@ -5,6 +5,7 @@ Every method is a few lines over the engine; the algorithms live in the rooms be
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,6 +43,7 @@ class Stream:
     def __init__(self, engine: Engine, request: Request) -> None:
         self._engine = engine
         self._request = request
+        weakref.finalize(self, engine.cancel, request)  # a stream that nobody reads must not wait for ever
 
     def __iter__(self) -> Iterator[str]:
         for piece in self._engine.stream(self._request):

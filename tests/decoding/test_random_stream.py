@@ -36,3 +36,8 @@ def test_numbers_of_neighbouring_positions_are_uniform_and_uncorrelated() -> Non
 
 def test_fresh_seeds_differ() -> None:
     assert fresh_seed() != fresh_seed()
+
+
+def test_large_seeds_differ() -> None:
+    seeds = [2**63 + 1, 2**63 + 2, 2**64 - 3, 2**64 - 1]
+    assert len({random_numbers(seed, sample_index=0, position=0) for seed in seeds}) == len(seeds)

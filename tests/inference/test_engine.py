@@ -16,6 +16,7 @@ from nextword.inference.engine import Engine
 from nextword.inference.generation import Generation, collect
 from nextword.inference.text_stream import TextStream
 from nextword.inference.torch_backend import TorchBackend
+from nextword.language_model import Stream
 from nextword.models.build import build_transformer
 from tests.models.test_transformer import CONFIG, random_weights
 from tests.text.test_tokenizer import TOKENIZER
@@ -117,6 +118,32 @@ def test_an_abandoned_stream_gives_its_cache_back() -> None:
     stream.close()
     assert isinstance(engine.backend, TorchBackend)
     assert engine.backend._caches == {}
+
+
+@pytest.mark.parametrize("n", [1, 3])
+def test_a_request_that_forbids_every_token_fails_alone(n: int) -> None:
+    engine = tiny_engine()
+    impossible = SamplingParams(logit_bias=dict.fromkeys(range(BYTES.vocab_size), -np.inf), n=n)
+    params = SamplingParams(max_tokens=5, seed=3)
+    other = engine.submit(PROMPT, params)
+    engine.step()
+    bad = engine.submit(PROMPT, impossible)
+    with pytest.raises(RequestError):
+        engine.run([bad])
+    engine.run([other])
+    assert collect(other, TOKENIZER) == alone(PROMPT, params)
+    assert isinstance(engine.backend, TorchBackend)
+    assert engine.backend._caches == {}
+    with pytest.raises(RequestError):
+        list(engine.stream(engine.submit(PROMPT, impossible)))
+
+
+def test_a_stream_that_nobody_reads_is_cancelled() -> None:
+    engine = tiny_engine()
+    request = engine.submit(PROMPT, SamplingParams(max_tokens=5, seed=0))
+    stream = Stream(engine, request)
+    del stream
+    assert request.is_finished
 
 
 @pytest.mark.parametrize(("prompt", "message"), [([], "empty"), ([5] * 600, "600 tokens"), ([9999], "token id 9999")])

@@ -40,7 +40,7 @@ params_of_any_kind = st.builds(
     logit_bias=st.sampled_from([{}, {1: 8.0}, ONLY_LETTERS]),
     stop=st.sampled_from([(), ("a", "bc")]),
     n=st.integers(1, 3),
-    seed=st.integers(0, 2**63 - 1),
+    seed=st.integers(0, 2**64 - 1),
     logprobs=st.sampled_from([None, 0, 2]),
     echo=st.booleans(),
 )

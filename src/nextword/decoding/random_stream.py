@@ -22,7 +22,8 @@ def random_numbers(seed: int, *, sample_index: int, position: int) -> tuple[int,
         sample_index: which of the n completions of a prompt, from 0; the other half of the key.
         position: index of the token in its sequence (prompt included); the counter.
     """
-    generator = np.random.Philox(key=[seed, sample_index], counter=[position, 0, 0, 0])
+    key = np.array([seed, sample_index], dtype=np.uint64)  # a list would pass through float64 and merge large seeds
+    generator = np.random.Philox(key=key, counter=[position, 0, 0, 0])
     draw, coin = generator.random_raw(2)
     return int(draw) >> (64 - RANDOM_BITS), int(coin) >> (64 - RANDOM_BITS)
 

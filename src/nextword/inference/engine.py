@@ -4,15 +4,16 @@ all run it. It joins backend, scheduler, samplers and text, and does the work of
 
 from __future__ import annotations
 
+import contextlib
 import threading
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from collections.abc import Sequence as Seq
 
 from nextword.decoding.distribution import Distribution
 from nextword.decoding.params import SamplingParams
 from nextword.decoding.random_stream import fresh_seed
 from nextword.decoding.sampler import ChosenToken, Sampler, score_token
-from nextword.errors import RequestError
+from nextword.errors import NextwordError, RequestError
 from nextword.inference.backend import Backend, Chunk, Logits
 from nextword.inference.scheduler import PREFILL_CHUNK, Scheduler
 from nextword.inference.sequence import FinishDetail, Request, Sequence, TextPiece
@@ -49,19 +50,28 @@ class Engine:
                 chunks.append(self._prompt_chunk(prefilling))
             rows = self.backend.step(chunks)
             for (request, sequence), logits in zip(sequences, rows, strict=False):
-                self._advance(request, sequence, logits[-1])
+                if sequence.finish_detail is None:  # unless a sequence beside it has just ended the whole request
+                    with self._failing_alone(request):
+                        self._advance(request, sequence, logits[-1])
             if prefilling is not None:
-                self._take_prompt_logits(prefilling, chunks[-1], rows[-1])
+                with self._failing_alone(prefilling):
+                    self._take_prompt_logits(prefilling, chunks[-1], rows[-1])
             for request in decoding:
                 self._finish_if_done(request)
 
     def run(self, requests: Seq[Request]) -> None:
-        """Step until these requests are finished."""
+        """Step until these requests are finished. Raises the error of the first that had to end with one."""
         while not all(request.is_finished for request in requests):
             self.step()
+        for request in requests:
+            if request.error is not None:
+                raise request.error
 
     def stream(self, request: Request) -> Generator[TextPiece, None, None]:
-        """The request's text as it comes. A reader who stops reading cancels the request."""
+        """The request's text as it comes. A reader who stops reading cancels the request.
+
+        Raises the request's own error, if it had to end with one, after the text before it.
+        """
         try:
             while True:
                 with self._lock:
@@ -70,7 +80,9 @@ class Engine:
                     pieces = [request.pieces.popleft() for _ in range(len(request.pieces))]
                 yield from pieces
                 if request.is_finished and not request.pieces:
-                    return
+                    break
+            if request.error is not None:
+                raise request.error
         finally:
             self.cancel(request)
 
@@ -85,15 +97,25 @@ class Engine:
         """The distribution of the token that follows a prompt, untouched. Raises RequestError as `submit`."""
         prompt = list(prompt_token_ids)
         self._check_prompt(prompt, room_for=0)
-        cache_id = self.backend.open_cache()
-        try:
-            for start in range(0, len(prompt), PREFILL_CHUNK):
-                chunk = prompt[start : start + PREFILL_CHUNK]
-                is_last = start + PREFILL_CHUNK >= len(prompt)
-                (logits,) = self.backend.step([Chunk(cache_id, chunk, int(is_last))])
-        finally:
-            self.backend.close_cache(cache_id)
+        with self._lock:
+            cache_id = self.backend.open_cache()
+            try:
+                for start in range(0, len(prompt), PREFILL_CHUNK):
+                    chunk = prompt[start : start + PREFILL_CHUNK]
+                    is_last = start + PREFILL_CHUNK >= len(prompt)
+                    (logits,) = self.backend.step([Chunk(cache_id, chunk, int(is_last))])
+            finally:
+                self.backend.close_cache(cache_id)
         return Distribution.from_logits(logits[-1].copy(), token_text=self.tokenizer.token_text)
+
+    @contextlib.contextmanager
+    def _failing_alone(self, request: Request) -> Iterator[None]:
+        """End only this request where its parameters leave no token to draw; the others go on."""
+        try:
+            yield
+        except NextwordError as error:
+            request.error = error
+            self.cancel(request)
 
     def _check_prompt(self, prompt: list[int], *, room_for: int) -> None:
         if not prompt:

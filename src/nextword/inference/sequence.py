@@ -11,6 +11,7 @@ from typing import Literal
 
 from nextword.decoding.params import SamplingParams
 from nextword.decoding.sampler import ChosenToken, Sampler
+from nextword.errors import NextwordError
 from nextword.inference.text_stream import TextStream
 
 FinishReason = Literal["stop", "length", "cancelled"]
@@ -68,6 +69,8 @@ class Request:
     pieces: deque[TextPiece] = field(default_factory=deque)
     """Text for whoever streams this request."""
     is_finished: bool = False
+    error: NextwordError | None = None
+    """Why this request alone had to end, if it did: raised to whoever waits for it."""
 
     @property
     def scores_prompt(self) -> bool:
