@@ -19,6 +19,7 @@ from nextword.models.stored_tensor import FLOAT_DTYPES, StoredTensor
 _SCALARS = {0: "<B", 1: "<b", 2: "<H", 3: "<h", 4: "<I", 5: "<i", 6: "<f", 7: "<?", 10: "<Q", 11: "<q", 12: "<d"}
 _STRING, _ARRAY = 8, 9
 _MOST_DIMENSIONS = 4
+_HEADER_BYTES = 24
 _MAGIC = int.from_bytes(b"GGUF", "little")
 
 
@@ -32,9 +33,7 @@ class GGUFFile:
 
 def read_gguf(path: Path) -> GGUFFile:
     """Map a GGUF file of version 2 or 3. Raises CheckpointError naming file and field for anything damaged."""
-    if path.stat().st_size < 24:
-        raise CheckpointError(f"{path}: {path.stat().st_size} bytes are too few for a GGUF file; fetch it again")
-    data = np.memmap(path, dtype=np.uint8, mode="r")
+    data = _map(path)
     cursor = _Cursor(data.data, path)
     magic, version, num_tensors, num_entries = cursor.unpack("<IIQQ", "header")
     if magic != _MAGIC or version not in (2, 3):
@@ -45,7 +44,7 @@ def read_gguf(path: Path) -> GGUFFile:
         key = cursor.string("metadata key")
         if key in metadata:
             raise CheckpointError(f"{path}: metadata key {key!r} stands twice")
-        metadata[key] = cursor.value(cursor.unpack("<I", key)[0], key)
+        metadata[key] = cursor.entry(f"metadata {key!r}")
     cursor.require(num_tensors, 24, "tensor count")
     entries = [_tensor_entry(cursor) for _ in range(num_tensors)]
     alignment = metadata.get("general.alignment", 32)
@@ -53,6 +52,17 @@ def read_gguf(path: Path) -> GGUFFile:
         raise CheckpointError(f"{path}: general.alignment = {alignment!r}: must be a positive multiple of 8")
     start = -(-cursor.position // alignment) * alignment
     return GGUFFile(metadata, _tensors(path, data, entries, start))
+
+
+def _map(path: Path) -> npt.NDArray[np.uint8]:
+    """The bytes of a file that is long enough to hold a header."""
+    try:
+        size = path.stat().st_size
+        if size < _HEADER_BYTES:
+            raise CheckpointError(f"{path}: {size} bytes are too few for a GGUF file; fetch it again")
+        return np.memmap(path, dtype=np.uint8, mode="r")
+    except OSError as error:
+        raise CheckpointError(f"{path}: cannot be read: {error.strerror}") from None
 
 
 class _Cursor:
@@ -83,7 +93,9 @@ class _Cursor:
         except UnicodeDecodeError:
             raise CheckpointError(f"{self.path}: {field} is not UTF-8; the file is damaged") from None
 
-    def value(self, kind: int, field: str) -> object:
+    def entry(self, field: str) -> object:
+        """The value of a metadata entry, after its key; `field` is for messages, without line breaks."""
+        (kind,) = self.unpack("<I", field)
         if kind in _SCALARS:
             return self.unpack(_SCALARS[kind], field)[0]
         if kind == _STRING:
@@ -113,11 +125,12 @@ class _Entry:
 
 def _tensor_entry(cursor: _Cursor) -> _Entry:
     name = cursor.string("tensor name")
-    (num_dimensions,) = cursor.unpack("<I", name)
+    field = f"tensor {name!r}"
+    (num_dimensions,) = cursor.unpack("<I", field)
     if not 1 <= num_dimensions <= _MOST_DIMENSIONS:
-        raise CheckpointError(f"{cursor.path}: tensor {name!r} has {num_dimensions} dimensions; the file is damaged")
-    shape = cursor.unpack(f"<{num_dimensions}Q", name)
-    kind, offset = cursor.unpack("<IQ", name)
+        raise CheckpointError(f"{cursor.path}: {field} has {num_dimensions} dimensions; the file is damaged")
+    shape = cursor.unpack(f"<{num_dimensions}Q", field)
+    kind, offset = cursor.unpack("<IQ", field)
     return _Entry(name, tuple(reversed(shape)), kind, offset)
 
 
