@@ -58,6 +58,7 @@ def build_byte_level(vocabulary: GGUFVocabulary, merges: Sequence[str], *, pre_t
     rules = find_rules(pre_tokenizer)
     token_ids = {token: token_id for token_id, token in enumerate(vocabulary.tokens)}
     pairs = [(left, right) for left, _, right in (merge.partition(" ") for merge in merges)]
+    _check_merges(token_ids, pairs)
     backend = tokenizers.Tokenizer(_bpe(token_ids, pairs, ignore_merges=rules.ignores_merges))
     backend.pre_tokenizer = build_pre_tokenizer(rules)
     backend.decoder = decoders.ByteLevel()
@@ -118,6 +119,13 @@ def _joinable(vocabulary: GGUFVocabulary, scores: Sequence[float]) -> dict[str, 
         for token, kind, score in zip(vocabulary.tokens, vocabulary.kinds, scores, strict=True)
         if kind in (TokenKind.NORMAL, TokenKind.USER_DEFINED)
     }
+
+
+def _check_merges(token_ids: Mapping[str, int], pairs: Sequence[tuple[str, str]]) -> None:
+    """Refuse a merge of or into what is no token: the library can panic there, and a panic is no Exception."""
+    for left, right in pairs:
+        if left not in token_ids or right not in token_ids or left + right not in token_ids:
+            raise TokenizerError(f"the merges do not belong to the tokens: {left!r} with {right!r}")
 
 
 def _bpe(
