@@ -17,6 +17,7 @@ LEVELS = (
     ("inference",),
     ("decoding", "checkpoints"),
     ("models", "text"),
+    ("json_file",),
     ("errors",),
 )
 LEVEL = {room: level for level, rooms in enumerate(LEVELS) for room in rooms}

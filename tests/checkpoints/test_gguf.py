@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nextword.checkpoints.catalogue import CATALOGUE, model_path
+from nextword.checkpoints.catalogue import CATALOGUE, is_pulled
 from nextword.checkpoints.gguf_reader import read_gguf
 from nextword.errors import CheckpointError
 
@@ -68,7 +68,7 @@ def test_a_damaged_byte_gives_an_error_or_a_file(
 
 @pytest.mark.model
 def test_the_real_model_names_the_capital_of_france() -> None:
-    if not model_path(CATALOGUE["smollm2-135m"]).exists():
+    if not is_pulled(CATALOGUE["smollm2-135m"]):
         pytest.skip("smollm2-135m is not in the cache: nextword pull smollm2-135m")
     import nextword as nw
 

@@ -14,10 +14,10 @@ from pathlib import Path
 
 import numpy as np
 
-from nextword.checkpoints.json_file import read_json_object
 from nextword.checkpoints.model_directory import ModelDirectory
 from nextword.checkpoints.safetensors_file import INDEX_NAME, SINGLE_NAME, open_safetensors_folder
 from nextword.errors import CheckpointError, ConfigError
+from nextword.json_file import read_json_object
 from nextword.models.config import ModelConfig
 from nextword.models.families import FAMILIES, Family
 from nextword.models.families.fields import ConfigFields

@@ -18,8 +18,8 @@ from typing import Any, TypeGuard
 import numpy as np
 import numpy.typing as npt
 
-from nextword.checkpoints.json_file import parse_json_object, read_json_object
 from nextword.errors import CheckpointError
+from nextword.json_file import parse_json_object, read_json_object
 from nextword.models.stored_tensor import FLOAT_DTYPES, FloatDtype, StoredTensor
 from nextword.models.weights import Shape
 

@@ -17,8 +17,8 @@ from nextword.errors import TokenizerError
 from nextword.text.chat_template import Message, render_chat_template
 from nextword.text.stream_decoder import StreamDecoder
 
-_FIRST_MARK = 0xE000
-"""Private-use characters stand in for special tokens inside message contents while a template is rendered."""
+_PRIVATE_USE = range(0xF0000, 0xFFFFE)
+"""Characters that stand in for special tokens inside messages while a template is rendered."""
 
 
 class Tokenizer:
@@ -92,26 +92,22 @@ class Tokenizer:
         )
 
     def encode_chat(self, messages: Sequence[Message], *, add_generation_prompt: bool = True) -> list[int]:
-        """Token ids of a conversation; no second BOS; special tokens inside a message's content stay text.
+        """Token ids of a conversation; no second BOS; special tokens inside a message stay text.
 
         Raises TokenizerError as `render_chat`.
         """
-        marks = {chr(_FIRST_MARK + index): token for index, token in enumerate(self._special_tokens)}
-        marked = [
-            {key: self._marked(value, marks) if key == "content" else value for key, value in message.items()}
-            for message in messages
-        ]
+        marks = self._marks(messages)
+        marked = [{key: _replaced(value, marks) for key, value in message.items()} for message in messages]
         rendered = self.render_chat(marked, add_generation_prompt=add_generation_prompt)
-        if marked == [dict(message) for message in messages]:
+        if not marks:
             return self._encode_text(rendered, parse_special=True)
+        texts = {mark: token for token, mark in marks.items()}
         token_ids: list[int] = []
         for part in _split_at(rendered, tuple(self._special_tokens)):
             if part in self._special_tokens:
                 token_ids.append(self._special_tokens[part])
                 continue
-            for mark, token in marks.items():
-                part = part.replace(mark, token)
-            token_ids.extend(self._encode_text(part, parse_special=False))
+            token_ids.extend(self._encode_text(_replaced(part, texts), parse_special=False))
         return token_ids
 
     def save(self, folder: Path) -> None:
@@ -128,10 +124,18 @@ class Tokenizer:
             self._backend.encode_special_tokens = not parse_special
             return list(self._backend.encode(text, add_special_tokens=False).ids)
 
-    def _marked(self, content: str, marks: Mapping[str, str]) -> str:
-        for mark, token in marks.items():
-            content = content.replace(token, mark)
-        return content
+    def _marks(self, messages: Sequence[Message]) -> dict[str, str]:
+        """Special tokens that the messages hold, longest first -> a character that no message holds."""
+        written = "\n".join(value for message in messages for value in message.values())
+        found = sorted((token for token in self._special_tokens if token in written), key=len, reverse=True)
+        unused = (chr(point) for point in _PRIVATE_USE if chr(point) not in written)
+        return dict(zip(found, unused, strict=False))
+
+
+def _replaced(text: str, replacements: Mapping[str, str]) -> str:
+    for old, new in replacements.items():
+        text = text.replace(old, new)
+    return text
 
 
 def _split_at(text: str, tokens: Sequence[str]) -> list[str]:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import tokenizers
 
 from nextword.errors import CheckpointError, TokenizerError
+from nextword.json_file import read_json_object
 from nextword.text.tokenizer import Tokenizer
 
 _ROLES = ("bos_token", "eos_token", "unk_token", "pad_token")
@@ -76,13 +77,6 @@ def _token_content(token: object) -> str | None:
     return content if isinstance(content, str) else None
 
 
-def _read(path: Path) -> dict[str, object]:
-    if not path.exists():
-        return {}
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise CheckpointError(f"{path}: not JSON: {error}") from None
-    if not isinstance(content, dict):
-        raise CheckpointError(f"{path}: must hold an object")
-    return content
+def _read(path: Path) -> dict[str, Any]:
+    """The object in a settings file, {} where there is no such file."""
+    return read_json_object(path) if path.exists() else {}
