@@ -9,7 +9,7 @@ import time
 import tyro
 
 from nextword.cli.report import note, rate
-from nextword.cli.sources import read_text
+from nextword.cli.sources import ModelArgument, read_text
 from nextword.tasks.summarize import Length, Style, summarize
 
 
@@ -17,8 +17,7 @@ from nextword.tasks.summarize import Length, Style, summarize
 class Options:
     """Summarise a text of any length."""
 
-    model: tyro.conf.Positional[str]
-    """A catalogue name, a Hugging Face folder, or a .gguf file."""
+    model: ModelArgument
     file: tyro.conf.Positional[str] = "-"
     """The text; - reads standard input."""
     length: Length = "medium"
@@ -49,3 +48,5 @@ def run(options: Options) -> None:
     seconds = time.perf_counter() - start
     note(f"{options.model}: {summary.num_text_tokens} tokens read in {parts}")
     note(f"summary of {rate(summary.num_summary_tokens, seconds)}, reading included")
+    if not summary.is_complete:
+        note(f"cut off at its limit of tokens: --length {options.length} allows no more")

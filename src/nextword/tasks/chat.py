@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Generator
 
 from nextword.decoding.params import SamplingParams
-from nextword.errors import RequestError
+from nextword.errors import NextwordError
 from nextword.inference.engine import Engine
 
 Message = dict[str, str]
@@ -37,12 +37,13 @@ class Conversation:
     def ask(self, text: str) -> Generator[str, None, None]:
         """The answer as it comes. Stopping early keeps what was said so far as the answer.
 
-        Raises RequestError if the question alone does not fit the context.
+        Raises RequestError if the question alone does not fit the context, TokenizerError if the chat template refuses
+        it; the question is then forgotten.
         """
         self._turns.append({"role": "user", "content": text})
         try:
             request = self._engine.submit(self._fitting_prompt(), self._params)
-        except RequestError:
+        except NextwordError:
             self._turns.pop()
             raise
         try:

@@ -14,11 +14,16 @@ from typing import Literal
 from nextword.decoding.params import SamplingParams
 from nextword.errors import RequestError
 from nextword.inference.engine import Engine
+from nextword.inference.sequence import Sequence
 
 Length = Literal["short", "medium", "long"]
 Style = Literal["paragraph", "bullets"]
 
-_SENTENCES: dict[Length, str] = {"short": "one or two sentences", "medium": "four or five sentences", "long": "ten"}
+_SENTENCES: dict[Length, str] = {
+    "short": "one or two sentences",
+    "medium": "four or five sentences",
+    "long": "ten sentences",
+}
 _MAX_TOKENS: dict[Length, int] = {"short": 160, "medium": 320, "long": 640}
 
 
@@ -31,6 +36,8 @@ class Summary:
     """Pieces the text was split into; 1 if it fitted the context."""
     num_text_tokens: int
     num_summary_tokens: int
+    is_complete: bool
+    """Whether the model ended the summary itself; False: it stops at the limit of its length."""
 
 
 def summarize(
@@ -60,17 +67,18 @@ def summarize(
         summaries = []
         for index, part in enumerate(parts):
             on_part(index + 1, len(parts))
-            summaries.append(_summarize_part(engine, part, "short", "paragraph", lambda piece: None)[0])
+            summaries.append(_text(_summarize_part(engine, part, "short", "paragraph", lambda piece: None)))
         shorter = split_text(engine, "\n\n".join(summaries), max_tokens=room)
         if len(shorter) >= len(parts):
             raise RequestError("the summaries of the parts are no shorter than the parts: use a larger model")
         parts = shorter
-    summary, num_summary_tokens = _summarize_part(engine, parts[0], length, style, on_text)
+    last = _summarize_part(engine, parts[0], length, style, on_text)
     return Summary(
-        text=summary,
+        text=_text(last),
         num_parts=num_parts,
         num_text_tokens=num_text_tokens,
-        num_summary_tokens=num_summary_tokens,
+        num_summary_tokens=len(last.tokens),
+        is_complete=last.finish_detail == "end_of_sequence",
     )
 
 
@@ -115,12 +123,16 @@ def _filled(engine: Engine, pieces: list[str], max_tokens: int) -> list[str]:
 
 def _summarize_part(
     engine: Engine, text: str, length: Length, style: Style, on_text: Callable[[str], None]
-) -> tuple[str, int]:
+) -> Sequence:
     params = SamplingParams(temperature=0.0, repetition_penalty=1.1, max_tokens=_MAX_TOKENS[length])
     request = engine.submit(_prompt(engine, text.strip(), length, style), params)
     for piece in engine.stream(request):
         on_text(piece.text)
-    return request.sequences[0].stream.text.strip(), len(request.sequences[0].tokens)
+    return request.sequences[0]
+
+
+def _text(sequence: Sequence) -> str:
+    return sequence.stream.text.strip()
 
 
 def _prompt(engine: Engine, text: str, length: Length, style: Style) -> list[int]:
