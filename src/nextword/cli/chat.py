@@ -12,8 +12,9 @@ import tyro
 
 from nextword.cli.generate import changed_params
 from nextword.cli.report import note
+from nextword.cli.sources import ModelArgument
 from nextword.decoding.params import SamplingParams
-from nextword.errors import RequestError
+from nextword.errors import NextwordError
 from nextword.tasks.chat import Conversation
 
 
@@ -21,8 +22,7 @@ from nextword.tasks.chat import Conversation
 class Options:
     """Talk with a model. /reset forgets the conversation, /save FILE writes it, /exit or Ctrl-D ends."""
 
-    model: tyro.conf.Positional[str]
-    """A catalogue name, a Hugging Face folder, or a .gguf file."""
+    model: ModelArgument
     system: str | None = None
     """How the model should behave."""
     params: Annotated[SamplingParams, tyro.conf.arg(name="")] = dataclasses.field(default_factory=SamplingParams)
@@ -53,7 +53,7 @@ def _answer(conversation: Conversation, line: str) -> None:
             print(piece, end="", flush=True)
     except KeyboardInterrupt:
         answer.close()
-    except RequestError as error:
+    except NextwordError as error:
         note(str(error))
     print()
     if conversation.num_forgotten:

@@ -10,7 +10,7 @@ from typing import Annotated
 import tyro
 
 from nextword.cli.report import note, rate
-from nextword.cli.sources import text_or_stdin
+from nextword.cli.sources import ModelArgument, text_or_stdin
 from nextword.decoding.params import SamplingParams
 
 
@@ -18,8 +18,7 @@ from nextword.decoding.params import SamplingParams
 class Options:
     """Continue a prompt."""
 
-    model: tyro.conf.Positional[str]
-    """A catalogue name, a Hugging Face folder, or a .gguf file."""
+    model: ModelArgument
     prompt: tyro.conf.Positional[str]
     """The text to continue; - reads standard input."""
     params: Annotated[SamplingParams, tyro.conf.arg(name="")] = dataclasses.field(default_factory=SamplingParams)

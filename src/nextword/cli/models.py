@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 
-from nextword.checkpoints.catalogue import CATALOGUE, model_path
+from nextword.checkpoints.catalogue import CATALOGUE, is_pulled
 
 
 @dataclasses.dataclass(frozen=True)
@@ -18,25 +18,21 @@ class Options:
 
 def run(options: Options) -> None:
     """A line for each model: name, family, size, format, licence, whether it is here."""
-    rows = [
-        {
-            "name": entry.name,
-            "family": entry.family,
-            "size_bytes": entry.size_bytes,
-            "format": "gguf",
-            "license": entry.license,
-            "is_local": model_path(entry).exists(),
-        }
-        for entry in CATALOGUE.values()
-    ]
     if options.json:
-        print(json.dumps(rows))
+        print(json.dumps([_row(name) for name in CATALOGUE]))
         return
-    for row in rows:
-        place = "here" if row["is_local"] else f"nextword pull {row['name']}"
-        print(f"{row['name']}  {row['family']}  {entry_size(row['size_bytes'])}  gguf  {row['license']}  {place}")
+    for name, entry in CATALOGUE.items():
+        place = "here" if is_pulled(entry) else f"nextword pull {name}"
+        print(f"{name}  {entry.family}  {entry.size_bytes / 1e6:.0f} MB  gguf  {entry.license}  {place}")
 
 
-def entry_size(size_bytes: object) -> str:
-    """Bytes for people."""
-    return f"{int(str(size_bytes)) / 1e6:.0f} MB"
+def _row(name: str) -> dict[str, object]:
+    entry = CATALOGUE[name]
+    return {
+        "name": name,
+        "family": entry.family,
+        "size_bytes": entry.size_bytes,
+        "format": "gguf",
+        "license": entry.license,
+        "is_local": is_pulled(entry),
+    }

@@ -9,7 +9,7 @@ from typing import Annotated
 import tyro
 
 from nextword.cli.generate import changed_params
-from nextword.cli.sources import text_or_stdin
+from nextword.cli.sources import ModelArgument, text_or_stdin
 from nextword.decoding.params import SamplingParams
 
 
@@ -17,8 +17,7 @@ from nextword.decoding.params import SamplingParams
 class Options:
     """Show the distribution of the token that follows a text, and what temperature and truncations make of it."""
 
-    model: tyro.conf.Positional[str]
-    """A catalogue name, a Hugging Face folder, or a .gguf file."""
+    model: ModelArgument
     prompt: tyro.conf.Positional[str]
     """The text before the token; - reads standard input."""
     top: int = 10

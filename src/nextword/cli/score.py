@@ -7,15 +7,14 @@ import json
 
 import tyro
 
-from nextword.cli.sources import text_or_stdin
+from nextword.cli.sources import ModelArgument, text_or_stdin
 
 
 @dataclasses.dataclass(frozen=True)
 class Options:
     """Show how probable a model finds each token of a text."""
 
-    model: tyro.conf.Positional[str]
-    """A catalogue name, a Hugging Face folder, or a .gguf file."""
+    model: ModelArgument
     text: tyro.conf.Positional[str]
     """The text; - reads standard input."""
     json: bool = False

@@ -1,11 +1,20 @@
-"""Text that a command works on: an argument, a file, or standard input."""
+"""What a command works on: the model it names, and text from an argument, a file, or standard input."""
 
 from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import Annotated
+
+import tyro
 
 from nextword.errors import RequestError
+
+ModelArgument = Annotated[
+    tyro.conf.Positional[str],
+    tyro.conf.arg(metavar="MODEL", help="A catalogue name, a Hugging Face folder, or a .gguf file."),
+]
+"""The model that a command works with."""
 
 
 def read_text(source: str) -> str:

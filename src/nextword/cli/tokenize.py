@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from pathlib import Path
 
 import tyro
 
-from nextword.cli.sources import text_or_stdin
+from nextword.cli.sources import ModelArgument, text_or_stdin
 
 
 @dataclasses.dataclass(frozen=True)
 class Options:
     """Show the tokens of a text."""
 
-    model: tyro.conf.Positional[str]
-    """A catalogue name, a Hugging Face folder, or a .gguf file."""
+    model: ModelArgument
     text: tyro.conf.Positional[str]
     """The text; - reads standard input."""
     json: bool = False
@@ -28,7 +26,7 @@ def run(options: Options) -> None:
     from nextword.checkpoints.catalogue import resolve
     from nextword.checkpoints.open_directory import open_model_directory
 
-    tokenizer = open_model_directory(Path(resolve(options.model))).tokenizer
+    tokenizer = open_model_directory(resolve(options.model)).tokenizer
     token_ids = tokenizer.encode(text_or_stdin(options.text))
     if options.json:
         print(json.dumps(token_ids))
