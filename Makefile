@@ -29,6 +29,7 @@ format: $(VENV)/.installed-dev
 bench: $(VENV)/.installed-dev
 	$(BIN)/nextword pull $(MODEL)
 	$(BIN)/python -m benchmarks.select_token
+	$(BIN)/python -m benchmarks.load_and_generate
 
 
 $(VENV)/bin/python:
