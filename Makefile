@@ -1,5 +1,5 @@
 # Every target sets up what it needs in $(VENV) and does nothing twice.
-# On Linux a plain torch from the registry carries CUDA: name another build with  make demo TORCH=<pip requirement>.
+# The tests need torch; on Linux a plain one carries CUDA: name another build with  make test TORCH=<pip requirement>.
 
 PYTHON ?= python3
 VENV   ?= .venv
@@ -36,13 +36,14 @@ $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "nextword needs Python 3.11 or newer, and $(PYTHON) is " + sys.version.split()[0] + ": name another with  make PYTHON=python3.12")'
 	$(PYTHON) -m venv $(VENV)
 
-$(VENV)/.installed: pyproject.toml | $(VENV)/bin/python
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check "$(TORCH)" --editable ".[train]"
+$(VENV)/.installed: pyproject.toml CMakeLists.txt $(wildcard native/*) | $(VENV)/bin/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
 	@touch $@
 
-$(VENV)/.installed-dev: pyproject.toml | $(VENV)/.installed
+# The same with what the tests need; it serves as the plain environment, too.
+$(VENV)/.installed-dev: pyproject.toml CMakeLists.txt $(wildcard native/*) | $(VENV)/bin/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check "$(TORCH)" --editable ".[train,dev]"
-	@touch $@
+	@touch $@ $(VENV)/.installed
 
 clean:
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

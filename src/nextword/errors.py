@@ -33,3 +33,7 @@ class DownloadError(NextwordError):
 
 class MissingExtraError(NextwordError):
     """A feature needs an optional dependency that is not installed."""
+
+
+class BackendError(NextwordError):
+    """The backend asked for cannot run here: not built, or not for this processor."""

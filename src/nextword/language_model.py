@@ -16,9 +16,11 @@ from nextword.checkpoints.open_directory import open_model_directory
 from nextword.decoding.distribution import Distribution
 from nextword.decoding.params import SamplingParams, sampling_params
 from nextword.decoding.sampler import ChosenToken
-from nextword.errors import MissingExtraError, RequestError
+from nextword.errors import RequestError
+from nextword.inference.backend import Weights
 from nextword.inference.engine import Engine
 from nextword.inference.generation import Generation, collect
+from nextword.inference.open_backend import BackendName, open_backend
 from nextword.inference.sequence import Request
 from nextword.tasks.summarize import Length, Style, Summary, summarize
 from nextword.text.tokenizer import Tokenizer
@@ -130,16 +132,20 @@ class LanguageModel:
         return Stream(self.engine, self.engine.submit(prompt_token_ids, params))
 
 
-def load(name: str | Path) -> LanguageModel:
-    """Load a model by catalogue name, Hugging Face folder or .gguf file; in float32, on the CPU.
+def load(
+    name: str | Path,
+    *,
+    backend: BackendName = "auto",
+    weights: Weights = "auto",
+    num_threads: int | None = None,
+) -> LanguageModel:
+    """Load a model by catalogue name, Hugging Face folder or .gguf file.
 
-    Raises CheckpointError naming file and field, MissingExtraError without PyTorch.
+    `backend`, `weights` and `num_threads` as in `open_backend`. Raises CheckpointError naming file and field,
+    BackendError or MissingExtraError where the backend cannot run.
     """
     directory = open_model_directory(resolve(str(name)))
-    try:
-        from nextword.inference.torch_backend import TorchBackend
-        from nextword.models.build import build_transformer
-    except ModuleNotFoundError as error:
-        raise MissingExtraError(f"{error.name} is not installed: pip install 'nextword[train]'") from None
-    model = build_transformer(directory.config, directory.tensors)
-    return LanguageModel(directory, Engine(TorchBackend(model), directory.tokenizer))
+    opened = open_backend(
+        directory.config, directory.tensors, backend=backend, weights=weights, num_threads=num_threads
+    )
+    return LanguageModel(directory, Engine(opened, directory.tokenizer))

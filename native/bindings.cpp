@@ -1,0 +1,149 @@
+// The only file that knows Python: `Model` and what it is made of, as nextword._native.
+
+#include <nanobind/nanobind.h>
+#include <nanobind/ndarray.h>
+#include <nanobind/stl/string.h>
+#include <nanobind/stl/vector.h>
+
+#include <mutex>
+
+#include "model.h"
+
+namespace nb = nanobind;
+
+namespace nextword {
+namespace {
+
+using Bytes = nb::ndarray<const uint8_t, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
+using Floats = nb::ndarray<const float, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
+using Logits = nb::ndarray<float, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
+using Ids = std::vector<int32_t>;
+
+// A model behind a lock: one step at a time, without the GIL.
+class LockedModel {
+public:
+    LockedModel(Shape shape, CacheKind cache_kind, size_t max_cache_bytes, int num_threads, const std::string& isa)
+        : model_(std::move(shape), cache_kind, max_cache_bytes, num_threads, isa) {}
+
+    template <class Work>
+    auto with(const Work& work) {
+        const nb::gil_scoped_release release;
+        const std::lock_guard<std::mutex> lock(mutex_);
+        return work(model_);
+    }
+
+    Model& unlocked() { return model_; }
+
+private:
+    Model model_;
+    std::mutex mutex_;
+};
+
+void step(LockedModel& self, const std::vector<Chunk>& chunks, const Logits& logits) {
+    size_t num_rows = 0;
+    for (const Chunk& chunk : chunks) num_rows += static_cast<size_t>(chunk.num_logits);
+    const size_t width = static_cast<size_t>(self.unlocked().shape().vocab_size);
+    if (logits.shape(0) != num_rows || logits.shape(1) != width) throw nb::value_error("the array for the logits has another shape");
+    self.with([&](Model& model) { model.step(chunks, logits.data()); });
+}
+
+void bind_shape(nb::module_& m) {
+    nb::class_<Rope>(m, "Rope")
+        .def(nb::init<>())
+        .def_rw("frequencies", &Rope::frequencies)
+        .def_rw("long_frequencies", &Rope::long_frequencies)
+        .def_rw("long_from", &Rope::long_from)
+        .def_rw("factor", &Rope::factor);
+    nb::class_<Shape>(m, "Shape")
+        .def(nb::init<>())
+        .def_rw("vocab_size", &Shape::vocab_size)
+        .def_rw("hidden_size", &Shape::hidden_size)
+        .def_rw("intermediate_size", &Shape::intermediate_size)
+        .def_rw("num_layers", &Shape::num_layers)
+        .def_rw("num_heads", &Shape::num_heads)
+        .def_rw("num_kv_heads", &Shape::num_kv_heads)
+        .def_rw("head_dim", &Shape::head_dim)
+        .def_rw("max_seq_len", &Shape::max_seq_len)
+        .def_rw("is_layer_norm", &Shape::is_layer_norm)
+        .def_rw("norm_eps", &Shape::norm_eps)
+        .def_rw("has_pre_norm", &Shape::has_pre_norm)
+        .def_rw("has_post_norm", &Shape::has_post_norm)
+        .def_rw("qk_norm", &Shape::qk_norm)
+        .def_rw("activation", &Shape::activation)
+        .def_rw("is_gated", &Shape::is_gated)
+        .def_rw("is_parallel", &Shape::is_parallel)
+        .def_rw("is_tied", &Shape::is_tied)
+        .def_rw("has_position_embedding", &Shape::has_position_embedding)
+        .def_rw("attention_scale", &Shape::attention_scale)
+        .def_rw("attention_soft_cap", &Shape::attention_soft_cap)
+        .def_rw("logit_soft_cap", &Shape::logit_soft_cap)
+        .def_rw("embedding_scale", &Shape::embedding_scale)
+        .def_rw("ropes", &Shape::ropes)
+        .def_rw("layer_ropes", &Shape::layer_ropes)
+        .def_rw("layer_windows", &Shape::layer_windows);
+}
+
+void bind_enums(nb::module_& m) {
+    nb::enum_<WeightKind>(m, "WeightKind")
+        .value("F32", WeightKind::F32)
+        .value("BF16", WeightKind::BF16)
+        .value("Q8", WeightKind::Q8)
+        .value("Q4", WeightKind::Q4)
+        .value("Q4_MIN", WeightKind::Q4Min);
+    nb::enum_<Encoding>(m, "Encoding")
+        .value("F32", Encoding::F32)
+        .value("F16", Encoding::F16)
+        .value("BF16", Encoding::BF16)
+        .value("Q8_0", Encoding::Q8_0)
+        .value("Q4_0", Encoding::Q4_0)
+        .value("Q4_1", Encoding::Q4_1);
+    nb::enum_<CacheKind>(m, "CacheKind").value("F32", CacheKind::F32).value("BF16", CacheKind::BF16);
+    nb::enum_<QKNorm>(m, "QKNorm")
+        .value("NONE", QKNorm::None)
+        .value("PER_HEAD", QKNorm::PerHead)
+        .value("ALL_HEADS", QKNorm::AllHeads);
+    nb::enum_<Activation>(m, "Activation")
+        .value("SILU", Activation::Silu)
+        .value("GELU", Activation::Gelu)
+        .value("GELU_TANH", Activation::GeluTanh)
+        .value("RELU", Activation::Relu);
+}
+
+}  // namespace
+
+NB_MODULE(_native, m) {
+    bind_enums(m);
+    bind_shape(m);
+    nb::class_<Chunk>(m, "Chunk")
+        .def(
+            "__init__",
+            [](Chunk* self, int64_t cache_id, Ids token_ids, int num_logits) {
+                new (self) Chunk{cache_id, std::move(token_ids), num_logits};
+            },
+            nb::arg("cache_id"), nb::arg("token_ids"), nb::arg("num_logits"));
+    nb::class_<LockedModel>(m, "Model")
+        .def(nb::init<Shape, CacheKind, size_t, int, const std::string&>(), nb::arg("shape"), nb::arg("cache_kind"),
+             nb::arg("max_cache_bytes"), nb::arg("num_threads"), nb::arg("isa"))
+        .def("make_matrix", [](LockedModel& self, const std::string& name, WeightKind kind) {
+            self.with([&](Model& model) { model.make_matrix(name, kind); });
+        })
+        .def("load_rows",
+             [](LockedModel& self, const std::string& name, int first_row, int num_rows, Encoding encoding, const Bytes& rows) {
+                 self.with([&](Model& model) { model.load_rows(name, first_row, num_rows, encoding, rows.data(), rows.size()); });
+             })
+        .def("load_vector", [](LockedModel& self, const std::string& name, const Floats& values) {
+            self.with([&](Model& model) { model.load_vector(name, values.data(), values.size()); });
+        })
+        .def("step", &step, nb::arg("chunks"), nb::arg("logits"))
+        .def("open_cache", [](LockedModel& self, const Ids& prompt) { return self.with([&](Model& model) { return model.cache().open(prompt); }); })
+        .def("fork_cache", [](LockedModel& self, int64_t id) { return self.with([&](Model& model) { return model.cache().fork(id); }); })
+        .def("close_cache", [](LockedModel& self, int64_t id) { self.with([&](Model& model) { model.cache().close(id); }); })
+        .def("cache_length", [](LockedModel& self, int64_t id) { return self.with([&](Model& model) { return model.cache().length(id); }); })
+        .def_prop_ro("cache_bytes_held", [](LockedModel& self) { return self.with([](Model& model) { return model.cache().bytes_held(); }); })
+        .def_prop_ro("cache_bytes_taken", [](LockedModel& self) { return self.with([](Model& model) { return model.cache().bytes_taken(); }); })
+        .def_prop_ro("weight_bytes", [](LockedModel& self) { return self.unlocked().weight_bytes(); })
+        .def_prop_ro("num_threads", [](LockedModel& self) { return self.unlocked().num_threads(); })
+        .def_prop_ro("isa", [](LockedModel& self) { return self.unlocked().isa(); });
+}
+
+}  // namespace nextword

@@ -1,0 +1,60 @@
+// Numbers of 16 bits, one at a time: for packing weights and for machines without instructions of their own for them.
+
+#ifndef NEXTWORD_HALF_H
+#define NEXTWORD_HALF_H
+
+#include <cstdint>
+#include <cstring>
+
+namespace nextword {
+
+inline uint32_t bits_of(float value) {
+    uint32_t bits;
+    std::memcpy(&bits, &value, sizeof bits);
+    return bits;
+}
+
+inline float float_of(uint32_t bits) {
+    float value;
+    std::memcpy(&value, &bits, sizeof value);
+    return value;
+}
+
+// The nearest bfloat16, ties to even. What is no number stays none.
+inline uint16_t to_bf16(float value) {
+    const uint32_t bits = bits_of(value);
+    if ((bits & 0x7fffffffu) > 0x7f800000u) return 0x7fc0;
+    return static_cast<uint16_t>((bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16);
+}
+
+inline float from_bf16(uint16_t half) { return float_of(static_cast<uint32_t>(half) << 16); }
+
+inline float from_fp16(uint16_t half) {
+    const uint32_t sign = static_cast<uint32_t>(half & 0x8000u) << 16;
+    const uint32_t exponent = (half >> 10) & 0x1fu, fraction = half & 0x3ffu;
+    if (exponent == 31) return float_of(sign | 0x7f800000u | (fraction << 13));
+    if (exponent == 0) {
+        const float magnitude = static_cast<float>(fraction) * 0x1p-24f;
+        return sign ? -magnitude : magnitude;
+    }
+    return float_of(sign | ((exponent + 112) << 23) | (fraction << 13));
+}
+
+// The nearest fp16, ties to even; beyond its range, infinity.
+inline uint16_t to_fp16(float value) {
+    const uint32_t bits = bits_of(value), magnitude = bits & 0x7fffffffu;
+    const uint16_t sign = static_cast<uint16_t>((bits >> 16) & 0x8000u);
+    if (magnitude > 0x7f800000u) return static_cast<uint16_t>(sign | 0x7e00u);
+    if (magnitude >= 0x477ff000u) return static_cast<uint16_t>(sign | 0x7c00u);
+    if (magnitude < 0x38800000u) {
+        // Below the normal range the result is a count of 2^-24; adding 0.5 lines that unit up with the last bit.
+        const float shifted = float_of(magnitude) + 0.5f;
+        return static_cast<uint16_t>(sign | (bits_of(shifted) - bits_of(0.5f)));
+    }
+    const uint32_t rounded = magnitude + 0xfffu + ((magnitude >> 13) & 1u);
+    return static_cast<uint16_t>(sign | ((rounded - 0x38000000u) >> 13));
+}
+
+}  // namespace nextword
+
+#endif

@@ -1,0 +1,101 @@
+// The list of kernels: the work that is written for vectors, once in kernels_impl.h, and compiled for each
+// instruction set. All of them give bitwise equal results: every number is computed by the same operations in the
+// same order, whatever the vectors, the tokens beside it, or the thread.
+
+#ifndef NEXTWORD_KERNELS_H
+#define NEXTWORD_KERNELS_H
+
+#include <cstdint>
+
+#include "tensor.h"
+
+namespace nextword {
+
+enum class Activation { None, Silu, Gelu, GeluTanh, Relu };
+
+// Where a panel's sums go: stored, added to what is there, or, for rows where 16 of a gate stand beside 16 of what
+// it gates, activation(gate) x gated.
+enum class Epilogue { Store, Add, Gate };
+
+// Rows of floats, one for each token, and, for quantised weights, the same as int8 with a scale for each group. Those
+// lie in tiles of `kTokens` tokens (the last may have fewer), in each tile group by group: 8 quads x tokens x 4 bytes,
+// and for scales and sums: tokens.
+struct Activations {
+    int num_tokens = 0;
+    int columns = 0;
+    const float* rows = nullptr;
+    int row_stride = 0;
+    const int8_t* quants = nullptr;
+    const float* scales = nullptr;
+    const int32_t* sums = nullptr;  // of the int8 values of the group
+};
+
+struct Output {
+    float* rows = nullptr;
+    int row_stride = 0;
+    int width = 0;                // numbers in a row that may be written
+    const float* bias = nullptr;  // in the order of the panels, or none
+    Epilogue epilogue = Epilogue::Store;
+    Activation activation = Activation::None;
+};
+
+constexpr int kPagePositions = 32;     // positions in a page of the KV cache
+constexpr int kSegmentPositions = 128; // positions whose scores are normalised together
+constexpr int kSegmentPages = kSegmentPositions / kPagePositions;
+constexpr int kMaxQueryRows = 32;      // query vectors that meet a segment at once, unless one token has more heads
+
+enum class CacheKind { F32, BF16 };
+
+// Query vectors of one key-value head against one segment of positions.
+struct AttentionSegment {
+    CacheKind kind = CacheKind::F32;
+    int head_dim = 0;
+    int value_stride = 0;                        // head_dim, rounded up to whole vectors
+    const float* queries = nullptr;              // (num_rows, head_dim), scaled
+    int num_rows = 0;
+    int num_positions = 0;                       // up to the last that any row attends to
+    const void* keys[kSegmentPages] = {};        // each (head_dim, 32 positions)
+    const void* values[kSegmentPages] = {};      // each (32 positions, value_stride)
+    const int32_t* first = nullptr;              // for each row, the positions of the segment it attends to:
+    const int32_t* last = nullptr;               // from first up to last, exclusive
+    float soft_cap = 0.0f;                       // none if 0
+    float* scores = nullptr;                     // room for (num_rows, 128)
+};
+
+// A softmax so far: the largest score, the sum of exponentials below it, and the weighted sum of the values.
+struct Mixture {
+    float* max = nullptr;    // (num_rows)
+    float* sum = nullptr;    // (num_rows)
+    float* mixed = nullptr;  // (num_rows, value_stride)
+};
+
+struct Kernels {
+    const char* name;
+    int tile_tokens;
+
+    // Panels first to last (exclusive) of the matrix times all tokens.
+    void (*multiply)(const Matrix& matrix, int first_panel, int last_panel, const Activations& x, const Output& out);
+    // The int8 form of the rows of tile number `tile`.
+    void (*quantize)(const Activations& x, int tile, int8_t* quants, float* scales, int32_t* sums);
+    // x / rms(x) * weight.
+    void (*rms_norm)(const float* x, const float* weight, float eps, int size, float* out);
+    void (*layer_norm)(const float* x, const float* weight, const float* bias, float eps, int size, float* out);
+    // A segment's own mixture.
+    void (*attend)(const AttentionSegment& segment, const Mixture& out);
+    // Add the mixture of the next segment to that of the segments before it.
+    void (*merge)(const Mixture& total, const Mixture& next, int num_rows, int value_stride);
+    // c * tanh(x / c), in place.
+    void (*soft_cap)(float* x, int size, float cap);
+};
+
+const Kernels& portable_kernels();
+const Kernels* avx2_kernels();  // compiled in on x86-64 only, these two
+const Kernels* avx512_kernels();
+
+// The best that this processor runs, or the one named by `isa` ("portable", "avx2", "avx512") if that is not empty.
+// Throws std::invalid_argument for one that is unknown or cannot run here.
+const Kernels& choose_kernels(const char* isa);
+
+}  // namespace nextword
+
+#endif

@@ -1,0 +1,14 @@
+// The kernels in AVX2 (with FMA and F16C).
+
+#include "simd_avx2.h"
+// The vectors come first: the kernels are written over them.
+#include "kernels_impl.h"
+
+namespace nextword {
+
+const Kernels* avx2_kernels() {
+    static constexpr Kernels kernels = make_kernels("avx2");
+    return &kernels;
+}
+
+}  // namespace nextword

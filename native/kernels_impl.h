@@ -1,0 +1,481 @@
+// The kernels, written once over the vectors of `Simd`, which the file that includes this has chosen.
+
+#ifndef NEXTWORD_KERNELS_IMPL_H
+#define NEXTWORD_KERNELS_IMPL_H
+
+#include <initializer_list>
+
+#include "kernels.h"
+
+namespace nextword {
+namespace {
+
+using F = Simd::F;
+using I = Simd::I;
+
+constexpr float kInfinity = __builtin_huge_valf();
+
+float sum_lanes(F a) {
+    float lanes[kLanes];
+    Simd::store(lanes, a);
+    for (int width = kLanes / 2; width > 0; width /= 2) {
+        for (int i = 0; i < width; ++i) lanes[i] += lanes[i + width];
+    }
+    return lanes[0];
+}
+
+float max_lanes(F a) {
+    float lanes[kLanes];
+    Simd::store(lanes, a);
+    float largest = lanes[0];
+    for (int i = 1; i < kLanes; ++i) largest = lanes[i] > largest ? lanes[i] : largest;
+    return largest;
+}
+
+// ---- functions of one number ----
+
+// e^x to the last bit or two, 0 below -87.
+F exp(F x) {
+    const F lowest = Simd::set(-87.0f);
+    const F clipped = Simd::min(Simd::max(x, lowest), Simd::set(88.0f));
+    const F n = Simd::round(Simd::mul(clipped, Simd::set(1.44269504f)));
+    F r = Simd::fma(n, Simd::set(-0.693359375f), clipped);  // ln 2 in two parts, the first exact in few bits
+    r = Simd::fma(n, Simd::set(2.12194440e-4f), r);
+    F p = Simd::set(1.0f / 5040);
+    for (const float coefficient : {1.0f / 720, 1.0f / 120, 1.0f / 24, 1.0f / 6, 0.5f, 1.0f, 1.0f}) {
+        p = Simd::fma(p, r, Simd::set(coefficient));
+    }
+    return Simd::keep_from(x, lowest, Simd::mul(p, Simd::pow2(n)));
+}
+
+// 1 - 2 / (e^2|x| + 1), with the sign of x.
+F tanh(F x) {
+    const F one = Simd::set(1.0f);
+    const F e = exp(Simd::min(Simd::mul(Simd::abs(x), Simd::set(2.0f)), Simd::set(40.0f)));
+    const F magnitude = Simd::sub(one, Simd::div(Simd::set(2.0f), Simd::add(e, one)));
+    return Simd::copysign(magnitude, x);
+}
+
+// Abramowitz and Stegun 7.1.26: within 1.5e-7.
+F erf(F x) {
+    const F one = Simd::set(1.0f), magnitude = Simd::abs(x);
+    const F t = Simd::div(one, Simd::fma(magnitude, Simd::set(0.3275911f), one));
+    F p = Simd::set(1.061405429f);
+    for (const float coefficient : {-1.453152027f, 1.421413741f, -0.284496736f, 0.254829592f}) {
+        p = Simd::fma(p, t, Simd::set(coefficient));
+    }
+    const F tail = Simd::mul(Simd::mul(p, t), exp(Simd::sub(Simd::set(0.0f), Simd::mul(magnitude, magnitude))));
+    return Simd::copysign(Simd::sub(one, tail), x);
+}
+
+F activate(F x, Activation activation) {
+    const F half_x = Simd::mul(x, Simd::set(0.5f)), one = Simd::set(1.0f), zero = Simd::set(0.0f);
+    switch (activation) {
+        case Activation::None: return x;
+        case Activation::Silu: return Simd::div(x, Simd::add(one, exp(Simd::sub(zero, x))));
+        case Activation::Gelu: return Simd::mul(half_x, Simd::add(one, erf(Simd::mul(x, Simd::set(0.70710678f)))));
+        case Activation::GeluTanh: {
+            const F cubic = Simd::mul(Simd::mul(x, x), Simd::mul(x, Simd::set(0.044715f)));
+            return Simd::mul(half_x, Simd::add(one, tanh(Simd::mul(Simd::add(x, cubic), Simd::set(0.79788456f)))));
+        }
+        case Activation::Relu: return Simd::max(x, zero);
+    }
+    return x;
+}
+
+// ---- matrices ----
+
+
+template <int T>
+void multiply_floats(const uint8_t* panel, WeightKind kind, const Activations& x, int token, F (&sum)[T][2]) {
+    const float* row[T];
+    for (int t = 0; t < T; ++t) row[t] = x.rows + static_cast<size_t>(token + t) * x.row_stride;
+    for (int column = 0; column < x.columns; ++column) {
+        F w0, w1;
+        if (kind == WeightKind::F32) {
+            const float* w = reinterpret_cast<const float*>(panel) + column * kPanelRows;
+            w0 = Simd::load(w), w1 = Simd::load(w + kLanes);
+        } else {
+            const uint16_t* w = reinterpret_cast<const uint16_t*>(panel) + column * kPanelRows;
+            w0 = Simd::load_bf16(w), w1 = Simd::load_bf16(w + kLanes);
+        }
+        for (int t = 0; t < T; ++t) {
+            const F value = Simd::set(row[t][column]);
+            sum[t][0] = Simd::fma(w0, value, sum[t][0]);
+            sum[t][1] = Simd::fma(w1, value, sum[t][1]);
+        }
+    }
+}
+
+// The integer products of one group of columns: 8 quads, or 4 pairs of quads in nibbles.
+template <WeightKind kind, int T>
+void dot_group(const uint8_t* w, const int8_t* x, I (&dot)[T][2]) {
+    if constexpr (kind == WeightKind::Q8) {
+        for (int quad = 0; quad < 8; ++quad) {
+            const Simd::Bytes w0 = Simd::load_bytes(w + quad * 128), w1 = Simd::load_bytes(w + quad * 128 + 64);
+            for (int t = 0; t < T; ++t) {
+                const Simd::Quad value = Simd::load_quad(x + (quad * T + t) * 4);
+                dot[t][0] = Simd::dot_bytes(dot[t][0], w0, value);
+                dot[t][1] = Simd::dot_bytes(dot[t][1], w1, value);
+            }
+        }
+    } else {
+        for (int quad = 0; quad < 4; ++quad) {
+            const Simd::Bytes w0 = Simd::load_bytes(w + quad * 128), w1 = Simd::load_bytes(w + quad * 128 + 64);
+            const Simd::Bytes low0 = Simd::low_nibbles(w0), low1 = Simd::low_nibbles(w1);
+            const Simd::Bytes high0 = Simd::high_nibbles(w0), high1 = Simd::high_nibbles(w1);
+            for (int t = 0; t < T; ++t) {
+                const Simd::Quad low = Simd::load_quad(x + (quad * T + t) * 4);
+                const Simd::Quad high = Simd::load_quad(x + ((quad + 4) * T + t) * 4);
+                dot[t][0] = Simd::dot_nibbles(Simd::dot_nibbles(dot[t][0], low0, low), high0, high);
+                dot[t][1] = Simd::dot_nibbles(Simd::dot_nibbles(dot[t][1], low1, low), high1, high);
+            }
+        }
+    }
+}
+
+template <WeightKind kind, int T>
+void multiply_groups(const uint8_t* panel, const Activations& x, int token, F (&sum)[T][2]) {
+    constexpr int header = kPanelRows * (kind == WeightKind::Q4Min ? 4 : 2);
+    const int num_groups = ceil_div(x.columns, kGroup);
+    const int8_t* quants = x.quants + static_cast<size_t>(token) * num_groups * kGroup;
+    const float* scales = x.scales + static_cast<size_t>(token) * num_groups;
+    const int32_t* sums = x.sums + static_cast<size_t>(token) * num_groups;
+    for (int group = 0; group < num_groups; ++group) {
+        I dot[T][2];
+        for (int t = 0; t < T; ++t) {
+            const int32_t total = sums[t];
+            const int32_t start = kind == WeightKind::Q8 ? Simd::start_q8(total) : kind == WeightKind::Q4 ? -8 * total : 0;
+            dot[t][0] = dot[t][1] = Simd::set(start);
+        }
+        dot_group<kind, T>(panel + header, quants, dot);
+        const uint16_t* halves = reinterpret_cast<const uint16_t*>(panel);
+        const F scale0 = Simd::load_fp16(halves), scale1 = Simd::load_fp16(halves + kLanes);
+        for (int t = 0; t < T; ++t) {
+            const F scale = Simd::set(scales[t]);
+            sum[t][0] = Simd::fma(Simd::to_float(dot[t][0]), Simd::mul(scale0, scale), sum[t][0]);
+            sum[t][1] = Simd::fma(Simd::to_float(dot[t][1]), Simd::mul(scale1, scale), sum[t][1]);
+        }
+        if constexpr (kind == WeightKind::Q4Min) {
+            const F min0 = Simd::load_fp16(halves + 2 * kLanes), min1 = Simd::load_fp16(halves + 3 * kLanes);
+            for (int t = 0; t < T; ++t) {
+                const F total = Simd::set(scales[t] * static_cast<float>(sums[t]));
+                sum[t][0] = Simd::fma(min0, total, sum[t][0]);
+                sum[t][1] = Simd::fma(min1, total, sum[t][1]);
+            }
+        }
+        panel += unit_bytes(kind);
+        quants += kGroup * T;
+        scales += T;
+        sums += T;
+    }
+}
+
+// Store or add 16 numbers of a row, or as many as it has.
+void put(float* row, int at, int width, F value, bool add) {
+    if (at + kLanes <= width) {
+        Simd::store(row + at, add ? Simd::add(Simd::load(row + at), value) : value);
+        return;
+    }
+    float lanes[kLanes];
+    Simd::store(lanes, value);
+    for (int i = 0; at + i < width; ++i) row[at + i] = add ? row[at + i] + lanes[i] : lanes[i];
+}
+
+template <int T>
+void finish(const Output& out, int panel, int token, const F (&sum)[T][2]) {
+    for (int t = 0; t < T; ++t) {
+        float* row = out.rows + static_cast<size_t>(token + t) * out.row_stride;
+        F first = sum[t][0], second = sum[t][1];
+        if (out.bias != nullptr) {
+            first = Simd::add(first, Simd::load(out.bias + panel * kPanelRows));
+            second = Simd::add(second, Simd::load(out.bias + panel * kPanelRows + kLanes));
+        }
+        if (out.epilogue == Epilogue::Gate) {
+            put(row, panel * kLanes, out.width, Simd::mul(activate(first, out.activation), second), false);
+        } else {
+            const bool add = out.epilogue == Epilogue::Add;
+            put(row, panel * kPanelRows, out.width, activate(first, out.activation), add);
+            put(row, panel * kPanelRows + kLanes, out.width, activate(second, out.activation), add);
+        }
+    }
+}
+
+template <WeightKind kind, int T>
+void multiply_tile(const uint8_t* panel, int index, const Activations& x, int token, const Output& out) {
+    F sum[T][2];
+    for (int t = 0; t < T; ++t) sum[t][0] = sum[t][1] = Simd::set(0.0f);
+    if constexpr (is_quantized(kind)) {
+        multiply_groups<kind, T>(panel, x, token, sum);
+    } else {
+        multiply_floats<T>(panel, kind, x, token, sum);
+    }
+    finish<T>(out, index, token, sum);
+}
+
+// The tiles of all tokens against one panel; the last tile has as many tokens as are left.
+template <WeightKind kind, int T>
+void multiply_last_tile(const uint8_t* panel, int index, const Activations& x, int token, const Output& out) {
+    if (x.num_tokens - token == T) {
+        multiply_tile<kind, T>(panel, index, x, token, out);
+    } else if constexpr (T > 1) {
+        multiply_last_tile<kind, T - 1>(panel, index, x, token, out);
+    }
+}
+
+template <WeightKind kind>
+void multiply_kind(const Matrix& matrix, int first_panel, int last_panel, const Activations& x, const Output& out) {
+    for (int index = first_panel; index < last_panel; ++index) {
+        const uint8_t* panel = matrix.panel(index);
+        int token = 0;
+        for (; token + Simd::kTokens <= x.num_tokens; token += Simd::kTokens) {
+            multiply_tile<kind, Simd::kTokens>(panel, index, x, token, out);
+        }
+        multiply_last_tile<kind, Simd::kTokens - 1>(panel, index, x, token, out);
+    }
+}
+
+void multiply(const Matrix& matrix, int first_panel, int last_panel, const Activations& x, const Output& out) {
+    switch (matrix.kind) {
+        case WeightKind::F32: return multiply_kind<WeightKind::F32>(matrix, first_panel, last_panel, x, out);
+        case WeightKind::BF16: return multiply_kind<WeightKind::BF16>(matrix, first_panel, last_panel, x, out);
+        case WeightKind::Q8: return multiply_kind<WeightKind::Q8>(matrix, first_panel, last_panel, x, out);
+        case WeightKind::Q4: return multiply_kind<WeightKind::Q4>(matrix, first_panel, last_panel, x, out);
+        case WeightKind::Q4Min: return multiply_kind<WeightKind::Q4Min>(matrix, first_panel, last_panel, x, out);
+    }
+}
+
+// ---- activations ----
+
+void quantize(const Activations& x, int tile, int8_t* quants, float* scales, int32_t* sums) {
+    const int num_groups = ceil_div(x.columns, kGroup);
+    const int first = tile * Simd::kTokens;
+    const int tokens = x.num_tokens - first < Simd::kTokens ? x.num_tokens - first : Simd::kTokens;
+    quants += static_cast<size_t>(first) * num_groups * kGroup;
+    scales += static_cast<size_t>(first) * num_groups;
+    sums += static_cast<size_t>(first) * num_groups;
+    for (int t = 0; t < tokens; ++t) {
+        const float* row = x.rows + static_cast<size_t>(first + t) * x.row_stride;
+        for (int group = 0; group < num_groups; ++group) {
+            float padded[kGroup] = {};
+            const float* values = row + group * kGroup;
+            if ((group + 1) * kGroup > x.columns) {
+                for (int i = 0; group * kGroup + i < x.columns; ++i) padded[i] = values[i];
+                values = padded;
+            }
+            const F low = Simd::load(values), high = Simd::load(values + kLanes);
+            const float largest = max_lanes(Simd::max(Simd::abs(low), Simd::abs(high)));
+            const float inverse = largest > 0.0f ? 127.0f / largest : 0.0f;
+            alignas(64) int8_t rounded[kGroup];
+            Simd::store_int8(rounded, Simd::mul(low, Simd::set(inverse)));
+            Simd::store_int8(rounded + kLanes, Simd::mul(high, Simd::set(inverse)));
+            int32_t total = 0;
+            for (int i = 0; i < kGroup; ++i) total += rounded[i];
+            for (int quad = 0; quad < 8; ++quad) {
+                __builtin_memcpy(quants + ((group * 8 + quad) * tokens + t) * 4, rounded + quad * 4, 4);
+            }
+            scales[group * tokens + t] = largest / 127.0f;
+            sums[group * tokens + t] = total;
+        }
+    }
+}
+
+// The sum over a row of some function of its vectors; the numbers after the last whole vector count as one more.
+template <class Op>
+float sum_over(const float* x, int size, Op op) {
+    F total = Simd::set(0.0f);
+    int i = 0;
+    for (; i + kLanes <= size; i += kLanes) total = op(Simd::load(x + i), total);
+    float sum = sum_lanes(total), rest[kLanes] = {};
+    for (int j = i; j < size; ++j) rest[j - i] = x[j];
+    Simd::store(rest, op(Simd::load(rest), Simd::set(0.0f)));
+    for (int j = i; j < size; ++j) sum += rest[j - i];
+    return sum;
+}
+
+void rms_norm(const float* x, const float* weight, float eps, int size, float* out) {
+    const float squares = sum_over(x, size, [](F value, F total) { return Simd::fma(value, value, total); });
+    const float factor = 1.0f / __builtin_sqrtf(squares / static_cast<float>(size) + eps);
+    for (int i = 0; i < size; ++i) out[i] = x[i] * factor * weight[i];
+}
+
+void layer_norm(const float* x, const float* weight, const float* bias, float eps, int size, float* out) {
+    const float mean = sum_over(x, size, [](F value, F total) { return Simd::add(value, total); }) / static_cast<float>(size);
+    const float squares = sum_over(x, size, [mean](F value, F total) {
+        const F distance = Simd::sub(value, Simd::set(mean));
+        return Simd::fma(distance, distance, total);
+    });
+    const float factor = 1.0f / __builtin_sqrtf(squares / static_cast<float>(size) + eps);
+    for (int i = 0; i < size; ++i) out[i] = (x[i] - mean) * factor * weight[i] + bias[i];
+}
+
+void soft_cap(float* x, int size, float cap) {
+    for (int i = 0; i < size; i += kLanes) {
+        float lanes[kLanes] = {};
+        const int count = size - i < kLanes ? size - i : kLanes;
+        for (int j = 0; j < count; ++j) lanes[j] = x[i + j];
+        Simd::store(lanes, Simd::mul(tanh(Simd::div(Simd::load(lanes), Simd::set(cap))), Simd::set(cap)));
+        for (int j = 0; j < count; ++j) x[i + j] = lanes[j];
+    }
+}
+
+// ---- attention ----
+
+F load_cached(const float* from) { return Simd::load(from); }
+F load_cached(const uint16_t* from) { return Simd::load_bf16(from); }
+
+// Scores of R query vectors on the 32 positions of a page.
+template <class Element, int R>
+void score_page(const AttentionSegment& segment, int page, int row) {
+    const Element* keys = static_cast<const Element*>(segment.keys[page]);
+    const float* queries = segment.queries + static_cast<size_t>(row) * segment.head_dim;
+    F score[R][2];
+    for (int r = 0; r < R; ++r) score[r][0] = score[r][1] = Simd::set(0.0f);
+    for (int d = 0; d < segment.head_dim; ++d) {
+        const F k0 = load_cached(keys + d * kPagePositions), k1 = load_cached(keys + d * kPagePositions + kLanes);
+        for (int r = 0; r < R; ++r) {
+            const F q = Simd::set(queries[r * segment.head_dim + d]);
+            score[r][0] = Simd::fma(k0, q, score[r][0]);
+            score[r][1] = Simd::fma(k1, q, score[r][1]);
+        }
+    }
+    for (int r = 0; r < R; ++r) {
+        float* out = segment.scores + (row + r) * kSegmentPositions + page * kPagePositions;
+        Simd::store(out, score[r][0]);
+        Simd::store(out + kLanes, score[r][1]);
+    }
+}
+
+// The values of the segment, weighted, for R query vectors and V vectors of dimensions.
+template <class Element, int R, int V>
+void mix_values(const AttentionSegment& segment, int row, int dim, const Mixture& out) {
+    F mixed[R][V];
+    for (int r = 0; r < R; ++r) {
+        for (int v = 0; v < V; ++v) mixed[r][v] = Simd::set(0.0f);
+    }
+    const float* weights = segment.scores + row * kSegmentPositions;
+    for (int start = 0; start < segment.num_positions; start += kPagePositions) {
+        const Element* values = static_cast<const Element*>(segment.values[start / kPagePositions]) + dim;
+        const int left = segment.num_positions - start;
+        const int count = left < kPagePositions ? left : kPagePositions;
+        for (int i = 0; i < count; ++i) {
+            F value[V];
+            for (int v = 0; v < V; ++v) value[v] = load_cached(values + i * segment.value_stride + v * kLanes);
+            for (int r = 0; r < R; ++r) {
+                const F weight = Simd::set(weights[r * kSegmentPositions + start + i]);
+                for (int v = 0; v < V; ++v) mixed[r][v] = Simd::fma(value[v], weight, mixed[r][v]);
+            }
+        }
+    }
+    for (int r = 0; r < R; ++r) {
+        float* to = out.mixed + static_cast<size_t>(row + r) * segment.value_stride + dim;
+        for (int v = 0; v < V; ++v) Simd::store(to + v * kLanes, mixed[r][v]);
+    }
+}
+
+// Scores to weights: capped, masked, and their exponentials below the largest, which `out` receives with their sum.
+void normalize_scores(const AttentionSegment& segment, const Mixture& out) {
+    const int padded = ceil_div(segment.num_positions, kLanes) * kLanes;
+    for (int row = 0; row < segment.num_rows; ++row) {
+        float* scores = segment.scores + row * kSegmentPositions;
+        if (segment.soft_cap > 0.0f) soft_cap(scores, padded, segment.soft_cap);
+        for (int i = 0; i < segment.first[row]; ++i) scores[i] = -kInfinity;
+        for (int i = segment.last[row]; i < padded; ++i) scores[i] = -kInfinity;
+        F largest = Simd::set(-kInfinity);
+        for (int i = 0; i < padded; i += kLanes) largest = Simd::max(largest, Simd::load(scores + i));
+        const float top = max_lanes(largest);
+        const F shift = Simd::set(top == -kInfinity ? 0.0f : top);
+        F total = Simd::set(0.0f);
+        for (int i = 0; i < padded; i += kLanes) {
+            const F weight = exp(Simd::sub(Simd::load(scores + i), shift));
+            Simd::store(scores + i, weight);
+            total = Simd::add(total, weight);
+        }
+        out.max[row] = top;
+        out.sum[row] = sum_lanes(total);
+    }
+}
+
+template <class Element, int R>
+void score_rows(const AttentionSegment& segment, int row) {
+    const int num_pages = ceil_div(segment.num_positions, kPagePositions);
+    for (int page = 0; page < num_pages; ++page) score_page<Element, R>(segment, page, row);
+}
+
+template <class Element, int R>
+void mix_rows(const AttentionSegment& segment, int row, const Mixture& out) {
+    int dim = 0;
+    for (; dim + 4 * kLanes <= segment.value_stride; dim += 4 * kLanes) mix_values<Element, R, 4>(segment, row, dim, out);
+    for (; dim < segment.value_stride; dim += kLanes) mix_values<Element, R, 1>(segment, row, dim, out);
+}
+
+// Call `rows(count, row)` for blocks of at most R rows, with count a constant of the compiler.
+template <int R>
+struct Blocks {
+    template <class Rows>
+    static void run(int row, int num_rows, Rows rows) {
+        for (; row + R <= num_rows; row += R) rows.template operator()<R>(row);
+        if constexpr (R > 1) Blocks<R / 2>::run(row, num_rows, rows);
+    }
+};
+
+template <class Element>
+struct ScoreRows {
+    const AttentionSegment& segment;
+    template <int R>
+    void operator()(int row) { score_rows<Element, R>(segment, row); }
+};
+
+template <class Element>
+struct MixRows {
+    const AttentionSegment& segment;
+    const Mixture& out;
+    template <int R>
+    void operator()(int row) { mix_rows<Element, R>(segment, row, out); }
+};
+
+template <class Element>
+void attend_cached(const AttentionSegment& segment, const Mixture& out) {
+    Blocks<6>::run(0, segment.num_rows, ScoreRows<Element>{segment});
+    normalize_scores(segment, out);
+    Blocks<6>::run(0, segment.num_rows, MixRows<Element>{segment, out});
+}
+
+void attend(const AttentionSegment& segment, const Mixture& out) {
+    if (segment.kind == CacheKind::F32) {
+        attend_cached<float>(segment, out);
+    } else {
+        attend_cached<uint16_t>(segment, out);
+    }
+}
+
+float exp_one(float x) {
+    float lanes[kLanes];
+    Simd::store(lanes, exp(Simd::set(x)));
+    return lanes[0];
+}
+
+void merge(const Mixture& total, const Mixture& next, int num_rows, int value_stride) {
+    for (int row = 0; row < num_rows; ++row) {
+        if (next.max[row] == -kInfinity) continue;
+        const float top = next.max[row] > total.max[row] ? next.max[row] : total.max[row];
+        const float old_factor = exp_one(total.max[row] - top), new_factor = exp_one(next.max[row] - top);
+        const F old_weight = Simd::set(old_factor), new_weight = Simd::set(new_factor);
+        for (int i = 0; i < value_stride; i += kLanes) {
+            float* mixed = total.mixed + static_cast<size_t>(row) * value_stride + i;
+            const F added = Simd::mul(Simd::load(next.mixed + static_cast<size_t>(row) * value_stride + i), new_weight);
+            Simd::store(mixed, Simd::fma(Simd::load(mixed), old_weight, added));
+        }
+        total.sum[row] = total.sum[row] * old_factor + next.sum[row] * new_factor;
+        total.max[row] = top;
+    }
+}
+
+constexpr Kernels make_kernels(const char* name) {
+    return {name, Simd::kTokens, multiply, quantize, rms_norm, layer_norm, attend, merge, soft_cap};
+}
+
+}  // namespace
+}  // namespace nextword
+
+#endif

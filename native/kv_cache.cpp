@@ -1,0 +1,299 @@
+#include "kv_cache.h"
+
+#include <algorithm>
+#include <cstring>
+#include <new>
+
+#include "half.h"
+
+namespace nextword {
+
+namespace {
+
+constexpr uint64_t kNoPrefix = 0;
+
+// FNV-1a over the tokens, begun with the key of what stands before them. A find compares the tokens as well.
+uint64_t hash_tokens(uint64_t before, const int32_t* token_ids) {
+    uint64_t hash = 0xcbf29ce484222325u ^ before;
+    for (int i = 0; i < kPagePositions; ++i) {
+        hash = (hash ^ static_cast<uint32_t>(token_ids[i])) * 0x100000001b3u;
+        hash ^= hash >> 29;
+    }
+    return hash == kNoPrefix ? 1 : hash;
+}
+
+size_t element_bytes(CacheKind kind) { return kind == CacheKind::F32 ? 4 : 2; }
+
+}  // namespace
+
+PageId PagePool::take() {
+    if (free_.empty()) {
+        const PageId page = static_cast<PageId>(references_.size());
+        if (page % kSlabPages == 0) slabs_.emplace_back(page_bytes_ * kSlabPages);
+        references_.push_back(0);
+        free_.push_back(page);
+    }
+    const PageId page = free_.back();
+    free_.pop_back();
+    references_[page] = 1;
+    ++num_held_;
+    return page;
+}
+
+bool PagePool::release(PageId page) {
+    const bool is_last = --references_[page] == 0;
+    num_held_ -= is_last;
+    return is_last;
+}
+
+void PagePool::discard(PageId page) {
+    discard_memory(memory_of(page), page_bytes_);
+    give_back(page);
+}
+
+void PagePool::copy(PageId from, PageId to) { std::memcpy(memory_of(to), memory_of(from), page_bytes_); }
+
+KVCache::KVCache(CacheShape shape) : shape_(std::move(shape)) {
+    value_stride_ = ceil_div(shape_.head_dim, kLanes) * kLanes;
+    keys_bytes_ = static_cast<size_t>(shape_.head_dim) * kPagePositions * element_bytes(shape_.kind);
+    head_bytes_ = keys_bytes_ + static_cast<size_t>(value_stride_) * kPagePositions * element_bytes(shape_.kind);
+    head_bytes_ = (head_bytes_ + 63) / 64 * 64;
+    std::vector<int> distinct(shape_.windows);
+    std::sort(distinct.begin(), distinct.end());
+    distinct.erase(std::unique(distinct.begin(), distinct.end()), distinct.end());
+    for (const int window : distinct) {
+        const auto num_layers = std::count(shape_.windows.begin(), shape_.windows.end(), window);
+        pools_.push_back({PagePool(static_cast<int>(num_layers), head_bytes_ * shape_.num_kv_heads), window});
+    }
+    std::vector<int> seen(pools_.size());
+    for (const int window : shape_.windows) {
+        const auto pool = std::find(distinct.begin(), distinct.end(), window) - distinct.begin();
+        pool_of_layer_.push_back(static_cast<int>(pool));
+        index_in_pool_.push_back(seen[pool]++);
+    }
+    key_of_page_.resize(pools_.size());
+}
+
+int64_t KVCache::open(const std::vector<int32_t>& prompt) {
+    Text text;
+    text.pages.resize(pools_.size());
+    std::vector<uint64_t> keys;
+    const int num_pages = reusable_pages(prompt, keys);
+    const int length = num_pages * kPagePositions;
+    for (int page = 0; page < num_pages; ++page) {
+        Prefix& prefix = prefixes_.at(keys[page]);
+        for (size_t pool = 0; pool < pools_.size(); ++pool) {
+            const bool is_needed = page >= first_page(pools_[pool], length);
+            text.pages[pool].push_back(is_needed ? prefix.pages[pool] : kNoPage);
+            if (is_needed) pools_[pool].pages.share(prefix.pages[pool]);
+        }
+    }
+    text.keys.assign(keys.begin(), keys.begin() + num_pages);
+    text.token_ids.assign(prompt.begin(), prompt.begin() + length);
+    touch(text);
+    texts_.emplace(next_id_, std::move(text));
+    return next_id_++;
+}
+
+// Make the prefixes of a text the youngest, its beginning last, because the rest is of no use without it.
+void KVCache::touch(const Text& text) {
+    for (auto key = text.keys.rbegin(); key != text.keys.rend(); ++key) {
+        const auto found = prefixes_.find(*key);
+        if (found != prefixes_.end()) by_age_.splice(by_age_.end(), by_age_, found->second.age);
+    }
+}
+
+int64_t KVCache::fork(int64_t id) {
+    Text copy = texts_.at(id);
+    for (size_t pool = 0; pool < pools_.size(); ++pool) {
+        for (const PageId page : copy.pages[pool]) {
+            if (page != kNoPage) pools_[pool].pages.share(page);
+        }
+    }
+    texts_.emplace(next_id_, std::move(copy));
+    return next_id_++;
+}
+
+void KVCache::close(int64_t id) {
+    const Text& text = texts_.at(id);
+    touch(text);
+    for (size_t pool = 0; pool < pools_.size(); ++pool) {
+        for (const PageId page : text.pages[pool]) {
+            if (page != kNoPage) release(pool, page);
+        }
+    }
+    texts_.erase(id);
+}
+
+// The page that holds the earliest position which the next token, at `position`, attends to.
+int KVCache::first_page(const Pool& pool, int position) const {
+    return pool.window == 0 ? 0 : std::max(0, position - pool.window + 1) / kPagePositions;
+}
+
+int KVCache::num_new_pages(const Text& text, size_t pool, int count) const {
+    const int have = static_cast<int>(text.pages[pool].size());
+    int needed = ceil_div(text.length() + count, kPagePositions) - have;
+    const bool writes_into_last = count > 0 && text.length() < have * kPagePositions;
+    if (writes_into_last && pools_[pool].pages.is_shared(text.pages[pool].back())) ++needed;
+    return needed;
+}
+
+bool KVCache::has_room(const std::vector<int64_t>& ids, const std::vector<int>& counts) const {
+    size_t bytes = bytes_held();
+    for (size_t i = 0; i < ids.size(); ++i) {
+        for (size_t pool = 0; pool < pools_.size(); ++pool) {
+            bytes += num_new_pages(texts_.at(ids[i]), pool, counts[i]) * pools_[pool].pages.page_bytes();
+        }
+    }
+    return bytes <= shape_.max_bytes;
+}
+
+PageId KVCache::new_page(size_t pool) {
+    PagePool& pages = pools_[pool].pages;
+    while (bytes_taken() + pages.page_bytes() > shape_.max_bytes) {
+        if (!evict_oldest()) throw std::bad_alloc();
+    }
+    return pages.take();
+}
+
+void KVCache::grow(int64_t id, const std::vector<int32_t>& token_ids) {
+    Text& text = texts_.at(id);
+    const int length = text.length() + static_cast<int>(token_ids.size());
+    for (size_t pool = 0; pool < pools_.size(); ++pool) {
+        std::vector<PageId>& pages = text.pages[pool];
+        const bool writes_into_last = text.length() < static_cast<int>(pages.size()) * kPagePositions;
+        if (writes_into_last && pools_[pool].pages.is_shared(pages.back())) {
+            const PageId own = new_page(pool);
+            pools_[pool].pages.copy(pages.back(), own);
+            release(pool, pages.back());
+            pages.back() = own;
+        }
+        while (static_cast<int>(pages.size()) * kPagePositions < length) pages.push_back(new_page(pool));
+    }
+    text.token_ids.insert(text.token_ids.end(), token_ids.begin(), token_ids.end());
+}
+
+void KVCache::settle(int64_t id) {
+    Text& text = texts_.at(id);
+    while (static_cast<int>(text.keys.size() + 1) * kPagePositions <= text.length()) {
+        const size_t page = text.keys.size();
+        const uint64_t before = page == 0 ? kNoPrefix : text.keys.back();
+        const int32_t* token_ids = text.token_ids.data() + page * kPagePositions;
+        const uint64_t key = hash_tokens(before, token_ids);
+        if (prefixes_.count(key) != 0) {
+            if (find(key, before, token_ids) == nullptr) break;  // another prefix has this key: leave it alone
+            text.keys.push_back(key);
+            continue;
+        }
+        text.keys.push_back(key);
+        Prefix prefix{before, {token_ids, token_ids + kPagePositions}, {}, by_age_.insert(by_age_.end(), key)};
+        for (size_t pool = 0; pool < pools_.size(); ++pool) {
+            prefix.pages.push_back(text.pages[pool][page]);
+            if (prefix.pages.back() != kNoPage) key_of_page_[pool][prefix.pages.back()] = key;
+        }
+        prefixes_.emplace(key, std::move(prefix));
+    }
+    for (size_t pool = 0; pool < pools_.size(); ++pool) {
+        const int first = first_page(pools_[pool], text.length());
+        for (int page = first - 1; page >= 0 && text.pages[pool][page] != kNoPage; --page) {
+            release(pool, text.pages[pool][page]);
+            text.pages[pool][page] = kNoPage;
+        }
+    }
+}
+
+void KVCache::release(size_t pool, PageId page) {
+    if (!pools_[pool].pages.release(page)) return;
+    if (key_of_page_[pool].count(page) == 0) pools_[pool].pages.give_back(page);
+}
+
+// Give up the oldest prefix that has a page nobody holds. False if there is none.
+bool KVCache::evict_oldest() {
+    for (const uint64_t key : by_age_) {
+        Prefix& prefix = prefixes_.at(key);
+        bool gave_back = false, is_empty = true;
+        for (size_t pool = 0; pool < pools_.size(); ++pool) {
+            PageId& page = prefix.pages[pool];
+            if (page != kNoPage && !pools_[pool].pages.is_held(page)) {
+                key_of_page_[pool].erase(page);
+                pools_[pool].pages.discard(page);
+                page = kNoPage;
+                gave_back = true;
+            }
+            is_empty = is_empty && page == kNoPage;
+        }
+        if (is_empty) {
+            by_age_.erase(prefix.age);
+            prefixes_.erase(key);
+        }
+        if (gave_back) return true;
+    }
+    return false;
+}
+
+const KVCache::Prefix* KVCache::find(uint64_t key, uint64_t before, const int32_t* token_ids) const {
+    const auto found = prefixes_.find(key);
+    if (found == prefixes_.end() || found->second.before != before) return nullptr;
+    return std::equal(found->second.token_ids.begin(), found->second.token_ids.end(), token_ids) ? &found->second : nullptr;
+}
+
+// How many pages at the beginning of the prompt are here in all pools that still need them; their keys.
+int KVCache::reusable_pages(const std::vector<int32_t>& prompt, std::vector<uint64_t>& keys) const {
+    std::vector<const Prefix*> found;
+    const int most = (static_cast<int>(prompt.size()) - 1) / kPagePositions;
+    for (int page = 0; page < most; ++page) {
+        const int32_t* token_ids = prompt.data() + page * kPagePositions;
+        const uint64_t before = keys.empty() ? kNoPrefix : keys.back();
+        const uint64_t key = hash_tokens(before, token_ids);
+        const Prefix* prefix = find(key, before, token_ids);
+        if (prefix == nullptr) break;
+        found.push_back(prefix);
+        keys.push_back(key);
+    }
+    for (int num_pages = static_cast<int>(found.size()); num_pages > 0; --num_pages) {
+        bool is_whole = true;
+        for (size_t pool = 0; pool < pools_.size() && is_whole; ++pool) {
+            for (int page = first_page(pools_[pool], num_pages * kPagePositions); page < num_pages; ++page) {
+                is_whole = is_whole && found[page]->pages[pool] != kNoPage;
+            }
+        }
+        if (is_whole) return num_pages;
+    }
+    return 0;
+}
+
+const uint8_t* KVCache::keys(int64_t id, int layer, int head, int position) const {
+    const size_t pool = pool_of_layer_[layer];
+    const PageId page = texts_.at(id).pages[pool][position / kPagePositions];
+    return pools_[pool].pages.layer(page, index_in_pool_[layer]) + head * head_bytes_;
+}
+
+void KVCache::write(int64_t id, int layer, int head, int position, const float* key, const float* value) {
+    uint8_t* memory = const_cast<uint8_t*>(keys(id, layer, head, position));
+    const int slot = position % kPagePositions;
+    if (shape_.kind == CacheKind::F32) {
+        float* to_keys = reinterpret_cast<float*>(memory);
+        float* to_values = reinterpret_cast<float*>(memory + keys_bytes_) + slot * value_stride_;
+        for (int d = 0; d < shape_.head_dim; ++d) to_keys[d * kPagePositions + slot] = key[d];
+        std::memcpy(to_values, value, shape_.head_dim * sizeof(float));
+        return;
+    }
+    uint16_t* to_keys = reinterpret_cast<uint16_t*>(memory);
+    uint16_t* to_values = reinterpret_cast<uint16_t*>(memory + keys_bytes_) + slot * value_stride_;
+    for (int d = 0; d < shape_.head_dim; ++d) to_keys[d * kPagePositions + slot] = to_bf16(key[d]);
+    for (int d = 0; d < shape_.head_dim; ++d) to_values[d] = to_bf16(value[d]);
+}
+
+size_t KVCache::bytes_held() const {
+    size_t bytes = 0;
+    for (const Pool& pool : pools_) bytes += pool.pages.bytes_held();
+    return bytes;
+}
+
+size_t KVCache::bytes_taken() const {
+    size_t bytes = 0;
+    for (const Pool& pool : pools_) bytes += pool.pages.bytes_taken();
+    return bytes;
+}
+
+}  // namespace nextword

@@ -1,0 +1,145 @@
+// Keys and values of many texts, in pages of 32 positions that texts share as long as they have the same beginning.
+//
+// Layers that see everything and layers with a sliding window have pages of their own: those of the latter go back when
+// the window has left them. Full pages stay findable by the tokens that led to them, until room is needed.
+
+#ifndef NEXTWORD_KV_CACHE_H
+#define NEXTWORD_KV_CACHE_H
+
+#include <cstdint>
+#include <list>
+#include <unordered_map>
+#include <vector>
+
+#include "kernels.h"
+#include "tensor.h"
+
+namespace nextword {
+
+struct CacheShape {
+    CacheKind kind = CacheKind::BF16;
+    int num_kv_heads = 0;
+    int head_dim = 0;
+    std::vector<int> windows;  // for each layer the positions it attends to, 0 for all; one window for all that slide
+    size_t max_bytes = 0;
+};
+
+// A page's number within its pool; kNoPage stands for positions that a window has left.
+using PageId = int32_t;
+constexpr PageId kNoPage = -1;
+
+// Pages of some layers: memory taken as it is needed, counted references, and those without any kept for reuse.
+class PagePool {
+public:
+    PagePool(int num_layers, size_t layer_bytes) : layer_bytes_(layer_bytes), page_bytes_(num_layers * layer_bytes) {}
+
+    size_t page_bytes() const { return page_bytes_; }
+    size_t bytes_held() const { return num_held_ * page_bytes_; }
+    // Of pages that are held or kept for their prefix.
+    size_t bytes_taken() const { return (references_.size() - free_.size()) * page_bytes_; }
+    uint8_t* layer(PageId page, int layer) const { return memory_of(page) + layer * layer_bytes_; }
+
+    PageId take();  // a free page, or a new one
+    void share(PageId page) { num_held_ += references_[page]++ == 0; }
+    // True if nobody holds the page any more.
+    bool release(PageId page);
+    void give_back(PageId page) { free_.push_back(page); }
+    // Give back a page together with its memory.
+    void discard(PageId page);
+    bool is_shared(PageId page) const { return references_[page] > 1; }
+    bool is_held(PageId page) const { return references_[page] > 0; }
+    void copy(PageId from, PageId to);
+
+private:
+    static constexpr int kSlabPages = 8;
+
+    uint8_t* memory_of(PageId page) const { return slabs_[page / kSlabPages].data() + (page % kSlabPages) * page_bytes_; }
+
+    size_t layer_bytes_, page_bytes_;
+    std::vector<Buffer> slabs_;
+    std::vector<int> references_;
+    std::vector<PageId> free_;
+    size_t num_held_ = 0;
+};
+
+class KVCache {
+public:
+    explicit KVCache(CacheShape shape);
+
+    // A new text, beginning with as much of `prompt` as is here already, but never with all of it.
+    int64_t open(const std::vector<int32_t>& prompt);
+    int64_t fork(int64_t id);
+    void close(int64_t id);
+
+    // Positions that the text has. Throws std::out_of_range for an id that is not open, as all that follow.
+    int length(int64_t id) const { return texts_.at(id).length(); }
+
+    // Whether all texts can grow by these counts at once; pages that only keep old prefixes are given up for it.
+    bool has_room(const std::vector<int64_t>& ids, const std::vector<int>& counts) const;
+    // Make room for more positions, with pages of its own where it writes. Throws std::bad_alloc where has_room is false.
+    void grow(int64_t id, const std::vector<int32_t>& token_ids);
+    // The step that wrote these positions is over: full pages can be found from now on, and pages that no window
+    // reaches go back.
+    void settle(int64_t id);
+
+    // Where a layer's keys (head_dim, 32 positions) and values (32 positions, value_stride) for a head lie, in the page
+    // of a position.
+    const uint8_t* keys(int64_t id, int layer, int head, int position) const;
+    const uint8_t* values(int64_t id, int layer, int head, int position) const {
+        return keys(id, layer, head, position) + keys_bytes_;
+    }
+    // Store the key and the value, (head_dim) each, of one position that `grow` has made room for.
+    void write(int64_t id, int layer, int head, int position, const float* key, const float* value);
+
+    int value_stride() const { return value_stride_; }
+    int window(int layer) const { return shape_.windows[layer]; }
+    CacheKind kind() const { return shape_.kind; }
+    size_t bytes_held() const;   // of pages that texts hold
+    size_t bytes_taken() const;  // of these and the pages kept for their prefix
+    size_t max_bytes() const { return shape_.max_bytes; }
+
+private:
+    struct Pool {
+        PagePool pages;
+        int window;  // 0 for all
+    };
+
+    struct Text {
+        std::vector<int32_t> token_ids;
+        std::vector<std::vector<PageId>> pages;  // for each pool
+        std::vector<uint64_t> keys;              // of its full pages, in the order of the text
+        int length() const { return static_cast<int>(token_ids.size()); }
+    };
+
+    // What is known of 32 tokens in their place behind the tokens before them.
+    struct Prefix {
+        uint64_t before = 0;
+        std::vector<int32_t> token_ids;
+        std::vector<PageId> pages;  // for each pool, kNoPage where it was given up
+        std::list<uint64_t>::iterator age;
+    };
+
+    void touch(const Text& text);
+    int first_page(const Pool& pool, int position) const;
+    int num_new_pages(const Text& text, size_t pool, int count) const;
+    PageId new_page(size_t pool);
+    bool evict_oldest();
+    void release(size_t pool, PageId page);
+    const Prefix* find(uint64_t key, uint64_t before, const int32_t* token_ids) const;
+    int reusable_pages(const std::vector<int32_t>& prompt, std::vector<uint64_t>& keys) const;
+
+    CacheShape shape_;
+    int value_stride_;
+    size_t keys_bytes_, head_bytes_;
+    std::vector<Pool> pools_;
+    std::vector<int> pool_of_layer_, index_in_pool_;
+    std::unordered_map<int64_t, Text> texts_;
+    int64_t next_id_ = 0;
+    std::unordered_map<uint64_t, Prefix> prefixes_;
+    std::list<uint64_t> by_age_;                                   // keys of prefixes, the oldest first
+    std::vector<std::unordered_map<PageId, uint64_t>> key_of_page_;  // for each pool
+};
+
+}  // namespace nextword
+
+#endif

@@ -1,0 +1,127 @@
+// Vectors of 16 numbers as two AVX2 registers. The operations are those of simd_portable.h, with equal results.
+
+#ifndef NEXTWORD_SIMD_AVX2_H
+#define NEXTWORD_SIMD_AVX2_H
+
+#include <immintrin.h>
+
+#include <cstdint>
+#include <cstring>
+
+namespace nextword {
+namespace {
+
+struct Simd {
+    static constexpr int kTokens = 4;
+
+    struct F { __m256 low, high; };
+    struct I { __m256i low, high; };
+    struct Bytes { __m256i low, high; };
+    using Quad = __m256i;
+
+    static F set(float value) { return {_mm256_set1_ps(value), _mm256_set1_ps(value)}; }
+    static F load(const float* from) { return {_mm256_loadu_ps(from), _mm256_loadu_ps(from + 8)}; }
+    static __m256 widen_bf16(const uint16_t* from) {
+        const __m128i halves = _mm_loadu_si128(reinterpret_cast<const __m128i*>(from));
+        return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(halves), 16));
+    }
+    static F load_bf16(const uint16_t* from) { return {widen_bf16(from), widen_bf16(from + 8)}; }
+    static __m256 widen_fp16(const uint16_t* from) {
+        return _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(from)));
+    }
+    static F load_fp16(const uint16_t* from) { return {widen_fp16(from), widen_fp16(from + 8)}; }
+    static void store(float* to, F a) {
+        _mm256_storeu_ps(to, a.low);
+        _mm256_storeu_ps(to + 8, a.high);
+    }
+    static __m256i rounded_bf16(__m256 a) {
+        const __m256i bits = _mm256_castps_si256(a);
+        const __m256i odd = _mm256_and_si256(_mm256_srli_epi32(bits, 16), _mm256_set1_epi32(1));
+        const __m256i up = _mm256_add_epi32(_mm256_add_epi32(bits, _mm256_set1_epi32(0x7fff)), odd);
+        const __m256i is_nan = _mm256_castps_si256(_mm256_cmp_ps(a, a, _CMP_UNORD_Q));
+        return _mm256_blendv_epi8(_mm256_srli_epi32(up, 16), _mm256_set1_epi32(0x7fc0), is_nan);
+    }
+    static void store_bf16(uint16_t* to, F a) {
+        const __m256i packed = _mm256_packus_epi32(rounded_bf16(a.low), rounded_bf16(a.high));
+        _mm256_storeu_si256(reinterpret_cast<__m256i*>(to), _mm256_permute4x64_epi64(packed, 0xd8));
+    }
+
+    static F add(F a, F b) { return {_mm256_add_ps(a.low, b.low), _mm256_add_ps(a.high, b.high)}; }
+    static F sub(F a, F b) { return {_mm256_sub_ps(a.low, b.low), _mm256_sub_ps(a.high, b.high)}; }
+    static F mul(F a, F b) { return {_mm256_mul_ps(a.low, b.low), _mm256_mul_ps(a.high, b.high)}; }
+    static F div(F a, F b) { return {_mm256_div_ps(a.low, b.low), _mm256_div_ps(a.high, b.high)}; }
+    static F fma(F a, F b, F c) {
+        return {_mm256_fmadd_ps(a.low, b.low, c.low), _mm256_fmadd_ps(a.high, b.high, c.high)};
+    }
+    static F max(F a, F b) { return {_mm256_max_ps(a.low, b.low), _mm256_max_ps(a.high, b.high)}; }
+    static F min(F a, F b) { return {_mm256_min_ps(a.low, b.low), _mm256_min_ps(a.high, b.high)}; }
+    static F abs(F a) {
+        const __m256 sign = _mm256_set1_ps(-0.0f);
+        return {_mm256_andnot_ps(sign, a.low), _mm256_andnot_ps(sign, a.high)};
+    }
+    static F copysign(F b, F a) {
+        const __m256 sign = _mm256_set1_ps(-0.0f);
+        const F magnitude = abs(b);
+        return {_mm256_or_ps(magnitude.low, _mm256_and_ps(sign, a.low)),
+                _mm256_or_ps(magnitude.high, _mm256_and_ps(sign, a.high))};
+    }
+    static F keep_from(F x, F bound, F value) {
+        return {_mm256_and_ps(_mm256_cmp_ps(x.low, bound.low, _CMP_GE_OQ), value.low),
+                _mm256_and_ps(_mm256_cmp_ps(x.high, bound.high, _CMP_GE_OQ), value.high)};
+    }
+    static F round(F a) {
+        constexpr int nearest = _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC;
+        return {_mm256_round_ps(a.low, nearest), _mm256_round_ps(a.high, nearest)};
+    }
+    static __m256 pow2_half(__m256 n) {
+        const __m256i exponent = _mm256_add_epi32(_mm256_cvtps_epi32(n), _mm256_set1_epi32(127));
+        return _mm256_castsi256_ps(_mm256_slli_epi32(exponent, 23));
+    }
+    static F pow2(F n) { return {pow2_half(n.low), pow2_half(n.high)}; }
+
+    static F to_float(I a) { return {_mm256_cvtepi32_ps(a.low), _mm256_cvtepi32_ps(a.high)}; }
+    static I set(int32_t value) { return {_mm256_set1_epi32(value), _mm256_set1_epi32(value)}; }
+    static void store_int8(int8_t* to, F a) {
+        const __m256i words = _mm256_packs_epi32(_mm256_cvtps_epi32(a.low), _mm256_cvtps_epi32(a.high));
+        const __m256i ordered = _mm256_permute4x64_epi64(words, 0xd8);
+        const __m128i bytes = _mm_packs_epi16(_mm256_castsi256_si128(ordered), _mm256_extracti128_si256(ordered, 1));
+        _mm_storeu_si128(reinterpret_cast<__m128i*>(to), bytes);
+    }
+
+    static Bytes load_bytes(const uint8_t* from) {
+        return {_mm256_loadu_si256(reinterpret_cast<const __m256i*>(from)),
+                _mm256_loadu_si256(reinterpret_cast<const __m256i*>(from + 32))};
+    }
+    static Bytes low_nibbles(Bytes a) {
+        const __m256i mask = _mm256_set1_epi8(15);
+        return {_mm256_and_si256(a.low, mask), _mm256_and_si256(a.high, mask)};
+    }
+    static Bytes high_nibbles(Bytes a) {
+        return low_nibbles({_mm256_srli_epi16(a.low, 4), _mm256_srli_epi16(a.high, 4)});
+    }
+    static Quad load_quad(const int8_t* from) {
+        int32_t quad;
+        std::memcpy(&quad, from, sizeof quad);
+        return _mm256_set1_epi32(quad);
+    }
+
+    static __m256i dot_half(__m256i acc, __m256i w, __m256i x) {
+        // Pairs of products stay below 2^15: 15 x 127 x 2 for nibbles, 128 x 127 x 2 for bytes without their offset.
+        return _mm256_add_epi32(acc, _mm256_madd_epi16(_mm256_maddubs_epi16(w, x), _mm256_set1_epi16(1)));
+    }
+    static I dot_nibbles(I acc, Bytes w, Quad x) { return {dot_half(acc.low, w.low, x), dot_half(acc.high, w.high, x)}; }
+    // maddubs would saturate on bytes up to 255: the sign goes to the other factor, so no offset is left to take off.
+    static __m256i dot_signed(__m256i acc, __m256i w, __m256i x) {
+        const __m256i value = _mm256_xor_si256(w, _mm256_set1_epi8(-128));
+        return dot_half(acc, _mm256_abs_epi8(value), _mm256_sign_epi8(x, value));
+    }
+    static I dot_bytes(I acc, Bytes w, Quad x) {
+        return {dot_signed(acc.low, w.low, x), dot_signed(acc.high, w.high, x)};
+    }
+    static int32_t start_q8(int32_t) { return 0; }
+};
+
+}  // namespace
+}  // namespace nextword
+
+#endif

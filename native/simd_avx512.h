@@ -1,0 +1,86 @@
+// Vectors of 16 numbers as one AVX-512 register. The operations are those of simd_portable.h, with equal results.
+
+#ifndef NEXTWORD_SIMD_AVX512_H
+#define NEXTWORD_SIMD_AVX512_H
+
+#include <immintrin.h>
+
+#include <cstdint>
+#include <cstring>
+
+namespace nextword {
+namespace {
+
+struct Simd {
+    static constexpr int kTokens = 8;
+
+    // One-member structs, because overloads cannot tell the attributes of bare vector types apart.
+    struct F { __m512 v; };
+    struct I { __m512i v; };
+    struct Bytes { __m512i v; };
+    struct Quad { __m512i v; };
+
+    static F set(float value) { return {_mm512_set1_ps(value)}; }
+    static F load(const float* from) { return {_mm512_loadu_ps(from)}; }
+    static F load_bf16(const uint16_t* from) {
+        const __m256i halves = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(from));
+        return {_mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(halves), 16))};
+    }
+    static F load_fp16(const uint16_t* from) {
+        return {_mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(from)))};
+    }
+    static void store(float* to, F a) { _mm512_storeu_ps(to, a.v); }
+    static void store_bf16(uint16_t* to, F a) {
+        const __m512i bits = _mm512_castps_si512(a.v);
+        const __m512i odd = _mm512_and_si512(_mm512_srli_epi32(bits, 16), _mm512_set1_epi32(1));
+        const __m512i up = _mm512_add_epi32(_mm512_add_epi32(bits, _mm512_set1_epi32(0x7fff)), odd);
+        const __mmask16 is_nan = _mm512_cmp_ps_mask(a.v, a.v, _CMP_UNORD_Q);
+        const __m512i rounded = _mm512_mask_mov_epi32(_mm512_srli_epi32(up, 16), is_nan, _mm512_set1_epi32(0x7fc0));
+        _mm256_storeu_si256(reinterpret_cast<__m256i*>(to), _mm512_cvtepi32_epi16(rounded));
+    }
+
+    static F add(F a, F b) { return {_mm512_add_ps(a.v, b.v)}; }
+    static F sub(F a, F b) { return {_mm512_sub_ps(a.v, b.v)}; }
+    static F mul(F a, F b) { return {_mm512_mul_ps(a.v, b.v)}; }
+    static F div(F a, F b) { return {_mm512_div_ps(a.v, b.v)}; }
+    static F fma(F a, F b, F c) { return {_mm512_fmadd_ps(a.v, b.v, c.v)}; }
+    static F max(F a, F b) { return {_mm512_max_ps(a.v, b.v)}; }
+    static F min(F a, F b) { return {_mm512_min_ps(a.v, b.v)}; }
+    static F abs(F a) { return {_mm512_abs_ps(a.v)}; }
+    static F copysign(F b, F a) {
+        const __m512 sign = _mm512_set1_ps(-0.0f);
+        return {_mm512_or_ps(_mm512_abs_ps(b.v), _mm512_and_ps(sign, a.v))};
+    }
+    static F keep_from(F x, F bound, F value) {
+        return {_mm512_maskz_mov_ps(_mm512_cmp_ps_mask(x.v, bound.v, _CMP_GE_OQ), value.v)};
+    }
+    static F round(F a) { return {_mm512_roundscale_ps(a.v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC)}; }
+    static F pow2(F n) {
+        const __m512i exponent = _mm512_add_epi32(_mm512_cvtps_epi32(n.v), _mm512_set1_epi32(127));
+        return {_mm512_castsi512_ps(_mm512_slli_epi32(exponent, 23))};
+    }
+
+    static F to_float(I a) { return {_mm512_cvtepi32_ps(a.v)}; }
+    static I set(int32_t value) { return {_mm512_set1_epi32(value)}; }
+    static void store_int8(int8_t* to, F a) {
+        _mm_storeu_si128(reinterpret_cast<__m128i*>(to), _mm512_cvtsepi32_epi8(_mm512_cvtps_epi32(a.v)));
+    }
+
+    static Bytes load_bytes(const uint8_t* from) { return {_mm512_loadu_si512(from)}; }
+    static Bytes low_nibbles(Bytes a) { return {_mm512_and_si512(a.v, _mm512_set1_epi8(15))}; }
+    static Bytes high_nibbles(Bytes a) { return low_nibbles({_mm512_srli_epi16(a.v, 4)}); }
+    static Quad load_quad(const int8_t* from) {
+        int32_t quad;
+        std::memcpy(&quad, from, sizeof quad);
+        return {_mm512_set1_epi32(quad)};
+    }
+
+    static I dot_nibbles(I acc, Bytes w, Quad x) { return {_mm512_dpbusd_epi32(acc.v, w.v, x.v)}; }
+    static I dot_bytes(I acc, Bytes w, Quad x) { return dot_nibbles(acc, w, x); }
+    static int32_t start_q8(int32_t sum_of_x) { return -128 * sum_of_x; }
+};
+
+}  // namespace
+}  // namespace nextword
+
+#endif

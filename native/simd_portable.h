@@ -1,0 +1,104 @@
+// Vectors of 16 numbers in plain C++: the reference for the other instruction sets, and what aarch64 runs on.
+
+#ifndef NEXTWORD_SIMD_PORTABLE_H
+#define NEXTWORD_SIMD_PORTABLE_H
+
+#include <cmath>
+#include <cstdint>
+#include <cstring>
+
+#include "half.h"
+
+namespace nextword {
+namespace {
+
+struct Simd {
+    static constexpr int kTokens = 4;  // tokens that a matrix kernel holds in registers
+
+    struct F { float at[16]; };
+    struct I { int32_t at[16]; };
+    struct Bytes { uint8_t at[64]; };
+    struct Quad { int8_t at[4]; };
+
+    template <class Op>
+    static F each(Op op) {
+        F result;
+        for (int i = 0; i < 16; ++i) result.at[i] = op(i);
+        return result;
+    }
+
+    static F set(float value) { return each([&](int) { return value; }); }
+    static F load(const float* from) { return each([&](int i) { return from[i]; }); }
+    static F load_bf16(const uint16_t* from) { return each([&](int i) { return from_bf16(from[i]); }); }
+    static F load_fp16(const uint16_t* from) { return each([&](int i) { return from_fp16(from[i]); }); }
+    static void store(float* to, F a) { std::memcpy(to, a.at, sizeof a.at); }
+    static void store_bf16(uint16_t* to, F a) {
+        for (int i = 0; i < 16; ++i) to[i] = to_bf16(a.at[i]);
+    }
+
+    static F add(F a, F b) { return each([&](int i) { return a.at[i] + b.at[i]; }); }
+    static F sub(F a, F b) { return each([&](int i) { return a.at[i] - b.at[i]; }); }
+    static F mul(F a, F b) { return each([&](int i) { return a.at[i] * b.at[i]; }); }
+    static F div(F a, F b) { return each([&](int i) { return a.at[i] / b.at[i]; }); }
+    static F fma(F a, F b, F c) { return each([&](int i) { return __builtin_fmaf(a.at[i], b.at[i], c.at[i]); }); }
+    static F max(F a, F b) { return each([&](int i) { return a.at[i] > b.at[i] ? a.at[i] : b.at[i]; }); }
+    static F min(F a, F b) { return each([&](int i) { return a.at[i] < b.at[i] ? a.at[i] : b.at[i]; }); }
+    static F abs(F a) { return each([&](int i) { return std::fabs(a.at[i]); }); }
+    // b with the sign of a.
+    static F copysign(F b, F a) { return each([&](int i) { return std::copysign(b.at[i], a.at[i]); }); }
+    // value where x >= bound, else 0.
+    static F keep_from(F x, F bound, F value) {
+        return each([&](int i) { return x.at[i] >= bound.at[i] ? value.at[i] : 0.0f; });
+    }
+    static F round(F a) { return each([&](int i) { return std::nearbyint(a.at[i]); }); }
+    // 2^n for whole n from -126 to 127.
+    static F pow2(F n) {
+        return each([&](int i) { return float_of(static_cast<uint32_t>(static_cast<int32_t>(n.at[i]) + 127) << 23); });
+    }
+
+    static F to_float(I a) { return each([&](int i) { return static_cast<float>(a.at[i]); }); }
+    static I set(int32_t value) {
+        I result;
+        for (int i = 0; i < 16; ++i) result.at[i] = value;
+        return result;
+    }
+    // Rounded to nearest, ties to even.
+    static void store_int8(int8_t* to, F a) {
+        for (int i = 0; i < 16; ++i) to[i] = static_cast<int8_t>(std::nearbyint(a.at[i]));
+    }
+
+    static Bytes load_bytes(const uint8_t* from) {
+        Bytes result;
+        std::memcpy(result.at, from, 64);
+        return result;
+    }
+    static Bytes low_nibbles(Bytes a) {
+        for (uint8_t& byte : a.at) byte &= 15;
+        return a;
+    }
+    static Bytes high_nibbles(Bytes a) {
+        for (uint8_t& byte : a.at) byte = static_cast<uint8_t>(byte >> 4);
+        return a;
+    }
+    static Quad load_quad(const int8_t* from) {
+        Quad result;
+        std::memcpy(result.at, from, 4);
+        return result;
+    }
+
+    // acc + the products of four bytes of a lane with the quad; the bytes are 0 to 15.
+    static I dot_nibbles(I acc, Bytes w, Quad x) {
+        for (int i = 0; i < 16; ++i) {
+            for (int j = 0; j < 4; ++j) acc.at[i] += w.at[4 * i + j] * x.at[j];
+        }
+        return acc;
+    }
+    // The same for bytes that hold a value + 128; what the offset adds to a whole sum is taken off by `start_q8`.
+    static I dot_bytes(I acc, Bytes w, Quad x) { return dot_nibbles(acc, w, x); }
+    static int32_t start_q8(int32_t sum_of_x) { return -128 * sum_of_x; }
+};
+
+}  // namespace
+}  // namespace nextword
+
+#endif

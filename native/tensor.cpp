@@ -1,0 +1,34 @@
+#include "tensor.h"
+
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <new>
+
+namespace nextword {
+
+Buffer::Buffer(size_t num_bytes) {
+    if (num_bytes == 0) return;
+    void* memory = mmap(nullptr, num_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (memory == MAP_FAILED) throw std::bad_alloc();
+#ifdef MADV_HUGEPAGE
+    madvise(memory, num_bytes, MADV_HUGEPAGE);  // a wish: fewer page-table walks while weights stream by
+#endif
+    memory_ = std::unique_ptr<void, Unmap>(memory, Unmap{num_bytes});
+}
+
+void Unmap::operator()(void* memory) const { munmap(memory, num_bytes); }
+
+void discard_memory(void* memory, size_t num_bytes) {
+    // Whole pages within the range only; madvise wants their borders.
+    const uintptr_t page = static_cast<uintptr_t>(sysconf(_SC_PAGESIZE));
+    const uintptr_t begin = (reinterpret_cast<uintptr_t>(memory) + page - 1) / page * page;
+    const uintptr_t end = (reinterpret_cast<uintptr_t>(memory) + num_bytes) / page * page;
+    if (end > begin) madvise(reinterpret_cast<void*>(begin), end - begin, MADV_DONTNEED);
+}
+
+Matrix::Matrix(WeightKind kind, int rows, int columns) : kind(kind), rows(rows), columns(columns) {
+    bytes = Buffer(panel_bytes() * num_panels());
+}
+
+}  // namespace nextword

@@ -1,0 +1,98 @@
+"""What native/bindings.cpp offers."""
+
+import enum
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+class WeightKind(enum.Enum):
+    F32 = 0
+    BF16 = 1
+    Q8 = 2
+    Q4 = 3
+    Q4_MIN = 4
+
+class Encoding(enum.Enum):
+    F32 = 0
+    F16 = 1
+    BF16 = 2
+    Q8_0 = 3
+    Q4_0 = 4
+    Q4_1 = 5
+
+class CacheKind(enum.Enum):
+    F32 = 0
+    BF16 = 1
+
+class QKNorm(enum.Enum):
+    NONE = 0
+    PER_HEAD = 1
+    ALL_HEADS = 2
+
+class Activation(enum.Enum):
+    SILU = 1
+    GELU = 2
+    GELU_TANH = 3
+    RELU = 4
+
+class Rope:
+    frequencies: list[float]
+    long_frequencies: list[float]
+    long_from: int
+    factor: float
+
+class Shape:
+    vocab_size: int
+    hidden_size: int
+    intermediate_size: int
+    num_layers: int
+    num_heads: int
+    num_kv_heads: int
+    head_dim: int
+    max_seq_len: int
+    is_layer_norm: bool
+    norm_eps: float
+    has_pre_norm: bool
+    has_post_norm: bool
+    qk_norm: QKNorm
+    activation: Activation
+    is_gated: bool
+    is_parallel: bool
+    is_tied: bool
+    has_position_embedding: bool
+    attention_scale: float
+    attention_soft_cap: float
+    logit_soft_cap: float
+    embedding_scale: float
+    ropes: list[Rope]
+    layer_ropes: list[int]
+    layer_windows: list[int]
+
+class Chunk:
+    def __init__(self, cache_id: int, token_ids: Sequence[int], num_logits: int) -> None: ...
+
+class Model:
+    def __init__(
+        self, shape: Shape, cache_kind: CacheKind, max_cache_bytes: int, num_threads: int, isa: str
+    ) -> None: ...
+    def make_matrix(self, name: str, kind: WeightKind, /) -> None: ...
+    def load_rows(
+        self, name: str, first_row: int, num_rows: int, encoding: Encoding, rows: npt.NDArray[np.uint8], /
+    ) -> None: ...
+    def load_vector(self, name: str, values: npt.NDArray[np.float32], /) -> None: ...
+    def step(self, chunks: Sequence[Chunk], logits: npt.NDArray[np.float32]) -> None: ...
+    def open_cache(self, prompt: Sequence[int], /) -> int: ...
+    def fork_cache(self, cache_id: int, /) -> int: ...
+    def close_cache(self, cache_id: int, /) -> None: ...
+    def cache_length(self, cache_id: int, /) -> int: ...
+    @property
+    def cache_bytes_held(self) -> int: ...
+    @property
+    def cache_bytes_taken(self) -> int: ...
+    @property
+    def weight_bytes(self) -> int: ...
+    @property
+    def num_threads(self) -> int: ...
+    @property
+    def isa(self) -> str: ...

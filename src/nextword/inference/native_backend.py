@@ -1,0 +1,217 @@
+"""`NativeBackend`: the forward pass in our own C++, for CPUs. Weights are packed once, when the model is loaded.
+
+It never imports torch. Which numbers the weights become is decided here, tensor by tensor; how they are computed on,
+in `native/`.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from nextword import _native
+from nextword.errors import BackendError, RequestError
+from nextword.inference.backend import Chunk, Logits, Weights
+from nextword.models.config import ModelConfig
+from nextword.models.rope import LongRopeScaling, Rope
+from nextword.models.stored_tensor import StoredTensor
+from nextword.models.weights import require_names, require_shape, weight_shapes
+
+_KINDS = {
+    "f32": _native.WeightKind.F32,
+    "bf16": _native.WeightKind.BF16,
+    "q8": _native.WeightKind.Q8,
+    "q4": _native.WeightKind.Q4_MIN,
+}
+_OWN_KINDS = {
+    "F32": _native.WeightKind.F32,
+    "BF16": _native.WeightKind.BF16,
+    "F16": _native.WeightKind.F32,
+    "Q8_0": _native.WeightKind.Q8,
+    "Q4_0": _native.WeightKind.Q4,
+    "Q4_1": _native.WeightKind.Q4_MIN,
+}
+"""The kind that holds the values of an encoding exactly; those of other GGUF types are rounded to 8 bits."""
+
+_BYTES_AT_ONCE = 2**24
+"""Of float32 rows decoded at a time, so that loading needs little memory beside the weights."""
+_CACHE_SHARE = 0.5
+"""Of the memory that is free when a model is loaded, what its keys and values may take."""
+
+
+class NativeBackend:
+    """A packed model with its KV cache. Raises BackendError if this processor cannot run what NEXTWORD_ISA names."""
+
+    def __init__(
+        self,
+        config: ModelConfig,
+        tensors: Mapping[str, StoredTensor],
+        *,
+        weights: Weights = "auto",
+        num_threads: int | None = None,
+        max_cache_bytes: int | None = None,
+    ) -> None:
+        shapes = weight_shapes(config)
+        require_names(tensors, shapes, source="weights")
+        self._config = config
+        is_exact = weights == "f32" or (weights == "auto" and tensors["embedding.weight"].dtype in ("F32", "F16"))
+        try:
+            self._model = _native.Model(
+                _shape(config),
+                cache_kind=_native.CacheKind.F32 if is_exact else _native.CacheKind.BF16,
+                max_cache_bytes=int(_free_bytes() * _CACHE_SHARE) if max_cache_bytes is None else max_cache_bytes,
+                num_threads=num_threads if num_threads is not None else num_cores(),
+                isa=os.environ.get("NEXTWORD_ISA", ""),
+            )
+        except ValueError as error:
+            raise BackendError(str(error)) from None
+        for name, shape in shapes.items():
+            require_shape(name, tensors[name].shape, shape, source="weights")
+            if len(shape) == 1:
+                offset = config.norm_offset if name.endswith("norm.weight") else 0.0
+                self._model.load_vector(name, np.ascontiguousarray(tensors[name].to_float32()) + np.float32(offset))
+            else:
+                self._model.make_matrix(name, _kind(name, tensors, weights))
+                for first_row, num_rows, encoding, rows in _encoded_rows(tensors[name], _kind(name, tensors, weights)):
+                    self._model.load_rows(name, first_row, num_rows, encoding, rows)
+
+    @property
+    def vocab_size(self) -> int:
+        """Width of a row of logits."""
+        return self._config.vocab_size
+
+    @property
+    def max_seq_len(self) -> int:
+        """Positions that one text may have."""
+        return self._config.max_seq_len
+
+    @property
+    def isa(self) -> str:
+        """The instruction set that the kernels use."""
+        return self._model.isa
+
+    @property
+    def weight_bytes(self) -> int:
+        """Memory that the packed matrices take."""
+        return self._model.weight_bytes
+
+    @property
+    def cache_bytes(self) -> int:
+        """Memory that keys and values of open texts take."""
+        return self._model.cache_bytes_held
+
+    def open_cache(self) -> int:
+        """The handle of a new, empty place in the KV cache."""
+        return self._model.open_cache([])
+
+    def fork_cache(self, cache_id: int) -> int:
+        """The handle of a copy, which shares what both have in common and then goes its own way."""
+        return self._model.fork_cache(cache_id)
+
+    def close_cache(self, cache_id: int) -> None:
+        """Give a place back."""
+        self._model.close_cache(cache_id)
+
+    def step(self, chunks: Sequence[Chunk]) -> list[Logits]:
+        """Append each chunk to its text; one (num_logits, vocab_size) float32 array for each chunk, in order.
+
+        Raises RequestError if the new positions do not fit into the memory for keys and values.
+        """
+        counts = [chunk.num_logits for chunk in chunks]
+        logits = np.empty((sum(counts), self.vocab_size), dtype=np.float32)
+        try:
+            self._model.step([_native.Chunk(c.cache_id, list(c.token_ids), c.num_logits) for c in chunks], logits)
+        except MemoryError:
+            raise RequestError(
+                f"the memory for keys and values is full: {self.cache_bytes / 2**20:.0f} MiB are in use; "
+                "ask for fewer or shorter texts at once"
+            ) from None
+        return np.split(logits, np.cumsum(counts)[:-1]) if counts else []
+
+
+def num_cores() -> int:
+    """Processor cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _free_bytes() -> int:
+    try:
+        return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (ValueError, OSError):
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
+
+
+def _shape(config: ModelConfig) -> _native.Shape:
+    """The config, as the native model takes it."""
+    shape = _native.Shape()
+    for name in (
+        "vocab_size",
+        "hidden_size",
+        "intermediate_size",
+        "num_layers",
+        "num_heads",
+        "num_kv_heads",
+        "head_dim",
+        "max_seq_len",
+        "norm_eps",
+        "is_gated",
+        "is_parallel",
+        "is_tied",
+        "attention_scale",
+        "embedding_scale",
+    ):
+        setattr(shape, name, getattr(config, name))
+    shape.is_layer_norm = config.norm == "layer"
+    shape.has_pre_norm, shape.has_post_norm = config.norm_placement != "post", config.norm_placement != "pre"
+    shape.qk_norm = _native.QKNorm[(config.qk_norm or "none").upper()]
+    shape.activation = _native.Activation[config.activation.upper()]
+    shape.has_position_embedding = config.rope is None
+    shape.attention_soft_cap, shape.logit_soft_cap = config.attention_soft_cap or 0.0, config.logit_soft_cap or 0.0
+    layers = range(config.num_layers)
+    ropes = [config.layer_rope(layer) for layer in layers]
+    distinct = [rope for rope in dict.fromkeys(ropes) if rope is not None]
+    shape.ropes = [_rope(rope) for rope in distinct]
+    shape.layer_ropes = [-1 if rope is None else distinct.index(rope) for rope in ropes]
+    window = config.sliding_window or 0
+    shape.layer_windows = [window if config.is_sliding(layer) else 0 for layer in layers]
+    return shape
+
+
+def _rope(rope: Rope) -> _native.Rope:
+    native = _native.Rope()
+    native.frequencies = rope.inverse_frequencies(is_long=False).astype(np.float32).tolist()
+    native.factor = rope.attention_factor
+    if isinstance(rope.scaling, LongRopeScaling):
+        native.long_frequencies = rope.inverse_frequencies(is_long=True).astype(np.float32).tolist()
+        native.long_from = rope.scaling.original_max_seq_len
+    return native
+
+
+def _kind(name: str, tensors: Mapping[str, StoredTensor], weights: Weights) -> _native.WeightKind:
+    """What a matrix is packed as. Both halves of a gated MLP become the same."""
+    if name == "position_embedding.weight":
+        return _native.WeightKind.F32
+    if weights != "auto":
+        # The output head decides between words that are close: at 4 bits it costs more than all layers together.
+        is_head = name == "output_head.weight" or name == "embedding.weight"
+        return _KINDS["q8" if weights == "q4" and is_head else weights]
+    pair = name.replace("gate_proj", "up_proj"), name.replace("up_proj", "gate_proj")
+    kinds = {_OWN_KINDS.get(tensors[one].dtype, _native.WeightKind.Q8) for one in pair if one in tensors}
+    return kinds.pop() if len(kinds) == 1 else _native.WeightKind.F32
+
+
+def _encoded_rows(
+    tensor: StoredTensor, kind: _native.WeightKind
+) -> Iterator[tuple[int, int, _native.Encoding, npt.NDArray[np.uint8]]]:
+    """First row, how many, encoding and bytes of some rows at a time: blocks as they are where `kind` has them."""
+    is_whole = tensor.is_quantized and _OWN_KINDS.get(tensor.dtype) == kind
+    step = tensor.shape[0] if is_whole else max(1, _BYTES_AT_ONCE // (4 * tensor.shape[1]))
+    for first_row in range(0, tensor.shape[0], step):
+        rows = tensor.take_rows(slice(first_row, first_row + step))
+        if tensor.is_quantized and not is_whole:
+            rows = rows.encoded_as("F32")
+        encoded = np.ascontiguousarray(rows.data).view(np.uint8).reshape(-1)
+        yield first_row, rows.shape[0], _native.Encoding[rows.dtype], encoded

@@ -1,0 +1,60 @@
+"""`open_backend`: a config and stored tensors in, the backend that runs them out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal
+
+from nextword.errors import BackendError, MissingExtraError
+from nextword.inference.backend import Backend, Weights
+from nextword.models.config import ModelConfig
+from nextword.models.stored_tensor import StoredTensor
+
+BackendName = Literal["auto", "native", "torch"]
+
+
+def open_backend(
+    config: ModelConfig,
+    tensors: Mapping[str, StoredTensor],
+    *,
+    backend: BackendName = "auto",
+    weights: Weights = "auto",
+    num_threads: int | None = None,
+) -> Backend:
+    """The backend named, loaded; "auto": our own C++ where it was built, else PyTorch.
+
+    `num_threads`: how many cores to use, all if None. Raises BackendError for what cannot run here, MissingExtraError
+    without PyTorch, CheckpointError for weights that do not fit the config.
+    """
+    if backend != "torch":
+        try:
+            from nextword.inference.native_backend import NativeBackend
+        except ModuleNotFoundError as error:
+            if error.name != "nextword._native":
+                raise
+            if backend == "native":
+                raise BackendError(
+                    "the C++ core was not built: install a C++17 compiler and install nextword again, or use "
+                    "backend torch"
+                ) from None
+        else:
+            return NativeBackend(config, tensors, weights=weights, num_threads=num_threads)
+    return _open_torch(config, tensors, weights, num_threads)
+
+
+def _open_torch(
+    config: ModelConfig, tensors: Mapping[str, StoredTensor], weights: Weights, num_threads: int | None
+) -> Backend:
+    try:
+        import torch
+
+        from nextword.inference.torch_backend import TorchBackend
+        from nextword.models.build import build_transformer
+    except ModuleNotFoundError as error:
+        raise MissingExtraError(f"{error.name} is not installed: pip install 'nextword[train]'") from None
+    dtypes = {"auto": torch.float32, "f32": torch.float32, "bf16": torch.bfloat16}
+    if weights not in dtypes:
+        raise BackendError(f"weights {weights}: PyTorch computes with f32 or bf16 here; backend native has q8 and q4")
+    if num_threads is not None:
+        torch.set_num_threads(num_threads)
+    return TorchBackend(build_transformer(config, tensors, dtype=dtypes[weights]))
