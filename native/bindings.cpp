@@ -139,6 +139,7 @@ NB_MODULE(_native, m) {
         .def("fork_cache", [](LockedModel& self, int64_t id) { return self.with([&](Model& model) { return model.cache().fork(id); }); })
         .def("close_cache", [](LockedModel& self, int64_t id) { self.with([&](Model& model) { model.cache().close(id); }); })
         .def("cache_length", [](LockedModel& self, int64_t id) { return self.with([&](Model& model) { return model.cache().length(id); }); })
+        .def_prop_ro("max_positions", [](LockedModel& self) { return self.unlocked().cache().max_positions(); })
         .def_prop_ro("cache_bytes_held", [](LockedModel& self) { return self.with([](Model& model) { return model.cache().bytes_held(); }); })
         .def_prop_ro("cache_bytes_taken", [](LockedModel& self) { return self.with([](Model& model) { return model.cache().bytes_taken(); }); })
         .def_prop_ro("weight_bytes", [](LockedModel& self) { return self.unlocked().weight_bytes(); })

@@ -284,6 +284,12 @@ void KVCache::write(int64_t id, int layer, int head, int position, const float* 
     for (int d = 0; d < shape_.head_dim; ++d) to_values[d] = to_bf16(value[d]);
 }
 
+int64_t KVCache::max_positions() const {
+    size_t bytes = 0;
+    for (const Pool& pool : pools_) bytes += pool.pages.page_bytes();
+    return static_cast<int64_t>(shape_.max_bytes / bytes) * kPagePositions;
+}
+
 size_t KVCache::bytes_held() const {
     size_t bytes = 0;
     for (const Pool& pool : pools_) bytes += pool.pages.bytes_held();

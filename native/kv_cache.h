@@ -96,7 +96,8 @@ public:
     CacheKind kind() const { return shape_.kind; }
     size_t bytes_held() const;   // of pages that texts hold
     size_t bytes_taken() const;  // of these and the pages kept for their prefix
-    size_t max_bytes() const { return shape_.max_bytes; }
+    // Positions that all texts may have together.
+    int64_t max_positions() const;
 
 private:
     struct Pool {

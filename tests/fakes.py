@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import sys
 import zlib
 from collections.abc import Sequence
 
@@ -14,9 +15,10 @@ from nextword.inference.backend import Chunk, Logits
 class HashBackend:
     """A backend whose logits follow from every token of the text, so that forks and mixed-up texts show."""
 
-    def __init__(self, *, vocab_size: int, max_seq_len: int = 64) -> None:
+    def __init__(self, *, vocab_size: int, max_seq_len: int = 64, max_positions: int = sys.maxsize) -> None:
         self.vocab_size = vocab_size
         self.max_seq_len = max_seq_len
+        self.max_positions = max_positions
         self.tokens_computed = 0
         self.num_opened = 0
         """Caches opened or forked so far."""
@@ -24,8 +26,11 @@ class HashBackend:
         """The texts of the open caches."""
         self._new_ids = itertools.count()
 
-    def open_cache(self) -> int:
+    def open_cache(self, prompt: Sequence[int] = ()) -> int:
         return self._keep([])
+
+    def cache_length(self, cache_id: int) -> int:
+        return len(self.caches[cache_id])
 
     def fork_cache(self, cache_id: int) -> int:
         return self._keep(list(self.caches[cache_id]))

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from nextword.decoding.distribution import log_softmax
 from nextword.decoding.params import SamplingParams
 from nextword.errors import RequestError
-from nextword.inference.backend import Backend
+from nextword.inference.backend import PAGE_POSITIONS, Backend
 from nextword.inference.engine import Engine
 from nextword.inference.generation import Generation, collect
 from nextword.inference.scheduler import PREFILL_CHUNK
@@ -221,3 +221,22 @@ def test_a_long_prompt_is_computed_once_in_pieces() -> None:
     assert generation.completions[0].tokens[0].token_id == int(backend.logits_after(prompt).argmax())
     assert Engine(backend, TOKENIZER).next_distribution(prompt).argmax() == int(backend.logits_after(prompt).argmax())
     assert not backend.caches
+
+
+def test_no_more_runs_at_once_than_the_cache_can_hold_to_its_end() -> None:
+    backend = HashBackend(vocab_size=TOKENIZER.vocab_size, max_seq_len=64, max_positions=4 * PAGE_POSITIONS)
+    engine = Engine(backend, TOKENIZER)
+    params = SamplingParams(max_tokens=6, seed=0, logit_bias=ONLY_LETTERS)
+    requests = [engine.submit([index + 1], params) for index in range(5)]  # each may need a page for prompt and text
+    most_open = 0
+    while not all(request.is_finished for request in requests):
+        engine.step()
+        most_open = max(most_open, len(backend.caches))
+    assert most_open == 2
+
+
+def test_a_request_that_can_never_fit_the_cache_is_refused() -> None:
+    backend = HashBackend(vocab_size=TOKENIZER.vocab_size, max_seq_len=256, max_positions=2 * PAGE_POSITIONS)
+    engine = Engine(backend, TOKENIZER)
+    with pytest.raises(RequestError, match=r"room for 256 tokens.*holds 64.*max_tokens"):
+        engine.submit([1] * 40, SamplingParams(max_tokens=160))

@@ -28,6 +28,10 @@ class Chunk:
     """For how many of the last positions logits are wanted; 0 in the middle of a prompt."""
 
 
+PAGE_POSITIONS = 32
+"""The unit in which memory for keys and values is given out."""
+
+
 class Backend(Protocol):
     """An implementation of the forward pass with its KV cache.
 
@@ -42,8 +46,15 @@ class Backend(Protocol):
     def max_seq_len(self) -> int:
         """Positions that one text may have."""
 
-    def open_cache(self) -> int:
-        """The handle of a new, empty place in the KV cache."""
+    @property
+    def max_positions(self) -> int:
+        """Positions that all open texts may have together, each counted in whole pages of `PAGE_POSITIONS`."""
+
+    def open_cache(self, prompt: Sequence[int] = ()) -> int:
+        """The handle of a new place in the KV cache, where a beginning of `prompt` (never all) may stand already."""
+
+    def cache_length(self, cache_id: int) -> int:
+        """Positions that stand in a place."""
 
     def fork_cache(self, cache_id: int) -> int:
         """The handle of a copy, which then goes its own way."""

@@ -14,7 +14,7 @@ from nextword.decoding.params import SamplingParams
 from nextword.decoding.random_stream import fresh_seed
 from nextword.decoding.sampler import ChosenToken, Sampler, score_token
 from nextword.errors import NextwordError, RequestError
-from nextword.inference.backend import Backend, Chunk, Logits
+from nextword.inference.backend import PAGE_POSITIONS, Backend, Chunk, Logits
 from nextword.inference.scheduler import PREFILL_CHUNK, Scheduler
 from nextword.inference.sequence import FinishDetail, Request, Sequence, TextPiece
 from nextword.inference.text_stream import TextStream
@@ -27,7 +27,7 @@ class Engine:
     def __init__(self, backend: Backend, tokenizer: Tokenizer, *, max_sequences: int = 16) -> None:
         self.backend = backend
         self.tokenizer = tokenizer
-        self._scheduler = Scheduler(max_sequences)
+        self._scheduler = Scheduler(max_sequences, max_positions=backend.max_positions)
         self._lock = threading.RLock()
 
     def submit(self, prompt_token_ids: Seq[int], params: SamplingParams) -> Request:
@@ -35,7 +35,7 @@ class Engine:
         prompt = list(prompt_token_ids)
         self._check_prompt(prompt, room_for=0 if params.max_tokens == 0 else 1)
         seed = params.seed if params.seed is not None else fresh_seed()
-        request = Request(prompt_token_ids=prompt, params=params, seed=seed)
+        request = Request(prompt_token_ids=prompt, params=params, seed=seed, num_positions=self._room(prompt, params))
         with self._lock:
             self._scheduler.add(request)
         return request
@@ -98,12 +98,13 @@ class Engine:
         prompt = list(prompt_token_ids)
         self._check_prompt(prompt, room_for=0)
         with self._lock:
-            cache_id = self.backend.open_cache()
+            cache_id = self.backend.open_cache(prompt)
             try:
-                for start in range(0, len(prompt), PREFILL_CHUNK):
-                    chunk = prompt[start : start + PREFILL_CHUNK]
-                    is_last = start + PREFILL_CHUNK >= len(prompt)
-                    (logits,) = self.backend.step([Chunk(cache_id, chunk, int(is_last))])
+                start = self.backend.cache_length(cache_id)
+                while start < len(prompt):
+                    border = _next_border(start)
+                    (logits,) = self.backend.step([Chunk(cache_id, prompt[start:border], int(border >= len(prompt)))])
+                    start = border
             finally:
                 self.backend.close_cache(cache_id)
         return Distribution.from_logits(logits[-1].copy(), token_text=self.tokenizer.token_text)
@@ -130,11 +131,26 @@ class Engine:
         if unknown is not None:
             raise RequestError(f"token id {unknown} in the prompt: the vocabulary has {self.backend.vocab_size} tokens")
 
+    def _room(self, prompt: list[int], params: SamplingParams) -> int:
+        """Positions that the request may come to need. Raises RequestError if there are not so many."""
+        context = self.backend.max_seq_len - len(prompt)
+        growth = context if params.max_tokens is None else min(params.max_tokens, context)
+        pages = -(-len(prompt) // PAGE_POSITIONS) + params.n * (growth // PAGE_POSITIONS + 1)
+        if pages * PAGE_POSITIONS > self.backend.max_positions:
+            raise RequestError(
+                f"the request may need room for {pages * PAGE_POSITIONS} tokens, and the memory for keys and values "
+                f"holds {self.backend.max_positions}: lower max_tokens or n"
+            )
+        return pages * PAGE_POSITIONS
+
     def _prompt_chunk(self, request: Request) -> Chunk:
         if request.cache_id is None:
-            request.cache_id = self.backend.open_cache()
-        token_ids = request.prompt_token_ids[request.num_prefilled : request.num_prefilled + PREFILL_CHUNK]
-        is_last = request.num_prefilled + len(token_ids) == len(request.prompt_token_ids)
+            # What stands in the cache already has no logits, so a prompt that is scored begins anew.
+            request.cache_id = self.backend.open_cache(() if request.scores_prompt else request.prompt_token_ids)
+            request.num_prefilled = self.backend.cache_length(request.cache_id)
+        border = _next_border(request.num_prefilled)
+        token_ids = request.prompt_token_ids[request.num_prefilled : border]
+        is_last = border >= len(request.prompt_token_ids)
         return Chunk(request.cache_id, token_ids, len(token_ids) if request.scores_prompt else int(is_last))
 
     def _take_prompt_logits(self, request: Request, chunk: Chunk, logits: Logits) -> None:
@@ -219,3 +235,8 @@ class Engine:
             request.cache_id = None
         request.is_finished = True
         self._scheduler.remove(request)
+
+
+def _next_border(position: int) -> int:
+    """Where the piece of a prompt that begins at a position ends."""
+    return (position // PREFILL_CHUNK + 1) * PREFILL_CHUNK

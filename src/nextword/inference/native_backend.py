@@ -103,9 +103,18 @@ class NativeBackend:
         """Memory that keys and values of open texts take."""
         return self._model.cache_bytes_held
 
-    def open_cache(self) -> int:
-        """The handle of a new, empty place in the KV cache."""
-        return self._model.open_cache([])
+    @property
+    def max_positions(self) -> int:
+        """Positions that all open texts may have together, each counted in whole pages."""
+        return self._model.max_positions
+
+    def open_cache(self, prompt: Sequence[int] = ()) -> int:
+        """The handle of a new place in the KV cache; pages of earlier texts that begin as `prompt` does stand in it."""
+        return self._model.open_cache(list(prompt))
+
+    def cache_length(self, cache_id: int) -> int:
+        """Positions that stand in a place."""
+        return self._model.cache_length(cache_id)
 
     def fork_cache(self, cache_id: int) -> int:
         """The handle of a copy, which shares what both have in common and then goes its own way."""

@@ -16,10 +16,11 @@ would round otherwise."""
 
 
 class Scheduler:
-    """First come, first served, up to `max_sequences` at a time."""
+    """First come, first served, up to `max_sequences` at a time, and only what the KV cache can hold to its end."""
 
-    def __init__(self, max_sequences: int) -> None:
+    def __init__(self, max_sequences: int, *, max_positions: int) -> None:
         self.max_sequences = max_sequences
+        self.max_positions = max_positions
         self._waiting: deque[Request] = deque()
         self._running: list[Request] = []
 
@@ -44,7 +45,9 @@ class Scheduler:
     def _admit(self) -> None:
         """Let requests in while there is room; one that is larger than the room runs alone."""
         while self._waiting:
-            occupied = sum(request.params.n for request in self._running)
-            if self._running and occupied + self._waiting[0].params.n > self.max_sequences:
+            first = self._waiting[0]
+            num_sequences = sum(request.params.n for request in self._running) + first.params.n
+            num_positions = sum(request.num_positions for request in self._running) + first.num_positions
+            if self._running and (num_sequences > self.max_sequences or num_positions > self.max_positions):
                 return
             self._running.append(self._waiting.popleft())

@@ -60,6 +60,8 @@ class Request:
     prompt_token_ids: list[int]
     params: SamplingParams
     seed: int
+    num_positions: int
+    """Of the KV cache that all its sequences together may come to need."""
     cache_id: int | None = None
     """The prompt's place in the KV cache; None before the first step and after the prompt."""
     num_prefilled: int = 0

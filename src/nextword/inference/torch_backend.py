@@ -7,6 +7,7 @@ a text must not depend on its company. So a batch here costs what its texts cost
 from __future__ import annotations
 
 import itertools
+import sys
 from collections.abc import Sequence
 
 import torch
@@ -36,9 +37,18 @@ class TorchBackend:
         """Positions that one text may have."""
         return self._model.config.max_seq_len
 
-    def open_cache(self) -> int:
-        """The handle of a new, empty place in the KV cache."""
+    @property
+    def max_positions(self) -> int:
+        """Positions that all open texts may have together: as many as the system gives memory for."""
+        return sys.maxsize
+
+    def open_cache(self, prompt: Sequence[int] = ()) -> int:
+        """The handle of a new, empty place in the KV cache: nothing is kept for later prompts."""
         return self._keep(KVCache(self._model.config, dtype=self._dtype, device=self._device))
+
+    def cache_length(self, cache_id: int) -> int:
+        """Positions that stand in a place."""
+        return self._caches[cache_id].length
 
     def fork_cache(self, cache_id: int) -> int:
         """The handle of a copy, which then goes its own way."""
