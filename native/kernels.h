@@ -42,7 +42,7 @@ struct Output {
 constexpr int kPagePositions = 32;     // positions in a page of the KV cache
 constexpr int kSegmentPositions = 128; // positions whose scores are normalised together
 constexpr int kSegmentPages = kSegmentPositions / kPagePositions;
-constexpr int kMaxQueryRows = 32;      // query vectors that meet a segment at once, unless one token has more heads
+constexpr int kMaxQueryRows = 24;      // query vectors that meet a segment at once, unless one token has more heads
 
 enum class CacheKind { F32, BF16 };
 

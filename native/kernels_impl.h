@@ -24,14 +24,6 @@ float sum_lanes(F a) {
     return lanes[0];
 }
 
-float max_lanes(F a) {
-    float lanes[kLanes];
-    Simd::store(lanes, a);
-    float largest = lanes[0];
-    for (int i = 1; i < kLanes; ++i) largest = lanes[i] > largest ? lanes[i] : largest;
-    return largest;
-}
-
 // ---- functions of one number ----
 
 // e^x to the last bit or two, 0 below -87.
@@ -41,8 +33,8 @@ F exp(F x) {
     const F n = Simd::round(Simd::mul(clipped, Simd::set(1.44269504f)));
     F r = Simd::fma(n, Simd::set(-0.693359375f), clipped);  // ln 2 in two parts, the first exact in few bits
     r = Simd::fma(n, Simd::set(2.12194440e-4f), r);
-    F p = Simd::set(1.0f / 5040);
-    for (const float coefficient : {1.0f / 720, 1.0f / 120, 1.0f / 24, 1.0f / 6, 0.5f, 1.0f, 1.0f}) {
+    F p = Simd::set(1.0f / 720);
+    for (const float coefficient : {1.0f / 120, 1.0f / 24, 1.0f / 6, 0.5f, 1.0f, 1.0f}) {
         p = Simd::fma(p, r, Simd::set(coefficient));
     }
     return Simd::keep_from(x, lowest, Simd::mul(p, Simd::pow2(n)));
@@ -87,7 +79,7 @@ F activate(F x, Activation activation) {
 
 
 template <int T>
-void multiply_floats(const uint8_t* panel, WeightKind kind, const Activations& x, int token, F (&sum)[T][2]) {
+[[gnu::always_inline]] inline void multiply_floats(const uint8_t* panel, WeightKind kind, const Activations& x, int token, F (&sum)[T][2]) {
     const float* row[T];
     for (int t = 0; t < T; ++t) row[t] = x.rows + static_cast<size_t>(token + t) * x.row_stride;
     for (int column = 0; column < x.columns; ++column) {
@@ -109,7 +101,7 @@ void multiply_floats(const uint8_t* panel, WeightKind kind, const Activations& x
 
 // The integer products of one group of columns: 8 quads, or 4 pairs of quads in nibbles.
 template <WeightKind kind, int T>
-void dot_group(const uint8_t* w, const int8_t* x, I (&dot)[T][2]) {
+[[gnu::always_inline]] inline void dot_group(const uint8_t* w, const int8_t* x, I (&dot)[T][2]) {
     if constexpr (kind == WeightKind::Q8) {
         for (int quad = 0; quad < 8; ++quad) {
             const Simd::Bytes w0 = Simd::load_bytes(w + quad * 128), w1 = Simd::load_bytes(w + quad * 128 + 64);
@@ -135,7 +127,7 @@ void dot_group(const uint8_t* w, const int8_t* x, I (&dot)[T][2]) {
 }
 
 template <WeightKind kind, int T>
-void multiply_groups(const uint8_t* panel, const Activations& x, int token, F (&sum)[T][2]) {
+[[gnu::always_inline]] inline void multiply_groups(const uint8_t* panel, const Activations& x, int token, F (&sum)[T][2]) {
     constexpr int header = kPanelRows * (kind == WeightKind::Q4Min ? 4 : 2);
     const int num_groups = ceil_div(x.columns, kGroup);
     const int8_t* quants = x.quants + static_cast<size_t>(token) * num_groups * kGroup;
@@ -264,18 +256,18 @@ void quantize(const Activations& x, int tile, int8_t* quants, float* scales, int
                 values = padded;
             }
             const F low = Simd::load(values), high = Simd::load(values + kLanes);
-            const float largest = max_lanes(Simd::max(Simd::abs(low), Simd::abs(high)));
+            const float largest = Simd::max_lanes(Simd::max(Simd::abs(low), Simd::abs(high)));
             const float inverse = largest > 0.0f ? 127.0f / largest : 0.0f;
-            alignas(64) int8_t rounded[kGroup];
-            Simd::store_int8(rounded, Simd::mul(low, Simd::set(inverse)));
-            Simd::store_int8(rounded + kLanes, Simd::mul(high, Simd::set(inverse)));
-            int32_t total = 0;
-            for (int i = 0; i < kGroup; ++i) total += rounded[i];
+            const I rounded_low = Simd::to_int(Simd::mul(low, Simd::set(inverse)));
+            const I rounded_high = Simd::to_int(Simd::mul(high, Simd::set(inverse)));
+            int8_t rounded[kGroup];
+            Simd::store_int8(rounded, rounded_low);
+            Simd::store_int8(rounded + kLanes, rounded_high);
             for (int quad = 0; quad < 8; ++quad) {
                 __builtin_memcpy(quants + ((group * 8 + quad) * tokens + t) * 4, rounded + quad * 4, 4);
             }
             scales[group * tokens + t] = largest / 127.0f;
-            sums[group * tokens + t] = total;
+            sums[group * tokens + t] = Simd::sum_lanes(rounded_low, rounded_high);
         }
     }
 }
@@ -329,9 +321,13 @@ template <class Element, int R>
 void score_page(const AttentionSegment& segment, int page, int row) {
     const Element* keys = static_cast<const Element*>(segment.keys[page]);
     const float* queries = segment.queries + static_cast<size_t>(row) * segment.head_dim;
+    const char* values = static_cast<const char*>(segment.values[page]);
+    const size_t value_bytes = sizeof(Element) * kPagePositions * segment.value_stride;
     F score[R][2];
     for (int r = 0; r < R; ++r) score[r][0] = score[r][1] = Simd::set(0.0f);
     for (int d = 0; d < segment.head_dim; ++d) {
+        // The values come next: a line of them for each line of keys.
+        if (row == 0 && d * 64 < static_cast<int>(value_bytes)) __builtin_prefetch(values + d * 64);
         const F k0 = load_cached(keys + d * kPagePositions), k1 = load_cached(keys + d * kPagePositions + kLanes);
         for (int r = 0; r < R; ++r) {
             const F q = Simd::set(queries[r * segment.head_dim + d]);
@@ -383,7 +379,7 @@ void normalize_scores(const AttentionSegment& segment, const Mixture& out) {
         for (int i = segment.last[row]; i < padded; ++i) scores[i] = -kInfinity;
         F largest = Simd::set(-kInfinity);
         for (int i = 0; i < padded; i += kLanes) largest = Simd::max(largest, Simd::load(scores + i));
-        const float top = max_lanes(largest);
+        const float top = Simd::max_lanes(largest);
         const F shift = Simd::set(top == -kInfinity ? 0.0f : top);
         F total = Simd::set(0.0f);
         for (int i = 0; i < padded; i += kLanes) {
@@ -409,15 +405,22 @@ void mix_rows(const AttentionSegment& segment, int row, const Mixture& out) {
     for (; dim < segment.value_stride; dim += kLanes) mix_values<Element, R, 1>(segment, row, dim, out);
 }
 
-// Call `rows(count, row)` for blocks of at most R rows, with count a constant of the compiler.
-template <int R>
-struct Blocks {
-    template <class Rows>
-    static void run(int row, int num_rows, Rows rows) {
-        for (; row + R <= num_rows; row += R) rows.template operator()<R>(row);
-        if constexpr (R > 1) Blocks<R / 2>::run(row, num_rows, rows);
+// Call rows<count>(row) for blocks of R rows, and for the rows that are left.
+template <int R, class Rows>
+void last_block(int row, int num_rows, Rows rows) {
+    if (num_rows - row == R) {
+        rows.template operator()<R>(row);
+    } else if constexpr (R > 1) {
+        last_block<R - 1>(row, num_rows, rows);
     }
-};
+}
+
+template <int R, class Rows>
+void in_blocks(int num_rows, Rows rows) {
+    int row = 0;
+    for (; row + R <= num_rows; row += R) rows.template operator()<R>(row);
+    last_block<R - 1>(row, num_rows, rows);
+}
 
 template <class Element>
 struct ScoreRows {
@@ -436,9 +439,9 @@ struct MixRows {
 
 template <class Element>
 void attend_cached(const AttentionSegment& segment, const Mixture& out) {
-    Blocks<6>::run(0, segment.num_rows, ScoreRows<Element>{segment});
+    in_blocks<8>(segment.num_rows, ScoreRows<Element>{segment});
     normalize_scores(segment, out);
-    Blocks<6>::run(0, segment.num_rows, MixRows<Element>{segment, out});
+    in_blocks<6>(segment.num_rows, MixRows<Element>{segment, out});
 }
 
 void attend(const AttentionSegment& segment, const Mixture& out) {

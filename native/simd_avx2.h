@@ -81,8 +81,21 @@ struct Simd {
 
     static F to_float(I a) { return {_mm256_cvtepi32_ps(a.low), _mm256_cvtepi32_ps(a.high)}; }
     static I set(int32_t value) { return {_mm256_set1_epi32(value), _mm256_set1_epi32(value)}; }
-    static void store_int8(int8_t* to, F a) {
-        const __m256i words = _mm256_packs_epi32(_mm256_cvtps_epi32(a.low), _mm256_cvtps_epi32(a.high));
+    static I to_int(F a) { return {_mm256_cvtps_epi32(a.low), _mm256_cvtps_epi32(a.high)}; }
+    static int32_t sum_lanes(I a, I b) {
+        const __m256i sums = _mm256_add_epi32(_mm256_add_epi32(a.low, a.high), _mm256_add_epi32(b.low, b.high));
+        __m128i sum = _mm_add_epi32(_mm256_castsi256_si128(sums), _mm256_extracti128_si256(sums, 1));
+        sum = _mm_add_epi32(sum, _mm_shuffle_epi32(sum, 0x4e));
+        return _mm_cvtsi128_si32(_mm_add_epi32(sum, _mm_shuffle_epi32(sum, 0xb1)));
+    }
+    static float max_lanes(F a) {
+        const __m256 larger = _mm256_max_ps(a.low, a.high);
+        __m128 largest = _mm_max_ps(_mm256_castps256_ps128(larger), _mm256_extractf128_ps(larger, 1));
+        largest = _mm_max_ps(largest, _mm_shuffle_ps(largest, largest, 0x4e));
+        return _mm_cvtss_f32(_mm_max_ps(largest, _mm_shuffle_ps(largest, largest, 0xb1)));
+    }
+    static void store_int8(int8_t* to, I a) {
+        const __m256i words = _mm256_packs_epi32(a.low, a.high);
         const __m256i ordered = _mm256_permute4x64_epi64(words, 0xd8);
         const __m128i bytes = _mm_packs_epi16(_mm256_castsi256_si128(ordered), _mm256_extracti128_si256(ordered, 1));
         _mm_storeu_si128(reinterpret_cast<__m128i*>(to), bytes);

@@ -62,9 +62,12 @@ struct Simd {
 
     static F to_float(I a) { return {_mm512_cvtepi32_ps(a.v)}; }
     static I set(int32_t value) { return {_mm512_set1_epi32(value)}; }
-    static void store_int8(int8_t* to, F a) {
-        _mm_storeu_si128(reinterpret_cast<__m128i*>(to), _mm512_cvtsepi32_epi8(_mm512_cvtps_epi32(a.v)));
+    static I to_int(F a) { return {_mm512_cvtps_epi32(a.v)}; }
+    static void store_int8(int8_t* to, I a) {
+        _mm_storeu_si128(reinterpret_cast<__m128i*>(to), _mm512_cvtsepi32_epi8(a.v));
     }
+    static int32_t sum_lanes(I a, I b) { return _mm512_reduce_add_epi32(_mm512_add_epi32(a.v, b.v)); }
+    static float max_lanes(F a) { return _mm512_reduce_max_ps(a.v); }
 
     static Bytes load_bytes(const uint8_t* from) { return {_mm512_loadu_si512(from)}; }
     static Bytes low_nibbles(Bytes a) { return {_mm512_and_si512(a.v, _mm512_set1_epi8(15))}; }

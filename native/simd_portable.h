@@ -62,9 +62,24 @@ struct Simd {
         for (int i = 0; i < 16; ++i) result.at[i] = value;
         return result;
     }
-    // Rounded to nearest, ties to even.
-    static void store_int8(int8_t* to, F a) {
-        for (int i = 0; i < 16; ++i) to[i] = static_cast<int8_t>(std::nearbyint(a.at[i]));
+    // To nearest, ties to even.
+    static I to_int(F a) {
+        I result;
+        for (int i = 0; i < 16; ++i) result.at[i] = static_cast<int32_t>(std::nearbyint(a.at[i]));
+        return result;
+    }
+    static void store_int8(int8_t* to, I a) {
+        for (int i = 0; i < 16; ++i) to[i] = static_cast<int8_t>(a.at[i]);
+    }
+    static int32_t sum_lanes(I a, I b) {
+        int32_t sum = 0;
+        for (int i = 0; i < 16; ++i) sum += a.at[i] + b.at[i];
+        return sum;
+    }
+    static float max_lanes(F a) {
+        float largest = a.at[0];
+        for (int i = 1; i < 16; ++i) largest = a.at[i] > largest ? a.at[i] : largest;
+        return largest;
     }
 
     static Bytes load_bytes(const uint8_t* from) {
