@@ -239,6 +239,9 @@ void multiply(const Matrix& matrix, int first_panel, int last_panel, const Activ
 
 // ---- activations ----
 
+// Groups whose largest number is below this are zero: the factor for their int8 form would be infinite.
+constexpr float kLeastLargest = 1e-36f;
+
 void quantize(const Activations& x, int tile, int8_t* quants, float* scales, int32_t* sums) {
     const int num_groups = ceil_div(x.columns, kGroup);
     const int first = tile * Simd::kTokens;
@@ -257,7 +260,7 @@ void quantize(const Activations& x, int tile, int8_t* quants, float* scales, int
             }
             const F low = Simd::load(values), high = Simd::load(values + kLanes);
             const float largest = Simd::max_lanes(Simd::max(Simd::abs(low), Simd::abs(high)));
-            const float inverse = largest > 0.0f ? 127.0f / largest : 0.0f;
+            const float inverse = largest >= kLeastLargest ? 127.0f / largest : 0.0f;
             const I rounded_low = Simd::to_int(Simd::mul(low, Simd::set(inverse)));
             const I rounded_high = Simd::to_int(Simd::mul(high, Simd::set(inverse)));
             int8_t rounded[kGroup];
