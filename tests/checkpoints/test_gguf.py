@@ -72,7 +72,7 @@ def test_the_real_model_names_the_capital_of_france() -> None:
         pytest.skip("smollm2-135m is not in the cache: nextword pull smollm2-135m")
     import nextword as nw
 
-    model = nw.load("smollm2-135m")
+    model = nw.load("smollm2-135m", weights="f32")  # 8-bit activations tip the close first word
     answer = model.chat([{"role": "user", "content": "What is the capital of France?"}], temperature=0, max_tokens=20)
     assert "Paris" in answer.text
     assert answer.completions[0].finish_detail == "end_of_sequence"

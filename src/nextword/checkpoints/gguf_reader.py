@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from nextword.checkpoints.gguf_types import BLOCK_TYPES
 from nextword.errors import CheckpointError
 from nextword.models.stored_tensor import FLOAT_DTYPES, StoredTensor
 
@@ -84,14 +85,26 @@ class _Cursor:
         return values
 
     def string(self, field: str) -> str:
-        (length,) = self.unpack("<Q", field)
-        self.require(length, 1, field)
-        raw = bytes(self.data[self.position : self.position + length])
-        self.position += length
+        return self.strings(1, field)[0]
+
+    def strings(self, count: int, field: str) -> list[str]:
+        """So many strings, in one tight loop: a vocabulary has a hundred thousand."""
+        self.require(count, 8, field)
+        unpack_length, data, position, end = struct.Struct("<Q").unpack_from, self.data, self.position, len(self.data)
+        strings: list[str] = []
         try:
-            return raw.decode()
+            for _ in range(count):
+                (length,) = unpack_length(data, position)
+                first, position = position + 8, position + 8 + length
+                if position > end:
+                    self.require(length, 1, field)
+                strings.append(str(data[first:position], "utf-8"))
+        except struct.error:
+            self.require(count, len(data), field)
         except UnicodeDecodeError:
             raise CheckpointError(f"{self.path}: {field} is not UTF-8; the file is damaged") from None
+        self.position = position
+        return strings
 
     def entry(self, field: str) -> object:
         """The value of a metadata entry, after its key; `field` is for messages, without line breaks."""
@@ -104,8 +117,7 @@ class _Cursor:
             raise CheckpointError(f"{self.path}: {field} has the unknown type {kind}; the file is damaged")
         item, count = self.unpack("<IQ", field)
         if item == _STRING:
-            self.require(count, 8, field)
-            return [self.string(field) for _ in range(count)]
+            return self.strings(count, field)
         if item not in _SCALARS:
             raise CheckpointError(f"{self.path}: {field} is an array of type {item}, which is not read")
         form = _SCALARS[item]
@@ -135,21 +147,17 @@ def _tensor_entry(cursor: _Cursor) -> _Entry:
 
 
 def _tensors(path: Path, data: npt.NDArray[np.uint8], entries: list[_Entry], start: int) -> dict[str, StoredTensor]:
-    from gguf.constants import GGML_QUANT_SIZES, GGMLQuantizationType
-
     tensors: dict[str, StoredTensor] = {}
     end = start
     for entry in sorted(entries, key=lambda entry: entry.offset):
         if entry.name in tensors:
             raise CheckpointError(f"{path}: tensor {entry.name!r} stands twice")
-        try:
-            kind = GGMLQuantizationType(entry.kind)
-        except ValueError:
-            raise CheckpointError(f"{path}: tensor {entry.name!r} has the unknown type {entry.kind}") from None
-        block, block_bytes = GGML_QUANT_SIZES[kind]
+        if entry.kind not in BLOCK_TYPES:
+            raise CheckpointError(f"{path}: tensor {entry.name!r} has the unknown type {entry.kind}")
+        kind, block, block_bytes = BLOCK_TYPES[entry.kind]
         width = entry.shape[-1]
         if width % block or 0 in entry.shape:
-            raise CheckpointError(f"{path}: tensor {entry.name!r}: shape {entry.shape} does not fit type {kind.name}")
+            raise CheckpointError(f"{path}: tensor {entry.name!r}: shape {entry.shape} does not fit type {kind}")
         row_bytes = width // block * block_bytes
         size = math.prod(entry.shape[:-1]) * row_bytes
         first = start + entry.offset
@@ -161,9 +169,9 @@ def _tensors(path: Path, data: npt.NDArray[np.uint8], entries: list[_Entry], sta
             )
         end = first + size
         raw = data[first:end]
-        if kind.name in FLOAT_DTYPES:
-            values: npt.NDArray[np.generic] = raw.view(FLOAT_DTYPES[kind.name]).reshape(entry.shape)
+        if kind in FLOAT_DTYPES:
+            values: npt.NDArray[np.generic] = raw.view(FLOAT_DTYPES[kind]).reshape(entry.shape)
         else:
             values = raw.reshape(*entry.shape[:-1], row_bytes)
-        tensors[entry.name] = StoredTensor(entry.name, kind.name, entry.shape, np.asarray(values))
+        tensors[entry.name] = StoredTensor(entry.name, kind, entry.shape, np.asarray(values))
     return tensors

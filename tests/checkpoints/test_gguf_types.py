@@ -1,0 +1,13 @@
+"""The table of GGUF encodings against the gguf package."""
+
+from __future__ import annotations
+
+from gguf.constants import GGML_QUANT_SIZES, GGMLQuantizationType
+
+from nextword.checkpoints.gguf_types import BLOCK_TYPES
+
+
+def test_block_types_are_those_of_the_gguf_package() -> None:
+    theirs = {int(kind): (kind.name, *GGML_QUANT_SIZES[kind]) for kind in GGMLQuantizationType}
+    known = {number: tuple(block_type) for number, block_type in BLOCK_TYPES.items()}
+    assert known == {number: theirs[number] for number in known}
