@@ -2,9 +2,10 @@
 
     python -m benchmarks.load_and_generate [--model NAME_OR_FILE] [--repeats 5] [--threads N] [--json FILE]
 
-Every measurement is a fresh process, ours and theirs by turns; seconds count from before the process is started, so
-they hold the interpreter and all imports. Both compute in float32 with the same number of threads, continue the same
-prompt greedily, and must write the same text. Medians; the files are in the page cache from an unmeasured first round.
+Every measurement is a fresh process, all in turn; seconds count from before the process is started, so they hold the
+interpreter and all imports. All continue the same prompt greedily with the same number of threads. Transformers
+computes in float32, which is all it can do with such a file: native f32 and torch do the same work, native computes on
+the weights as the file has them. Medians; the files are in the page cache from an unmeasured first round.
 """
 
 from __future__ import annotations
@@ -16,7 +17,6 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +35,14 @@ SECONDS = {
     "first_token": "first token",
 }
 SPEED = "tokens_per_second"
+EQUAL = "equal_tokens"
+OURS: dict[str, dict[str, Any]] = {
+    "native": {"backend": "native"},
+    "native f32": {"backend": "native", "weights": "f32"},
+    "torch": {"backend": "torch"},
+}
+"""Our sides, and what `nextword.load` is told for each."""
+THEIRS = "transformers"
 QUIET = {"HF_HUB_OFFLINE": "1", "TQDM_DISABLE": "1", "TRANSFORMERS_VERBOSITY": "error"}
 
 Measured = dict[str, float]
@@ -65,20 +73,26 @@ def main(
 
 def interleaved(path: str, *, repeats: int, threads: int) -> dict[str, list[Measured]]:
     """The figures of every process but those of the first round, by side."""
-    runs: dict[str, list[Measured]] = {side: [] for side in SIDES}
+    runs: dict[str, list[Measured]] = {side: [] for side in (*OURS, THEIRS)}
     for _ in range(repeats + 1):
-        texts = []
-        for side, measure in SIDES.items():
-            measured, token_ids = in_fresh_process(measure, path, threads=threads)
-            runs[side].append({"help": seconds_of_help(side, threads=threads), **measured})
-            texts.append(token_ids)
-        if texts[0] != texts[1]:
-            sys.exit("the two wrote different texts, so their times cannot be compared")
+        results = {side: in_fresh_process(side, path, threads=threads) for side in runs}
+        expected = results[THEIRS][1]
+        for side, (measured, token_ids) in results.items():
+            help_seconds = seconds_of_help("nextword" if side in OURS else THEIRS, threads=threads)
+            equal = next(
+                (i for i, pair in enumerate(zip(token_ids, expected, strict=False)) if pair[0] != pair[1]), NUM_TOKENS
+            )
+            runs[side].append({"help": help_seconds, **measured, EQUAL: equal})
     return {side: of_side[1:] for side, of_side in runs.items()}
 
 
-def ours(path: str, started: float) -> tuple[Measured, list[int]]:
-    """Milestones of nextword in this process, and the tokens it wrote."""
+def measure(side: str, path: str, threads: int, started: float) -> tuple[Measured, list[int]]:
+    """Milestones of one side in this process, and the tokens it wrote."""
+    return theirs(path, started) if side == THEIRS else ours(path, threads, started, **OURS[side])
+
+
+def ours(path: str, threads: int, started: float, **how: Any) -> tuple[Measured, list[int]]:
+    """nextword."""
     from nextword.checkpoints.open_directory import open_model_directory
 
     _ = open_model_directory(Path(path)).tokenizer
@@ -86,7 +100,7 @@ def ours(path: str, started: float) -> tuple[Measured, list[int]]:
 
     import nextword
 
-    model = nextword.load(path)
+    model = nextword.load(path, num_threads=threads, **how)
     weights_ready = time.time()
     stream = model.stream(PROMPT, temperature=0.0, max_tokens=NUM_TOKENS)
     times = [time.time() for _ in stream]
@@ -95,7 +109,7 @@ def ours(path: str, started: float) -> tuple[Measured, list[int]]:
 
 
 def theirs(path: str, started: float) -> tuple[Measured, list[int]]:
-    """The same of transformers."""
+    """transformers."""
     from transformers import AutoConfig, AutoTokenizer
 
     folder, name = os.path.split(path)
@@ -131,10 +145,6 @@ class Stopwatch:
         """Nothing is held back."""
 
 
-SIDES: dict[str, Callable[[str, float], tuple[Measured, list[int]]]] = {"ours": ours, "transformers": theirs}
-COMMANDS = {"ours": "nextword", "transformers": "transformers"}
-
-
 def milestones(started: float, tokenizer_ready: float, weights_ready: float, times: list[float]) -> Measured:
     """Seconds since the start, and the speed from the first token to the last."""
     return {
@@ -145,24 +155,24 @@ def milestones(started: float, tokenizer_ready: float, weights_ready: float, tim
     }
 
 
-def in_fresh_process(
-    measure: Callable[[str, float], tuple[Measured, list[int]]], path: str, *, threads: int
-) -> tuple[Measured, list[int]]:
+def in_fresh_process(side: str, path: str, *, threads: int) -> tuple[Measured, list[int]]:
     """What `measure` returns in a process of its own."""
-    call = f"{measure.__name__}(sys.argv[1], float(sys.argv[2]))"
-    code = f"import json, sys; from benchmarks.load_and_generate import *; print(json.dumps({call}))"
-    command = [sys.executable, "-c", code, path, str(time.time())]
+    code = (
+        "import json, sys; from benchmarks.load_and_generate import measure; "
+        "side, path, threads, started = sys.argv[1:]; "
+        "print(json.dumps(measure(side, path, int(threads), float(started))))"
+    )
+    command = [sys.executable, "-c", code, side, path, str(threads), str(time.time())]
     process = subprocess.run(command, env=environment(threads), stdout=subprocess.PIPE, text=True, check=True)
     measured, token_ids = json.loads(process.stdout.splitlines()[-1])
     return measured, token_ids
 
 
-def seconds_of_help(side: str, *, threads: int) -> float:
-    """Wall time of the command that asks for help."""
-    name = COMMANDS[side]
+def seconds_of_help(command: str, *, threads: int) -> float:
+    """Wall time of a command that is asked for help."""
+    path = Path(sys.executable).parent / command
     start = time.perf_counter()
-    command = [str(Path(sys.executable).parent / name), "--help"]
-    subprocess.run(command, env=environment(threads), stdout=subprocess.DEVNULL, check=True)
+    subprocess.run([path, "--help"], env=environment(threads), stdout=subprocess.DEVNULL, check=True)
     return time.perf_counter() - start
 
 
@@ -172,13 +182,15 @@ def environment(threads: int) -> dict[str, str]:
 
 
 def print_table(medians: dict[str, Measured]) -> None:
-    """One line a measurement; the ratio is above 1 where ours is better."""
-    print(f"{'from a cold process':34} {'ours':>10} {'transformers':>13} {'times as fast':>14}")
-    mine, other = medians["ours"], medians["transformers"]
+    """One line a measurement; in brackets how many times as fast as transformers."""
+    print(f"{'from a cold process':30}" + "".join(f"{side:>20}" for side in medians))
+    other = medians[THEIRS]
     for name, title in SECONDS.items():
-        print(f"{title:34} {mine[name]:8.2f} s {other[name]:11.2f} s {other[name] / mine[name]:14.1f}")
-    title = f"greedy, {NUM_TOKENS} tokens"
-    print(f"{title:34} {mine[SPEED]:6.1f} t/s {other[SPEED]:9.1f} t/s {mine[SPEED] / other[SPEED]:14.1f}")
+        cells = [f"{of[name]:.2f} s ({other[name] / of[name]:.1f})" for of in medians.values()]
+        print(f"{title:30}" + "".join(f"{cell:>20}" for cell in cells))
+    cells = [f"{of[SPEED]:.1f} t/s ({of[SPEED] / other[SPEED]:.1f})" for of in medians.values()]
+    print(f"{f'greedy, {NUM_TOKENS} tokens':30}" + "".join(f"{cell:>20}" for cell in cells))
+    print(f"{'first tokens equal to theirs':30}" + "".join(f"{of[EQUAL]:>20.0f}" for of in medians.values()))
 
 
 def machine(threads: int) -> dict[str, str]:

@@ -29,8 +29,8 @@ _LEAST_ROOM = 64
 _FREQUENCY_PENALTY = 0.2
 """Leads out of loops. A repetition penalty would count the text too, and so forbid its names and facts."""
 _INSTRUCTION = (
-    "Provide a concise, objective summary of the input text in up to {}, focusing on key actions and intentions "
-    "without using second or third person pronouns."
+    "Give a short, objective summary of the input text in up to {}. Focus on the key actions and intentions, and do "
+    "not use second or third person pronouns."
 )
 _OPENING: dict[Style, str] = {"paragraph": "", "bullets": "-"}
 """What the model is given of its summary, to show it the form."""
