@@ -7,15 +7,19 @@ TORCH  ?= torch==2.13.0
 MODEL  ?= smollm2-135m
 BIN    := $(VENV)/bin
 
-.PHONY: demo test lint format bench clean
+.PHONY: demo test test-native lint format bench clean
 
 demo: $(VENV)/.installed
 	@$(BIN)/nextword pull $(MODEL)
 	@$(BIN)/nextword summarize $(MODEL) examples/article.txt
 
-test: lint
+test: lint test-native
 	$(BIN)/nextword pull $(MODEL)
 	$(BIN)/python -m pytest
+
+# The C++ core by itself: as released, under the sanitizers, and for aarch64 under emulation.
+test-native:
+	native/tests/run.sh build/native
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .

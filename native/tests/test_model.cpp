@@ -1,0 +1,295 @@
+// The whole step on small random models: a text's logits have the same bits in every batch, chunking, number of
+// threads, instruction set and on every machine.
+
+#include "model.h"
+
+#include <algorithm>
+#include <cstdlib>
+#include <memory>
+#include <new>
+
+#include "check.h"
+#include "half.h"
+
+using namespace nextword;
+
+namespace {
+
+constexpr size_t kPlenty = size_t{1} << 32;
+
+// Odd sizes everywhere: columns that fill no group, heads that fill no vector, a gate that fills no panel.
+Shape odd_shape() {
+    Shape shape;
+    shape.vocab_size = 77, shape.hidden_size = 40, shape.intermediate_size = 84;
+    shape.num_layers = 3, shape.num_heads = 6, shape.num_kv_heads = 2, shape.head_dim = 12;
+    shape.max_seq_len = 700, shape.norm_eps = 1e-5f, shape.attention_scale = 0.3f;
+    shape.attention_soft_cap = 4.0f, shape.logit_soft_cap = 20.0f, shape.embedding_scale = 2.0f;
+    shape.qk_norm = QKNorm::PerHead, shape.has_post_norm = true;
+    Rope rope;
+    for (int pair = 0; pair < 5; ++pair) rope.frequencies.push_back(1.0f / static_cast<float>(1 << (2 * pair)));
+    shape.ropes = {rope};
+    shape.layer_ropes = {0, -1, 0};
+    shape.layer_windows = {0, 50, 50};
+    return shape;
+}
+
+// GPT-2's ideas: layer norms, learned positions, no gate, heads tied to the embedding.
+Shape plain_shape() {
+    Shape shape;
+    shape.vocab_size = 64, shape.hidden_size = 64, shape.intermediate_size = 96;
+    shape.num_layers = 2, shape.num_heads = 4, shape.num_kv_heads = 4, shape.head_dim = 16;
+    shape.max_seq_len = 300, shape.norm_eps = 1e-5f, shape.attention_scale = 0.25f;
+    shape.is_layer_norm = true, shape.is_gated = false, shape.is_tied = true, shape.is_parallel = true;
+    shape.has_position_embedding = true, shape.activation = Activation::Gelu;
+    shape.layer_ropes = {-1, -1}, shape.layer_windows = {0, 0};
+    return shape;
+}
+
+struct Setting {
+    WeightKind weights = WeightKind::F32;
+    CacheKind cache = CacheKind::F32;
+    int num_threads = 1;
+    const char* isa = "";
+    size_t max_cache_bytes = kPlenty;
+};
+
+void load_matrix(Model& model, Random& random, const std::string& name, WeightKind kind, int rows, int columns) {
+    const std::vector<float> values = random.numbers(static_cast<size_t>(rows) * columns);
+    const uint8_t* bytes = reinterpret_cast<const uint8_t*>(values.data());
+    model.make_matrix(name, name == "position_embedding.weight" ? WeightKind::F32 : kind);
+    model.load_rows(name, 0, rows, Encoding::F32, bytes, values.size() * sizeof(float));
+}
+
+void load_vector(Model& model, Random& random, const std::string& name, int size, float offset) {
+    std::vector<float> values = random.numbers(size);
+    for (float& value : values) value = offset + 0.25f * value;
+    model.load_vector(name, values.data(), values.size());
+}
+
+void load_norm(Model& model, Random& random, const std::string& name, int size) {
+    load_vector(model, random, name + ".weight", size, 1.0f);
+    if (model.shape().is_layer_norm) load_vector(model, random, name + ".bias", size, 0.0f);
+}
+
+void load_linear(Model& model, Random& random, const std::string& name, WeightKind kind, int rows, int columns) {
+    load_matrix(model, random, name + ".weight", kind, rows, columns);
+    load_vector(model, random, name + ".bias", rows, 0.0f);
+}
+
+std::unique_ptr<Model> random_model(const Shape& shape, const Setting& setting) {
+    auto model = std::make_unique<Model>(shape, setting.cache, setting.max_cache_bytes, setting.num_threads, setting.isa);
+    Random random(23);
+    const int hidden = shape.hidden_size, wide = shape.intermediate_size;
+    const int queries = shape.num_heads * shape.head_dim, keys = shape.num_kv_heads * shape.head_dim;
+    load_matrix(*model, random, "embedding.weight", setting.weights, shape.vocab_size, hidden);
+    if (shape.has_position_embedding) load_matrix(*model, random, "position_embedding.weight", WeightKind::F32, shape.max_seq_len, hidden);
+    for (int layer = 0; layer < shape.num_layers; ++layer) {
+        const std::string name = "layers." + std::to_string(layer) + ".";
+        load_norm(*model, random, name + "attention_norm", hidden);
+        load_norm(*model, random, name + "mlp_norm", hidden);
+        if (shape.has_post_norm) load_norm(*model, random, name + "post_attention_norm", hidden);
+        if (shape.has_post_norm) load_norm(*model, random, name + "post_mlp_norm", hidden);
+        if (shape.qk_norm == QKNorm::PerHead) load_norm(*model, random, name + "attention.q_norm", shape.head_dim);
+        if (shape.qk_norm == QKNorm::PerHead) load_norm(*model, random, name + "attention.k_norm", shape.head_dim);
+        load_linear(*model, random, name + "attention.q_proj", setting.weights, queries, hidden);
+        load_linear(*model, random, name + "attention.k_proj", setting.weights, keys, hidden);
+        load_linear(*model, random, name + "attention.v_proj", setting.weights, keys, hidden);
+        load_linear(*model, random, name + "attention.o_proj", setting.weights, hidden, queries);
+        if (shape.is_gated) load_linear(*model, random, name + "mlp.gate_proj", setting.weights, wide, hidden);
+        load_linear(*model, random, name + "mlp.up_proj", setting.weights, wide, hidden);
+        load_linear(*model, random, name + "mlp.down_proj", setting.weights, hidden, wide);
+    }
+    load_norm(*model, random, "final_norm", hidden);
+    if (!shape.is_tied) load_linear(*model, random, "output_head", setting.weights, shape.vocab_size, hidden);
+    return model;
+}
+
+std::vector<int32_t> random_text(Random& random, const Shape& shape, int length) {
+    std::vector<int32_t> text(length);
+    for (int32_t& token : text) token = random.below(shape.vocab_size);
+    return text;
+}
+
+std::vector<float> step(Model& model, const std::vector<Chunk>& chunks) {
+    size_t num_rows = 0;
+    for (const Chunk& chunk : chunks) num_rows += static_cast<size_t>(chunk.num_logits);
+    std::vector<float> logits(num_rows * model.shape().vocab_size);
+    model.step(chunks, logits.data());
+    return logits;
+}
+
+// A whole text in one step, with all its logits.
+std::vector<float> alone(Model& model, const std::vector<int32_t>& text) {
+    const int64_t id = model.cache().open({});
+    const std::vector<float> logits = step(model, {{id, text, static_cast<int>(text.size())}});
+    model.cache().close(id);
+    return logits;
+}
+
+uint64_t checksum(const std::vector<float>& logits) {
+    uint64_t hash = 0xcbf29ce484222325u;
+    for (const float value : logits) hash = (hash ^ bits_of(value)) * 0x100000001b3u;
+    return hash;
+}
+
+// A text that is written in some step of a random schedule.
+struct Writing {
+    std::vector<int32_t> text;
+    std::vector<float> expected;
+    int64_t id;
+    int done;
+};
+
+// Texts come, are forked, advance by chunks of all sizes in batches of all sizes, and go.
+void check_random_schedule(Model& model, Model& reference, uint64_t seed) {
+    Random random(seed);
+    const Shape& shape = model.shape();
+    const size_t vocab_size = static_cast<size_t>(shape.vocab_size);
+    std::vector<Writing> open;
+    for (int round = 0; round < 12; ++round) {
+        while (open.empty() || (open.size() < 7 && random.below(3) == 0)) {
+            std::vector<int32_t> text = random_text(random, shape, random.between(1, random.below(4) == 0 ? 290 : 60));
+            // It may begin as another one does: forked from it, or opened anew and found by its tokens.
+            const Writing* like = !open.empty() && random.below(3) != 0 ? &open[random.below(static_cast<int>(open.size()))] : nullptr;
+            const bool is_fork = like != nullptr && random.below(2) == 0;
+            if (like != nullptr) text.insert(text.begin(), like->text.begin(), like->text.begin() + like->done);
+            if (static_cast<int>(text.size()) > shape.max_seq_len) continue;
+            const int64_t id = is_fork ? model.cache().fork(like->id) : model.cache().open(text);
+            open.push_back({text, alone(reference, text), id, model.cache().length(id)});
+        }
+        std::vector<Chunk> chunks;
+        for (const Writing& writing : open) {
+            const int left = static_cast<int>(writing.text.size()) - writing.done;
+            if (random.below(5) == 0) continue;
+            const int count = std::min(left, random.below(3) == 0 ? left : random.between(1, 9));
+            const auto first = writing.text.begin() + writing.done;
+            chunks.push_back({writing.id, {first, first + count}, random.below(count + 1)});
+        }
+        const std::vector<float> logits = step(model, chunks);
+        size_t at = 0;
+        for (const Chunk& chunk : chunks) {
+            Writing& writing = *std::find_if(open.begin(), open.end(), [&](const Writing& one) { return one.id == chunk.cache_id; });
+            writing.done += static_cast<int>(chunk.token_ids.size());
+            const size_t end = static_cast<size_t>(writing.done) * vocab_size, size = chunk.num_logits * vocab_size;
+            const std::vector<float> expected(writing.expected.begin() + (end - size), writing.expected.begin() + end);
+            check(is_same(expected, {logits.begin() + at, logits.begin() + at + size}), "a text in company has its own logits");
+            at += size;
+        }
+        for (size_t i = open.size(); i-- > 0;) {
+            if (open[i].done < static_cast<int>(open[i].text.size()) && random.below(9) != 0) continue;
+            model.cache().close(open[i].id);
+            open.erase(open.begin() + static_cast<std::ptrdiff_t>(i));
+        }
+    }
+}
+
+void test_no_schedule_changes_a_bit(const Shape& shape, WeightKind weights, CacheKind cache) {
+    const auto reference = random_model(shape, {weights, cache});
+    const std::pair<const char*, int> settings[] = {{"", 1}, {"", 2}, {"", 3}, {"", 5}, {"avx2", 2}, {"portable", 3}};
+    uint64_t seed = 1;
+    for (const auto& [isa, num_threads] : settings) {
+        try {
+            const auto model = random_model(shape, {weights, cache, num_threads, isa});
+            check_random_schedule(*model, *reference, seed++);
+        } catch (const std::invalid_argument&) {
+            continue;  // test_kernels says which instruction sets are not here
+        }
+    }
+}
+
+// Texts of more tokens than run through the layers at once, cut and joined elsewhere by company.
+void test_long_texts_are_the_same_in_pieces() {
+    const auto model = random_model(odd_shape(), {WeightKind::Q8, CacheKind::BF16, 2});
+    Random random(4);
+    const std::vector<int32_t> text = random_text(random, model->shape(), 650), other = random_text(random, model->shape(), 400);
+    const std::vector<float> whole = alone(*model, text), other_whole = alone(*model, other);
+    const int64_t first = model->cache().open({}), second = model->cache().open({});
+    std::vector<float> joined = step(*model, {{second, {other.begin(), other.begin() + 399}, 0}, {first, {text.begin(), text.begin() + 300}, 300}});
+    const std::vector<float> rest = step(*model, {{first, {text.begin() + 300, text.end()}, 350}, {second, {other.back()}, 1}});
+    joined.insert(joined.end(), rest.begin(), rest.end());
+    std::vector<float> expected = whole;
+    expected.insert(expected.end(), other_whole.end() - 77, other_whole.end());
+    check(is_same(joined, expected), "long texts in pieces");
+}
+
+// The bits of these logits are the same on x86-64 and aarch64, with every compiler. A change of what is computed, or of
+// its order, changes them: then put the new numbers here, and say so in the commit, since old seeds give other texts.
+void test_logits_are_the_same_on_every_machine() {
+    struct Case {
+        const char* name;
+        Shape shape;
+        WeightKind weights;
+        uint64_t expected;
+    };
+    const Case cases[] = {
+        {"odd f32", odd_shape(), WeightKind::F32, 0x4a4b53623324534f},
+        {"odd bf16", odd_shape(), WeightKind::BF16, 0xa1d0e6141a333cd9},
+        {"odd q8", odd_shape(), WeightKind::Q8, 0xe4bd82cbea0f095d},
+        {"odd q4", odd_shape(), WeightKind::Q4Min, 0x746a3f4c62f81fc7},
+        {"plain f32", plain_shape(), WeightKind::F32, 0x7b9e40f219a7f3d0},
+        {"plain q8", plain_shape(), WeightKind::Q8, 0x53a523d77b90e15f},
+    };
+    for (const Case& one : cases) {
+        const CacheKind cache = one.weights == WeightKind::F32 ? CacheKind::F32 : CacheKind::BF16;
+        const auto model = random_model(one.shape, {one.weights, cache, 2});
+        Random random(9);
+        const std::vector<float> logits = alone(*model, random_text(random, one.shape, 200));
+        check(std::all_of(logits.begin(), logits.end(), [](float value) { return std::isfinite(value); }), "logits are numbers");
+        const uint64_t seen = checksum(logits);
+        char hex[32];
+        std::snprintf(hex, sizeof hex, "0x%016llx", static_cast<unsigned long long>(seen));
+        check(seen == one.expected, std::string("the checksum of ") + one.name + ", which is " + hex);
+    }
+}
+
+void test_a_refused_step_changes_nothing() {
+    const Shape shape = odd_shape();
+    const auto model = random_model(shape, {WeightKind::F32, CacheKind::F32, 2, "", 60'000});
+    Random random(6);
+    const std::vector<int32_t> text = random_text(random, shape, 40);
+    const std::vector<float> expected = alone(*model, text);
+    const int64_t first = model->cache().open({}), second = model->cache().open({});
+    step(*model, {{first, {text.begin(), text.begin() + 30}, 0}});
+    const size_t held = model->cache().bytes_held();
+    const std::vector<int32_t> long_text = random_text(random, shape, 600);
+    check_throws<std::bad_alloc>([&] { step(*model, {{first, {1}, 1}, {second, long_text, 1}}); }, "no room for 600 positions");
+    check_throws<std::invalid_argument>([&] { step(*model, {{second, {77}, 1}}); }, "a token beyond the vocabulary");
+    check_throws<std::invalid_argument>([&] { step(*model, {{second, {-1}, 1}}); }, "a negative token");
+    check_throws<std::invalid_argument>([&] { step(*model, {{second, {1}, 2}}); }, "more logits than tokens");
+    check_throws<std::invalid_argument>([&] { step(*model, {{first, {1}, 1}, {first, {2}, 1}}); }, "a text twice");
+    check_throws<std::invalid_argument>([&] { step(*model, {{second, std::vector<int32_t>(701, 1), 1}}); }, "beyond the context");
+    check_throws<std::out_of_range>([&] { step(*model, {{first, {1}, 1}, {99, {1}, 1}}); }, "an unknown text");
+    check(model->cache().bytes_held() == held && model->cache().length(first) == 30 && model->cache().length(second) == 0, "all is as it was");
+    const std::vector<float> rest = step(*model, {{first, {text.begin() + 30, text.end()}, 10}});
+    check(is_same(rest, {expected.end() - 10 * 77, expected.end()}), "and goes on as it would have");
+}
+
+void test_weights_that_the_shape_does_not_have_are_refused() {
+    const auto model = random_model(plain_shape(), {});
+    const std::vector<float> values(64 * 64);
+    const uint8_t* bytes = reinterpret_cast<const uint8_t*>(values.data());
+    check_throws<std::invalid_argument>([&] { model->make_matrix("layers.0.mlp.gate_proj.weight", WeightKind::F32); }, "no gate");
+    check_throws<std::invalid_argument>([&] { model->load_vector("layers.2.mlp_norm.weight", values.data(), 64); }, "no third layer");
+    check_throws<std::invalid_argument>([&] { model->load_vector("final_norm.weight", values.data(), 63); }, "a vector of another size");
+    for (const int first : {-1, 1, 64}) {
+        check_throws<std::invalid_argument>(
+            [&] { model->load_rows("embedding.weight", first, 64, Encoding::F32, bytes, 64 * 64 * 4); }, "rows beyond the matrix");
+    }
+    check_throws<std::invalid_argument>([&] { model->load_rows("embedding.weight", 0, 64, Encoding::F32, bytes, 64 * 64 * 4 - 4); }, "too few bytes");
+    check_throws<std::invalid_argument>([&] { model->load_rows("embedding.weight", 0, 64, Encoding::Q8_0, bytes, 64 * 68); }, "blocks into floats");
+    check_throws<std::invalid_argument>([&] { random_model(plain_shape(), {WeightKind::F32, CacheKind::F32, 1, "mmx"}); }, "an unknown instruction set");
+}
+
+}  // namespace
+
+int main() {
+    test_logits_are_the_same_on_every_machine();
+    for (const WeightKind weights : {WeightKind::F32, WeightKind::BF16, WeightKind::Q8, WeightKind::Q4Min}) {
+        test_no_schedule_changes_a_bit(odd_shape(), weights, weights == WeightKind::F32 ? CacheKind::F32 : CacheKind::BF16);
+    }
+    test_no_schedule_changes_a_bit(plain_shape(), WeightKind::Q8, CacheKind::F32);
+    test_long_texts_are_the_same_in_pieces();
+    test_a_refused_step_changes_nothing();
+    test_weights_that_the_shape_does_not_have_are_refused();
+    return report("model");
+}

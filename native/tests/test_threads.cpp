@@ -1,0 +1,99 @@
+// ThreadPool: every unit exactly once, whatever the counts; many jobs, sleeps between them, and an end at any time.
+
+#include "threads.h"
+
+#include <chrono>
+#include <memory>
+
+#include "check.h"
+
+using namespace nextword;
+
+namespace {
+
+// Run one job and see that each unit was done once.
+void check_job(ThreadPool& pool, int num_units, int alone) {
+    std::vector<std::atomic<int>> done(static_cast<size_t>(num_units));
+    pool.run(num_units, [&](int first, int last) {
+        for (int unit = first; unit < last; ++unit) ++done[unit];
+    }, alone);
+    bool is_once = true;
+    for (const std::atomic<int>& count : done) is_once = is_once && count == 1;
+    check(is_once, "each of " + std::to_string(num_units) + " units is done once");
+}
+
+void test_every_unit_is_done_once(int num_threads) {
+    ThreadPool pool(num_threads);
+    Random random(num_threads);
+    check(pool.num_threads() == num_threads, "the threads asked for");
+    for (int job = 0; job < 3000; ++job) check_job(pool, random.below(job % 100 == 0 ? 5000 : 40), random.below(3));
+    for (const int num_units : {0, 1, 65534, 65535, 65536, 140000}) check_job(pool, num_units, 1);
+}
+
+void test_a_job_sees_what_the_caller_wrote_and_the_caller_what_it_wrote() {
+    ThreadPool pool(4);
+    std::vector<int> values(257);
+    for (int job = 1; job <= 2000; ++job) {
+        const std::vector<int> before(values.size(), job);
+        pool.run(static_cast<int>(values.size()), [&](int first, int last) {
+            for (int unit = first; unit < last; ++unit) values[unit] = before[unit] + unit;
+        });
+        bool is_seen = true;
+        for (size_t unit = 0; unit < values.size(); ++unit) is_seen = is_seen && values[unit] == job + static_cast<int>(unit);
+        check(is_seen, "plain memory goes from the caller to the units and back");
+    }
+}
+
+void test_threads_that_slept_come_back() {
+    ThreadPool pool(3);
+    for (int pause = 0; pause < 20; ++pause) {
+        std::this_thread::sleep_for(std::chrono::milliseconds(pause % 5));
+        check_job(pool, 100, 1);
+    }
+}
+
+void test_a_caller_that_waits_long_is_woken() {
+    ThreadPool pool(2);
+    for (int job = 0; job < 10; ++job) {
+        std::atomic<int> done{0};
+        pool.run(2, [&](int first, int last) {
+            // The second unit takes longer than anyone spins; whoever has it, the other one waits.
+            if (last == 2) std::this_thread::sleep_for(std::chrono::milliseconds(3));
+            done += last - first;
+        });
+        check(done == 2, "both units are done when run returns");
+    }
+}
+
+void test_pools_end_at_any_time() {
+    for (int trial = 0; trial < 200; ++trial) {
+        const auto pool = std::make_unique<ThreadPool>(1 + trial % 5);
+        if (trial % 3 != 0) check_job(*pool, trial % 7, 0);
+        if (trial % 20 == 0) std::this_thread::sleep_for(std::chrono::milliseconds(2));
+    }
+}
+
+void test_pools_beside_each_other_do_not_mix() {
+    std::vector<std::thread> callers;
+    std::atomic<int> total{0};
+    for (int caller = 0; caller < 3; ++caller) {
+        callers.emplace_back([&total] {
+            ThreadPool pool(2);
+            for (int job = 0; job < 500; ++job) pool.run(20, [&](int first, int last) { total += last - first; });
+        });
+    }
+    for (std::thread& caller : callers) caller.join();
+    check(total == 3 * 500 * 20, "each pool does its own units");
+}
+
+}  // namespace
+
+int main() {
+    for (const int num_threads : {1, 2, 3, 5, 9}) test_every_unit_is_done_once(num_threads);
+    test_a_job_sees_what_the_caller_wrote_and_the_caller_what_it_wrote();
+    test_threads_that_slept_come_back();
+    test_a_caller_that_waits_long_is_woken();
+    test_pools_end_at_any_time();
+    test_pools_beside_each_other_do_not_mix();
+    return report("threads");
+}
