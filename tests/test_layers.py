@@ -17,7 +17,7 @@ LEVELS = (
     ("inference",),
     ("decoding", "checkpoints"),
     ("models", "text"),
-    ("json_file",),
+    ("json_file", "atomic_file"),
     ("errors",),
 )
 LEVEL = {room: level for level, rooms in enumerate(LEVELS) for room in rooms}

@@ -139,7 +139,7 @@ def load(
     weights: Weights = "auto",
     num_threads: int | None = None,
 ) -> LanguageModel:
-    """Load a model by catalogue name, Hugging Face folder or .gguf file.
+    """Load a model by catalogue name, Hugging Face folder, .gguf file, or name of the Hub (hf:owner/name) once pulled.
 
     `backend`, `weights` and `num_threads` as in `open_backend`. Raises CheckpointError naming file and field,
     BackendError or MissingExtraError where the backend cannot run.

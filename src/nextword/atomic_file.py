@@ -1,0 +1,30 @@
+"""`write_atomically`: a file that is whole or not there, whatever interrupts its writing."""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+
+@contextmanager
+def write_atomically(path: Path) -> Iterator[IO[bytes]]:
+    """A file open for writing beside `path`, brought to the disk and renamed to it if the block ends without error.
+
+    Raises OSError if the disk refuses, or if what lies at `path` is no regular file (a device must not be replaced).
+    """
+    target = path.resolve()  # through a link, so that the link stays one
+    if target.exists() and not target.is_file():
+        raise FileExistsError(None, "no regular file")
+    temporary = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}.partial")
+    try:
+        with temporary.open("wb") as out:
+            yield out
+            out.flush()
+            os.fsync(out.fileno())
+        os.replace(temporary, target)
+    finally:
+        temporary.unlink(missing_ok=True)

@@ -1,0 +1,165 @@
+"""Models of the Hugging Face Hub, named `hf:owner/name` or, for one file, `hf:owner/name/file.gguf`.
+
+Fetched through huggingface_hub (extra `hub`) into the cache that it shares with other programs, and only the files that
+are read here: never a pickle. What lies in that cache already is found without that library and without a network.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from nextword.checkpoints.huggingface import CONFIG_NAME, GENERATION_CONFIG_NAME
+from nextword.checkpoints.safetensors_file import INDEX_NAME, SINGLE_NAME
+from nextword.errors import CheckpointError, DownloadError, MissingExtraError
+
+PREFIX = "hf:"
+
+_SETTINGS = (
+    CONFIG_NAME,
+    GENERATION_CONFIG_NAME,
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "chat_template.jinja",
+    "README.md",
+)
+"""The small files that are read beside the weights; README.md for the licence."""
+_PART = r"[A-Za-z0-9_](?:[A-Za-z0-9_]|[.-](?![.-]))*"
+"""Of a name on the Hub: letters, digits and single dots, hyphens and underscores. No way out of a folder."""
+_REPOSITORY = re.compile(rf"{_PART}/{_PART}")
+_GGUF_FILE = re.compile(r"(?:\w[\w.+-]*/)*\w[\w.+-]*\.gguf", flags=re.ASCII)
+_SHARD = re.compile(r"model-\d+-of-\d+\.safetensors")
+_COMMIT = re.compile(r"[0-9A-Za-z]+")
+_TIMEOUT_SECONDS = 30.0
+
+
+@dataclass(frozen=True)
+class HubName:
+    """A repository of the Hub, and the GGUF file in it that is meant, if it is one."""
+
+    repository: str
+    file: str | None = None
+
+    def __str__(self) -> str:
+        return PREFIX + self.repository + (f"/{self.file}" if self.file else "")
+
+
+def parse_hub_name(name: str) -> HubName:
+    """The parts of `hf:owner/name` or `hf:owner/name/file.gguf`. Raises CheckpointError for anything else."""
+    repository, slash, file = _split_after_repository(name.removeprefix(PREFIX))
+    if not _REPOSITORY.fullmatch(repository) or (slash and not _GGUF_FILE.fullmatch(file)):
+        raise CheckpointError(f"{name!r} names no model of the Hub: write hf:owner/name or hf:owner/name/file.gguf")
+    return HubName(repository, file or None)
+
+
+def cached_path(name: HubName) -> Path | None:
+    """The folder, or the GGUF file, that a name means in the cache; None if it was not fetched."""
+    snapshot = _snapshot(_cache_folder() / f"models--{name.repository.replace('/', '--')}")
+    if snapshot is None:
+        return None
+    path = snapshot / name.file if name.file else snapshot
+    return path if (path if name.file else path / CONFIG_NAME).is_file() else None
+
+
+def cached_models() -> Iterator[tuple[HubName, Path]]:
+    """All models in the cache, by name: folders with a config.json, and GGUF files."""
+    for folder in sorted(_cache_folder().glob("models--*--*")):
+        owner, _, title = folder.name.removeprefix("models--").partition("--")
+        snapshot = _snapshot(folder)
+        if snapshot is None:
+            continue
+        if (snapshot / CONFIG_NAME).is_file():
+            yield HubName(f"{owner}/{title}"), snapshot
+        for file in sorted(snapshot.rglob("*.gguf")):
+            yield HubName(f"{owner}/{title}", file.relative_to(snapshot).as_posix()), file
+
+
+def pull_from_hub(name: HubName, *, has_progress: bool = False) -> Path:
+    """Fetch what is missing of a model; the path of its folder or file.
+
+    `has_progress`: let huggingface_hub draw its bars on standard error. Raises MissingExtraError without that library,
+    DownloadError if the Hub cannot be reached, has no such model, asks for consent, or holds nothing that is read here.
+    """
+    try:
+        import huggingface_hub
+    except ModuleNotFoundError as error:
+        raise MissingExtraError(f"{error.name} is not installed: pip install 'nextword[hub]'") from None
+    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # else a line for each new attempt
+    if not has_progress:
+        huggingface_hub.utils.disable_progress_bars()
+    try:
+        info = huggingface_hub.model_info(name.repository, timeout=_TIMEOUT_SECONDS)
+        files = _files_to_fetch(name, [sibling.rfilename for sibling in info.siblings or ()])
+        snapshot = huggingface_hub.snapshot_download(name.repository, allow_patterns=files, cache_dir=_cache_folder())
+    except DownloadError:
+        raise
+    except Exception as error:  # beside its own errors, those of the HTTP library of the day
+        raise DownloadError(_reason(name, error)) from error
+    return Path(snapshot) / name.file if name.file else Path(snapshot)
+
+
+def _split_after_repository(text: str) -> tuple[str, str, str]:
+    """owner/name, the slash behind it, and the rest."""
+    owner, _, rest = text.partition("/")
+    title, slash, file = rest.partition("/")
+    return f"{owner}/{title}", slash, file
+
+
+def _cache_folder() -> Path:
+    """Where huggingface_hub keeps what it fetches, by the same variables as there."""
+    if own := os.environ.get("HF_HUB_CACHE"):
+        return Path(own).expanduser()
+    shared = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+    home = os.environ.get("HF_HOME") or os.path.join(shared, "huggingface")
+    return Path(home).expanduser() / "hub"
+
+
+def _snapshot(folder: Path) -> Path | None:
+    """The files of a cached repository as its main branch was when last fetched."""
+    try:
+        commit = (folder / "refs" / "main").read_text(encoding="ascii").strip()
+    except (OSError, UnicodeDecodeError):
+        return None
+    snapshot = folder / "snapshots" / commit
+    return snapshot if _COMMIT.fullmatch(commit) and snapshot.is_dir() else None
+
+
+def _files_to_fetch(name: HubName, files: Sequence[str]) -> list[str]:
+    """Of the files of a repository those that are read. Raises DownloadError if they make no model."""
+    gguf = [file for file in files if _GGUF_FILE.fullmatch(file)]
+    if name.file:
+        if name.file not in gguf:
+            has = f"it has {', '.join(gguf)}" if gguf else "it has no GGUF file"
+            raise DownloadError(f"{name}: no such file in the repository; {has}")
+        return [name.file]
+    weights = [file for file in files if file in (SINGLE_NAME, INDEX_NAME) or _SHARD.fullmatch(file)]
+    if CONFIG_NAME in files and weights:
+        return [*(file for file in files if file in _SETTINGS), *weights]
+    if gguf:
+        raise DownloadError(f"{name}: holds GGUF files; name the one you want, such as {name}/{gguf[0]}")
+    lack = f"no {SINGLE_NAME}" if CONFIG_NAME in files else f"no {CONFIG_NAME}"
+    raise DownloadError(f"{name}: {lack}; a model in safetensors or GGUF is needed (pickles are never read)")
+
+
+def _reason(name: HubName, error: Exception) -> str:
+    """One line for what huggingface_hub says in several."""
+    from huggingface_hub import errors
+
+    page = f"huggingface.co/{name.repository}"
+    if isinstance(error, errors.GatedRepoError):
+        return f"{name}: asks for consent to its terms: give it at {page}, then run `hf auth login`"
+    if isinstance(error, errors.RepositoryNotFoundError):
+        return f"{name}: no such model on the Hub, or a private one: check the name, or run `hf auth login`"
+    if isinstance(error, errors.OfflineModeIsEnabled):
+        return f"{name}: HF_HUB_OFFLINE forbids fetching: unset it"
+    return f"fetching {name} stopped ({_first_line(error)}): check the network; running again resumes it"
+
+
+def _first_line(error: Exception) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[0].rstrip(".") if lines else type(error).__name__

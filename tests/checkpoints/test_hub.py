@@ -1,0 +1,229 @@
+"""Names of the Hub, its cache, and fetching from it: huggingface_hub is replaced by a repository on this machine."""
+
+from __future__ import annotations
+
+import builtins
+import fnmatch
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+from unittest.mock import MagicMock
+
+import huggingface_hub
+import pytest
+from huggingface_hub import errors
+
+from nextword.checkpoints.catalogue import resolve
+from nextword.checkpoints.hub import HubName, cached_models, cached_path, parse_hub_name, pull_from_hub
+from nextword.errors import CheckpointError, DownloadError, MissingExtraError
+
+COMMIT = "0123abcd"
+
+
+class FakeHub:
+    """One repository; `snapshot_download` writes the cache as huggingface_hub documents its layout."""
+
+    def __init__(self, files: list[str]) -> None:
+        self.files = files
+        self.error: Exception | None = None
+
+    def model_info(self, repository: str, *, timeout: float) -> Any:
+        if self.error is not None:
+            raise self.error
+        return SimpleNamespace(siblings=[SimpleNamespace(rfilename=file) for file in self.files])
+
+    def snapshot_download(self, repository: str, *, allow_patterns: list[str], cache_dir: Path) -> str:
+        wanted = [file for file in self.files if any(fnmatch.fnmatch(file, pattern) for pattern in allow_patterns)]
+        return str(write_cached(cache_dir, repository, wanted))
+
+
+def write_cached(cache: Path, repository: str, files: list[str]) -> Path:
+    """A repository in the cache, every file holding its own name."""
+    folder = cache / f"models--{repository.replace('/', '--')}"
+    (folder / "refs").mkdir(parents=True)
+    (folder / "refs" / "main").write_text(COMMIT)
+    snapshot = folder / "snapshots" / COMMIT
+    for file in files:
+        (snapshot / file).parent.mkdir(parents=True, exist_ok=True)
+        (snapshot / file).write_text(file)
+    return snapshot
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "hub"))
+    return tmp_path / "hub"
+
+
+MakeHub = Callable[..., FakeHub]
+
+
+@pytest.fixture
+def make_hub(cache: Path, monkeypatch: pytest.MonkeyPatch) -> MakeHub:
+    def make(*files: str) -> FakeHub:
+        hub = FakeHub(list(files))
+        monkeypatch.setattr(huggingface_hub, "model_info", hub.model_info)
+        monkeypatch.setattr(huggingface_hub, "snapshot_download", hub.snapshot_download)
+        return hub
+
+    return make
+
+
+def files_below(folder: Path) -> set[str]:
+    return {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize(
+    ("name", "parts"),
+    [
+        ("hf:owner/name", HubName("owner/name")),
+        ("hf:Qwen/Qwen2.5-0.5B", HubName("Qwen/Qwen2.5-0.5B")),
+        ("hf:a_b/c-d/sub/Model-Q4_K_M.gguf", HubName("a_b/c-d", "sub/Model-Q4_K_M.gguf")),
+    ],
+)
+def test_a_name_has_a_repository_and_perhaps_a_file(name: str, parts: HubName) -> None:
+    assert parse_hub_name(name) == parts
+    assert str(parts) == name
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "hf:",
+        "hf:name",
+        "hf:/etc/passwd",
+        "hf:../../etc",
+        "hf:owner/..",
+        "hf:owner/.",
+        "hf:a..b/c",
+        "hf:a--b/c",
+        "hf:owner/name/",
+        "hf:owner/name/model.safetensors",
+        "hf:owner/name/../x.gguf",
+        "hf:owner/name//x.gguf",
+        "hf:owner/name/.hidden.gguf",
+        "hf:owner/name/*.gguf",
+        "hf:owner/name/[a].gguf",
+        "hf:owner\\name/x",
+        "hf:owner/name\n",
+        "hf:owner/näme",
+    ],
+)
+def test_what_is_no_name_reaches_no_disk(name: str) -> None:
+    with pytest.raises(CheckpointError, match="write hf:owner/name"):
+        resolve(name)
+
+
+def test_only_files_that_are_read_are_fetched(make_hub: MakeHub, cache: Path) -> None:
+    read = {"config.json", "tokenizer.json", "model.safetensors.index.json", "model-00001-of-00002.safetensors"}
+    left = {"pytorch_model.bin", "consolidated.safetensors", "original/config.json", "tf_model.h5", "code.py"}
+    make_hub(*read, *left)
+    assert files_below(pull_from_hub(HubName("owner/name"))) == read
+
+
+def test_of_a_repository_with_many_gguf_files_the_named_one_is_fetched(make_hub: MakeHub) -> None:
+    make_hub("a-Q4_0.gguf", "sub/a-Q8_0.gguf", "README.md")
+    path = pull_from_hub(HubName("owner/name", "sub/a-Q8_0.gguf"))
+    assert path.read_text() == "sub/a-Q8_0.gguf"
+    assert files_below(path.parents[1]) == {"sub/a-Q8_0.gguf"}
+
+
+def test_what_was_fetched_is_found_again(make_hub: MakeHub, cache: Path) -> None:
+    make_hub("config.json", "model.safetensors")
+    with pytest.raises(CheckpointError, match="nextword pull hf:owner/name"):
+        resolve("hf:owner/name")
+    path = pull_from_hub(HubName("owner/name"))
+    assert resolve("hf:owner/name") == path
+
+
+@pytest.mark.parametrize(
+    ("files", "name", "message"),
+    [
+        (["config.json", "pytorch_model.bin"], "hf:a/b", "no model.safetensors; .*pickles are never read"),
+        (["x-Q4_0.gguf"], "hf:a/b", "such as hf:a/b/x-Q4_0.gguf"),
+        (["notes.txt"], "hf:a/b", r"no config\.json"),
+        (["x.gguf"], "hf:a/b/y.gguf", r"no such file in the repository; it has x\.gguf"),
+    ],
+)
+def test_a_repository_without_a_model_is_refused_before_anything_is_fetched(
+    make_hub: MakeHub, cache: Path, files: list[str], name: str, message: str
+) -> None:
+    make_hub(*files)
+    with pytest.raises(DownloadError, match=message):
+        pull_from_hub(parse_hub_name(name))
+    assert not cache.exists()
+
+
+class HTTPLibraryError(Exception):
+    """What the HTTP library below raises, which is another one from version to version."""
+
+
+@pytest.mark.parametrize(
+    ("kind", "message"),
+    [
+        (errors.GatedRepoError, r"consent to its terms: give it at huggingface\.co/a/b, then run `hf auth login`"),
+        (errors.RepositoryNotFoundError, "no such model on the Hub, or a private one"),
+        (errors.OfflineModeIsEnabled, "HF_HUB_OFFLINE"),
+        (HTTPLibraryError, r"stopped \(Name or service not known\): check the network"),
+        (OSError, r"stopped \(Name or service not known\): check the network"),
+    ],
+)
+def test_the_hubs_refusals_are_one_line(make_hub: MakeHub, kind: type[Exception], message: str) -> None:
+    hub = make_hub()
+    text = "Name or service not known.\n\nMore about it:\nhttps://..."
+    is_answer = issubclass(kind, errors.HfHubHTTPError)
+    hub.error = kind(text, response=MagicMock()) if is_answer else kind(text)  # type: ignore[call-arg]
+    with pytest.raises(DownloadError, match=message) as caught:
+        pull_from_hub(HubName("a/b"))
+    assert "\n" not in str(caught.value)
+
+
+def test_without_the_extra_one_line_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    real_import = builtins.__import__
+
+    def import_without_hub(name: str, *rest: Any) -> Any:
+        if name.partition(".")[0] == "huggingface_hub":
+            raise ModuleNotFoundError("No module named 'huggingface_hub'", name="huggingface_hub")
+        return real_import(name, *rest)
+
+    monkeypatch.setattr(builtins, "__import__", import_without_hub)
+    with pytest.raises(MissingExtraError, match=r"huggingface_hub is not installed: pip install 'nextword\[hub\]'"):
+        pull_from_hub(HubName("owner/name"))
+
+
+def test_the_cache_is_listed_by_name(cache: Path) -> None:
+    folder = write_cached(cache, "a/folder", ["config.json", "model.safetensors"])
+    files = write_cached(cache, "b/files", ["x.gguf", "sub/y.gguf"])
+    write_cached(cache, "c/nothing", ["README.md"])
+    assert list(cached_models()) == [
+        (HubName("a/folder"), folder),
+        (HubName("b/files", "sub/y.gguf"), files / "sub" / "y.gguf"),
+        (HubName("b/files", "x.gguf"), files / "x.gguf"),
+    ]
+
+
+@pytest.mark.parametrize("commit", ["../../..", "/", "", "\udcff"])
+def test_a_damaged_reference_in_the_cache_is_no_model(cache: Path, commit: str) -> None:
+    write_cached(cache, "a/b", ["config.json"])
+    (cache / "models--a--b" / "refs" / "main").write_text(commit, errors="surrogateescape")
+    assert cached_path(HubName("a/b")) is None
+
+
+@pytest.mark.parametrize(
+    ("variables", "folder"),
+    [
+        ({"HF_HOME": "{}/home"}, "home/hub"),
+        ({"XDG_CACHE_HOME": "{}/xdg"}, "xdg/huggingface/hub"),
+        ({"HF_HUB_CACHE": "{}/own", "HF_HOME": "{}/home"}, "own"),
+    ],
+)
+def test_the_cache_lies_where_huggingface_hub_keeps_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], folder: str
+) -> None:
+    for name in ("HF_HUB_CACHE", "HF_HOME", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value.format(tmp_path))
+    snapshot = write_cached(tmp_path / folder, "a/b", ["config.json"])
+    assert cached_path(HubName("a/b")) == snapshot
