@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import io
 import os
 import sys
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from nextword import __version__
-from nextword.errors import NextwordError
+from nextword.cli.report import complain, note
+from nextword.errors import NextwordError, RequestError
 
 
 @dataclass(frozen=True)
@@ -28,52 +31,69 @@ VERBS = (
     Verb("next", "show the distribution of the next token"),
     Verb("score", "show how probable each token of a text is"),
     Verb("tokenize", "show the tokens of a text"),
-    Verb("models", "list the models that can be named"),
+    Verb("models", "list the models that are here"),
     Verb("pull", "fetch a model"),
+    Verb("completion", "print a script for the shell's Tab key"),
 )
 
 
 def main() -> None:
     """The entry point: exits with 0, with 2 for an error that has a message for people, with 130 after Ctrl-C."""
+    _agree_on_text()
+    warnings.showwarning = lambda message, *where: note(" ".join(str(message).split()))
     sys.exit(run(sys.argv[1:]))
 
 
 def run(arguments: Sequence[str]) -> int:
     """Run one command line; returns the exit code."""
-    if not arguments or arguments[0] in ("-h", "--help"):
-        print(_help())
-        return 0
-    if arguments[0] == "--version":
-        print(f"nextword {__version__}")
-        return 0
     try:
-        return _run_verb(arguments[0], list(arguments[1:]))
+        _dispatch(arguments)
+        sys.stdout.flush()
     except NextwordError as error:
-        return _complain(str(error))
+        complain(str(error))
+        return 2
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:  # the reader of a pipe, such as head, has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
-
-
-def _run_verb(name: str, arguments: list[str]) -> int:
-    if name not in [verb.name for verb in VERBS]:
-        near = difflib.get_close_matches(name, [verb.name for verb in VERBS], n=1, cutoff=0.0)
-        return _complain(f"unknown command {name!r}: did you mean {near[0]!r}? nextword --help lists all")
-    import tyro
-
-    module = importlib.import_module(f"nextword.cli.{name}")
-    options = tyro.cli(module.Options, args=arguments, prog=f"nextword {name}")
-    module.run(options)
+        _discard_output()
     return 0
 
 
-def _complain(message: str) -> int:
-    is_red = sys.stderr.isatty() and "NO_COLOR" not in os.environ
-    start, end = ("\033[31m", "\033[0m") if is_red else ("", "")
-    print(f"{start}nextword: {message}{end}", file=sys.stderr)
-    return 2
+def _dispatch(arguments: Sequence[str]) -> None:
+    if not arguments or arguments[0] in ("-h", "--help"):
+        print(_help())
+    elif arguments[0] == "--version":
+        print(f"nextword {__version__}")
+    else:
+        _run_verb(arguments[0], arguments[1:])
+
+
+def _run_verb(name: str, arguments: Sequence[str]) -> None:
+    if name not in [verb.name for verb in VERBS]:
+        near = difflib.get_close_matches(name, [verb.name for verb in VERBS], n=1, cutoff=0.0)
+        raise RequestError(f"unknown command {name!r}: did you mean {near[0]!r}? nextword --help lists all")
+    from nextword.cli.parse import parse_options
+
+    module = importlib.import_module(f"nextword.cli.{name}")
+    options = parse_options(module.Options, arguments, prog=f"nextword {name}")
+    if options is not None:
+        module.run(options)
+
+
+def _agree_on_text() -> None:
+    """Read UTF-8 whatever the locale says; write what the terminal can show, and "?" for what it cannot."""
+    if isinstance(sys.stdin, io.TextIOWrapper):
+        sys.stdin.reconfigure(encoding="utf-8", errors="strict")
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
+
+
+def _discard_output() -> None:
+    """Let what is still buffered go nowhere, else Python complains when it ends."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for stream in (sys.stdout, sys.stderr):
+        os.dup2(nowhere, stream.fileno())
 
 
 def _help() -> str:
@@ -87,6 +107,6 @@ def _help() -> str:
             "",
             "  --version  --help",
             "",
-            "MODEL: a name, folder or file",
+            "MODEL: a name, folder or file, or hf:owner/name",
         ]
     )

@@ -1,4 +1,4 @@
-"""`nextword chat`: a conversation in the terminal."""
+"""`nextword chat`: a conversation in the terminal, or with the lines of a pipe."""
 
 from __future__ import annotations
 
@@ -6,34 +6,37 @@ import dataclasses
 import json
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING
 
-import tyro
-
-from nextword.cli.generate import changed_params
 from nextword.cli.report import note
-from nextword.cli.sources import ModelArgument
-from nextword.decoding.params import SamplingParams
-from nextword.errors import NextwordError
-from nextword.tasks.chat import Conversation
+from nextword.cli.said_params import SaidParams, check_said, nothing_said
+from nextword.cli.sources import ModelArgument, load_model
+from nextword.errors import NextwordError, RequestError
+
+if TYPE_CHECKING:
+    from nextword.tasks.chat import Conversation
 
 
 @dataclasses.dataclass(frozen=True)
 class Options:
-    """Talk with a model. /reset forgets the conversation, /save FILE writes it, /exit or Ctrl-D ends."""
+    """Talk with a model. /reset forgets the conversation, /save FILE writes it, /exit or Ctrl-D ends.
+
+    Where a model's own files give a sampling parameter, that value takes the default's place.
+    """
 
     model: ModelArgument
     system: str | None = None
     """How the model should behave."""
-    params: Annotated[SamplingParams, tyro.conf.arg(name="")] = dataclasses.field(default_factory=SamplingParams)
+    params: SaidParams = dataclasses.field(default_factory=nothing_said)
 
 
 def run(options: Options) -> None:
     """Read turns until the end of the input. Ctrl-C stops an answer, not the program."""
-    from nextword.language_model import load
+    from nextword.tasks.chat import Conversation
 
-    model = load(options.model)
-    conversation = Conversation(model.engine, model.params(**changed_params(options.params)), system=options.system)
+    check_said(options.params)
+    model = load_model(options.model)
+    conversation = Conversation(model.engine, model.params(**options.params), system=options.system)
     while (line := _read_line()) is not None:
         command, _, argument = line.strip().partition(" ")
         if command == "/exit":
@@ -41,7 +44,7 @@ def run(options: Options) -> None:
         if command == "/reset":
             conversation.reset()
         elif command == "/save":
-            _save(conversation.messages, argument)
+            _save(conversation.messages, argument.strip())
         elif line.strip():
             _answer(conversation, line)
 
@@ -54,22 +57,39 @@ def _answer(conversation: Conversation, line: str) -> None:
     except KeyboardInterrupt:
         answer.close()
     except NextwordError as error:
+        if not sys.stdin.isatty():  # nobody is there to ask something else
+            raise
         note(str(error))
-    print()
+    print(flush=True)
     if conversation.num_forgotten:
         note(f"the context is full: the oldest {conversation.num_forgotten} turns were left out")
 
 
 def _read_line() -> str | None:
+    """A line without its end, None after the last. The prompt is for people, and kept out of what is piped on."""
     try:
-        return input("> " if sys.stdin.isatty() else "")
+        if not sys.stdin.isatty():
+            return input()
+        if sys.stdout.isatty():
+            return input("> ")  # so that line editing knows where the line begins
+        print("> ", end="", file=sys.stderr, flush=True)
+        return input()
     except EOFError:
         return None
+    except UnicodeDecodeError as error:
+        raise RequestError(f"standard input: not UTF-8 text at byte {error.start}") from None
 
 
 def _save(messages: list[dict[str, str]], path: str) -> None:
+    from nextword.atomic_file import write_atomically
+
+    if not path:
+        note("/save FILE: say which file")
+        return
     try:
-        Path(path).write_text(json.dumps(messages, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
+        with write_atomically(Path(path).expanduser()) as out:
+            out.write((json.dumps(messages, ensure_ascii=False, indent=2) + "\n").encode())
         note(f"saved to {path}")
-    except OSError as error:
-        note(f"{path or '/save'}: cannot be written: {error.strerror}; /save FILE names another")
+    except (OSError, RuntimeError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        note(f"{path}: cannot be written: {reason}; /save FILE names another")

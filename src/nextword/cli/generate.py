@@ -3,56 +3,62 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import time
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
 from nextword.cli.report import note, rate
-from nextword.cli.sources import ModelArgument, text_or_stdin
-from nextword.decoding.params import SamplingParams
+from nextword.cli.said_params import SaidParams, check_said, nothing_said
+from nextword.cli.sources import ModelArgument, load_model, text_or_stdin
+
+if TYPE_CHECKING:
+    from nextword.inference.generation import Generation
+    from nextword.language_model import LanguageModel
 
 
 @dataclasses.dataclass(frozen=True)
 class Options:
-    """Continue a prompt."""
+    """Continue a prompt. Where a model's own files give a sampling parameter, that value takes the default's place."""
 
     model: ModelArgument
-    prompt: tyro.conf.Positional[str]
+    prompt: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="PROMPT")]
     """The text to continue; - reads standard input."""
-    params: Annotated[SamplingParams, tyro.conf.arg(name="")] = dataclasses.field(default_factory=SamplingParams)
+    params: SaidParams = dataclasses.field(default_factory=nothing_said)
     json: bool = False
-    """Print one JSON object with tokens, log-probabilities and finish reasons."""
+    """Print one JSON object: completions with their tokens, log-probabilities and finish reasons."""
 
 
 def run(options: Options) -> None:
     """Stream one completion, or print all n."""
-    from nextword.language_model import load
-
+    check_said(options.params)
     prompt = text_or_stdin(options.prompt)
-    model = load(options.model)
-    overrides = changed_params(options.params)
+    model = load_model(options.model)
     start = time.perf_counter()
-    if options.json or options.params.n > 1:
-        generation = model.generate(prompt, **overrides)
-        if options.json:
-            print(json.dumps(dataclasses.asdict(generation), ensure_ascii=False))
-        else:
-            print("\n---\n".join(completion.text for completion in generation.completions))
+    if options.json or model.params(**options.params).n > 1:
+        generation = _print_at_once(model, prompt, options)
     else:
-        stream = model.stream(prompt, **overrides)
-        print(prompt if options.params.echo else "", end="", flush=True)
-        for piece in stream:
-            print(piece, end="", flush=True)
-        print()
-        generation = stream.generation
+        generation = _print_as_it_comes(model, prompt, options)
     num_tokens = sum(len(completion.tokens) for completion in generation.completions)
     note(f"{rate(num_tokens, time.perf_counter() - start)}, seed {generation.seed}")
 
 
-def changed_params(params: SamplingParams) -> dict[str, object]:
-    """The fields that differ from the built-in defaults: what the person said, over what the checkpoint says."""
-    default = SamplingParams()
-    names = [field.name for field in dataclasses.fields(params)]
-    return {name: getattr(params, name) for name in names if getattr(params, name) != getattr(default, name)}
+def _print_at_once(model: LanguageModel, prompt: str, options: Options) -> Generation:
+    from nextword.cli.json_output import generation_json, print_json
+
+    generation = model.generate(prompt, **options.params)
+    if options.json:
+        print_json(generation_json(generation, model.tokenizer))
+    else:
+        print("\n---\n".join(completion.text for completion in generation.completions))
+    return generation
+
+
+def _print_as_it_comes(model: LanguageModel, prompt: str, options: Options) -> Generation:
+    stream = model.stream(prompt, **options.params)
+    if options.params.get("echo"):
+        print(prompt, end="", flush=True)
+    for piece in stream:
+        print(piece, end="", flush=True)
+    print()
+    return stream.generation

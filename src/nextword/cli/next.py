@@ -3,42 +3,46 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from typing import Annotated
 
 import tyro
 
-from nextword.cli.generate import changed_params
-from nextword.cli.sources import ModelArgument, text_or_stdin
-from nextword.decoding.params import SamplingParams
+from nextword.cli.said_params import SaidParams, check_said, nothing_said
+from nextword.cli.sources import ModelArgument, load_model, text_or_stdin
 
 
 @dataclasses.dataclass(frozen=True)
 class Options:
-    """Show the distribution of the token that follows a text, and what temperature and truncations make of it."""
+    """Show the distribution of the token that follows a text, and what temperature and truncations make of it.
+
+    Where a model's own files give a sampling parameter, that value takes the default's place.
+    """
 
     model: ModelArgument
-    prompt: tyro.conf.Positional[str]
+    prompt: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="PROMPT")]
     """The text before the token; - reads standard input."""
     top: int = 10
     """Rows of each table."""
-    params: Annotated[SamplingParams, tyro.conf.arg(name="")] = dataclasses.field(default_factory=SamplingParams)
+    params: SaidParams = dataclasses.field(default_factory=nothing_said)
     json: bool = False
-    """Print one JSON object."""
+    """Print one JSON object: for each step its rows, number of tokens and entropy."""
 
 
 def run(options: Options) -> None:
     """Print one table for the model's own distribution and one for what is left after each step."""
+    from nextword.cli.json_output import print_json
     from nextword.decoding.processors import stages
-    from nextword.language_model import load
 
-    model = load(options.model)
-    distribution = model.next(text_or_stdin(options.prompt))
-    params = model.params(**changed_params(options.params))
+    check_said(options.params)
+    prompt = text_or_stdin(options.prompt)
+    model = load_model(options.model)
+    params = model.params(**options.params)
+    distribution = model.next(prompt)
     steps = [("model", distribution), *stages(distribution, params)]
     if options.json:
-        tables = {name: dataclasses.asdict(step.table(options.top)) | {"entropy": step.entropy} for name, step in steps}
-        print(json.dumps(tables, ensure_ascii=False))
+        print_json(
+            {name: dataclasses.asdict(step.table(options.top)) | {"entropy": step.entropy} for name, step in steps}
+        )
         return
     for name, step in steps:
         print(f"{name}: {len(step)} tokens, entropy {step.entropy:.3f} nats\n{step.table(options.top)}\n")

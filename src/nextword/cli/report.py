@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TextIO
 
 
 def note(message: str) -> None:
@@ -10,6 +14,37 @@ def note(message: str) -> None:
     print(f"[{message}]", file=sys.stderr, flush=True)
 
 
+def takes_colours(stream: TextIO) -> bool:
+    """Whether a stream is a terminal whose owner wants colours: https://no-color.org."""
+    return stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+
+
+def complain(message: str) -> None:
+    """The one line that says why there is no result, red on a terminal that takes colours."""
+    start, end = ("\033[31m", "\033[0m") if takes_colours(sys.stderr) else ("", "")
+    print(f"{start}nextword: {' '.join(message.split())}{end}", file=sys.stderr)
+
+
 def rate(num_tokens: int, seconds: float) -> str:
     """A count of tokens with their time, prompt included."""
     return f"{num_tokens} tokens in {seconds:.1f} s, {num_tokens / max(seconds, 1e-9):.1f} tokens/s"
+
+
+@contextmanager
+def waiting_for(what: str) -> Iterator[None]:
+    """Show on a terminal what is being waited for; it is gone when the waiting is over."""
+    if not sys.stderr.isatty():
+        yield
+        return
+    print(what, end="", file=sys.stderr, flush=True)
+    try:
+        yield
+    finally:
+        print("\r" + " " * len(what) + "\r", end="", file=sys.stderr, flush=True)
+
+
+def show_bytes(done: int, total: int) -> None:
+    """How far a download is, on a terminal."""
+    if sys.stderr.isatty():
+        end = "\n" if done == total else ""
+        print(f"\r{done / 1e6:.0f} of {total / 1e6:.0f} MB", end=end, file=sys.stderr, flush=True)

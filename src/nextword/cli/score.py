@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 
-import tyro
-
-from nextword.cli.sources import ModelArgument, text_or_stdin
+from nextword.cli.sources import ModelArgument, TextArgument, load_model, text_or_stdin
 
 
 @dataclasses.dataclass(frozen=True)
@@ -15,20 +12,20 @@ class Options:
     """Show how probable a model finds each token of a text."""
 
     model: ModelArgument
-    text: tyro.conf.Positional[str]
-    """The text; - reads standard input."""
+    text: TextArgument
     json: bool = False
-    """Print one JSON object."""
+    """Print one JSON object: tokens with their log-probabilities, and the sum."""
 
 
 def run(options: Options) -> None:
     """Print a line for each token, then the sum in nats."""
-    from nextword.language_model import load
+    from nextword.cli.json_output import print_json, tokens_json
 
-    model = load(options.model)
-    score = model.score(text_or_stdin(options.text))
+    text = text_or_stdin(options.text)
+    model = load_model(options.model)
+    score = model.score(text)
     if options.json:
-        print(json.dumps(dataclasses.asdict(score) | {"log_prob": score.log_prob}, ensure_ascii=False))
+        print_json({"tokens": tokens_json(score.tokens, model.tokenizer), "log_prob": score.log_prob})
         return
     for token in score.tokens:
         print(f"{token.log_prob:10.4f}  {model.tokenizer.token_text(token.token_id)!r}")

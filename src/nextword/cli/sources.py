@@ -4,29 +4,50 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
+from nextword.cli.report import waiting_for
 from nextword.errors import RequestError
+
+if TYPE_CHECKING:
+    from nextword.language_model import LanguageModel
 
 ModelArgument = Annotated[
     tyro.conf.Positional[str],
-    tyro.conf.arg(metavar="MODEL", help="A catalogue name, a Hugging Face folder, or a .gguf file."),
+    tyro.conf.arg(metavar="MODEL", help="A catalogue name, a Hugging Face folder, a .gguf file, or hf:owner/name."),
 ]
 """The model that a command works with."""
+
+TextArgument = Annotated[
+    tyro.conf.Positional[str], tyro.conf.arg(metavar="TEXT", help="The text; - reads standard input.")
+]
+"""The text that a command works on."""
+
+
+def load_model(name: str) -> LanguageModel:
+    """The model of that name; a terminal shows that it is being loaded. Raises as `nextword.load`."""
+    from nextword.language_model import load
+
+    with waiting_for(f"loading {name} ..."):
+        return load(name)
 
 
 def read_text(source: str) -> str:
     """The content of the file of that name, or of standard input for "-". Raises RequestError if it is not text."""
     try:
         return sys.stdin.read() if source == "-" else Path(source).read_text(encoding="utf-8")
-    except OSError as error:
-        raise RequestError(f"{source}: cannot be read: {error.strerror}") from None
-    except UnicodeDecodeError as error:
-        raise RequestError(f"{source}: not UTF-8 text at byte {error.start}") from None
+    except (OSError, ValueError) as error:
+        raise RequestError(f"{'standard input' if source == '-' else source}: {_reason(error)}") from None
 
 
 def text_or_stdin(text: str) -> str:
     """The text itself, or standard input for "-"."""
     return read_text("-") if text == "-" else text
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, UnicodeDecodeError):
+        return f"not UTF-8 text at byte {error.start}"
+    return f"cannot be read: {error.strerror if isinstance(error, OSError) else error}"

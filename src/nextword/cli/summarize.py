@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import time
+from typing import Annotated
 
 import tyro
 
 from nextword.cli.report import note, rate
-from nextword.cli.sources import ModelArgument, read_text
+from nextword.cli.sources import ModelArgument, load_model, read_text
 from nextword.tasks.summarize import Length, Style, summarize
 
 
@@ -18,8 +18,8 @@ class Options:
     """Summarise a text of any length."""
 
     model: ModelArgument
-    file: tyro.conf.Positional[str] = "-"
-    """The text; - reads standard input."""
+    file: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="FILE")] = "-"
+    """The file with the text; - reads standard input."""
     length: Length = "medium"
     """How long the summary should be."""
     style: Style = "paragraph"
@@ -30,10 +30,10 @@ class Options:
 
 def run(options: Options) -> None:
     """Stream the summary to standard output; say what was read and how fast on standard error."""
-    from nextword.language_model import load
+    from nextword.cli.json_output import print_json
 
     text = read_text(options.file)
-    model = load(options.model)
+    model = load_model(options.model)
     start = time.perf_counter()
     summary = summarize(
         model.engine,
@@ -43,7 +43,10 @@ def run(options: Options) -> None:
         on_part=lambda part, num_parts: note(f"part {part} of {num_parts}"),
         on_text=lambda piece: None if options.json else print(piece, end="", flush=True),
     )
-    print(json.dumps(dataclasses.asdict(summary), ensure_ascii=False) if options.json else "")
+    if options.json:
+        print_json(dataclasses.asdict(summary))
+    else:
+        print()
     parts = "1 part" if summary.num_parts == 1 else f"{summary.num_parts} parts"
     seconds = time.perf_counter() - start
     note(f"{options.model}: {summary.num_text_tokens} tokens read in {parts}")

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 
-import tyro
-
-from nextword.cli.sources import ModelArgument, text_or_stdin
+from nextword.cli.sources import ModelArgument, TextArgument, text_or_stdin
 
 
 @dataclasses.dataclass(frozen=True)
@@ -15,21 +12,22 @@ class Options:
     """Show the tokens of a text."""
 
     model: ModelArgument
-    text: tyro.conf.Positional[str]
-    """The text; - reads standard input."""
+    text: TextArgument
     json: bool = False
-    """Print a JSON list of token ids."""
+    """Print a JSON list: id and text of each token."""
 
 
 def run(options: Options) -> None:
     """Print a line for each token: id and text. The weights are not read."""
     from nextword.checkpoints.catalogue import resolve
     from nextword.checkpoints.open_directory import open_model_directory
+    from nextword.cli.json_output import print_json
 
+    text = text_or_stdin(options.text)
     tokenizer = open_model_directory(resolve(options.model)).tokenizer
-    token_ids = tokenizer.encode(text_or_stdin(options.text))
+    tokens = [(token_id, tokenizer.token_text(token_id)) for token_id in tokenizer.encode(text)]
     if options.json:
-        print(json.dumps(token_ids))
+        print_json([{"token_id": token_id, "text": text} for token_id, text in tokens])
         return
-    for token_id in token_ids:
-        print(f"{token_id:8d}  {tokenizer.token_text(token_id)!r}")
+    for token_id, text in tokens:
+        print(f"{token_id:8d}  {text!r}")

@@ -1,0 +1,43 @@
+"""What `--json` prints: the values of the Python API under the same names, each token with its text beside its id."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Iterable
+
+from nextword.decoding.sampler import ChosenToken
+from nextword.inference.generation import Generation
+from nextword.text import Tokenizer
+
+
+def print_json(value: object) -> None:
+    """One line of JSON on standard output."""
+    print(json.dumps(value, ensure_ascii=False))
+
+
+def generation_json(generation: Generation, tokenizer: Tokenizer) -> dict[str, object]:
+    """The fields of `Generation` and `Completion`, tokens as in `tokens_json`."""
+    completions = [
+        dataclasses.asdict(completion) | {"tokens": tokens_json(completion.tokens, tokenizer)}
+        for completion in generation.completions
+    ]
+    return dataclasses.asdict(generation) | {
+        "prompt_tokens": tokens_json(generation.prompt_tokens, tokenizer),
+        "completions": completions,
+    }
+
+
+def tokens_json(tokens: Iterable[ChosenToken], tokenizer: Tokenizer) -> list[dict[str, object]]:
+    """For each token `token_id`, `text`, `log_prob` (null if not asked for), and `alternatives` of the first three."""
+    return [
+        {
+            **_token(token.token_id, token.log_prob, tokenizer),
+            "alternatives": [_token(*alternative, tokenizer) for alternative in token.alternatives],
+        }
+        for token in tokens
+    ]
+
+
+def _token(token_id: int, log_prob: float | None, tokenizer: Tokenizer) -> dict[str, object]:
+    return {"token_id": token_id, "text": tokenizer.token_text(token_id), "log_prob": log_prob}

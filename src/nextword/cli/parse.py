@@ -1,0 +1,51 @@
+"""Words of a command line in, a verb's options out; what is wrong with them as one line."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import re
+import sys
+from collections.abc import Sequence
+from typing import TypeVar
+
+import tyro
+
+from nextword.cli.report import takes_colours
+from nextword.errors import RequestError
+
+T = TypeVar("T")
+
+_RULE = re.compile(r"^[│|]?\s*[─-]{8,}\s*[│|]?$", flags=re.MULTILINE)
+_NESTED = " " * 8
+"""Help on an option is nested so deep in the parser's messages; their own words are not."""
+
+
+def parse_options(options_class: type[T], arguments: Sequence[str], *, prog: str) -> T | None:
+    """The options that the arguments ask for; None if they asked for help, which was printed.
+
+    Raises RequestError for arguments that are missing, unknown or of the wrong kind.
+    """
+    tyro._experimental_options["ansi_codes"] = takes_colours(sys.stdout)  # it knows terminals, but not NO_COLOR
+    complaint = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(complaint):
+            return tyro.cli(options_class, args=arguments, prog=prog, config=(tyro.conf.FlagCreatePairsOff,))
+    except SystemExit as end:
+        if not end.code:
+            return None
+    raise RequestError(f"{_one_line(complaint.getvalue())} ({prog} --help lists all options)")
+
+
+def _one_line(complaint: str) -> str:
+    """What the parser draws as a box of several parts: its first part, and the first option that it suggests."""
+    lines = [line for line in complaint.splitlines() if not line.startswith(("╭", "╰", "+"))]
+    problem, *others = _RULE.split("\n".join(lines))
+    words = " ".join(line.strip() for line in _unboxed(problem) if not line.startswith(_NESTED)).rstrip(" .")
+    near = [re.search(r"--[\w-]+", other) for other in others if "Perhaps you meant" in other]
+    return words + (f"; did you mean {near[0][0]}?" if near and near[0] else "")
+
+
+def _unboxed(text: str) -> list[str]:
+    lines = [re.sub(r"^[│|] |\s*[│|]$", "", line) for line in text.splitlines()]
+    return [line for line in lines if line.strip()]
