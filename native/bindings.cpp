@@ -5,7 +5,11 @@
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/vector.h>
 
+#include <unistd.h>
+
+#include <atomic>
 #include <mutex>
+#include <stdexcept>
 
 #include "model.h"
 
@@ -19,7 +23,8 @@ using Floats = nb::ndarray<const float, nb::ndim<1>, nb::c_contig, nb::device::c
 using Logits = nb::ndarray<float, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
 using Ids = std::vector<int32_t>;
 
-// A model behind a lock: one step at a time, without the GIL.
+// A model behind a lock: one step at a time, without the GIL. A forked process can go on with its copy, unless a
+// thread of the other process, which it does not have, was at work on it.
 class LockedModel {
 public:
     LockedModel(Shape shape, CacheKind cache_kind, size_t max_cache_bytes, int num_threads, const std::string& isa)
@@ -28,15 +33,28 @@ public:
     template <class Work>
     auto with(const Work& work) {
         const nb::gil_scoped_release release;
+        const int process = getpid(), busy = busy_process_;
+        if (busy != 0 && busy != process) {
+            throw std::runtime_error("the model was computing when this process was forked: load it again here");
+        }
         const std::lock_guard<std::mutex> lock(mutex_);
+        const Busy mark(busy_process_, process);
+        model_.restart_threads_if_forked();
         return work(model_);
     }
 
     Model& unlocked() { return model_; }
 
 private:
+    struct Busy {
+        std::atomic<int>& place;
+        Busy(std::atomic<int>& place, int process) : place(place) { place = process; }
+        ~Busy() { place = 0; }
+    };
+
     Model model_;
     std::mutex mutex_;
+    std::atomic<int> busy_process_{0};
 };
 
 void step(LockedModel& self, const std::vector<Chunk>& chunks, const Logits& logits) {

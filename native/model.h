@@ -64,6 +64,9 @@ public:
     // changed, if the cache cannot hold the new positions.
     void step(const std::vector<Chunk>& chunks, float* logits);
 
+    // Wanted before anything else in a process forked from the one that made the model, while no step was running.
+    void restart_threads_if_forked() { threads_.restart_if_forked(); }
+
     KVCache& cache() { return cache_; }
     const Shape& shape() const { return shape_; }
     const char* isa() const { return kernels_.name; }

@@ -27,21 +27,41 @@ void pause() {
 
 }  // namespace
 
-ThreadPool::ThreadPool(int num_threads) : num_threads_(num_threads), process_(getpid()) {
-    for (int i = 1; i < num_threads; ++i) workers_.emplace_back([this] { worker(); });
+ThreadPool::ThreadPool(int num_threads) : num_threads_(num_threads) { start(); }
+
+void ThreadPool::start() {
+    process_ = getpid();
+    crew_ = std::make_unique<Crew>();
+    try {
+        for (int i = 1; i < num_threads_; ++i) crew_->workers.emplace_back([this] { worker(); });
+    } catch (...) {
+        stop();
+        throw;
+    }
+}
+
+void ThreadPool::stop() {
+    {
+        const std::lock_guard<std::mutex> lock(crew_->mutex);
+        stopping_ = true;
+    }
+    crew_->work_there.notify_all();
+    for (std::thread& worker : crew_->workers) worker.join();
+}
+
+void ThreadPool::restart_if_forked() {
+    if (getpid() == process_) return;
+    static_cast<void>(crew_.release());
+    num_asleep_ = 0;
+    start();
 }
 
 ThreadPool::~ThreadPool() {
-    if (getpid() != process_) {  // a fork has our memory but not our threads; its caller did all the work alone
-        for (std::thread& worker : workers_) worker.detach();
-        return;
+    if (getpid() == process_) {
+        stop();
+    } else {
+        static_cast<void>(crew_.release());
     }
-    {
-        const std::lock_guard<std::mutex> lock(mutex_);
-        stopping_ = true;
-    }
-    work_there_.notify_all();
-    for (std::thread& worker : workers_) worker.join();
 }
 
 void ThreadPool::run_shared(int num_units, Call call, const void* work) {
@@ -55,16 +75,16 @@ void ThreadPool::run_shared(int num_units, Call call, const void* work) {
         const uint64_t job = job_of(ticket_.load()) + 1;
         ticket_ = (job << (2 * kUnitBits)) | (static_cast<uint64_t>(count) << kUnitBits);
         if (num_asleep_ > 0) {
-            const std::lock_guard<std::mutex> lock(mutex_);
-            work_there_.notify_all();
+            const std::lock_guard<std::mutex> lock(crew_->mutex);
+            crew_->work_there.notify_all();
         }
         while (claim_and_do()) {
         }
         for (int spin = 0; spin < kSpins && num_done_ < count; ++spin) pause();
         if (num_done_ < count) {
-            std::unique_lock<std::mutex> lock(mutex_);
+            std::unique_lock<std::mutex> lock(crew_->mutex);
             caller_asleep_ = true;
-            work_done_.wait(lock, [&] { return num_done_ >= count; });
+            crew_->work_done.wait(lock, [&] { return num_done_ >= count; });
             caller_asleep_ = false;
         }
     }
@@ -83,8 +103,8 @@ bool ThreadPool::claim_and_do() {
         // The job cannot end before this piece is done, so what was read before the claim belongs to it.
         call(work, static_cast<int>(first), static_cast<int>(first + share));
         if (num_done_ += static_cast<int>(share); num_done_ >= static_cast<int>(count) && caller_asleep_) {
-            const std::lock_guard<std::mutex> lock(mutex_);
-            work_done_.notify_one();
+            const std::lock_guard<std::mutex> lock(crew_->mutex);
+            crew_->work_done.notify_one();
         }
         return true;
     }
@@ -95,9 +115,9 @@ void ThreadPool::wait_for_work(uint64_t seen) {
         if (ticket_.load() != seen || stopping_) return;
         pause();
     }
-    std::unique_lock<std::mutex> lock(mutex_);
+    std::unique_lock<std::mutex> lock(crew_->mutex);
     ++num_asleep_;
-    work_there_.wait(lock, [&] { return ticket_.load() != seen || stopping_; });
+    crew_->work_there.wait(lock, [&] { return ticket_.load() != seen || stopping_; });
     --num_asleep_;
 }
 

@@ -9,6 +9,7 @@
 #include <atomic>
 #include <condition_variable>
 #include <cstdint>
+#include <memory>
 #include <mutex>
 #include <thread>
 #include <vector>
@@ -25,11 +26,14 @@ public:
 
     int num_threads() const { return num_threads_; }
 
+    // In a process forked from the one that made the pool, which has our memory but not our threads: start others.
+    void restart_if_forked();
+
     // Call work(first, last) until all units from 0 to num_units have been done once. One caller at a time. Work must
     // not throw. Few units (up to `alone`) are done by the caller, because waking others would take longer.
     template <class Work>
     void run(int num_units, const Work& work, int alone = 1) {
-        if (num_units <= alone || workers_.empty()) {
+        if (num_units <= alone || num_threads_ <= 1) {
             if (num_units > 0) work(0, num_units);
             return;
         }
@@ -44,14 +48,23 @@ private:
         (*static_cast<const Work*>(work))(first, last);
     }
 
+    // What a forked process can neither use nor destroy: threads that are not there, and what they wait on.
+    struct Crew {
+        std::mutex mutex;
+        std::condition_variable work_there, work_done;
+        std::vector<std::thread> workers;
+    };
+
+    void start();
+    void stop();
     void run_shared(int num_units, Call call, const void* work);
     bool claim_and_do();
     void wait_for_work(uint64_t seen);
     void worker();
 
     const int num_threads_;
-    const int process_;
-    std::vector<std::thread> workers_;
+    int process_ = 0;
+    std::unique_ptr<Crew> crew_;
     // Which job (32 bits), how many units it has (16), and the next one to claim (16), changed as one number, so that
     // a claim can succeed only for the job that is running.
     alignas(64) std::atomic<uint64_t> ticket_{0};
@@ -61,8 +74,6 @@ private:
     alignas(64) std::atomic<int> num_asleep_{0};
     std::atomic<bool> caller_asleep_{false};
     std::atomic<bool> stopping_{false};
-    std::mutex mutex_;
-    std::condition_variable work_there_, work_done_;
 };
 
 }  // namespace nextword
