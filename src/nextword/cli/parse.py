@@ -16,7 +16,7 @@ from nextword.errors import RequestError
 
 T = TypeVar("T")
 
-_RULE = re.compile(r"^[│|]?\s*[─-]{8,}\s*[│|]?$", flags=re.MULTILINE)
+_RULE = re.compile(r"^[─-]{8,}$", flags=re.MULTILINE)
 _NESTED = " " * 8
 """Help on an option is nested so deep in the parser's messages; their own words are not."""
 
@@ -39,13 +39,9 @@ def parse_options(options_class: type[T], arguments: Sequence[str], *, prog: str
 
 def _one_line(complaint: str) -> str:
     """What the parser draws as a box of several parts: its first part, and the first option that it suggests."""
-    lines = [line for line in complaint.splitlines() if not line.startswith(("╭", "╰", "+"))]
-    problem, *others = _RULE.split("\n".join(lines))
-    words = " ".join(line.strip() for line in _unboxed(problem) if not line.startswith(_NESTED)).rstrip(" .")
+    is_framed = complaint.startswith("╭")  # else the terminal has no such characters, and the title is a part too
+    lines = [line[2:].rstrip(" │") for line in complaint.splitlines() if not line.startswith(("╭", "╰"))]
+    problem, *others = _RULE.split("\n".join(lines))[0 if is_framed else 1 :]
+    words = " ".join(line.strip() for line in problem.splitlines() if not line.startswith(_NESTED))
     near = [re.search(r"--[\w-]+", other) for other in others if "Perhaps you meant" in other]
-    return words + (f"; did you mean {near[0][0]}?" if near and near[0] else "")
-
-
-def _unboxed(text: str) -> list[str]:
-    lines = [re.sub(r"^[│|] |\s*[│|]$", "", line) for line in text.splitlines()]
-    return [line for line in lines if line.strip()]
+    return words.strip(" .") + (f"; did you mean {near[0][0]}?" if near and near[0] else "")

@@ -32,7 +32,7 @@ def _flags() -> Any:
 
 
 def _flag(hint: Any, field: dataclasses.Field[Any], help_text: str) -> Any:
-    if field.name in _NOTHING_SAID:
+    if field.name in _EMPTY:
         repeated = tyro.conf.arg(help=help_text, help_behavior_hint="(repeatable)")
         return Annotated[hint, repeated, tyro.conf.UseAppendAction]
     return Annotated[hint, tyro.conf.arg(help=help_text, help_behavior_hint=f"(default: {field.default})")]
@@ -50,12 +50,14 @@ def _field_docstrings(cls: type) -> dict[str, str]:
 
 
 _FIELDS = dataclasses.fields(SamplingParams)
-_NOTHING_SAID: dict[str, object] = {
+_EMPTY: dict[str, object] = {
     field.name: field.default if field.default == () else {}
     for field in _FIELDS
     if field.default in ((), dataclasses.MISSING)
 }
-"""Collections begin empty, since the parser has to append to something; empty they say nothing."""
+"""Collections, to which the parser has to append, begin empty; empty they say nothing."""
+_OFF: dict[str, object] = {field.name: False for field in _FIELDS if field.default is False}
+"""Switches begin as off, else they would get no flag to turn them on; off says nothing."""
 
 SaidParams = Annotated[Mapping[str, object], tyro.conf.arg(name="", constructor=_flags())]
 """Field of a verb's options: name -> value of the sampling parameters that were given."""
@@ -63,4 +65,4 @@ SaidParams = Annotated[Mapping[str, object], tyro.conf.arg(name="", constructor=
 
 def nothing_said() -> dict[str, object]:
     """The default of such a field."""
-    return dict(_NOTHING_SAID)
+    return {**_EMPTY, **_OFF}

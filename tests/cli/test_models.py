@@ -1,0 +1,144 @@
+"""`models` and `pull`: what is on this machine, also where it is damaged; and what is fetched."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import huggingface_hub
+import pytest
+
+from nextword.checkpoints.catalogue import CATALOGUE
+from tests.cli.conftest import Command
+
+COMMIT = "0123abcd"
+FIELDS = {"name", "path", "family", "size_bytes", "format", "weights", "license", "is_local", "problem"}
+
+
+@pytest.fixture
+def caches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Empty caches of our own and of the Hub, side by side."""
+    monkeypatch.setenv("NEXTWORD_CACHE", str(tmp_path / "nextword"))
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "hub"))
+    return tmp_path
+
+
+@pytest.fixture
+def collection(tmp_path: Path, tiny: Path) -> Path:
+    """A whole model, a damaged one, one of an unknown kind, a damaged file, a folder of something else."""
+    shutil.copytree(tiny, tmp_path / "whole")
+    shutil.copytree(tiny, tmp_path / "nested" / "cut")
+    weights = tmp_path / "nested" / "cut" / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1])
+    shutil.copytree(tiny, tmp_path / "unknown")
+    (tmp_path / "unknown" / "config.json").write_text('{"model_type": "bert"}')
+    (tmp_path / "cut.gguf").write_bytes(b"GGUF" + bytes(40))
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "config.json").write_text("{}")
+    return tmp_path
+
+
+def write_cached(caches: Path, repository: str, folder: Path) -> Path:
+    """A model in the Hub's cache, as huggingface_hub lays it out."""
+    target = caches / "hub" / f"models--{repository.replace('/', '--')}"
+    (target / "refs").mkdir(parents=True)
+    (target / "refs" / "main").write_text(COMMIT)
+    return Path(shutil.copytree(folder, target / "snapshots" / COMMIT))
+
+
+def test_a_catalogue_model_that_is_not_here_says_how_to_get_it(command: Command, caches: Path) -> None:
+    head, line = command("models").out.splitlines()
+    assert head.split() == ["model", "family", "size", "format", "weights", "licence", "remark"]
+    assert line.endswith("not here: nextword pull smollm2-135m")
+    (row,) = json.loads(command("models", "--json").out)
+    assert set(row) == FIELDS
+    assert (row["name"], row["is_local"], row["path"]) == ("smollm2-135m", False, None)
+
+
+def test_models_of_the_hubs_cache_are_listed_and_opened_by_name(command: Command, caches: Path, tiny: Path) -> None:
+    snapshot = write_cached(caches, "owner/tiny", tiny)
+    row = json.loads(command("models", "--json").out)[-1]
+    assert row == {
+        "name": "hf:owner/tiny",
+        "path": str(snapshot),
+        "family": "llama",
+        "size_bytes": (tiny / "model.safetensors").stat().st_size,
+        "format": "hf",
+        "weights": "F32",
+        "license": "mit",
+        "is_local": True,
+        "problem": None,
+    }
+    assert command("tokenize", "hf:owner/tiny", "a").code == 0
+
+
+def test_a_damaged_model_is_a_row_that_says_so(command: Command, collection: Path) -> None:
+    done = command("models", collection, "--json")
+    assert (done.code, done.err) == (0, "")
+    rows = {Path(row["name"]).relative_to(collection).as_posix(): row for row in json.loads(done.out)}
+    assert sorted(rows) == ["cut.gguf", "nested/cut", "unknown", "whole"]
+    assert rows["whole"]["problem"] is None
+    assert "model.safetensors" in rows["nested/cut"]["problem"]
+    assert "bert" in rows["unknown"]["problem"]
+    assert "cut.gguf" in rows["cut.gguf"]["problem"]
+
+
+def test_the_table_is_aligned_and_has_a_line_for_each_model(command: Command, collection: Path) -> None:
+    lines = command("models", collection).out.splitlines()
+    assert len(lines) == 5
+    start = lines[0].index("family")
+    assert all(line[start - 1] == " " and line[start] != " " for line in lines)
+
+
+def test_a_folder_or_file_itself_may_be_named(command: Command, collection: Path, tiny: Path) -> None:
+    rows = json.loads(command("models", tiny, collection / "cut.gguf", "--json").out)
+    assert [row["name"] for row in rows] == [str(tiny), str(collection / "cut.gguf")]
+
+
+def test_a_folder_without_models_gives_no_line_and_says_so(command: Command, tmp_path: Path) -> None:
+    done = command("models", tmp_path)
+    assert (done.code, done.out, done.err) == (0, "", f"[no models in {tmp_path}]\n")
+    assert command("models", tmp_path, "--json").out == "[]\n"
+
+
+def test_pull_fetches_from_the_hub_and_prints_the_path(
+    command: Command, caches: Path, tiny: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def model_info(repository: str, *, timeout: float) -> Any:
+        return SimpleNamespace(siblings=[SimpleNamespace(rfilename=path.name) for path in tiny.iterdir()])
+
+    def snapshot_download(repository: str, *, allow_patterns: list[str], cache_dir: Path) -> str:
+        assert set(allow_patterns) == {path.name for path in tiny.iterdir()}
+        assert cache_dir == caches / "hub"
+        return str(write_cached(caches, repository, tiny))
+
+    monkeypatch.setattr(huggingface_hub, "model_info", model_info)
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", snapshot_download)
+    done = command("pull", "hf:owner/tiny")
+    assert done.code == 0
+    assert done.out == f"{caches}/hub/models--owner--tiny/snapshots/{COMMIT}\n"
+    assert done.err == ""
+    assert command("generate", "hf:owner/tiny", "hi", "--max-tokens", "1").code == 0
+
+
+def test_no_network_is_one_line(command: Command, caches: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_network(repository: str, *, timeout: float) -> Any:
+        raise ConnectionError("Name or service not known")
+
+    monkeypatch.setattr(huggingface_hub, "model_info", no_network)
+    done = command("pull", "hf:owner/tiny")
+    expected = "fetching hf:owner/tiny stopped (Name or service not known): check the network; running again resumes it"
+    assert (done.code, done.out, done.err) == (2, "", f"nextword: {expected}\n")
+
+
+@pytest.mark.model
+def test_the_pulled_catalogue_model_is_described_from_its_file(command: Command) -> None:
+    if not Path(json.loads(command("models", "--json").out)[0]["path"] or "").is_file():
+        pytest.skip("smollm2-135m is not in the cache: nextword pull smollm2-135m")
+    row = json.loads(command("models", "--json").out)[0]
+    entry = CATALOGUE["smollm2-135m"]
+    assert (row["family"], row["size_bytes"], row["license"]) == (entry.family, entry.size_bytes, entry.license)
+    assert (row["format"], row["weights"], row["problem"]) == ("gguf", "Q4_1", None)

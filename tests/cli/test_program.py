@@ -1,0 +1,119 @@
+"""The command as a program: exit codes, what goes to which stream, signals, closed pipes, terminals."""
+
+from __future__ import annotations
+
+import os
+import pty
+import signal
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from nextword import __version__
+from tests.cli.conftest import NEXTWORD, run_program
+
+ENDLESS = ("--max-tokens", "40000", "--seed", "1")
+
+
+def test_version_is_one_line_and_success() -> None:
+    done = run_program("--version")
+    assert (done.code, done.out, done.err) == (0, f"nextword {__version__}\n", "")
+
+
+def test_text_goes_to_stdout_and_everything_else_to_stderr_without_colours(tiny: Path) -> None:
+    done = run_program("generate", tiny, "-", "--max-tokens", "5", "--seed", "1", "--echo", given=b"caf\xc3\xa9")
+    assert done.code == 0
+    assert done.out.startswith("café")
+    assert done.err.startswith("[5 tokens in ")
+    assert done.err.endswith("seed 1]\n")
+    assert "\033" not in done.out + done.err
+
+
+@pytest.mark.parametrize("verb", ["tokenize", "chat"])
+def test_input_that_is_not_utf_8_is_refused_in_one_line(tiny: Path, verb: str) -> None:
+    text = ["-"] if verb == "tokenize" else []
+    done = run_program(verb, tiny, *text, given=b"caf\xe9\n")
+    assert (done.code, done.out) == (2, "")
+    assert done.err == "nextword: standard input: not UTF-8 text at byte 3\n"
+
+
+def test_an_argument_that_is_not_utf_8_is_refused_in_one_line(tiny: Path) -> None:
+    done = subprocess.run([*NEXTWORD, "tokenize", tiny, b"caf\xe9"], capture_output=True)
+    assert (done.returncode, done.stdout) == (2, b"")
+    assert done.stderr.startswith(b"nextword: ")
+    assert done.stderr.count(b"\n") == 1
+
+
+def test_characters_that_a_terminal_cannot_show_become_question_marks(tiny: Path) -> None:
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    arguments = ["generate", str(tiny), "café", "--echo", "--max-tokens", "0"]
+    done = subprocess.run([*NEXTWORD, *arguments], capture_output=True, env=environment)
+    assert (done.returncode, done.stdout) == (0, b"caf?\n")
+
+
+def test_ctrl_c_during_a_generation_ends_with_130(tiny: Path) -> None:
+    with subprocess.Popen(
+        [*NEXTWORD, "generate", tiny, "hi", *ENDLESS], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as program:
+        assert program.stdout is not None
+        assert program.stderr is not None
+        program.stdout.read(1)
+        program.send_signal(signal.SIGINT)
+        program.stdout.read()
+        assert program.stderr.read() == b""
+    assert program.returncode == 130
+
+
+def test_a_reader_that_has_seen_enough_is_no_error(tiny: Path) -> None:
+    with subprocess.Popen(
+        [*NEXTWORD, "generate", tiny, "hi", *ENDLESS], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as program:
+        assert program.stdout is not None
+        assert program.stderr is not None
+        program.stdout.read(10)
+        program.stdout.close()
+        assert program.stderr.read() == b""
+    assert program.returncode == 0
+
+
+def test_a_reader_that_is_gone_before_the_end_of_a_short_text_is_no_error() -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = subprocess.run([*NEXTWORD, "generate", "--help"], stdout=writer, stderr=subprocess.PIPE)
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (0, b"")
+
+
+@pytest.mark.parametrize(("no_color", "begin"), [("", "\033[31mnextword: "), ("1", "nextword: ")])
+def test_a_complaint_is_red_only_on_a_terminal_that_takes_colours(no_color: str, begin: str) -> None:
+    assert on_terminal("nosuch", no_color=no_color).startswith(begin)
+
+
+def test_help_has_no_colours_where_nobody_wants_them() -> None:
+    assert "\033" in on_terminal("pull", "--help", no_color="")
+    assert "\033" not in on_terminal("pull", "--help", no_color="1")
+
+
+def test_a_terminal_sees_that_a_model_is_loaded_until_it_is(tiny: Path) -> None:
+    shown = on_terminal("score", str(tiny), "hello", no_color="1")
+    notice = f"loading {tiny} ..."
+    assert shown.startswith(f"{notice}\r{' ' * len(notice)}\r")
+
+
+def on_terminal(*arguments: str, no_color: str) -> str:
+    """All that a terminal is sent."""
+    ours, theirs = pty.openpty()
+    environment = {**os.environ, "NO_COLOR": no_color, "TERM": "xterm"}
+    subprocess.run([*NEXTWORD, *arguments], stdout=theirs, stderr=theirs, stdin=theirs, env=environment, timeout=60)
+    os.close(theirs)
+    shown = b""
+    while True:
+        try:
+            piece = os.read(ours, 65536)
+        except OSError:  # how Linux says that the other side is closed
+            piece = b""
+        if not piece:
+            os.close(ours)
+            return shown.decode()
+        shown += piece
