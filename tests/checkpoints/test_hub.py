@@ -207,6 +207,7 @@ def test_the_cache_is_listed_by_name(cache: Path) -> None:
 def test_a_damaged_reference_in_the_cache_is_no_model(cache: Path, commit: str) -> None:
     write_cached(cache, "a/b", ["config.json"])
     (cache / "models--a--b" / "refs" / "main").write_text(commit, errors="surrogateescape")
+    (cache.parent / "config.json").write_text("not of the cache")
     assert cached_path(HubName("a/b")) is None
 
 

@@ -28,8 +28,9 @@ def caches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def collection(tmp_path: Path, tiny: Path) -> Path:
-    """A whole model, a damaged one, one of an unknown kind, a damaged file, a folder of something else."""
+    """A whole model with another inside, a damaged one, one of an unknown kind, a damaged file, something else."""
     shutil.copytree(tiny, tmp_path / "whole")
+    shutil.copytree(tiny, tmp_path / "whole" / "checkpoint-1")
     shutil.copytree(tiny, tmp_path / "nested" / "cut")
     weights = tmp_path / "nested" / "cut" / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-1])

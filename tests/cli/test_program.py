@@ -77,10 +77,12 @@ def test_a_reader_that_has_seen_enough_is_no_error(tiny: Path) -> None:
     assert program.returncode == 0
 
 
-def test_a_reader_that_is_gone_before_the_end_of_a_short_text_is_no_error() -> None:
+@pytest.mark.parametrize("arguments", [("--help",), ("pull", "--help")])
+def test_a_reader_that_is_gone_before_the_end_of_a_short_text_is_no_error(arguments: tuple[str, ...]) -> None:
     reader, writer = os.pipe()
     os.close(reader)
-    done = subprocess.run([*NEXTWORD, "generate", "--help"], stdout=writer, stderr=subprocess.PIPE)
+    buffered = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+    done = subprocess.run([*NEXTWORD, *arguments], stdout=writer, stderr=subprocess.PIPE, env=buffered)
     os.close(writer)
     assert (done.returncode, done.stderr) == (0, b"")
 

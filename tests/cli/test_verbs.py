@@ -12,7 +12,7 @@ import pytest
 import nextword
 from nextword import SamplingParams
 from nextword.checkpoints.catalogue import CATALOGUE, is_pulled
-from nextword.cli.said_params import SaidParams, nothing_said
+from nextword.cli.said_params import SaidParams, check_said, nothing_said
 from nextword.decoding.distribution_table import TableRow
 from nextword.decoding.sampler import ChosenToken
 from nextword.inference.generation import Completion, Generation
@@ -110,6 +110,10 @@ def test_every_sampling_parameter_can_be_said(command: Command, tiny: Path) -> N
     help_text = command("generate", "--help").out
     for name in fields_of(SamplingParams):
         assert f"--{name.replace('_', '-')} " in help_text, name
+
+
+def test_what_the_models_files_may_make_right_is_not_refused_before_they_are_read() -> None:
+    check_said({"min_tokens": 300})  # more than the built-in 256, but perhaps not than the model's max_new_tokens
 
 
 def test_nothing_said_changes_nothing() -> None:
