@@ -12,7 +12,6 @@ from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
 import tyro
 
-from nextword.checkpoints.catalogue import CATALOGUE
 from nextword.cli import VERBS
 from nextword.decoding.params import SamplingParams
 
@@ -75,6 +74,8 @@ def _split(fields: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
 
 
 def _first_words(name: str, hint: Any) -> tuple[str, ...]:
+    from nextword.checkpoints.catalogue import CATALOGUE
+
     if name in ("model", "name"):
         return tuple(CATALOGUE)
     return get_args(hint) if get_origin(hint) is Literal else ()
