@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from nextword.errors import CheckpointError, TokenizerError
 from nextword.text import Tokenizer, load_tokenizer_folder
+from tests.text.vocabularies import as_tokenizer
 
 TEMPLATE = (
     "{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>\n' }}"
@@ -132,6 +133,38 @@ def test_a_base_model_has_no_chat() -> None:
         small_tokenizer(chat_template=None).encode_chat([{"role": "user", "content": "x"}])
 
 
-def test_an_unknown_token_id_is_refused() -> None:
-    with pytest.raises(TokenizerError, match="token id 9999"):
-        TOKENIZER.decode([9999])
+def test_ids_beyond_a_gap_are_part_of_the_vocabulary() -> None:
+    backend = tokenizers.Tokenizer(tokenizers.models.WordLevel({"a": 0, "b": 9}, unk_token="a"))
+    assert as_tokenizer(backend).vocab_size == 10
+
+
+def test_what_was_no_utf8_is_refused() -> None:
+    with pytest.raises(TokenizerError, match="character 2 of the text"):
+        TOKENIZER.encode("ab\udcff")
+
+
+def test_a_limit_left_over_from_training_does_not_cut_prompts(tmp_path: Path) -> None:
+    TOKENIZER.save(tmp_path)
+    backend = tokenizers.Tokenizer.from_file(str(tmp_path / "tokenizer.json"))
+    backend.enable_truncation(4)
+    backend.enable_padding(length=8)
+    backend.save(str(tmp_path / "tokenizer.json"))
+    opened = load_tokenizer_folder(tmp_path)
+    assert opened.encode(HARD) == TOKENIZER.encode(HARD)
+    assert opened.encode("a") == TOKENIZER.encode("a")
+
+
+def test_a_decoder_that_is_unknown_is_refused_with_its_folder(tmp_path: Path) -> None:
+    TOKENIZER.save(tmp_path)
+    backend = tokenizers.Tokenizer.from_file(str(tmp_path / "tokenizer.json"))
+    backend.decoder = tokenizers.decoders.CTC()
+    backend.save(str(tmp_path / "tokenizer.json"))
+    with pytest.raises(CheckpointError, match=rf"{tmp_path.name}.*\(CTC\) is unknown"):
+        load_tokenizer_folder(tmp_path)
+
+
+def test_a_chat_template_that_is_no_text_is_refused_with_its_folder(tmp_path: Path) -> None:
+    TOKENIZER.save(tmp_path)
+    (tmp_path / "chat_template.jinja").write_bytes(b"ab\xff")
+    with pytest.raises(CheckpointError, match=rf"{tmp_path.name}.*chat_template\.jinja is not UTF-8: byte 2"):
+        load_tokenizer_folder(tmp_path)

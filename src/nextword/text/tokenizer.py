@@ -6,19 +6,23 @@ tokens. It knows no model and no file format but its own folder.
 
 from __future__ import annotations
 
+import functools
 import json
 import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import tokenizers
+from tokenizers.pre_tokenizers import Metaspace
 
 from nextword.errors import TokenizerError
+from nextword.text.chat_marks import MarkedMessages, Span
 from nextword.text.chat_template import Message, render_chat_template
 from nextword.text.stream_decoder import StreamDecoder
+from nextword.text.token_bytes import TokenBytes
 
-_PRIVATE_USE = range(0xF0000, 0xFFFFE)
-"""Characters that stand in for special tokens inside messages while a template is rendered."""
+_HIDDEN = "\ufffe"
+"""A noncharacter, as long as a character: stands where special tokens must not be found. No tokenizer knows it."""
 
 
 class Tokenizer:
@@ -43,11 +47,16 @@ class Tokenizer:
         self.add_bos = add_bos
         self.chat_template = chat_template
         self.special_variables = dict(special_variables)
-        self.vocab_size: int = backend.get_vocab_size(with_added_tokens=True)
         self._backend = backend
         self._lock = threading.Lock()
         added = backend.get_added_tokens_decoder()
-        self._special_tokens = {token.content: token_id for token_id, token in added.items() if token.special}
+        self._special_ids = frozenset(token_id for token_id, token in added.items() if token.special)
+        self._token_bytes = TokenBytes(backend)
+
+    @functools.cached_property
+    def vocab_size(self) -> int:
+        """One more than the largest token id; the rows of a model can be more."""
+        return max(self._backend.get_vocab().values(), default=-1) + 1
 
     def encode(self, text: str, *, add_special_tokens: bool = True, parse_special: bool = False) -> list[int]:
         """Token ids of a text, begun with BOS where the model wants it.
@@ -62,20 +71,24 @@ class Tokenizer:
         return token_ids
 
     def decode(self, token_ids: Sequence[int], *, skip_special_tokens: bool = True) -> str:
-        """The text of token ids; bytes that are no character become U+FFFD. Raises TokenizerError for unknown ids."""
-        for token_id in token_ids:
-            if not 0 <= token_id < self.vocab_size:
-                raise TokenizerError(f"token id {token_id}: this vocabulary ends at {self.vocab_size - 1}")
-        return self._backend.decode(list(token_ids), skip_special_tokens=skip_special_tokens)
+        """The text of token ids; bytes that are no character become U+FFFD, ids without a token are left out.
+
+        Models have such ids where their vocabulary is padded. Raises TokenizerError for a number that is no token id.
+        """
+        skipped = self._special_ids if skip_special_tokens else frozenset()
+        data = b"".join([self._token_bytes[_checked(token_id)] for token_id in token_ids if token_id not in skipped])
+        text = self._token_bytes.decoder()(data, True)
+        return text.removeprefix(" ") if self._token_bytes.removes_space else text
 
     def token_text(self, token_id: int) -> str:
-        """One token for tables: its text, or the vocabulary's own spelling where it is only a part of a character."""
-        text = self.decode([token_id], skip_special_tokens=False)
-        return text if text and "\N{REPLACEMENT CHARACTER}" not in text else str(self._backend.id_to_token(token_id))
+        """One token for tables: its text, bytes of a part of a character as <0xE2>, <unused 49153> for no token."""
+        if self._backend.id_to_token(_checked(token_id)) is None:
+            return f"<unused {token_id}>"
+        return self._token_bytes.show(token_id)
 
     def stream_decoder(self) -> StreamDecoder:
         """A decoder for tokens that arrive one at a time; its pieces add up to `decode` of all."""
-        return StreamDecoder(self.decode, skipped=frozenset(self._special_tokens.values()))
+        return StreamDecoder(self._token_bytes, skipped=self._special_ids)
 
     def render_chat(self, messages: Sequence[Message], *, add_generation_prompt: bool = True) -> str:
         """The messages ({"role", "content"}) as the model's chat template writes them.
@@ -96,19 +109,12 @@ class Tokenizer:
 
         Raises TokenizerError as `render_chat`.
         """
-        marks = self._marks(messages)
-        marked = [{key: _replaced(value, marks) for key, value in message.items()} for message in messages]
-        rendered = self.render_chat(marked, add_generation_prompt=add_generation_prompt)
-        if not marks:
-            return self._encode_text(rendered, parse_special=True)
-        texts = {mark: token for token, mark in marks.items()}
-        token_ids: list[int] = []
-        for part in _split_at(rendered, tuple(self._special_tokens)):
-            if part in self._special_tokens:
-                token_ids.append(self._special_tokens[part])
-                continue
-            token_ids.extend(self._encode_text(_replaced(part, texts), parse_special=False))
-        return token_ids
+        marked = MarkedMessages(messages, self._special_texts)
+        rendered = self.render_chat(marked.messages, add_generation_prompt=add_generation_prompt)
+        text, kept_as_text = marked.unwrap(rendered)
+        if not kept_as_text:
+            return self._encode_text(text, parse_special=True)
+        return self._encode_around(text, kept_as_text)
 
     def save(self, folder: Path) -> None:
         """Write tokenizer.json and tokenizer_config.json as transformers' AutoTokenizer reads them."""
@@ -120,33 +126,64 @@ class Tokenizer:
         (folder / "tokenizer_config.json").write_text(json.dumps(settings, ensure_ascii=False, indent=2) + "\n")
 
     def _encode_text(self, text: str, *, parse_special: bool) -> list[int]:
-        with self._lock:  # the library keeps this choice as a property of the whole tokenizer
+        return list(self._encoding(text, parse_special=parse_special).ids)
+
+    def _encoding(self, text: str, *, parse_special: bool, begins: bool = True) -> tokenizers.Encoding:
+        """What the library makes of a text; without `begins` it is the continuation of another one."""
+        _check_text(text)
+        words = self._backend.pre_tokenizer
+        drops_space = not begins and isinstance(words, Metaspace) and words.prepend_scheme == "first"
+        with self._lock:  # the library keeps these choices as properties of the whole tokenizer
             self._backend.encode_special_tokens = not parse_special
-            return list(self._backend.encode(text, add_special_tokens=False).ids)
+            if drops_space:  # only the first part of a text gets the space that this vocabulary puts before it
+                words.prepend_scheme = "never"
+            try:
+                return self._backend.encode(text, add_special_tokens=False)
+            finally:
+                if drops_space:
+                    words.prepend_scheme = "first"
 
-    def _marks(self, messages: Sequence[Message]) -> dict[str, str]:
-        """Special tokens that the messages hold, longest first -> a character that no message holds."""
-        written = "\n".join(value for message in messages for value in message.values())
-        found = sorted((token for token in self._special_tokens if token in written), key=len, reverse=True)
-        unused = (chr(point) for point in _PRIVATE_USE if chr(point) not in written)
-        return dict(zip(found, unused, strict=False))
+    def _special_texts(self, text: str) -> list[Span]:
+        """Where special tokens are written in a text, without the spaces around them that some of them take in."""
+        return [_without_spaces(text, span) for _, span in self._special_spans(text)]
+
+    def _special_spans(self, text: str) -> list[tuple[int, Span]]:
+        """Special tokens in a text and the parts that they stand for, as the library finds them."""
+        encoding = self._encoding(text, parse_special=True)
+        pairs = zip(encoding.ids, encoding.offsets, strict=True)
+        return [(token_id, span) for token_id, span in pairs if token_id in self._special_ids]
+
+    def _encode_around(self, text: str, kept_as_text: Sequence[Span]) -> list[int]:
+        """Token ids of a text whose special tokens are control tokens, but for some of them."""
+        hidden = text
+        for start, stop in kept_as_text:
+            hidden = hidden[:start] + _HIDDEN * (stop - start) + hidden[stop:]
+        token_ids: list[int] = []
+        position = 0
+        for token_id, (start, stop) in self._special_spans(hidden):
+            part = self._encoding(text[position:start], parse_special=False, begins=position == 0)
+            token_ids += [*part.ids, token_id]
+            position = stop
+        return [*token_ids, *self._encoding(text[position:], parse_special=False, begins=position == 0).ids]
 
 
-def _replaced(text: str, replacements: Mapping[str, str]) -> str:
-    for old, new in replacements.items():
-        text = text.replace(old, new)
-    return text
+def _without_spaces(text: str, span: Span) -> Span:
+    start, stop = span
+    inner = text[start:stop].strip()
+    if not inner:
+        return span
+    start += text[start:stop].index(inner)
+    return start, start + len(inner)
 
 
-def _split_at(text: str, tokens: Sequence[str]) -> list[str]:
-    """The text cut before and after each of the tokens; nothing is lost."""
-    parts: list[str] = []
-    rest = text
-    while rest:
-        found = [(position, token) for token in tokens if (position := rest.find(token)) >= 0]
-        if not found:
-            return [*parts, rest]
-        position, token = min(found, key=lambda match: (match[0], -len(match[1])))
-        parts.extend(part for part in (rest[:position], token) if part)
-        rest = rest[position + len(token) :]
-    return parts
+def _checked(token_id: int) -> int:
+    if not 0 <= token_id < 2**32:
+        raise TokenizerError(f"token id {token_id}: must be a whole number from 0 to {2**32 - 1}")
+    return token_id
+
+
+def _check_text(text: str) -> None:
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise TokenizerError(f"character {error.start} of the text is no Unicode (the bytes were not UTF-8)") from None

@@ -12,7 +12,8 @@ from nextword.errors import CheckpointError, TokenizerError
 from nextword.json_file import read_json_object
 from nextword.text.tokenizer import Tokenizer
 
-_ROLES = ("bos_token", "eos_token", "unk_token", "pad_token")
+_ROLES = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
+"""What chat templates may name."""
 
 
 def load_tokenizer_folder(folder: Path) -> Tokenizer:
@@ -28,17 +29,22 @@ def load_tokenizer_folder(folder: Path) -> Tokenizer:
         backend = tokenizers.Tokenizer.from_file(str(path))
     except Exception as error:  # the library raises bare Exception
         raise CheckpointError(f"{path}: not a tokenizer: {error}") from None
+    backend.no_truncation()  # left over from training in some files; would cut prompts in silence
+    backend.no_padding()
     settings = {**_read(folder / "special_tokens_map.json"), **_read(folder / "tokenizer_config.json")}
     variables = {role: text for role in _ROLES if (text := _token_content(settings.get(role))) is not None}
     bos = backend.token_to_id(variables["bos_token"]) if "bos_token" in variables else None
-    return Tokenizer(
-        backend,
-        bos_token_id=bos,
-        eos_token_ids=_end_token_ids(folder, backend, variables),
-        add_bos=bos is not None and _adds_bos(backend, bos),
-        chat_template=_chat_template(folder, settings),
-        special_variables=variables,
-    )
+    try:
+        return Tokenizer(
+            backend,
+            bos_token_id=bos,
+            eos_token_ids=_end_token_ids(folder, backend, variables),
+            add_bos=bos is not None and _adds_bos(backend, bos),
+            chat_template=_chat_template(folder, settings),
+            special_variables=variables,
+        )
+    except TokenizerError as error:
+        raise CheckpointError(f"{folder}: {error}") from None
 
 
 def _adds_bos(backend: tokenizers.Tokenizer, bos_token_id: int) -> bool:
@@ -60,16 +66,17 @@ def _end_token_ids(folder: Path, backend: tokenizers.Tokenizer, variables: Mappi
 def _chat_template(folder: Path, settings: Mapping[str, object]) -> str | None:
     path = folder / "chat_template.jinja"
     if path.exists():
-        return path.read_text(encoding="utf-8")
+        try:
+            return path.read_text(encoding="utf-8")
+        except UnicodeDecodeError as error:
+            raise TokenizerError(f"chat_template.jinja is not UTF-8: byte {error.start}") from None
     template = settings.get("chat_template")
     if isinstance(template, list):  # several by name: [{"name": "default", "template": ...}, ...]
         named = {entry.get("name"): entry.get("template") for entry in template if isinstance(entry, dict)}
         template = named.get("default")
     if template is None or isinstance(template, str):
         return template
-    raise TokenizerError(
-        f"{folder / 'tokenizer_config.json'}: chat_template must be text, not {type(template).__name__}"
-    )
+    raise TokenizerError(f"tokenizer_config.json: chat_template must be text, not {type(template).__name__}")
 
 
 def _token_content(token: object) -> str | None:

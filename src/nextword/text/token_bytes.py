@@ -1,0 +1,125 @@
+"""`TokenBytes`: what each token adds to a text, as bytes, read from the decoder of a `tokenizers` tokenizer.
+
+All decoders of language models are alike in this: the bytes of the tokens, joined, are the text in UTF-8. They differ
+in how a token is spelled, in the space that is taken from the beginning, and in what stands for bytes that are no
+character. So a text can be decoded a token at a time, and the pieces are those of the whole.
+"""
+
+from __future__ import annotations
+
+import codecs
+import json
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import tokenizers
+
+from nextword.errors import TokenizerError
+
+REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
+"""What is written for bytes that are no character."""
+_BYTE_TOKEN = re.compile(r"<0x([0-9A-Fa-f]{2})>")
+_ESCAPED_BYTE = re.compile("[\udc80-\udcff]")
+"""Python's "surrogateescape" writes byte B, where it is no part of a character, as the code point U+DC00 + B."""
+
+
+class TokenBytes:
+    """The bytes of each token, and the rules by which bytes become text."""
+
+    def __init__(self, backend: tokenizers.Tokenizer) -> None:
+        """Raises TokenizerError for a decoder that makes more of tokens than their bytes in a row."""
+        self.removes_space = False
+        """Whether a space at the very beginning of a text is left out."""
+        self._id_to_token = backend.id_to_token
+        self._replaces_each_byte = False
+        self._spell = self._read_decoder(_decoder_steps(backend))
+        self._cache: dict[int, bytes] = {}
+
+    def __getitem__(self, token_id: int) -> bytes:
+        """The bytes of a token; none for an id without a token, such as a row that only pads the vocabulary."""
+        found = self._cache.get(token_id)
+        if found is None:
+            token = self._id_to_token(token_id)
+            found = self._cache[token_id] = b"" if token is None else self._spell(token)
+        return found
+
+    def decoder(self) -> Callable[[bytes, bool], str]:
+        """A function of the next bytes, and of whether they are the last: the characters that are complete by then."""
+        if not self._replaces_each_byte:
+            return codecs.getincrementaldecoder("utf-8")("replace").decode
+        decode = codecs.getincrementaldecoder("utf-8")("surrogateescape").decode
+        return lambda data, is_last: _ESCAPED_BYTE.sub(REPLACEMENT, decode(data, is_last))
+
+    def show(self, token_id: int) -> str:
+        """The text of one token for people, bytes that are no whole character as <0xE2>."""
+        text = self[token_id].decode("utf-8", "surrogateescape")
+        return _ESCAPED_BYTE.sub(lambda byte: f"<0x{ord(byte[0]) - 0xDC00:02X}>", text)
+
+    def _read_decoder(self, steps: Sequence[Mapping[str, Any]]) -> Callable[[str], bytes]:
+        """How tokens are spelled."""
+        kinds = [step["type"] for step in steps]
+        if kinds == ["ByteLevel"]:
+            return _byte_level_spelling()
+        if kinds == ["Metaspace"]:
+            self.removes_space = steps[0]["prepend_scheme"] != "never"
+            return _piece_spelling({steps[0]["replacement"]: " "})
+        if not kinds:  # words in a row, spaces between
+            self.removes_space = True
+            return lambda token: f" {token}".encode()
+        if not _is_piece_decoder(steps):
+            raise TokenizerError(
+                f"the tokenizer's decoder ({', '.join(kinds)}) is unknown; known are ByteLevel, Metaspace, and Replace,"
+                " ByteFallback, Fuse, Strip of one space at the beginning"
+            )
+        self.removes_space = "Strip" in kinds
+        # As SentencePiece does: one sign for each byte that is no part of a character. Elsewhere one for each beginning
+        # of a character, as the Unicode standard advises.
+        self._replaces_each_byte = "ByteFallback" in kinds
+        replacements = {step["pattern"]["String"]: step["content"] for step in steps if step["type"] == "Replace"}
+        return _piece_spelling(replacements, has_bytes="ByteFallback" in kinds)
+
+
+def _decoder_steps(backend: tokenizers.Tokenizer) -> list[dict[str, Any]]:
+    """The parts of the decoder as tokenizer.json writes them, in order."""
+    if backend.decoder is None:
+        return []
+    step = json.loads(backend.decoder.__getstate__())
+    return list(step["decoders"]) if step["type"] == "Sequence" else [step]
+
+
+def _is_piece_decoder(steps: Sequence[Mapping[str, Any]]) -> bool:
+    kinds = "".join(f"{step['type']} " for step in steps)
+    return (
+        re.fullmatch(r"(Replace )*(ByteFallback )?Fuse (Strip )?", kinds) is not None
+        and all("String" in step["pattern"] for step in steps if step["type"] == "Replace")
+        and all(
+            (step["content"], step["start"], step["stop"]) == (" ", 1, 0) for step in steps if step["type"] == "Strip"
+        )
+    )
+
+
+def _byte_level_spelling() -> Callable[[str], bytes]:
+    """Every character stands for a byte; a token with other characters (an added one) is written as it is."""
+    printable = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
+    others = (byte for byte in range(0x100) if byte not in printable)
+    alphabet = {chr(byte): byte for byte in printable} | {chr(0x100 + rank): byte for rank, byte in enumerate(others)}
+
+    def spell(token: str) -> bytes:
+        if all(character in alphabet for character in token):
+            return bytes(alphabet[character] for character in token)
+        return token.encode()
+
+    return spell
+
+
+def _piece_spelling(replacements: Mapping[str, str], *, has_bytes: bool = False) -> Callable[[str], bytes]:
+    """Tokens are pieces of text with other spaces, some of them single bytes spelled <0xE2>."""
+
+    def spell(token: str) -> bytes:
+        for old, new in replacements.items():
+            token = token.replace(old, new)
+        byte = _BYTE_TOKEN.fullmatch(token) if has_bytes else None
+        return token.encode() if byte is None else bytes([int(byte[1], 16)])
+
+    return spell
