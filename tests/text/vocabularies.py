@@ -9,7 +9,8 @@ from nextword.text import Tokenizer
 
 SPACE = "\N{LOWER ONE EIGHTH BLOCK}"
 BYTE_TOKENS = [f"<0x{byte:02X}>" for byte in range(256)]
-PIECES = [SPACE, f"{SPACE}the", f"{SPACE}{SPACE}", "the", "t", "h", "e", "é", "漢", "x"]
+PIECES = [SPACE, f"{SPACE}the", f"{SPACE}{SPACE}", "th", "the", "t", "h", "e", "é", "漢", "x"]
+PIECE_MERGES = [("t", "h"), ("th", "e"), (SPACE, "the"), (SPACE, SPACE)]
 WORDS_OF_BYTES = ["t h", "th e", "Ġ the", "ã Ģ", "Ð »"]
 
 
@@ -17,8 +18,7 @@ def piece_backend(*, strips_space: bool = True, specials: tuple[AddedToken, ...]
     """Control tokens 0 to 2, bytes, pieces: decoded as Llama's (a space taken from the beginning) or Gemma's."""
     controls = ["<unk>", "<s>", "</s>"]
     vocabulary = {token: token_id for token_id, token in enumerate([*controls, *BYTE_TOKENS, *PIECES])}
-    merges = [("t", "h")] if "th" in vocabulary else []
-    backend = tokenizers.Tokenizer(models.BPE(vocabulary, merges, unk_token="<unk>", byte_fallback=True))
+    backend = tokenizers.Tokenizer(models.BPE(vocabulary, PIECE_MERGES, unk_token="<unk>", byte_fallback=True))
     backend.normalizer = normalizers.Sequence([normalizers.Prepend(SPACE), normalizers.Replace(" ", SPACE)])
     steps = [decoders.Replace(SPACE, " "), decoders.ByteFallback(), decoders.Fuse()]
     backend.decoder = decoders.Sequence([*steps, decoders.Strip(" ", 1, 0)] if strips_space else steps)

@@ -1,7 +1,9 @@
 """How byte-level BPE vocabularies cut a text into words before merging, by the names that GGUF files use.
 
 Each vocabulary was learned on words cut by its own rules; other rules give other tokens, without any error. The
-patterns are those of the published tokenizers, in the syntax of the `tokenizers` library (Oniguruma).
+patterns are those of the published tokenizers, in the syntax of the `tokenizers` library (Oniguruma), and llama.cpp
+gives the same tokens. transformers ignores the name `smollm` in a GGUF file and leaves the space before a number in the
+number's word: it differs from the published tokenizer.json, and from us, at signs such as " ½", not at digits.
 """
 
 from __future__ import annotations
