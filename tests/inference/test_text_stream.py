@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from nextword.inference.text_stream import TextStream
 from tests.text.test_tokenizer import TOKENIZER
+from tests.text.vocabularies import as_tokenizer, piece_backend
 
 PIECES = ["a", "b", "c", " the", " sea", "é", "漢"]
 STOPS = st.lists(st.text("abc thes漢é", min_size=1, max_size=4), max_size=3).map(tuple)
@@ -56,3 +57,19 @@ def test_a_false_alarm_is_shown_as_soon_as_it_is_over() -> None:
     ids = [TOKENIZER.encode(letter)[0] for letter in "abab"]
     assert [stream.push(token_id) for token_id in ids] == ["", "", "ab", ""]
     assert stream.flush() == "ab"
+
+
+def test_a_stop_string_is_found_in_bytes_of_a_character_and_among_wrong_bytes() -> None:
+    tokenizer = as_tokenizer(piece_backend())
+    stream = TextStream(tokenizer.stream_decoder(), ("漢字",))
+    token_ids = [3 + byte for byte in b"\xffa\xff" + "漢字b".encode()]
+    assert [stream.push(token_id) for token_id in token_ids[:3]] == ["\ufffd", "a", "\ufffd"]
+    assert [stream.push(token_id) for token_id in token_ids[3:]] == [""] * 7
+    assert (stream.text, stream.stopped, stream.flush()) == ("\ufffda\ufffd", True, "")
+
+
+def test_a_padded_row_adds_nothing_and_hides_no_stop_string() -> None:
+    stream = TextStream(TOKENIZER.stream_decoder(), ("ab",))
+    first, second = (TOKENIZER.encode(letter)[0] for letter in "ab")
+    assert [stream.push(token_id) for token_id in (first, TOKENIZER.vocab_size + 5, second)] == ["", "", ""]
+    assert (stream.text, stream.stopped) == ("", True)

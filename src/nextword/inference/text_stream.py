@@ -9,13 +9,17 @@ class TextStream:
     """The text of a completion as it grows. Holds back whatever could become a stop string."""
 
     def __init__(self, decoder: StreamDecoder, stop: tuple[str, ...]) -> None:
-        self.text = ""
-        """All that was given out so far."""
         self.stopped = False
         """Whether a stop string was found; it is not part of the text."""
         self._decoder = decoder
         self._stop = stop
         self._held = ""
+        self._given: list[str] = []
+
+    @property
+    def text(self) -> str:
+        """All that was given out so far."""
+        return "".join(self._given)
 
     def push(self, token_id: int) -> str:
         """The text that this token makes certain."""
@@ -36,7 +40,7 @@ class TextStream:
         else:
             safe = self._held if is_last else self._held[: len(self._held) - self._dangerous_suffix()]
         self._held = self._held[len(safe) :]
-        self.text += safe
+        self._given.append(safe)
         return safe
 
     def _dangerous_suffix(self) -> int:
