@@ -30,8 +30,9 @@ format: $(VENV)/.installed-dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: $(VENV)/.installed-dev
+bench: $(VENV)/.installed-dev build/peers/.installed
 	$(BIN)/nextword pull $(MODEL)
+	build/peers/bin/python -m benchmarks.inference --json benchmarks/results/inference.json --plot benchmarks/results/inference.svg
 	$(BIN)/python -m benchmarks.select_token
 	$(BIN)/python -m benchmarks.load_and_generate
 
@@ -48,6 +49,11 @@ $(VENV)/.installed: pyproject.toml CMakeLists.txt $(wildcard native/*) | $(VENV)
 $(VENV)/.installed-dev: pyproject.toml CMakeLists.txt $(wildcard native/*) | $(VENV)/bin/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check "$(TORCH)" --editable ".[train,dev]"
 	@touch $@ $(VENV)/.installed
+
+# Peers of the benchmarks; they are compiled, once, for this processor.
+build/peers/.installed: benchmarks/peers/install.sh | $(VENV)/.installed-dev
+	benchmarks/peers/install.sh $(VENV) build/peers
+	@touch $@
 
 clean:
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -17,10 +17,10 @@ from nextword.decoding.distribution import Distribution
 from nextword.decoding.params import SamplingParams, sampling_params
 from nextword.decoding.sampler import ChosenToken
 from nextword.errors import RequestError
-from nextword.inference.backend import Weights
+from nextword.inference.choices import BackendName, Weights
 from nextword.inference.engine import Engine
 from nextword.inference.generation import Generation, collect
-from nextword.inference.open_backend import BackendName, open_backend
+from nextword.inference.open_backend import open_backend
 from nextword.inference.sequence import Request
 from nextword.tasks.summarize import Length, Style, Summary, summarize
 from nextword.text.tokenizer import Tokenizer

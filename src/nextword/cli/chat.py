@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from nextword.cli.report import note
 from nextword.cli.said_params import SaidParams, check_said, nothing_said
-from nextword.cli.sources import ModelArgument, load_model
+from nextword.cli.sources import DEFAULT_COMPUTE, ComputeArguments, ModelArgument, load_model
 from nextword.errors import NextwordError, RequestError
 
 if TYPE_CHECKING:
@@ -28,6 +28,7 @@ class Options:
     system: str | None = None
     """How the model should behave."""
     params: SaidParams = dataclasses.field(default_factory=nothing_said)
+    compute: ComputeArguments = DEFAULT_COMPUTE
 
 
 def run(options: Options) -> None:
@@ -35,7 +36,7 @@ def run(options: Options) -> None:
     from nextword.tasks.chat import Conversation
 
     check_said(options.params)
-    model = load_model(options.model)
+    model = load_model(options.model, options.compute)
     conversation = Conversation(model.engine, model.params(**options.params), system=options.system)
     while (line := _read_line()) is not None:
         command, _, argument = line.strip().partition(" ")

@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 import tyro
 
 from nextword.cli import VERBS
+from nextword.cli.sources import ComputeOptions
 from nextword.decoding.params import SamplingParams
 
 Shell = Literal["bash", "zsh", "fish"]
@@ -60,6 +61,8 @@ def _fields(options: type) -> Iterator[tuple[str, Any]]:
     for name, hint in get_type_hints(options, include_extras=True).items():
         if name == "params":
             yield from get_type_hints(SamplingParams).items()
+        elif name == "compute":
+            yield from zip(("backend", "weights", "threads"), get_type_hints(ComputeOptions).values(), strict=True)
         else:
             yield name, hint
 

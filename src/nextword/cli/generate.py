@@ -10,7 +10,7 @@ import tyro
 
 from nextword.cli.report import note, rate
 from nextword.cli.said_params import SaidParams, check_said, nothing_said
-from nextword.cli.sources import ModelArgument, load_model, text_or_stdin
+from nextword.cli.sources import DEFAULT_COMPUTE, ComputeArguments, ModelArgument, load_model, text_or_stdin
 
 if TYPE_CHECKING:
     from nextword.inference.generation import Generation
@@ -27,13 +27,14 @@ class Options:
     params: SaidParams = dataclasses.field(default_factory=nothing_said)
     json: bool = False
     """Print one JSON object: completions with their tokens, log-probabilities and finish reasons."""
+    compute: ComputeArguments = DEFAULT_COMPUTE
 
 
 def run(options: Options) -> None:
     """Stream one completion, or print all n."""
     check_said(options.params)
     prompt = text_or_stdin(options.prompt)
-    model = load_model(options.model)
+    model = load_model(options.model, options.compute)
     start = time.perf_counter()
     if options.json or model.params(**options.params).n > 1:
         generation = _print_at_once(model, prompt, options)

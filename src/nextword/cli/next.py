@@ -8,7 +8,7 @@ from typing import Annotated
 import tyro
 
 from nextword.cli.said_params import SaidParams, check_said, nothing_said
-from nextword.cli.sources import ModelArgument, load_model, text_or_stdin
+from nextword.cli.sources import DEFAULT_COMPUTE, ComputeArguments, ModelArgument, load_model, text_or_stdin
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,6 +26,7 @@ class Options:
     params: SaidParams = dataclasses.field(default_factory=nothing_said)
     json: bool = False
     """Print one JSON object: for each step its rows, number of tokens and entropy."""
+    compute: ComputeArguments = DEFAULT_COMPUTE
 
 
 def run(options: Options) -> None:
@@ -35,7 +36,7 @@ def run(options: Options) -> None:
 
     check_said(options.params)
     prompt = text_or_stdin(options.prompt)
-    model = load_model(options.model)
+    model = load_model(options.model, options.compute)
     params = model.params(**options.params)
     distribution = model.next(prompt)
     steps = [("model", distribution), *stages(distribution, params)]

@@ -4,7 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 
-from nextword.cli.sources import ModelArgument, TextArgument, load_model, text_or_stdin
+from nextword.cli.sources import (
+    DEFAULT_COMPUTE,
+    ComputeArguments,
+    ModelArgument,
+    TextArgument,
+    load_model,
+    text_or_stdin,
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -15,6 +22,7 @@ class Options:
     text: TextArgument
     json: bool = False
     """Print one JSON object: tokens with their log-probabilities, and the sum."""
+    compute: ComputeArguments = DEFAULT_COMPUTE
 
 
 def run(options: Options) -> None:
@@ -22,7 +30,7 @@ def run(options: Options) -> None:
     from nextword.cli.json_output import print_json, tokens_json
 
     text = text_or_stdin(options.text)
-    model = load_model(options.model)
+    model = load_model(options.model, options.compute)
     score = model.score(text)
     if options.json:
         print_json({"tokens": tokens_json(score.tokens, model.tokenizer), "log_prob": score.log_prob})

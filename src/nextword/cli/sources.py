@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -10,6 +11,7 @@ import tyro
 
 from nextword.cli.report import waiting_for
 from nextword.errors import RequestError
+from nextword.inference.choices import BackendName, Weights
 
 if TYPE_CHECKING:
     from nextword.language_model import LanguageModel
@@ -26,12 +28,29 @@ TextArgument = Annotated[
 """The text that a command works on."""
 
 
-def load_model(name: str) -> LanguageModel:
+@dataclasses.dataclass(frozen=True)
+class ComputeOptions:
+    """How the model is computed."""
+
+    backend: BackendName = "auto"
+    """native: our own C++; torch: PyTorch; auto: native where it was built."""
+    weights: Weights = "auto"
+    """The numbers to compute with: floats, or blocks with 8 or 4 bits for each; auto: as in the file, where possible."""
+    num_threads: Annotated[int | None, tyro.conf.arg(name="threads")] = None
+    """Cores to use; None: all."""
+
+
+ComputeArguments = Annotated[ComputeOptions, tyro.conf.arg(name="")]
+"""How to compute the model."""
+DEFAULT_COMPUTE = ComputeOptions()
+
+
+def load_model(name: str, compute: ComputeArguments) -> LanguageModel:
     """The model of that name; a terminal shows that it is being loaded. Raises as `nextword.load`."""
     from nextword.language_model import load
 
     with waiting_for(f"loading {name} ..."):
-        return load(name)
+        return load(name, **dataclasses.asdict(compute))
 
 
 def read_text(source: str) -> str:

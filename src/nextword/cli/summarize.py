@@ -9,7 +9,7 @@ from typing import Annotated
 import tyro
 
 from nextword.cli.report import note, rate
-from nextword.cli.sources import ModelArgument, load_model, read_text
+from nextword.cli.sources import DEFAULT_COMPUTE, ComputeArguments, ModelArgument, load_model, read_text
 from nextword.tasks.summarize import Length, Style, summarize
 
 
@@ -26,6 +26,7 @@ class Options:
     """Running text or bullet points."""
     json: bool = False
     """Print one JSON object instead of streaming."""
+    compute: ComputeArguments = DEFAULT_COMPUTE
 
 
 def run(options: Options) -> None:
@@ -33,7 +34,7 @@ def run(options: Options) -> None:
     from nextword.cli.json_output import print_json
 
     text = read_text(options.file)
-    model = load_model(options.model)
+    model = load_model(options.model, options.compute)
     start = time.perf_counter()
     summary = summarize(
         model.engine,

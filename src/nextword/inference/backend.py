@@ -7,15 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 Logits = npt.NDArray[np.float32]
-
-Weights = Literal["auto", "f32", "bf16", "q8", "q4"]
-"""What to compute with: the file's own values ("auto"), floats, or blocks of 32 with 8 or 4 bits for each value."""
 
 
 @dataclass(frozen=True)

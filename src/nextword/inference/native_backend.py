@@ -14,7 +14,8 @@ import numpy.typing as npt
 
 from nextword import _native
 from nextword.errors import BackendError, RequestError
-from nextword.inference.backend import Chunk, Logits, Weights
+from nextword.inference.backend import Chunk, Logits
+from nextword.inference.choices import Weights
 from nextword.models.config import ModelConfig
 from nextword.models.rope import LongRopeScaling, Rope
 from nextword.models.stored_tensor import StoredTensor

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal
 
 from nextword.errors import BackendError, MissingExtraError
-from nextword.inference.backend import Backend, Weights
+from nextword.inference.backend import Backend
+from nextword.inference.choices import BackendName, Weights
 from nextword.models.config import ModelConfig
 from nextword.models.stored_tensor import StoredTensor
-
-BackendName = Literal["auto", "native", "torch"]
 
 
 def open_backend(
@@ -26,6 +24,8 @@ def open_backend(
     `num_threads`: how many cores to use, all if None. Raises BackendError for what cannot run here, MissingExtraError
     without PyTorch, CheckpointError for weights that do not fit the config.
     """
+    if num_threads is not None and num_threads < 1:
+        raise BackendError(f"{num_threads} threads: at least one has to compute")
     if backend != "torch":
         try:
             from nextword.inference.native_backend import NativeBackend

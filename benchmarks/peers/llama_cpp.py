@@ -1,0 +1,40 @@
+"""llama.cpp, through the ctypes declarations of llama-cpp-python."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import llama_cpp
+
+from benchmarks.peers.llama_interface import LlamaInterface
+
+
+class LlamaCpp(LlamaInterface):
+    """Its defaults, which repack weights for the processor where it knows how."""
+
+    def __init__(self, path: str, threads: int, *, flash_attention: bool) -> None:
+        super().__init__(llama_cpp, path, threads)
+        self._flash_attention = flash_attention
+
+    def model_params(self) -> Any:
+        """The defaults."""
+        return llama_cpp.llama_model_default_params()
+
+    def context_params(self) -> Any:
+        """A part of the KV cache for each sequence, which is its default and faster than one for all."""
+        params = llama_cpp.llama_context_default_params()
+        params.flash_attn_type = int(self._flash_attention)
+        return params
+
+    def clear(self, context: Any) -> None:
+        """Forget all keys and values."""
+        llama_cpp.llama_memory_clear(llama_cpp.llama_get_memory(context), False)
+
+
+def load(path: str, threads: int, attention: str) -> LlamaCpp:
+    """A GGUF file; `attention` is "plain" or "flash"."""
+    llama_cpp.llama_log_set(_SILENT, None)
+    return LlamaCpp(path, threads, flash_attention=attention == "flash")
+
+
+_SILENT = llama_cpp.llama_log_callback(lambda level, text, data: None)

@@ -1,0 +1,45 @@
+"""Ours: the native backend, called directly."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import nextword
+from benchmarks.peers.side import Prompts, Stepwise
+from nextword.inference.backend import Backend, Chunk
+from nextword.inference.scheduler import PREFILL_CHUNK
+
+
+class NextwordBackend(Stepwise):
+    """One place in the KV cache for each sequence."""
+
+    def __init__(self, backend: Backend) -> None:
+        self._backend = backend
+        self._cache_ids: list[int] = []
+
+    def prepare(self, num_sequences: int, num_positions: int) -> None:
+        """Places that do not look for prompts that stood there before."""
+        for cache_id in self._cache_ids:
+            self._backend.close_cache(cache_id)
+        self._cache_ids = [self._backend.open_cache() for _ in range(num_sequences)]
+
+    def prefill(self, prompts: Prompts) -> list[int]:
+        """In pieces, as the engine does."""
+        token_ids = []
+        for cache_id, prompt in zip(self._cache_ids, prompts, strict=True):
+            for start in range(0, len(prompt), PREFILL_CHUNK):
+                piece = prompt[start : start + PREFILL_CHUNK]
+                is_last = start + len(piece) == len(prompt)
+                (logits,) = self._backend.step([Chunk(cache_id, piece, int(is_last))])
+            token_ids.append(int(logits[-1].argmax()))
+        return token_ids
+
+    def step(self, token_ids: Sequence[int]) -> list[int]:
+        """One chunk of one token for each sequence."""
+        chunks = [Chunk(cache_id, [token_id], 1) for cache_id, token_id in zip(self._cache_ids, token_ids, strict=True)]
+        return [int(logits[-1].argmax()) for logits in self._backend.step(chunks)]
+
+
+def load(path: str, threads: int) -> NextwordBackend:
+    """The native backend of a model; its tokenizer is loaded, too, as the peers do."""
+    return NextwordBackend(nextword.load(path, backend="native", num_threads=threads).engine.backend)

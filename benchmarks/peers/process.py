@@ -1,0 +1,64 @@
+"""The other end of `worker`: a process that holds one side, as an object."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[2]
+QUIET = {"HF_HUB_OFFLINE": "1", "TQDM_DISABLE": "1", "TRANSFORMERS_VERBOSITY": "error"}
+
+
+class PeerError(Exception):
+    """What a library said, in one line, when it could not."""
+
+
+class SideProcess:
+    """Started with `module` of this folder, the path of a model and perhaps a setting. Every call raises PeerError."""
+
+    def __init__(self, module: str, path: Path, *settings: str, threads: int) -> None:
+        self.started = time.perf_counter()
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "benchmarks.peers.worker", module, str(path), str(threads), *settings],
+            cwd=ROOT,
+            env={**os.environ, **QUIET, "OMP_NUM_THREADS": str(threads)},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+        )
+        self._answer()
+
+    def begin(self, prompts: Sequence[Sequence[int]], num_steps: int) -> dict[str, Any]:
+        """`Side.begin`: seconds, token_id and the process's peak_bytes."""
+        return self._ask("begin", prompts, num_steps)
+
+    def advance(self, num_steps: int) -> dict[str, Any]:
+        """`Side.advance`, likewise."""
+        return self._ask("advance", num_steps)
+
+    def close(self) -> None:
+        """End the process."""
+        self._process.kill()
+        self._process.communicate()
+
+    def _ask(self, method: str, *arguments: object) -> dict[str, Any]:
+        assert self._process.stdin is not None
+        self._process.stdin.write(json.dumps([method, arguments]) + "\n")
+        self._process.stdin.flush()
+        return self._answer()
+
+    def _answer(self) -> dict[str, Any]:
+        assert self._process.stdout is not None
+        line = self._process.stdout.readline()
+        answer: dict[str, Any] = json.loads(line) if line else {"error": f"ended with code {self._process.wait()}"}
+        if "error" in answer:
+            self.close()
+            raise PeerError(answer["error"])
+        return answer
