@@ -37,7 +37,7 @@ def read_seconds(num_bytes: int, *, threads: int) -> float | None:
         PROGRAM.parent.mkdir(parents=True, exist_ok=True)
         subprocess.run([compiler, "-O3", "-march=native", "-pthread", SOURCE, "-o", PROGRAM], check=True)
     passes = max(3, min(100, BYTES_IN_ALL // num_bytes))
-    command = [PROGRAM, str(num_bytes), str(threads), str(passes)]
+    command = [str(PROGRAM), str(num_bytes), str(threads), str(passes)]
     return float(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
 
 

@@ -64,7 +64,7 @@ class Entry:
     """One library with one file: a line of the table."""
 
     group: str
-    """Entries of a group are compared with its first, ours. The group's name is the weights by which it reads memory."""
+    """Entries of a group are compared with its first, ours. Its name is the weights by which it reads memory."""
     library: str
     module: str
     """In benchmarks/peers."""

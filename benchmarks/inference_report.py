@@ -14,7 +14,7 @@ OURS = "nextword"
 TITLE_WIDTH, CELL_WIDTH = 24, 17
 LEGEND = (
     "tokens/s. In brackets: for ours, the share of what memory allows; for others, how many times as good ours is.\n"
-    "first token: seconds from the start of a fresh process, prompt of 32; peak MB: of that process, after a prompt of\n"
+    "first token: seconds from the start of a fresh process, prompt of 32; peak MB: of that process after a prompt of\n"
     "512; same tokens: how often the first token after a prompt is that of transformers in bf16."
 )
 

@@ -1,4 +1,4 @@
-"""One model in the files that each side of the benchmark reads, all with the same values as far as the format allows."""
+"""One model in the files that each side of the benchmark reads, with the same values as far as the format allows."""
 
 from __future__ import annotations
 

@@ -35,7 +35,7 @@ class ComputeOptions:
     backend: BackendName = "auto"
     """native: our own C++; torch: PyTorch; auto: native where it was built."""
     weights: Weights = "auto"
-    """The numbers to compute with: floats, or blocks with 8 or 4 bits for each; auto: as in the file, where possible."""
+    """The numbers to compute with: floats, or blocks with 8 or 4 bits each; auto: as in the file, where possible."""
     num_threads: Annotated[int | None, tyro.conf.arg(name="threads")] = None
     """Cores to use; None: all."""
 
