@@ -188,6 +188,7 @@ TEMPERATURE = 0.1 * math.log(4) + 1  # YaRN, equation 22
     [
         ({"llama.rope.scaling.type": "none"}, None),
         (stretched("linear", 4.0), LinearScaling(factor=4.0)),
+        ({"llama.rope.scale_linear": 4.0}, LinearScaling(factor=4.0)),
         (
             stretched("yarn", 4.0, original_context_length=8),
             YarnScaling(**YARN, attention_factor=TEMPERATURE),  # type: ignore[arg-type]
@@ -197,7 +198,7 @@ TEMPERATURE = 0.1 * math.log(4) + 1  # YaRN, equation 22
             YarnScaling(**YARN, attention_factor=TEMPERATURE / 2),  # type: ignore[arg-type]
         ),
     ],
-    ids=["none", "linear", "yarn", "yarn-factor"],
+    ids=["none", "linear", "linear-old-key", "yarn", "yarn-factor"],
 )
 def test_scaling_by_settings(changes: dict[str, Any], expected: RopeScaling | None, tmp_path: Path) -> None:
     rope = config_of_file(tmp_path, changes).rope

@@ -6,6 +6,7 @@ import os
 import pty
 import signal
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -52,6 +53,15 @@ def test_characters_that_a_terminal_cannot_show_become_question_marks(tiny: Path
     assert (done.returncode, done.stdout) == (0, b"caf?\n")
 
 
+@pytest.fixture
+def _ctrl_c_heeded() -> Iterator[None]:
+    """What is started in a shell's background ignores Ctrl-C, and so do the programs that it starts."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("_ctrl_c_heeded")
 def test_ctrl_c_during_a_generation_ends_with_130(tiny: Path) -> None:
     with subprocess.Popen(
         [*NEXTWORD, "generate", tiny, "hi", *ENDLESS], stdout=subprocess.PIPE, stderr=subprocess.PIPE

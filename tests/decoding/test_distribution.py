@@ -262,7 +262,7 @@ def test_log_prob_refuses_a_token_outside_the_vocabulary(token_id: int) -> None:
 
 def test_entropy_is_in_nats() -> None:
     assert Distribution.from_logits(np.zeros(8)).entropy == pytest.approx(math.log(8))
-    assert Distribution.from_logits(np.zeros(8)).top_k(1).entropy == 0.0
+    assert str(Distribution.from_logits(np.zeros(8)).top_k(1).entropy) == "0.0"
 
 
 def test_length_is_the_number_of_tokens_left() -> None:

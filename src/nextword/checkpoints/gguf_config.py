@@ -130,7 +130,9 @@ class _Reader:
             return self._longrope(rope)
         if "rope_freqs.weight" in self._tensors:
             return self._llama3(rope)
-        key = f"{self._prefix}rope.scaling.type"
+        key, old_key = f"{self._prefix}rope.scaling.type", f"{self._prefix}rope.scale_linear"
+        if not self._metadata.has(key) and self._metadata.has(old_key):
+            return {"rope_type": "linear", "factor": self._metadata.number(old_key)}
         kind = self._metadata.text(key, "none")
         if kind not in ("none", "linear", "yarn"):
             self._metadata.refuse(key, "none, linear, yarn, or longrope with its tensors of factors")

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import tyro
 
+from nextword.cli.report import count
 from nextword.cli.said_params import SaidParams, check_said, nothing_said
 from nextword.cli.sources import DEFAULT_COMPUTE, ComputeArguments, ModelArgument, load_model, text_or_stdin
 
@@ -46,4 +47,4 @@ def run(options: Options) -> None:
         )
         return
     for name, step in steps:
-        print(f"{name}: {len(step)} tokens, entropy {step.entropy:.3f} nats\n{step.table(options.top)}\n")
+        print(f"{name}: {count(len(step), 'token')}, entropy {step.entropy:.3f} nats\n{step.table(options.top)}\n")

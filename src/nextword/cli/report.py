@@ -25,9 +25,14 @@ def complain(message: str) -> None:
     print(f"{start}nextword: {' '.join(message.split())}{end}", file=sys.stderr)
 
 
+def count(number: int, what: str) -> str:
+    """So many of something whose plural takes an s."""
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
+
+
 def rate(num_tokens: int, seconds: float) -> str:
     """A count of tokens with their time, prompt included."""
-    return f"{num_tokens} tokens in {seconds:.1f} s, {num_tokens / max(seconds, 1e-9):.1f} tokens/s"
+    return f"{count(num_tokens, 'token')} in {seconds:.1f} s, {num_tokens / max(seconds, 1e-9):.1f} tokens/s"
 
 
 @contextmanager

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
+from nextword.cli.report import count
 from nextword.cli.sources import (
     DEFAULT_COMPUTE,
     ComputeArguments,
@@ -37,4 +38,4 @@ def run(options: Options) -> None:
         return
     for token in score.tokens:
         print(f"{token.log_prob:10.4f}  {model.tokenizer.token_text(token.token_id)!r}")
-    print(f"{score.log_prob:10.4f}  nats, {len(score.tokens)} tokens")
+    print(f"{score.log_prob:10.4f}  nats, {count(len(score.tokens), 'token')}")

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import tyro
 
-from nextword.cli.report import note, rate
+from nextword.cli.report import count, note, rate
 from nextword.cli.sources import DEFAULT_COMPUTE, ComputeArguments, ModelArgument, load_model, read_text
 from nextword.tasks.summarize import Length, Style, summarize
 
@@ -48,9 +48,8 @@ def run(options: Options) -> None:
         print_json(dataclasses.asdict(summary))
     else:
         print()
-    parts = "1 part" if summary.num_parts == 1 else f"{summary.num_parts} parts"
     seconds = time.perf_counter() - start
-    note(f"{options.model}: {summary.num_text_tokens} tokens read in {parts}")
+    note(f"{options.model}: {count(summary.num_text_tokens, 'token')} read in {count(summary.num_parts, 'part')}")
     note(f"summary of {rate(summary.num_summary_tokens, seconds)}, reading included")
     if not summary.is_complete:
         note(f"cut off at its limit of tokens: --length {options.length} allows no more")

@@ -176,7 +176,8 @@ class Distribution:
     def entropy(self) -> float:
         """In nats."""
         probabilities = np.exp(self._log_probs)
-        return -float(np.multiply(probabilities, self._log_probs, where=probabilities > 0.0, out=probabilities).sum())
+        np.multiply(probabilities, self._log_probs, where=probabilities > 0.0, out=probabilities)
+        return 0.0 - float(probabilities.sum())  # not minus zero where one token is left
 
     def most_probable(self, n: int) -> list[tuple[int, float]]:
         """The n most probable tokens left, best first, with their log-probabilities."""
