@@ -9,7 +9,13 @@ import pytest
 import nextword as nw
 from nextword.cli import run
 
-VERBS = {"generate": ["hi", "--max-tokens", "1"], "next": ["hi"], "score": ["hi there"], "summarize": [__file__], "chat": []}
+VERBS = {
+    "generate": ["hi", "--max-tokens", "1"],
+    "next": ["hi"],
+    "score": ["hi there"],
+    "summarize": [__file__],
+    "chat": [],
+}
 
 
 @pytest.mark.parametrize("backend", ["native", "torch"])
