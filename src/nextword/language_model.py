@@ -17,6 +17,7 @@ from nextword.decoding.distribution import Distribution
 from nextword.decoding.params import SamplingParams, sampling_params
 from nextword.decoding.sampler import ChosenToken
 from nextword.errors import RequestError
+from nextword.evaluation.perplexity import PerplexityReport, sliding_perplexity
 from nextword.inference.choices import BackendName, Weights
 from nextword.inference.engine import Engine
 from nextword.inference.generation import Generation, collect
@@ -116,6 +117,10 @@ class LanguageModel:
             raise RequestError(f"the text has {len(token_ids)} tokens: at least two are needed, the first is context")
         params = SamplingParams(max_tokens=0, echo=True, logprobs=alternatives)
         return Score(tokens=self._run(token_ids, params).prompt_tokens)
+
+    def perplexity(self, text: str, *, context: int | None = None, stride: int | None = None) -> PerplexityReport:
+        """Perplexity of a text in sliding windows; None: the model's context, without overlap. Raises RequestError."""
+        return sliding_perplexity(self.engine.backend, self.tokenizer.encode(text), context=context, stride=stride)
 
     def summarize(self, text: str, *, length: Length = "medium", style: Style = "paragraph") -> Summary:
         """Summarise a text of any length. Raises RequestError."""
