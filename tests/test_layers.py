@@ -13,7 +13,7 @@ SOURCE = Path(nextword.__file__).parent
 LEVELS = (
     ("cli",),
     ("language_model",),
-    ("tasks",),
+    ("tasks", "evaluation"),
     ("inference",),
     ("decoding", "checkpoints"),
     ("models", "text"),
