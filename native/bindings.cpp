@@ -8,10 +8,12 @@
 #include <unistd.h>
 
 #include <atomic>
+#include <memory>
 #include <mutex>
 #include <stdexcept>
 
 #include "model.h"
+#include "select.h"
 
 namespace nb = nanobind;
 
@@ -21,6 +23,8 @@ namespace {
 using Bytes = nb::ndarray<const uint8_t, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
 using Floats = nb::ndarray<const float, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
 using Logits = nb::ndarray<float, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
+using Row = nb::ndarray<float, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
+using Positions = nb::ndarray<nb::numpy, int64_t, nb::ndim<1>>;
 using Ids = std::vector<int32_t>;
 
 // A model behind a lock: one step at a time, without the GIL. A forked process can go on with its copy, unless a
@@ -63,6 +67,58 @@ void step(LockedModel& self, const std::vector<Chunk>& chunks, const Logits& log
     const size_t width = static_cast<size_t>(self.unlocked().shape().vocab_size);
     if (logits.shape(0) != num_rows || logits.shape(1) != width) throw nb::value_error("the array for the logits has another shape");
     self.with([&](Model& model) { model.step(chunks, logits.data()); });
+}
+
+// ---- choosing a token ----
+
+// All instruction sets select alike: there is nothing to choose by hand.
+const Kernels& best_kernels() {
+    static const Kernels& kernels = choose_kernels("");
+    return kernels;
+}
+
+int size_of(const Floats& row) { return static_cast<int>(row.size()); }
+
+template <class Select>
+Positions without_gil(const Select& select) {
+    auto positions = [&] {
+        const nb::gil_scoped_release release;
+        return std::make_unique<std::vector<int64_t>>(select());
+    }();
+    int64_t* const first = positions->data();
+    const size_t count = positions->size();
+    const nb::capsule owner(positions.release(), [](void* held) noexcept { delete static_cast<std::vector<int64_t>*>(held); });
+    return Positions(first, {count}, owner);
+}
+
+double masses(const Floats& logits, float highest, float divisor, int bits, const Row& out) {
+    if (out.size() != logits.size()) throw nb::value_error("the array for the masses has another length");
+    const nb::gil_scoped_release release;
+    best_kernels().masses(logits.data(), size_of(logits), highest, divisor, bits, out.data());
+    return best_kernels().sum_from(out.data(), 0.0f, out.data(), size_of(logits));
+}
+
+Positions bound_largest(const Floats& keys, int64_t k) {
+    return without_gil([&] { return largest(best_kernels(), keys.data(), size_of(keys), k); });
+}
+
+Positions bound_smallest_set(const Floats& keys, const Floats& masses, double wanted, double total) {
+    if (masses.size() != keys.size() || keys.size() == 0) throw nb::value_error("as many masses as keys are needed, at least one");
+    return without_gil([&] { return smallest_set(best_kernels(), keys.data(), masses.data(), size_of(keys), wanted, total); });
+}
+
+int64_t bound_position_at(const Floats& masses, int64_t target) {
+    const nb::gil_scoped_release release;
+    return position_at(best_kernels(), masses.data(), size_of(masses), target);
+}
+
+void bind_selection(nb::module_& m) {
+    m.def("masses", &masses, nb::arg("logits").noconvert(), nb::arg("highest"), nb::arg("divisor"), nb::arg("bits"),
+          nb::arg("out").noconvert());
+    m.def("largest", &bound_largest, nb::arg("keys").noconvert(), nb::arg("k"));
+    m.def("smallest_set", &bound_smallest_set, nb::arg("keys").noconvert(), nb::arg("masses").noconvert(), nb::arg("wanted"),
+          nb::arg("total"));
+    m.def("position_at", &bound_position_at, nb::arg("masses").noconvert(), nb::arg("target"));
 }
 
 void bind_shape(nb::module_& m) {
@@ -132,6 +188,7 @@ void bind_enums(nb::module_& m) {
 NB_MODULE(_native, m) {
     bind_enums(m);
     bind_shape(m);
+    bind_selection(m);
     nb::class_<Chunk>(m, "Chunk")
         .def(
             "__init__",

@@ -18,6 +18,7 @@ struct Simd {
     struct I { __m256i low, high; };
     struct Bytes { __m256i low, high; };
     using Quad = __m256i;
+    struct Sums { __m256d at[4]; };
 
     static F set(float value) { return {_mm256_set1_ps(value), _mm256_set1_ps(value)}; }
     static F load(const float* from) { return {_mm256_loadu_ps(from), _mm256_loadu_ps(from + 8)}; }
@@ -93,6 +94,26 @@ struct Simd {
         __m128 largest = _mm_max_ps(_mm256_castps256_ps128(larger), _mm256_extractf128_ps(larger, 1));
         largest = _mm_max_ps(largest, _mm_shuffle_ps(largest, largest, 0x4e));
         return _mm_cvtss_f32(_mm_max_ps(largest, _mm_shuffle_ps(largest, largest, 0xb1)));
+    }
+    static Sums add(Sums sums, F a) {
+        const __m128 quarters[4] = {_mm256_castps256_ps128(a.low), _mm256_extractf128_ps(a.low, 1),
+                                    _mm256_castps256_ps128(a.high), _mm256_extractf128_ps(a.high, 1)};
+        for (int i = 0; i < 4; ++i) sums.at[i] = _mm256_add_pd(sums.at[i], _mm256_cvtps_pd(quarters[i]));
+        return sums;
+    }
+    static double sum_lanes(Sums sums) {
+        const __m256d four = _mm256_add_pd(_mm256_add_pd(sums.at[0], sums.at[1]), _mm256_add_pd(sums.at[2], sums.at[3]));
+        const __m128d two = _mm_add_pd(_mm256_castpd256_pd128(four), _mm256_extractf128_pd(four, 1));
+        return _mm_cvtsd_f64(_mm_add_sd(two, _mm_unpackhi_pd(two, two)));
+    }
+    static int between(__m256 keys, __m256 low, __m256 high) {
+        return _mm256_movemask_ps(_mm256_and_ps(_mm256_cmp_ps(keys, low, _CMP_GE_OQ), _mm256_cmp_ps(keys, high, _CMP_LE_OQ)));
+    }
+    static int store_positions(int32_t* to, int32_t first, F keys, F low, F high) {
+        unsigned lanes = static_cast<unsigned>(between(keys.low, low.low, high.low) | between(keys.high, low.high, high.high) << 8);
+        int count = 0;
+        for (; lanes != 0; lanes &= lanes - 1) to[count++] = first + __builtin_ctz(lanes);
+        return count;
     }
     static void store_int8(int8_t* to, I a) {
         const __m256i words = _mm256_packs_epi32(a.low, a.high);

@@ -19,6 +19,7 @@ struct Simd {
     struct I { __m512i v; };
     struct Bytes { __m512i v; };
     struct Quad { __m512i v; };
+    struct Sums { __m512d low, high; };
 
     static F set(float value) { return {_mm512_set1_ps(value)}; }
     static F load(const float* from) { return {_mm512_loadu_ps(from)}; }
@@ -68,6 +69,19 @@ struct Simd {
     }
     static int32_t sum_lanes(I a, I b) { return _mm512_reduce_add_epi32(_mm512_add_epi32(a.v, b.v)); }
     static float max_lanes(F a) { return _mm512_reduce_max_ps(a.v); }
+    static Sums add(Sums sums, F a) {
+        return {_mm512_add_pd(sums.low, _mm512_cvtps_pd(_mm512_castps512_ps256(a.v))),
+                _mm512_add_pd(sums.high, _mm512_cvtps_pd(_mm512_extractf32x8_ps(a.v, 1)))};
+    }
+    static double sum_lanes(Sums sums) { return _mm512_reduce_add_pd(_mm512_add_pd(sums.low, sums.high)); }
+    static int store_positions(int32_t* to, int32_t first, F keys, F low, F high) {
+        const __mmask16 from_low = _mm512_cmp_ps_mask(keys.v, low.v, _CMP_GE_OQ);
+        const __mmask16 between = _mm512_mask_cmp_ps_mask(from_low, keys.v, high.v, _CMP_LE_OQ);
+        const __m512i lanes = _mm512_set_epi32(15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0);
+        const __m512i positions = _mm512_add_epi32(_mm512_set1_epi32(first), lanes);
+        _mm512_storeu_si512(to, _mm512_maskz_compress_epi32(between, positions));
+        return __builtin_popcount(between);
+    }
 
     static Bytes load_bytes(const uint8_t* from) { return {_mm512_loadu_si512(from)}; }
     static Bytes low_nibbles(Bytes a) { return {_mm512_and_si512(a.v, _mm512_set1_epi8(15))}; }

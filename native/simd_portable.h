@@ -19,6 +19,7 @@ struct Simd {
     struct I { int32_t at[16]; };
     struct Bytes { uint8_t at[64]; };
     struct Quad { int8_t at[4]; };
+    struct Sums { double at[16]; };
 
     template <class Op>
     static F each(Op op) {
@@ -80,6 +81,25 @@ struct Simd {
         float largest = a.at[0];
         for (int i = 1; i < 16; ++i) largest = a.at[i] > largest ? a.at[i] : largest;
         return largest;
+    }
+    static Sums add(Sums sums, F a) {
+        for (int i = 0; i < 16; ++i) sums.at[i] += static_cast<double>(a.at[i]);
+        return sums;
+    }
+    // In any order: for sums that are exact.
+    static double sum_lanes(Sums sums) {
+        double sum = 0.0;
+        for (const double lane : sums.at) sum += lane;
+        return sum;
+    }
+    // Of the positions from `first` on, those where low <= keys <= high; returns how many. Writes up to 16.
+    static int store_positions(int32_t* to, int32_t first, F keys, F low, F high) {
+        int count = 0;
+        for (int i = 0; i < 16; ++i) {
+            to[count] = first + i;
+            count += static_cast<int>(keys.at[i] >= low.at[i]) & static_cast<int>(keys.at[i] <= high.at[i]);
+        }
+        return count;
     }
 
     static Bytes load_bytes(const uint8_t* from) {

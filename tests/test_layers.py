@@ -18,7 +18,7 @@ LEVELS = (
     ("decoding", "checkpoints"),
     ("models", "text"),
     ("json_file", "atomic_file"),
-    ("errors",),
+    ("errors", "_native"),
 )
 LEVEL = {room: level for level, rooms in enumerate(LEVELS) for room in rooms}
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <functional>
 
+#include "all_kernels.h"
 #include "check.h"
 #include "half.h"
 #include "kernels.h"
@@ -17,19 +18,6 @@ namespace {
 
 constexpr WeightKind kKinds[] = {WeightKind::F32, WeightKind::BF16, WeightKind::Q8, WeightKind::Q4, WeightKind::Q4Min};
 constexpr Activation kActivations[] = {Activation::None, Activation::Silu, Activation::Gelu, Activation::GeluTanh, Activation::Relu};
-
-// Those of this processor, the portable ones first.
-std::vector<const Kernels*> all_kernels() {
-    std::vector<const Kernels*> found;
-    for (const char* isa : {"portable", "avx2", "avx512"}) {
-        try {
-            found.push_back(&choose_kernels(isa));
-        } catch (const std::invalid_argument&) {
-            std::printf("kernels: this processor does not run %s\n", isa);
-        }
-    }
-    return found;
-}
 
 // ---- functions of one number ----
 

@@ -3,10 +3,9 @@
 In: one row of logits. Out: reshaped and truncated distributions, and in the end a token id. Knows nothing of requests,
 sequences or text (a function may be given that shows a token).
 
-How edges are decided: tokens are ordered by logit, equal ones by the lower id. Masses are whole numbers: the numerator
-of the softmax, exp((u - max u) / temperature) in float32, counted in units so small that the sum over the vocabulary
-just fits the 53 bits of a float64. So sums are exact and do not depend on the order of adding: the smallest set with
-mass p is the same however it is found. The rounding takes away tokens some 2**-36 times as probable as the first.
+How edges are decided: tokens are ordered by logit, equal ones by the lower id. Masses (`masses.py`) are whole numbers,
+so sums are exact and do not depend on the order of adding: the smallest set with mass p is the same however it is
+found. The rounding takes away tokens some 2**-36 times as probable as the first.
 """
 
 from __future__ import annotations
@@ -21,6 +20,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from nextword.decoding.distribution_table import DistributionTable, TableRow
+from nextword.decoding.masses import softmax_masses
 from nextword.decoding.params import checked
 from nextword.decoding.random_stream import RANDOM_BITS, fresh_seed, random_numbers
 from nextword.decoding.selection import Positions, largest, position_at, smallest_set
@@ -140,8 +140,8 @@ class Distribution:
 
     def draw(self, number: int) -> int:
         """The token on which a number, uniform over 0 .. 2**53 - 1, falls when masses are cumulated by ascending id."""
-        target = (number * int(self._total_mass)) >> RANDOM_BITS
-        return self._token_id(position_at(self._masses, target))
+        masses, total = self._masses_and_total
+        return self._token_id(position_at(masses, (number * int(total)) >> RANDOM_BITS))
 
     # Looking at it
 
@@ -205,26 +205,13 @@ class Distribution:
         return float(self.logits[self._top])
 
     @functools.cached_property
-    def _masses(self) -> NDArray[np.float32]:
-        """exp((u - max u) / temperature) in whole units of 2**-bits: see the head of this file."""
-        bits = 53 - self.vocab_size.bit_length()
-        masses: NDArray[np.float32]
-        with np.errstate(over="ignore"):
-            masses = self.logits - self.logits[self._top]
-            if self.divisor != 1.0:
-                masses /= np.float32(self.divisor)
-        np.exp(masses, out=masses)
-        masses *= np.float32(2.0**bits)
-        np.rint(masses, out=masses)
-        return masses
-
-    @functools.cached_property
-    def _total_mass(self) -> float:
-        return float(self._masses.sum(dtype=np.float64))
+    def _masses_and_total(self) -> tuple[NDArray[np.float32], float]:
+        """exp((u - max u) / temperature) as whole numbers, and their sum."""
+        return softmax_masses(self.logits, highest=self._top_logit, divisor=self.divisor, vocab_size=self.vocab_size)
 
     def _smallest_set(self, keys: NDArray[np.float32] | NDArray[np.float64], p: float) -> Positions:
-        total = self._total_mass
-        return smallest_set(keys, self._masses, wanted=p * total, total=total)
+        masses, total = self._masses_and_total
+        return smallest_set(keys, masses, wanted=p * total, total=total)
 
     @functools.cached_property
     def _log_probs(self) -> NDArray[np.float64]:

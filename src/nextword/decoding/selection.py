@@ -1,14 +1,17 @@
 """Selection over a vocabulary without sorting it: the k largest, the smallest set with a given mass, the draw.
 
 In: numpy vectors over the tokens. Out: positions in them, ascending. Equal keys are decided by the lower position.
-Masses are whole numbers held in floats (see `distribution.py`), so sums are exact in whatever order they are formed and
-each function gives exactly what sorting everything would give. Knows nothing of temperatures, tokens or parameters.
+Masses are whole numbers held in floats (see `masses.py`), so sums are exact in whatever order they are formed and each
+function gives exactly what sorting everything would give. So does native/select, which does the work where it was built
+(keys in float64 are left to numpy). Knows nothing of temperatures, tokens or parameters.
 """
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
+
+from nextword.decoding.masses import native
 
 Keys = NDArray[np.float32] | NDArray[np.float64]
 Positions = NDArray[np.intp]
@@ -34,6 +37,13 @@ def largest(keys: Keys, k: int) -> Positions:
     """Positions of the k largest keys, ascending; of equal keys the lower position. All of them if k >= len(keys)."""
     if k == 0 or k >= len(keys):
         return np.arange(min(k, len(keys)))
+    if native is not None and keys.dtype == np.float32:
+        found: Positions = native.largest(np.ascontiguousarray(keys), k)
+        return found
+    return _largest(keys, k)
+
+
+def _largest(keys: Keys, k: int) -> Positions:
     candidates = np.flatnonzero(keys >= _lower_bound_of_kth(keys, k))
     among = keys[candidates]
     kth = np.partition(among, len(among) - k)[len(among) - k]
@@ -64,6 +74,14 @@ def smallest_set(keys: Keys, masses: Keys, *, wanted: float, total: float) -> Po
         wanted: 0 < wanted <= total.
         total: the sum of the masses, less than 2**53.
     """
+    if native is not None and keys.dtype == masses.dtype == np.float32:
+        arrays = np.ascontiguousarray(keys), np.ascontiguousarray(masses)
+        found: Positions = native.smallest_set(*arrays, wanted, total)
+        return found
+    return _smallest_set(keys, masses, wanted, total)
+
+
+def _smallest_set(keys: Keys, masses: Keys, wanted: float, total: float) -> Positions:
     if len(keys) <= SORTED_AT_ONCE:
         return _smallest_set_by_sorting(keys, masses, wanted)
     candidates = np.flatnonzero(keys >= _guessed_lower_bound(keys, masses, spare=total - wanted))
@@ -120,6 +138,12 @@ def _smallest_set_by_sorting(keys: Keys, masses: Keys, wanted: float) -> Positio
 
 def position_at(masses: Keys, target: int) -> int:
     """The position where the masses, cumulated in ascending position, first exceed `target` (0 <= target < total)."""
+    if native is not None and masses.dtype == np.float32:
+        return int(native.position_at(np.ascontiguousarray(masses), target))
+    return _position_at(masses, target)
+
+
+def _position_at(masses: Keys, target: int) -> int:
     start, below = 0, 0.0
     if len(masses) > BLOCK_SIZE:
         whole = len(masses) - len(masses) % BLOCK_SIZE
