@@ -42,14 +42,15 @@ public:
         const int whole = size / kBlock;
         kernels.maxima(keys, whole, kBlock, maxima_.data());
         if (whole * kBlock < size) maxima_.back() = *std::max_element(keys + whole * kBlock, keys + size);
+        ranks = {rank_of(-HUGE_VALF), rank_of(*std::max_element(maxima_.begin(), maxima_.end()))};
     }
 
     const Kernels& kernels;
     const float* const keys;
     const int size;
+    Ranks ranks;  // of all keys
 
     const std::vector<float>& maxima() const { return maxima_; }
-    Ranks ranks() const { return {rank_of(-HUGE_VALF), rank_of(*std::max_element(maxima_.begin(), maxima_.end()))}; }
 
     // Calls `visit` with the positions from `first` to `last` (exclusive) of keys of these ranks, ascending, many at a time.
     template <class Visit>
@@ -57,11 +58,10 @@ public:
         const float low = key_of(ranks.lowest), high = key_of(ranks.highest);
         int32_t found[kVisited + kBlock + kLanes];
         int count = 0;
-        for (int end; first < last; first = end) {
-            const int block = first / kBlock;
-            end = std::min(last, (block + 1) * kBlock);
+        for (int block = first / kBlock; block < ceil_div(last, kBlock); ++block) {
             if (maxima_[static_cast<size_t>(block)] < low) continue;
-            count += kernels.collect(keys, first, end, low, high, found + count);
+            const int begin = std::max(first, block * kBlock), end = std::min(last, (block + 1) * kBlock);
+            count += kernels.collect(keys, begin, end, low, high, found + count);
             if (count < kVisited) continue;
             visit(found, found + count);
             count = 0;
@@ -92,7 +92,7 @@ struct Counts {
     int64_t at(int) const { return 1; }
     int64_t from(uint32_t rank) const {
         int64_t count = 0;
-        row.find({rank, row.ranks().highest}, [&](const int32_t* begin, const int32_t* end) { count += end - begin; });
+        row.find({rank, row.ranks.highest}, [&](const int32_t* begin, const int32_t* end) { count += end - begin; });
         return count;
     }
 };
@@ -163,16 +163,16 @@ int reaching(const Row& row, const Weights& weights, Ranks ranks, int64_t wanted
         last = position;
     };
     while (ranks.lowest < ranks.highest) {
+        if (!narrow(row, weights, ranks, wanted)) return -1;
         Survey found = survey(row, ranks);
         if (found.count <= kFew) {
             std::sort(found.few.begin(), found.few.end(), [](const Candidate& a, const Candidate& b) {
                 return a.rank != b.rank ? a.rank > b.rank : a.position < b.position;
             });
             for (const Candidate& candidate : found.few) take(candidate.position);
-            return wanted <= 0 ? last : -1;
+            return last;
         }
         ranks = found.ranks;
-        if (!narrow(row, weights, ranks, wanted)) return -1;
     }
     row.find(ranks, [&](const int32_t* begin, const int32_t* end) { std::for_each(begin, end, take); });
     return wanted <= 0 ? last : -1;
@@ -181,7 +181,7 @@ int reaching(const Row& row, const Weights& weights, Ranks ranks, int64_t wanted
 // The last position, in order, of the smallest set with mass `wanted`; it is looked for among the likely ranks first.
 template <class Weights>
 int last_of_set(const Row& row, const Weights& weights, int64_t wanted, Ranks likely) {
-    Ranks ranks = row.ranks();
+    Ranks ranks = row.ranks;
     if (likely.highest < ranks.highest) {
         const int64_t above = weights.from(likely.highest + 1);
         if (above >= wanted) return reaching(row, weights, {likely.highest + 1, ranks.highest}, wanted);
@@ -196,7 +196,7 @@ int last_of_set(const Row& row, const Weights& weights, int64_t wanted, Ranks li
 
 // The keys that come before that at `last`, and that one.
 std::vector<int64_t> set_to(const Row& row, int last) {
-    const uint32_t rank = rank_of(row.keys[last]), highest = row.ranks().highest;
+    const uint32_t rank = rank_of(row.keys[last]), highest = row.ranks.highest;
     const auto find = [&](const auto& visit) {
         row.find(0, last + 1, {rank, highest}, visit);
         if (rank < highest) row.find(last + 1, row.size, {rank + 1, highest}, visit);
@@ -222,13 +222,13 @@ Ranks reached_by(const Row& row, int64_t k) {
 // In a sample, a little less than `spare` lies beneath the lowest, and a little more beneath the highest.
 template <class Weights>
 Ranks guess(const Row& row, const Weights& weights, double spare) {
-    if (row.size <= kSample) return row.ranks();
+    if (row.size <= kSample) return row.ranks;
     const int stride = row.size / kSample;
     std::vector<std::pair<float, float>> sample;
     sample.reserve(2 * kSample);
     for (int i = 0; i < row.size; i += stride) sample.emplace_back(row.keys[i], static_cast<float>(weights.at(i)));
     std::sort(sample.begin(), sample.end());
-    Ranks result = row.ranks();
+    Ranks result = row.ranks;
     double beneath = 0.0;
     for (const auto& [key, mass] : sample) {
         if (beneath * kMargin > spare) return {result.lowest, rank_of(key)};

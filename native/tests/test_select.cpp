@@ -106,6 +106,21 @@ void test_largest_equals_sorting() {
     }
 }
 
+// So that every edge of what is passed over or guessed is met.
+void test_each_number_of_the_largest() {
+    constexpr int size = 1000;
+    Random random(4);
+    for (const int kind : {0, 3}) {
+        const std::vector<float> keys = keys_of_kind(kind, size, random), ones(size, 1.0f);
+        for (int k = 1; k <= size; ++k) {
+            const std::vector<int64_t> expected = smallest_set_by_sorting(keys, ones, k);
+            const Kernels& kernels = choose_kernels("");
+            check(largest(kernels, keys.data(), size, k) == expected, std::to_string(k) + " largest, " + where(kernels, kind, size));
+            check(smallest_set(kernels, keys.data(), ones.data(), size, k, size) == expected, std::to_string(k) + " of mass 1 each");
+        }
+    }
+}
+
 void test_position_at_is_the_first_whose_cumulated_mass_exceeds_the_target() {
     Random random(3);
     for (const int size : {1, 16, 511, 512, 513, 1024, 5000}) {
@@ -156,6 +171,7 @@ void test_masses_are_exponentials_and_the_same_with_every_instruction_set() {
 int main() {
     test_smallest_set_equals_sorting();
     test_largest_equals_sorting();
+    test_each_number_of_the_largest();
     test_position_at_is_the_first_whose_cumulated_mass_exceeds_the_target();
     test_too_little_mass_is_refused();
     test_masses_are_exponentials_and_the_same_with_every_instruction_set();

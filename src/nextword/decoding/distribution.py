@@ -222,8 +222,8 @@ class Distribution:
         return int(position if self.kept is None else self.kept[position])
 
     def _keep(self, positions: Positions) -> Distribution:
-        kept = positions if self.kept is None else self.kept[positions]
-        return dataclasses.replace(self, logits=self.logits[positions], kept=kept)
+        kept = positions if self.kept is None else self.kept.take(positions)
+        return dataclasses.replace(self, logits=self.logits.take(positions), kept=kept)
 
     def _keep_where(self, stays: NDArray[np.bool_]) -> Distribution:
         """Where `stays` holds; the most probable token alone where it holds nowhere."""
