@@ -1,8 +1,9 @@
-"""How long does choosing a token from a row of logits take? Ours beside transformers' warpers and torch.multinomial.
+"""How long does choosing a token take? Ours, in C++ and by numpy where that was not built, beside transformers' warpers
+and torch.multinomial.
 
     python -m benchmarks.select_token [--model NAME_OR_PATH] [--repeats 30]
 
-One thread; medians over interleaved repeats, so that a slow moment of the machine falls on both. With `--model` the
+One thread; medians over interleaved repeats, so that a slow moment of the machine falls on all. With `--model` the
 rows include the model's own logits after a prompt. Prints a table, writes benchmarks/results/select_token.json.
 """
 
@@ -19,6 +20,7 @@ import statistics
 import time
 from collections.abc import Callable
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import torch
@@ -31,6 +33,7 @@ from transformers.generation.logits_process import (
     TopPLogitsWarper,
 )
 
+from nextword.decoding import masses, selection
 from nextword.decoding.distribution import Distribution
 
 VOCAB_SIZES = (49_152, 262_144)  # SmolLM2's, Gemma 3's
@@ -92,24 +95,33 @@ def rows(model: str | None) -> dict[str, Row]:
     for size in VOCAB_SIZES:
         found[f"N(0, 2.5), {size:,}"] = rng.normal(scale=2.5, size=size).astype(np.float32)
         found[f"N(0, 1), {size:,}"] = rng.normal(size=size).astype(np.float32)
+        found[f"one of 50, else 0, {size:,}"] = np.where(np.arange(size) == size // 3, 50, 0).astype(np.float32)
+        found[f"all equal, {size:,}"] = np.zeros(size, dtype=np.float32)
     return found
 
 
 def compare(strategy: Strategy, row: Row, *, repeats: int) -> dict[str, float]:
-    """Median milliseconds of both, and how many times as fast ours is."""
+    """Median milliseconds of each, and how many times as fast as theirs ours is."""
+    if masses.native is None:
+        raise SystemExit("the C++ core was not built: there is nothing to compare")
     scores = torch.from_numpy(row)[None]
     token_ids = torch.zeros((1, 1), dtype=torch.long)
 
     def ours(position: int) -> None:
         strategy.ours(Distribution.from_logits(row)).sample(seed=0, position=position)
 
+    def ours_by_numpy(position: int) -> None:
+        with mock.patch.object(masses, "native", None), mock.patch.object(selection, "native", None):
+            ours(position)
+
     def theirs(position: int) -> None:
         torch.multinomial(torch.softmax(strategy.theirs(token_ids, scores), dim=-1), num_samples=1)
 
-    times: dict[str, list[float]] = {"ours_ms": [], "transformers_ms": []}
+    ways = {"ours_ms": ours, "numpy_ms": ours_by_numpy, "transformers_ms": theirs}
+    times: dict[str, list[float]] = {name: [] for name in ways}
     for _ in range(repeats):
-        times["ours_ms"].append(milliseconds(ours))
-        times["transformers_ms"].append(milliseconds(theirs))
+        for name, way in ways.items():
+            times[name].append(milliseconds(way))
     medians = {name: statistics.median(values) for name, values in times.items()}
     return {**medians, "ratio": medians["transformers_ms"] / medians["ours_ms"]}
 
@@ -124,9 +136,13 @@ def milliseconds(choose: Callable[[int], None]) -> float:
 
 def print_table(measured: list[dict[str, object]]) -> None:
     """One line a measurement."""
-    print(f"{'logits':34} {'strategy':38} {'ours, ms':>9} {'transformers, ms':>17} {'times as fast':>14}")
+    print(
+        f"{'logits':34} {'strategy':38} {'ours, ms':>9} {'by numpy':>9} {'transformers, ms':>17} {'times as fast':>14}"
+    )
     for line in measured:
-        numbers = f"{line['ours_ms']:9.3f} {line['transformers_ms']:17.3f} {line['ratio']:14.1f}"
+        numbers = (
+            f"{line['ours_ms']:9.3f} {line['numpy_ms']:9.3f} {line['transformers_ms']:17.3f} {line['ratio']:14.1f}"
+        )
         print(f"{line['row']!s:34} {line['strategy']!s:38} {numbers}")
 
 

@@ -121,6 +121,20 @@ void test_each_number_of_the_largest() {
     }
 }
 
+// A sample of every third key holds all the mass, and so three times what it should: guesses go as wrong as they can.
+void test_a_sample_that_misleads() {
+    constexpr int size = 768;
+    std::vector<float> keys(size), masses(size);
+    for (int i = 0; i < size; ++i) {
+        keys[static_cast<size_t>(i)] = static_cast<float>(-i);
+        masses[static_cast<size_t>(i)] = i % 3 == 0 ? 3.0f : 0.0f;
+    }
+    for (int wanted = 1; wanted <= size; ++wanted) {
+        const auto found = smallest_set(choose_kernels(""), keys.data(), masses.data(), size, wanted, size);
+        check(found == smallest_set_by_sorting(keys, masses, wanted), "mass " + std::to_string(wanted) + " of 768");
+    }
+}
+
 void test_position_at_is_the_first_whose_cumulated_mass_exceeds_the_target() {
     Random random(3);
     for (const int size : {1, 16, 511, 512, 513, 1024, 5000}) {
@@ -172,6 +186,7 @@ int main() {
     test_smallest_set_equals_sorting();
     test_largest_equals_sorting();
     test_each_number_of_the_largest();
+    test_a_sample_that_misleads();
     test_position_at_is_the_first_whose_cumulated_mass_exceeds_the_target();
     test_too_little_mass_is_refused();
     test_masses_are_exponentials_and_the_same_with_every_instruction_set();
