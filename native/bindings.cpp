@@ -13,6 +13,7 @@
 #include <stdexcept>
 
 #include "model.h"
+#include "philox.h"
 #include "select.h"
 
 namespace nb = nanobind;
@@ -112,12 +113,30 @@ int64_t bound_position_at(const Floats& masses, int64_t target) {
     return position_at(best_kernels(), masses.data(), size_of(masses), target);
 }
 
+int64_t bound_argmax(const Floats& logits) {
+    if (logits.size() == 0) return -1;
+    const nb::gil_scoped_release release;
+    return argmax(best_kernels(), logits.data(), size_of(logits));
+}
+
+// The draw of decoding/sampler.py, with the random number of decoding/random_stream.py (where numpy's generator counts
+// up before it draws).
+int64_t bound_draw(const Floats& logits, float divisor, int64_t top_k, double top_p, uint64_t seed, uint64_t sample_index, uint64_t position) {
+    if (logits.size() == 0) return -1;
+    const nb::gil_scoped_release release;
+    const uint64_t number = philox({position + 1, 0, 0, 0}, {seed, sample_index})[0] >> (64 - 53);
+    return draw(best_kernels(), logits.data(), size_of(logits), {divisor, top_k, top_p}, number);
+}
+
 void bind_selection(nb::module_& m) {
     m.def("masses", &masses, nb::arg("logits").noconvert(), nb::arg("highest"), nb::arg("divisor"), nb::arg("bits"),
           nb::arg("out").noconvert());
     m.def("largest", &bound_largest, nb::arg("keys").noconvert(), nb::arg("k"));
     m.def("smallest_set", &bound_smallest_set, nb::arg("keys").noconvert(), nb::arg("masses").noconvert(), nb::arg("wanted"),
           nb::arg("total"));
+    m.def("argmax", &bound_argmax, nb::arg("logits").noconvert());
+    m.def("draw", &bound_draw, nb::arg("logits").noconvert(), nb::arg("divisor"), nb::arg("top_k"), nb::arg("top_p"),
+          nb::arg("seed"), nb::arg("sample_index"), nb::arg("position"));
     m.def("position_at", &bound_position_at, nb::arg("masses").noconvert(), nb::arg("target"));
 }
 

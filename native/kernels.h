@@ -89,6 +89,7 @@ struct Kernels {
 
     // For select.h. e^((logit - highest) / divisor), for logits up to `highest`, in units of 2^-bits: whole numbers.
     void (*masses)(const float* logits, int size, float highest, float divisor, int bits, float* out);
+    bool (*has_nan)(const float* x, int size);
     // The sum of the masses of keys of at least `bound`: exact, for whole numbers that add up to less than 2^53.
     double (*sum_from)(const float* keys, float bound, const float* masses, int size);
     // The largest of each block of keys; `block_size` is a multiple of 16.

@@ -521,6 +521,17 @@ void masses(const float* logits, int size, float highest, float divisor, int bit
     std::copy(lanes, lanes + (size - i), out + i);
 }
 
+bool has_nan(const float* x, int size) {
+    const F one = Simd::set(1.0f);
+    F least = one;  // 0 once a number was not at least itself
+    int i = 0;
+    for (; i + kLanes <= size; i += kLanes) {
+        const F values = Simd::load(x + i);
+        least = Simd::min(least, Simd::keep_from(values, values, one));
+    }
+    return Simd::max_lanes(Simd::sub(one, least)) > 0.0f || std::any_of(x + i, x + size, [](float value) { return value != value; });
+}
+
 double sum_from(const float* keys, float bound, const float* masses, int size) {
     const F lowest = Simd::set(bound);
     Simd::Sums sums = {};
@@ -556,7 +567,7 @@ int collect(const float* keys, int first, int last, float low, float high, int32
 
 constexpr Kernels make_kernels(const char* name) {
     return {name, Simd::kTokens, multiply, quantize, rms_norm, layer_norm, attend, merge, soft_cap,
-            masses, sum_from, maxima, collect};
+            masses, has_nan, sum_from, maxima, collect};
 }
 
 }  // namespace

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cmath>
 #include <functional>
+#include <memory>
+#include <numeric>
 #include <stdexcept>
 #include <utility>
 
@@ -44,6 +46,10 @@ public:
         if (whole * kBlock < size) maxima_.back() = *std::max_element(keys + whole * kBlock, keys + size);
         ranks = {rank_of(-HUGE_VALF), rank_of(*std::max_element(maxima_.begin(), maxima_.end()))};
     }
+
+    float highest() const { return key_of(ranks.highest); }
+    // Whether logits may be keys: no NaN, no +inf, and not all -inf.
+    bool is_distribution() const { return std::isfinite(highest()) && !kernels.has_nan(keys, size); }
 
     const Kernels& kernels;
     const float* const keys;
@@ -239,22 +245,77 @@ Ranks guess(const Row& row, const Weights& weights, double spare) {
     return result;
 }
 
+std::vector<int64_t> largest_of(const Row& row, int64_t k) {
+    const Counts counts{row};
+    const bool is_bounded = static_cast<int64_t>(row.maxima().size()) >= kBlocksPerWanted * k;
+    return set_to(row, last_of_set(row, counts, k, is_bounded ? reached_by(row, k) : guess(row, counts, static_cast<double>(row.size - k))));
+}
+
+int last_of_smallest_set(const Row& row, const float* masses, double wanted, double total) {
+    const Masses given{row, masses};
+    return last_of_set(row, given, static_cast<int64_t>(std::ceil(wanted)), guess(row, given, total - wanted));
+}
+
+// ---- the draw ----
+
+// number / 2^53 of a whole number, rounded down.
+int64_t share_of(double total, uint64_t number) {
+    return static_cast<int64_t>(static_cast<unsigned __int128>(number) * static_cast<uint64_t>(total) >> 53);
+}
+
+// Of a row's masses, those of the keys that come before that at `last`, and of that one.
+struct MassesOfSet {
+    const Row& row;
+    const float* masses;
+    int last;
+
+    double sum(int first, int end) const {
+        const uint32_t rank = rank_of(row.keys[last]);
+        const int middle = std::clamp(last + 1, first, end);
+        return sum_from(rank, first, middle) + sum_from(rank + 1, middle, end);
+    }
+    double sum_from(uint32_t rank, int first, int end) const {
+        return first == end ? 0.0 : row.kernels.sum_from(row.keys + first, key_of(rank), masses + first, end - first);
+    }
+};
+
+// The position on which `number` falls when the masses of the set are added from the first on.
+int64_t falls_on(const MassesOfSet& set, uint64_t number) {
+    const Row& row = set.row;
+    std::vector<double> sums(row.maxima().size());
+    for (size_t block = 0; block < sums.size(); ++block) {
+        if (row.maxima()[block] < row.keys[set.last]) continue;
+        const int first = static_cast<int>(block) * kBlock;
+        sums[block] = set.sum(first, std::min(first + kBlock, row.size));
+    }
+    const double total = std::accumulate(sums.begin(), sums.end(), 0.0);
+    double target = static_cast<double>(share_of(total, number));
+    size_t block = 0;
+    while (sums[block] <= target) target -= sums[block++];
+    int position = static_cast<int>(block) * kBlock;
+    while ((target -= set.sum(position, position + 1)) >= 0.0) ++position;
+    return position;
+}
+
+int64_t draw_from(const Row& row, Truncation truncation, int bits, uint64_t number) {
+    const Kernels& kernels = row.kernels;
+    const std::unique_ptr<float[]> masses(new float[static_cast<size_t>(row.size)]);  // not zeroed first
+    kernels.masses(row.keys, row.size, row.highest(), truncation.divisor, bits, masses.get());
+    const double total = kernels.sum_from(masses.get(), 0.0f, masses.get(), row.size);
+    if (truncation.top_p == 1.0) return position_at(kernels, masses.get(), row.size, share_of(total, number));
+    return falls_on({row, masses.get(), last_of_smallest_set(row, masses.get(), truncation.top_p * total, total)}, number);
+}
+
 }  // namespace
 
 std::vector<int64_t> largest(const Kernels& kernels, const float* keys, int size, int64_t k) {
     if (k == 0 || size == 0) return {};
-    const Row row(kernels, keys, size);
-    const Counts counts{row};
-    const int64_t wanted = std::min<int64_t>(k, size);
-    const bool is_bounded = static_cast<int64_t>(row.maxima().size()) >= kBlocksPerWanted * wanted;
-    const Ranks likely = is_bounded ? reached_by(row, wanted) : guess(row, counts, static_cast<double>(size - wanted));
-    return set_to(row, last_of_set(row, counts, wanted, likely));
+    return largest_of(Row(kernels, keys, size), std::min<int64_t>(k, size));
 }
 
 std::vector<int64_t> smallest_set(const Kernels& kernels, const float* keys, const float* masses, int size, double wanted, double total) {
     const Row row(kernels, keys, size);
-    const Masses given{row, masses};
-    return set_to(row, last_of_set(row, given, static_cast<int64_t>(std::ceil(wanted)), guess(row, given, total - wanted)));
+    return set_to(row, last_of_smallest_set(row, masses, wanted, total));
 }
 
 int64_t position_at(const Kernels& kernels, const float* masses, int size, int64_t target) {
@@ -269,6 +330,29 @@ int64_t position_at(const Kernels& kernels, const float* masses, int size, int64
         if (target < 0) break;
     }
     return position;
+}
+
+int64_t argmax(const Kernels& kernels, const float* logits, int size) {
+    const Row row(kernels, logits, size);
+    if (!row.is_distribution()) return -1;
+    int64_t first = -1;
+    row.find({row.ranks.highest, row.ranks.highest}, [&](const int32_t* begin, const int32_t* end) {
+        if (first < 0 && begin < end) first = *begin;
+    });
+    return first;
+}
+
+int64_t draw(const Kernels& kernels, const float* logits, int size, Truncation truncation, uint64_t number) {
+    const Row row(kernels, logits, size);
+    if (!row.is_distribution()) return -1;
+    int bits = 53;  // as in decoding/masses.py: the sum over the whole vocabulary just fits a double
+    for (int rest = size; rest > 0; rest /= 2) --bits;
+    if (truncation.top_k == 0 || truncation.top_k >= size) return draw_from(row, truncation, bits, number);
+
+    const std::vector<int64_t> left = largest_of(row, truncation.top_k);
+    std::vector<float> keys(left.size());
+    std::transform(left.begin(), left.end(), keys.begin(), [&](int64_t position) { return logits[position]; });
+    return left[static_cast<size_t>(draw_from(Row(kernels, keys.data(), static_cast<int>(keys.size())), truncation, bits, number))];
 }
 
 }  // namespace nextword

@@ -22,6 +22,21 @@ std::vector<int64_t> largest(const Kernels& kernels, const float* keys, int size
 std::vector<int64_t> smallest_set(const Kernels& kernels, const float* keys, const float* masses, int size, double wanted,
                                   double total);
 
+// The largest logit's position, of equal ones the lowest. -1 if a logit is NaN or +inf, or all are -inf.
+int64_t argmax(const Kernels& kernels, const float* logits, int size);
+
+// A temperature to divide by (as a float, more than 0), then the k largest (0: all), then the smallest set with this
+// share of their mass (1: all).
+struct Truncation {
+    float divisor;
+    int64_t top_k;
+    double top_p;
+};
+
+// The position on which `number`, uniform over 0 .. 2^53 - 1, falls when the masses of what the truncation leaves are
+// added from the first on: decoding/distribution.py in one go. -1 if a logit is NaN or +inf, or all are -inf.
+int64_t draw(const Kernels& kernels, const float* logits, int size, Truncation truncation, uint64_t number);
+
 // The first position at which the masses, added from the first on, exceed `target`; the last one if they never do.
 int64_t position_at(const Kernels& kernels, const float* masses, int size, int64_t target);
 

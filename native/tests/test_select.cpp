@@ -7,6 +7,7 @@
 
 #include "all_kernels.h"
 #include "check.h"
+#include "philox.h"
 
 using namespace nextword;
 
@@ -152,6 +153,93 @@ void test_position_at_is_the_first_whose_cumulated_mass_exceeds_the_target() {
     }
 }
 
+// ---- the choice in one go ----
+
+int64_t draw_by_steps(const Kernels& kernels, const std::vector<float>& logits, Truncation truncation, int bits, uint64_t number) {
+    std::vector<int64_t> left(logits.size());
+    std::iota(left.begin(), left.end(), 0);
+    const auto masses_left = [&] {
+        std::vector<float> kept(left.size()), masses(left.size());
+        std::transform(left.begin(), left.end(), kept.begin(), [&](int64_t i) { return logits[static_cast<size_t>(i)]; });
+        kernels.masses(kept.data(), static_cast<int>(kept.size()), *std::max_element(kept.begin(), kept.end()), truncation.divisor, bits, masses.data());
+        return masses;
+    };
+    const auto keep = [&](const std::vector<float>& masses, double wanted) {
+        std::vector<float> kept(left.size());
+        std::transform(left.begin(), left.end(), kept.begin(), [&](int64_t i) { return logits[static_cast<size_t>(i)]; });
+        std::vector<int64_t> fewer;
+        for (const int64_t i : smallest_set_by_sorting(kept, masses, wanted)) fewer.push_back(left[static_cast<size_t>(i)]);
+        left = fewer;
+    };
+    if (truncation.top_k > 0) keep(std::vector<float>(left.size(), 1.0f), static_cast<double>(truncation.top_k));
+    if (truncation.top_p < 1.0) keep(masses_left(), truncation.top_p * total_of(masses_left()));
+    const std::vector<float> masses = masses_left();
+    uint64_t target = static_cast<uint64_t>(static_cast<unsigned __int128>(number) * static_cast<uint64_t>(total_of(masses)) >> 53);
+    size_t i = 0;
+    while (static_cast<uint64_t>(masses[i]) <= target) target -= static_cast<uint64_t>(masses[i++]);
+    return left[i];
+}
+
+void test_the_draw_is_that_of_its_steps() {
+    Random random(5);
+    for (int kind = 0; kind < kKinds; ++kind) {
+        for (const int size : {1, 17, 64, 300, 3000}) {
+            std::vector<float> logits = keys_of_kind(kind, size, random);
+            if (size == 3000) std::fill(logits.begin() + 100, logits.begin() + 1900, -HUGE_VALF);
+            const int bits = 52 - std::ilogb(size);
+            for (const Truncation truncation : {Truncation{1.0f, 0, 1.0}, {0.7f, 0, 0.9}, {1.0f, 50, 1.0}, {2.0f, 2000, 0.5}}) {
+                for (const double share : {0.0, 0.2, 0.7, 1.0}) {
+                    const uint64_t number = static_cast<uint64_t>(share * 0x1.fffffffffffffp52);
+                    const int64_t expected = draw_by_steps(choose_kernels("portable"), logits, truncation, bits, number);
+                    for (const Kernels* kernels : all_kernels()) {
+                        check(draw(*kernels, logits.data(), size, truncation, number) == expected, "the draw, " + where(*kernels, kind, size));
+                    }
+                }
+            }
+        }
+    }
+}
+
+void test_argmax_is_the_first_of_the_largest() {
+    Random random(6);
+    for (int kind = 0; kind < kKinds; ++kind) {
+        for (const int size : kSizes) {
+            const std::vector<float> logits = keys_of_kind(kind, size, random);
+            const int64_t expected = std::max_element(logits.begin(), logits.end()) - logits.begin();
+            for (const Kernels* kernels : all_kernels()) {
+                check(argmax(*kernels, logits.data(), size) == expected, "argmax, " + where(*kernels, kind, size));
+            }
+        }
+    }
+}
+
+void test_broken_rows_are_seen_wherever_they_are() {
+    for (const Kernels* kernels : all_kernels()) {
+        for (const int size : {1, 16, 64, 100}) {
+            for (const float broken : {std::nanf(""), HUGE_VALF}) {
+                for (int i = 0; i < size; ++i) {
+                    std::vector<float> logits(static_cast<size_t>(size), -1.0f);
+                    logits[static_cast<size_t>(i)] = broken;
+                    check(argmax(*kernels, logits.data(), size) == -1, "argmax of a broken row, " + where(*kernels, i, size));
+                    check(draw(*kernels, logits.data(), size, {1.0f, 0, 0.9}, 7) == -1, "draw from a broken row, " + where(*kernels, i, size));
+                }
+            }
+            const std::vector<float> nothing(static_cast<size_t>(size), -HUGE_VALF);
+            check(argmax(*kernels, nothing.data(), size) == -1, "nothing is allowed, " + where(*kernels, 0, size));
+        }
+    }
+}
+
+// The first and the last known answers that the generator's authors publish (Random123, kat_vectors).
+void test_philox_gives_its_known_answers() {
+    check(philox({0, 0, 0, 0}, {0, 0}) == std::array<uint64_t, 4>{0x16554d9eca36314c, 0xdb20fe9d672d0fdc, 0xd7e772cee186176b, 0x7e68b68aec7ba23b},
+          "philox of zeros");
+    const uint64_t ones = ~uint64_t{0};
+    check(philox({ones, ones, ones, ones}, {ones, ones}) ==
+              std::array<uint64_t, 4>{0x87b092c3013fe90b, 0x438c3c67be8d0224, 0x9cc7d7c69cd777b6, 0xa09caebf594f0ba0},
+          "philox of ones");
+}
+
 void test_too_little_mass_is_refused() {
     const std::vector<float> keys(1000, 0.0f), masses(1000, 1.0f);
     check_throws<std::invalid_argument>(
@@ -188,6 +276,10 @@ int main() {
     test_each_number_of_the_largest();
     test_a_sample_that_misleads();
     test_position_at_is_the_first_whose_cumulated_mass_exceeds_the_target();
+    test_the_draw_is_that_of_its_steps();
+    test_argmax_is_the_first_of_the_largest();
+    test_broken_rows_are_seen_wherever_they_are();
+    test_philox_gives_its_known_answers();
     test_too_little_mass_is_refused();
     test_masses_are_exponentials_and_the_same_with_every_instruction_set();
     return report("select");

@@ -1,4 +1,4 @@
-"""The two ways in which masses are computed and selected from: in C++, and by numpy where that was not built."""
+"""The two ways in which tokens are chosen: in C++, and by numpy where that was not built."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from unittest import mock
 
 import pytest
 
-from nextword.decoding import masses, selection
+from nextword.decoding import masses, sampler, selection
 
 WAYS = ("native", "numpy")
 
@@ -16,10 +16,9 @@ WAYS = ("native", "numpy")
 @contextlib.contextmanager
 def computed_by(way: str) -> Iterator[None]:
     """Within it everything is computed in that way. Skips the test if the C++ core was not built."""
-    if way == "numpy":
-        with mock.patch.object(masses, "native", None), mock.patch.object(selection, "native", None):
-            yield
-        return
-    if masses.native is None:
+    if way == "native" and masses.native is None:
         pytest.skip("the C++ core was not built")
-    yield
+    with contextlib.ExitStack() as patches:
+        for module in (masses, sampler, selection) if way == "numpy" else ():
+            patches.enter_context(mock.patch.object(module, "native", None))
+        yield

@@ -9,9 +9,12 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Collection, Sequence
 
-from nextword.decoding.distribution import Distribution
+import numpy as np
+
+from nextword.decoding.distribution import SMALLEST_TEMPERATURE, Distribution
+from nextword.decoding.masses import native
 from nextword.decoding.params import SamplingParams
-from nextword.decoding.processors import Logits, processed_distribution, seen_tokens
+from nextword.decoding.processors import Logits, active_steps, penalized_logits, processed_distribution, seen_tokens
 from nextword.decoding.random_stream import fresh_seed, random_numbers
 
 
@@ -58,6 +61,7 @@ class Sampler:
         self.position = len(prompt_token_ids)
         self._end_token_ids = end_token_ids
         self._seen = seen_tokens(prompt_token_ids, params)
+        self._is_plain = params.logprobs is None and _is_plain(active_steps(params))
 
     def distribution(self, logits: Logits) -> Distribution:
         """The processed distribution of the next token, from the model's logits (vocab_size,)."""
@@ -65,6 +69,11 @@ class Sampler:
 
     def choose(self, logits: Logits) -> ChosenToken:
         """Choose the next token from the model's logits (vocab_size,) and take it in."""
+        if self._is_plain:
+            token_id = self._plain_choice(logits)
+            if token_id >= 0:
+                self.append(token_id)
+                return ChosenToken(token_id)
         distribution, number = self._distribution_and_number(logits)
         token_id = distribution.argmax() if self.params.is_greedy else distribution.draw(number)
         self.append(token_id)
@@ -72,6 +81,28 @@ class Sampler:
             return ChosenToken(token_id)
         reported = distribution if self.params.processed_logprobs else Distribution.from_logits(logits)
         return score_token(reported, token_id, num_alternatives=self.params.logprobs)
+
+    def _plain_choice(self, logits: Logits) -> int:
+        """What the distribution would give, by one call to C++: its many small steps in Python cost more than they do.
+
+        -1 where it was not built, or must leave the row to the distribution, which knows what to say of broken logits.
+        """
+        logits = penalized_logits(logits, self.params, self._seen, end_token_ids=self._end_token_ids)
+        if native is None or logits.dtype != np.float32 or logits.ndim != 1 or not logits.flags.c_contiguous:
+            return -1
+        if self.params.is_greedy:
+            return int(native.argmax(logits))
+        return int(
+            native.draw(
+                logits,
+                divisor=max(self.params.temperature, SMALLEST_TEMPERATURE),
+                top_k=self.params.top_k,
+                top_p=self.params.top_p,
+                seed=self.seed,
+                sample_index=self.sample_index,
+                position=self.position,
+            )
+        )
 
     def append(self, token_id: int) -> None:
         """Take in a token that was chosen elsewhere."""
@@ -86,6 +117,11 @@ class Sampler:
             logits, self.params, self._seen, end_token_ids=self._end_token_ids, coin=coin
         )
         return processed, number
+
+
+def _is_plain(steps: tuple[str, ...]) -> bool:
+    """Whether the C++ core has these steps, in this order."""
+    return steps == tuple(name for name in ("temperature", "top_k", "top_p") if name in steps)
 
 
 def score_token(distribution: Distribution, token_id: int, *, num_alternatives: int = 0) -> ChosenToken:
