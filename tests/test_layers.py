@@ -13,8 +13,8 @@ SOURCE = Path(nextword.__file__).parent
 LEVELS = (
     ("cli",),
     ("language_model",),
-    ("tasks", "evaluation"),
-    ("inference",),
+    ("tasks", "evaluation", "training"),
+    ("inference", "adapters", "data"),
     ("decoding", "checkpoints"),
     ("models", "text"),
     ("json_file", "atomic_file"),
