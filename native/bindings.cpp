@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include <atomic>
+#include <cstring>
 #include <memory>
 #include <mutex>
 #include <stdexcept>
@@ -140,6 +141,31 @@ void bind_selection(nb::module_& m) {
     m.def("position_at", &bound_position_at, nb::arg("masses").noconvert(), nb::arg("target"));
 }
 
+// ---- reading files ----
+
+nb::object decode(const char* text, size_t length) {
+    PyObject* const decoded = PyUnicode_DecodeUTF8(text, static_cast<Py_ssize_t>(length), nullptr);
+    if (decoded == nullptr) throw nb::python_error();
+    return nb::steal(decoded);
+}
+
+// So many strings, each after its length in eight bytes, from a position on; and the position behind them. Throws
+// ValueError for strings that go past the end and, as UnicodeDecodeError, for what is not UTF-8.
+nb::tuple read_strings(const Bytes& data, size_t position, size_t count) {
+    nb::list strings;
+    for (size_t i = 0; i < count; ++i) {
+        uint64_t length = 0;
+        if (position > data.size() || data.size() - position < sizeof length) throw nb::value_error("a length is cut off");
+        std::memcpy(&length, data.data() + position, sizeof length);
+        position += sizeof length;
+        if (data.size() - position < length) throw nb::value_error("a string is cut off");
+        const char* const text = reinterpret_cast<const char*>(data.data() + position);
+        strings.append(decode(text, length));
+        position += length;
+    }
+    return nb::make_tuple(strings, position);
+}
+
 void bind_shape(nb::module_& m) {
     nb::class_<Rope>(m, "Rope")
         .def(nb::init<>())
@@ -208,6 +234,7 @@ NB_MODULE(_native, m) {
     bind_enums(m);
     bind_shape(m);
     bind_selection(m);
+    m.def("read_strings", &read_strings, nb::arg("data").noconvert(), nb::arg("position"), nb::arg("count"));
     nb::class_<Chunk>(m, "Chunk")
         .def(
             "__init__",

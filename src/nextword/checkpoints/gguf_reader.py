@@ -5,10 +5,12 @@ In: a file. Out: `GGUFFile`, its tensors by the names in the file, not read yet.
 
 from __future__ import annotations
 
+import contextlib
 import math
 import struct
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +18,12 @@ import numpy.typing as npt
 from nextword.checkpoints.gguf_types import BLOCK_TYPES
 from nextword.errors import CheckpointError
 from nextword.models.stored_tensor import FLOAT_DTYPES, StoredTensor
+
+native: ModuleType | None
+try:
+    import nextword._native as native
+except ModuleNotFoundError:
+    native = None
 
 _SCALARS = {0: "<B", 1: "<b", 2: "<H", 3: "<h", 4: "<I", 5: "<i", 6: "<f", 7: "<?", 10: "<Q", 11: "<q", 12: "<d"}
 _STRING, _ARRAY = 8, 9
@@ -61,9 +69,10 @@ def _map(path: Path) -> npt.NDArray[np.uint8]:
         size = path.stat().st_size
         if size < _HEADER_BYTES:
             raise CheckpointError(f"{path}: {size} bytes are too few for a GGUF file; fetch it again")
-        return np.memmap(path, dtype=np.uint8, mode="r")
+        mapped: npt.NDArray[np.uint8] = np.memmap(path, dtype=np.uint8, mode="r").view(np.ndarray)
     except OSError as error:
         raise CheckpointError(f"{path}: cannot be read: {error.strerror}") from None
+    return mapped
 
 
 class _Cursor:
@@ -88,8 +97,12 @@ class _Cursor:
         return self.strings(1, field)[0]
 
     def strings(self, count: int, field: str) -> list[str]:
-        """So many strings, in one tight loop: a vocabulary has a hundred thousand."""
+        """So many strings. A vocabulary has a hundred thousand, which the C++ core reads where it was built."""
         self.require(count, 8, field)
+        if native is not None:
+            with contextlib.suppress(ValueError):  # damage, which is named below
+                read, self.position = native.read_strings(self.data, self.position, count)
+                return list[str](read)
         unpack_length, data, position, end = struct.Struct("<Q").unpack_from, self.data, self.position, len(self.data)
         strings: list[str] = []
         try:
@@ -173,5 +186,5 @@ def _tensors(path: Path, data: npt.NDArray[np.uint8], entries: list[_Entry], sta
             values: npt.NDArray[np.generic] = raw.view(FLOAT_DTYPES[kind]).reshape(entry.shape)
         else:
             values = raw.reshape(*entry.shape[:-1], row_bytes)
-        tensors[entry.name] = StoredTensor(entry.name, kind, entry.shape, np.asarray(values))
+        tensors[entry.name] = StoredTensor(entry.name, kind, entry.shape, values)
     return tensors

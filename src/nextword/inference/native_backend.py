@@ -71,11 +71,14 @@ class NativeBackend:
             raise BackendError(str(error)) from None
         for name, shape in shapes.items():
             require_shape(name, tensors[name].shape, shape, source="weights")
+            if len(shape) == 2:
+                # All before any is filled: side by side they lie on huge pages, which one alone is too small for.
+                self._model.make_matrix(name, _kind(name, tensors, weights))
+        for name, shape in shapes.items():
             if len(shape) == 1:
                 offset = config.norm_offset if name.endswith("norm.weight") else 0.0
                 self._model.load_vector(name, np.ascontiguousarray(tensors[name].to_float32()) + np.float32(offset))
             else:
-                self._model.make_matrix(name, _kind(name, tensors, weights))
                 for first_row, num_rows, encoding, rows in _encoded_rows(tensors[name], _kind(name, tensors, weights)):
                     self._model.load_rows(name, first_row, num_rows, encoding, rows)
 

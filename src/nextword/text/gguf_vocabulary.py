@@ -7,6 +7,7 @@ In: tokens, their kinds, and merges or scores, as plain data. Out: byte-level BP
 from __future__ import annotations
 
 import enum
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -123,9 +124,10 @@ def _joinable(vocabulary: GGUFVocabulary, scores: Sequence[float]) -> dict[str, 
 
 def _check_merges(token_ids: Mapping[str, int], pairs: Sequence[tuple[str, str]]) -> None:
     """Refuse a merge of or into what is no token: the library can panic there, and a panic is no Exception."""
-    for left, right in pairs:
-        if left not in token_ids or right not in token_ids or left + right not in token_ids:
-            raise TokenizerError(f"the merges do not belong to the tokens: {left!r} with {right!r}")
+    is_token = token_ids.__contains__
+    if not all(map(is_token, itertools.chain.from_iterable(pairs))) or not all(map(is_token, map("".join, pairs))):
+        left, right = next(pair for pair in pairs if not all(map(is_token, (*pair, "".join(pair)))))
+        raise TokenizerError(f"the merges do not belong to the tokens: {left!r} with {right!r}")
 
 
 def _bpe(
