@@ -23,6 +23,10 @@ class TokenizerError(NextwordError):
     """Text and token ids cannot be turned into each other: unknown tokenizer kind, id out of range, bad template."""
 
 
+class DataError(NextwordError):
+    """Text or examples cannot be read: no such file, damaged, a record without the field, not UTF-8."""
+
+
 class RequestError(NextwordError):
     """What one call asks for cannot be done: a parameter out of range, a prompt beyond the context."""
 

@@ -1,0 +1,1 @@
+"""From files of text to batches of token ids: reading, preparing, packing, supervised examples. It knows no model."""

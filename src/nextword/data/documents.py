@@ -1,0 +1,136 @@
+"""`read_documents`: the texts of a corpus, one after the other, each with the place that it came from.
+
+A text file is one document; JSON lines, JSON and Parquet hold one a record. Memory does not grow with the corpus: a
+text file beyond `LONGEST_PIECE` comes in pieces. It knows no tokens.
+"""
+
+from __future__ import annotations
+
+import codecs
+import dataclasses
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from nextword.data.files import TEXT, file_kind, find_files, open_decompressed
+from nextword.data.records import OnBad, Record, read_records, refuse
+
+LONGEST_PIECE = 1 << 24
+"""Characters that a text file gives at once, at most."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Document:
+    """A text, or a piece of a long one, and where it stood."""
+
+    text: str
+    path: Path
+    line: int
+    """Where the text begins, from 1; the number of the record in a Parquet file or a JSON array."""
+    continues: bool = False
+    """This text follows directly on the one before: both are pieces of one file."""
+
+    @property
+    def place(self) -> str:
+        """For messages."""
+        return f"{self.path}:{self.line}"
+
+
+def read_documents(
+    paths: Sequence[Path | str], *, field: str = "text", on_bad: OnBad = None, longest_piece: int = LONGEST_PIECE
+) -> Iterator[Document]:
+    """The documents of files and folders: .txt, .md, .jsonl, .json, .parquet, the former also as .gz and .zst.
+
+    `field` is where records hold their text. A text file of more than `longest_piece` characters is cut where a
+    paragraph ends, else a line, else a word; its pieces joined are the file. `on_bad` is told of each text or record
+    that cannot be read, which is then left out. Raises DataError, naming file and line, without it; and always for a
+    path that does not exist.
+    """
+    files = find_files(paths)
+    return (document for file in files for document in _file_documents(file, field, on_bad, longest_piece))
+
+
+def _file_documents(path: Path, field: str, on_bad: OnBad, longest_piece: int) -> Iterator[Document]:
+    if file_kind(path) == TEXT:
+        yield from _text_pieces(path, on_bad, longest_piece)
+        return
+    for record in read_records(path, columns=[field], on_bad=on_bad):
+        text = record.fields.get(field)
+        if problem := _text_problem(record, field):
+            refuse(problem, on_bad)
+        else:
+            yield Document(str(text), path, record.line)
+
+
+def _text_problem(record: Record, field: str) -> str | None:
+    """What makes a record no document."""
+    if field not in record.fields:
+        known = ", ".join(record.fields) or "none"
+        return f"{record.place}: no field {field!r}; there is {known} (--field names another)"
+    text = record.fields[field]
+    if not isinstance(text, str):
+        return f"{record.place}: field {field!r} is no text but {type(text).__name__}"
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        return f"{record.place}: character {error.start} of field {field!r} is half a surrogate pair, no Unicode"
+    return None
+
+
+def _text_pieces(path: Path, on_bad: OnBad, longest_piece: int) -> Iterator[Document]:
+    line, continues = 1, False
+    try:
+        for text in _cut(_decoded(path), longest_piece):
+            yield Document(text, path, line, continues)
+            line, continues = line + text.count("\n"), True
+    except _NotUnicodeError as error:
+        refuse(f"{path}: not UTF-8 text at byte {error.position}", on_bad)
+
+
+class _NotUnicodeError(Exception):
+    def __init__(self, position: int) -> None:
+        self.position = position
+
+
+def _decoded(path: Path, block_bytes: int = 1 << 20) -> Iterator[str]:
+    """The text of a file in blocks, as it is written: no line end is changed, only a byte order mark left out."""
+    decoder = codecs.getincrementaldecoder("utf-8-sig")()
+    position = 0
+    with open_decompressed(path) as stream:
+        while True:
+            block = stream.read(block_bytes)
+            held = len(decoder.getstate()[0])  # bytes of a character that the last block ended in
+            try:
+                yield decoder.decode(block, final=not block)
+            except UnicodeDecodeError as error:
+                raise _NotUnicodeError(position - held + error.start) from None
+            if not block:
+                return
+            position += len(block)
+
+
+def _cut(blocks: Iterator[str], longest: int) -> Iterator[str]:
+    """The same text in pieces of at most `longest` characters; none for an empty text."""
+    parts: list[str] = []
+    size = 0
+    for block in blocks:
+        parts.append(block)
+        size += len(block)
+        if size <= longest:
+            continue
+        text = "".join(parts)
+        while len(text) > longest:
+            end = _end_of_piece(text, longest)
+            yield text[:end]
+            text = text[end:]
+        parts, size = [text], len(text)
+    if size:
+        yield "".join(parts)
+
+
+def _end_of_piece(text: str, longest: int) -> int:
+    """Where to cut: after the last paragraph that fits, else line, else word; in its second half only."""
+    for end in ("\n\n", "\n", " "):
+        position = text.rfind(end, longest // 2, longest)
+        if position >= 0:
+            return position + len(end)
+    return longest

@@ -1,0 +1,103 @@
+"""Files of a corpus: which ones a list of paths names, and their bytes, decompressed. It knows no records."""
+
+from __future__ import annotations
+
+import contextlib
+import gzip
+import io
+import sys
+import zlib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import IO, Any
+
+from nextword.errors import DataError, MissingExtraError
+
+TEXT, LINES, JSON, PARQUET = "text", "lines", "json", "parquet"
+KINDS = {
+    ".txt": TEXT,
+    ".text": TEXT,
+    ".md": TEXT,
+    ".jsonl": LINES,
+    ".ndjson": LINES,
+    ".json": JSON,
+    ".parquet": PARQUET,
+}
+"""What a file holds, by the end of its name; other ends are text, where the file itself was named."""
+_COMPRESSED = (".gz", ".zst")
+
+
+def find_files(paths: Sequence[Path | str]) -> list[Path]:
+    """The files named, and those of a known kind below the folders named, in the order of their names.
+
+    Raises DataError if there is no such file or folder, or a folder holds no file of a known kind.
+    """
+    return [file for path in paths for file in _files_of(Path(path))]
+
+
+def file_kind(path: Path) -> str:
+    """TEXT, LINES (a JSON value a line), JSON or PARQUET."""
+    return KINDS.get(_bare_name(path).suffix.lower(), TEXT)
+
+
+@contextlib.contextmanager
+def open_decompressed(path: Path) -> Iterator[IO[bytes]]:
+    """The bytes of a file, decompressed by the end of its name: .gz, .zst.
+
+    Raises DataError, also out of the block, if the disk or the compressed data refuse; MissingExtraError for .zst
+    without a library for it.
+    """
+    try:
+        with path.open("rb") as raw, _decompress(raw, path) as stream:
+            yield stream
+    except OSError as error:  # damaged gzip is one too, without a strerror
+        raise DataError(f"{path}: cannot be read: {error.strerror or error}") from None
+    except (EOFError, zlib.error) as error:
+        raise DataError(f"{path}: damaged: {error}; fetch the file again") from None
+    except Exception as error:
+        if type(error).__name__ != "ZstdError":  # of whichever library was there
+            raise
+        raise DataError(f"{path}: damaged: {error}; fetch the file again") from None
+
+
+def _files_of(path: Path) -> Iterator[Path]:
+    if path.is_dir():
+        files = sorted(file for file in path.rglob("*") if file.is_file() and _is_corpus(file.relative_to(path)))
+        if not files:
+            raise DataError(f"{path}: no file in this folder ends in {', '.join(KINDS)} (or these with .gz, .zst)")
+        yield from files
+    elif path.exists():
+        yield path
+    else:
+        raise DataError(f"{path}: no such file or folder")
+
+
+def _is_corpus(path: Path) -> bool:
+    is_hidden = any(part.startswith(".") for part in path.parts)
+    return not is_hidden and _bare_name(path).suffix.lower() in KINDS
+
+
+def _bare_name(path: Path) -> Path:
+    return path.with_suffix("") if path.suffix.lower() in _COMPRESSED else path
+
+
+def _decompress(raw: IO[bytes], path: Path) -> Any:
+    match path.suffix.lower():
+        case ".gz":
+            return gzip.open(raw)
+        case ".zst":
+            return _open_zstd(raw)
+        case _:
+            return contextlib.nullcontext(raw)
+
+
+def _open_zstd(raw: IO[bytes]) -> Any:
+    if sys.version_info >= (3, 14):
+        from compression import zstd
+
+        return zstd.open(raw)
+    try:
+        import zstandard
+    except ModuleNotFoundError:
+        raise MissingExtraError("zstandard is not installed: pip install 'nextword[data]'") from None
+    return io.BufferedReader(zstandard.ZstdDecompressor().stream_reader(raw, read_across_frames=True))
