@@ -12,6 +12,7 @@ from nextword.errors import CheckpointError, RequestError
 from nextword.models.build import build_transformer
 from nextword.models.config import ModelConfig
 from nextword.models.kv_cache import KVCache
+from nextword.models.packing import Packing
 from nextword.models.rope import Rope
 from nextword.models.stored_tensor import StoredTensor
 from nextword.models.transformer import Transformer
@@ -161,3 +162,46 @@ def test_without_a_head_in_the_file_the_embedding_is_the_head() -> None:
     assert transformer.config.is_tied
     untied = {**weights, "output_head.weight": weights["embedding.weight"].renamed("output_head.weight")}
     torch.testing.assert_close(transformer(tokens(7)), build_transformer(CONFIG, untied)(tokens(7)))
+
+
+def packing_of(*rows: list[int]) -> Packing | None:
+    """Rows of documents of these lengths."""
+    positions = np.array([[position for length in row for position in range(length)] for row in rows])
+    document_ids = np.array([[index for index, length in enumerate(row) for _ in range(length)] for row in rows])
+    return Packing.of(positions, document_ids)
+
+
+@pytest.mark.parametrize("config", [CONFIG, WINDOW, CAPPED], ids=["full", "window", "capped"])
+def test_packed_documents_get_the_hidden_states_they_get_alone(config: ModelConfig) -> None:
+    transformer = build_transformer(config, random_weights(config))
+    token_ids = tokens(20, 2)
+    packed = transformer.hidden_states(token_ids, packing=packing_of([7, 1, 12], [20]))
+    for row, first, last in ((0, 0, 7), (0, 7, 8), (0, 8, 20), (1, 0, 20)):
+        alone = transformer.hidden_states(token_ids[row : row + 1, first:last])
+        torch.testing.assert_close(packed[row : row + 1, first:last], alone, atol=1e-5, rtol=1e-4)
+
+
+def test_packed_documents_have_learned_positions_of_their_own() -> None:
+    config = dataclasses.replace(CONFIG, rope=None, max_seq_len=12)
+    transformer = build_transformer(config, random_weights(config))
+    packed = transformer.hidden_states(tokens(20), packing=packing_of([8, 12]))  # the row may be longer than a document
+    torch.testing.assert_close(packed[:, 8:], transformer.hidden_states(tokens(20)[:, 8:]), atol=1e-5, rtol=1e-4)
+    with pytest.raises(RequestError, match="13 positions asked for, the model has 12"):
+        transformer.hidden_states(tokens(20), packing=packing_of([7, 13]))
+
+
+def test_rows_of_one_document_need_no_packing() -> None:
+    assert packing_of([5], [5]) is None
+    assert packing_of([5], [2, 3]) is not None
+    continued = np.array([[3, 4]])  # the rest of a document whose beginning stands in another row
+    assert Packing.of(continued, np.zeros((1, 2), np.int64)) is not None
+
+
+@pytest.mark.parametrize("is_tied", [False, True])
+def test_hidden_states_and_head_give_the_logits(is_tied: bool) -> None:
+    weights = random_weights(CONFIG)
+    if is_tied:
+        del weights["output_head.weight"]
+    transformer = build_transformer(CONFIG, weights)
+    logits = torch.nn.functional.linear(transformer.hidden_states(tokens(9)), *transformer.head)
+    torch.testing.assert_close(logits, transformer(tokens(9)))

@@ -6,6 +6,8 @@ with the length of the text, not with its square. Letters: B sequences, H heads,
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -43,6 +45,31 @@ def causal_attention(
         )
         blocks.append(block)
     return torch.cat(blocks, dim=2)
+
+
+def packed_causal_attention(
+    queries: Tensor,
+    keys: Tensor,
+    values: Tensor,
+    document_lengths: Sequence[int],
+    *,
+    scale: float,
+    window: int | None,
+    soft_cap: float | None,
+) -> Tensor:
+    """Causal attention within each document of packed rows, as if each stood alone.
+
+    queries (B, T, H, head_dim), keys and values (B, T, K, head_dim) -> (B, T, H, head_dim). `document_lengths`: in
+    the order of the B * T positions. One call for each document costs less than one with a mask, which computes the
+    products that it then throws away.
+    """
+    lengths = list(document_lengths)
+    parts = (torch.split(tensor.flatten(0, 1), lengths) for tensor in (queries, keys, values))
+    mixed = [
+        causal_attention(*(part.transpose(0, 1)[None] for part in parts), scale=scale, window=window, soft_cap=soft_cap)
+        for parts in zip(*parts, strict=True)
+    ]  # of (1, H, length, head_dim)
+    return torch.cat([part[0].transpose(0, 1) for part in mixed]).view_as(queries)
 
 
 def _causal_mask(num_queries: int, num_keys: int, window: int | None, device: torch.device) -> Tensor:

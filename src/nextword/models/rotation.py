@@ -9,13 +9,16 @@ from torch import Tensor
 
 from nextword.models.rope import Rope
 
+Positions = slice | Tensor
+"""Consecutive positions, the same in every row; or (B, T) int64 where rows hold several documents."""
+
 _FIRST_POSITIONS = 1024
 """Positions in a new table; it doubles when a text outgrows it."""
 
 
 @dataclass(frozen=True)
 class Rotation:
-    """Cosine and signed sine of T positions, each (T, 1, rotary_dim): one factor per dimension, heads broadcast."""
+    """Cosine and signed sine, (T, 1, rotary_dim), or (B, T, 1, rotary_dim) where rows differ in their positions."""
 
     cosine: Tensor
     signed_sine: Tensor
@@ -47,11 +50,11 @@ class RotationTable:
         """Whether type and device are those of the hidden states."""
         return self._dtype == hidden.dtype and self._frequencies.device == hidden.device
 
-    def positions(self, start: int, end: int) -> Rotation:
-        """The rotations of the positions from `start` up to `end`, exclusive."""
+    def at(self, positions: Positions, end: int) -> Rotation:
+        """The rotations of positions, all of them below `end`."""
         if end > self._cosine.shape[0]:
             self._fill(max(end, 2 * self._cosine.shape[0]))
-        return Rotation(self._cosine[start:end], self._signed_sine[start:end])
+        return Rotation(self._cosine[positions], self._signed_sine[positions])
 
     def _fill(self, count: int) -> None:
         # Outside inference mode, so that a table first used there serves a training step as well.

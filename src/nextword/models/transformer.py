@@ -13,11 +13,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from nextword.errors import RequestError
-from nextword.models.attention import causal_attention
+from nextword.models.attention import causal_attention, packed_causal_attention
 from nextword.models.config import Activation, ModelConfig
 from nextword.models.kv_cache import KVCache
+from nextword.models.packing import Packing
 from nextword.models.rope import LongRopeScaling, Rope
-from nextword.models.rotation import Rotation, RotationTable
+from nextword.models.rotation import Positions, Rotation, RotationTable
 
 _ACTIVATIONS: dict[Activation, Callable[[Tensor], Tensor]] = {
     "silu": F.silu,
@@ -51,39 +52,74 @@ class Transformer(nn.Module):
         """
         start = 0 if kv_cache is None else kv_cache.length
         end = start + token_ids.shape[1]
-        if end > self.config.max_seq_len:
-            raise RequestError(f"{end} positions asked for, the model has {self.config.max_seq_len}: shorten the text")
-        hidden = self._embed(token_ids, start, end)  # (B, T, D)
-        rotations: dict[Rope, Rotation] = {}
-        for layer, rope in zip(self.layers, self._ropes, strict=True):
-            if rope is not None and rope not in rotations:
-                rotations[rope] = self._rotation(rope, start, end, hidden)
-            hidden = layer(hidden, None if rope is None else rotations[rope], kv_cache)
+        self._require_context(end)
+        positions = slice(start, end)
+        hidden = self._run_layers(self._embed(token_ids, positions), positions, end, kv_cache, None)
         if kv_cache is not None:
             kv_cache.advance(token_ids.shape[1])
         if last_rows is not None:
             hidden = hidden[:, hidden.shape[1] - last_rows :]
         return self._logits(self.final_norm(hidden))
 
-    def _embed(self, token_ids: Tensor, start: int, end: int) -> Tensor:
+    def hidden_states(self, token_ids: Tensor, *, packing: Packing | None = None) -> Tensor:
+        """What the output head reads, for whoever computes it in parts: (B, T) int64 -> (B, T, D).
+
+        `packing`: where documents end within the rows, which then do not see each other; None: a row is one document.
+        Raises RequestError for a document longer than max_seq_len.
+        """
+        positions: Positions = slice(0, token_ids.shape[1]) if packing is None else packing.positions
+        end = token_ids.shape[1] if packing is None else packing.num_positions
+        self._require_context(end)
+        lengths = None if packing is None else packing.lengths
+        hidden = self._run_layers(self._embed(token_ids, positions), positions, end, None, lengths)
+        normed: Tensor = self.final_norm(hidden)
+        return normed
+
+    @property
+    def head(self) -> tuple[Tensor, Tensor | None]:
+        """Weight (V, D) and bias (V,) of the output head; the weight is the embedding's where they are tied."""
+        if self.config.is_tied:
+            return self.embedding.weight, None
+        return self.output_head.weight, self.output_head.bias
+
+    def _require_context(self, end: int) -> None:
+        if end > self.config.max_seq_len:
+            raise RequestError(f"{end} positions asked for, the model has {self.config.max_seq_len}: shorten the text")
+
+    def _run_layers(
+        self,
+        hidden: Tensor,
+        positions: Positions,
+        end: int,
+        kv_cache: KVCache | None,
+        document_lengths: tuple[int, ...] | None,
+    ) -> Tensor:
+        rotations: dict[Rope, Rotation] = {}
+        for layer, rope in zip(self.layers, self._ropes, strict=True):
+            if rope is not None and rope not in rotations:
+                rotations[rope] = self._rotation(rope, positions, end, hidden)
+            hidden = layer(hidden, None if rope is None else rotations[rope], kv_cache, document_lengths)
+        return hidden
+
+    def _embed(self, token_ids: Tensor, positions: Positions) -> Tensor:
         hidden: Tensor = self.embedding(token_ids)
         if self.config.embedding_scale != 1.0:
             # The factor is rounded to the weights' type before it multiplies, as it was in training.
             hidden = hidden * hidden.new_tensor(self.config.embedding_scale)
         if self.config.rope is None:
-            hidden = hidden + self.position_embedding.weight[start:end]
+            hidden = hidden + self.position_embedding.weight[positions]
         return hidden
 
-    def _rotation(self, rope: Rope, start: int, end: int, hidden: Tensor) -> Rotation:
-        """Cosine and sine of the positions start to end; LongRoPE goes by the length that the text has reached."""
+    def _rotation(self, rope: Rope, positions: Positions, end: int, hidden: Tensor) -> Rotation:
+        """Cosine and sine of positions below `end`; LongRoPE goes by the length that the text has reached."""
         is_long = isinstance(rope.scaling, LongRopeScaling) and end > rope.scaling.original_max_seq_len
         table = self._tables.get((rope, is_long))
         if table is None or not table.serves(hidden):
             table = self._tables[rope, is_long] = RotationTable(rope, is_long=is_long, like=hidden)
-        return table.positions(start, end)
+        return table.at(positions, end)
 
     def _logits(self, hidden: Tensor) -> Tensor:
-        logits: Tensor = F.linear(hidden, self.embedding.weight) if self.config.is_tied else self.output_head(hidden)
+        logits = F.linear(hidden, *self.head)
         cap = self.config.logit_soft_cap
         return logits if cap is None else torch.tanh(logits / cap) * cap
 
@@ -111,9 +147,16 @@ class Layer(nn.Module):
         self.mlp = MLP(config)
         self.post_mlp_norm = _norm(config, config.hidden_size) if has_post else nn.Identity()
 
-    def forward(self, hidden: Tensor, rotation: Rotation | None, kv_cache: KVCache | None) -> Tensor:
+    def forward(
+        self,
+        hidden: Tensor,
+        rotation: Rotation | None,
+        kv_cache: KVCache | None,
+        document_lengths: tuple[int, ...] | None,
+    ) -> Tensor:
         """(B, T, D) -> (B, T, D)."""
-        attended: Tensor = self.post_attention_norm(self.attention(self.attention_norm(hidden), rotation, kv_cache))
+        normed: Tensor = self.attention_norm(hidden)
+        attended: Tensor = self.post_attention_norm(self.attention(normed, rotation, kv_cache, document_lengths))
         mlp_input = hidden if self.is_parallel else hidden + attended
         fed_forward: Tensor = self.post_mlp_norm(self.mlp(self.mlp_norm(mlp_input)))
         return hidden + attended + fed_forward if self.is_parallel else mlp_input + fed_forward
@@ -140,7 +183,13 @@ class Attention(nn.Module):
             self.k_norm = RMSNorm(config, config.head_dim if per_head else keys)
         self.o_proj = nn.Linear(queries, config.hidden_size, bias=config.attention_out_bias)
 
-    def forward(self, hidden: Tensor, rotation: Rotation | None, kv_cache: KVCache | None) -> Tensor:
+    def forward(
+        self,
+        hidden: Tensor,
+        rotation: Rotation | None,
+        kv_cache: KVCache | None,
+        document_lengths: tuple[int, ...] | None,
+    ) -> Tensor:
         """(B, T, D) -> (B, T, D)."""
         batch_size, num_tokens, _ = hidden.shape
         queries: Tensor = self.q_proj(hidden)
@@ -156,13 +205,18 @@ class Attention(nn.Module):
         if rotation is not None:
             rotated = rotation.rotate(torch.cat((queries, keys), dim=2))
             queries, keys = rotated[:, :, : self.num_heads], rotated[:, :, self.num_heads :]
-        queries, keys, values = queries.transpose(1, 2), keys.transpose(1, 2), values.transpose(1, 2)
-        if kv_cache is not None:
-            keys, values = kv_cache.append(self.index, keys, values)  # (B, K, positions so far, head_dim)
-        mixed = causal_attention(
-            queries, keys, values, scale=self.scale, window=self.window, soft_cap=self.soft_cap
-        )  # (B, H, T, head_dim)
-        attended: Tensor = self.o_proj(mixed.transpose(1, 2).reshape(batch_size, num_tokens, -1))
+        if document_lengths is not None:
+            mixed = packed_causal_attention(
+                queries, keys, values, document_lengths, scale=self.scale, window=self.window, soft_cap=self.soft_cap
+            )  # (B, T, H, head_dim)
+        else:
+            queries, keys, values = queries.transpose(1, 2), keys.transpose(1, 2), values.transpose(1, 2)
+            if kv_cache is not None:
+                keys, values = kv_cache.append(self.index, keys, values)  # (B, K, positions so far, head_dim)
+            mixed = causal_attention(
+                queries, keys, values, scale=self.scale, window=self.window, soft_cap=self.soft_cap
+            ).transpose(1, 2)
+        attended: Tensor = self.o_proj(mixed.reshape(batch_size, num_tokens, -1))
         return attended
 
 
