@@ -6,7 +6,9 @@ import os
 import pty
 import signal
 import subprocess
+import sys
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -29,6 +31,18 @@ def test_text_goes_to_stdout_and_everything_else_to_stderr_without_colours(tiny:
     assert done.err.startswith("[5 tokens in ")
     assert done.err.endswith("seed 1]\n")
     assert "\033" not in done.out + done.err
+
+
+@pytest.mark.skipif(find_spec("nextword._native") is None, reason="the C++ core was not built")
+def test_continuing_a_prompt_imports_no_library_that_it_can_do_without(tiny: Path) -> None:
+    """Each of them costs more than the whole command's own modules."""
+    script = (
+        "import sys; from nextword.cli import run; run(sys.argv[1:]);"
+        "print(sorted({'asyncio', 'gguf', 'jinja2', 'rich', 'torch', 'typeguard', 'unittest'} & set(sys.modules)))"
+    )
+    words = [sys.executable, "-c", script, "generate", str(tiny), "a", "--max-tokens", "1", "--backend", "native"]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=60)
+    assert done.stdout.splitlines()[-1] == "[]", done.stderr
 
 
 @pytest.mark.parametrize("verb", ["tokenize", "chat"])

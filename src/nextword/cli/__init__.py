@@ -40,6 +40,8 @@ VERBS = (
 def main() -> None:
     """The entry point: exits with 0, with 2 for an error that has a message for people, with 130 after Ctrl-C."""
     _agree_on_text()
+    # numpy's matrix library, which is not used here, would start a thread for each core, and they spin.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     warnings.showwarning = lambda message, *where: note(" ".join(str(message).split()))
     sys.exit(run(sys.argv[1:]))
 

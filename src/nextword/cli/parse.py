@@ -6,7 +6,8 @@ import contextlib
 import io
 import re
 import sys
-from collections.abc import Sequence
+import types
+from collections.abc import Iterator, Sequence
 from typing import TypeVar
 
 import tyro
@@ -29,12 +30,29 @@ def parse_options(options_class: type[T], arguments: Sequence[str], *, prog: str
     tyro._experimental_options["ansi_codes"] = takes_colours(sys.stdout)  # it knows terminals, but not NO_COLOR
     complaint = io.StringIO()
     try:
-        with contextlib.redirect_stderr(complaint):
+        with contextlib.redirect_stderr(complaint), _defaults_trusted():
             return tyro.cli(options_class, args=arguments, prog=prog, config=(tyro.conf.FlagCreatePairsOff,))
     except SystemExit as end:
         if not end.code:
             return None
     raise RequestError(f"{_one_line(complaint.getvalue())} ({prog} --help lists all options)")
+
+
+@contextlib.contextmanager
+def _defaults_trusted() -> Iterator[None]:
+    """Spare the parser the library that compares defaults with their types: mypy has done so, and the import takes
+    three times as long as the parsing.
+    """
+    if "typeguard" in sys.modules:
+        yield
+        return
+    trusting = types.ModuleType("typeguard")
+    vars(trusting).update(check_type=lambda value, expected_type: value, TypeCheckError=TypeError)
+    sys.modules["typeguard"] = trusting
+    try:
+        yield
+    finally:
+        del sys.modules["typeguard"]
 
 
 def _one_line(complaint: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import gc
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -47,10 +48,14 @@ DEFAULT_COMPUTE = ComputeOptions()
 
 def load_model(name: str, compute: ComputeArguments) -> LanguageModel:
     """The model of that name; a terminal shows that it is being loaded. Raises as `nextword.load`."""
-    from nextword.language_model import load
+    gc.disable()  # all that loading makes, a hundred thousand strings among it, stays: there is no garbage to find
+    try:
+        from nextword.language_model import load
 
-    with waiting_for(f"loading {name} ..."):
-        return load(name, **dataclasses.asdict(compute))
+        with waiting_for(f"loading {name} ..."):
+            return load(name, **dataclasses.asdict(compute))
+    finally:
+        gc.enable()
 
 
 def read_text(source: str) -> str:

@@ -11,15 +11,18 @@ import json
 import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import tokenizers
 from tokenizers.pre_tokenizers import Metaspace
 
 from nextword.errors import TokenizerError
 from nextword.text.chat_marks import MarkedMessages, Span
-from nextword.text.chat_template import Message, render_chat_template
 from nextword.text.stream_decoder import StreamDecoder
 from nextword.text.token_bytes import TokenBytes
+
+if TYPE_CHECKING:
+    from nextword.text.chat_template import Message
 
 _HIDDEN = "\ufffe"
 """A noncharacter, as long as a character: stands where special tokens must not be found. No tokenizer knows it."""
@@ -97,6 +100,8 @@ class Tokenizer:
         """
         if self.chat_template is None:
             raise TokenizerError("this model has no chat template: it continues text; use generate instead of chat")
+        from nextword.text.chat_template import render_chat_template  # with a library that continuing a text spares
+
         return render_chat_template(
             self.chat_template,
             messages,
