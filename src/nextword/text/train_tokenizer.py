@@ -1,0 +1,131 @@
+"""`train_tokenizer`: texts in, a tokenizer made for them out: byte-level BPE, or a token for each character.
+
+Either has the special tokens that pretraining and chats need, so that what is trained with it can be taught to answer
+later. It knows no files but those that `Tokenizer.save` writes.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal
+
+import tokenizers
+from tokenizers import decoders, models, pre_tokenizers, trainers
+
+from nextword.errors import ConfigError, DataError
+from nextword.text.pre_tokenizers import build_pre_tokenizer, find_rules
+from nextword.text.tokenizer import Tokenizer
+
+TokenizerKind = Literal["bpe", "characters"]
+
+END_OF_TEXT = "<|endoftext|>"
+"""Ends a document, and every message of a chat: one token means that nothing more is to be written."""
+UNKNOWN = "<|unknown|>"
+"""Stands for the characters that a vocabulary of characters has not."""
+CHAT_MARKS = ("<|system|>", "<|user|>", "<|assistant|>")
+CHAT_TEMPLATE = (
+    "{% for message in messages %}"
+    "{{ '<|' + message['role'] + '|>\\n' + message['content'] + eos_token + '\\n' }}"
+    "{% endfor %}"
+    "{% if add_generation_prompt %}{{ '<|assistant|>\\n' }}{% endif %}"
+)
+"""The form that llama.cpp knows as "zephyr"."""
+_WORDS = "smollm"
+"""How words are cut, by its name in pre_tokenizers: as GPT-2 does, but each digit by itself."""
+_SPECIALS = [END_OF_TEXT, *CHAT_MARKS]
+_NUM_BYTES = 256
+
+
+@dataclass(frozen=True)
+class TokenizerReport:
+    """What a tokenizer makes of a text."""
+
+    vocab_size: int
+    num_bytes: int
+    num_tokens: int
+    num_unknown: int
+    """Tokens that stand for characters which the vocabulary has not."""
+
+    @property
+    def bytes_per_token(self) -> float:
+        """How much text a token holds on average."""
+        return self.num_bytes / max(self.num_tokens, 1)
+
+
+def train_tokenizer(texts: Iterable[str], *, vocab_size: int, kind: TokenizerKind = "bpe") -> Tokenizer:
+    """A tokenizer of at most `vocab_size` tokens, special ones included; memory grows with the different words only.
+
+    The same texts in the same order give the same tokenizer. Raises ConfigError for a vocabulary too small for bytes
+    and special tokens, DataError if there is no text.
+    """
+    smallest = len(_SPECIALS) + (_NUM_BYTES if kind == "bpe" else 2)
+    if vocab_size < smallest:
+        raise ConfigError(f"a vocabulary of {vocab_size} tokens is too small: {kind} needs at least {smallest}")
+    backend = _train_bpe(texts, vocab_size) if kind == "bpe" else _count_characters(texts, vocab_size)
+    backend.add_special_tokens(_SPECIALS)
+    variables = {"eos_token": END_OF_TEXT} | ({"unk_token": UNKNOWN} if kind == "characters" else {})
+    return Tokenizer(
+        backend,
+        bos_token_id=None,  # most training texts of a long document begin in its middle, without it
+        eos_token_ids=(_SPECIALS.index(END_OF_TEXT),),
+        add_bos=False,
+        chat_template=CHAT_TEMPLATE,
+        special_variables=variables,
+    )
+
+
+def measure_tokenizer(tokenizer: Tokenizer, text: str) -> TokenizerReport:
+    """How many tokens a text takes."""
+    token_ids = tokenizer.encode(text)
+    unknown = tokenizer.special_variables.get("unk_token")
+    num_unknown = sum(tokenizer.token_text(token_id) == unknown for token_id in token_ids)
+    return TokenizerReport(tokenizer.vocab_size, len(text.encode()), len(token_ids), num_unknown)
+
+
+def _train_bpe(texts: Iterable[str], vocab_size: int) -> tokenizers.Tokenizer:
+    backend = tokenizers.Tokenizer(models.BPE())
+    backend.pre_tokenizer = build_pre_tokenizer(find_rules(_WORDS))
+    backend.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocab_size,
+        special_tokens=_SPECIALS,
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    seen = _Seen()
+    backend.train_from_iterator(seen.pass_on(texts), trainer)
+    seen.require_text()
+    return backend
+
+
+def _count_characters(texts: Iterable[str], vocab_size: int) -> tokenizers.Tokenizer:
+    """The most frequent characters, in the order of Unicode."""
+    counts: Counter[str] = Counter()
+    seen = _Seen()
+    for text in seen.pass_on(texts):
+        counts.update(text)
+    seen.require_text()
+    specials = [*_SPECIALS, UNKNOWN]
+    frequent = sorted(counts, key=lambda character: (-counts[character], character))[: vocab_size - len(specials)]
+    vocabulary = {token: token_id for token_id, token in enumerate([*specials, *sorted(frequent)])}
+    backend = tokenizers.Tokenizer(models.BPE(vocab=vocabulary, merges=[], unk_token=UNKNOWN))
+    backend.decoder = decoders.Fuse()
+    return backend
+
+
+class _Seen:
+    """Whether any text came: the library trains on nothing without a word."""
+
+    def __init__(self) -> None:
+        self._has_text = False
+
+    def pass_on(self, texts: Iterable[str]) -> Iterable[str]:
+        for text in texts:
+            self._has_text = self._has_text or bool(text)
+            yield text
+
+    def require_text(self) -> None:
+        if not self._has_text:
+            raise DataError("there is no text to train a tokenizer on: all documents are empty")
