@@ -140,6 +140,15 @@ void pack_floats(const Groups& to, const float* values) {
     }
 }
 
+// Values that stay as they are, one to each column.
+template <class Value>
+void copy_floats(const Groups& to, const uint8_t* row) {
+    uint8_t* place = to.panel + to.lane * sizeof(Value);
+    for (int column = 0; column < to.matrix.columns; ++column) {
+        std::memcpy(place + column * kPanelRows * sizeof(Value), row + column * sizeof(Value), sizeof(Value));
+    }
+}
+
 void pack_row(const Groups& to, Encoding encoding, const uint8_t* row, std::vector<float>& values) {
     const Matrix& matrix = to.matrix;
     if (is_same(matrix.kind, encoding) && is_quantized(matrix.kind)) {
@@ -151,6 +160,9 @@ void pack_row(const Groups& to, Encoding encoding, const uint8_t* row, std::vect
             if (encoding == Encoding::Q4_1) copy_q4_min(to, group, from);
         }
         return;
+    }
+    if (is_same(matrix.kind, encoding)) {
+        return encoding == Encoding::F32 ? copy_floats<uint32_t>(to, row) : copy_floats<uint16_t>(to, row);
     }
     read_floats(encoding, row, matrix.columns, values.data());
     if (!is_quantized(matrix.kind)) return pack_floats(to, values.data());
