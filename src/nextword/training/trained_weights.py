@@ -1,0 +1,110 @@
+"""`TrainedWeights`: the weights that a run changes, in float32, with their gradients; and what the model computes with.
+
+In bfloat16 the model holds rounded copies, renewed once a step: casting at each use would cost a pass over all weights
+for each of them. Gradients of the copies are summed in float32 as soon as they are there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from fnmatch import fnmatchcase
+
+import torch
+from torch import Tensor, nn
+
+from nextword.errors import ConfigError
+
+
+class TrainedWeights:
+    """The trainable parameters of a model by name; those that ask for no gradient, or are frozen here, are left out."""
+
+    def __init__(self, model: nn.Module, *, dtype: torch.dtype, freeze: Sequence[str] = (), ema: float = 0.0) -> None:
+        """Changes the model: frozen parameters ask for no gradient, all are of `dtype`.
+
+        Raises ConfigError for a pattern that matches nothing, or if nothing is left to train.
+        """
+        _freeze(model, freeze)
+        self.tensors: dict[str, Tensor] = {}
+        """Name -> float32 values, each with its gradient in `.grad`."""
+        self._copies: dict[str, nn.Parameter] = {}
+        for name, parameter in model.named_parameters():
+            if parameter.requires_grad:
+                self.tensors[name] = parameter if dtype == torch.float32 else parameter.detach().float().clone()
+        if not self.tensors:
+            raise ConfigError("every weight is frozen: there is nothing to train")
+        if dtype != torch.float32:
+            model.to(dtype)
+            self._copies = {name: model.get_parameter(name) for name in self.tensors}
+            for name, copy in self._copies.items():
+                copy.register_post_accumulate_grad_hook(_AddGradient(self.tensors[name]))  # type: ignore[no-untyped-call]
+        self._ema = ema
+        self.averages = {name: tensor.detach().clone() for name, tensor in self.tensors.items()} if ema else {}
+        """Name -> exponential average over the steps; empty where none is kept."""
+
+    @property
+    def num_elements(self) -> int:
+        """How many numbers are trained."""
+        return sum(tensor.numel() for tensor in self.tensors.values())
+
+    def clear_gradients(self) -> None:
+        """Forget the gradients of the last step."""
+        for tensor in self.tensors.values():
+            tensor.grad = None
+
+    @torch.no_grad()
+    def after_update(self) -> None:
+        """Let copies and averages follow the values that an optimizer has changed."""
+        self.renew_copies()
+        if self.averages:
+            torch._foreach_lerp_(list(self.averages.values()), list(self.tensors.values()), 1 - self._ema)
+
+    @torch.no_grad()
+    def renew_copies(self) -> None:
+        """Round the values again into what the model computes with."""
+        for name, copy in self._copies.items():
+            copy.copy_(self.tensors[name])
+
+    @contextmanager
+    def averaged(self) -> Iterator[None]:
+        """Let the model compute with the averages meanwhile, where they are kept."""
+        if not self.averages:
+            yield
+            return
+        own = {name: tensor.detach().clone() for name, tensor in self.tensors.items()}
+        self._set(self.averages)
+        try:
+            yield
+        finally:
+            self._set(own)
+
+    @torch.no_grad()
+    def _set(self, values: dict[str, Tensor]) -> None:
+        for name, tensor in self.tensors.items():
+            tensor.copy_(values[name])
+        self.renew_copies()
+
+
+class _AddGradient:
+    """Moves the gradient of a rounded copy to the float32 tensor that it is a copy of."""
+
+    def __init__(self, tensor: Tensor) -> None:
+        self._tensor = tensor
+
+    def __call__(self, copy: Tensor) -> None:
+        assert copy.grad is not None
+        if self._tensor.grad is None:
+            self._tensor.grad = copy.grad.float()
+        else:
+            self._tensor.grad += copy.grad
+        copy.grad = None
+
+
+def _freeze(model: nn.Module, patterns: Sequence[str]) -> None:
+    names = [name for name, _ in model.named_parameters()]
+    for pattern in patterns:
+        frozen = [name for name in names if fnmatchcase(name, pattern)]
+        if not frozen:
+            raise ConfigError(f"freeze {pattern!r} matches no weight; there are {', '.join(names[:3])}, ...")
+        for name in frozen:
+            model.get_parameter(name).requires_grad_(False)
