@@ -41,3 +41,7 @@ class MissingExtraError(NextwordError):
 
 class BackendError(NextwordError):
     """The backend asked for cannot run here: not built, or not for this processor."""
+
+
+class TrainingError(NextwordError):
+    """Training cannot go on: losses that are no numbers, nothing to learn from."""

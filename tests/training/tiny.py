@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-import torch
 
 from nextword.data.batch import IGNORED, Batch
 from nextword.models.config import ModelConfig
 from nextword.models.rope import Rope
 from nextword.models.transformer import Transformer
+from nextword.training.initial_weights import initial_transformer
 
 TINY = ModelConfig(
     family="llama",
@@ -30,9 +30,8 @@ TINY = ModelConfig(
 )
 
 
-def tiny_transformer(seed: int = 0) -> Transformer:
-    torch.manual_seed(seed)
-    return Transformer(TINY)
+def tiny_transformer() -> Transformer:
+    return initial_transformer(TINY, seed=0)
 
 
 class TextBatches:

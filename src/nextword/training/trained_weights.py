@@ -6,7 +6,7 @@ for each of them. Gradients of the copies are summed in float32 as soon as they 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from fnmatch import fnmatchcase
 
@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from nextword.errors import ConfigError
+from nextword.models.weights import require_names
 
 
 class TrainedWeights:
@@ -65,6 +66,14 @@ class TrainedWeights:
         for name, copy in self._copies.items():
             copy.copy_(self.tensors[name])
 
+    def resume(self, tensors: Mapping[str, Tensor], averages: Mapping[str, Tensor]) -> None:
+        """Take the values that an interrupted run had. Raises CheckpointError if they are not of the same weights."""
+        require_names(tensors, self.tensors, source="checkpoint")
+        require_names(averages, self.averages, source="checkpoint")
+        for name, average in self.averages.items():
+            average.copy_(averages[name])
+        self._set(tensors)
+
     @contextmanager
     def averaged(self) -> Iterator[None]:
         """Let the model compute with the averages meanwhile, where they are kept."""
@@ -79,7 +88,7 @@ class TrainedWeights:
             self._set(own)
 
     @torch.no_grad()
-    def _set(self, values: dict[str, Tensor]) -> None:
+    def _set(self, values: Mapping[str, Tensor]) -> None:
         for name, tensor in self.tensors.items():
             tensor.copy_(values[name])
         self.renew_copies()

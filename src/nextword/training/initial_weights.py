@@ -1,0 +1,34 @@
+"""First weights of a model that is trained from nothing, drawn from one seed, the same on every machine."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+
+from nextword.models.config import ModelConfig
+from nextword.models.transformer import Transformer
+
+_SPREAD = 0.02
+"""Standard deviation of the matrices, as GPT-2 was begun with."""
+_INTO_RESIDUAL = ("o_proj.weight", "down_proj.weight")
+"""What is added to the residual stream in every layer: less of it, so that the sum keeps its size (GPT-2)."""
+
+
+def initial_transformer(config: ModelConfig, *, seed: int) -> Transformer:
+    """A transformer with random matrices, norms that change nothing, and biases of 0."""
+    with torch.device("meta"):
+        transformer = Transformer(config)
+    transformer.to_empty(device="cpu")
+    random = torch.Generator().manual_seed(seed)
+    damped = _SPREAD / math.sqrt(2 * config.num_layers)
+    with torch.no_grad():
+        for name, parameter in transformer.named_parameters():
+            if parameter.ndim == 2:
+                parameter.normal_(0.0, damped if name.endswith(_INTO_RESIDUAL) else _SPREAD, generator=random)
+            elif name.endswith(".bias"):
+                parameter.zero_()
+            else:
+                # The weight of an RMS norm is stored less its offset.
+                parameter.fill_(1.0 - (config.norm_offset if config.norm == "rms" else 0.0))
+    return transformer

@@ -1,0 +1,334 @@
+"""`Trainer`: the one training loop. Batches in; trained weights, checkpoints and reports of each step out.
+
+Pretraining, continued pretraining and fine-tuning differ in the batches and in which parameters ask for gradients. It
+generates no text and scores none itself: what is to be done with the model on the way is given from above.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.checkpoint import checkpoint
+
+from nextword.data.batch import IGNORED, Batch, BatchSource
+from nextword.errors import ConfigError, TrainingError
+from nextword.models.packing import Packing
+from nextword.models.transformer import Transformer
+from nextword.training.checkpoint import TrainingState, find_checkpoint, load_checkpoint, save_checkpoint
+from nextword.training.interruption import Interruption
+from nextword.training.loss import sum_of_nats
+from nextword.training.machine import choose_dtype, operations_per_token, peak_rate
+from nextword.training.metrics import Metrics
+from nextword.training.optimizers import Optimizers
+from nextword.training.recipe import Recipe, lr_share
+from nextword.training.trained_weights import TrainedWeights
+
+_RECENT = 50
+"""Losses that a new one is compared with, to see a jump."""
+_FEW = 10
+"""Below so many, there is nothing to compare with."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepReport:
+    """What one step did."""
+
+    step: int
+    """Steps done, this one included."""
+    loss: float
+    """Mean surprisal of the targets, in nats, before the step."""
+    lr: float
+    grad_norm: float
+    """Before it was shortened."""
+    num_targets: int
+    tokens_per_second: float
+    share_of_peak: float
+    """Useful operations a second, as a share of those of a large matrix product in the same numbers."""
+    seconds_left: float
+    """At the speed of the steps so far; without validations and samples."""
+    skipped: str | None = None
+    """Why the weights were left as they were."""
+
+
+def _nothing(*_: object) -> None:
+    """A callback that nobody gave."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Callbacks:
+    """What is done with the model on the way. The model is the one being trained, in evaluation."""
+
+    on_step: Callable[[StepReport], None] = _nothing
+    validate: Callable[[Transformer], float] | None = None
+    """Nats per token of the held-out text."""
+    sample: Callable[[Transformer], str] | None = None
+    export: Callable[[dict[str, Tensor], Path], None] = _nothing
+    """Write the weights, by name and in float32, as a model directory."""
+    note: Callable[[str], None] = _nothing
+    """Tell the user a line."""
+
+
+class Trainer:
+    """A model in training, with all that the next step depends on."""
+
+    def __init__(
+        self, model: Transformer, source: BatchSource, recipe: Recipe, *, folder: Path, callbacks: Callbacks
+    ) -> None:
+        """`folder` gets checkpoints, metrics and models; a run that was stopped there goes on where it was.
+
+        Raises ConfigError for a recipe that does not fit the model, or is not that of the stopped run; CheckpointError
+        for a damaged checkpoint.
+        """
+        if recipe.compute.threads is not None:
+            torch.set_num_threads(recipe.compute.threads)
+        self.model, self.recipe, self.step = model, recipe, 0
+        self._source, self._folder, self._callbacks = source, folder, callbacks
+        found = find_checkpoint(folder / "checkpoints")
+        state = None if found is None else load_checkpoint(found)
+        self._dtype = choose_dtype(recipe.compute.precision if state is None else state.values["precision"])
+        self._weights = TrainedWeights(model, dtype=self._dtype, freeze=recipe.compute.freeze, ema=recipe.compute.ema)
+        self._optimizers = Optimizers(self._weights.tensors, recipe.optimization)
+        self._num_skipped, self._skipped_in_row = 0, 0
+        self._recent: list[float] = []
+        self._best, self._since_best = math.inf, 0
+        if recipe.compute.gradient_checkpointing:
+            _checkpoint_layers(model)
+        if state is not None:
+            self._resume(state)
+            callbacks.note(f"going on after step {self.step}")
+        self._metrics = Metrics(folder / "metrics.jsonl", after=self.step)
+        self._seconds, self._steps_timed = 0.0, 0
+
+    @property
+    def num_skipped(self) -> int:
+        """Steps that left the weights as they were."""
+        return self._num_skipped
+
+    def run(self) -> None:
+        """Train to the last step; then the folder holds `model`, and `best` if the model was validated.
+
+        SIGTERM and Ctrl-C save a checkpoint first, then raise KeyboardInterrupt. Raises TrainingError if step after
+        step has to be skipped.
+        """
+        with Interruption() as interruption:
+            while self.step < self.recipe.steps and not self._has_lost_patience:
+                self._callbacks.on_step(self._train_step())
+                if interruption.is_asked_for:
+                    self.save()
+                    raise KeyboardInterrupt
+                self._look(is_last=self.step == self.recipe.steps)
+        self.save()
+        self._callbacks.export(self.exported(), self._folder / "model")
+
+    def save(self) -> None:
+        """Write a checkpoint. A disk that refuses is reported, and the run goes on: the last one stays."""
+        try:
+            save_checkpoint(self._folder / "checkpoints", self.step, self._state())
+        except OSError as error:
+            self._callbacks.note(f"no checkpoint at step {self.step}: {error.strerror or error}; the run goes on")
+
+    def exported(self) -> dict[str, Tensor]:
+        """The weights of the model as it would be used, float32 by name: averaged ones where averages are kept."""
+        values = {name: tensor.detach().float() for name, tensor in self.model.state_dict().items()}
+        return {**values, **self._weights.tensors, **self._weights.averages}
+
+    def _train_step(self) -> StepReport:
+        start = time.perf_counter()
+        self.model.train()
+        batches = [self._source.next_batch() for _ in range(self.recipe.compute.accumulation)]
+        num_targets = sum(int(np.count_nonzero(batch.targets != IGNORED)) for batch in batches)
+        if num_targets == 0:
+            raise TrainingError(f"step {self.step + 1}: no token of the batch carries a loss; look at the data")
+        self._weights.clear_gradients()
+        # One mean over all batches of the step: dividing each by its own count would give short ones more weight.
+        loss = sum(self._differentiate(batch, num_targets) for batch in batches) / num_targets
+        lr = self.recipe.optimization.lr * lr_share(self.step, self.recipe.steps, self.recipe.scheduling)
+        grad_norm = self._shorten_gradients()
+        skipped = self._why_to_skip(loss, grad_norm)
+        if skipped is None:
+            self._optimizers.step(lr)
+            self._weights.after_update()
+            self._recent = [*self._recent, loss][-_RECENT:]
+        self.step += 1
+        self._count_skipped(skipped, batches, lr)
+        report = self._report(loss, lr, grad_norm, num_targets, batches, time.perf_counter() - start, skipped)
+        self._metrics.write(dataclasses.asdict(report))
+        return report
+
+    def _differentiate(self, batch: Batch, num_targets: int) -> float:
+        """Add the gradients of a batch; the sum of its nats."""
+        compute, config = self.recipe.compute, self.model.config
+        hidden = self.model.hidden_states(
+            torch.from_numpy(batch.token_ids), packing=Packing.of(batch.positions, batch.document_ids)
+        )
+        nats, objective = sum_of_nats(
+            hidden,
+            torch.from_numpy(batch.targets),
+            self.model.head,
+            soft_cap=config.logit_soft_cap,
+            z_loss=compute.z_loss,
+        )
+        (objective / num_targets).backward()  # type: ignore[no-untyped-call]
+        return float(nats)
+
+    def _shorten_gradients(self) -> float:
+        """The length of all gradients together, before it was brought down to the largest allowed."""
+        largest = self.recipe.optimization.max_grad_norm
+        norm = torch.nn.utils.clip_grad_norm_(self._weights.tensors.values(), largest or math.inf)
+        return float(norm)
+
+    def _why_to_skip(self, loss: float, grad_norm: float) -> str | None:
+        if not math.isfinite(loss):
+            return f"the loss is {loss}"
+        if not math.isfinite(grad_norm):
+            return f"the gradient's length is {grad_norm}"
+        if len(self._recent) >= _FEW:
+            limit = max(self._recent) + sum(self._recent) / len(self._recent)
+            if loss > limit:
+                return f"the loss jumps to {loss:.4g}, above the last largest and mean together, {limit:.4g}"
+        return None
+
+    def _count_skipped(self, skipped: str | None, batches: list[Batch], lr: float) -> None:
+        if skipped is None:
+            self._skipped_in_row = 0
+            return
+        self._num_skipped += 1
+        self._skipped_in_row += 1
+        documents = sorted({int(number) for batch in batches for number in np.unique(batch.document_ids)})
+        where = f"step {self.step}: {skipped}; documents {documents[:8]}, learning rate {lr:.3g}"
+        if self._skipped_in_row >= self.recipe.keeping.max_skipped:
+            raise TrainingError(
+                f"{self._skipped_in_row} steps in a row were skipped, the last: {where}. "
+                "The last good checkpoint stays: try a smaller learning rate, or look at these documents"
+            )
+        self._callbacks.note(f"{where}: skipped")
+
+    def _report(
+        self,
+        loss: float,
+        lr: float,
+        grad_norm: float,
+        num_targets: int,
+        batches: list[Batch],
+        seconds: float,
+        skipped: str | None,
+    ) -> StepReport:
+        self._seconds += seconds
+        self._steps_timed += 1
+        num_tokens = sum(batch.token_ids.size for batch in batches)
+        trained = self._weights.num_elements / sum(parameter.numel() for parameter in self.model.parameters())
+        length = batches[0].token_ids.shape[1]
+        operations = num_tokens * operations_per_token(self.model.config, length=length, trained_share=trained)
+        return StepReport(
+            step=self.step,
+            loss=loss,
+            lr=lr,
+            grad_norm=grad_norm,
+            num_targets=num_targets,
+            tokens_per_second=num_tokens / seconds,
+            share_of_peak=operations / seconds / peak_rate(self._dtype),
+            seconds_left=(self.recipe.steps - self.step) * self._seconds / self._steps_timed,
+            skipped=skipped,
+        )
+
+    def _look(self, *, is_last: bool) -> None:
+        """Validate, sample and save where it is time for it."""
+        keeping, callbacks = self.recipe.keeping, self._callbacks
+        if callbacks.validate is not None and _is_time(self.step, keeping.validate_every, is_last=is_last):
+            self._validate(callbacks.validate)
+        if callbacks.sample is not None and _is_time(self.step, keeping.sample_every, is_last=is_last):
+            text = self._used(callbacks.sample)
+            self._metrics.write({"step": self.step, "sample": text})
+        if not is_last and _is_time(self.step, keeping.save_every, is_last=False):
+            self.save()
+
+    def _validate(self, validate: Callable[[Transformer], float]) -> None:
+        nats = self._used(validate)
+        self._metrics.write({"step": self.step, "validation_loss": nats})
+        self._callbacks.note(f"step {self.step}: held-out text {nats:.4f} nats per token")
+        if nats < self._best:
+            self._best, self._since_best = nats, 0
+            self._callbacks.export(self.exported(), self._folder / "best")
+        else:
+            self._since_best += 1
+
+    def _used(self, use: Callable[[Transformer], Any]) -> Any:
+        """What a callback makes of the model, which is in evaluation and holds averages meanwhile."""
+        self.model.eval()
+        with self._weights.averaged(), torch.no_grad():
+            return use(self.model)
+
+    @property
+    def _has_lost_patience(self) -> bool:
+        patience = self.recipe.keeping.patience
+        return 0 < patience <= self._since_best
+
+    def _state(self) -> TrainingState:
+        tensors = {f"weight:{name}": tensor for name, tensor in self._weights.tensors.items()}
+        tensors |= {f"average:{name}": tensor for name, tensor in self._weights.averages.items()}
+        tensors |= {f"optimizer:{path}": tensor for path, tensor in self._optimizers.state().items()}
+        tensors["random"] = torch.get_rng_state()
+        values = {
+            "step": self.step,
+            "precision": "bfloat16" if self._dtype == torch.bfloat16 else "float32",
+            "data": self._source.state(),
+            "recipe": dataclasses.asdict(self.recipe),
+            "num_skipped": self._num_skipped,
+            "skipped_in_row": self._skipped_in_row,
+            "recent": self._recent,
+            "best": None if math.isinf(self._best) else self._best,
+            "since_best": self._since_best,
+            "versions": {"torch": torch.__version__, "numpy": np.__version__},
+        }
+        return TrainingState(tensors, values)
+
+    def _resume(self, state: TrainingState) -> None:
+        _require_same_recipe(state.values["recipe"], dataclasses.asdict(self.recipe))
+        began_with = state.values["versions"]["torch"]
+        if began_with != torch.__version__:
+            self._callbacks.note(f"the run began with torch {began_with}: from here on sums may round otherwise")
+        parts: dict[str, dict[str, Tensor]] = {"weight": {}, "average": {}, "optimizer": {}, "random": {}}
+        for path, tensor in state.tensors.items():
+            part, _, name = path.partition(":")
+            parts[part][name] = tensor
+        self._weights.resume(parts["weight"], parts["average"])
+        self._optimizers.resume(parts["optimizer"])
+        torch.set_rng_state(parts["random"][""])
+        values = state.values
+        self._source.resume(values["data"])
+        self.step, self._recent = values["step"], values["recent"]
+        self._num_skipped, self._skipped_in_row = values["num_skipped"], values["skipped_in_row"]
+        self._best = math.inf if values["best"] is None else values["best"]
+        self._since_best = values["since_best"]
+
+
+def _is_time(step: int, every: int, *, is_last: bool) -> bool:
+    return is_last or (every > 0 and step % every == 0)
+
+
+def _checkpoint_layers(model: Transformer) -> None:
+    """Let each layer forget what happens inside it, and compute it again when gradients are taken."""
+    for layer in model.layers:
+        layer.forward = functools.partial(checkpoint, layer.forward, use_reentrant=False)
+
+
+def _require_same_recipe(old: dict[str, Any], new: dict[str, Any]) -> None:
+    """What is looked at on the way may change; what the weights depend on may not."""
+    for name, value in new.items():
+        if name == "keeping":
+            continue
+        was = old.get(name)
+        if isinstance(value, dict) and isinstance(was, dict):
+            _require_same_recipe(was, value)
+        elif (list(value) if isinstance(value, tuple) else value) != was:
+            raise ConfigError(f"{name} is {value}, but the run that goes on had {was}: say that, or another folder")

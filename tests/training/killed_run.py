@@ -1,0 +1,27 @@
+"""A tiny run in a process of its own, for a test to kill: `python -m tests.training.killed_run FOLDER`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from nextword.training.recipe import ComputeRecipe, KeepingRecipe, Recipe
+from nextword.training.trainer import Callbacks, Trainer
+from tests.training.tiny import TextBatches, tiny_transformer
+
+RECIPE = Recipe(
+    steps=150,
+    compute=ComputeRecipe(precision="bfloat16", ema=0.9, accumulation=2, threads=1),
+    keeping=KeepingRecipe(save_every=1),  # so that most kills come while something is being saved
+)
+
+
+def run(folder: Path) -> Trainer:
+    """Train to the end, from the last checkpoint in the folder if there is one."""
+    trainer = Trainer(tiny_transformer(), TextBatches(), RECIPE, folder=folder, callbacks=Callbacks())
+    trainer.run()
+    return trainer
+
+
+if __name__ == "__main__":
+    run(Path(sys.argv[1]))
