@@ -168,3 +168,18 @@ def test_a_chat_template_that_is_no_text_is_refused_with_its_folder(tmp_path: Pa
     (tmp_path / "chat_template.jinja").write_bytes(b"ab\xff")
     with pytest.raises(CheckpointError, match=rf"{tmp_path.name}.*chat_template\.jinja is not UTF-8: byte 2"):
         load_tokenizer_folder(tmp_path)
+
+
+@given(st.lists(st.text(), max_size=5))
+def test_a_batch_is_encoded_as_each_text_alone(texts: list[str]) -> None:
+    assert TOKENIZER.encode_batch([*texts, HARD]) == [TOKENIZER.encode(text) for text in [*texts, HARD]]
+
+
+def test_the_fingerprint_is_that_of_the_tokens(tmp_path: Path) -> None:
+    TOKENIZER.save(tmp_path)
+    loaded = load_tokenizer_folder(tmp_path)
+    assert loaded.fingerprint == TOKENIZER.fingerprint
+    backend = tokenizers.Tokenizer.from_file(str(tmp_path / "tokenizer.json"))
+    backend.add_special_tokens(["<|one more|>"])
+    backend.save(str(tmp_path / "tokenizer.json"))
+    assert load_tokenizer_folder(tmp_path).fingerprint != TOKENIZER.fingerprint

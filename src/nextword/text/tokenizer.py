@@ -7,6 +7,7 @@ tokens. It knows no model and no file format but its own folder.
 from __future__ import annotations
 
 import functools
+import hashlib
 import json
 import threading
 from collections.abc import Mapping, Sequence
@@ -67,11 +68,22 @@ class Tokenizer:
         `parse_special`: read special tokens written in the text as control tokens; without it they stay text.
         """
         token_ids = self._encode_text(text, parse_special=parse_special)
-        wants_bos = add_special_tokens and self.add_bos and self.bos_token_id is not None
-        if wants_bos and token_ids[:1] != [self.bos_token_id]:
-            assert self.bos_token_id is not None
-            return [self.bos_token_id, *token_ids]
-        return token_ids
+        return self._begun(token_ids) if add_special_tokens else token_ids
+
+    def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
+        """`encode` of each text, computed on all cores."""
+        for text in texts:
+            _check_text(text)
+        with self._lock:
+            self._backend.encode_special_tokens = True
+            encodings = self._backend.encode_batch_fast(list(texts), add_special_tokens=False)
+        return [self._begun(encoding.ids) for encoding in encodings]
+
+    @functools.cached_property
+    def fingerprint(self) -> str:
+        """The same for tokenizers with the same tokens, whatever file they came from."""
+        vocabulary = sorted((token_id, token) for token, token_id in self._backend.get_vocab().items())
+        return hashlib.sha256(json.dumps(vocabulary).encode()).hexdigest()
 
     def decode(self, token_ids: Sequence[int], *, skip_special_tokens: bool = True) -> str:
         """The text of token ids; bytes that are no character become U+FFFD, ids without a token are left out.
@@ -129,6 +141,12 @@ class Tokenizer:
         if self.chat_template is not None:
             settings["chat_template"] = self.chat_template
         (folder / "tokenizer_config.json").write_text(json.dumps(settings, ensure_ascii=False, indent=2) + "\n")
+
+    def _begun(self, token_ids: list[int]) -> list[int]:
+        """Begun with BOS where the model wants it."""
+        if not self.add_bos or self.bos_token_id is None or token_ids[:1] == [self.bos_token_id]:
+            return token_ids
+        return [self.bos_token_id, *token_ids]
 
     def _encode_text(self, text: str, *, parse_special: bool) -> list[int]:
         return list(self._encoding(text, parse_special=parse_special).ids)

@@ -1,0 +1,29 @@
+"""Rows and how they are put together. It knows neither files nor text."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from nextword.data.batch import IGNORED, PADDING_DOCUMENT, Batch
+
+
+def empty_row(length: int) -> Batch:
+    """A row of padding; arrays: (length,)."""
+    return Batch(
+        token_ids=np.zeros(length, np.int64),
+        targets=np.full(length, IGNORED, np.int64),
+        positions=np.zeros(length, np.int64),
+        document_ids=np.full(length, PADDING_DOCUMENT, np.int64),
+    )
+
+
+def stack(rows: Sequence[Batch]) -> Batch:
+    """Rows of (T,) as a batch of (B, T)."""
+    return Batch(
+        token_ids=np.stack([row.token_ids for row in rows]),
+        targets=np.stack([row.targets for row in rows]),
+        positions=np.stack([row.positions for row in rows]),
+        document_ids=np.stack([row.document_ids for row in rows]),
+    )

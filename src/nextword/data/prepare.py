@@ -1,0 +1,160 @@
+"""`prepare_corpus`: files of text in, token shards out, in constant memory; an interrupted run goes on.
+
+What lies in the folder afterwards depends on corpus, tokenizer and settings alone: not on interruptions, not on the
+number of cores.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import itertools
+import json
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+
+from nextword.data.documents import Document, read_documents
+from nextword.data.files import find_files
+from nextword.data.records import OnBad
+from nextword.data.selection import SelectionOptions, SelectionReport, select
+from nextword.data.shards import (
+    HEADER_NAME,
+    SHARD_TOKENS,
+    Header,
+    ShardWriter,
+    TokenShards,
+    read_header,
+    smallest_dtype,
+    write_header,
+)
+from nextword.errors import DataError
+from nextword.text.tokenizer import Tokenizer
+
+TOKENIZER_FOLDER = "tokenizer"
+"""In the prepared folder, so that it is all that training needs."""
+_LONGEST_PIECE = 1 << 20
+"""Characters; encoding takes some hundred bytes a token for a moment."""
+_BATCH_CHARACTERS = 1 << 22
+_BATCH_TEXTS = 1024
+
+
+@dataclasses.dataclass
+class PrepareReport:
+    """What a run read and wrote."""
+
+    selection: SelectionReport = dataclasses.field(default_factory=SelectionReport)
+    num_unreadable: int = 0
+    num_tokens: int = 0
+    """In the folder."""
+    num_resumed: int = 0
+    """Tokens that were there before."""
+
+
+def prepare_corpus(
+    paths: Sequence[Path | str],
+    tokenizer: Tokenizer,
+    folder: Path,
+    *,
+    field: str = "text",
+    selection: SelectionOptions | None = None,
+    on_bad: OnBad = None,
+    on_progress: Callable[[PrepareReport], None] = lambda report: None,
+    shard_tokens: int = SHARD_TOKENS,
+) -> PrepareReport:
+    """Write the tokens of a corpus: of each document BOS where the model wants it, its text, and the end token.
+
+    A folder that the same call has begun is completed; a complete one is checked against its checksums. Raises
+    DataError if the folder holds anything else, if a text cannot be read and no `on_bad` takes it, if the tokenizer has
+    no end token, or if the disk refuses.
+    """
+    selection = selection or SelectionOptions()
+    report = PrepareReport()
+    header = _begin(folder, tokenizer, _fingerprint(paths, field, selection))
+    report.num_resumed = report.num_tokens = header.num_tokens
+    if header.is_complete:
+        TokenShards(folder).check_content()
+        return report
+
+    def count_bad(error: DataError) -> None:
+        if on_bad is None:
+            raise error
+        report.num_unreadable += 1
+        on_bad(error)
+
+    documents = read_documents(paths, field=field, on_bad=count_bad, longest_piece=_LONGEST_PIECE)
+    kept = _with_ends(select(documents, selection, report.selection))
+    try:
+        (folder / TOKENIZER_FOLDER).mkdir(parents=True, exist_ok=True)
+        write_header(folder, header)  # first of all, so that an interrupted run is known as one
+        tokenizer.save(folder / TOKENIZER_FOLDER)
+        writer = ShardWriter(folder, header, shard_tokens=shard_tokens)
+        for pieces in _batches(itertools.islice(kept, header.num_pieces, None)):
+            _encode(pieces, tokenizer, writer, report)
+            on_progress(report)
+        report.num_tokens = writer.finish().num_tokens
+    except OSError as error:
+        raise DataError(f"{folder}: cannot be written: {error.strerror}") from None
+    if not report.num_tokens:
+        raise DataError("no document is left: the corpus is empty, or all of it was left out")
+    return report
+
+
+def _begin(folder: Path, tokenizer: Tokenizer, source: str) -> Header:
+    """The header to go on with."""
+    if not tokenizer.eos_token_ids:
+        raise DataError("the tokenizer has no end-of-sequence token to put between documents")
+    fresh = Header(smallest_dtype(tokenizer.vocab_size), tokenizer.fingerprint, source)
+    if (folder / HEADER_NAME).exists():
+        header = read_header(folder)
+        if (header.tokenizer, header.source) != (fresh.tokenizer, fresh.source):
+            raise DataError(f"{folder}: holds tokens of another corpus, tokenizer or selection; choose another folder")
+        return header
+    if folder.exists() and any(not path.name.startswith(".") for path in folder.iterdir()):
+        raise DataError(f"{folder}: exists and holds no tokens; choose another folder")
+    return fresh
+
+
+def _fingerprint(paths: Sequence[Path | str], field: str, selection: SelectionOptions) -> str:
+    """Of all that decides which documents come in which order; a file's content is taken to be as long as it is."""
+    files = [(str(path.resolve()), path.stat().st_size) for path in find_files(paths)]
+    settings = json.dumps([files, field, dataclasses.asdict(selection)])
+    return hashlib.sha256(settings.encode()).hexdigest()
+
+
+_Piece = tuple[Document, bool]
+"""A text, and whether its document ends with it."""
+
+
+def _with_ends(documents: Iterable[Document]) -> Iterator[_Piece]:
+    previous: Document | None = None
+    for document in documents:
+        if previous is not None:
+            yield previous, not document.continues
+        previous = document
+    if previous is not None:
+        yield previous, True
+
+
+def _batches(pieces: Iterable[_Piece]) -> Iterator[list[_Piece]]:
+    """So many at a time that all cores have something to encode."""
+    batch: list[_Piece] = []
+    num_characters = 0
+    for piece in pieces:
+        batch.append(piece)
+        num_characters += len(piece[0].text)
+        if num_characters >= _BATCH_CHARACTERS or len(batch) == _BATCH_TEXTS:
+            yield batch
+            batch, num_characters = [], 0
+    if batch:
+        yield batch
+
+
+def _encode(pieces: Sequence[_Piece], tokenizer: Tokenizer, writer: ShardWriter, report: PrepareReport) -> None:
+    encoded = tokenizer.encode_batch([document.text for document, _ in pieces])
+    for (document, is_end), token_ids in zip(pieces, encoded, strict=True):
+        if document.continues and tokenizer.add_bos and token_ids[:1] == [tokenizer.bos_token_id]:
+            token_ids = token_ids[1:]
+        if is_end:
+            token_ids = [*token_ids, tokenizer.eos_token_ids[0]]
+        writer.add(token_ids, ends_document=is_end)
+        report.num_tokens += len(token_ids)

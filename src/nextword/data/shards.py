@@ -1,0 +1,208 @@
+"""Token shards: the tokens of a corpus in files that are mapped into memory, with the ends of its documents.
+
+A folder holds tokens.json (the header), and for each shard its tokens and the places where documents end, as arrays of
+plain little-endian numbers. The shards are one long row of tokens: a document may lie in two of them. This module
+knows no text.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import zlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from nextword.atomic_file import write_atomically
+from nextword.data.batch import TokenArray
+from nextword.errors import DataError
+from nextword.json_file import read_json_object
+
+HEADER_NAME = "tokens.json"
+_FORMAT = "nextword tokens 1"
+_DTYPES: Mapping[str, np.dtype[Any]] = {"uint16": np.dtype("<u2"), "uint32": np.dtype("<u4")}
+_END_DTYPE = np.dtype("<u8")
+SHARD_TOKENS = 1 << 24
+"""A shard is closed when it has so many: 32 or 64 MB, which are in memory until then."""
+
+
+@dataclasses.dataclass(frozen=True)
+class ShardInfo:
+    """One shard, as the header lists it."""
+
+    name: str
+    num_tokens: int
+    num_documents: int
+    """Documents that end in it."""
+    tokens_crc32: int
+    ends_crc32: int
+
+    def tokens_path(self, folder: Path) -> Path:
+        return folder / f"{self.name}.tokens"
+
+    def ends_path(self, folder: Path) -> Path:
+        return folder / f"{self.name}.ends"
+
+
+@dataclasses.dataclass(frozen=True)
+class Header:
+    """What tokens.json says."""
+
+    dtype: str
+    """uint16 or uint32."""
+    tokenizer: str
+    """Fingerprint of the tokenizer whose tokens these are."""
+    source: str
+    """Fingerprint of the corpus and of all settings."""
+    num_pieces: int = 0
+    """Texts of the corpus that the shards hold: where to go on after an interruption."""
+    is_complete: bool = False
+    shards: tuple[ShardInfo, ...] = ()
+
+    @property
+    def num_tokens(self) -> int:
+        return sum(shard.num_tokens for shard in self.shards)
+
+
+def smallest_dtype(vocab_size: int) -> str:
+    """The type for token ids below `vocab_size`."""
+    return "uint16" if vocab_size <= 1 << 16 else "uint32"
+
+
+def read_header(folder: Path) -> Header:
+    """Raises DataError, naming the file, if it is none of ours; CheckpointError if it is no JSON."""
+    path = folder / HEADER_NAME
+    content = read_json_object(path)
+    try:
+        if content.pop("format") != _FORMAT:
+            raise DataError(f"{path}: not {_FORMAT!r}; prepare the corpus again")
+        shards = tuple(ShardInfo(**shard) for shard in content.pop("shards"))
+        header = Header(**content, shards=shards)
+    except (KeyError, TypeError, AttributeError) as error:
+        raise DataError(f"{path}: damaged: {error}; prepare the corpus again") from None
+    if header.dtype not in _DTYPES:
+        raise DataError(f"{path}: dtype {header.dtype!r} is not one of {', '.join(_DTYPES)}")
+    return header
+
+
+def write_header(folder: Path, header: Header) -> None:
+    """Whole or not at all. Raises OSError if the disk refuses."""
+    content: Mapping[str, Any] = {"format": _FORMAT, **dataclasses.asdict(header)}
+    with write_atomically(folder / HEADER_NAME) as out:
+        out.write((json.dumps(content, indent=1) + "\n").encode())
+
+
+class ShardWriter:
+    """Collects the tokens of a shard, then writes them. After an interruption it begins with the next shard."""
+
+    def __init__(self, folder: Path, header: Header, *, shard_tokens: int = SHARD_TOKENS) -> None:
+        self.header = header
+        self._folder, self._shard_tokens = folder, shard_tokens
+        self._parts: list[npt.NDArray[Any]] = []
+        self._ends: list[int] = []
+        self._num_tokens = self._num_pieces = 0
+
+    def add(self, token_ids: Sequence[int], *, ends_document: bool) -> None:
+        """The tokens of the next piece of text; a full shard is written, and the header with it."""
+        self._parts.append(np.asarray(token_ids, _DTYPES[self.header.dtype]))
+        self._num_tokens += len(token_ids)
+        self._num_pieces += 1
+        if ends_document:
+            self._ends.append(self._num_tokens)
+        if self._num_tokens >= self._shard_tokens:
+            self._write_shard(is_complete=False)
+
+    def finish(self) -> Header:
+        """Write what is left; the folder is complete."""
+        self._write_shard(is_complete=True)
+        return self.header
+
+    def _write_shard(self, *, is_complete: bool) -> None:
+        shards = self.header.shards
+        if self._parts:
+            tokens = np.concatenate(self._parts).tobytes()
+            ends = np.asarray(self._ends, _END_DTYPE).tobytes()
+            shard = ShardInfo(
+                f"shard-{len(shards):05d}", self._num_tokens, len(self._ends), zlib.crc32(tokens), zlib.crc32(ends)
+            )
+            for path, content in ((shard.tokens_path(self._folder), tokens), (shard.ends_path(self._folder), ends)):
+                with write_atomically(path) as out:
+                    out.write(content)
+            shards = (*shards, shard)
+        num_pieces = self.header.num_pieces + self._num_pieces
+        self.header = dataclasses.replace(self.header, shards=shards, num_pieces=num_pieces, is_complete=is_complete)
+        write_header(self._folder, self.header)
+        self._parts, self._ends = [], []
+        self._num_tokens = self._num_pieces = 0
+
+
+class TokenShards:
+    """The tokens of a prepared corpus, read where they are asked for."""
+
+    def __init__(self, folder: Path) -> None:
+        """Raises DataError if the folder is not complete, or a file is missing or not as long as the header says."""
+        self.folder = folder
+        self.header = read_header(folder)
+        if not self.header.is_complete:
+            raise DataError(f"{folder}: not complete; run the same nextword prepare again, it goes on where it stopped")
+        dtype = _DTYPES[self.header.dtype]
+        self._tokens = [_map(s.tokens_path(folder), dtype, s.num_tokens) for s in self.header.shards]
+        sizes = [shard.num_tokens for shard in self.header.shards]
+        self._starts = np.cumsum([0, *sizes])
+        ends = [_map(shard.ends_path(folder), _END_DTYPE, shard.num_documents) for shard in self.header.shards]
+        self.document_ends: TokenArray = np.concatenate(
+            [np.empty(0, np.int64)]
+            + [part.astype(np.int64) + start for part, start in zip(ends, self._starts[:-1], strict=True)]
+        )
+        """Where each document ends: the place behind its last token."""
+        self._check_ends()
+
+    @property
+    def num_tokens(self) -> int:
+        """In all shards."""
+        return int(self._starts[-1])
+
+    def read(self, start: int, stop: int) -> TokenArray:
+        """The tokens of places `start` to `stop`."""
+        first = int(np.searchsorted(self._starts, start, side="right")) - 1
+        parts = []
+        while start < stop:
+            base = int(self._starts[first])
+            part = self._tokens[first][start - base : stop - base]
+            parts.append(part.astype(np.int64))
+            start += len(part)
+            first += 1
+        return np.concatenate(parts) if parts else np.empty(0, np.int64)
+
+    def check_content(self) -> None:
+        """Read everything. Raises DataError, naming the file, where a checksum is not the header's."""
+        for shard in self.header.shards:
+            for path, crc32 in (
+                (shard.tokens_path(self.folder), shard.tokens_crc32),
+                (shard.ends_path(self.folder), shard.ends_crc32),
+            ):
+                if zlib.crc32(path.read_bytes()) != crc32:
+                    raise DataError(
+                        f"{path}: damaged: another checksum than in {HEADER_NAME}; prepare the corpus again"
+                    )
+
+    def _check_ends(self) -> None:
+        ends = self.document_ends
+        last = int(ends[-1]) if len(ends) else 0
+        if last != self.num_tokens or (np.diff(ends, prepend=0) <= 0).any():
+            raise DataError(f"{self.folder}: damaged: the ends of documents do not fit the tokens; prepare it again")
+
+
+def _map(path: Path, dtype: np.dtype[Any], size: int) -> npt.NDArray[Any]:
+    """The numbers in a file, whose length is checked first."""
+    try:
+        found = path.stat().st_size
+        if found != size * dtype.itemsize:
+            raise DataError(f"{path}: damaged: {found} bytes instead of {size * dtype.itemsize}; prepare it again")
+        return np.memmap(path, dtype, mode="r") if size else np.empty(0, dtype)
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read: {error.strerror}") from None

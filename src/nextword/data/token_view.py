@@ -1,0 +1,101 @@
+"""`TokenView`: parts of documents in a row, from which windows of any place and length are cut, around the end too.
+
+It is how training and validation data share one set of shards. Documents keep apart: positions begin anew in each, and
+no token is predicted from another document.
+"""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass
+
+import numpy as np
+
+from nextword.data.batch import Batch, TokenArray
+from nextword.data.packing import empty_row
+from nextword.data.shards import TokenShards
+from nextword.data.shuffle import mix
+from nextword.errors import ConfigError, DataError
+
+_LEAST_RANDOM_DOCUMENTS = 20
+"""So many validation documents are drawn at random; fewer would be an accident, and the end of the corpus is taken."""
+
+
+@dataclass(frozen=True)
+class TokenView:
+    """The tokens `starts[i]` to `stops[i]` of the shards for each i, one part after the other."""
+
+    shards: TokenShards
+    starts: TokenArray
+    stops: TokenArray
+
+    @property
+    def num_tokens(self) -> int:
+        """In all parts."""
+        return int(self._part_ends[-1]) if len(self.starts) else 0
+
+    @functools.cached_property
+    def _part_ends(self) -> TokenArray:
+        """Where each part ends, counted in the view."""
+        return np.cumsum(self.stops - self.starts, dtype=np.int64)
+
+    def window(self, start: int, length: int, *, wraps: bool = True) -> Batch:
+        """A row of `length` tokens from place `start`; arrays: (length,). The beginning follows on the end if it wraps.
+
+        What there are too few tokens for is padding; with `wraps`, none comes twice.
+        """
+        row = empty_row(length)
+        available = min(length, self.num_tokens if wraps else self.num_tokens - start)
+        filled, number = 0, 0
+        while filled < available:
+            filled += self._copy_part(row, slice(filled, available), (start + filled) % self.num_tokens, number)
+            number += 1
+        return row
+
+    def _copy_part(self, row: Batch, room: slice, place: int, number: int) -> int:
+        """Copy what fits of the rest of the part that `place` lies in; returns how many tokens that was."""
+        part = int(np.searchsorted(self._part_ends, place, side="right"))
+        end, rest = int(self.stops[part]), int(self._part_ends[part]) - place
+        size: int = min(room.stop - room.start, rest)
+        tokens = self.shards.read(end - rest, min(end - rest + size + 1, end))  # with the one after, if there is one
+        here = slice(room.start, room.start + size)
+        row.token_ids[here] = tokens[:size]
+        row.targets[room.start : room.start + len(tokens) - 1] = tokens[1:]
+        row.positions[here] = np.arange(size)
+        row.document_ids[here] = number
+        return size
+
+
+def whole_view(shards: TokenShards) -> TokenView:
+    """All documents."""
+    ends = shards.document_ends
+    return TokenView(shards, np.concatenate([[0], ends[:-1]]).astype(np.int64), ends)
+
+
+def split_validation(shards: TokenShards, share: float, *, seed: int) -> tuple[TokenView, TokenView]:
+    """Training and validation parts; about `share` of the documents are validation, drawn at random by the seed.
+
+    Where that would be fewer than 20 documents, it is the last tokens of the corpus. Raises ConfigError for a share
+    outside [0, 1), DataError if it leaves nothing on one side.
+    """
+    if not 0 <= share < 1:
+        raise ConfigError(f"validation share {share}: must be from 0 to below 1")
+    view = whole_view(shards)
+    if share == 0:
+        return view, TokenView(shards, view.starts[:0], view.stops[:0])
+    if len(view.starts) * share >= _LEAST_RANDOM_DOCUMENTS:
+        chosen = np.array([mix(seed, document) < share * 2**64 for document in range(len(view.starts))])
+        train, validation = (TokenView(shards, view.starts[rows], view.stops[rows]) for rows in (~chosen, chosen))
+    else:
+        train, validation = _split_at(view, shards.num_tokens - round(share * shards.num_tokens))
+    if not train.num_tokens or not validation.num_tokens:
+        raise DataError(f"{shards.num_tokens} tokens cannot be split with a validation share of {share}")
+    return train, validation
+
+
+def _split_at(view: TokenView, place: int) -> tuple[TokenView, TokenView]:
+    before, after = view.starts < place, view.stops > place
+    return (
+        TokenView(view.shards, view.starts[before], np.minimum(view.stops[before], place)),
+        TokenView(view.shards, np.maximum(view.starts[after], place), view.stops[after]),
+    )
