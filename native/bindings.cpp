@@ -3,6 +3,7 @@
 #include <nanobind/nanobind.h>
 #include <nanobind/ndarray.h>
 #include <nanobind/stl/string.h>
+#include <nanobind/stl/tuple.h>
 #include <nanobind/stl/vector.h>
 
 #include <unistd.h>
@@ -12,6 +13,7 @@
 #include <memory>
 #include <mutex>
 #include <stdexcept>
+#include <tuple>
 
 #include "model.h"
 #include "philox.h"
@@ -28,6 +30,8 @@ using Logits = nb::ndarray<float, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
 using Row = nb::ndarray<float, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
 using Positions = nb::ndarray<nb::numpy, int64_t, nb::ndim<1>>;
 using Ids = std::vector<int32_t>;
+// Name of the matrix, first row, how many, and what they hold.
+using EncodedRows = std::tuple<std::string, int, int, Encoding, Bytes>;
 
 // A model behind a lock: one step at a time, without the GIL. A forked process can go on with its copy, unless a
 // thread of the other process, which it does not have, was at work on it.
@@ -39,6 +43,12 @@ public:
     template <class Work>
     auto with(const Work& work) {
         const nb::gil_scoped_release release;
+        return with_gil(work);
+    }
+
+    // For work so short that giving the GIL away and waiting for it would take longer.
+    template <class Work>
+    auto with_gil(const Work& work) {
         const int process = getpid(), busy = busy_process_;
         if (busy != 0 && busy != process) {
             throw std::runtime_error("the model was computing when this process was forked: load it again here");
@@ -246,14 +256,17 @@ NB_MODULE(_native, m) {
         .def(nb::init<Shape, CacheKind, size_t, int, const std::string&>(), nb::arg("shape"), nb::arg("cache_kind"),
              nb::arg("max_cache_bytes"), nb::arg("num_threads"), nb::arg("isa"))
         .def("make_matrix", [](LockedModel& self, const std::string& name, WeightKind kind) {
-            self.with([&](Model& model) { model.make_matrix(name, kind); });
+            self.with_gil([&](Model& model) { model.make_matrix(name, kind); });
         })
-        .def("load_rows",
-             [](LockedModel& self, const std::string& name, int first_row, int num_rows, Encoding encoding, const Bytes& rows) {
-                 self.with([&](Model& model) { model.load_rows(name, first_row, num_rows, encoding, rows.data(), rows.size()); });
-             })
+        .def("load_rows", [](LockedModel& self, const std::vector<EncodedRows>& parts) {
+            self.with([&](Model& model) {
+                for (const auto& [name, first_row, num_rows, encoding, rows] : parts) {
+                    model.load_rows(name, first_row, num_rows, encoding, rows.data(), rows.size());
+                }
+            });
+        })
         .def("load_vector", [](LockedModel& self, const std::string& name, const Floats& values) {
-            self.with([&](Model& model) { model.load_vector(name, values.data(), values.size()); });
+            self.with_gil([&](Model& model) { model.load_vector(name, values.data(), values.size()); });
         })
         .def("step", &step, nb::arg("chunks"), nb::arg("logits"))
         .def("open_cache", [](LockedModel& self, const Ids& prompt) { return self.with([&](Model& model) { return model.cache().open(prompt); }); })

@@ -5,6 +5,8 @@ Every method is a few lines over the engine; the algorithms live in the rooms be
 
 from __future__ import annotations
 
+import contextlib
+import threading
 import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -150,7 +152,19 @@ def load(
     BackendError or MissingExtraError where the backend cannot run.
     """
     directory = open_model_directory(resolve(str(name)))
-    opened = open_backend(
-        directory.config, directory.tensors, backend=backend, weights=weights, num_threads=num_threads
-    )
+    # The weights are packed without the interpreter, which builds the tokenizer meanwhile.
+    tokenizer_builder = threading.Thread(target=_build_tokenizer, args=(directory,))
+    tokenizer_builder.start()
+    try:
+        opened = open_backend(
+            directory.config, directory.tensors, backend=backend, weights=weights, num_threads=num_threads
+        )
+    finally:
+        tokenizer_builder.join()
     return LanguageModel(directory, Engine(opened, directory.tokenizer))
+
+
+def _build_tokenizer(directory: ModelDirectory) -> None:
+    """Let the tokenizer be there before it is asked for; what is wrong with it is said to those who ask."""
+    with contextlib.suppress(Exception):
+        _ = directory.tokenizer

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Literal
+
 import numpy as np
 import pytest
 from gguf import GGMLQuantizationType
@@ -100,3 +103,34 @@ def test_an_encoding_nobody_can_read_is_refused_by_name(dtype: str) -> None:
     tensor = StoredTensor("t", dtype, (2,), np.zeros(2, dtype=np.uint8))
     with pytest.raises(CheckpointError, match=f"tensor t: values of type {dtype} cannot be read"):
         tensor.to_float32()
+
+
+def resident_bytes(path: Path) -> int:
+    """Of the file's mapping, what is in this process's memory."""
+    lines = iter(Path("/proc/self/smaps").read_text().splitlines())
+    for line in lines:
+        if line.endswith(str(path)):
+            return next(int(field.split()[1]) * 1024 for field in lines if field.startswith("Rss:"))
+    return 0
+
+
+@pytest.mark.skipif(not Path("/proc/self/smaps").exists(), reason="what is in memory is read from /proc")
+def test_a_mapped_tensor_leaves_the_memory_and_can_be_read_again(tmp_path: Path) -> None:
+    values = np.arange(2**18, dtype=np.float32).reshape(512, 512)
+    values.tofile(path := tmp_path / "values")
+    mapped = np.memmap(path, dtype=np.float32, mode="r", shape=values.shape)
+    tensor = StoredTensor("x", "F32", values.shape, mapped.view(np.ndarray))
+    assert tensor.to_float32().sum() > 0
+    assert resident_bytes(path) == values.nbytes
+    tensor.take_rows(slice(3, 7)).leave_memory()
+    assert resident_bytes(path) == 0
+    assert np.array_equal(tensor.to_float32(), values)
+
+
+@pytest.mark.parametrize("mode", ["r+", "c"])
+def test_what_was_written_into_a_mapping_stays(tmp_path: Path, mode: Literal["r+", "c"]) -> None:
+    np.zeros(2**16, dtype=np.float32).tofile(path := tmp_path / "values")
+    mapped = np.memmap(path, dtype=np.float32, mode=mode)
+    mapped[:] = 1.5
+    StoredTensor("x", "F32", mapped.shape, mapped).leave_memory()
+    assert (mapped == 1.5).all()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -19,7 +20,7 @@ from nextword.inference.choices import Weights
 from nextword.models.config import ModelConfig
 from nextword.models.rope import LongRopeScaling, Rope
 from nextword.models.stored_tensor import StoredTensor
-from nextword.models.weights import require_names, require_shape, weight_shapes
+from nextword.models.weights import Shape, require_names, require_shape, weight_shapes
 
 _KINDS = {
     "f32": _native.WeightKind.F32,
@@ -37,8 +38,8 @@ _OWN_KINDS = {
 }
 """The kind that holds the values of an encoding exactly; those of other GGUF types are rounded to 8 bits."""
 
-_BYTES_AT_ONCE = 2**24
-"""Of float32 rows decoded at a time, so that loading needs little memory beside the weights."""
+_BYTES_AT_ONCE = 2**23
+"""Of rows, decoded or as the file has them, so that loading needs little memory beside the weights."""
 _CACHE_SHARE = 0.5
 """Of the memory that is free when a model is loaded, what its keys and values may take."""
 
@@ -56,9 +57,9 @@ class NativeBackend:
         max_cache_bytes: int | None = None,
     ) -> None:
         shapes = weight_shapes(config)
-        require_names(tensors, shapes, source="weights")
+        dtypes = _checked_dtypes(tensors, shapes)
         self._config = config
-        is_exact = weights == "f32" or (weights == "auto" and tensors["embedding.weight"].dtype in ("F32", "F16"))
+        is_exact = weights == "f32" or (weights == "auto" and dtypes["embedding.weight"] in ("F32", "F16"))
         try:
             self._model = _native.Model(
                 _shape(config),
@@ -69,18 +70,32 @@ class NativeBackend:
             )
         except ValueError as error:
             raise BackendError(str(error)) from None
-        for name, shape in shapes.items():
-            require_shape(name, tensors[name].shape, shape, source="weights")
-            if len(shape) == 2:
-                # All before any is filled: side by side they lie on huge pages, which one alone is too small for.
-                self._model.make_matrix(name, _kind(name, tensors, weights))
-        for name, shape in shapes.items():
-            if len(shape) == 1:
-                offset = config.norm_offset if name.endswith("norm.weight") else 0.0
+        kinds = {name: _kind(name, dtypes, weights) for name, shape in shapes.items() if len(shape) == 2}
+        for name, kind in kinds.items():
+            # All before any is filled: side by side they lie on huge pages, which one alone is too small for.
+            self._model.make_matrix(name, kind)
+        self._load(tensors, kinds)
+
+    def _load(self, tensors: Mapping[str, StoredTensor], kinds: Mapping[str, _native.WeightKind]) -> None:
+        """Pack all weights, some megabytes at a time; what was read of a mapped file leaves the memory again."""
+        batch: list[_Part] = []
+        for name in weight_shapes(self._config):
+            if name not in kinds:
+                offset = self._config.norm_offset if name.endswith("norm.weight") else 0.0
                 self._model.load_vector(name, np.ascontiguousarray(tensors[name].to_float32()) + np.float32(offset))
-            else:
-                for first_row, num_rows, encoding, rows in _encoded_rows(tensors[name], _kind(name, tensors, weights)):
-                    self._model.load_rows(name, first_row, num_rows, encoding, rows)
+                continue
+            for part in _parts(name, tensors[name], kinds[name]):
+                batch.append(part)
+                if sum(part.encoded.nbytes for part in batch) >= _BYTES_AT_ONCE:
+                    self._pack(batch)
+        self._pack(batch)
+
+    def _pack(self, batch: list[_Part]) -> None:
+        """Pack these rows, and forget them."""
+        self._model.load_rows([part[:-1] for part in batch])
+        for part in batch:
+            part.source.leave_memory()
+        batch.clear()
 
     @property
     def vocab_size(self) -> int:
@@ -203,7 +218,18 @@ def _rope(rope: Rope) -> _native.Rope:
     return native
 
 
-def _kind(name: str, tensors: Mapping[str, StoredTensor], weights: Weights) -> _native.WeightKind:
+def _checked_dtypes(tensors: Mapping[str, StoredTensor], shapes: Mapping[str, Shape]) -> dict[str, str]:
+    """How each weight is encoded. Raises CheckpointError unless there are the weights of these shapes and no others."""
+    require_names(tensors, shapes, source="weights")
+    dtypes = {}
+    for name, shape in shapes.items():
+        tensor = tensors[name]
+        require_shape(name, tensor.shape, shape, source="weights")
+        dtypes[name] = tensor.dtype
+    return dtypes
+
+
+def _kind(name: str, dtypes: Mapping[str, str], weights: Weights) -> _native.WeightKind:
     """What a matrix is packed as. Both halves of a gated MLP become the same."""
     if name == "position_embedding.weight":
         return _native.WeightKind.F32
@@ -212,19 +238,28 @@ def _kind(name: str, tensors: Mapping[str, StoredTensor], weights: Weights) -> _
         is_head = name == "output_head.weight" or name == "embedding.weight"
         return _KINDS["q8" if weights == "q4" and is_head else weights]
     pair = name.replace("gate_proj", "up_proj"), name.replace("up_proj", "gate_proj")
-    kinds = {_OWN_KINDS.get(tensors[one].dtype, _native.WeightKind.Q8) for one in pair if one in tensors}
+    kinds = {_OWN_KINDS.get(dtypes[one], _native.WeightKind.Q8) for one in pair if one in dtypes}
     return kinds.pop() if len(kinds) == 1 else _native.WeightKind.F32
 
 
-def _encoded_rows(
-    tensor: StoredTensor, kind: _native.WeightKind
-) -> Iterator[tuple[int, int, _native.Encoding, npt.NDArray[np.uint8]]]:
-    """First row, how many, encoding and bytes of some rows at a time: blocks as they are where `kind` has them."""
-    is_whole = tensor.is_quantized and _OWN_KINDS.get(tensor.dtype) == kind
-    step = tensor.shape[0] if is_whole else max(1, _BYTES_AT_ONCE // (4 * tensor.shape[1]))
+class _Part(NamedTuple):
+    """Some rows of a matrix: the first, how many, and what they hold, as it lay in the file or decoded."""
+
+    name: str
+    first_row: int
+    num_rows: int
+    encoding: _native.Encoding
+    encoded: npt.NDArray[np.uint8]
+    source: StoredTensor
+
+
+def _parts(name: str, tensor: StoredTensor, kind: _native.WeightKind) -> Iterator[_Part]:
+    """The rows of a matrix, blocks as they are where `kind` has them, no more bytes at a time than are read at once."""
+    is_decoded = tensor.is_quantized and _OWN_KINDS.get(tensor.dtype) != kind
+    row_bytes = 4 * tensor.shape[1] if is_decoded else tensor.data.nbytes // tensor.shape[0]
+    step = max(1, _BYTES_AT_ONCE // row_bytes)
     for first_row in range(0, tensor.shape[0], step):
-        rows = tensor.take_rows(slice(first_row, first_row + step))
-        if tensor.is_quantized and not is_whole:
-            rows = rows.encoded_as("F32")
+        source = tensor.take_rows(slice(first_row, first_row + step))
+        rows = source.encoded_as("F32") if is_decoded else source
         encoded = np.ascontiguousarray(rows.data).view(np.uint8).reshape(-1)
-        yield first_row, rows.shape[0], _native.Encoding[rows.dtype], encoded
+        yield _Part(name, first_row, rows.shape[0], _native.Encoding[rows.dtype], encoded, source)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import mmap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, cast
@@ -97,6 +98,15 @@ class StoredTensor:
         if self.is_quantized:
             return StoredTensor(self.name, "F32", self.shape[::-1], self.to_float32().T)
         return StoredTensor(self.name, self.dtype, self.shape[::-1], self.data.T)
+
+    def leave_memory(self) -> None:
+        """Let the system have back what reading the mapped file took so far; a later use reads the file again."""
+        owner: object = self.data
+        while isinstance(owner, np.ndarray):
+            owner = owner.base
+        # What was written into a mapping that may be written to would be lost.
+        if isinstance(owner, mmap.mmap) and memoryview(owner).readonly and hasattr(mmap, "MADV_DONTNEED"):
+            owner.madvise(mmap.MADV_DONTNEED)
 
     def _dequantized(self) -> npt.NDArray[np.float32]:
         from gguf import GGMLQuantizationType
