@@ -43,3 +43,29 @@ def test_what_cannot_be_read_ends_with_its_place_or_is_counted(command: Command,
     skipped = command(*asked, "--skip-unreadable")
     assert skipped.code == 0
     assert "1 unreadable text left out; the first: " in skipped.err
+
+
+@pytest.fixture
+def tokenizer(command: Command, corpus: Path, tmp_path: Path) -> Path:
+    command("tokenizer", "train", corpus, "--vocab-size", "300", "-o", tmp_path / "tokenizer", "--field", "story")
+    return tmp_path / "tokenizer"
+
+
+def test_a_corpus_is_prepared_once(command: Command, corpus: Path, tokenizer: Path, tmp_path: Path) -> None:
+    asked = ("prepare", corpus, "--tokenizer", tokenizer, "-o", tmp_path / "d", "--field", "story")
+    first = command(*asked, "--min-characters", "33")
+    assert first.out.splitlines()[0].endswith("tokens of 30 documents")
+    assert first.out.splitlines()[1] == "10 of 40 left out: too short"
+    assert command(*asked, "--min-characters", "33").out.endswith("complete and intact, nothing was left to do\n")
+    assert command(*asked).code == 2
+
+
+def test_the_report_of_a_preparation_has_its_figures(
+    command: Command, corpus: Path, tokenizer: Path, tmp_path: Path
+) -> None:
+    corpus.write_text("oops\n" + corpus.read_text())
+    asked = ("--tokenizer", tokenizer, "-o", tmp_path / "d", "--field", "story", "--skip-unreadable", "--json")
+    found = json.loads(command("prepare", corpus, *asked).out)
+    assert found["num_unreadable"] == 1
+    assert found["selection"] == {"num_read": 40, "num_kept": 40, "left_out": {}}
+    assert found["num_tokens"] > 40

@@ -8,8 +8,14 @@ from nextword.checkpoints.gguf import open_gguf
 from nextword.checkpoints.huggingface import open_huggingface_folder
 from nextword.checkpoints.model_directory import ModelDirectory
 from nextword.errors import CheckpointError
+from nextword.text import Tokenizer, load_tokenizer_folder
 
 _PICKLE_SUFFIXES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
+
+
+def open_tokenizer(path: Path) -> Tokenizer:
+    """The tokenizer of a model, or of a folder that holds nothing else. Raises as `open_model_directory`."""
+    return load_tokenizer_folder(path) if path.is_dir() else open_model_directory(path).tokenizer
 
 
 def open_model_directory(path: Path) -> ModelDirectory:

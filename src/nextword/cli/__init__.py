@@ -32,6 +32,7 @@ VERBS = (
     Verb("score", "show how probable each token of a text is"),
     Verb("tokenize", "show the tokens of a text"),
     Verb("tokenizer", "train a tokenizer"),
+    Verb("prepare", "turn a corpus into tokens for training"),
     Verb("models", "list the models that are here"),
     Verb("pull", "fetch a model"),
     Verb("completion", "print a script for the shell's Tab key"),

@@ -63,6 +63,11 @@ def _fields(options: type) -> Iterator[tuple[str, Any]]:
             yield from get_type_hints(SamplingParams).items()
         elif name == "compute":
             yield from zip(("backend", "weights", "threads"), get_type_hints(ComputeOptions).values(), strict=True)
+        elif dataclasses.is_dataclass(section := get_args(hint)[0] if get_origin(hint) is Annotated else hint):
+            assert isinstance(section, type)
+            yield from _fields(section)
+        elif isinstance(nested := _bare(hint), type) and dataclasses.is_dataclass(nested):
+            yield from _fields(nested)
         else:
             yield name, hint
 
@@ -70,10 +75,14 @@ def _fields(options: type) -> Iterator[tuple[str, Any]]:
 def _split(fields: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     """Positional arguments by name, and options by flag, with their bare types."""
     is_positional = {name: _POSITIONAL in getattr(hint, "__metadata__", ()) for name, hint in fields.items()}
-    bare = {name: get_args(hint)[0] if get_origin(hint) is Annotated else hint for name, hint in fields.items()}
+    bare = {name: _bare(hint) for name, hint in fields.items()}
     positional = {name: hint for name, hint in bare.items() if is_positional[name]}
     flags = {f"--{name.replace('_', '-')}": hint for name, hint in bare.items() if not is_positional[name]}
     return positional, flags
+
+
+def _bare(hint: Any) -> Any:
+    return get_args(hint)[0] if get_origin(hint) is Annotated else hint
 
 
 def _first_words(name: str, hint: Any) -> tuple[str, ...]:

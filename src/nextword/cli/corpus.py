@@ -41,22 +41,18 @@ class Reader:
         """Raises DataError if no corpus is named."""
         if not corpus:
             raise DataError("no CORPUS: name files or folders with text")
-        self._corpus, self._field, self._skips = corpus, field, skip_unreadable
+        self._corpus, self._field = corpus, field
         self._unreadable: list[DataError] = []
-
-    @property
-    def num_unreadable(self) -> int:
-        """So far."""
-        return len(self._unreadable)
+        self.on_bad = self._unreadable.append if skip_unreadable else None
+        """What is told of each text that cannot be read; None if that is to be an error."""
 
     def documents(self) -> Iterator[Document]:
         """All that can be read. Raises DataError for the first that cannot, unless such are to be skipped."""
         from nextword.data.documents import read_documents
 
-        on_bad = self._unreadable.append if self._skips else None
-        return read_documents(self._corpus, field=self._field, on_bad=on_bad)
+        return read_documents(self._corpus, field=self._field, on_bad=self.on_bad)
 
     def note_unreadable(self) -> None:
         """Say how many were left out, and which was the first."""
         if self._unreadable:
-            note(f"{count(self.num_unreadable, 'unreadable text')} left out; the first: {self._unreadable[0]}")
+            note(f"{count(len(self._unreadable), 'unreadable text')} left out; the first: {self._unreadable[0]}")

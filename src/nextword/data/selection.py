@@ -22,8 +22,9 @@ class SelectionOptions:
     """What a document must be like to be kept."""
 
     min_characters: int = 1
+    """Shortest document; 1 leaves out empty ones."""
     max_characters: int | None = None
-    """Of a text file longer than a piece, the first piece counts."""
+    """Longest document; None: no limit. Of a text file of more than 2**20 characters the first so many count."""
     min_letters: float = 0.0
     """Share of its characters that are letters of any script."""
     deduplicate: Deduplicate = "none"
