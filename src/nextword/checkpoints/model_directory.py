@@ -39,4 +39,7 @@ class ModelDirectory:
     @cached_property
     def tokenizer(self) -> Tokenizer:
         """The tokenizer. Raises TokenizerError or CheckpointError if its files are missing or damaged."""
-        return self.load_tokenizer()
+        tokenizer = self.load_tokenizer()
+        # What it was made of, such as a file's lists of tokens and merges, is larger than itself, and may go.
+        object.__setattr__(self, "load_tokenizer", lambda: tokenizer)
+        return tokenizer
