@@ -33,10 +33,14 @@ VERBS = (
     Verb("tokenize", "show the tokens of a text"),
     Verb("tokenizer", "train a tokenizer"),
     Verb("prepare", "turn a corpus into tokens for training"),
+    Verb("pretrain", "train a model from nothing"),
     Verb("models", "list the models that are here"),
     Verb("pull", "fetch a model"),
     Verb("completion", "print a script for the shell's Tab key"),
 )
+
+_TAKES_RECIPES = ("pretrain",)
+"""Verbs among whose arguments a YAML file stands for the flags in it."""
 
 
 def main() -> None:
@@ -79,6 +83,10 @@ def _run_verb(name: str, arguments: Sequence[str]) -> None:
     from nextword.cli.parse import parse_options
 
     module = importlib.import_module(f"nextword.cli.{name}")
+    if name in _TAKES_RECIPES:
+        from nextword.cli.recipe_file import with_recipe_files
+
+        arguments = with_recipe_files(arguments)
     options = parse_options(module.Options, arguments, prog=f"nextword {name}")
     if options is not None:
         module.run(options)

@@ -61,11 +61,8 @@ def _fields(options: type) -> Iterator[tuple[str, Any]]:
     for name, hint in get_type_hints(options, include_extras=True).items():
         if name == "params":
             yield from get_type_hints(SamplingParams).items()
-        elif name == "compute":
+        elif _bare(hint) is ComputeOptions:
             yield from zip(("backend", "weights", "threads"), get_type_hints(ComputeOptions).values(), strict=True)
-        elif dataclasses.is_dataclass(section := get_args(hint)[0] if get_origin(hint) is Annotated else hint):
-            assert isinstance(section, type)
-            yield from _fields(section)
         elif isinstance(nested := _bare(hint), type) and dataclasses.is_dataclass(nested):
             yield from _fields(nested)
         else:

@@ -1,0 +1,55 @@
+"""Recipe files: YAML whose keys are the names of flags, turned into the flags they stand for.
+
+So a recipe file is checked by what checks the command line, and flags after it go before it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+from nextword.errors import ConfigError, MissingExtraError
+
+_SUFFIXES = (".yaml", ".yml")
+
+
+def with_recipe_files(arguments: Sequence[str]) -> list[str]:
+    """The arguments with the flags of each recipe file among them in its place, and at the front.
+
+    Raises ConfigError, naming the file, for what is no recipe.
+    """
+    recipes = [argument for argument in arguments if argument.endswith(_SUFFIXES)]
+    flags = [flag for recipe in recipes for flag in _read_flags(Path(recipe))]
+    return [*flags, *(argument for argument in arguments if argument not in recipes)]
+
+
+def _read_flags(path: Path) -> list[str]:
+    try:
+        import yaml
+    except ImportError:
+        raise MissingExtraError("yaml is not installed: pip install 'nextword[train]'") from None
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: not YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(content, dict):
+        raise ConfigError(f"{path}: a recipe is a list of settings such as lr: 0.001")
+    positional = content.pop("files", [])
+    return [*_texts(positional), *_flags(content)]
+
+
+def _flags(content: Mapping[str, object]) -> Iterator[str]:
+    """Sections group settings and have no name of their own on the command line."""
+    for key, value in content.items():
+        if isinstance(value, dict):
+            yield from _flags(value)
+        elif value is True:
+            yield f"--{key.replace('_', '-')}"
+        elif value is not False:
+            yield from (f"--{key.replace('_', '-')}", *_texts(value))
+
+
+def _texts(value: object) -> list[str]:
+    return [str(item) for item in value] if isinstance(value, list) else [str(value)]

@@ -1,0 +1,50 @@
+"""What a training run shows while it runs: a line that changes on a terminal, a line now and then elsewhere."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import TYPE_CHECKING
+
+from nextword.cli.report import note
+
+if TYPE_CHECKING:
+    from nextword.training.trainer import StepReport
+
+_SECONDS_BETWEEN_LINES = 30.0
+"""Where nobody sees a line change, such as in a log."""
+
+
+class TrainingProgress:
+    """Shows each step of a run."""
+
+    def __init__(self, num_steps: int) -> None:
+        self._num_steps = num_steps
+        self._shown_at = -_SECONDS_BETWEEN_LINES
+        self._width = 0
+
+    def on_step(self, report: StepReport) -> None:
+        """Show a step: on a terminal each, else one every half a minute, and the last."""
+        line = (
+            f"step {report.step} of {self._num_steps}, loss {report.loss:.4f}, "
+            f"{report.tokens_per_second:,.0f} tokens/s, "
+            f"{report.share_of_peak:.0%} of the machine's peak, {_duration(report.seconds_left)} left"
+        )
+        if sys.stderr.isatty():
+            print(f"\r{line:<{self._width}}", end="", file=sys.stderr, flush=True)
+            self._width = len(line)
+        elif time.monotonic() >= self._shown_at + _SECONDS_BETWEEN_LINES or report.step == self._num_steps:
+            self._shown_at = time.monotonic()
+            note(line)
+
+    def note(self, message: str) -> None:
+        """A line that stays."""
+        if self._width:
+            print("\r" + " " * self._width + "\r", end="", file=sys.stderr)
+        note(message)
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"

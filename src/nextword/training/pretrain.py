@@ -1,0 +1,86 @@
+"""Pretraining from files of text: tokenizer, token shards, first weights, and the trainer over them.
+
+Everything goes into one folder, so that the same call goes on where a stopped one was.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from torch import Tensor
+
+from nextword.checkpoints.save_directory import save_model_directory
+from nextword.data.documents import read_documents
+from nextword.data.prepare import PrepareReport, prepare_corpus
+from nextword.data.pretraining import PretrainingSource
+from nextword.data.shards import TokenShards
+from nextword.data.token_view import TokenView, split_validation
+from nextword.models.config import ModelConfig
+from nextword.models.stored_tensor import StoredTensor
+from nextword.text import load_tokenizer_folder
+from nextword.text.tokenizer import Tokenizer
+from nextword.text.train_tokenizer import train_tokenizer
+from nextword.training.initial_weights import initial_transformer
+from nextword.training.pretrain_recipe import PretrainRecipe
+from nextword.training.trainer import Callbacks, Trainer
+
+
+@dataclass(frozen=True, kw_only=True)
+class Corpus:
+    """Files of text, as tokens."""
+
+    tokenizer: Tokenizer
+    training: TokenView
+    validation: TokenView
+
+    def validation_documents(self) -> list[list[int]]:
+        """The held-out texts as token ids."""
+        view = self.validation
+        parts = zip(view.starts.tolist(), view.stops.tolist(), strict=True)
+        return [view.shards.read(start, stop).tolist() for start, stop in parts]
+
+
+def prepare_pretraining(
+    files: Sequence[str],
+    recipe: PretrainRecipe,
+    *,
+    folder: Path,
+    on_progress: Callable[[PrepareReport], None] = lambda report: None,
+) -> Corpus:
+    """Train the tokenizer (or open the one asked for) and write the tokens to `folder`/tokens.
+
+    Both are the same every time, so that a stopped run finds what it had. Raises DataError, ConfigError.
+    """
+    if recipe.data.tokenizer is not None:
+        tokenizer = load_tokenizer_folder(Path(recipe.data.tokenizer))
+    else:
+        texts = (document.text for document in read_documents(files, field=recipe.data.field))
+        tokenizer = train_tokenizer(texts, vocab_size=recipe.data.vocab_size, kind=recipe.data.tokenizer_kind)
+    tokens = folder / "tokens"
+    prepare_corpus(files, tokenizer, tokens, field=recipe.data.field, on_progress=on_progress)
+    training, validation = split_validation(TokenShards(tokens), recipe.data.validation, seed=recipe.run.seed)
+    return Corpus(tokenizer=tokenizer, training=training, validation=validation)
+
+
+def pretraining(corpus: Corpus, recipe: PretrainRecipe, *, folder: Path, callbacks: Callbacks) -> Trainer:
+    """A trainer over the corpus, from first weights or from where a stopped run in `folder` was.
+
+    What it exports are Hugging Face folders. Raises as `Trainer`.
+    """
+    config = recipe.model.config(vocab_size=corpus.tokenizer.vocab_size, context=recipe.data.context)
+    source = PretrainingSource(
+        corpus.training, batch_size=recipe.data.batch_size, seq_len=recipe.data.context, seed=recipe.run.seed
+    )
+    model = initial_transformer(config, seed=recipe.run.seed)
+    return Trainer(model, source, recipe.run, folder=folder, callbacks=callbacks)
+
+
+def export_model(tensors: dict[str, Tensor], path: Path, *, config: ModelConfig, tokenizer: Tokenizer) -> None:
+    """Write weights as a Hugging Face folder with the tokenizer, in the place of what an earlier export left there."""
+    stored = {
+        name: StoredTensor(name, "F32", tuple(tensor.shape), tensor.detach().cpu().numpy())
+        for name, tensor in tensors.items()
+    }
+    save_model_directory(path, config=config, tensors=stored, tokenizer=tokenizer, replace=True)

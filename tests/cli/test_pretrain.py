@@ -1,0 +1,115 @@
+"""`nextword pretrain` from a text to a folder that nextword and transformers open; recipe files; what is refused."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+
+import pytest
+import torch
+
+import nextword
+from nextword.training.metrics import read_metrics
+from tests.cli.conftest import Command
+
+SMALL = ("--hidden-size", "16", "--num-layers", "1", "--num-heads", "2", "--context", "16", "--batch-size", "4")
+TEXT = "the cat sat on the mat and the dog sat on the cat\n" * 40
+
+
+@pytest.fixture
+def corpus(tmp_path: Path) -> Path:
+    path = tmp_path / "cats.txt"
+    path.write_text(TEXT)
+    return path
+
+
+@pytest.fixture(autouse=True)
+def _in_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def pretrain(command: Command, *arguments: str | Path) -> str:
+    done = command("pretrain", *arguments, *SMALL, "--precision", "float32", "--vocab-size", "300")
+    assert done.code == 0, done.err
+    return done.err
+
+
+def test_a_text_becomes_a_model_that_writes_and_whose_loss_fell(command: Command, corpus: Path) -> None:
+    done = command(
+        "pretrain", corpus, *SMALL, "--vocab-size", "300", "--steps", "30", "--lr", "0.02", "--prompt", "the"
+    )
+    assert done.code == 0
+    assert len(done.out.strip()) > 20
+    metrics = read_metrics(Path("cats") / "metrics.jsonl")
+    losses = [entry["loss"] for entry in metrics if "loss" in entry]
+    assert losses[0] == pytest.approx(math.log(300), abs=0.3)
+    assert losses[-1] < 3.0  # type: ignore[operator]
+    validation = [entry["validation_loss"] for entry in metrics if "validation_loss" in entry]
+    held_out = TEXT[-round(0.05 * len(TEXT)) :]
+    assert validation[-1] == pytest.approx(nextword.load("cats/model").perplexity(held_out).nats_per_token, abs=0.3)
+    assert nextword.load("cats/best").generate("the", max_tokens=5).text
+
+
+@pytest.mark.peer
+def test_transformers_opens_the_model_and_gets_the_same_logits(command: Command, corpus: Path) -> None:
+    transformers = pytest.importorskip("transformers")
+    pretrain(command, corpus, "--steps", "3")
+    theirs = transformers.AutoModelForCausalLM.from_pretrained("cats/model")
+    ours = nextword.load("cats/model", backend="torch")
+    token_ids = ours.tokenizer.encode("the cat sat")
+    assert transformers.AutoTokenizer.from_pretrained("cats/model").encode("the cat sat") == token_ids
+    with torch.no_grad():
+        log_probs = torch.log_softmax(theirs(torch.tensor([token_ids])).logits[0, -1].float(), dim=-1)
+    distribution = ours.next("the cat sat")
+    assert [distribution.log_prob(token_id) for token_id in range(len(log_probs))] == pytest.approx(
+        log_probs.tolist(), abs=1e-4
+    )
+
+
+def test_flags_go_before_a_recipe_file_and_its_sections_are_for_people(command: Command, corpus: Path) -> None:
+    Path("small.yaml").write_text("files: [cats.txt]\noutput: from-recipe\nsteps: 5\noptimization:\n  lr: 0.5\n")
+    pretrain(command, "small.yaml", "--steps", "2", "--save-every", "1")
+    (state,) = Path("from-recipe/checkpoints").glob("*/state.json")
+    recipe = json.loads(state.read_text())["recipe"]
+    assert (recipe["steps"], recipe["optimization"]["lr"]) == (2, 0.5)
+
+
+def test_an_unknown_key_of_a_recipe_is_refused(command: Command, corpus: Path) -> None:
+    Path("odd.yaml").write_text("files: [cats.txt]\nlearning_speed: 3\n")
+    done = command("pretrain", "odd.yaml")
+    assert done.code == 2
+    assert "--learning-speed" in done.err
+
+
+@pytest.mark.parametrize("content", ["- a", "a: [", "\xff"])
+def test_a_file_that_is_no_recipe_is_named(content: str, command: Command) -> None:
+    Path("bad.yaml").write_bytes(content.encode("latin-1"))
+    done = command("pretrain", "bad.yaml")
+    assert done.code == 2
+    assert done.err.startswith("nextword: bad.yaml: ")
+
+
+def test_the_same_command_goes_on_where_the_run_ended(command: Command, corpus: Path) -> None:
+    pretrain(command, corpus, "--steps", "3")
+    assert "[going on after step 3]" in pretrain(command, corpus, "--steps", "3")
+
+
+def test_samples_on_the_way_are_kept(command: Command, corpus: Path) -> None:
+    pretrain(command, corpus, "--steps", "4", "--sample-every", "2")
+    samples = [entry["step"] for entry in read_metrics(Path("cats/metrics.jsonl")) if "sample" in entry]
+    assert samples == [2, 4]
+
+
+def test_a_dry_run_says_what_would_be_done_and_does_nothing(command: Command, corpus: Path) -> None:
+    done = command("pretrain", corpus, *SMALL, "--dry-run", "--precision", "float32", "--vocab-size", "300")
+    assert "parameters      8,944" in done.out  # 300 x 16, 4 x 16 x 16, 3 x 16 x 64, 3 norms
+    assert "steps           400 of 4 x 16 tokens, 25,600 in all" in done.out
+    assert not Path("cats").exists()
+
+
+def test_without_a_file_or_with_a_wrong_size_there_is_one_line(command: Command, corpus: Path) -> None:
+    assert command("pretrain").code == 2
+    done = command("pretrain", corpus, "--hidden-size", "10", "--num-heads", "4")
+    assert (done.code, done.err.count("\n")) == (2, 1)
+    assert "hidden_size = 10 must be an even multiple of num_heads = 4" in done.err
