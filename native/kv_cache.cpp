@@ -29,7 +29,11 @@ size_t element_bytes(CacheKind kind) { return kind == CacheKind::F32 ? 4 : 2; }
 PageId PagePool::take() {
     if (free_.empty()) {
         const PageId page = static_cast<PageId>(references_.size());
-        if (page % kSlabPages == 0) slabs_.emplace_back(page_bytes_ * kSlabPages);
+        if (page % kSlabPages == 0) {
+            references_.reserve(static_cast<size_t>(page) + kSlabPages);
+            free_.reserve(static_cast<size_t>(page) + kSlabPages);
+            slabs_.emplace_back(page_bytes_ * kSlabPages);
+        }
         references_.push_back(0);
         free_.push_back(page);
     }
@@ -133,9 +137,14 @@ int KVCache::first_page(const Pool& pool, int position) const {
 int KVCache::num_new_pages(const Text& text, size_t pool, int count) const {
     const int have = static_cast<int>(text.pages[pool].size());
     int needed = ceil_div(text.length() + count, kPagePositions) - have;
-    const bool writes_into_last = count > 0 && text.length() < have * kPagePositions;
-    if (writes_into_last && pools_[pool].pages.is_shared(text.pages[pool].back())) ++needed;
+    if (writes_into_shared_page(text, pool, count)) ++needed;
     return needed;
+}
+
+bool KVCache::writes_into_shared_page(const Text& text, size_t pool, int count) const {
+    const std::vector<PageId>& pages = text.pages[pool];
+    const bool writes_into_last = count > 0 && text.length() < static_cast<int>(pages.size()) * kPagePositions;
+    return writes_into_last && pools_[pool].pages.is_shared(pages.back());
 }
 
 bool KVCache::has_room(const std::vector<int64_t>& ids, const std::vector<int>& counts) const {
@@ -158,19 +167,40 @@ PageId KVCache::new_page(size_t pool) {
 
 void KVCache::grow(int64_t id, const std::vector<int32_t>& token_ids) {
     Text& text = texts_.at(id);
-    const int length = text.length() + static_cast<int>(token_ids.size());
+    text.token_ids.reserve(text.token_ids.size() + token_ids.size());
+    const std::vector<std::vector<PageId>> taken = take_pages(text, static_cast<int>(token_ids.size()));
+    // Nothing can fail from here on.
     for (size_t pool = 0; pool < pools_.size(); ++pool) {
         std::vector<PageId>& pages = text.pages[pool];
-        const bool writes_into_last = text.length() < static_cast<int>(pages.size()) * kPagePositions;
-        if (writes_into_last && pools_[pool].pages.is_shared(pages.back())) {
-            const PageId own = new_page(pool);
-            pools_[pool].pages.copy(pages.back(), own);
+        auto next = taken[pool].begin();
+        if (writes_into_shared_page(text, pool, static_cast<int>(token_ids.size()))) {
+            pools_[pool].pages.copy(pages.back(), *next);
             release(pool, pages.back());
-            pages.back() = own;
+            pages.back() = *next++;
         }
-        while (static_cast<int>(pages.size()) * kPagePositions < length) pages.push_back(new_page(pool));
+        pages.insert(pages.end(), next, taken[pool].end());
     }
     text.token_ids.insert(text.token_ids.end(), token_ids.begin(), token_ids.end());
+}
+
+// The new pages that a text needs in each pool for so many more positions, and room in its lists for them; all of them,
+// or none and an exception.
+std::vector<std::vector<PageId>> KVCache::take_pages(Text& text, int count) {
+    std::vector<std::vector<PageId>> taken(pools_.size());
+    try {
+        for (size_t pool = 0; pool < pools_.size(); ++pool) {
+            const int num_pages = num_new_pages(text, pool, count);
+            taken[pool].reserve(num_pages);
+            text.pages[pool].reserve(text.pages[pool].size() + num_pages);
+            while (static_cast<int>(taken[pool].size()) < num_pages) taken[pool].push_back(new_page(pool));
+        }
+    } catch (...) {
+        for (size_t pool = 0; pool < pools_.size(); ++pool) {
+            for (const PageId page : taken[pool]) release(pool, page);
+        }
+        throw;
+    }
+    return taken;
 }
 
 void KVCache::settle(int64_t id) {

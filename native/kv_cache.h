@@ -39,7 +39,8 @@ public:
     size_t bytes_taken() const { return (references_.size() - free_.size()) * page_bytes_; }
     uint8_t* layer(PageId page, int layer) const { return memory_of(page) + layer * layer_bytes_; }
 
-    PageId take();  // a free page, or a new one
+    // A free page, or a new one. Throws std::bad_alloc, and has changed nothing then; what follows cannot fail.
+    PageId take();
     void share(PageId page) { num_held_ += references_[page]++ == 0; }
     // True if nobody holds the page any more.
     bool release(PageId page);
@@ -76,7 +77,8 @@ public:
 
     // Whether all texts can grow by these counts at once; pages that only keep old prefixes are given up for it.
     bool has_room(const std::vector<int64_t>& ids, const std::vector<int>& counts) const;
-    // Make room for more positions, with pages of its own where it writes. Throws std::bad_alloc where has_room is false.
+    // Make room for more positions, with pages of its own where it writes. Throws std::bad_alloc where has_room is false
+    // or the system has no more memory; all texts are then as before.
     void grow(int64_t id, const std::vector<int32_t>& token_ids);
     // The step that wrote these positions is over: full pages can be found from now on, and pages that no window
     // reaches go back.
@@ -123,6 +125,8 @@ private:
     void touch(const Text& text);
     int first_page(const Pool& pool, int position) const;
     int num_new_pages(const Text& text, size_t pool, int count) const;
+    bool writes_into_shared_page(const Text& text, size_t pool, int count) const;
+    std::vector<std::vector<PageId>> take_pages(Text& text, int count);
     PageId new_page(size_t pool);
     bool evict_oldest();
     void release(size_t pool, PageId page);

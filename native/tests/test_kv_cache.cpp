@@ -198,6 +198,35 @@ void test_a_full_cache_refuses_and_changes_nothing() {
     check(filled.is_whole(first) && filled.is_whole(fork), "the other texts are whole");
 }
 
+// One page of the layer that sees everything, then none for the others: by the limit, or by the system.
+void test_growth_that_fails_half_way_is_undone() {
+    const size_t page = page_bytes(shape_of({0})), window_page = page_bytes(shape_of({40}));
+    FilledCache filled(shape_of({0, 40}, 2 * page + window_page));
+    const int64_t first = filled.open({});
+    filled.append(first, tokens(20));
+    const int64_t fork = filled.fork(first);
+    for (const int count : {1, 13}) {
+        check_throws<std::bad_alloc>([&] { filled.cache().grow(fork, tokens(count)); }, "no page for the window");
+        check(filled.cache().bytes_held() == page + window_page, "nothing is held for what failed");
+        check(filled.is_whole(first) && filled.is_whole(fork), "both texts are as before");
+    }
+    filled.close(first);
+    filled.append(fork, tokens(5));
+    check(filled.is_whole(fork), "and can go on");
+}
+
+void test_memory_that_the_system_refuses_changes_nothing() {
+    std::vector<int> windows(1 << 20, 40);  // with these heads, beyond what a processor can address
+    windows[0] = 0;
+    KVCache cache({CacheKind::F32, 1 << 14, 4, windows, size_t{1} << 62});
+    const int64_t id = cache.open({});
+    for (int again = 0; again < 2; ++again) {
+        check_throws<std::bad_alloc>([&] { cache.grow(id, tokens(33)); }, "no memory");
+        check(cache.length(id) == 0 && cache.bytes_held() == 0 && cache.bytes_taken() == 0, "as before");
+    }
+    cache.close(id);
+}
+
 void test_pages_go_back_when_the_window_has_left_them() {
     const size_t page = page_bytes(shape_of({40}));
     FilledCache filled(shape_of({40}));
@@ -277,6 +306,8 @@ int main() {
     test_a_prompt_begins_with_what_is_here_but_never_with_all();
     test_room_is_made_by_giving_up_the_oldest_prefixes();
     test_a_full_cache_refuses_and_changes_nothing();
+    test_growth_that_fails_half_way_is_undone();
+    test_memory_that_the_system_refuses_changes_nothing();
     test_pages_go_back_when_the_window_has_left_them();
     test_a_prefix_is_reused_only_where_its_window_is_here();
     for (uint64_t seed = 1; seed <= 3; ++seed) {
