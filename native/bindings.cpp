@@ -33,6 +33,10 @@ using Ids = std::vector<int32_t>;
 // Name of the matrix, first row, how many, and what they hold.
 using EncodedRows = std::tuple<std::string, int, int, Encoding, Bytes>;
 
+struct ForkedInAStep : std::runtime_error {
+    ForkedInAStep() : std::runtime_error("the model was computing when this process was forked: load it again here") {}
+};
+
 // A model behind a lock: one step at a time, without the GIL. A forked process can go on with its copy, unless a
 // thread of the other process, which it does not have, was at work on it.
 class LockedModel {
@@ -50,9 +54,7 @@ public:
     template <class Work>
     auto with_gil(const Work& work) {
         const int process = getpid(), busy = busy_process_;
-        if (busy != 0 && busy != process) {
-            throw std::runtime_error("the model was computing when this process was forked: load it again here");
-        }
+        if (busy != 0 && busy != process) throw ForkedInAStep();
         const std::lock_guard<std::mutex> lock(mutex_);
         const Busy mark(busy_process_, process);
         model_.restart_threads_if_forked();
@@ -212,6 +214,15 @@ void bind_shape(nb::module_& m) {
         .def_rw("layer_windows", &Shape::layer_windows);
 }
 
+// What people can do something about is an error of the package's own.
+void raise_backend_error(const std::exception_ptr& thrown, void*) {
+    try {
+        std::rethrow_exception(thrown);
+    } catch (const ForkedInAStep& error) {
+        PyErr_SetString(nb::module_::import_("nextword.errors").attr("BackendError").ptr(), error.what());
+    }
+}
+
 void bind_enums(nb::module_& m) {
     nb::enum_<WeightKind>(m, "WeightKind")
         .value("F32", WeightKind::F32)
@@ -241,6 +252,7 @@ void bind_enums(nb::module_& m) {
 }  // namespace
 
 NB_MODULE(_native, m) {
+    nb::register_exception_translator(&raise_backend_error);
     bind_enums(m);
     bind_shape(m);
     bind_selection(m);

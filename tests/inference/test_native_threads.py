@@ -25,6 +25,7 @@ LARGE = dataclasses.replace(CONFIG, hidden_size=256, intermediate_size=1024, num
 PRELUDE = """
 import os, sys, threading, time
 import numpy as np
+from nextword.errors import BackendError
 from tests.inference.native import CONFIG, logits_of, native, random_text
 text = random_text(200)
 backend = native(CONFIG, num_threads=3)
@@ -149,7 +150,7 @@ for _ in range(20):
         try:
             is_right = np.array_equal(logits_of(backend, text), expected)
             os._exit(1 if is_right else 3)
-        except RuntimeError as error:
+        except BackendError as error:
             os._exit(2 if "was computing when this process was forked" in str(error) else 4)
     answers.add(status_of(child))
 is_over = True
@@ -168,8 +169,8 @@ limit = pages * resource.getpagesize() + 2**30
 resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
 try:
     native(num_threads=1000)
-except RuntimeError as error:
-    print("refused")
+except BackendError as error:
+    print("refused" if "1000 threads cannot be started" in str(error) else error)
 print(np.array_equal(logits_of(backend, text), expected))
 """
     if not Path("/proc/self/statm").exists():

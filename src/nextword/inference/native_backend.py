@@ -45,7 +45,11 @@ _CACHE_SHARE = 0.5
 
 
 class NativeBackend:
-    """A packed model with its KV cache. Raises BackendError if this processor cannot run what NEXTWORD_ISA names."""
+    """A packed model with its KV cache.
+
+    Raises BackendError if this processor cannot run what NEXTWORD_ISA names, or the system refuses so many threads;
+    later, in a process that was forked in the middle of a step, from whatever is called.
+    """
 
     def __init__(
         self,
@@ -70,6 +74,8 @@ class NativeBackend:
             )
         except ValueError as error:
             raise BackendError(str(error)) from None
+        except RuntimeError as error:
+            raise BackendError(f"{num_threads} threads cannot be started: {error}; ask for fewer") from None
         kinds = {name: _kind(name, dtypes, weights) for name, shape in shapes.items() if len(shape) == 2}
         for name, kind in kinds.items():
             # All before any is filled: side by side they lie on huge pages, which one alone is too small for.
