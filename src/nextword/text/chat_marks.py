@@ -26,7 +26,7 @@ class MarkedMessages:
 
         Raises TokenizerError if the messages hold all characters that could be marks.
         """
-        self._begin, self._end = _absent_characters([text for message in messages for text in message.values()])
+        self._begin, self._end = absent_characters([text for message in messages for text in message.values()])
         self._marked: set[str] = set()
         self.messages = [{key: self._wrap(text, find(text)) for key, text in message.items()} for message in messages]
 
@@ -55,7 +55,8 @@ class MarkedMessages:
         return text
 
 
-def _absent_characters(texts: Sequence[str]) -> tuple[str, str]:
+def absent_characters(texts: Sequence[str]) -> tuple[str, str]:
+    """Two characters without a meaning that none of the texts holds. Raises TokenizerError if there are none."""
     written = set().union(*texts)
     free = (chr(point) for point in _PRIVATE_USE if chr(point) not in written)
     first, second = next(free, None), next(free, None)

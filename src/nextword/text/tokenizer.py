@@ -128,10 +128,24 @@ class Tokenizer:
         """
         marked = MarkedMessages(messages, self._special_texts)
         rendered = self.render_chat(marked.messages, add_generation_prompt=add_generation_prompt)
-        text, kept_as_text = marked.unwrap(rendered)
-        if not kept_as_text:
-            return self._encode_text(text, parse_special=True)
-        return self._encode_around(text, kept_as_text)
+        return [token_id for token_id, _ in self._encode_rendered(*marked.unwrap(rendered))]
+
+    def encode_answers(self, messages: Sequence[Message]) -> tuple[list[int], list[bool]]:
+        """Token ids of a whole conversation as `encode_chat` gives them, and which of them the assistant has to write.
+
+        Those are the tokens of its messages, and the special token that ends each. Raises TokenizerError as
+        `render_chat`, and if the template rewrites the assistant's messages.
+        """
+        from nextword.text.answer_spans import answer_tokens, find_answers
+
+        marked = MarkedMessages(messages, self._special_texts)
+        render = functools.partial(self.render_chat, add_generation_prompt=False)
+        text, kept_as_text = marked.unwrap(render(marked.messages))
+        tokens = self._encode_rendered(text, kept_as_text)
+        answers = find_answers(marked.messages, render, lambda part: marked.unwrap(part)[0])
+        is_special = [token_id in self._special_ids for token_id, _ in tokens]
+        is_answer = answer_tokens(text, [place for _, place in tokens], is_special, answers)
+        return [token_id for token_id, _ in tokens], is_answer
 
     def save(self, folder: Path) -> None:
         """Write tokenizer.json and tokenizer_config.json as transformers' AutoTokenizer reads them."""
@@ -176,18 +190,27 @@ class Tokenizer:
         pairs = zip(encoding.ids, encoding.offsets, strict=True)
         return [(token_id, span) for token_id, span in pairs if token_id in self._special_ids]
 
-    def _encode_around(self, text: str, kept_as_text: Sequence[Span]) -> list[int]:
-        """Token ids of a text whose special tokens are control tokens, but for some of them."""
+    def _encode_rendered(self, text: str, kept_as_text: Sequence[Span]) -> list[tuple[int, Span]]:
+        """Tokens, with their places, of a text whose special tokens are control tokens, but for some of them."""
+        if not kept_as_text:
+            encoding = self._encoding(text, parse_special=True)
+            return list(zip(encoding.ids, encoding.offsets, strict=True))
         hidden = text
         for start, stop in kept_as_text:
             hidden = hidden[:start] + _HIDDEN * (stop - start) + hidden[stop:]
-        token_ids: list[int] = []
+        tokens: list[tuple[int, Span]] = []
         position = 0
         for token_id, (start, stop) in self._special_spans(hidden):
-            part = self._encoding(text[position:start], parse_special=False, begins=position == 0)
-            token_ids += [*part.ids, token_id]
+            tokens += [*self._encode_part(text, (position, start)), (token_id, (start, stop))]
             position = stop
-        return [*token_ids, *self._encoding(text[position:], parse_special=False, begins=position == 0).ids]
+        return [*tokens, *self._encode_part(text, (position, len(text)))]
+
+    def _encode_part(self, text: str, span: Span) -> list[tuple[int, Span]]:
+        """Tokens, with their places in the whole text, of a part without control tokens."""
+        first = span[0]
+        encoding = self._encoding(text[slice(*span)], parse_special=False, begins=first == 0)
+        places = [(first + start, first + stop) for start, stop in encoding.offsets]
+        return list(zip(encoding.ids, places, strict=True))
 
 
 def _without_spaces(text: str, span: Span) -> Span:
