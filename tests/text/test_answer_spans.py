@@ -41,7 +41,8 @@ def answers(tokenizer: Tokenizer, *contents: str) -> list[str]:
     """The tokens that the assistant has to write, a run of them joined."""
     token_ids, is_answer = tokenizer.encode_answers(chat(*contents))
     assert token_ids == tokenizer.encode_chat(chat(*contents), add_generation_prompt=False)
-    runs, was_answer = [], False
+    runs: list[str] = []
+    was_answer = False
     for token_id, is_one in zip(token_ids, is_answer, strict=True):
         text = tokenizer.token_text(token_id)
         if is_one:

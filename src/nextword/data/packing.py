@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 from collections.abc import Sequence
 
 import numpy as np
@@ -27,3 +28,23 @@ def stack(rows: Sequence[Batch]) -> Batch:
         positions=np.stack([row.positions for row in rows]),
         document_ids=np.stack([row.document_ids for row in rows]),
     )
+
+
+def pack_best_fit(lengths: Sequence[int], row_length: int) -> list[list[int]]:
+    """Numbers of the examples in each row: the longest first, each into the fullest row that has room for it.
+
+    No length may be above `row_length`.
+    """
+    rows: list[list[int]] = []
+    room: list[tuple[int, int]] = []  # (tokens left, row), least room first
+    for number in sorted(range(len(lengths)), key=lambda number: (-lengths[number], number)):
+        length = lengths[number]
+        place = bisect.bisect_left(room, (length, 0))
+        if place == len(room):
+            left, row = row_length, len(rows)
+            rows.append([])
+        else:
+            left, row = room.pop(place)
+        rows[row].append(number)
+        bisect.insort(room, (left - length, row))
+    return rows

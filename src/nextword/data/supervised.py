@@ -1,0 +1,216 @@
+"""`SupervisedSource`: conversations as packed rows, with loss on the assistant's tokens only.
+
+Examples are shuffled, then packed into rows of one length, anew in each epoch; the packing is a function of seed and
+epoch. An example too long for a row is left out and counted, never cut.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from nextword.data.batch import IGNORED, Batch
+from nextword.data.chats import Chat
+from nextword.data.packing import empty_row, pack_best_fit, stack
+from nextword.data.records import OnBad, refuse
+from nextword.data.shuffle import mix, shuffled_index
+from nextword.errors import ConfigError, DataError, TokenizerError
+from nextword.text.tokenizer import Tokenizer
+
+_GROUP = 1024
+"""Examples packed together: enough for full rows, few enough that rows stay mixed."""
+
+
+@dataclass(frozen=True)
+class Example:
+    """A conversation in tokens."""
+
+    token_ids: npt.NDArray[np.int32]
+    targets: npt.NDArray[np.int32]
+    """The token after each, where the assistant has to write it; IGNORED elsewhere."""
+
+
+@dataclass
+class ExamplesReport:
+    """What became of the conversations."""
+
+    num_read: int = 0
+    num_kept: int = 0
+    num_too_long: int = 0
+    longest: int = 0
+    """Tokens of the longest conversation, kept or not."""
+    num_tokens: int = 0
+    num_targets: int = 0
+    """Tokens that carry loss."""
+
+
+def encode_chats(
+    chats: Iterable[Chat], tokenizer: Tokenizer, *, seq_len: int, report: ExamplesReport, on_bad: OnBad = None
+) -> Iterator[Example]:
+    """The examples that fit into a row of `seq_len` tokens; the others are counted in the report.
+
+    Raises DataError, naming file and line, for a conversation that the chat template refuses, unless `on_bad` takes it.
+    """
+    for chat in chats:
+        try:
+            token_ids, is_answer = tokenizer.encode_answers(chat.messages)
+        except TokenizerError as error:
+            refuse(f"{chat.place}: {error}", on_bad)
+            continue
+        if not any(is_answer[1:]):
+            refuse(
+                f"{chat.place}: the chat template leaves out what the assistant says, so nothing is to learn", on_bad
+            )
+            continue
+        report.num_read += 1
+        report.longest = max(report.longest, len(token_ids))
+        if len(token_ids) > seq_len:
+            report.num_too_long += 1
+            continue
+        report.num_kept += 1
+        report.num_tokens += len(token_ids)
+        report.num_targets += sum(is_answer[1:])
+        yield _example(token_ids, is_answer)
+
+
+def split_examples(examples: Sequence[Example], share: float, *, seed: int) -> tuple[list[Example], list[Example]]:
+    """Training and validation examples; `share` of them, at least one, are validation, drawn at random by the seed.
+
+    Raises ConfigError for a share outside [0, 1), DataError if it leaves nothing to train on.
+    """
+    if not 0 <= share < 1:
+        raise ConfigError(f"validation share {share}: must be from 0 to below 1")
+    if share == 0:
+        return list(examples), []
+    order = sorted(range(len(examples)), key=lambda number: mix(seed, number))
+    chosen = set(order[: max(1, round(share * len(examples)))])
+    if len(chosen) >= len(examples):
+        raise DataError(f"{len(examples)} examples cannot be split with a validation share of {share}")
+    train = [example for number, example in enumerate(examples) if number not in chosen]
+    return train, [examples[number] for number in sorted(chosen)]
+
+
+@dataclass
+class _Epoch:
+    """The rows of one epoch: numbers of the examples in each."""
+
+    number: int
+    rows: list[list[int]] = field(repr=False)
+
+
+class SupervisedSource:
+    """Batches of `batch_size` rows of `seq_len` tokens for one process of `num_ranks`."""
+
+    def __init__(
+        self,
+        examples: Sequence[Example],
+        *,
+        batch_size: int,
+        seq_len: int,
+        seed: int,
+        rank: int = 0,
+        num_ranks: int = 1,
+    ) -> None:
+        """Raises ConfigError for sizes below one, DataError without examples or for one longer than a row."""
+        if min(batch_size, seq_len) < 1:
+            raise ConfigError(f"{batch_size} rows of {seq_len} tokens: both must be at least 1")
+        if not examples:
+            raise DataError("no examples to train on: all were left out")
+        self._examples, self._batch_size, self._seq_len, self._seed = examples, batch_size, seq_len, seed
+        self._lengths = [len(example.token_ids) for example in examples]
+        if max(self._lengths) > seq_len:
+            raise DataError(f"an example of {max(self._lengths)} tokens does not fit into rows of {seq_len}")
+        self._rank, self._num_ranks = rank, num_ranks
+        self._fingerprint = _fingerprint(examples)
+        self._epoch = self._pack(0)
+        self._next_row = 0
+        """In the epoch."""
+
+    @property
+    def rows_per_epoch(self) -> int:
+        """Rows that the examples were packed into in this epoch; another one can have a few more or less."""
+        return len(self._epoch.rows)
+
+    def next_batch(self) -> Batch:
+        """The next rows; with several processes the rows of one step lie side by side, in the order of ranks."""
+        rows = [self._take_row() for _ in range(self._batch_size * self._num_ranks)]
+        own = rows[self._rank * self._batch_size :][: self._batch_size]
+        return stack([self._row(numbers) for numbers in own])
+
+    def state(self) -> dict[str, object]:
+        """Epoch and row, and what they are of."""
+        return {"epoch": self._epoch.number, "next_row": self._next_row, **self._identity()}
+
+    def resume(self, state: Mapping[str, object]) -> None:
+        """Go on at that row, also with another batch size or number of processes.
+
+        Raises DataError if the state is of other examples, another seed or another length of rows.
+        """
+        epoch, row = state.get("epoch"), state.get("next_row")
+        identity = {name: value for name, value in state.items() if name not in ("epoch", "next_row")}
+        if identity != self._identity() or not isinstance(epoch, int) or not isinstance(row, int):
+            raise DataError(f"the data has changed since the checkpoint: it was {dict(state)}, now {self._identity()}")
+        self._epoch, self._next_row = self._pack(epoch), row
+
+    def _identity(self) -> dict[str, object]:
+        return {"examples": self._fingerprint, "seed": self._seed, "seq_len": self._seq_len}
+
+    def _take_row(self) -> list[int]:
+        if self._next_row == len(self._epoch.rows):
+            self._epoch, self._next_row = self._pack(self._epoch.number + 1), 0
+        self._next_row += 1
+        return self._epoch.rows[self._next_row - 1]
+
+    def _pack(self, epoch: int) -> _Epoch:
+        size = len(self._examples)
+        order = [shuffled_index(place, size, seed=self._seed, epoch=epoch) for place in range(size)]
+        rows = []
+        for first in range(0, size, _GROUP):
+            group = order[first : first + _GROUP]
+            packed = pack_best_fit([self._lengths[number] for number in group], self._seq_len)
+            rows += [[group[place] for place in row] for row in packed]
+        places = [shuffled_index(place, len(rows), seed=self._seed, epoch=epoch) for place in range(len(rows))]
+        return _Epoch(epoch, [rows[place] for place in places])
+
+    def _row(self, numbers: Sequence[int]) -> Batch:
+        return packed_row([self._examples[number] for number in numbers], self._seq_len)
+
+
+def examples_in_order(examples: Sequence[Example], *, batch_size: int, seq_len: int) -> Iterator[Batch]:
+    """Every example once, packed, for validation; the last batch can be smaller."""
+    rows = pack_best_fit([len(example.token_ids) for example in examples], seq_len)
+    for first in range(0, len(rows), batch_size):
+        packed = [[examples[number] for number in row] for row in rows[first : first + batch_size]]
+        yield stack([packed_row(row, seq_len) for row in packed])
+
+
+def packed_row(examples: Sequence[Example], length: int) -> Batch:
+    """Examples side by side, each a document of its own, then padding; arrays: (length,)."""
+    row = empty_row(length)
+    filled = 0
+    for number, example in enumerate(examples):
+        size = len(example.token_ids)
+        here = slice(filled, filled + size)
+        row.token_ids[here] = example.token_ids
+        row.targets[here] = example.targets
+        row.positions[here] = np.arange(size)
+        row.document_ids[here] = number
+        filled += size
+    return row
+
+
+def _example(token_ids: Sequence[int], is_answer: Sequence[bool]) -> Example:
+    following = np.array([*token_ids[1:], IGNORED], np.int32)
+    is_target = np.array([*is_answer[1:], False])
+    return Example(np.array(token_ids, np.int32), np.where(is_target, following, np.int32(IGNORED)))
+
+
+def _fingerprint(examples: Sequence[Example]) -> str:
+    digest = hashlib.sha256()
+    for example in examples:
+        digest.update(example.token_ids.tobytes() + example.targets.tobytes())
+    return digest.hexdigest()
