@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from nextword.cli import data
 from nextword.text import load_tokenizer_folder
 from tests.cli.conftest import Command
 
@@ -69,3 +70,60 @@ def test_the_report_of_a_preparation_has_its_figures(
     assert found["num_unreadable"] == 1
     assert found["selection"] == {"num_read": 40, "num_kept": 40, "left_out": {}}
     assert found["num_tokens"] > 40
+
+
+CHATS = [
+    {"instruction": "say é", "output": "é😀!"},
+    {"messages": [{"role": "user", "content": "hi"}, {"role": "assistant", "content": "ho"}]},
+]
+
+
+@pytest.fixture
+def chats(tmp_path: Path) -> Path:
+    path = tmp_path / "chats.jsonl"
+    path.write_text("\n".join(map(json.dumps, CHATS)))
+    return path
+
+
+def test_an_example_is_shown_with_what_carries_loss(command: Command, chats: Path, tokenizer: Path) -> None:
+    shown = command("data", "show", tokenizer, chats).out.splitlines()
+    assert shown[:4] == ["<|user|>", "say é<|endoftext|>", "<|assistant|>", "⟦é😀!<|endoftext|>⟧"]
+    assert shown[4].startswith(f"{chats}:1: ")
+    assert shown[4].endswith(" with loss")
+
+
+def test_json_says_of_each_token_whether_it_carries_loss(command: Command, chats: Path, tokenizer: Path) -> None:
+    found = json.loads(command("data", "show", tokenizer, chats, "--number", "2", "--json").out)
+    assert found["place"] == f"{chats}:2"
+    assert [token["text"] for token in found["tokens"] if token["carries_loss"]] == ["h", "o", "<|endoftext|>"]
+
+
+def test_an_example_of_another_form_is_shown(command: Command, tmp_path: Path, tokenizer: Path) -> None:
+    path = tmp_path / "other.jsonl"
+    path.write_text('{"question": "why", "answer": "so"}')
+    done = command("data", "show", tokenizer, path, "--prompt", "Tell me {question}.", "--completion", "answer")
+    assert "Tell me why." in done.out
+    assert "⟦so<|endoftext|>⟧" in done.out
+
+
+@pytest.mark.parametrize(
+    ("asked", "reason"),
+    [
+        (("--number", "3"), "has no example 3"),
+        (("--number", "0"), "counted from 1"),
+        (("--prompt", "x"), "belong together"),
+    ],
+)
+def test_an_example_that_is_not_there_is_refused(
+    command: Command, chats: Path, tokenizer: Path, asked: tuple[str, ...], reason: str
+) -> None:
+    done = command("data", "show", tokenizer, chats, *asked)
+    assert done.code == 2
+    assert reason in done.err
+
+
+def test_on_a_terminal_what_carries_loss_is_green(
+    command: Command, chats: Path, tokenizer: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(data, "takes_colours", lambda stream: True)
+    assert "\033[32mé😀!<|endoftext|>\033[0m\n" in command("data", "show", tokenizer, chats).out

@@ -33,6 +33,7 @@ VERBS = (
     Verb("tokenize", "show the tokens of a text"),
     Verb("tokenizer", "train a tokenizer"),
     Verb("prepare", "turn a corpus into tokens for training"),
+    Verb("data", "show examples for supervised training"),
     Verb("pretrain", "train a model from nothing"),
     Verb("models", "list the models that are here"),
     Verb("pull", "fetch a model"),
