@@ -237,3 +237,18 @@ def test_in_another_thread_signals_are_left_alone(tmp_path: Path) -> None:
     thread.start()
     thread.join()
     assert trainer.step == 6
+
+
+def test_a_look_that_a_signal_came_before_is_made_when_the_run_goes_on(tmp_path: Path) -> None:
+    recipe = dataclasses.replace(RECIPE, keeping=KeepingRecipe(validate_every=3))
+
+    def stop(report: StepReport) -> None:
+        if report.step == 3:
+            signal.raise_signal(signal.SIGTERM)
+
+    with pytest.raises(KeyboardInterrupt):
+        make_trainer(tmp_path, recipe, on_step=stop, validate=lambda model: 1.0).run()
+    for _ in range(2):  # and once only
+        make_trainer(tmp_path, recipe, validate=lambda model: 1.0).run()
+    looks = [entry["step"] for entry in read_metrics(tmp_path / "metrics.jsonl") if "validation_loss" in entry]
+    assert looks == [3, 6]

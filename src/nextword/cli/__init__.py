@@ -35,12 +35,13 @@ VERBS = (
     Verb("prepare", "turn a corpus into tokens for training"),
     Verb("data", "show examples for supervised training"),
     Verb("pretrain", "train a model from nothing"),
+    Verb("finetune", "train a model further, on text or chats"),
     Verb("models", "list the models that are here"),
     Verb("pull", "fetch a model"),
     Verb("completion", "print a script for the shell's Tab key"),
 )
 
-_TAKES_RECIPES = ("pretrain",)
+_TAKES_RECIPES = ("pretrain", "finetune")
 """Verbs among whose arguments a YAML file stands for the flags in it."""
 
 

@@ -66,7 +66,7 @@ def run(options: Options) -> None:
 
 
 def _callbacks(corpus: Corpus, options: Options, config: ModelConfig) -> Callbacks:
-    from nextword.training.pretrain import export_model
+    from nextword.training.model_output import export_model
     from nextword.training.trainer import Callbacks
 
     progress = TrainingProgress(options.recipe.run.steps)

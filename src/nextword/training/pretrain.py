@@ -9,16 +9,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from torch import Tensor
-
-from nextword.checkpoints.save_directory import save_model_directory
 from nextword.data.documents import read_documents
 from nextword.data.prepare import PrepareReport, prepare_corpus
 from nextword.data.pretraining import PretrainingSource
 from nextword.data.shards import TokenShards
 from nextword.data.token_view import TokenView, split_validation
-from nextword.models.config import ModelConfig
-from nextword.models.stored_tensor import StoredTensor
 from nextword.text import load_tokenizer_folder
 from nextword.text.tokenizer import Tokenizer
 from nextword.text.train_tokenizer import train_tokenizer
@@ -75,12 +70,3 @@ def pretraining(corpus: Corpus, recipe: PretrainRecipe, *, folder: Path, callbac
     )
     model = initial_transformer(config, seed=recipe.run.seed)
     return Trainer(model, source, recipe.run, folder=folder, callbacks=callbacks)
-
-
-def export_model(tensors: dict[str, Tensor], path: Path, *, config: ModelConfig, tokenizer: Tokenizer) -> None:
-    """Write weights as a Hugging Face folder with the tokenizer, in the place of what an earlier export left there."""
-    stored = {
-        name: StoredTensor(name, "F32", tuple(tensor.shape), tensor.detach().cpu().numpy())
-        for name, tensor in tensors.items()
-    }
-    save_model_directory(path, config=config, tensors=stored, tokenizer=tokenizer, replace=True)

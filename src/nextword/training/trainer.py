@@ -98,7 +98,7 @@ class Trainer:
         self._dtype = choose_dtype(recipe.compute.precision if state is None else state.values["precision"])
         self._weights = TrainedWeights(model, dtype=self._dtype, freeze=recipe.compute.freeze, ema=recipe.compute.ema)
         self._optimizers = Optimizers(self._weights.tensors, recipe.optimization)
-        self._num_skipped, self._skipped_in_row = 0, 0
+        self._num_skipped, self._skipped_in_row, self._looked = 0, 0, 0
         self._recent: list[float] = []
         self._best, self._since_best = math.inf, 0
         if recipe.compute.gradient_checkpointing:
@@ -121,12 +121,13 @@ class Trainer:
         step has to be skipped.
         """
         with Interruption() as interruption:
+            self._look()  # if the run was stopped between a step and the look that was due
             while self.step < self.recipe.steps and not self._has_lost_patience:
                 self._callbacks.on_step(self._train_step())
                 if interruption.is_asked_for:
                     self.save()
                     raise KeyboardInterrupt
-                self._look(is_last=self.step == self.recipe.steps)
+                self._look()
         self.save()
         self._callbacks.export(self.exported(), self._folder / "model")
 
@@ -241,14 +242,17 @@ class Trainer:
             skipped=skipped,
         )
 
-    def _look(self, *, is_last: bool) -> None:
-        """Validate, sample and save where it is time for it."""
-        keeping, callbacks = self.recipe.keeping, self._callbacks
+    def _look(self) -> None:
+        """Validate, sample and save where it is time for it, once after each step."""
+        if self._looked == self.step:
+            return
+        keeping, callbacks, is_last = self.recipe.keeping, self._callbacks, self.step == self.recipe.steps
         if callbacks.validate is not None and _is_time(self.step, keeping.validate_every, is_last=is_last):
             self._validate(callbacks.validate)
         if callbacks.sample is not None and _is_time(self.step, keeping.sample_every, is_last=is_last):
             text = self._used(callbacks.sample)
             self._metrics.write({"step": self.step, "sample": text})
+        self._looked = self.step
         if not is_last and _is_time(self.step, keeping.save_every, is_last=False):
             self.save()
 
@@ -288,6 +292,7 @@ class Trainer:
             "recent": self._recent,
             "best": None if math.isinf(self._best) else self._best,
             "since_best": self._since_best,
+            "looked": self._looked,
             "versions": {"torch": torch.__version__, "numpy": np.__version__},
         }
         return TrainingState(tensors, values)
@@ -309,7 +314,7 @@ class Trainer:
         self.step, self._recent = values["step"], values["recent"]
         self._num_skipped, self._skipped_in_row = values["num_skipped"], values["skipped_in_row"]
         self._best = math.inf if values["best"] is None else values["best"]
-        self._since_best = values["since_best"]
+        self._since_best, self._looked = values["since_best"], values["looked"]
 
 
 def _is_time(step: int, every: int, *, is_last: bool) -> bool:

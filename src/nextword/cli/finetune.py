@@ -1,0 +1,81 @@
+"""`nextword finetune`: a model and files of text or chats in, the model that went on learning out."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import tyro
+
+from nextword.cli.corpus import OutputArgument
+from nextword.cli.report import count, note
+from nextword.cli.sources import ModelArgument
+from nextword.cli.training_progress import TrainingProgress
+from nextword.errors import DataError, MissingExtraError
+
+try:
+    from nextword.training.finetune import DEFAULT_FINETUNE_RECIPE, FinetuneRecipe
+except ImportError as error:
+    raise MissingExtraError(f"{error.name} is not installed: pip install 'nextword[train]'") from None
+
+if TYPE_CHECKING:
+    from nextword.training.finetune import FinetuningData
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """Train a model further: nextword finetune smollm2-135m --data chats.jsonl -o tuned. A recipe.yaml gives options.
+
+    The folder gets the model, and what a stopped run needs to go on: the same command does so.
+    """
+
+    model: ModelArgument
+    data: tuple[str, ...]
+    """Files and folders: chats as .jsonl, .json, .parquet; with --on text the same and .txt, .md."""
+    output: OutputArgument
+    """Folder of the run; its subfolder model is what to open."""
+    method: Literal["full"] = "full"
+    """full: every weight is trained."""
+    recipe: Annotated[FinetuneRecipe, tyro.conf.OmitArgPrefixes] = DEFAULT_FINETUNE_RECIPE
+
+
+def run(options: Options) -> None:
+    """Train, and say where the model is."""
+    from nextword.checkpoints.catalogue import resolve
+    from nextword.checkpoints.open_directory import open_model_directory
+    from nextword.training.finetune import finetuning, mean_nats, prepare_finetuning
+    from nextword.training.model_output import export_model
+    from nextword.training.trainer import Callbacks
+
+    if not options.data:
+        raise DataError("no --data: name files or folders")
+    folder, recipe = Path(options.output), options.recipe
+    directory = open_model_directory(resolve(options.model))
+    data = prepare_finetuning(options.data, directory, recipe, folder=folder)
+    _note_examples(data, context=recipe.data.context)
+    progress = TrainingProgress(recipe.run.steps)
+    callbacks = Callbacks(
+        on_step=progress.on_step,
+        validate=functools.partial(mean_nats, data.validation) if data.validation else None,
+        export=functools.partial(
+            export_model,
+            config=directory.config,
+            tokenizer=directory.tokenizer,
+            generation_defaults=directory.generation_defaults,
+        ),
+        note=progress.note,
+    )
+    finetuning(directory, data, recipe, folder=folder, callbacks=callbacks).run()
+    note(f"the model is {folder / 'model'}: nextword chat {folder / 'model'}")
+
+
+def _note_examples(data: FinetuningData, *, context: int) -> None:
+    report = data.examples
+    if report is None:
+        return
+    note(f"{count(report.num_kept, 'chat')}, {report.num_targets:,} of {report.num_tokens:,} tokens carry loss")
+    if report.num_too_long:
+        left_out = count(report.num_too_long, "chat")
+        note(f"{left_out} longer than {context} tokens left out; the longest has {report.longest}")

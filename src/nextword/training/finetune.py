@@ -1,0 +1,133 @@
+"""Fine-tuning: a pretrained model goes on learning, from text as in pretraining or from the answers in chats."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+
+from nextword.checkpoints.model_directory import ModelDirectory
+from nextword.data.batch import IGNORED, Batch, BatchSource
+from nextword.data.chats import ChatFields, read_chats
+from nextword.data.prepare import prepare_corpus
+from nextword.data.pretraining import PretrainingSource, batches_in_order
+from nextword.data.shards import TokenShards
+from nextword.data.supervised import ExamplesReport, SupervisedSource, encode_chats, examples_in_order, split_examples
+from nextword.data.token_view import split_validation
+from nextword.errors import ConfigError, DataError
+from nextword.models.build import build_transformer
+from nextword.models.packing import Packing
+from nextword.models.transformer import Transformer
+from nextword.training.loss import sum_of_nats
+from nextword.training.recipe import OptimizerRecipe, Recipe
+from nextword.training.trainer import Callbacks, Trainer
+
+_DEFAULT_RUN = Recipe(steps=100, optimization=OptimizerRecipe(lr=2e-5, weight_decay=0.0))
+"""A learning rate at which a pretrained model keeps what it knows."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FinetuneData:
+    """What a model is fine-tuned on."""
+
+    on: Literal["chats", "text"] = "chats"
+    """chats: loss on what the assistant says; text: on every token, as in pretraining."""
+    context: int = 512
+    """Tokens in a row; longer chats are left out and counted."""
+    batch_size: int = 4
+    """Rows in a batch; a row holds as many documents as fit, which do not see each other."""
+    validation: float = 0.05
+    """Share of the data that is held out."""
+    field: str = "text"
+    """For text: the field that holds the text of a record."""
+    user: str | None = None
+    """For chats in records of another form: what the user says, fields in braces, as in "Summarise: {dialogue}"."""
+    answer: str | None = None
+    """For chats in records of another form: the field that holds the answer."""
+
+    def __post_init__(self) -> None:
+        if min(self.context, self.batch_size) < 1:
+            raise ConfigError(f"context {self.context} and batch_size {self.batch_size} must be at least 1")
+
+
+@dataclass(frozen=True, kw_only=True)
+class FinetuneRecipe:
+    """All settings of fine-tuning but the model and the files."""
+
+    data: FinetuneData = FinetuneData()
+    run: Recipe = _DEFAULT_RUN
+
+
+DEFAULT_FINETUNE_RECIPE = FinetuneRecipe()
+
+
+@dataclass(frozen=True, kw_only=True)
+class FinetuningData:
+    """Batches to train on, and those held out."""
+
+    source: BatchSource
+    validation: Sequence[Batch]
+    examples: ExamplesReport | None
+    """What became of the chats; None for text."""
+
+
+def prepare_finetuning(
+    files: Sequence[str], directory: ModelDirectory, recipe: FinetuneRecipe, *, folder: Path
+) -> FinetuningData:
+    """Read the files with the model's own tokenizer and chat template.
+
+    Raises DataError, ConfigError, TokenizerError.
+    """
+    data, seed = recipe.data, recipe.run.seed
+    if data.context > directory.config.max_seq_len:
+        raise ConfigError(
+            f"context = {data.context}: the model attends to at most {directory.config.max_seq_len} tokens"
+        )
+    if data.on == "text":
+        prepare_corpus(files, directory.tokenizer, folder / "tokens", field=data.field)
+        training, held_out = split_validation(TokenShards(folder / "tokens"), data.validation, seed=seed)
+        source = PretrainingSource(training, batch_size=data.batch_size, seq_len=data.context, seed=seed)
+        in_order = batches_in_order(held_out, batch_size=data.batch_size, seq_len=data.context)
+        return FinetuningData(source=source, validation=list(in_order), examples=None)
+    report = ExamplesReport()
+    chats = read_chats(files, fields=ChatFields(prompt=data.user, completion=data.answer))
+    examples = list(encode_chats(chats, directory.tokenizer, seq_len=data.context, report=report))
+    if not examples:
+        raise DataError(
+            f"none of {report.num_read} chats fits into {data.context} tokens; the longest has {report.longest}"
+        )
+    kept, held = split_examples(examples, data.validation, seed=seed)
+    return FinetuningData(
+        source=SupervisedSource(kept, batch_size=data.batch_size, seq_len=data.context, seed=seed),
+        validation=list(examples_in_order(held, batch_size=data.batch_size, seq_len=data.context)),
+        examples=report,
+    )
+
+
+def finetuning(
+    directory: ModelDirectory, data: FinetuningData, recipe: FinetuneRecipe, *, folder: Path, callbacks: Callbacks
+) -> Trainer:
+    """A trainer of all of the model's weights. Raises as `Trainer`."""
+    model = build_transformer(directory.config, directory.tensors)
+    return Trainer(model, data.source, recipe.run, folder=folder, callbacks=callbacks)
+
+
+@torch.no_grad()
+def mean_nats(batches: Iterable[Batch], model: Transformer) -> float:
+    """Mean surprisal of all targets of the batches, in nats."""
+    nats, num_targets = [], 0
+    for batch in batches:
+        hidden = model.hidden_states(
+            torch.from_numpy(batch.token_ids), packing=Packing.of(batch.positions, batch.document_ids)
+        )
+        total, _ = sum_of_nats(
+            hidden, torch.from_numpy(batch.targets), model.head, soft_cap=model.config.logit_soft_cap
+        )
+        nats.append(float(total))
+        num_targets += int(np.count_nonzero(batch.targets != IGNORED))
+    return math.fsum(nats) / num_targets

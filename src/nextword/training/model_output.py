@@ -1,0 +1,36 @@
+"""What training writes for everyone else: a Hugging Face folder, which needs no conversion anywhere."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from torch import Tensor
+
+from nextword.checkpoints.save_directory import save_model_directory
+from nextword.models.config import ModelConfig
+from nextword.models.stored_tensor import StoredTensor
+from nextword.text.tokenizer import Tokenizer
+
+
+def export_model(
+    tensors: Mapping[str, Tensor],
+    path: Path,
+    *,
+    config: ModelConfig,
+    tokenizer: Tokenizer,
+    generation_defaults: Mapping[str, object] | None = None,
+) -> None:
+    """Write weights with the tokenizer, in the place of what an earlier export left there. Raises CheckpointError."""
+    stored = {
+        name: StoredTensor(name, "F32", tuple(tensor.shape), tensor.detach().cpu().numpy())
+        for name, tensor in tensors.items()
+    }
+    save_model_directory(
+        path,
+        config=config,
+        tensors=stored,
+        tokenizer=tokenizer,
+        generation_defaults=generation_defaults,
+        replace=True,
+    )

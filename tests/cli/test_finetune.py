@@ -1,0 +1,79 @@
+"""`nextword finetune`: text and chats change the model that is written; what does not fit is said."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+import nextword
+from nextword.training.metrics import read_metrics
+from tests.cli.conftest import Command
+
+SETTINGS = ("--steps", "40", "--lr", "0.05", "--context", "64", "--batch-size", "2", "--validate-every", "20")
+
+
+@pytest.fixture(autouse=True)
+def _in_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def write_chats(*answers: str) -> str:
+    records = [{"prompt": "say it", "completion": answer} for answer in answers]
+    Path("chats.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records))
+    return "chats.jsonl"
+
+
+def finetune(command: Command, *arguments: str | Path) -> str:
+    done = command("finetune", *arguments, "-o", "tuned", "--precision", "float32", *SETTINGS)
+    assert done.code == 0, done.err
+    return done.err
+
+
+def losses(kind: str) -> list[float]:
+    return [float(str(entry[kind])) for entry in read_metrics(Path("tuned/metrics.jsonl")) if kind in entry]
+
+
+def test_answers_of_chats_become_more_probable(command: Command, tiny: Path) -> None:
+    told = finetune(command, tiny, "--data", write_chats(*["aaaa"] * 40))
+    assert told.startswith("[40 chats, 160 of 720 tokens carry loss]")
+    assert losses("loss")[-1] < losses("loss")[0] / 2
+    assert losses("validation_loss")[-1] < 3.0
+    messages = [{"role": "user", "content": "say it"}]
+    assert nextword.load("tuned/model").chat(messages, max_tokens=3, temperature=0).text.startswith("a")
+    assert nextword.load("tuned/model").directory.generation_defaults["temperature"] == 0.2
+
+
+def test_chats_too_long_are_counted(command: Command, tiny: Path) -> None:
+    told = finetune(command, tiny, "--data", write_chats("a" * 100, "b", "c", "d"))
+    assert "[1 chat longer than 64 tokens left out; the longest has " in told
+
+
+def test_a_pretrained_model_goes_on_with_other_text(command: Command) -> None:
+    shape = ("--hidden-size", "16", "--num-layers", "1", "--num-heads", "2", "--context", "64", "--vocab-size", "300")
+    for name, text in (("first", "the cat sat on the mat. "), ("second", "hgfedcba ")):
+        Path(f"{name}.txt").write_text(text * 100)
+    assert command("pretrain", "first.txt", *shape, "--steps", "2").code == 0
+    finetune(command, "first/model", "--data", "second.txt", "--on", "text")
+    assert losses("loss")[-1] < losses("loss")[0] / 2
+    found = nextword.load("tuned/model").perplexity("hgfedcba " * 5).nats_per_token
+    assert found < nextword.load("first/model").perplexity("hgfedcba " * 5).nats_per_token / 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "problem"),
+    [
+        (("--data", "chats.jsonl", "--context", "60000"), "context = 60000: the model attends to at most 50000 tokens"),
+        (("--data", "chats.jsonl", "--context", "8"), "none of 2 chats fits into 8 tokens"),
+        (("--data", "chats.jsonl", "--batch-size", "0"), "batch_size 0 must be at least 1"),
+        (("--data", "none.jsonl"), "none.jsonl"),
+    ],
+)
+def test_what_cannot_be_done_is_said_in_one_line(
+    arguments: tuple[str, ...], problem: str, command: Command, tiny: Path
+) -> None:
+    write_chats("a", "b")
+    done = command("finetune", tiny, *arguments, "-o", "tuned")
+    assert (done.code, done.err.count("\n")) == (2, 1)
+    assert problem in done.err
