@@ -1,0 +1,54 @@
+"""DoRA: LoRA for the direction of each output's weights, and a trained length for it (arXiv:2402.09353)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from nextword.adapters import lora
+from nextword.adapters.sites import Site
+from nextword.adapters.spec import AdapterSpec
+from nextword.models.weights import Shape
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+Array = npt.NDArray[np.float32]
+
+_LENGTH = "lora_magnitude_vector"
+BY_OUTPUT = lora.BY_OUTPUT | {_LENGTH}
+
+
+def shapes(spec: AdapterSpec, site: Site) -> dict[str, Shape]:
+    """Those of LoRA, and a length for each output."""
+    return {**lora.shapes(spec, site), _LENGTH: (site.num_outputs,)}
+
+
+def initial(
+    spec: AdapterSpec, site: Site, matrix: Callable[[], Array], random: np.random.Generator
+) -> dict[str, Array]:
+    """As LoRA; lengths as they are."""
+    return {**lora.initial(spec, site, matrix, random), _LENGTH: np.linalg.norm(matrix(), axis=1)}
+
+
+def adapted(
+    spec: AdapterSpec, site: Site, linear: nn.Linear, inputs: Tensor, outputs: Tensor, tensors: Mapping[str, Tensor]
+) -> Tensor:
+    """LoRA's outputs, each brought to its length; the length it had counts as a constant (section 4.3)."""
+    update = tensors["lora_B.weight"].detach() @ tensors["lora_A.weight"].detach()
+    seen: Tensor = (linear.weight.detach() + spec.scaling * update).norm(dim=1)
+    bias: Tensor | None = linear.bias
+    unbiased = outputs if bias is None else outputs - bias
+    changed = lora.adapted(spec, site, linear, inputs, unbiased, tensors) * (tensors[_LENGTH] / seen)
+    return changed if bias is None else changed + bias
+
+
+def merged(
+    spec: AdapterSpec, site: Site, weight: Array, bias: Array | None, tensors: Mapping[str, Array]
+) -> tuple[Array, Array | None]:
+    """Rows of W + scaling * B A, each of its length."""
+    turned, _ = lora.merged(spec, site, weight, bias, tensors)
+    return turned * (tensors[_LENGTH] / np.linalg.norm(turned, axis=1))[:, None], bias

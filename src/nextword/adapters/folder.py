@@ -1,0 +1,169 @@
+"""Adapters on disk, in the format of the peft library: adapter_config.json and adapter_model.safetensors.
+
+In and out: an `Adapter`. Names of tensors are checked against a model's config when the adapter is put to use.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from nextword.adapters.method import METHODS, Array, Method, of_part
+from nextword.adapters.sites import Site, all_sites, chosen_sites
+from nextword.adapters.spec import AdapterSpec, MethodName
+from nextword.checkpoints.safetensors_file import open_safetensors, write_safetensors
+from nextword.errors import CheckpointError, ConfigError
+from nextword.json_file import read_json_object
+from nextword.models.config import ModelConfig
+from nextword.models.families import FAMILIES
+from nextword.models.families.fields import ConfigFields
+from nextword.models.stored_tensor import StoredTensor
+from nextword.models.weights import require_names, require_shape
+
+CONFIG_NAME = "adapter_config.json"
+WEIGHTS_NAME = "adapter_model.safetensors"
+
+_PREFIX = "base_model.model."
+"""Before the name of every module in the file."""
+_PLAIN_STARTS = (True, False, "gaussian", "eva", "orthogonal")
+"""Ways to begin LoRA that leave the base model's weights as they are (init_lora_weights)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Adapter:
+    """An adapter apart from any model."""
+
+    spec: AdapterSpec
+    tensors: Mapping[str, StoredTensor]
+    """Published module and name of the tensor, joined by a dot -> values."""
+    base: str | None
+    """What the base model was called when the adapter was made."""
+    source: str
+    """As messages name the adapter."""
+
+    @property
+    def method(self) -> Method:
+        """How it changes a linear map."""
+        return METHODS[self.spec.method]
+
+    def sites(self, config: ModelConfig) -> list[Site]:
+        """The sites it has tensors for. Raises CheckpointError if they are not a model's of this config."""
+        sites = [
+            site
+            for site in all_sites(config)
+            if any(f"{site.name}.{name}" in self.tensors for name in self._names(site))
+        ]
+        shapes = {
+            f"{site.name}.{name}": shape
+            for site in sites
+            for name, shape in self.method.shapes(self.spec, site).items()
+        }
+        require_names(self.tensors, shapes, source=self.source)
+        if not sites:
+            raise CheckpointError(f"{self.source}: has no tensors; save the adapter again")
+        for name, shape in shapes.items():
+            require_shape(name, self.tensors[name].shape, shape, source=self.source)
+        return sites
+
+    def of_site(self, site: Site) -> dict[str, Array]:
+        """The tensors of one site."""
+        return {name: self.tensors[f"{site.name}.{name}"].to_float32() for name in self._names(site)}
+
+    def of_part(self, site: Site, index: int) -> dict[str, Array]:
+        """What concerns one part of a site."""
+        return {name: of_part(self.method, site, index, name, values) for name, values in self.of_site(site).items()}
+
+    def _names(self, site: Site) -> list[str]:
+        return list(self.method.shapes(self.spec, site))
+
+
+def is_adapter(path: Path) -> bool:
+    """Whether a folder holds an adapter, and no model."""
+    return (path / CONFIG_NAME).exists() and not (path / "config.json").exists()
+
+
+def open_adapter(folder: Path) -> Adapter:
+    """Read an adapter that nextword or peft saved. Raises CheckpointError naming file, field and what is supported."""
+    path = folder / CONFIG_NAME
+    fields = ConfigFields(read_json_object(path), str(path))
+    try:
+        spec = _read_spec(fields)
+    except ConfigError as error:
+        raise CheckpointError(f"{path}: {error}") from None
+    stored = open_safetensors(folder / WEIGHTS_NAME)
+    return Adapter(
+        spec=spec,
+        tensors={name.removeprefix(_PREFIX): tensor for name, tensor in stored.items()},
+        base=_text(fields, "base_model_name_or_path"),
+        source=str(folder / WEIGHTS_NAME),
+    )
+
+
+def save_adapter(
+    folder: Path, *, spec: AdapterSpec, config: ModelConfig, tensors: Mapping[str, Array], base: str | None
+) -> None:
+    """Write an adapter as peft reads it; `tensors` by published module and name, `base` what the model is called.
+
+    Raises CheckpointError if the disk refuses.
+    """
+    stored = {f"{_PREFIX}{name}": StoredTensor(name, "F32", values.shape, values) for name, values in tensors.items()}
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        shapes = {name: tensor.shape for name, tensor in stored.items()}
+        write_safetensors(folder / WEIGHTS_NAME, stored, shapes=shapes, dtype="F32")
+        content = json.dumps(_config_json(spec, config, base), indent=2)
+        (folder / CONFIG_NAME).write_text(content + "\n", encoding="utf-8")
+    except OSError as error:
+        raise CheckpointError(f"{folder}: cannot be written: {error.strerror}") from None
+
+
+def _read_spec(fields: ConfigFields) -> AdapterSpec:
+    fields.require("modules_to_save", [])
+    kind = fields.choice("peft_type", {"LORA": "lora", "IA3": "ia3"})
+    if kind == "ia3":
+        return AdapterSpec(method="ia3")
+    fields.require("bias", "none")
+    fields.require("lora_bias", False)
+    fields.require("init_lora_weights", *_PLAIN_STARTS)
+    for name in ("rank_pattern", "alpha_pattern"):
+        fields.require(name, {})
+    method: MethodName = "dora" if fields.flag("use_dora", False) else "lora"
+    return AdapterSpec(
+        method=method,
+        rank=fields.integer("r"),
+        alpha=fields.number("lora_alpha", 8.0),
+        is_rank_stabilized=fields.flag("use_rslora", False),
+    )
+
+
+def _text(fields: ConfigFields, name: str) -> str | None:
+    value = fields.content.get(name)
+    if value is not None and not isinstance(value, str):
+        fields.refuse(name, "a text")
+    return value or None
+
+
+def _config_json(spec: AdapterSpec, config: ModelConfig, base: str | None) -> dict[str, object]:
+    sites = chosen_sites(config, spec.adapted)
+    common: dict[str, object] = {
+        "base_model_name_or_path": base,
+        "task_type": "CAUSAL_LM",
+        "inference_mode": True,
+        "target_modules": sorted({site.kind for site in sites}),
+        "fan_in_fan_out": any(rule.is_transposed for rule in FAMILIES[config.family].weights),
+    }
+    if spec.method == "ia3":
+        feed_forward = sorted({site.kind for site in sites if site.is_feed_forward})
+        return {**common, "peft_type": "IA3", "feedforward_modules": feed_forward}
+    return {
+        **common,
+        "peft_type": "LORA",
+        "r": spec.rank,
+        "lora_alpha": spec.alpha,
+        "use_rslora": spec.is_rank_stabilized,
+        "use_dora": spec.method == "dora",
+        "lora_dropout": 0.0,
+        "bias": "none",
+    }
