@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import math
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -113,3 +115,22 @@ def test_without_a_file_or_with_a_wrong_size_there_is_one_line(command: Command,
     done = command("pretrain", corpus, "--hidden-size", "10", "--num-heads", "4")
     assert (done.code, done.err.count("\n")) == (2, 1)
     assert "hidden_size = 10 must be an even multiple of num_heads = 4" in done.err
+
+
+@pytest.mark.parametrize(
+    "arguments", [("pretrain", "cats.txt"), ("pretrain", "r.yaml"), ("finetune", "m", "--data", "x", "-o", "y")]
+)
+def test_a_missing_library_is_named_with_what_to_install(
+    arguments: tuple[str, ...], command: Command, corpus: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Path("r.yaml").write_text("steps: 1\n")
+    for module in ("nextword.training.pretrain", "nextword.training.finetune", "yaml"):
+        monkeypatch.setitem(sys.modules, module, None)
+    done = command(*arguments)
+    assert done.code == 2
+    assert done.err.endswith("is not installed: pip install 'nextword[train]'\n")
+
+
+def test_help_needs_no_pytorch() -> None:
+    script = "import sys, nextword.cli.pretrain, nextword.cli.finetune; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0

@@ -10,15 +10,12 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import tyro
 
 from nextword.cli.corpus import OutputArgument
+from nextword.cli.extras import needs_extra
 from nextword.cli.report import count, note
 from nextword.cli.sources import ModelArgument
 from nextword.cli.training_progress import TrainingProgress
-from nextword.errors import DataError, MissingExtraError
-
-try:
-    from nextword.training.finetune import DEFAULT_FINETUNE_RECIPE, FinetuneRecipe
-except ImportError as error:
-    raise MissingExtraError(f"{error.name} is not installed: pip install 'nextword[train]'") from None
+from nextword.errors import DataError
+from nextword.training.finetune_recipe import DEFAULT_FINETUNE_RECIPE, FinetuneRecipe
 
 if TYPE_CHECKING:
     from nextword.training.finetune import FinetuningData
@@ -45,9 +42,11 @@ def run(options: Options) -> None:
     """Train, and say where the model is."""
     from nextword.checkpoints.catalogue import resolve
     from nextword.checkpoints.open_directory import open_model_directory
-    from nextword.training.finetune import finetuning, mean_nats, prepare_finetuning
-    from nextword.training.model_output import export_model
-    from nextword.training.trainer import Callbacks
+
+    with needs_extra("train"):
+        from nextword.training.finetune import finetuning, mean_nats, prepare_finetuning
+        from nextword.training.model_output import export_model
+        from nextword.training.trainer import Callbacks
 
     if not options.data:
         raise DataError("no --data: name files or folders")

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import tyro
 
 from nextword.cli.corpus import CorpusArgument
+from nextword.cli.extras import needs_extra
 from nextword.cli.report import note
 from nextword.cli.training_progress import TrainingProgress
 from nextword.errors import DataError
@@ -48,7 +49,8 @@ class Options:
 
 def run(options: Options) -> None:
     """Train, then print a text that the model writes."""
-    from nextword.training.pretrain import prepare_pretraining, pretraining
+    with needs_extra("train"):
+        from nextword.training.pretrain import prepare_pretraining, pretraining
 
     if not options.files:
         raise DataError("no CORPUS: name files or folders with text")

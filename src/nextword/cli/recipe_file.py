@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from nextword.errors import ConfigError, MissingExtraError
+from nextword.cli.extras import needs_extra
+from nextword.errors import ConfigError
 
 _SUFFIXES = (".yaml", ".yml")
 
@@ -24,10 +25,8 @@ def with_recipe_files(arguments: Sequence[str]) -> list[str]:
 
 
 def _read_flags(path: Path) -> list[str]:
-    try:
+    with needs_extra("train"):
         import yaml
-    except ImportError:
-        raise MissingExtraError("yaml is not installed: pip install 'nextword[train]'") from None
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:

@@ -6,7 +6,6 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import torch
@@ -23,47 +22,9 @@ from nextword.errors import ConfigError, DataError
 from nextword.models.build import build_transformer
 from nextword.models.packing import Packing
 from nextword.models.transformer import Transformer
+from nextword.training.finetune_recipe import FinetuneRecipe
 from nextword.training.loss import sum_of_nats
-from nextword.training.recipe import OptimizerRecipe, Recipe
 from nextword.training.trainer import Callbacks, Trainer
-
-_DEFAULT_RUN = Recipe(steps=100, optimization=OptimizerRecipe(lr=2e-5, weight_decay=0.0))
-"""A learning rate at which a pretrained model keeps what it knows."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class FinetuneData:
-    """What a model is fine-tuned on."""
-
-    on: Literal["chats", "text"] = "chats"
-    """chats: loss on what the assistant says; text: on every token, as in pretraining."""
-    context: int = 512
-    """Tokens in a row; longer chats are left out and counted."""
-    batch_size: int = 4
-    """Rows in a batch; a row holds as many documents as fit, which do not see each other."""
-    validation: float = 0.05
-    """Share of the data that is held out."""
-    field: str = "text"
-    """For text: the field that holds the text of a record."""
-    user: str | None = None
-    """For chats in records of another form: what the user says, fields in braces, as in "Summarise: {dialogue}"."""
-    answer: str | None = None
-    """For chats in records of another form: the field that holds the answer."""
-
-    def __post_init__(self) -> None:
-        if min(self.context, self.batch_size) < 1:
-            raise ConfigError(f"context {self.context} and batch_size {self.batch_size} must be at least 1")
-
-
-@dataclass(frozen=True, kw_only=True)
-class FinetuneRecipe:
-    """All settings of fine-tuning but the model and the files."""
-
-    data: FinetuneData = FinetuneData()
-    run: Recipe = _DEFAULT_RUN
-
-
-DEFAULT_FINETUNE_RECIPE = FinetuneRecipe()
 
 
 @dataclass(frozen=True, kw_only=True)
