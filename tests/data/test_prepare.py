@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -87,6 +90,32 @@ def test_an_interrupted_run_goes_on_to_the_same_bytes(corpus: Path, tmp_path: Pa
     report = prepare_corpus([corpus], byte_tokenizer(), cut, selection=options, shard_tokens=100)
     assert report.num_resumed > 0
     assert contents(cut) == contents(whole)
+
+
+_KILLED = """
+import sys
+from nextword.data.prepare import prepare_corpus
+from pathlib import Path
+from tests.data.byte_tokenizer import byte_tokenizer
+prepare_corpus([sys.argv[1]], byte_tokenizer(), Path(sys.argv[2]), shard_tokens=100_000)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("num_shards", [0, 1, 7])
+def test_a_killed_run_goes_on_to_the_same_bytes(tmp_path: Path, num_shards: int) -> None:
+    corpus = write_corpus(tmp_path / "corpus.jsonl", [f"{number} {'x' * 900}" for number in range(3000)])
+    folder = tmp_path / "killed"
+    process = subprocess.Popen([sys.executable, "-c", _KILLED, str(corpus), str(folder)])
+    while process.poll() is None and not (folder / f"shard-{num_shards:05d}.tokens").exists():
+        time.sleep(0.001)
+    process.kill()
+    process.wait()
+    assert not json.loads((folder / "tokens.json").read_text())["is_complete"]
+    (folder / ".shard.partial").touch()
+    prepare_corpus([corpus], byte_tokenizer(), folder, shard_tokens=100_000)
+    prepare_corpus([corpus], byte_tokenizer(), tmp_path / "whole", shard_tokens=100_000)
+    assert contents(folder) == contents(tmp_path / "whole")
 
 
 def test_a_complete_folder_is_checked_and_kept(corpus: Path, tmp_path: Path) -> None:

@@ -85,6 +85,8 @@ def prepare_corpus(
     kept = _with_ends(select(documents, selection, report.selection))
     try:
         (folder / TOKENIZER_FOLDER).mkdir(parents=True, exist_ok=True)
+        for partial in folder.glob(".*.partial"):  # left by a run that was killed while it wrote
+            partial.unlink()
         write_header(folder, header)  # first of all, so that an interrupted run is known as one
         tokenizer.save(folder / TOKENIZER_FOLDER)
         writer = ShardWriter(folder, header, shard_tokens=shard_tokens)
