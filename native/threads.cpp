@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <chrono>
 
 namespace nextword {
 
@@ -10,6 +11,19 @@ namespace {
 
 constexpr int kUnitBits = 16;
 constexpr uint64_t kUnitMask = (uint64_t{1} << kUnitBits) - 1;
+using Clock = std::chrono::steady_clock;
+
+// Of a caller that has done its part of a job: waiting this much longer than it worked means that the system has taken
+// a thread off its core in the middle of a piece.
+constexpr auto kStall = std::chrono::microseconds(200);
+// For so long after a stall, all threads but the caller's rest after short turns: a core that they share with another
+// program is then taken from them while they rest, and hold no piece.
+constexpr auto kCautious = std::chrono::milliseconds(50);
+constexpr auto kTurn = std::chrono::microseconds(2000);
+constexpr auto kRest = std::chrono::microseconds(1000);
+
+int64_t ticks(Clock::time_point time) { return time.time_since_epoch().count(); }
+
 // About 50 microseconds: longer than any gap between two jobs of a step, shorter than a scheduler's time slice.
 constexpr int kSpins = 2000;
 
@@ -74,6 +88,7 @@ void ThreadPool::run_shared(int num_units, Call call, const void* work) {
         num_done_ = 0;
         const uint64_t job = job_of(ticket_.load()) + 1;
         ticket_ = (job << (2 * kUnitBits)) | (static_cast<uint64_t>(count) << kUnitBits);
+        const Clock::time_point begin = Clock::now();
         if (num_asleep_ > 0) {
             const std::lock_guard<std::mutex> lock(crew_->mutex);
             crew_->work_there.notify_all();
@@ -82,10 +97,13 @@ void ThreadPool::run_shared(int num_units, Call call, const void* work) {
         }
         for (int spin = 0; spin < kSpins && num_done_ < count; ++spin) pause();
         if (num_done_ < count) {
+            const Clock::time_point finished = Clock::now();
             std::unique_lock<std::mutex> lock(crew_->mutex);
             caller_asleep_ = true;
             crew_->work_done.wait(lock, [&] { return num_done_ >= count; });
             caller_asleep_ = false;
+            const Clock::time_point now = Clock::now();
+            if (now - finished > finished - begin + kStall) cautious_until_ = ticks(now + kCautious);
         }
     }
 }
@@ -110,20 +128,31 @@ bool ThreadPool::claim_and_do() {
     }
 }
 
-void ThreadPool::wait_for_work(uint64_t seen) {
+// True if it slept.
+bool ThreadPool::wait_for_work(uint64_t seen) {
     for (int spin = 0; spin < kSpins; ++spin) {
-        if (ticket_.load() != seen || stopping_) return;
+        if (ticket_.load() != seen || stopping_) return false;
         pause();
     }
     std::unique_lock<std::mutex> lock(crew_->mutex);
     ++num_asleep_;
     crew_->work_there.wait(lock, [&] { return ticket_.load() != seen || stopping_; });
     --num_asleep_;
+    return true;
 }
 
 void ThreadPool::worker() {
+    Clock::time_point turn_began = Clock::now();
     while (!stopping_) {
-        if (!claim_and_do()) wait_for_work(ticket_.load());
+        if (!claim_and_do() && wait_for_work(ticket_.load())) turn_began = Clock::now();
+        if (cautious_until_ == 0) continue;
+        const Clock::time_point now = Clock::now();
+        if (ticks(now) > cautious_until_) {
+            cautious_until_ = 0;
+        } else if (now - turn_began > kTurn) {
+            std::this_thread::sleep_for(kRest);
+            turn_began = Clock::now();
+        }
     }
 }
 

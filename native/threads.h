@@ -1,7 +1,8 @@
 // A persistent pool of threads that share out numbered units of work.
 //
 // Work is claimed in small pieces, and only claimed work is waited for: a thread that the system has taken off its
-// core holds nobody up unless it sits on a piece. Waiting spins for a bounded time and then sleeps.
+// core holds nobody up unless it sits on a piece. Where that has happened, threads work in short turns for a while, so
+// that it seldom happens again. Waiting spins for a bounded time and then sleeps.
 
 #ifndef NEXTWORD_THREADS_H
 #define NEXTWORD_THREADS_H
@@ -59,7 +60,7 @@ private:
     void stop();
     void run_shared(int num_units, Call call, const void* work);
     bool claim_and_do();
-    void wait_for_work(uint64_t seen);
+    bool wait_for_work(uint64_t seen);
     void worker();
 
     const int num_threads_;
@@ -74,6 +75,7 @@ private:
     alignas(64) std::atomic<int> num_asleep_{0};
     std::atomic<bool> caller_asleep_{false};
     std::atomic<bool> stopping_{false};
+    std::atomic<int64_t> cautious_until_{0};  // in ticks of the steady clock, 0: they are not cautious
 };
 
 }  // namespace nextword

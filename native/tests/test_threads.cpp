@@ -65,6 +65,21 @@ void test_a_caller_that_waits_long_is_woken() {
     }
 }
 
+void test_threads_that_were_held_up_go_on_in_turns() {
+    ThreadPool pool(3);
+    const auto end = std::chrono::steady_clock::now() + std::chrono::milliseconds(150);
+    for (int job = 0; std::chrono::steady_clock::now() < end; ++job) {
+        if (job % 200 == 0) {
+            // A unit that takes much longer than the rest of its job, as if its thread had lost its core.
+            pool.run(100, [](int first, int) {
+                if (first > 0) return;
+                std::this_thread::sleep_for(std::chrono::milliseconds(2));
+            });
+        }
+        check_job(pool, 50, 1);
+    }
+}
+
 void test_pools_end_at_any_time() {
     for (int trial = 0; trial < 200; ++trial) {
         const auto pool = std::make_unique<ThreadPool>(1 + trial % 5);
@@ -93,6 +108,7 @@ int main() {
     test_a_job_sees_what_the_caller_wrote_and_the_caller_what_it_wrote();
     test_threads_that_slept_come_back();
     test_a_caller_that_waits_long_is_woken();
+    test_threads_that_were_held_up_go_on_in_turns();
     test_pools_end_at_any_time();
     test_pools_beside_each_other_do_not_mix();
     return report("threads");
