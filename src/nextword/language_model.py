@@ -12,9 +12,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from nextword.checkpoints.catalogue import resolve
+from nextword.adapters.open import open_adapted
 from nextword.checkpoints.model_directory import ModelDirectory
-from nextword.checkpoints.open_directory import open_model_directory
 from nextword.decoding.distribution import Distribution
 from nextword.decoding.params import SamplingParams, sampling_params
 from nextword.decoding.sampler import ChosenToken
@@ -142,16 +141,18 @@ class LanguageModel:
 def load(
     name: str | Path,
     *,
+    adapter: str | Path | None = None,
     backend: BackendName = "auto",
     weights: Weights = "auto",
     num_threads: int | None = None,
 ) -> LanguageModel:
     """Load a model by catalogue name, Hugging Face folder, .gguf file, or name of the Hub (hf:owner/name) once pulled.
 
-    `backend`, `weights` and `num_threads` as in `open_backend`. Raises CheckpointError naming file and field,
-    BackendError or MissingExtraError where the backend cannot run.
+    `adapter`: a folder in peft's format, merged into the weights; such a folder can be the name, too. `backend`,
+    `weights` and `num_threads` as in `open_backend`. Raises CheckpointError naming file and field, BackendError or
+    MissingExtraError where the backend cannot run.
     """
-    directory = open_model_directory(resolve(str(name)))
+    directory = open_adapted(str(name), None if adapter is None else str(adapter))
     # The weights are packed without the interpreter, which builds the tokenizer meanwhile.
     tokenizer_builder = threading.Thread(target=_build_tokenizer, args=(directory,))
     tokenizer_builder.start()

@@ -14,7 +14,8 @@ torch = pytest.importorskip("torch")
 
 from nextword.adapters.attach import attach, detached, save, switch  # noqa: E402
 from nextword.adapters.folder import CONFIG_NAME  # noqa: E402
-from nextword.adapters.merge import merged_tensors, open_adapted  # noqa: E402
+from nextword.adapters.merge import merged_tensors  # noqa: E402
+from nextword.adapters.open import open_adapted  # noqa: E402
 from nextword.adapters.spec import AdapterSpec  # noqa: E402
 from nextword.checkpoints.open_directory import open_model_directory  # noqa: E402
 from nextword.errors import CheckpointError, ConfigError  # noqa: E402
@@ -171,7 +172,7 @@ def test_a_folder_without_an_adapter_is_refused(folder: Path, tmp_path: Path) ->
     with pytest.raises(CheckpointError, match="no adapter_config"):
         open_adapted(str(folder), str(tmp_path))
     adapter = saved_adapter(folder, tmp_path / "adapter")
-    with pytest.raises(CheckpointError, match="is itself an adapter"):
+    with pytest.raises(CheckpointError, match="is an adapter itself"):
         open_adapted(str(adapter), str(adapter))
     rewrite(adapter, base_model_name_or_path=None)
     with pytest.raises(CheckpointError, match="does not say which model"):

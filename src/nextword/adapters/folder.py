@@ -79,11 +79,6 @@ class Adapter:
         return list(self.method.shapes(self.spec, site))
 
 
-def is_adapter(path: Path) -> bool:
-    """Whether a folder holds an adapter, and no model."""
-    return (path / CONFIG_NAME).exists() and not (path / "config.json").exists()
-
-
 def open_adapter(folder: Path) -> Adapter:
     """Read an adapter that nextword or peft saved. Raises CheckpointError naming file, field and what is supported."""
     path = folder / CONFIG_NAME

@@ -9,30 +9,14 @@ from __future__ import annotations
 import dataclasses
 import functools
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import cast
 
-from nextword.adapters.folder import Adapter, is_adapter, open_adapter
+from nextword.adapters.folder import Adapter
 from nextword.adapters.sites import Site
-from nextword.checkpoints.catalogue import resolve
 from nextword.checkpoints.model_directory import ModelDirectory
-from nextword.checkpoints.open_directory import open_model_directory
-from nextword.errors import CheckpointError
 from nextword.models.config import ModelConfig
 from nextword.models.families.published_weights import LazyTensors
 from nextword.models.stored_tensor import FloatDtype, StoredTensor
-
-
-def open_adapted(name: str, adapter: str | None = None) -> ModelDirectory:
-    """The model that a name means, with an adapter merged into it if one is named, or if the name is an adapter's.
-
-    Raises CheckpointError as `open_model_directory`, and for an adapter that is damaged or of another model.
-    """
-    path = resolve(name)
-    if path.is_dir() and is_adapter(path):
-        return _open_by_adapter(path, adapter)
-    directory = open_model_directory(path)
-    return directory if adapter is None else with_adapter(directory, open_adapter(_existing(adapter)))
 
 
 def with_adapter(directory: ModelDirectory, adapter: Adapter) -> ModelDirectory:
@@ -67,19 +51,3 @@ def _merged(tensors: Mapping[str, StoredTensor], adapter: Adapter, site: Site, i
     assert values is not None, "a bias stays one"
     dtype = "F32" if base.is_quantized else cast("FloatDtype", base.dtype)
     return StoredTensor(name, "F32", base.shape, values).encoded_as(dtype)
-
-
-def _open_by_adapter(path: Path, adapter: str | None) -> ModelDirectory:
-    if adapter is not None:
-        raise CheckpointError(f"{path}: is itself an adapter; name the model that both adapters belong to, and merge")
-    opened = open_adapter(path)
-    if opened.base is None:
-        raise CheckpointError(f"{path}: does not say which model it adapts; name the model, and this as its adapter")
-    return with_adapter(open_model_directory(resolve(opened.base)), opened)
-
-
-def _existing(adapter: str) -> Path:
-    path = resolve(adapter)
-    if not is_adapter(path):
-        raise CheckpointError(f"{path}: no adapter_config.json, so no adapter")
-    return path

@@ -12,9 +12,10 @@ import shutil
 import uuid
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from nextword.checkpoints.huggingface import CONFIG_NAME, GENERATION_CONFIG_NAME
+from nextword.checkpoints.model_directory import ModelDirectory
 from nextword.checkpoints.safetensors_file import INDEX_NAME, SINGLE_NAME, write_safetensors
 from nextword.errors import CheckpointError
 from nextword.models.config import ModelConfig
@@ -69,6 +70,24 @@ def save_model_directory(
         raise CheckpointError(f"{path}: cannot be written: {error.strerror}") from None
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def save_opened(path: Path, directory: ModelDirectory, *, dtype: FloatDtype | None = None) -> FloatDtype:
+    """Write an opened model as a new folder; `dtype` None: the floats it has, float32 for a quantised one.
+
+    Returns how the weights were stored. Raises as `save_model_directory`.
+    """
+    own = directory.tensors["embedding.weight"]
+    stored = dtype or ("F32" if own.is_quantized else cast("FloatDtype", own.dtype))
+    save_model_directory(
+        path,
+        config=directory.config,
+        tensors=directory.tensors,
+        tokenizer=directory.tokenizer,
+        generation_defaults=directory.generation_defaults,
+        dtype=stored,
+    )
+    return stored
 
 
 def _require_free(path: Path, *, replace: bool) -> None:

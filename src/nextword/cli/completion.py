@@ -62,7 +62,9 @@ def _fields(options: type) -> Iterator[tuple[str, Any]]:
         if name == "params":
             yield from get_type_hints(SamplingParams).items()
         elif _bare(hint) is ComputeOptions:
-            yield from zip(("backend", "weights", "threads"), get_type_hints(ComputeOptions).values(), strict=True)
+            yield from zip(
+                ("adapter", "backend", "weights", "threads"), get_type_hints(ComputeOptions).values(), strict=True
+            )
         elif isinstance(nested := _bare(hint), type) and dataclasses.is_dataclass(nested):
             yield from _fields(nested)
         else:

@@ -33,6 +33,8 @@ TextArgument = Annotated[
 class ComputeOptions:
     """How the model is computed."""
 
+    adapter: Annotated[str | None, tyro.conf.arg(metavar="DIR")] = None
+    """Folder of an adapter (LoRA, DoRA, IA3; peft's format) that is merged into the model."""
     backend: BackendName = "auto"
     """native: our own C++; torch: PyTorch; auto: native where it was built."""
     weights: Weights = "auto"
