@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pyarrow import parquet
 
+from nextword.data import records
 from nextword.data.documents import Document, _cut, read_documents
 from nextword.errors import DataError
 
@@ -110,6 +111,13 @@ def test_a_bad_line_is_named_or_counted(tmp_path: Path, line: str | bytes, reaso
     documents = list(read_documents([path], on_bad=told.append))
     assert [document.text for document in documents] == ["one", "three"]
     assert len(told) == 1
+
+
+def test_a_line_without_end_is_not_read_into_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(records, "_LONGEST_LINE", 20)
+    path = write(tmp_path / "a.jsonl", '{"text": "one"}\n' + '{"text": "' + "x" * 99)
+    with pytest.raises(DataError, match="jsonl:2: a line of more than 20 bytes"):
+        list(read_documents([path], on_bad=lambda error: None))
 
 
 def test_a_text_file_that_is_not_utf8_names_the_byte(tmp_path: Path) -> None:

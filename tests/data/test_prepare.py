@@ -212,6 +212,14 @@ def test_near_copies_are_left_out_and_others_stay(tmp_path: Path) -> None:
     assert kept(tmp_path, texts, deduplicate="near") == ([texts[0], texts[2]], {"duplicate": 2})
 
 
+def test_texts_that_share_seven_of_ten_groups_of_words_stay(tmp_path: Path) -> None:
+    words = [f"word{number}" for number in range(400)]
+    texts = [" ".join(words)]
+    for variant in range(30):  # 14 words changed, far from each other, change 70 of 396 groups of five
+        texts.append(" ".join(f"new{variant}" if place % 28 == variant % 28 else w for place, w in enumerate(words)))
+    assert kept(tmp_path, texts, deduplicate="near") == (texts, {})
+
+
 def test_the_pieces_of_a_long_text_go_with_the_first(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("short\n\n" + "1234567 " * 9)
     (tmp_path / "b.txt").write_text("1234567 " * 9 + "some letters")

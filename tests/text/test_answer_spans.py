@@ -9,6 +9,7 @@ import pytest
 import transformers
 from hypothesis import given
 from hypothesis import strategies as st
+from tokenizers import processors
 
 from nextword.checkpoints.catalogue import CATALOGUE, is_pulled, model_path
 from nextword.checkpoints.open_directory import open_tokenizer
@@ -75,6 +76,13 @@ def test_a_special_token_within_an_answer_is_text_to_be_written() -> None:
 def test_an_answer_that_nothing_ends_is_to_be_written_alone() -> None:
     template = "{% for m in messages %}{{ m['role'] }}: {{ m['content'] }}\n{% endfor %}"
     assert answers(as_tokenizer(byte_level_backend(), chat_template=template), "x", "yes", "y", "no") == ["yes", "no"]
+
+
+def test_a_space_whose_place_the_tokenizer_leaves_out_belongs_to_its_answer() -> None:
+    backend = byte_level_backend()
+    backend.post_processor = processors.ByteLevel(trim_offsets=True)
+    template = "{% for m in messages %}{{ m['role'] }}: {{ m['content'] }}\n{% endfor %}"
+    assert answers(as_tokenizer(backend, chat_template=template), "x", "yes ") == ["yes "]
 
 
 def test_pieces_with_spaces_in_them_keep_their_places() -> None:
