@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -50,15 +51,16 @@ def run(options: Options) -> None:
 
     reader = Reader(options.corpus, field=options.field, skip_unreadable=options.skip_unreadable)
     try:
-        report = prepare_corpus(
-            options.corpus,
-            open_tokenizer(resolve(options.tokenizer)),
-            Path(options.output),
-            field=options.field,
-            selection=options.selection,
-            on_bad=reader.on_bad,
-            on_progress=_progress_line(),
-        )
+        with _progress_line() as show:
+            report = prepare_corpus(
+                options.corpus,
+                open_tokenizer(resolve(options.tokenizer)),
+                Path(options.output),
+                field=options.field,
+                selection=options.selection,
+                on_bad=reader.on_bad,
+                on_progress=show,
+            )
     except KeyboardInterrupt:
         note("interrupted: the same command goes on where this one stopped")
         raise
@@ -82,8 +84,9 @@ def _print_report(report: PrepareReport) -> None:
         note(f"{count(report.num_resumed, 'token')} were there from the run before")
 
 
-def _progress_line() -> Callable[[PrepareReport], None]:
-    """Shows on a terminal how far the run is."""
+@contextlib.contextmanager
+def _progress_line() -> Iterator[Callable[[PrepareReport], None]]:
+    """Shows on a terminal how far the run is; it is gone when the run is over."""
     start = time.perf_counter()
 
     def show(report: PrepareReport) -> None:
@@ -92,4 +95,8 @@ def _progress_line() -> Callable[[PrepareReport], None]:
         if sys.stderr.isatty():
             print(f"\r{line}\033[K", end="", file=sys.stderr, flush=True)
 
-    return show
+    try:
+        yield show
+    finally:
+        if sys.stderr.isatty():
+            print("\r\033[K", end="", file=sys.stderr, flush=True)

@@ -1,7 +1,7 @@
 """One copy of each text: exact copies by a hash, near ones by MinHash and locality-sensitive hashing.
 
-Memory grows with the texts kept, not with their length: 16 bytes each for exact copies, some 2 kB for near ones. The
-same texts in the same order are kept on every machine.
+Memory grows with the number of texts kept, not with their length: some 100 bytes each for exact copies, 5 kB for near
+ones. The same texts in the same order are kept on every machine.
 """
 
 from __future__ import annotations

@@ -93,7 +93,8 @@ def prepare_corpus(
         for pieces in _batches(itertools.islice(kept, header.num_pieces, None)):
             _encode(pieces, tokenizer, writer, report)
             on_progress(report)
-        report.num_tokens = writer.finish().num_tokens
+        if report.num_tokens:
+            writer.finish()
     except OSError as error:
         raise DataError(f"{folder}: cannot be written: {error.strerror}") from None
     if not report.num_tokens:

@@ -82,6 +82,9 @@ def read_header(folder: Path) -> Header:
             raise DataError(f"{path}: not {_FORMAT!r}; prepare the corpus again")
         shards = tuple(ShardInfo(**shard) for shard in content.pop("shards"))
         header = Header(**content, shards=shards)
+        sizes = [size for shard in shards for size in (shard.num_tokens, shard.num_documents)]
+        if not all(isinstance(size, int) and size >= 0 for size in [header.num_pieces, *sizes]):
+            raise TypeError("sizes must be whole numbers from 0")
     except (KeyError, TypeError, AttributeError) as error:
         raise DataError(f"{path}: damaged: {error}; prepare the corpus again") from None
     if header.dtype not in _DTYPES:
