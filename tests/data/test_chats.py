@@ -63,6 +63,15 @@ def test_half_of_the_fields_is_refused() -> None:
         ChatFields(prompt="{dialogue}")
 
 
+def test_of_a_folder_the_files_with_records_are_read(tmp_path: Path) -> None:
+    (tmp_path / "README.md").write_text("What this is.")
+    (tmp_path / "a.jsonl").write_text(json.dumps({"messages": SAID}))
+    assert len(list(read_chats([tmp_path]))) == 1
+    (tmp_path / "a.jsonl").unlink()
+    with pytest.raises(DataError, match=r"no file in this folder ends in \.jsonl, \.ndjson, \.json, \.parquet"):
+        read_chats([tmp_path])
+
+
 def test_parquet_with_columns_of_other_forms_is_read(tmp_path: Path) -> None:
     rows = {"messages": [SAID, None], "prompt": [None, "hi"], "completion": [None, "hello"]}
     parquet.write_table(pyarrow.table(rows), tmp_path / "a.parquet")

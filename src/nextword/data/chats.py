@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from nextword.data.files import find_files
+from nextword.data.files import RECORD_KINDS, find_files
 from nextword.data.records import OnBad, Record, read_records, refuse
 from nextword.errors import ConfigError
 
@@ -59,7 +59,7 @@ def read_chats(
     cannot be read or has nothing that the assistant says, unless `on_bad` takes it.
     """
     fields = fields or ChatFields()
-    return (chat for file in find_files(paths) for chat in _file_chats(file, fields, on_bad))
+    return (chat for file in find_files(paths, kinds=RECORD_KINDS) for chat in _file_chats(file, fields, on_bad))
 
 
 def _file_chats(path: Path, fields: ChatFields, on_bad: OnBad) -> Iterator[Chat]:

@@ -7,7 +7,7 @@ import gzip
 import io
 import sys
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any
 
@@ -24,15 +24,18 @@ KINDS = {
     ".parquet": PARQUET,
 }
 """What a file holds, by the end of its name; other ends are text, where the file itself was named."""
+RECORD_KINDS = (LINES, JSON, PARQUET)
+"""Files of records with fields."""
+ALL_KINDS = (TEXT, *RECORD_KINDS)
 _COMPRESSED = (".gz", ".zst")
 
 
-def find_files(paths: Sequence[Path | str]) -> list[Path]:
-    """The files named, and those of a known kind below the folders named, in the order of their names.
+def find_files(paths: Sequence[Path | str], *, kinds: Collection[str] = ALL_KINDS) -> list[Path]:
+    """The files named, and those of one of the kinds below the folders named, in the order of their names.
 
-    Raises DataError if there is no such file or folder, or a folder holds no file of a known kind.
+    Raises DataError if there is no such file or folder, or a folder holds no file of these kinds.
     """
-    return [file for path in paths for file in _files_of(Path(path))]
+    return [file for path in paths for file in _files_of(Path(path), kinds)]
 
 
 def file_kind(path: Path) -> str:
@@ -60,11 +63,12 @@ def open_decompressed(path: Path) -> Iterator[IO[bytes]]:
         raise DataError(f"{path}: damaged: {error}; fetch the file again") from None
 
 
-def _files_of(path: Path) -> Iterator[Path]:
+def _files_of(path: Path, kinds: Collection[str]) -> Iterator[Path]:
     if path.is_dir():
-        files = sorted(file for file in path.rglob("*") if file.is_file() and _is_corpus(file.relative_to(path)))
+        files = sorted(file for file in path.rglob("*") if file.is_file() and _is_corpus(file.relative_to(path), kinds))
         if not files:
-            raise DataError(f"{path}: no file in this folder ends in {', '.join(KINDS)} (or these with .gz, .zst)")
+            ends = ", ".join(end for end, kind in KINDS.items() if kind in kinds)
+            raise DataError(f"{path}: no file in this folder ends in {ends} (or these with .gz, .zst)")
         yield from files
     elif path.exists():
         yield path
@@ -72,9 +76,9 @@ def _files_of(path: Path) -> Iterator[Path]:
         raise DataError(f"{path}: no such file or folder")
 
 
-def _is_corpus(path: Path) -> bool:
+def _is_corpus(path: Path, kinds: Collection[str]) -> bool:
     is_hidden = any(part.startswith(".") for part in path.parts)
-    return not is_hidden and _bare_name(path).suffix.lower() in KINDS
+    return not is_hidden and KINDS.get(_bare_name(path).suffix.lower()) in kinds
 
 
 def _bare_name(path: Path) -> Path:

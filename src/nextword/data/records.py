@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from nextword.data.files import JSON, LINES, PARQUET, file_kind, open_decompressed
+from nextword.data.files import JSON, PARQUET, RECORD_KINDS, file_kind, open_decompressed
 from nextword.errors import DataError, MissingExtraError
 
 _LONGEST_LINE = 1 << 28
@@ -62,7 +62,7 @@ def _values(path: Path, columns: Sequence[str] | None, on_bad: OnBad) -> Iterato
     if kind == PARQUET:
         yield from _parquet_rows(path, columns)
         return
-    if kind not in (LINES, JSON):
+    if kind not in RECORD_KINDS:
         raise DataError(f"{path}: records are read from .jsonl, .json and .parquet files")
     with open_decompressed(path) as stream:
         if kind == JSON and (first := _first_line(stream)).lstrip().startswith(b"["):
