@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from pyarrow import parquet
 
 from nextword.data import records
 from nextword.data.documents import Document, _cut, read_documents
-from nextword.errors import DataError
+from nextword.errors import DataError, MissingExtraError
 
 
 def write(path: Path, content: str | bytes) -> Path:
@@ -168,3 +169,11 @@ def test_pieces_joined_are_the_text(blocks: list[str], longest: int) -> None:
     pieces = list(_cut(iter(blocks), longest))
     assert "".join(pieces) == "".join(blocks)
     assert all(0 < len(piece) <= longest for piece in pieces)
+
+
+@pytest.mark.parametrize(("name", "package"), [("a.parquet", "pyarrow"), ("a.txt.zst", "zstandard")])
+@pytest.mark.skipif(sys.version_info >= (3, 14), reason="Python itself reads zstd")
+def test_a_missing_extra_is_named(tmp_path: Path, name: str, package: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(MissingExtraError, match=rf"{package} is not installed: pip install 'nextword\[data\]'"):
+        list(read_documents([write(tmp_path / name, "a")]))
