@@ -37,6 +37,7 @@ VERBS = (
     Verb("pretrain", "train a model from nothing"),
     Verb("finetune", "train a model further, on text or chats"),
     Verb("merge", "merge an adapter into its model"),
+    Verb("export", "write a model as GGUF or as a Hugging Face folder"),
     Verb("models", "list the models that are here"),
     Verb("pull", "fetch a model"),
     Verb("completion", "print a script for the shell's Tab key"),

@@ -8,7 +8,9 @@ number's word: it differs from the published tokenizer.json, and from us, at sig
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import tokenizers
 from tokenizers import pre_tokenizers
@@ -82,6 +84,33 @@ def find_rules(name: str) -> PreTokenizerRules:
     if name not in RULES_BY_NAME:
         raise TokenizerError(f"pre-tokenizer {name!r} is unknown; known are {', '.join(sorted(RULES_BY_NAME))}")
     return RULES_BY_NAME[name]
+
+
+def find_name(definition: Mapping[str, Any] | None, *, ignores_merges: bool) -> str | None:
+    """The name of the rules that a pre-tokenizer of a tokenizer.json follows; None if no name stands for them."""
+    patterns = _patterns(definition)
+    for rules, names in _RULES.items():
+        if rules.patterns == patterns and rules.ignores_merges == ignores_merges:
+            return next(name for name in names.split() if name != "default")  # whose meaning to llama.cpp is another
+    return None
+
+
+def _patterns(definition: Mapping[str, Any] | None) -> tuple[str, ...] | None:
+    """The patterns that cut, one after the other; None for a way of cutting that is not told by patterns."""
+    if definition is None:
+        return None
+    steps = definition["pretokenizers"] if definition["type"] == "Sequence" else [definition]
+    patterns: list[str] = []
+    for step in steps:
+        if step["type"] == "Split" and step["behavior"] == "Isolated" and not step["invert"]:
+            patterns.append(step["pattern"].get("Regex", ""))
+        elif step["type"] == "Digits" and step["individual_digits"]:
+            patterns.append(r"\p{N}")
+        elif step["type"] == "ByteLevel" and not step["add_prefix_space"]:
+            patterns += [_GPT2] if step["use_regex"] else []
+        else:
+            return None
+    return tuple(patterns)
 
 
 def build_pre_tokenizer(rules: PreTokenizerRules) -> pre_tokenizers.PreTokenizer:

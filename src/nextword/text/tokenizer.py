@@ -12,7 +12,7 @@ import json
 import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import tokenizers
 from tokenizers.pre_tokenizers import Metaspace
@@ -146,6 +146,11 @@ class Tokenizer:
         is_special = [token_id in self._special_ids for token_id, _ in tokens]
         is_answer = answer_tokens(text, [place for _, place in tokens], is_special, answers)
         return [token_id for token_id, _ in tokens], is_answer
+
+    def definition(self) -> dict[str, Any]:
+        """The content of tokenizer.json: vocabulary, merges, how words are cut."""
+        content: dict[str, Any] = json.loads(self._backend.to_str())
+        return content
 
     def save(self, folder: Path) -> None:
         """Write tokenizer.json and tokenizer_config.json as transformers' AutoTokenizer reads them."""

@@ -138,12 +138,10 @@ def _part(tensor: StoredTensor, name: str, rows: Rows | None, *, is_transposed: 
 
 def _whole(parameter: _Parameter, tensors: Mapping[str, StoredTensor]) -> Callable[[], StoredTensor]:
     def make() -> StoredTensor:
-        parts = [tensors[name] for name in parameter.ours]
-        if len(parts) == 1:
-            whole = parts[0].renamed(parameter.name)
-        else:
-            joined = join_rows(parameter.name, parts)
-            whole = joined.take_rows(_inverse(parameter.rows(), joined.shape[0]))
+        parts, rows = [tensors[name] for name in parameter.ours], parameter.rows()
+        whole = join_rows(parameter.name, parts) if len(parts) > 1 else parts[0].renamed(parameter.name)
+        if rows[0] is not None:
+            whole = whole.take_rows(_inverse(rows, whole.shape[0]))
         return whole.transposed() if parameter.is_transposed else whole
 
     return make

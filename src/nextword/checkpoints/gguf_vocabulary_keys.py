@@ -1,0 +1,83 @@
+"""The metadata under `tokenizer.` that a GGUF file has of a byte-level BPE tokenizer; read by `gguf_tokenizer`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from nextword.errors import CheckpointError
+from nextword.text.gguf_vocabulary import TokenKind
+from nextword.text.pre_tokenizers import find_name
+from nextword.text.tokenizer import Tokenizer
+
+_PREFIX = "tokenizer.ggml."
+_END_KEYS = ("eos_token_id", "eot_token_id", "eom_token_id")
+
+
+def vocabulary_metadata(tokenizer: Tokenizer, *, num_rows: int) -> dict[str, object]:
+    """Key -> value; the list of tokens is as long as the model's embedding.
+
+    Raises CheckpointError, naming what is missing, for a tokenizer that is not byte-level BPE, cuts words as no name
+    of GGUF says, or has more tokens than the model.
+    """
+    definition = tokenizer.definition()
+    model = definition["model"]
+    if model["type"] != "BPE" or not _is_byte_level(definition):
+        raise CheckpointError(
+            f"the tokenizer ({model['type']}) is not byte-level BPE, the only kind that is written to GGUF; "
+            "export --to hf instead"
+        )
+    if definition["normalizer"] not in (None, {"type": "NFC"}):
+        raise CheckpointError("the tokenizer changes texts before it cuts them, which GGUF cannot say; export --to hf")
+    name = find_name(definition["pre_tokenizer"], ignores_merges=bool(model.get("ignore_merges")))
+    if name is None:
+        raise CheckpointError("the tokenizer cuts words as no pre-tokenizer of GGUF does; export --to hf instead")
+    tokens, kinds = _tokens(definition, num_rows)
+    metadata: dict[str, object] = {
+        _PREFIX + "model": "gpt2",
+        _PREFIX + "pre": name,
+        _PREFIX + "tokens": tokens,
+        _PREFIX + "token_type": kinds,
+        _PREFIX + "merges": [merge if isinstance(merge, str) else " ".join(merge) for merge in model["merges"]],
+        _PREFIX + "add_bos_token": tokenizer.add_bos,
+        _PREFIX + "add_space_prefix": False,
+        **_special_ids(tokenizer, tokens),
+    }
+    if tokenizer.chat_template is not None:
+        metadata["tokenizer.chat_template"] = tokenizer.chat_template
+    if not model["merges"]:  # an array of GGUF has the type of its first item
+        raise CheckpointError(
+            "the tokenizer has no merges, without which a GGUF file has no BPE; export --to hf instead"
+        )
+    return metadata
+
+
+def _is_byte_level(definition: Mapping[str, Any]) -> bool:
+    decoder = definition["decoder"]
+    return decoder is not None and decoder["type"] == "ByteLevel"
+
+
+def _tokens(definition: Mapping[str, Any], num_rows: int) -> tuple[list[str], list[int]]:
+    """All tokens by id and what they are for; rows that are no token get a name that no text has."""
+    by_id = {token_id: (token, TokenKind.NORMAL) for token, token_id in definition["model"]["vocab"].items()}
+    for added in definition["added_tokens"]:
+        kind = TokenKind.CONTROL if added["special"] else TokenKind.USER_DEFINED
+        by_id[added["id"]] = (added["content"], kind)
+    if max(by_id) >= num_rows:
+        raise CheckpointError(f"the tokenizer has {max(by_id) + 1} tokens, the model {num_rows}: they do not fit")
+    pairs = [by_id.get(token_id, (f"[PAD{token_id}]", TokenKind.UNUSED)) for token_id in range(num_rows)]
+    return [token for token, _ in pairs], [int(kind) for _, kind in pairs]
+
+
+def _special_ids(tokenizer: Tokenizer, tokens: list[str]) -> dict[str, object]:
+    if len(tokenizer.eos_token_ids) > len(_END_KEYS):
+        raise CheckpointError(
+            f"{len(tokenizer.eos_token_ids)} tokens end a text, GGUF names {len(_END_KEYS)}; export --to hf instead"
+        )
+    ids: dict[str, object] = dict(zip(_END_KEYS, tokenizer.eos_token_ids, strict=False))
+    if tokenizer.bos_token_id is not None:
+        ids["bos_token_id"] = tokenizer.bos_token_id
+    for variable, key in (("unk_token", "unknown_token_id"), ("pad_token", "padding_token_id")):
+        if tokenizer.special_variables.get(variable) in tokens:
+            ids[key] = tokens.index(tokenizer.special_variables[variable])
+    return {_PREFIX + key: value for key, value in ids.items()}
