@@ -73,12 +73,8 @@ def test_bash_offers_every_verb_and_the_options_that_its_help_lists(command: Com
     verbs, *options = complete("nextword ''", *(f"nextword {verb} -" for verb in VERB_NAMES))
     assert verbs == [*VERB_NAMES, "--help", "--version"]
     for verb, offered in zip(VERB_NAMES, options, strict=True):
-        listed = re.findall(
-            r"^│ (?:-\w(?: [A-Z]+)?, )?(--[a-z][\w-]*)", command(verb, "--help").out, flags=re.MULTILINE
-        )
-        listed = listed or re.findall(
-            r"^  (?:-\w(?: [A-Z]+)?, )?(--[a-z][\w-]*)", command(verb, "--help").out, flags=re.MULTILINE
-        )
+        text = command(verb, "--help").out
+        listed = re.findall(r"^(?:│|  ?) (?:-\w(?: [A-Z]+)?, )?(--[a-z][\w-]*)", text, flags=re.MULTILINE)
         assert sorted(offered) == sorted(listed), verb
 
 
