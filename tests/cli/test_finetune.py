@@ -77,3 +77,18 @@ def test_what_cannot_be_done_is_said_in_one_line(
     done = command("finetune", tiny, *arguments, "-o", "tuned")
     assert (done.code, done.err.count("\n")) == (2, 1)
     assert problem in done.err
+
+
+@pytest.mark.parametrize("method", ["lora", "dora", "ia3"])
+def test_an_adapter_is_trained_while_the_model_stays(command: Command, tiny: Path, method: str) -> None:
+    finetune(command, tiny, "--data", write_chats(*["aaaa"] * 40), "--method", method)
+    assert losses("loss")[-1] < losses("loss")[0]
+    adapter = nextword.load("tuned/model")
+    messages = [{"role": "user", "content": "say it"}]
+    answer = adapter.chat(messages, max_tokens=1, temperature=0, logprobs=0)
+    base = nextword.load(tiny).chat(messages, max_tokens=1, temperature=0, logprobs=0)
+    assert answer.completions[0].tokens[0].log_prob != base.completions[0].tokens[0].log_prob
+    assert sorted(path.name for path in Path("tuned/model").iterdir()) == [
+        "adapter_config.json",
+        "adapter_model.safetensors",
+    ]

@@ -7,6 +7,7 @@ The model's own weights keep their names and values and ask for no gradient; an 
 from __future__ import annotations
 
 import functools
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ from nextword.adapters.method import METHODS, Array
 from nextword.adapters.sites import Site, chosen_sites, whole_matrix
 from nextword.adapters.spec import AdapterSpec
 from nextword.errors import ConfigError
+from nextword.models.config import ModelConfig
 from nextword.models.stored_tensor import StoredTensor
 from nextword.models.transformer import Transformer
 
@@ -127,6 +129,18 @@ def save(model: Transformer, folder: Path, *, name: str = "default", base: str |
     """Write the adapter of that name in peft's format; `base` is what the model is called. Raises CheckpointError."""
     attached = _named(model, name)
     save_adapter(folder, spec=attached.spec, config=model.config, tensors=attached.tensors(), base=base)
+
+
+def save_trained(
+    state: Mapping[str, Tensor], folder: Path, *, spec: AdapterSpec, config: ModelConfig, base: str | None
+) -> None:
+    """As `save`, of the adapter in a state dict of a model that has one. Raises CheckpointError."""
+    tensors = {
+        name.partition(".values.")[2].replace("/", "."): values.detach().float().cpu().numpy()
+        for name, values in state.items()
+        if name.startswith("adapters.")
+    }
+    save_adapter(folder, spec=spec, config=config, tensors=tensors, base=base)
 
 
 def _add(model: Transformer, name: str, attached: AttachedAdapter) -> list[nn.Parameter]:

@@ -10,6 +10,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from nextword.adapters.attach import attach
+from nextword.adapters.spec import AdapterSpec
 from nextword.checkpoints.model_directory import ModelDirectory
 from nextword.data.batch import IGNORED, Batch, BatchSource
 from nextword.data.chats import ChatFields, read_chats
@@ -71,10 +73,18 @@ def prepare_finetuning(
 
 
 def finetuning(
-    directory: ModelDirectory, data: FinetuningData, recipe: FinetuneRecipe, *, folder: Path, callbacks: Callbacks
+    directory: ModelDirectory,
+    data: FinetuningData,
+    recipe: FinetuneRecipe,
+    *,
+    folder: Path,
+    callbacks: Callbacks,
+    adapter: AdapterSpec | None = None,
 ) -> Trainer:
-    """A trainer of all of the model's weights. Raises as `Trainer`."""
+    """A trainer of all of the model's weights, or of an adapter of it alone. Raises as `Trainer`."""
     model = build_transformer(directory.config, directory.tensors)
+    if adapter is not None:
+        attach(model, adapter, seed=recipe.run.seed)
     return Trainer(model, data.source, recipe.run, folder=folder, callbacks=callbacks)
 
 
