@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from nextword.data.batch import Batch
-from nextword.errors import ConfigError, TrainingError
+from nextword.errors import CheckpointError, ConfigError, TrainingError
 from nextword.models.transformer import Transformer
 from nextword.training import trainer as trainer_module
 from nextword.training.metrics import read_metrics
@@ -197,6 +197,18 @@ def test_a_full_disk_is_reported_and_training_goes_on(tmp_path: Path, monkeypatc
     assert trainer.step == 6
     assert notes[0] == "no checkpoint at step 2: No space left on device; the run goes on"
     assert make_trainer(tmp_path, recipe).step == 1
+
+
+def test_a_best_model_that_cannot_be_written_does_not_end_the_run(tmp_path: Path) -> None:
+    def refuse(tensors: object, path: Path) -> None:
+        if path.name == "best":
+            raise CheckpointError("best: cannot be written: No space left on device")
+
+    notes: list[str] = []
+    trainer = make_trainer(tmp_path, validate=lambda model: 1.0, export=refuse, note=notes.append)
+    trainer.run()
+    assert trainer.step == 6
+    assert notes[-1].startswith("step 6: the best model is not written: best: cannot be written: No space left")
 
 
 def test_the_best_weights_are_written_and_patience_ends_the_run(tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from nextword.data.batch import IGNORED, Batch, BatchSource
-from nextword.errors import ConfigError, TrainingError
+from nextword.errors import CheckpointError, ConfigError, TrainingError
 from nextword.models.packing import Packing
 from nextword.models.transformer import Transformer
 from nextword.training.checkpoint import TrainingState, find_checkpoint, load_checkpoint, save_checkpoint
@@ -262,9 +262,16 @@ class Trainer:
         self._callbacks.note(f"step {self.step}: held-out text {nats:.4f} nats per token")
         if nats < self._best:
             self._best, self._since_best = nats, 0
-            self._callbacks.export(self.exported(), self._folder / "best")
+            self._export_best()
         else:
             self._since_best += 1
+
+    def _export_best(self) -> None:
+        """A disk that refuses does not end the run."""
+        try:
+            self._callbacks.export(self.exported(), self._folder / "best")
+        except CheckpointError as error:
+            self._callbacks.note(f"step {self.step}: the best model is not written: {error}; the run goes on")
 
     def _used(self, use: Callable[[Transformer], Any]) -> Any:
         """What a callback makes of the model, which is in evaluation and holds averages meanwhile."""
