@@ -33,6 +33,25 @@ def test_text_goes_to_stdout_and_everything_else_to_stderr_without_colours(tiny:
     assert "\033" not in done.out + done.err
 
 
+def test_where_the_core_was_not_built_pytorch_computes_and_native_is_refused_in_one_line(tiny: Path) -> None:
+    pytest.importorskip("torch")
+    script = """
+import sys
+class Absent:
+    def find_spec(self, name, path=None, target=None):
+        if name == "nextword._native":
+            raise ModuleNotFoundError(name, name=name)
+sys.meta_path.insert(0, Absent())
+from nextword.cli import run
+codes = [run(["generate", sys.argv[1], "a", "--max-tokens", "2", "--backend", name]) for name in ("auto", "native")]
+print(codes)
+"""
+    words = [sys.executable, "-c", script, str(tiny)]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=60)
+    assert done.stdout.splitlines()[-1:] == ["[0, 2]"], done.stderr
+    assert "nextword: the C++ core was not built: install a C++17 compiler" in done.stderr.splitlines()[-1]
+
+
 @pytest.mark.skipif(find_spec("nextword._native") is None, reason="the C++ core was not built")
 def test_continuing_a_prompt_imports_no_library_that_it_can_do_without(tiny: Path) -> None:
     """Each of them costs more than the whole command's own modules."""

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from nextword import _native
+import nextword._native as _native
 from nextword.errors import BackendError, RequestError
 from nextword.inference.backend import Chunk, Logits
 from nextword.inference.choices import Weights
