@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from nextword.inference.backend import Backend, Chunk, Logits
+from nextword.decoding.surprisals import surprisals
+from nextword.inference.backend import Backend, Chunk
 
 _BLOCK_POSITIONS = 256
 """Positions whose logits are held at once: 48 MiB for a vocabulary of 49,152, however long the window."""
@@ -36,12 +37,3 @@ def _score_block(backend: Backend, cache_id: int, token_ids: Sequence[int]) -> n
     """Surprisals of all tokens but the first, which stands before them."""
     (logits,) = backend.step([Chunk(cache_id, token_ids[:-1], len(token_ids) - 1)])
     return surprisals(logits, token_ids[1:])
-
-
-def surprisals(logits: Logits, targets: Sequence[int]) -> npt.NDArray[np.float64]:
-    """-log softmax(logits)[target] of each row, in nats, summed in float64: (rows, V) and (rows,) -> (rows,)."""
-    largest = logits.max(axis=1, keepdims=True)
-    log_sums = np.log(np.exp(logits - largest).sum(axis=1, dtype=np.float64))
-    chosen = logits[np.arange(len(targets)), np.asarray(targets)].astype(np.float64)
-    nats: npt.NDArray[np.float64] = log_sums + largest[:, 0] - chosen
-    return nats

@@ -1,0 +1,194 @@
+"""`score_continuations`: how probable a backend finds continuations of prompts; token ids in, log-probabilities out.
+
+What prompts of a batch have in common at their beginning is computed once, and a prompt once for all its continuations:
+their places in the KV cache are forks. It knows no text, and no engine: nothing is drawn.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from nextword.decoding.surprisals import log_normalizers, surprisals
+from nextword.errors import RequestError
+from nextword.inference.backend import PAGE_POSITIONS, Backend, Chunk, Logits
+from nextword.inference.scheduler import PREFILL_CHUNK
+
+_BATCH_PROMPTS = 16
+_BATCH_TOKENS = 4 * PREFILL_CHUNK
+"""Of the prompts of a batch together: enough for the speed of matrix products, few enough to keep."""
+_BLOCK_POSITIONS = 256
+"""Positions whose logits are held at once: 48 MiB for a vocabulary of 49,152."""
+
+
+@dataclass(frozen=True)
+class Question:
+    """A prompt, and the continuations whose probability is asked for; neither may be empty."""
+
+    prompt: Sequence[int]
+    continuations: Sequence[Sequence[int]]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """How probable a continuation is."""
+
+    log_probs: npt.NDArray[np.float64]
+    """Of each of its tokens, given all before it, in nats."""
+    is_greedy: bool
+    """Whether greedy decoding would write it: each of its tokens is the most probable one."""
+
+    @property
+    def log_prob(self) -> float:
+        """Of the whole continuation, in nats."""
+        return float(self.log_probs.sum())
+
+
+def score_continuations(backend: Backend, questions: Iterable[Question]) -> Iterator[list[Answer]]:
+    """The answers to each question, in order, one for each continuation. Neighbours that begin alike are quick.
+
+    Raises RequestError for an empty prompt or continuation, or one beyond the context.
+    """
+    for batch in _batches(questions, backend):
+        with contextlib.ExitStack() as caches:
+            yield from _score_batch(_Places(backend, caches), batch)
+
+
+def _batches(questions: Iterable[Question], backend: Backend) -> Iterator[list[Question]]:
+    """Neighbours, as many as are computed together."""
+    batch: list[Question] = []
+    num_tokens = num_positions = 0
+    for question in questions:
+        _check(question, backend)
+        positions = _positions(question)
+        is_full = len(batch) == _BATCH_PROMPTS or num_tokens + len(question.prompt) > _BATCH_TOKENS
+        if batch and (is_full or num_positions + positions > backend.max_positions):
+            yield batch
+            batch, num_tokens, num_positions = [], 0, 0
+        batch.append(question)
+        num_tokens += len(question.prompt)
+        num_positions += positions
+    if batch:
+        yield batch
+
+
+def _check(question: Question, backend: Backend) -> None:
+    if not question.prompt or not question.continuations or not all(question.continuations):
+        raise RequestError("an empty prompt or continuation has no probability: give at least one token of each")
+    longest = len(question.prompt) + max(map(len, question.continuations)) - 1
+    if longest > backend.max_seq_len:
+        raise RequestError(f"a prompt and its continuation have {longest} tokens, the context {backend.max_seq_len}")
+
+
+def _positions(question: Question) -> int:
+    """What a question may take of the KV cache, each of its places in whole pages."""
+    forks = sum(len(continuation) // PAGE_POSITIONS + 2 for continuation in question.continuations)
+    return (len(question.prompt) // PAGE_POSITIONS + 2 + forks) * PAGE_POSITIONS
+
+
+class _Places:
+    """Places in the KV cache that are given back when the batch is done."""
+
+    def __init__(self, backend: Backend, caches: contextlib.ExitStack) -> None:
+        self.backend = backend
+        self._caches = caches
+
+    def open(self, prompt: Sequence[int]) -> int:
+        return self._keep(self.backend.open_cache(prompt))
+
+    def fork(self, cache_id: int) -> int:
+        return self._keep(self.backend.fork_cache(cache_id))
+
+    def _keep(self, cache_id: int) -> int:
+        self._caches.callback(self.backend.close_cache, cache_id)
+        return cache_id
+
+
+def _score_batch(places: _Places, batch: Sequence[Question]) -> Iterator[list[Answer]]:
+    prompts = [list(question.prompt) for question in batch]
+    cache_ids = _open_prompts(places, prompts)
+    first_rows = _prefill(places.backend, cache_ids, prompts)
+    tails = [
+        (places.fork(cache_id), continuation)
+        for cache_id, question in zip(cache_ids, batch, strict=True)
+        for continuation in question.continuations
+        if len(continuation) > 1
+    ]
+    later = _score_tails(places.backend, tails)
+    for row, question in zip(first_rows, batch, strict=True):
+        normalizer = log_normalizers(row)[0]
+        answers = []
+        for continuation in question.continuations:
+            first = Answer(row[0, continuation[:1]] - normalizer, int(row[0].argmax()) == continuation[0])
+            answers.append(_joined(first, next(later)) if len(continuation) > 1 else first)
+        yield answers
+
+
+def _open_prompts(places: _Places, prompts: Sequence[list[int]]) -> list[int]:
+    """A place for each prompt, in which the beginning that all have in common stands already."""
+    shared = prompts[0][: _num_shared(prompts)]
+    if not shared:
+        return [places.open(prompt) for prompt in prompts]
+    beginning = places.open(shared)
+    for chunk in _cut(beginning, shared, places.backend.cache_length(beginning), num_logits=0):
+        places.backend.step([chunk])
+    return [places.fork(beginning) for _ in prompts]
+
+
+def _num_shared(prompts: Sequence[list[int]]) -> int:
+    """How many tokens the beginnings of several prompts have in common, the last of none of them included."""
+    if len(prompts) == 1:
+        return 0
+    first, last = min(prompts), max(prompts)  # all others lie between, so they begin with what both begin with
+    parts = (index for index, pair in enumerate(zip(first, last, strict=False)) if pair[0] != pair[1])
+    return min(next(parts, len(first)), *(len(prompt) - 1 for prompt in prompts))
+
+
+def _cut(cache_id: int, prompt: Sequence[int], start: int, *, num_logits: int) -> Iterator[Chunk]:
+    """The rest of a prompt, cut at multiples of `PREFILL_CHUNK` as the engine does; logits are of its end alone."""
+    while start < len(prompt):
+        border = min((start // PREFILL_CHUNK + 1) * PREFILL_CHUNK, len(prompt))
+        yield Chunk(cache_id, prompt[start:border], num_logits if border == len(prompt) else 0)
+        start = border
+
+
+def _prefill(backend: Backend, cache_ids: Sequence[int], prompts: Sequence[Sequence[int]]) -> list[Logits]:
+    """The logits after each prompt, (1, V)."""
+    chunks = [
+        list(_cut(cache_id, prompt, backend.cache_length(cache_id), num_logits=1))
+        for cache_id, prompt in zip(cache_ids, prompts, strict=True)
+    ]
+    rows: dict[int, Logits] = {}
+    for index in range(max(map(len, chunks))):
+        step = [of_one[index] for of_one in chunks if index < len(of_one)]
+        for chunk, logits in zip(step, backend.step(step), strict=True):
+            if chunk.num_logits:
+                rows[chunk.cache_id] = logits
+    return [rows[cache_id] for cache_id in cache_ids]
+
+
+def _score_tails(backend: Backend, tails: Sequence[tuple[int, Sequence[int]]]) -> Iterator[Answer]:
+    """All but the first token of each continuation, in a step as many as there is room for logits."""
+    step: list[tuple[int, Sequence[int]]] = []
+    for tail in tails:
+        if step and sum(len(continuation) for _, continuation in [*step, tail]) > _BLOCK_POSITIONS:
+            yield from _score_together(backend, step)
+            step = []
+        step.append(tail)
+    if step:
+        yield from _score_together(backend, step)
+
+
+def _score_together(backend: Backend, tails: Sequence[tuple[int, Sequence[int]]]) -> Iterator[Answer]:
+    chunks = [Chunk(cache_id, continuation[:-1], len(continuation) - 1) for cache_id, continuation in tails]
+    for (_, continuation), logits in zip(tails, backend.step(chunks), strict=True):
+        targets = continuation[1:]
+        yield Answer(-surprisals(logits, targets), bool((logits.argmax(axis=1) == np.asarray(targets)).all()))
+
+
+def _joined(first: Answer, rest: Answer) -> Answer:
+    return Answer(np.concatenate([first.log_probs, rest.log_probs]), first.is_greedy and rest.is_greedy)

@@ -1,0 +1,88 @@
+"""Probabilities of continuations, held to texts that are computed from nothing, on a fake that shows mixed-up texts."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from nextword.decoding.surprisals import surprisals
+from nextword.errors import RequestError
+from nextword.inference.continuations import Question, score_continuations
+from tests.fakes import HashBackend
+
+LABELS = [[3], [4, 5], [4, 6, 7, 8]]
+
+
+def from_nothing(backend: HashBackend, prompt: list[int], continuation: list[int]) -> list[float]:
+    """Log-probabilities of a continuation, a whole text for each of its tokens."""
+    text = [*prompt, *continuation]
+    return [
+        -surprisals(backend.logits_after(text[:end])[None], [text[end]])[0] for end in range(len(prompt), len(text))
+    ]
+
+
+@pytest.mark.parametrize("num_questions", [1, 2, 40])
+def test_answers_are_those_of_texts_computed_from_nothing(num_questions: int) -> None:
+    backend = HashBackend(vocab_size=20)
+    prompts = [[1, 2, 9, *range(index % 5), index % 7] for index in range(num_questions)]
+
+    answers = list(score_continuations(backend, [Question(prompt, LABELS) for prompt in prompts]))
+
+    assert len(answers) == num_questions
+    for prompt, of_prompt in zip(prompts, answers, strict=True):
+        for label, answer in zip(LABELS, of_prompt, strict=True):
+            np.testing.assert_allclose(answer.log_probs, from_nothing(backend, prompt, label), rtol=1e-6)
+    assert not backend.caches, "every place was given back"
+
+
+def test_a_continuation_is_greedy_if_each_of_its_tokens_is_the_most_probable() -> None:
+    backend = HashBackend(vocab_size=20)
+    prompt = [1, 2, 3]
+    greedy = list(prompt)
+    for _ in range(3):
+        greedy.append(int(backend.logits_after(greedy).argmax()))
+    other = [*greedy[3:5], (greedy[5] + 1) % 20]
+
+    (answers,) = score_continuations(backend, [Question(prompt, [greedy[3:], other, other[:2]])])
+
+    assert [answer.is_greedy for answer in answers] == [True, False, True]
+
+
+def test_what_prompts_have_in_common_is_computed_once_and_a_prompt_once_for_its_continuations() -> None:
+    backend = HashBackend(vocab_size=20)
+    beginning = list(range(10))
+    questions = [Question([*beginning, 11, 12], LABELS), Question([*beginning, 13], LABELS), Question([5], [[6]])]
+
+    list(score_continuations(backend, questions[:2]))
+
+    tails = sum(len(label) - 1 for label in LABELS)
+    assert backend.tokens_computed == len(beginning) + 2 + 1 + 2 * tails
+
+
+def test_a_prompt_that_is_the_beginning_of_another_still_has_logits() -> None:
+    backend = HashBackend(vocab_size=20)
+
+    short, long = score_continuations(backend, [Question([1, 2], [[3]]), Question([1, 2, 4], [[3]])])
+
+    assert short[0].log_prob == pytest.approx(from_nothing(backend, [1, 2], [3])[0])
+    assert long[0].log_prob == pytest.approx(from_nothing(backend, [1, 2, 4], [3])[0])
+
+
+def test_a_batch_takes_no_more_of_the_cache_than_there_is() -> None:
+    backend = HashBackend(vocab_size=20, max_positions=400)
+    most_open = 0
+    for _ in score_continuations(backend, [Question([1, index], [[3], [4, 5]]) for index in range(12)]):
+        most_open = max(most_open, len(backend.caches))
+
+    assert 0 < most_open * 32 <= 400
+
+
+@pytest.mark.parametrize("question", [Question([], [[1]]), Question([1], []), Question([1], [[2], []])])
+def test_nothing_has_no_probability(question: Question) -> None:
+    with pytest.raises(RequestError, match="at least one token"):
+        list(score_continuations(HashBackend(vocab_size=20), [question]))
+
+
+def test_a_text_beyond_the_context_is_refused() -> None:
+    with pytest.raises(RequestError, match="65 tokens, the context 64"):
+        list(score_continuations(HashBackend(vocab_size=20, max_seq_len=64), [Question([1] * 64, [[1, 2]])]))
