@@ -8,6 +8,8 @@
 
 #include <unistd.h>
 
+#include <algorithm>
+#include <array>
 #include <atomic>
 #include <cstring>
 #include <memory>
@@ -28,6 +30,8 @@ using Bytes = nb::ndarray<const uint8_t, nb::ndim<1>, nb::c_contig, nb::device::
 using Floats = nb::ndarray<const float, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
 using Logits = nb::ndarray<float, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
 using Row = nb::ndarray<float, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
+using Doubles = nb::ndarray<double, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
+using Ints = nb::ndarray<int32_t, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
 using Positions = nb::ndarray<nb::numpy, int64_t, nb::ndim<1>>;
 using Ids = std::vector<int32_t>;
 // Name of the matrix, first row, how many, and what they hold.
@@ -81,6 +85,27 @@ void step(LockedModel& self, const std::vector<Chunk>& chunks, const Logits& log
     const size_t width = static_cast<size_t>(self.unlocked().shape().vocab_size);
     if (logits.shape(0) != num_rows || logits.shape(1) != width) throw nb::value_error("the array for the logits has another shape");
     self.with([&](Model& model) { model.step(chunks, logits.data()); });
+}
+
+// The scores as columns: nats, entropies, ranks, and the most probable tokens.
+void score(LockedModel& self, const std::vector<Chunk>& chunks, const Ids& targets, const Doubles& nats, const Doubles& entropies,
+           const Ints& ranks, const Ints& largest) {
+    size_t num_rows = 0;
+    for (const Chunk& chunk : chunks) num_rows += static_cast<size_t>(chunk.num_logits);
+    const int32_t width = self.unlocked().shape().vocab_size;
+    for (const int32_t target : targets) {
+        if (target < 0 || target >= width) throw nb::value_error("a target is not in the vocabulary");
+    }
+    const std::array<size_t, 5> sizes{targets.size(), nats.size(), entropies.size(), ranks.size(), largest.size()};
+    if (std::count(sizes.begin(), sizes.end(), num_rows) != 5) throw nb::value_error("one target and score a row are needed");
+    self.with([&](Model& model) {
+        std::vector<TokenScore> scores(num_rows);
+        model.score(chunks, targets.data(), scores.data());
+        for (size_t i = 0; i < num_rows; ++i) {
+            nats.data()[i] = scores[i].nats, entropies.data()[i] = scores[i].entropy;
+            ranks.data()[i] = scores[i].rank, largest.data()[i] = scores[i].largest;
+        }
+    });
 }
 
 // ---- choosing a token ----
@@ -281,6 +306,8 @@ NB_MODULE(_native, m) {
             self.with_gil([&](Model& model) { model.load_vector(name, values.data(), values.size()); });
         })
         .def("step", &step, nb::arg("chunks"), nb::arg("logits"))
+        .def("score", &score, nb::arg("chunks"), nb::arg("targets"), nb::arg("nats").noconvert(), nb::arg("entropies").noconvert(),
+             nb::arg("ranks").noconvert(), nb::arg("largest").noconvert())
         .def("open_cache", [](LockedModel& self, const Ids& prompt) { return self.with([&](Model& model) { return model.cache().open(prompt); }); })
         .def("fork_cache", [](LockedModel& self, int64_t id) { return self.with([&](Model& model) { return model.cache().fork(id); }); })
         .def("close_cache", [](LockedModel& self, int64_t id) { self.with([&](Model& model) { model.cache().close(id); }); })

@@ -11,6 +11,7 @@
 #include "kernels.h"
 #include "kv_cache.h"
 #include "pack.h"
+#include "score.h"
 #include "threads.h"
 
 namespace nextword {
@@ -63,6 +64,10 @@ public:
     // std::invalid_argument for tokens or positions that the model does not have, std::bad_alloc, before anything has
     // changed, if the cache cannot hold the new positions.
     void step(const std::vector<Chunk>& chunks, float* logits);
+
+    // The same, but of the logits only what they say of a given token each: as many targets, and scores written, as rows
+    // of logits are wanted.
+    void score(const std::vector<Chunk>& chunks, const int32_t* targets, TokenScore* scores);
 
     // Wanted before anything else in a process forked from the one that made the model, while no step was running.
     void restart_threads_if_forked() { threads_.restart_if_forked(); }
@@ -118,6 +123,9 @@ private:
     void register_linear(const std::string& name, Linear& linear, int rows, int columns, PanelPart part = PanelPart::Whole);
     void register_norm(const std::string& name, Norm& norm, int size);
 
+    // `finish` is called with the rows, of the block that ran, whose logits are wanted.
+    template <class Finish>
+    void run(const std::vector<Chunk>& chunks, const Finish& finish);
     void check(const std::vector<Chunk>& chunks) const;
     void run_block(const std::vector<Piece>& pieces, const int32_t* token_ids, int num_tokens);
     void embed(int row, int32_t token_id, int position);
@@ -132,6 +140,7 @@ private:
     void write_mixture(const Mixture& mixture, const Piece& piece, const AttentionUnit& unit);
     void project_into_hidden(const Linear& linear, const Rows& input, const Norm& post_norm, int num_tokens);
     void find_logits(const std::vector<int>& rows, float* logits);
+    void score_rows(const std::vector<int>& rows, const int32_t* targets, TokenScore* scores);
 
     void normalize(const Norm& norm, const float* x, int size, float* out) const;
     // Fill `rows` for each token by write(row, values), with its int8 form if a matrix that reads it is quantised.
@@ -152,7 +161,7 @@ private:
     std::unordered_map<std::string, std::pair<Vector*, std::pair<PanelPart, int>>> vectors_;
 
     // Of the block that runs; its tokens are the rows.
-    Vector hidden_, queries_, keys_, values_, projected_, parts_;
+    Vector hidden_, queries_, keys_, values_, projected_, parts_, logits_;
     std::vector<Vector> cosines_, sines_;  // for each rope
     std::vector<int> piece_of_row_;
     Rows normed_, mlp_normed_, mixed_, widened_;

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from nextword.inference.backend import Chunk, Logits
+from nextword.inference.backend import Chunk, Logits, TokenScores
 
 
 class HashBackend:
@@ -42,6 +42,9 @@ class HashBackend:
         assert len({chunk.cache_id for chunk in chunks}) == len(chunks), "one text twice in a step"
         return [self._run(chunk) for chunk in chunks]
 
+    def score(self, chunks: Sequence[Chunk], targets: Sequence[Sequence[int]]) -> list[TokenScores]:
+        return [score_rows(rows, of_chunk) for rows, of_chunk in zip(self.step(chunks), targets, strict=True)]
+
     def logits_after(self, token_ids: Sequence[int]) -> Logits:
         """The logits that follow a text."""
         random = np.random.default_rng(zlib.crc32(np.asarray(token_ids, np.int64).tobytes()))
@@ -63,3 +66,15 @@ class HashBackend:
         cache_id = next(self._new_ids)
         self.caches[cache_id] = text
         return cache_id
+
+
+def score_rows(logits: Logits, targets: Sequence[int]) -> TokenScores:
+    """What rows of logits say of a target each, written out in float64."""
+    exact = logits.astype(np.float64)
+    log_probs = exact - exact.max(axis=1, keepdims=True)
+    log_probs -= np.log(np.exp(log_probs).sum(axis=1, keepdims=True))
+    order = np.argsort(-exact, axis=1, kind="stable")
+    ranks = [1 + list(row).index(target) for row, target in zip(order, targets, strict=True)]
+    entropies = -(np.exp(log_probs) * log_probs).sum(axis=1)
+    chosen = log_probs[np.arange(len(targets)), np.asarray(targets, dtype=np.intp)]
+    return TokenScores(-chosen, entropies, np.array(ranks, np.int32), order[:, 0].astype(np.int32))

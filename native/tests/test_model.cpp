@@ -212,6 +212,24 @@ void test_long_texts_are_the_same_in_pieces() {
     check(is_same(joined, expected), "long texts in pieces");
 }
 
+void test_scores_are_those_of_the_logits() {
+    const auto model = random_model(odd_shape(), {WeightKind::Q8, CacheKind::BF16, 2});
+    Random random(5);
+    const std::vector<int32_t> text = random_text(random, model->shape(), 600), targets = random_text(random, model->shape(), 550);
+    const std::vector<float> logits = alone(*model, text);
+    const int width = model->shape().vocab_size, first = 600 - 530;
+    std::vector<TokenScore> scores(550);
+    const int64_t one = model->cache().open({}), other = model->cache().open({});
+    model->score({{one, text, 530}, {other, {text.begin(), text.begin() + 20}, 20}}, targets.data(), scores.data());
+    std::vector<float> masses(width);
+    for (int i = 0; i < 550; ++i) {
+        const float* row = logits.data() + static_cast<size_t>(i < 530 ? first + i : i - 530) * width;
+        const TokenScore expected = score_token(choose_kernels(""), row, width, targets[i], masses.data());
+        check(scores[i].nats == expected.nats && scores[i].entropy == expected.entropy, "the score of a row of logits");
+        check(scores[i].rank == expected.rank && scores[i].largest == expected.largest, "the rank in a row of logits");
+    }
+}
+
 // The bits of these logits are the same on x86-64 and aarch64, with every compiler. A change of what is computed, or of
 // its order, changes them: then put the new numbers here, and say so in the commit, since old seeds give other texts.
 void test_logits_are_the_same_on_every_machine() {
@@ -289,6 +307,7 @@ int main() {
     }
     test_no_schedule_changes_a_bit(plain_shape(), WeightKind::Q8, CacheKind::F32);
     test_long_texts_are_the_same_in_pieces();
+    test_scores_are_those_of_the_logits();
     test_a_refused_step_changes_nothing();
     test_weights_that_the_shape_does_not_have_are_refused();
     return report("model");

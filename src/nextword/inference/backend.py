@@ -25,6 +25,20 @@ class Chunk:
     """For how many of the last positions logits are wanted; 0 in the middle of a prompt."""
 
 
+@dataclass(frozen=True)
+class TokenScores:
+    """What the rows of logits say of one given token each, (n,) every field; NaN for rows that are no distribution."""
+
+    nats: npt.NDArray[np.float64]
+    """Surprisal: -ln of the token's probability."""
+    entropies: npt.NDArray[np.float64]
+    """Of the whole distribution, in nats."""
+    ranks: npt.NDArray[np.int32]
+    """1 for the most probable token; of equal ones the lower id comes first."""
+    largest: npt.NDArray[np.int32]
+    """The most probable token."""
+
+
 PAGE_POSITIONS = 32
 """The unit in which memory for keys and values is given out."""
 
@@ -61,3 +75,9 @@ class Backend(Protocol):
 
     def step(self, chunks: Sequence[Chunk]) -> list[Logits]:
         """Append each chunk to its text; one (num_logits, vocab_size) float32 array for each chunk, in order."""
+
+    def score(self, chunks: Sequence[Chunk], targets: Sequence[Sequence[int]]) -> list[TokenScores]:
+        """As `step`, but of each row of logits only what it says of a target; `num_logits` targets for each chunk.
+
+        Memory does not grow with the number of rows.
+        """

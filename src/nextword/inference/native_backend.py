@@ -6,6 +6,7 @@ in `native/`.
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
@@ -15,7 +16,7 @@ import numpy.typing as npt
 
 import nextword._native as _native
 from nextword.errors import BackendError, RequestError
-from nextword.inference.backend import Chunk, Logits
+from nextword.inference.backend import Chunk, Logits, TokenScores
 from nextword.inference.choices import Weights
 from nextword.models.config import ModelConfig
 from nextword.models.rope import LongRopeScaling, Rope
@@ -156,14 +157,41 @@ class NativeBackend:
         """
         counts = [chunk.num_logits for chunk in chunks]
         logits = np.empty((sum(counts), self.vocab_size), dtype=np.float32)
+        with self._memory_for_keys():
+            self._model.step(_native_chunks(chunks), logits)
+        return np.split(logits, np.cumsum(counts)[:-1]) if counts else []
+
+    def score(self, chunks: Sequence[Chunk], targets: Sequence[Sequence[int]]) -> list[TokenScores]:
+        """As `step`, but of each row of logits only what it says of a target; `num_logits` targets for each chunk.
+
+        Raises RequestError as `step`.
+        """
+        counts = [chunk.num_logits for chunk in chunks]
+        floats = np.empty((2, sum(counts)), dtype=np.float64)
+        whole = np.empty((2, sum(counts)), dtype=np.int32)
+        with self._memory_for_keys():
+            self._model.score(
+                _native_chunks(chunks), [target for of_chunk in targets for target in of_chunk], *floats, *whole
+            )
+        ends = np.cumsum(counts)
+        return [
+            TokenScores(*floats[:, end - count : end], *whole[:, end - count : end])
+            for end, count in zip(ends, counts, strict=True)
+        ]
+
+    @contextlib.contextmanager
+    def _memory_for_keys(self) -> Iterator[None]:
         try:
-            self._model.step([_native.Chunk(c.cache_id, list(c.token_ids), c.num_logits) for c in chunks], logits)
+            yield
         except MemoryError:
             raise RequestError(
                 f"the memory for keys and values is full: {self.cache_bytes / 2**20:.0f} MiB are in use; "
                 "ask for fewer or shorter texts at once"
             ) from None
-        return np.split(logits, np.cumsum(counts)[:-1]) if counts else []
+
+
+def _native_chunks(chunks: Sequence[Chunk]) -> list[_native.Chunk]:
+    return [_native.Chunk(chunk.cache_id, list(chunk.token_ids), chunk.num_logits) for chunk in chunks]
 
 
 def num_cores() -> int:

@@ -11,10 +11,14 @@ import sys
 from collections.abc import Sequence
 
 import torch
+from torch import Tensor
 
-from nextword.inference.backend import Chunk, Logits
+from nextword.inference.backend import Chunk, Logits, TokenScores
 from nextword.models.kv_cache import KVCache
 from nextword.models.transformer import Transformer
+
+_SCORED_ROWS = 256
+"""Rows of logits that are held at once: 48 MiB for a vocabulary of 49,152, however long the text."""
 
 
 class TorchBackend:
@@ -64,12 +68,46 @@ class TorchBackend:
         return [self._run(chunk) for chunk in chunks]
 
     def _run(self, chunk: Chunk) -> Logits:
-        token_ids = torch.tensor([list(chunk.token_ids)], device=self._device)
-        logits = self._model(token_ids, kv_cache=self._caches[chunk.cache_id], last_rows=chunk.num_logits)
-        array: Logits = logits[0].float().cpu().numpy()
+        array: Logits = self._logits(chunk).cpu().numpy()
         return array
+
+    def _logits(self, chunk: Chunk) -> Tensor:
+        token_ids = torch.tensor([list(chunk.token_ids)], device=self._device)
+        logits: Tensor = self._model(token_ids, kv_cache=self._caches[chunk.cache_id], last_rows=chunk.num_logits)
+        return logits[0].float()
+
+    @torch.inference_mode()
+    def score(self, chunks: Sequence[Chunk], targets: Sequence[Sequence[int]]) -> list[TokenScores]:
+        """As `step`, but of each row of logits only what it says of a target; `num_logits` targets for each chunk."""
+        return [self._score(chunk, of_chunk) for chunk, of_chunk in zip(chunks, targets, strict=True)]
+
+    def _score(self, chunk: Chunk, targets: Sequence[int]) -> TokenScores:
+        num_before = len(chunk.token_ids) - chunk.num_logits
+        if num_before:
+            self._run(Chunk(chunk.cache_id, chunk.token_ids[:num_before], 0))
+        parts = []
+        for start in range(0, chunk.num_logits, _SCORED_ROWS):
+            token_ids = chunk.token_ids[num_before:][start : start + _SCORED_ROWS]
+            logits = self._logits(Chunk(chunk.cache_id, token_ids, len(token_ids)))
+            parts.append(_score_rows(logits, torch.tensor(targets[start : start + _SCORED_ROWS], device=self._device)))
+        nats, entropies, ranks, largest = (torch.cat(column).cpu().numpy() for column in zip(*parts, strict=True))
+        return TokenScores(nats, entropies, ranks, largest)
 
     def _keep(self, cache: KVCache) -> int:
         cache_id = next(self._new_ids)
         self._caches[cache_id] = cache
         return cache_id
+
+
+def _score_rows(logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """The fields of `TokenScores` for rows of logits, (n, V), and a target each, (n,)."""
+    highest, largest = logits.max(dim=1, keepdim=True)
+    distances = logits - highest  # (n, V), none above 0
+    exponentials = distances.exp()
+    totals = exponentials.sum(dim=1, dtype=torch.float64)
+    nats = totals.log() - distances.gather(1, targets[:, None])[:, 0]
+    weighted = torch.where(exponentials > 0, exponentials * distances, 0.0).sum(dim=1, dtype=torch.float64)
+    own = logits.gather(1, targets[:, None])
+    is_lower_id = torch.arange(logits.shape[1], device=logits.device) < targets[:, None]
+    ranks = 1 + ((logits > own) | ((logits == own) & is_lower_id)).sum(dim=1, dtype=torch.int32)
+    return nats, totals.log() - weighted / totals, ranks, largest[:, 0].to(torch.int32)

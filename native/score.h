@@ -1,0 +1,26 @@
+// How likely a given token was under a row of logits: what evaluation needs of a row of 49,152 numbers.
+//
+// Exponentials are those of select.h, whole numbers that add up exactly; what follows from them is in double.
+
+#ifndef NEXTWORD_SCORE_H
+#define NEXTWORD_SCORE_H
+
+#include <cstdint>
+
+#include "kernels.h"
+
+namespace nextword {
+
+struct TokenScore {
+    double nats;      // -ln p(token)
+    double entropy;   // of the whole row, in nats
+    int32_t rank;     // 1 for the most probable token; of equal ones the lower id comes first
+    int32_t largest;  // the most probable token
+};
+
+// `masses` is room for `size` floats. All NaN where a logit is NaN or +inf, or all are -inf.
+TokenScore score_token(const Kernels& kernels, const float* logits, int size, int32_t token, float* masses);
+
+}  // namespace nextword
+
+#endif
