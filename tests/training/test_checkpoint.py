@@ -15,7 +15,7 @@ from safetensors import SafetensorError
 
 from nextword.errors import CheckpointError
 from nextword.training import checkpoint
-from nextword.training.checkpoint import TrainingState, find_checkpoint, load_checkpoint, save_checkpoint
+from nextword.training.checkpoint import TrainingState, find_checkpoint, load_tensors, load_values, save_checkpoint
 from nextword.training.metrics import read_metrics
 from tests.training import killed_run
 
@@ -34,9 +34,9 @@ def test_a_state_comes_back_as_it_was_and_older_ones_go(tmp_path: Path) -> None:
     assert names(tmp_path) == {"step-00000012"}
     found = find_checkpoint(tmp_path)
     assert found is not None
-    loaded = load_checkpoint(found)
-    assert loaded.values == STATE.values
-    assert all(torch.equal(loaded.tensors[name], tensor) for name, tensor in STATE.tensors.items())
+    assert load_values(found) == STATE.values
+    loaded = load_tensors(found)
+    assert all(torch.equal(loaded[name], tensor) for name, tensor in STATE.tensors.items())
 
 
 def test_a_disk_that_refuses_leaves_the_last_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -75,7 +75,10 @@ def test_a_damaged_checkpoint_is_named(tmp_path: Path) -> None:
     weights = tmp_path / "step-00000003" / "state.safetensors"
     weights.write_bytes(weights.read_bytes()[:-1])
     with pytest.raises(CheckpointError, match=r"step-00000003: cannot be read"):
-        load_checkpoint(tmp_path / "step-00000003")
+        load_tensors(tmp_path / "step-00000003")
+    weights.unlink()
+    with pytest.raises(CheckpointError, match=r"step-00000003: state.safetensors is missing"):
+        load_values(tmp_path / "step-00000003")
 
 
 @pytest.mark.slow

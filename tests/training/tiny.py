@@ -12,6 +12,7 @@ from nextword.models.config import ModelConfig
 from nextword.models.rope import Rope
 from nextword.models.transformer import Transformer
 from nextword.training.initial_weights import initial_transformer
+from nextword.training.processes import ALONE, Processes
 
 TINY = ModelConfig(
     family="llama",
@@ -35,11 +36,24 @@ def tiny_transformer() -> Transformer:
 
 
 class TextBatches:
-    """Batches of a text that counts up, two documents to a row; each batch follows from its number alone."""
+    """Batches of a text that counts up, two documents to a row; each batch follows from its number alone.
 
-    def __init__(self, *, rows: int = 2, length: int = 12, num_ignored: int = 0) -> None:
+    A process of several gets its part of the rows. `slant`: each row has so many targets less than the one before it.
+    """
+
+    def __init__(
+        self,
+        *,
+        rows: int = 2,
+        length: int = 12,
+        num_ignored: int = 0,
+        slant: int = 0,
+        processes: Processes = ALONE,
+    ) -> None:
         self.number = 0
-        self._rows, self._length, self._num_ignored = rows, length, num_ignored
+        self._rows, self._length, self._num_ignored, self._slant = rows, length, num_ignored, slant
+        share = processes.share(rows)
+        self._own = slice(processes.rank * share, (processes.rank + 1) * share)
 
     def next_batch(self) -> Batch:
         random = np.random.default_rng(self.number)
@@ -49,8 +63,10 @@ class TextBatches:
         ids = np.broadcast_to(np.arange(self._length) >= self._length // 2, token_ids.shape).astype(np.int64)
         targets[:, self._length // 2 - 1] = IGNORED
         targets[:, : self._num_ignored] = IGNORED
+        for row in range(self._rows):
+            targets[row, : row * self._slant] = IGNORED
         positions = np.broadcast_to(np.arange(self._length) % (self._length // 2), token_ids.shape)
-        return Batch(token_ids.copy(), targets, positions.copy(), ids)
+        return Batch(*(array[self._own].copy() for array in (token_ids, targets, positions, ids)))
 
     def state(self) -> dict[str, object]:
         return {"number": self.number}

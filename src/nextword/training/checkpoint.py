@@ -1,7 +1,8 @@
 """Checkpoints: the state of a training run, from which it goes on as if it had never stopped.
 
 One folder for each, `step-N`, written beside its place, brought to the disk, then renamed: what has the name is whole.
-Tensors are in safetensors, everything else in JSON; nothing can run code when it is read.
+Tensors are in safetensors, everything else in JSON; nothing can run code when it is read. One process writes all
+tensors to `state.safetensors`, several write a file each; any number of processes reads either.
 """
 
 from __future__ import annotations
@@ -11,20 +12,26 @@ import os
 import re
 import shutil
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from nextword.errors import CheckpointError
 from nextword.json_file import read_json_object
+from nextword.training.processes import ALONE, Processes
+
+MemoryFor = Callable[[str, torch.Size, torch.dtype], Tensor | None]
+"""Name, size and type of a stored tensor -> where this process wants it, perhaps a part; None: whole, on the CPU."""
 
 _TENSORS_NAME = "state.safetensors"
 _VALUES_NAME = "state.json"
+_FILES = "tensor_files"
 _PARTIAL = ".partial"
 
 
@@ -37,26 +44,19 @@ class TrainingState:
     """Plain JSON."""
 
 
-def save_checkpoint(folder: Path, step: int, state: TrainingState) -> None:
-    """Write `folder`/step-`step`, then remove older ones. Raises OSError if the disk refuses; what was there stays."""
+def save_checkpoint(folder: Path, step: int, state: TrainingState, processes: Processes = ALONE) -> None:
+    """Write `folder`/step-`step`, then remove older ones; all processes call it.
+
+    Raises OSError, in all of them, if the disk refuses; what was there stays.
+    """
     target = folder / f"step-{step:08d}"
-    partial = folder / f".{target.name}.{uuid.uuid4().hex[:8]}{_PARTIAL}"
-    folder.mkdir(parents=True, exist_ok=True)
-    _remove_partial(folder)
+    partial = processes.on_first(lambda: _new_partial(folder, target.name))
     try:
-        partial.mkdir()
-        _write_tensors(partial / _TENSORS_NAME, state.tensors)
-        (partial / _VALUES_NAME).write_text(json.dumps(dict(state.values), indent=1, allow_nan=False))
-        for path in (partial / _TENSORS_NAME, partial / _VALUES_NAME, partial):
-            _sync(path)
-        if target.exists():  # the same step, saved again at the end
-            shutil.rmtree(target)
-        partial.rename(target)
-        _sync(folder)
+        _write_tensors(partial, state.tensors, processes)
+        processes.on_first(lambda: _complete(partial, target, state.values))
     finally:
-        shutil.rmtree(partial, ignore_errors=True)
-    for older in _checkpoints(folder)[:-1]:
-        shutil.rmtree(older, ignore_errors=True)
+        if processes.is_first:
+            shutil.rmtree(partial, ignore_errors=True)
 
 
 def find_checkpoint(folder: Path) -> Path | None:
@@ -64,12 +64,30 @@ def find_checkpoint(folder: Path) -> Path | None:
     return next(reversed(_checkpoints(folder)), None)
 
 
-def load_checkpoint(path: Path) -> TrainingState:
-    """Read a checkpoint. Raises CheckpointError if it is damaged."""
+def load_values(path: Path) -> dict[str, Any]:
+    """What a checkpoint remembers beside tensors. Raises CheckpointError if it is damaged."""
+    values = read_json_object(path / _VALUES_NAME)
+    for name in values.pop(_FILES, []):
+        if not (path / name).is_file():
+            raise CheckpointError(f"{path}: {name} is missing: delete the folder, and start again")
+    return values
+
+
+def load_tensors(
+    path: Path, memory_for: MemoryFor = lambda name, size, dtype: None, processes: Processes = ALONE
+) -> dict[str, Tensor]:
+    """The tensors of a checkpoint, each where `memory_for` wants it; all processes call it.
+
+    Raises CheckpointError if it is damaged.
+    """
     try:
-        return TrainingState(load_file(path / _TENSORS_NAME), read_json_object(path / _VALUES_NAME))
+        if processes.count == 1 and (path / _TENSORS_NAME).exists():
+            return load_file(path / _TENSORS_NAME)
+        from nextword.training.sharded_checkpoint import read_shards
+
+        return read_shards(path, memory_for, processes)
     except (OSError, SafetensorError) as error:
-        reason = " ".join(str(error).split())
+        reason = " ".join(str(error.strerror if isinstance(error, OSError) else error).split())
         raise CheckpointError(f"{path}: cannot be read ({reason}): delete it, and start again") from None
 
 
@@ -85,11 +103,39 @@ def _remove_partial(folder: Path) -> None:
         shutil.rmtree(path, ignore_errors=True)
 
 
-def _write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
+def _new_partial(folder: Path, name: str) -> Path:
+    partial = folder / f".{name}.{uuid.uuid4().hex[:8]}{_PARTIAL}"
+    folder.mkdir(parents=True, exist_ok=True)
+    _remove_partial(folder)
+    partial.mkdir()
+    return partial
+
+
+def _write_tensors(partial: Path, tensors: Mapping[str, Tensor], processes: Processes) -> None:
+    values = {name: tensor.detach().contiguous() for name, tensor in tensors.items()}
+    if processes.count > 1:
+        from nextword.training.sharded_checkpoint import write_shards
+
+        write_shards(partial, values, processes)
+        return
     try:
-        save_file({name: tensor.detach().contiguous() for name, tensor in tensors.items()}, path)
+        save_file(values, partial / _TENSORS_NAME)
     except SafetensorError as error:  # a full disk comes as text
         raise OSError(None, " ".join(str(error).split())) from None
+
+
+def _complete(partial: Path, target: Path, values: Mapping[str, Any]) -> None:
+    """Add what is no tensor, and let the folder appear."""
+    content = {**values, _FILES: sorted(path.name for path in partial.iterdir())}
+    (partial / _VALUES_NAME).write_text(json.dumps(content, indent=1, allow_nan=False))
+    for path in (*partial.iterdir(), partial):
+        _sync(path)
+    if target.exists():  # the same step, saved again at the end
+        shutil.rmtree(target)
+    partial.rename(target)
+    _sync(target.parent)
+    for older in _checkpoints(target.parent)[:-1]:
+        shutil.rmtree(older, ignore_errors=True)
 
 
 def _sync(path: Path) -> None:

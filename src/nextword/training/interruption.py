@@ -7,11 +7,16 @@ import threading
 from types import FrameType
 from typing import Any, Self
 
+from torch import distributed
+
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class Interruption:
-    """A context in which the first such signal sets `is_asked_for`; a second one acts as it would have before."""
+    """A context in which the first such signal sets `is_asked_for`; a second one acts as it would have before.
+
+    Not so under torchrun: it passes on signals that the process has got already, and kills what takes too long.
+    """
 
     def __init__(self) -> None:
         self.is_asked_for = False
@@ -27,9 +32,14 @@ class Interruption:
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         self.is_asked_for = True
-        self._restore()
+        if not _is_under_torchrun():
+            self._restore()
 
     def _restore(self) -> None:
         for number, handler in self._before.items():
             signal.signal(number, handler)
         self._before = {}
+
+
+def _is_under_torchrun() -> bool:
+    return distributed.is_available() and distributed.is_torchelastic_launched()

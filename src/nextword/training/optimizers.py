@@ -67,7 +67,7 @@ class Optimizers:
             for group in optimizer.param_groups:
                 for tensor in group["params"]:
                     if memory := by_name.get(self._names[id(tensor)]):
-                        optimizer.state[tensor] = memory
+                        optimizer.state[tensor] = {key: value.to(tensor.device) for key, value in memory.items()}
 
 
 def _goes_to_muon(name: str, recipe: OptimizerRecipe) -> bool:

@@ -16,6 +16,7 @@ from nextword.errors import ConfigError
 OptimizerName = Literal["adamw", "muon"]
 ScheduleName = Literal["cosine", "warmup-stable-decay", "constant"]
 Precision = Literal["auto", "float32", "bfloat16"]
+ParallelName = Literal["ddp", "fsdp"]
 
 
 def _require(section: object, name: str, holds: bool, allowed: str) -> None:
@@ -90,6 +91,8 @@ class ComputeRecipe:
     """Weights that do not change, as patterns: embedding.weight, "layers.0.*"."""
     threads: int | None = None
     """Cores to use; None: all."""
+    parallel: ParallelName = "ddp"
+    """With several processes. ddp: each holds the whole model; fsdp: each a part of every weight."""
 
     def __post_init__(self) -> None:
         _require(self, "accumulation", self.accumulation >= 1, "at least 1")

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from nextword.errors import ConfigError
-from nextword.models.weights import require_names
+from nextword.models.weights import require_names, require_shape
 
 
 class TrainedWeights:
@@ -39,6 +39,7 @@ class TrainedWeights:
             self._copies = {name: model.get_parameter(name) for name in self.tensors}
             for name, copy in self._copies.items():
                 copy.register_post_accumulate_grad_hook(_AddGradient(self.tensors[name]))  # type: ignore[no-untyped-call]
+        self._originals = {id(copy): self.tensors[name] for name, copy in self._copies.items()}
         self._ema = ema
         self.averages = {name: tensor.detach().clone() for name, tensor in self.tensors.items()} if ema else {}
         """Name -> exponential average over the steps; empty where none is kept."""
@@ -47,6 +48,17 @@ class TrainedWeights:
     def num_elements(self) -> int:
         """How many numbers are trained."""
         return sum(tensor.numel() for tensor in self.tensors.values())
+
+    @property
+    def has_copies(self) -> bool:
+        """Whether the model computes with rounded copies."""
+        return bool(self._copies)
+
+    def gradient_of(self, copy: Tensor) -> Tensor:
+        """Where the gradients of one of the model's rounded copies are summed, in float32."""
+        gradient = self._originals[id(copy)].grad
+        assert gradient is not None
+        return gradient
 
     def clear_gradients(self) -> None:
         """Forget the gradients of the last step."""
@@ -70,6 +82,8 @@ class TrainedWeights:
         """Take the values that an interrupted run had. Raises CheckpointError if they are not of the same weights."""
         require_names(tensors, self.tensors, source="checkpoint")
         require_names(averages, self.averages, source="checkpoint")
+        for name, tensor in self.tensors.items():
+            require_shape(name, tuple(tensors[name].shape), tuple(tensor.shape), source="checkpoint")
         for name, average in self.averages.items():
             average.copy_(averages[name])
         self._set(tensors)

@@ -22,14 +22,15 @@ from torch.utils.checkpoint import checkpoint
 
 from nextword.data.batch import IGNORED, Batch, BatchSource
 from nextword.errors import CheckpointError, ConfigError, TrainingError
-from nextword.models.packing import Packing
 from nextword.models.transformer import Transformer
-from nextword.training.checkpoint import TrainingState, find_checkpoint, load_checkpoint, save_checkpoint
+from nextword.training.checkpoint import TrainingState, find_checkpoint, load_tensors, load_values, save_checkpoint
 from nextword.training.interruption import Interruption
-from nextword.training.loss import sum_of_nats
 from nextword.training.machine import choose_dtype, operations_per_token, peak_rate
 from nextword.training.metrics import Metrics
+from nextword.training.objective import Objective
 from nextword.training.optimizers import Optimizers
+from nextword.training.parallel import choose_parallel
+from nextword.training.processes import ALONE, Processes
 from nextword.training.recipe import Recipe, lr_share
 from nextword.training.trained_weights import TrainedWeights
 
@@ -37,6 +38,8 @@ _RECENT = 50
 """Losses that a new one is compared with, to see a jump."""
 _FEW = 10
 """Below so many, there is nothing to compare with."""
+_MAY_CHANGE = ("keeping", "parallel")
+"""Settings that a run can go on with other values of."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,9 +85,18 @@ class Trainer:
     """A model in training, with all that the next step depends on."""
 
     def __init__(
-        self, model: Transformer, source: BatchSource, recipe: Recipe, *, folder: Path, callbacks: Callbacks
+        self,
+        model: Transformer,
+        source: BatchSource,
+        recipe: Recipe,
+        *,
+        folder: Path,
+        callbacks: Callbacks,
+        processes: Processes = ALONE,
     ) -> None:
         """`folder` gets checkpoints, metrics and models; a run that was stopped there goes on where it was.
+
+        With several processes `source` gives each its rows of the batches; the first one alone calls back.
 
         Raises ConfigError for a recipe that does not fit the model, or is not that of the stopped run; CheckpointError
         for a damaged checkpoint.
@@ -92,21 +104,27 @@ class Trainer:
         if recipe.compute.threads is not None:
             torch.set_num_threads(recipe.compute.threads)
         self.model, self.recipe, self.step = model, recipe, 0
-        self._source, self._folder, self._callbacks = source, folder, callbacks
-        found = find_checkpoint(folder / "checkpoints")
-        state = None if found is None else load_checkpoint(found)
-        self._dtype = choose_dtype(recipe.compute.precision if state is None else state.values["precision"])
-        self._weights = TrainedWeights(model, dtype=self._dtype, freeze=recipe.compute.freeze, ema=recipe.compute.ema)
+        self._source, self._folder, self._processes = source, folder, processes
+        self._callbacks = callbacks if processes.is_first else _only_looks(callbacks)
+        self._parallel = choose_parallel(recipe.compute.parallel, processes)
+        found = processes.on_first(lambda: find_checkpoint(folder / "checkpoints"))
+        values = None if found is None else load_values(found)
+        precision = recipe.compute.precision if values is None else values["precision"]
+        self._dtype = processes.on_first(lambda: choose_dtype(precision))
+        trained_dtype = self._parallel.place(model.to(processes.device), self._dtype)
+        self._weights = TrainedWeights(model, dtype=trained_dtype, freeze=recipe.compute.freeze, ema=recipe.compute.ema)
         self._optimizers = Optimizers(self._weights.tensors, recipe.optimization)
         self._num_skipped, self._skipped_in_row, self._looked = 0, 0, 0
         self._recent: list[float] = []
         self._best, self._since_best = math.inf, 0
         if recipe.compute.gradient_checkpointing:
             _checkpoint_layers(model)
-        if state is not None:
-            self._resume(state)
-            callbacks.note(f"going on after step {self.step}")
-        self._metrics = Metrics(folder / "metrics.jsonl", after=self.step)
+        if found is not None and values is not None:
+            self._resume(found, values)
+            self._callbacks.note(f"going on after step {self.step}")
+        objective = Objective(model, z_loss=recipe.compute.z_loss, device=processes.device)
+        self._objective = self._parallel.connect(objective, self._weights)
+        self._record = Metrics(folder / "metrics.jsonl", after=self.step).write if processes.is_first else _nothing
         self._seconds, self._steps_timed = 0.0, 0
 
     @property
@@ -124,7 +142,7 @@ class Trainer:
             self._look()  # if the run was stopped between a step and the look that was due
             while self.step < self.recipe.steps and not self._has_lost_patience:
                 self._callbacks.on_step(self._train_step())
-                if interruption.is_asked_for:
+                if self._processes.any(interruption.is_asked_for):
                     self.save()
                     raise KeyboardInterrupt
                 self._look()
@@ -134,25 +152,30 @@ class Trainer:
     def save(self) -> None:
         """Write a checkpoint. A disk that refuses is reported, and the run goes on: the last one stays."""
         try:
-            save_checkpoint(self._folder / "checkpoints", self.step, self._state())
+            save_checkpoint(self._folder / "checkpoints", self.step, self._state(), self._processes)
         except OSError as error:
             self._callbacks.note(f"no checkpoint at step {self.step}: {error.strerror or error}; the run goes on")
 
     def exported(self) -> dict[str, Tensor]:
-        """The weights of the model as it would be used, float32 by name: averaged ones where averages are kept."""
+        """The weights of the model as it would be used, float32 by name: averaged ones where averages are kept.
+
+        All processes call it; with several, only the first is sure to get them.
+        """
         values = {name: tensor.detach().float() for name, tensor in self.model.state_dict().items()}
-        return {**values, **self._weights.tensors, **self._weights.averages}
+        return self._parallel.whole({**values, **self._weights.tensors, **self._weights.averages})
 
     def _train_step(self) -> StepReport:
         start = time.perf_counter()
         self.model.train()
         batches = [self._source.next_batch() for _ in range(self.recipe.compute.accumulation)]
-        num_targets = sum(int(np.count_nonzero(batch.targets != IGNORED)) for batch in batches)
+        own_targets = sum(int(np.count_nonzero(batch.targets != IGNORED)) for batch in batches)
+        num_targets = round(self._processes.sums(own_targets)[0])
         if num_targets == 0:
             raise TrainingError(f"step {self.step + 1}: no token of the batch carries a loss; look at the data")
         self._weights.clear_gradients()
-        # One mean over all batches of the step: dividing each by its own count would give short ones more weight.
-        loss = sum(self._differentiate(batch, num_targets) for batch in batches) / num_targets
+        # One mean over all batches of all processes: dividing each by its own count would give short ones more weight.
+        own_nats = sum(self._differentiate(batch, num_targets, is_last=batch is batches[-1]) for batch in batches)
+        loss = self._processes.sums(own_nats)[0] / num_targets
         lr = self.recipe.optimization.lr * lr_share(self.step, self.recipe.steps, self.recipe.scheduling)
         grad_norm = self._shorten_gradients()
         skipped = self._why_to_skip(loss, grad_norm)
@@ -163,30 +186,22 @@ class Trainer:
         self.step += 1
         self._count_skipped(skipped, batches, lr)
         report = self._report(loss, lr, grad_norm, num_targets, batches, time.perf_counter() - start, skipped)
-        self._metrics.write(dataclasses.asdict(report))
+        self._record(dataclasses.asdict(report))
         return report
 
-    def _differentiate(self, batch: Batch, num_targets: int) -> float:
+    def _differentiate(self, batch: Batch, num_targets: int, *, is_last: bool) -> float:
         """Add the gradients of a batch; the sum of its nats."""
-        compute, config = self.recipe.compute, self.model.config
-        hidden = self.model.hidden_states(
-            torch.from_numpy(batch.token_ids), packing=Packing.of(batch.positions, batch.document_ids)
-        )
-        nats, objective = sum_of_nats(
-            hidden,
-            torch.from_numpy(batch.targets),
-            self.model.head,
-            soft_cap=config.logit_soft_cap,
-            z_loss=compute.z_loss,
-        )
-        (objective / num_targets).backward()  # type: ignore[no-untyped-call]
+        with self._parallel.collecting(is_last=is_last):
+            nats, objective = self._objective(batch)
+            # Gradients become the mean over the processes; what is wanted is their sum.
+            (objective * self._processes.count / num_targets).backward()  # type: ignore[no-untyped-call]
         return float(nats)
 
     def _shorten_gradients(self) -> float:
         """The length of all gradients together, before it was brought down to the largest allowed."""
         largest = self.recipe.optimization.max_grad_norm
         norm = torch.nn.utils.clip_grad_norm_(self._weights.tensors.values(), largest or math.inf)
-        return float(norm)
+        return float(self._parallel.complete(norm))
 
     def _why_to_skip(self, loss: float, grad_norm: float) -> str | None:
         if not math.isfinite(loss):
@@ -205,7 +220,8 @@ class Trainer:
             return
         self._num_skipped += 1
         self._skipped_in_row += 1
-        documents = sorted({int(number) for batch in batches for number in np.unique(batch.document_ids)})
+        own_documents = {int(number) for batch in batches for number in np.unique(batch.document_ids)}
+        documents = sorted(set(self._processes.gathered(list(own_documents))))
         where = f"step {self.step}: {skipped}; documents {documents[:8]}, learning rate {lr:.3g}"
         if self._skipped_in_row >= self.recipe.keeping.max_skipped:
             raise TrainingError(
@@ -226,7 +242,7 @@ class Trainer:
     ) -> StepReport:
         self._seconds += seconds
         self._steps_timed += 1
-        num_tokens = sum(batch.token_ids.size for batch in batches)
+        num_tokens = self._processes.count * sum(batch.token_ids.size for batch in batches)
         trained = self._weights.num_elements / sum(parameter.numel() for parameter in self.model.parameters())
         length = batches[0].token_ids.shape[1]
         operations = num_tokens * operations_per_token(self.model.config, length=length, trained_share=trained)
@@ -237,7 +253,7 @@ class Trainer:
             grad_norm=grad_norm,
             num_targets=num_targets,
             tokens_per_second=num_tokens / seconds,
-            share_of_peak=operations / seconds / peak_rate(self._dtype),
+            share_of_peak=operations / seconds / (self._processes.count * peak_rate(self._dtype)),
             seconds_left=(self.recipe.steps - self.step) * self._seconds / self._steps_timed,
             skipped=skipped,
         )
@@ -251,14 +267,14 @@ class Trainer:
             self._validate(callbacks.validate)
         if callbacks.sample is not None and _is_time(self.step, keeping.sample_every, is_last=is_last):
             text = self._used(callbacks.sample)
-            self._metrics.write({"step": self.step, "sample": text})
+            self._record({"step": self.step, "sample": text})
         self._looked = self.step
         if not is_last and _is_time(self.step, keeping.save_every, is_last=False):
             self.save()
 
     def _validate(self, validate: Callable[[Transformer], float]) -> None:
         nats = self._used(validate)
-        self._metrics.write({"step": self.step, "validation_loss": nats})
+        self._record({"step": self.step, "validation_loss": nats})
         self._callbacks.note(f"step {self.step}: held-out text {nats:.4f} nats per token")
         if nats < self._best:
             self._best, self._since_best = nats, 0
@@ -275,9 +291,8 @@ class Trainer:
 
     def _used(self, use: Callable[[Transformer], Any]) -> Any:
         """What a callback makes of the model, which is in evaluation and holds averages meanwhile."""
-        self.model.eval()
-        with self._weights.averaged(), torch.no_grad():
-            return use(self.model)
+        with self._parallel.looking(self.model, self._weights) as model, torch.no_grad():
+            return self._processes.on_first(lambda: use(model.eval()))
 
     @property
     def _has_lost_patience(self) -> bool:
@@ -304,24 +319,31 @@ class Trainer:
         }
         return TrainingState(tensors, values)
 
-    def _resume(self, state: TrainingState) -> None:
-        _require_same_recipe(state.values["recipe"], dataclasses.asdict(self.recipe))
-        began_with = state.values["versions"]["torch"]
+    def _resume(self, found: Path, values: dict[str, Any]) -> None:
+        _require_same_recipe(values["recipe"], dataclasses.asdict(self.recipe))
+        began_with = values["versions"]["torch"]
         if began_with != torch.__version__:
             self._callbacks.note(f"the run began with torch {began_with}: from here on sums may round otherwise")
         parts: dict[str, dict[str, Tensor]] = {"weight": {}, "average": {}, "optimizer": {}, "random": {}}
-        for path, tensor in state.tensors.items():
+        for path, tensor in load_tensors(found, self._memory_for, self._processes).items():
             part, _, name = path.partition(":")
             parts[part][name] = tensor
         self._weights.resume(parts["weight"], parts["average"])
         self._optimizers.resume(parts["optimizer"])
         torch.set_rng_state(parts["random"][""])
-        values = state.values
         self._source.resume(values["data"])
         self.step, self._recent = values["step"], values["recent"]
         self._num_skipped, self._skipped_in_row = values["num_skipped"], values["skipped_in_row"]
         self._best = math.inf if values["best"] is None else values["best"]
         self._since_best, self._looked = values["since_best"], values["looked"]
+
+    def _memory_for(self, path: str, size: torch.Size, dtype: torch.dtype) -> Tensor | None:
+        return self._parallel.memory_for(self._weights, path.partition(":")[2], size, dtype)
+
+
+def _only_looks(callbacks: Callbacks) -> Callbacks:
+    """What a process has to know of the callbacks that another one calls: when it has to wait."""
+    return Callbacks(validate=callbacks.validate, sample=callbacks.sample)
 
 
 def _is_time(step: int, every: int, *, is_last: bool) -> bool:
@@ -335,9 +357,9 @@ def _checkpoint_layers(model: Transformer) -> None:
 
 
 def _require_same_recipe(old: dict[str, Any], new: dict[str, Any]) -> None:
-    """What is looked at on the way may change; what the weights depend on may not."""
+    """What is looked at on the way, and by whom it is computed, may change; what the weights depend on may not."""
     for name, value in new.items():
-        if name == "keeping":
+        if name in _MAY_CHANGE:
             continue
         was = old.get(name)
         if isinstance(value, dict) and isinstance(was, dict):

@@ -1,0 +1,29 @@
+"""`Objective`: model and loss as one module, so that what acts on calls of modules, such as DDP, sees a step whole."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from nextword.data.batch import Batch
+from nextword.models.packing import Packing
+from nextword.models.transformer import Transformer
+from nextword.training.loss import sum_of_nats
+
+
+class Objective(nn.Module):
+    """What a step makes smaller, for one batch."""
+
+    def __init__(self, model: Transformer, *, z_loss: float, device: torch.device) -> None:
+        super().__init__()
+        self.model, self.z_loss, self.device = model, z_loss, device
+
+    def forward(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """The sum of nats over the targets, and the same with the z-loss, which is what to differentiate."""
+        token_ids = torch.from_numpy(batch.token_ids).to(self.device)
+        targets = torch.from_numpy(batch.targets).to(self.device)
+        packing = Packing.of(batch.positions, batch.document_ids, device=self.device)
+        hidden = self.model.hidden_states(token_ids, packing=packing)
+        return sum_of_nats(
+            hidden, targets, self.model.head, soft_cap=self.model.config.logit_soft_cap, z_loss=self.z_loss
+        )

@@ -1,0 +1,122 @@
+"""`Processes`: those that train one model together, as torchrun or Ray started them, and what they tell each other.
+
+What is told is small: counts, losses, decisions. It goes over the CPU; gradients and weights are `parallel`'s.
+"""
+
+from __future__ import annotations
+
+import datetime
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TypeVar
+
+import torch
+from torch import distributed
+
+from nextword.errors import ConfigError, TrainingError
+
+T = TypeVar("T")
+
+_LONGEST_WAIT = datetime.timedelta(days=1)
+"""While the first process turns a corpus into tokens. One that has ended is noticed at once, not by this."""
+_SIGNS_OF_AN_END = ("gloo", "Connection", "NCCL")
+"""In what torch says where another process is gone."""
+
+
+class Processes:
+    """This process and the others; all of them make the same calls in the same order."""
+
+    def __init__(
+        self,
+        *,
+        rank: int = 0,
+        count: int = 1,
+        device: torch.device | str = "cpu",
+        group: distributed.ProcessGroup | None = None,
+    ) -> None:
+        """`group`: over which CPU tensors go; None for one process alone."""
+        self.rank, self.count, self.device, self.group = rank, count, torch.device(device), group
+
+    @property
+    def is_first(self) -> bool:
+        """Whether this is the one that writes files and speaks to people."""
+        return self.rank == 0
+
+    def share(self, batch_size: int) -> int:
+        """Rows of a batch that are this process's. Raises ConfigError if the rows cannot be shared equally."""
+        if batch_size % self.count:
+            raise ConfigError(f"batch_size = {batch_size} cannot be shared by {self.count} processes: take a multiple")
+        return batch_size // self.count
+
+    def sums(self, *numbers: float) -> list[float]:
+        """Of each number the sum over all processes, in float64."""
+        if self.group is None:
+            return list(numbers)
+        totals = torch.tensor(numbers, dtype=torch.float64)
+        distributed.all_reduce(totals, group=self.group)
+        return totals.tolist()
+
+    def any(self, holds: bool) -> bool:
+        """Whether it holds in any process."""
+        return self.sums(holds)[0] > 0
+
+    def gathered(self, values: Sequence[T]) -> list[T]:
+        """The values of all processes, in the order of ranks."""
+        if self.group is None:
+            return list(values)
+        parts: list[Sequence[T]] = [()] * self.count
+        distributed.all_gather_object(parts, values, group=self.group)
+        return [value for part in parts for value in part]
+
+    def on_first(self, act: Callable[[], T]) -> T:
+        """Let the first process act while the others wait; all get its result, or its error."""
+        if self.group is None:
+            return act()
+        outcome: list[object] = [None, None]
+        if self.is_first:
+            try:
+                outcome[0] = act()
+            except Exception as error:
+                outcome[1] = error
+        distributed.broadcast_object_list(outcome, src=0, group=self.group)
+        if isinstance(outcome[1], Exception):
+            raise outcome[1]
+        return outcome[0]  # type: ignore[return-value]
+
+
+ALONE = Processes()
+
+
+@contextmanager
+def joined_processes() -> Iterator[Processes]:
+    """The processes that a launcher has started with this one, joined in torch.distributed; ALONE if none has.
+
+    Raises TrainingError in the others when one of them ends before the rest.
+    """
+    was_joined = distributed.is_available() and distributed.is_initialized()
+    if not was_joined and int(os.environ.get("WORLD_SIZE", "1")) == 1:
+        yield ALONE
+        return
+    processes = _join()
+    try:
+        yield processes
+    except RuntimeError as error:
+        if any(sign in str(error) for sign in _SIGNS_OF_AN_END):
+            raise TrainingError("another process of this run has ended; what it said tells why") from None
+        raise
+    if not was_joined:
+        distributed.destroy_process_group()
+
+
+def _join() -> Processes:
+    """Rank, count and where to meet are in the environment, as torchrun, Slurm scripts and Ray set it."""
+    device = torch.device("cpu")
+    if torch.cuda.is_available():
+        device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+        torch.cuda.set_device(device)
+    if not distributed.is_initialized():
+        distributed.init_process_group("gloo" if device.type == "cpu" else "nccl")
+    group = distributed.new_group(backend="gloo", timeout=_LONGEST_WAIT)
+    rank, count = distributed.get_rank(), distributed.get_world_size()
+    return Processes(rank=rank, count=count, device=device, group=group)

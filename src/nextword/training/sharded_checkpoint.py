@@ -1,0 +1,55 @@
+"""Tensors of a checkpoint that several processes write and read together (torch.distributed.checkpoint).
+
+Each writes what it holds to a safetensors file of its own. Whatever the number of those who read, each reads what it
+needs of any file. The format is the one of torch's that can run no code when it is read.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from torch.distributed.checkpoint.api import CheckpointException
+from torch.distributed.checkpoint.hf_storage import HuggingFaceStorageReader, HuggingFaceStorageWriter
+from torch.distributed.checkpoint.metadata import TensorStorageMetadata
+from torch.distributed.checkpoint.state_dict_loader import load
+from torch.distributed.checkpoint.state_dict_saver import save
+
+from nextword.training.processes import Processes
+
+
+def write_shards(folder: Path, tensors: Mapping[str, Tensor], processes: Processes) -> None:
+    """Called by all. Raises OSError in all of them if a disk refuses one."""
+    writer = HuggingFaceStorageWriter(str(folder), save_distributed=True)
+    try:
+        save(dict(tensors), storage_writer=writer, process_group=processes.group)
+    except CheckpointException as error:
+        raise OSError(None, _reason(error)) from None
+
+
+def read_shards(
+    folder: Path, memory_for: Callable[[str, torch.Size, torch.dtype], Tensor | None], processes: Processes
+) -> dict[str, Tensor]:
+    """Called by all. Raises OSError in all of them if one cannot read."""
+    reader = HuggingFaceStorageReader(str(folder))
+    tensors: dict[str, Tensor] = {}
+    for name, stored in reader.read_metadata().state_dict_metadata.items():
+        assert isinstance(stored, TensorStorageMetadata)
+        size, dtype = stored.size, stored.properties.dtype
+        wanted = memory_for(name, size, dtype)
+        tensors[name] = torch.empty(size, dtype=dtype) if wanted is None else wanted
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="torch.distributed is disabled")  # with one process it is
+            load(tensors, storage_reader=reader, process_group=processes.group, no_dist=processes.group is None)
+    except CheckpointException as error:
+        raise OSError(None, _reason(error)) from None
+    return tensors
+
+
+def _reason(error: CheckpointException) -> str:
+    rank, (cause, _) = next(iter(error.failures.items()))
+    return f"process {rank}: {' '.join(str(cause).split())}"
