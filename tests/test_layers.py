@@ -11,6 +11,7 @@ import nextword
 
 SOURCE = Path(nextword.__file__).parent
 LEVELS = (
+    ("__main__",),
     ("cli",),
     ("language_model",),
     ("tasks", "evaluation", "training"),

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from nextword import __version__
-from nextword.cli.report import complain, note
+from nextword.cli.report import complain, is_first_process, note
 from nextword.errors import NextwordError, RequestError
 
 
@@ -50,6 +50,8 @@ _TAKES_RECIPES = ("pretrain", "finetune")
 def main() -> None:
     """The entry point: exits with 0, with 2 for an error that has a message for people, with 130 after Ctrl-C."""
     _agree_on_text()
+    if not is_first_process():
+        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
     # numpy's matrix library, which is not used here, would start a thread for each core, and they spin.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     warnings.showwarning = lambda message, *where: note(" ".join(str(message).split()))

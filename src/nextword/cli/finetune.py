@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from nextword.checkpoints.model_directory import ModelDirectory
     from nextword.training.finetune import FinetuningData
+    from nextword.training.processes import Processes
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,6 +53,14 @@ class Options:
 
 def run(options: Options) -> None:
     """Train, and say where the model is."""
+    with needs_extra("train"):
+        from nextword.training.processes import joined_processes
+
+    with joined_processes() as processes:
+        _run(options, processes)
+
+
+def _run(options: Options, processes: Processes) -> None:
     from nextword.checkpoints.catalogue import resolve
     from nextword.checkpoints.open_directory import open_model_directory
 
@@ -63,7 +72,7 @@ def run(options: Options) -> None:
         raise DataError("no --data: name files or folders")
     folder, recipe, adapter = Path(options.output), options.recipe, _adapter(options)
     directory = open_model_directory(resolve(options.model))
-    data = prepare_finetuning(options.data, directory, recipe, folder=folder)
+    data = prepare_finetuning(options.data, directory, recipe, folder=folder, processes=processes)
     _note_examples(data, context=recipe.data.context)
     progress = TrainingProgress(recipe.run.steps)
     callbacks = Callbacks(
@@ -72,7 +81,7 @@ def run(options: Options) -> None:
         export=_exporter(options, directory, adapter),
         note=progress.note,
     )
-    finetuning(directory, data, recipe, folder=folder, callbacks=callbacks, adapter=adapter).run()
+    finetuning(directory, data, recipe, folder=folder, callbacks=callbacks, adapter=adapter, processes=processes).run()
     note(f"the model is {folder / 'model'}: nextword chat {folder / 'model'}")
 
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from nextword.models.config import ModelConfig
     from nextword.models.transformer import Transformer
     from nextword.training.pretrain import Corpus
+    from nextword.training.processes import Processes
     from nextword.training.trainer import Callbacks
 
 _MOST_VALIDATION_TOKENS = 50_000
@@ -50,6 +51,14 @@ class Options:
 def run(options: Options) -> None:
     """Train, then print a text that the model writes."""
     with needs_extra("train"):
+        from nextword.training.processes import joined_processes
+
+    with joined_processes() as processes:
+        _run(options, processes)
+
+
+def _run(options: Options, processes: Processes) -> None:
+    with needs_extra("train"):
         from nextword.training.pretrain import prepare_pretraining, pretraining
 
     if not options.files:
@@ -59,12 +68,14 @@ def run(options: Options) -> None:
     if options.dry_run:
         _print_plan(recipe)
         return
-    corpus = prepare_pretraining(options.files, recipe, folder=folder)
+    corpus = prepare_pretraining(options.files, recipe, folder=folder, processes=processes)
     note(f"{corpus.training.num_tokens:,} tokens to train on, {corpus.validation.num_tokens:,} held out")
     config = recipe.model.config(vocab_size=corpus.tokenizer.vocab_size, context=recipe.data.context)
-    pretraining(corpus, recipe, folder=folder, callbacks=_callbacks(corpus, options, config)).run()
-    note(f"the model is {folder / 'model'}: nextword generate {folder / 'model'} ...")
-    _print_sample(folder / "model", options.prompt)
+    callbacks = _callbacks(corpus, options, config)
+    pretraining(corpus, recipe, folder=folder, callbacks=callbacks, processes=processes).run()
+    if processes.is_first:
+        note(f"the model is {folder / 'model'}: nextword generate {folder / 'model'} ...")
+        _print_sample(folder / "model", options.prompt)
 
 
 def _callbacks(corpus: Corpus, options: Options, config: ModelConfig) -> Callbacks:

@@ -1,4 +1,7 @@
-"""What a command says beside its result: on standard error, so that results pipe well."""
+"""What a command says beside its result: on standard error, so that results pipe well.
+
+Where torchrun or Ray started several processes that do one thing, the first speaks for all.
+"""
 
 from __future__ import annotations
 
@@ -9,9 +12,15 @@ from contextlib import contextmanager
 from typing import TextIO
 
 
+def is_first_process() -> bool:
+    """Whether this process is the only one, or the first."""
+    return "WORLD_SIZE" not in os.environ or os.environ.get("RANK", "0") == "0"
+
+
 def note(message: str) -> None:
     """One line about how the result came to be."""
-    print(f"[{message}]", file=sys.stderr, flush=True)
+    if is_first_process():
+        print(f"[{message}]", file=sys.stderr, flush=True)
 
 
 def takes_colours(stream: TextIO) -> bool:
@@ -22,7 +31,8 @@ def takes_colours(stream: TextIO) -> bool:
 def complain(message: str) -> None:
     """The one line that says why there is no result, red on a terminal that takes colours."""
     start, end = ("\033[31m", "\033[0m") if takes_colours(sys.stderr) else ("", "")
-    print(f"{start}nextword: {' '.join(message.split())}{end}", file=sys.stderr)
+    where = "" if is_first_process() else f" process {os.environ['RANK']}:"
+    print(f"{start}nextword:{where} {' '.join(message.split())}{end}", file=sys.stderr)
 
 
 def count(number: int, what: str) -> str:
@@ -38,7 +48,7 @@ def rate(num_tokens: int, seconds: float) -> str:
 @contextmanager
 def waiting_for(what: str) -> Iterator[None]:
     """Show on a terminal what is being waited for; it is gone when the waiting is over."""
-    if not sys.stderr.isatty():
+    if not sys.stderr.isatty() or not is_first_process():
         yield
         return
     print(what, end="", file=sys.stderr, flush=True)
@@ -50,6 +60,6 @@ def waiting_for(what: str) -> Iterator[None]:
 
 def show_bytes(done: int, total: int) -> None:
     """How far a download is, on a terminal."""
-    if sys.stderr.isatty():
+    if sys.stderr.isatty() and is_first_process():
         end = "\n" if done == total else ""
         print(f"\r{done / 1e6:.0f} of {total / 1e6:.0f} MB", end=end, file=sys.stderr, flush=True)

@@ -26,6 +26,7 @@ from nextword.models.packing import Packing
 from nextword.models.transformer import Transformer
 from nextword.training.finetune_recipe import FinetuneRecipe
 from nextword.training.loss import sum_of_nats
+from nextword.training.processes import ALONE, Processes
 from nextword.training.trainer import Callbacks, Trainer
 
 
@@ -40,21 +41,30 @@ class FinetuningData:
 
 
 def prepare_finetuning(
-    files: Sequence[str], directory: ModelDirectory, recipe: FinetuneRecipe, *, folder: Path
+    files: Sequence[str],
+    directory: ModelDirectory,
+    recipe: FinetuneRecipe,
+    *,
+    folder: Path,
+    processes: Processes = ALONE,
 ) -> FinetuningData:
     """Read the files with the model's own tokenizer and chat template.
 
     Raises DataError, ConfigError, TokenizerError.
     """
     data, seed = recipe.data, recipe.run.seed
+    batch_size, rank, num_ranks = processes.share(data.batch_size), processes.rank, processes.count
     if data.context > directory.config.max_seq_len:
         raise ConfigError(
             f"context = {data.context}: the model attends to at most {directory.config.max_seq_len} tokens"
         )
     if data.on == "text":
-        prepare_corpus(files, directory.tokenizer, folder / "tokens", field=data.field)
-        training, held_out = split_validation(TokenShards(folder / "tokens"), data.validation, seed=seed)
-        source = PretrainingSource(training, batch_size=data.batch_size, seq_len=data.context, seed=seed)
+        tokens = folder / "tokens"
+        processes.on_first(lambda: prepare_corpus(files, directory.tokenizer, tokens, field=data.field))
+        training, held_out = split_validation(TokenShards(tokens), data.validation, seed=seed)
+        source = PretrainingSource(
+            training, batch_size=batch_size, seq_len=data.context, seed=seed, rank=rank, num_ranks=num_ranks
+        )
         in_order = batches_in_order(held_out, batch_size=data.batch_size, seq_len=data.context)
         return FinetuningData(source=source, validation=list(in_order), examples=None)
     report = ExamplesReport()
@@ -66,7 +76,9 @@ def prepare_finetuning(
         )
     kept, held = split_examples(examples, data.validation, seed=seed)
     return FinetuningData(
-        source=SupervisedSource(kept, batch_size=data.batch_size, seq_len=data.context, seed=seed),
+        source=SupervisedSource(
+            kept, batch_size=batch_size, seq_len=data.context, seed=seed, rank=rank, num_ranks=num_ranks
+        ),
         validation=list(examples_in_order(held, batch_size=data.batch_size, seq_len=data.context)),
         examples=report,
     )
@@ -80,12 +92,13 @@ def finetuning(
     folder: Path,
     callbacks: Callbacks,
     adapter: AdapterSpec | None = None,
+    processes: Processes = ALONE,
 ) -> Trainer:
     """A trainer of all of the model's weights, or of an adapter of it alone. Raises as `Trainer`."""
     model = build_transformer(directory.config, directory.tensors)
     if adapter is not None:
         attach(model, adapter, seed=recipe.run.seed)
-    return Trainer(model, data.source, recipe.run, folder=folder, callbacks=callbacks)
+    return Trainer(model, data.source, recipe.run, folder=folder, callbacks=callbacks, processes=processes)
 
 
 @torch.no_grad()

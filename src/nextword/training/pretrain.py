@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nextword.data.documents import read_documents
-from nextword.data.prepare import PrepareReport, prepare_corpus
+from nextword.data.prepare import TOKENIZER_FOLDER, PrepareReport, prepare_corpus
 from nextword.data.pretraining import PretrainingSource
 from nextword.data.shards import TokenShards
 from nextword.data.token_view import TokenView, split_validation
@@ -18,7 +18,8 @@ from nextword.text import load_tokenizer_folder
 from nextword.text.tokenizer import Tokenizer
 from nextword.text.train_tokenizer import train_tokenizer
 from nextword.training.initial_weights import initial_transformer
-from nextword.training.pretrain_recipe import PretrainRecipe
+from nextword.training.pretrain_recipe import DataRecipe, PretrainRecipe
+from nextword.training.processes import ALONE, Processes
 from nextword.training.trainer import Callbacks, Trainer
 
 
@@ -43,30 +44,45 @@ def prepare_pretraining(
     *,
     folder: Path,
     on_progress: Callable[[PrepareReport], None] = lambda report: None,
+    processes: Processes = ALONE,
 ) -> Corpus:
-    """Train the tokenizer (or open the one asked for) and write the tokens to `folder`/tokens.
+    """Train the tokenizer (or open the one asked for) and write the tokens to `folder`/tokens, in the first process.
 
     Both are the same every time, so that a stopped run finds what it had. Raises DataError, ConfigError.
     """
-    if recipe.data.tokenizer is not None:
-        tokenizer = load_tokenizer_folder(Path(recipe.data.tokenizer))
-    else:
-        texts = (document.text for document in read_documents(files, field=recipe.data.field))
-        tokenizer = train_tokenizer(texts, vocab_size=recipe.data.vocab_size, kind=recipe.data.tokenizer_kind)
     tokens = folder / "tokens"
-    prepare_corpus(files, tokenizer, tokens, field=recipe.data.field, on_progress=on_progress)
+    processes.on_first(lambda: _write_tokens(files, recipe.data, tokens, on_progress))
+    tokenizer = load_tokenizer_folder(tokens / TOKENIZER_FOLDER)
     training, validation = split_validation(TokenShards(tokens), recipe.data.validation, seed=recipe.run.seed)
     return Corpus(tokenizer=tokenizer, training=training, validation=validation)
 
 
-def pretraining(corpus: Corpus, recipe: PretrainRecipe, *, folder: Path, callbacks: Callbacks) -> Trainer:
+def _write_tokens(
+    files: Sequence[str], recipe: DataRecipe, folder: Path, on_progress: Callable[[PrepareReport], None]
+) -> None:
+    if recipe.tokenizer is not None:
+        tokenizer = load_tokenizer_folder(Path(recipe.tokenizer))
+    else:
+        texts = (document.text for document in read_documents(files, field=recipe.field))
+        tokenizer = train_tokenizer(texts, vocab_size=recipe.vocab_size, kind=recipe.tokenizer_kind)
+    prepare_corpus(files, tokenizer, folder, field=recipe.field, on_progress=on_progress)
+
+
+def pretraining(
+    corpus: Corpus, recipe: PretrainRecipe, *, folder: Path, callbacks: Callbacks, processes: Processes = ALONE
+) -> Trainer:
     """A trainer over the corpus, from first weights or from where a stopped run in `folder` was.
 
     What it exports are Hugging Face folders. Raises as `Trainer`.
     """
     config = recipe.model.config(vocab_size=corpus.tokenizer.vocab_size, context=recipe.data.context)
     source = PretrainingSource(
-        corpus.training, batch_size=recipe.data.batch_size, seq_len=recipe.data.context, seed=recipe.run.seed
+        corpus.training,
+        batch_size=processes.share(recipe.data.batch_size),
+        seq_len=recipe.data.context,
+        seed=recipe.run.seed,
+        rank=processes.rank,
+        num_ranks=processes.count,
     )
     model = initial_transformer(config, seed=recipe.run.seed)
-    return Trainer(model, source, recipe.run, folder=folder, callbacks=callbacks)
+    return Trainer(model, source, recipe.run, folder=folder, callbacks=callbacks, processes=processes)

@@ -92,7 +92,7 @@ ALONE = Processes()
 def joined_processes() -> Iterator[Processes]:
     """The processes that a launcher has started with this one, joined in torch.distributed; ALONE if none has.
 
-    Raises TrainingError in the others when one of them ends before the rest.
+    Raises ConfigError if they do not meet, TrainingError in the others when one of them ends before the rest.
     """
     was_joined = distributed.is_available() and distributed.is_initialized()
     if not was_joined and int(os.environ.get("WORLD_SIZE", "1")) == 1:
@@ -116,7 +116,13 @@ def _join() -> Processes:
         device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
         torch.cuda.set_device(device)
     if not distributed.is_initialized():
-        distributed.init_process_group("gloo" if device.type == "cpu" else "nccl")
+        try:
+            distributed.init_process_group("gloo" if device.type == "cpu" else "nccl")
+        except (ValueError, RuntimeError) as error:
+            reason = " ".join(str(error).split())
+            raise ConfigError(
+                f"WORLD_SIZE says {os.environ['WORLD_SIZE']} processes, which cannot meet ({reason}): use torchrun"
+            ) from None
     group = distributed.new_group(backend="gloo", timeout=_LONGEST_WAIT)
     rank, count = distributed.get_rank(), distributed.get_world_size()
     return Processes(rank=rank, count=count, device=device, group=group)
