@@ -24,6 +24,7 @@ from nextword.inference.engine import Engine
 from nextword.inference.generation import Generation, collect
 from nextword.inference.open_backend import open_backend
 from nextword.inference.sequence import Request
+from nextword.tasks.classify import Classification, Classifier, classify_options
 from nextword.tasks.summarize import Length, Style, Summary, summarize
 from nextword.text.tokenizer import Tokenizer
 
@@ -126,6 +127,29 @@ class LanguageModel:
     def summarize(self, text: str, *, length: Length = "medium", style: Style = "paragraph") -> Summary:
         """Summarise a text of any length. Raises RequestError."""
         return summarize(self.engine, text, length=length, style=style)
+
+    def classify(
+        self, text: str, labels: Sequence[str], *, examples: Sequence[tuple[str, str]] = (), **options: str
+    ) -> Classification:
+        """Choose the label whose words are the likeliest after a text. Raises RequestError.
+
+        `examples`: texts with their labels, shown to the model before. Keywords: the fields of `ClassifyOptions`.
+        """
+        return self.classify_batch([text], labels, examples=examples, **options)[0]
+
+    def classify_batch(
+        self, texts: Sequence[str], labels: Sequence[str], *, examples: Sequence[tuple[str, str]] = (), **options: str
+    ) -> list[Classification]:
+        """As `classify`, many texts together."""
+        return list(self.classifier(labels, examples=examples, **options).classify(texts))
+
+    def classifier(
+        self, labels: Sequence[str], *, examples: Sequence[tuple[str, str]] = (), **options: str
+    ) -> Classifier:
+        """A classifier for texts that come later; arguments as those of `classify`. Raises RequestError."""
+        return Classifier(
+            self.engine.backend, self.tokenizer, labels, examples=examples, options=classify_options(**options)
+        )
 
     def _run(self, prompt_token_ids: list[int], params: SamplingParams) -> Generation:
         request = self.engine.submit(prompt_token_ids, params)

@@ -9,20 +9,19 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from nextword.decoding.surprisals import log_normalizers, surprisals
+from nextword.decoding.surprisals import log_normalizers
 from nextword.errors import RequestError
 from nextword.inference.backend import PAGE_POSITIONS, Backend, Chunk, Logits
 from nextword.inference.scheduler import PREFILL_CHUNK
 
-_BATCH_PROMPTS = 16
-_BATCH_TOKENS = 4 * PREFILL_CHUNK
-"""Of the prompts of a batch together: enough for the speed of matrix products, few enough to keep."""
-_BLOCK_POSITIONS = 256
-"""Positions whose logits are held at once: 48 MiB for a vocabulary of 49,152."""
+_BATCH_PROMPTS = 32
+_BATCH_TOKENS = 2 * PREFILL_CHUNK
+"""Of the prompts of a batch, what they share left out: enough for the speed of matrix products."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +47,13 @@ class Answer:
         return float(self.log_probs.sum())
 
 
+class _Tail(NamedTuple):
+    """A continuation, and where its prompt stands in the KV cache."""
+
+    cache_id: int
+    continuation: Sequence[int]
+
+
 def score_continuations(backend: Backend, questions: Iterable[Question]) -> Iterator[list[Answer]]:
     """The answers to each question, in order, one for each continuation. Neighbours that begin alike are quick.
 
@@ -58,6 +64,12 @@ def score_continuations(backend: Backend, questions: Iterable[Question]) -> Iter
             yield from _score_batch(_Places(backend, caches), batch)
 
 
+def num_equal(first: Sequence[int], second: Sequence[int]) -> int:
+    """How many tokens two texts have in common at their beginnings."""
+    pairs = enumerate(zip(first, second, strict=False))
+    return next((index for index, (one, other) in pairs if one != other), min(len(first), len(second)))
+
+
 def _batches(questions: Iterable[Question], backend: Backend) -> Iterator[list[Question]]:
     """Neighbours, as many as are computed together."""
     batch: list[Question] = []
@@ -65,12 +77,14 @@ def _batches(questions: Iterable[Question], backend: Backend) -> Iterator[list[Q
     for question in questions:
         _check(question, backend)
         positions = _positions(question)
-        is_full = len(batch) == _BATCH_PROMPTS or num_tokens + len(question.prompt) > _BATCH_TOKENS
+        shared = num_equal(batch[0].prompt, question.prompt) if batch else 0
+        own = len(question.prompt) - shared
+        is_full = len(batch) == _BATCH_PROMPTS or num_tokens + own > _BATCH_TOKENS
         if batch and (is_full or num_positions + positions > backend.max_positions):
             yield batch
             batch, num_tokens, num_positions = [], 0, 0
         batch.append(question)
-        num_tokens += len(question.prompt)
+        num_tokens += own
         num_positions += positions
     if batch:
         yield batch
@@ -113,12 +127,12 @@ def _score_batch(places: _Places, batch: Sequence[Question]) -> Iterator[list[An
     cache_ids = _open_prompts(places, prompts)
     first_rows = _prefill(places.backend, cache_ids, prompts)
     tails = [
-        (places.fork(cache_id), continuation)
+        _Tail(places.fork(cache_id), continuation)
         for cache_id, question in zip(cache_ids, batch, strict=True)
         for continuation in question.continuations
         if len(continuation) > 1
     ]
-    later = _score_tails(places.backend, tails)
+    later = iter(_score_tails(places.backend, tails))
     for row, question in zip(first_rows, batch, strict=True):
         normalizer = log_normalizers(row)[0]
         answers = []
@@ -143,9 +157,8 @@ def _num_shared(prompts: Sequence[list[int]]) -> int:
     """How many tokens the beginnings of several prompts have in common, the last of none of them included."""
     if len(prompts) == 1:
         return 0
-    first, last = min(prompts), max(prompts)  # all others lie between, so they begin with what both begin with
-    parts = (index for index, pair in enumerate(zip(first, last, strict=False)) if pair[0] != pair[1])
-    return min(next(parts, len(first)), *(len(prompt) - 1 for prompt in prompts))
+    in_all = num_equal(min(prompts), max(prompts))  # the others lie between, so they begin with it too
+    return min(in_all, *(len(prompt) - 1 for prompt in prompts))
 
 
 def _cut(cache_id: int, prompt: Sequence[int], start: int, *, num_logits: int) -> Iterator[Chunk]:
@@ -171,23 +184,12 @@ def _prefill(backend: Backend, cache_ids: Sequence[int], prompts: Sequence[Seque
     return [rows[cache_id] for cache_id in cache_ids]
 
 
-def _score_tails(backend: Backend, tails: Sequence[tuple[int, Sequence[int]]]) -> Iterator[Answer]:
-    """All but the first token of each continuation, in a step as many as there is room for logits."""
-    step: list[tuple[int, Sequence[int]]] = []
-    for tail in tails:
-        if step and sum(len(continuation) for _, continuation in [*step, tail]) > _BLOCK_POSITIONS:
-            yield from _score_together(backend, step)
-            step = []
-        step.append(tail)
-    if step:
-        yield from _score_together(backend, step)
-
-
-def _score_together(backend: Backend, tails: Sequence[tuple[int, Sequence[int]]]) -> Iterator[Answer]:
-    chunks = [Chunk(cache_id, continuation[:-1], len(continuation) - 1) for cache_id, continuation in tails]
-    for (_, continuation), logits in zip(tails, backend.step(chunks), strict=True):
-        targets = continuation[1:]
-        yield Answer(-surprisals(logits, targets), bool((logits.argmax(axis=1) == np.asarray(targets)).all()))
+def _score_tails(backend: Backend, tails: Sequence[_Tail]) -> list[Answer]:
+    """All but the first token of each continuation."""
+    chunks = [Chunk(tail.cache_id, tail.continuation[:-1], len(tail.continuation) - 1) for tail in tails]
+    targets = [tail.continuation[1:] for tail in tails]
+    scores = backend.score(chunks, targets) if tails else []
+    return [Answer(-one.nats, bool((one.ranks == 1).all())) for one in scores]
 
 
 def _joined(first: Answer, rest: Answer) -> Answer:

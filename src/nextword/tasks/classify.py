@@ -1,0 +1,149 @@
+"""Classification as word prediction: of several labels the one whose words are the likeliest after a text.
+
+A model prefers some words whatever the text says, and short labels to long ones. So a label's log-probability is
+compared with what it gets after texts without content (Zhao et al. 2021), and divided by its number of tokens. Labels
+share the prompt's keys and values, and prompts those of what they begin with. Textbook section 1.1.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import numpy as np
+import numpy.typing as npt
+
+from nextword.errors import RequestError
+from nextword.inference.backend import Backend
+from nextword.inference.continuations import Answer, Question, num_equal, score_continuations
+from nextword.text.tokenizer import Tokenizer
+
+Calibration = Literal["content-free", "none"]
+Normalization = Literal["tokens", "none"]
+
+CONTENT_FREE = ("N/A", "", "[MASK]")
+"""Texts without content; a label's probability after them is averaged."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClassifyOptions:
+    """How a label is chosen."""
+
+    prompt: str = "{text}\n\nIn one word:"
+    """What a label follows, after a space; {text} stands for the text."""
+    calibration: Calibration = "content-free"
+    """Compare a label's likelihood with the one after texts without content, or take it as it is."""
+    normalization: Normalization = "tokens"
+    """Divide a label's log-probability by its number of tokens, or take the sum."""
+
+    def __post_init__(self) -> None:
+        if "{text}" not in self.prompt:
+            raise RequestError(f"prompt = {self.prompt!r}: it has no {{text}}, where the text belongs")
+        for name, kind in (("calibration", Calibration), ("normalization", Normalization)):
+            if getattr(self, name) not in get_args(kind):
+                raise RequestError(f"{name} = {getattr(self, name)!r}: must be one of {', '.join(get_args(kind))}")
+
+
+def classify_options(**options: str) -> ClassifyOptions:
+    """The options that keywords name. Raises RequestError for an unknown one."""
+    known = [field.name for field in dataclasses.fields(ClassifyOptions)]
+    for name in options:
+        if name not in known:
+            raise RequestError(f"unknown option {name!r} of classification: there are {', '.join(known)}")
+    return ClassifyOptions(**options)  # type: ignore[arg-type]  # checked by the class
+
+
+@dataclass(frozen=True, kw_only=True)
+class Classification:
+    """What was chosen for a text."""
+
+    label: str
+    probabilities: Mapping[str, float]
+    """Of each label, summing to 1, after calibration and normalization."""
+    log_probs: Mapping[str, float]
+    """Of each label's words after the prompt, in nats, as the model has them."""
+
+
+class Classifier:
+    """Chooses among labels."""
+
+    def __init__(
+        self,
+        backend: Backend,
+        tokenizer: Tokenizer,
+        labels: Sequence[str],
+        *,
+        examples: Sequence[tuple[str, str]] = (),
+        options: ClassifyOptions | None = None,
+    ) -> None:
+        """`examples`: texts with their labels, which stand in the prompt, in this order, before each text.
+
+        Raises RequestError for fewer than two labels, an empty one, two with the same tokens, or an example whose label
+        is none of them.
+        """
+        self.labels = tuple(label.strip() for label in labels)
+        self._backend = backend
+        self._tokenizer = tokenizer
+        self._options = ClassifyOptions() if options is None else options
+        _check_labels(tokenizer, self.labels)
+        for _, label in examples:
+            if label not in self.labels:
+                known = ", ".join(map(repr, self.labels))
+                raise RequestError(f"an example has the label {label!r}, which is none of {known}")
+        self._shown = "".join(f"{self._before_label(text)} {label}\n\n" for text, label in examples)
+        self._bias = self._content_free_log_probs()
+
+    def classify(self, texts: Iterable[str]) -> Iterator[Classification]:
+        """The choice for each text, in order, read and computed some at a time.
+
+        Raises RequestError for a text that does not fit the context beside the examples.
+        """
+        for answers in self._answers(texts):
+            scores = np.array([answer.log_prob for answer in answers]) - self._bias
+            if self._options.normalization == "tokens":
+                scores /= [len(answer.log_probs) for answer in answers]
+            probabilities = np.exp(scores - scores.max())
+            probabilities /= probabilities.sum()
+            yield Classification(
+                label=self.labels[int(scores.argmax())],
+                probabilities=dict(zip(self.labels, probabilities.tolist(), strict=True)),
+                log_probs=dict(zip(self.labels, [answer.log_prob for answer in answers], strict=True)),
+            )
+
+    def _answers(self, texts: Iterable[str]) -> Iterator[list[Answer]]:
+        return score_continuations(self._backend, map(self._question, texts))
+
+    def _question(self, text: str) -> Question:
+        before = self._shown + self._before_label(text)
+        prompt, *whole = self._tokenizer.encode_batch([before, *(f"{before} {label}" for label in self.labels)])
+        # Where a tokenizer joins the prompt's end and the label, that token is the label's.
+        start = min(num_equal(prompt, token_ids) for token_ids in whole)
+        return Question(prompt[:start], [token_ids[start:] for token_ids in whole])
+
+    def _before_label(self, text: str) -> str:
+        return self._options.prompt.replace("{text}", text).rstrip()
+
+    def _content_free_log_probs(self) -> npt.NDArray[np.float64]:
+        """The logarithm of each label's mean probability after texts without content; 0 if nothing is calibrated."""
+        if self._options.calibration == "none":
+            return np.zeros(len(self.labels))
+        answers = list(self._answers(CONTENT_FREE))
+        log_probs = np.array([[answer.log_prob for answer in of_text] for of_text in answers])
+        mean: npt.NDArray[np.float64] = np.logaddexp.reduce(log_probs, axis=0) - math.log(len(CONTENT_FREE))
+        return mean
+
+
+def _check_labels(tokenizer: Tokenizer, labels: Sequence[str]) -> None:
+    if len(labels) < 2:
+        raise RequestError(f"{len(labels)} label: a choice needs at least two, as in --labels positive,negative")
+    if not all(labels):
+        raise RequestError(f"labels {list(labels)}: one of them is empty")
+    seen: dict[tuple[int, ...], str] = {}
+    for label in labels:
+        token_ids = tuple(tokenizer.encode(f" {label}", add_special_tokens=False))
+        if token_ids in seen:
+            raise RequestError(f"labels {seen[token_ids]!r} and {label!r} have the same tokens: choose different words")
+        seen[token_ids] = label
