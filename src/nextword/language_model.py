@@ -8,17 +8,19 @@ from __future__ import annotations
 import contextlib
 import threading
 import weakref
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from nextword.adapters.open import open_adapted
 from nextword.checkpoints.model_directory import ModelDirectory
+from nextword.data.documents import Document
 from nextword.decoding.distribution import Distribution
 from nextword.decoding.params import SamplingParams, sampling_params
 from nextword.decoding.sampler import ChosenToken
 from nextword.errors import RequestError
-from nextword.evaluation.perplexity import PerplexityReport, sliding_perplexity
+from nextword.evaluation.conventions import ConventionName, choose_convention
+from nextword.evaluation.perplexity import PerplexityReport, measure_perplexity
 from nextword.inference.choices import BackendName, Weights
 from nextword.inference.engine import Engine
 from nextword.inference.generation import Generation, collect
@@ -120,9 +122,24 @@ class LanguageModel:
         params = SamplingParams(max_tokens=0, echo=True, logprobs=alternatives)
         return Score(tokens=self._run(token_ids, params).prompt_tokens)
 
-    def perplexity(self, text: str, *, context: int | None = None, stride: int | None = None) -> PerplexityReport:
-        """Perplexity of a text in sliding windows; None: the model's context, without overlap. Raises RequestError."""
-        return sliding_perplexity(self.engine.backend, self.tokenizer.encode(text), context=context, stride=stride)
+    def perplexity(
+        self,
+        texts: str | Iterable[str],
+        *,
+        convention: ConventionName = "sliding",
+        context: int | None = None,
+        stride: int | None = None,
+    ) -> PerplexityReport:
+        """How well the model predicts a text or texts, in the way of a convention. Raises RequestError, DataError.
+
+        `context`: tokens of a window; None: the model's context, for llama.cpp 512. `stride`, of sliding windows: None
+        for no overlap.
+        """
+        backend = self.engine.backend
+        chosen = choose_convention(convention, context=context, stride=stride, max_seq_len=backend.max_seq_len)
+        texts = [texts] if isinstance(texts, str) else texts
+        documents = (Document(text, Path("text"), number) for number, text in enumerate(texts, 1))
+        return measure_perplexity(backend, self.tokenizer, documents, chosen)
 
     def summarize(self, text: str, *, length: Length = "medium", style: Style = "paragraph") -> Summary:
         """Summarise a text of any length. Raises RequestError."""

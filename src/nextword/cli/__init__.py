@@ -31,6 +31,7 @@ VERBS = (
     Verb("next", "show the distribution of the next token"),
     Verb("score", "show how probable each token of a text is"),
     Verb("classify", "choose a label for each text of a file"),
+    Verb("perplexity", "measure how well a model predicts texts"),
     Verb("tokenize", "show the tokens of a text"),
     Verb("tokenizer", "train a tokenizer"),
     Verb("prepare", "turn a corpus into tokens for training"),

@@ -52,6 +52,11 @@ class Reader:
 
         return read_documents(self._corpus, field=self._field, on_bad=self.on_bad)
 
+    @property
+    def num_unreadable(self) -> int:
+        """How many were left out so far."""
+        return len(self._unreadable)
+
     def note_unreadable(self) -> None:
         """Say how many were left out, and which was the first."""
         if self._unreadable:

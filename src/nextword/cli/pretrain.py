@@ -95,19 +95,18 @@ def _callbacks(corpus: Corpus, options: Options, config: ModelConfig) -> Callbac
 
 def _validation_loss(documents: list[list[int]], model: Transformer) -> float:
     """Nats per token of the held-out documents, as `nextword.load(...).perplexity` scores texts."""
-    from nextword.evaluation.perplexity import sliding_perplexity
+    from nextword.evaluation.perplexity import sum_nats
+    from nextword.evaluation.windows import sliding_windows
     from nextword.inference.torch_backend import TorchBackend
 
     backend = TorchBackend(model)
-    nats, num_tokens = [], 0
+    total_nats, num_tokens = 0.0, 0
     for document in documents:
         document = document[: _MOST_VALIDATION_TOKENS - num_tokens]
-        if len(document) < 2:
-            continue
-        report = sliding_perplexity(backend, document)
-        nats.append(report.total_nats)
-        num_tokens += report.num_tokens
-    return math.fsum(nats) / num_tokens
+        windows = sliding_windows(document, context=backend.max_seq_len, stride=backend.max_seq_len)
+        nats, count = sum_nats(backend, windows)
+        total_nats, num_tokens = total_nats + nats, num_tokens + count
+    return total_nats / num_tokens
 
 
 def _sample(corpus: Corpus, prompt: str, model: Transformer) -> str:

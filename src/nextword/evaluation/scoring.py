@@ -1,39 +1,56 @@
-"""How surprised a model is by the last tokens of a window: token ids in, nats out, a block of logits at a time."""
+"""How surprised a model is by the last tokens of windows: windows in, scores out, as many at once as run well."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator
+from typing import TypeVar
 
 import numpy as np
-import numpy.typing as npt
 
-from nextword.decoding.surprisals import surprisals
-from nextword.inference.backend import Backend, Chunk
+from nextword.errors import RequestError
+from nextword.evaluation.windows import Window
+from nextword.inference.backend import Backend, Chunk, TokenScores
 
-_BLOCK_POSITIONS = 256
-"""Positions whose logits are held at once: 48 MiB for a vocabulary of 49,152, however long the window."""
+T = TypeVar("T")
+
+_TOKENS_AT_ONCE = 512
+"""Of short windows; a longer one runs alone. More would not be computed any faster."""
 
 
-def score_window(backend: Backend, token_ids: Sequence[int], *, num_scored: int) -> npt.NDArray[np.float64]:
-    """The surprisal, in nats, of each of the last `num_scored` tokens: (num_scored,) float64.
+def score_windows(backend: Backend, windows: Iterable[Window]) -> Iterator[TokenScores]:
+    """The scores of each window's scored tokens, in order. Raises RequestError if the logits are no numbers."""
+    for batch in batches(windows, lambda window: window):
+        yield from score_batch(backend, batch)
 
-    The first token of a window cannot be among them.
-    """
-    first_scored = len(token_ids) - num_scored
-    cache_id = backend.open_cache()
+
+def batches(items: Iterable[T], window_of: Callable[[T], Window | None]) -> Iterator[list[T]]:
+    """Items in groups whose windows run together; an item without one goes with those before it."""
+    batch: list[T] = []
+    num_tokens = 0
+    for item in items:
+        window = window_of(item)
+        length = 0 if window is None else len(window.token_ids)
+        if batch and length and num_tokens + length > _TOKENS_AT_ONCE:
+            yield batch
+            batch, num_tokens = [], 0
+        batch.append(item)
+        num_tokens += length
+    if batch:
+        yield batch
+
+
+def score_batch(backend: Backend, windows: Iterable[Window]) -> list[TokenScores]:
+    """The scores of some windows, computed together. Raises RequestError if the logits are no numbers."""
+    chunks: list[Chunk] = []
     try:
-        if first_scored > 1:
-            backend.step([Chunk(cache_id, token_ids[: first_scored - 1], 0)])
-        blocks = [
-            _score_block(backend, cache_id, token_ids[start : start + _BLOCK_POSITIONS + 1])
-            for start in range(first_scored - 1, len(token_ids) - 1, _BLOCK_POSITIONS)
-        ]
+        targets = []
+        for window in windows:
+            chunks.append(Chunk(backend.open_cache(), window.token_ids[:-1], window.num_scored))
+            targets.append(window.scored)
+        scores = backend.score(chunks, targets) if chunks else []
     finally:
-        backend.close_cache(cache_id)
-    return np.concatenate(blocks)
-
-
-def _score_block(backend: Backend, cache_id: int, token_ids: Sequence[int]) -> npt.NDArray[np.float64]:
-    """Surprisals of all tokens but the first, which stands before them."""
-    (logits,) = backend.step([Chunk(cache_id, token_ids[:-1], len(token_ids) - 1)])
-    return surprisals(logits, token_ids[1:])
+        for chunk in chunks:
+            backend.close_cache(chunk.cache_id)
+    if any(np.isnan(of_window.nats).any() for of_window in scores):
+        raise RequestError("the model's logits are no numbers: its weights are damaged, or too large for these floats")
+    return scores

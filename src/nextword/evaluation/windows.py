@@ -1,42 +1,76 @@
-"""Which tokens of a text are scored, and with how much context: the `sliding` convention of perplexity.
+"""Which tokens of a text are scored, and with how much context: the conventions of perplexity, one function each.
 
-Token positions in, windows out. Knows neither models nor tokens.
+Token ids in, as they come, windows out. A window is all that is held, so a text may have any length. Knows no models.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-
-from nextword.errors import RequestError
+from itertools import islice
 
 
 @dataclass(frozen=True)
 class Window:
-    """Tokens that the model sees together: positions `start` to `stop` of a text, the end not included."""
+    """Tokens that the model sees together. The last one is only predicted."""
 
     start: int
-    stop: int
+    """Position of the first one in the text's tokens; -1 for a prefix before them."""
+    token_ids: Sequence[int]
     num_scored: int
     """How many of the last tokens are scored; the ones before are context."""
 
+    @property
+    def scored(self) -> Sequence[int]:
+        """The tokens that are scored."""
+        return self.token_ids[len(self.token_ids) - self.num_scored :]
 
-def sliding_windows(num_tokens: int, *, context: int, stride: int) -> Iterator[Window]:
+
+def sliding_windows(token_ids: Iterable[int], *, context: int, stride: int) -> Iterator[Window]:
     """Windows of `context` tokens, moved by `stride`; each scores what none before has scored, never the first token.
 
-    Raises RequestError if the stride is not within 1 to context, or leaves a window nothing before its first token.
+    The convention of transformers' documentation. Without overlap the first token of a window has no context, so it is
+    not scored. `stride` is from 1 to `context`, which is at least 2.
     """
-    if context < 2:
-        raise RequestError(f"context = {context}: a window needs at least 2 tokens, one of them to predict from")
-    if not 1 <= stride <= context:
-        raise RequestError(f"stride = {stride}: it must be from 1 to the context, {context}, else tokens are left out")
-    scored_until = 1
-    for start in range(0, num_tokens, stride):
-        stop = min(start + context, num_tokens)
-        # Without overlap the first token of a window has no context, so it is not scored.
+    coming = iter(token_ids)
+    window = list(islice(coming, context))
+    start, scored_until = 0, 1
+    while True:
+        stop = start + len(window)
         num_scored = stop - max(scored_until, start + 1)
         if num_scored > 0:
-            yield Window(start, stop, num_scored)
-        scored_until = stop
-        if stop == num_tokens:
+            yield Window(start, window, num_scored)
+        following = list(islice(coming, stride))
+        if not following:
             return
+        window = window[stride:] + following
+        start, scored_until = start + stride, stop
+
+
+def halved_chunks(token_ids: Iterable[int], *, context: int, bos_token_id: int | None) -> Iterator[Window]:
+    """Disjoint chunks of `context` tokens, of each the second half scored; what does not fill a chunk is left out.
+
+    The convention of llama.cpp. `bos_token_id`: what takes the place of each chunk's first token, if anything does.
+    `context` is at least 3.
+    """
+    num_scored = context - context // 2 - 1
+    coming = iter(token_ids)
+    start = 0
+    while len(chunk := list(islice(coming, context))) == context:
+        if bos_token_id is not None:
+            chunk[0] = bos_token_id
+        yield Window(start, chunk, num_scored)
+        start += context
+
+
+def rolling_windows(token_ids: Iterable[int], *, context: int, prefix_token_id: int) -> Iterator[Window]:
+    """Blocks of `context` tokens, all scored, each after the last token of the block before; the first after a prefix.
+
+    The convention of lm-eval. The last block, if shorter, has as much context as fits.
+    """
+    coming = iter(token_ids)
+    window, num_seen = [prefix_token_id], 0
+    while block := list(islice(coming, context)):
+        window = (window + block)[-(context + 1) :]
+        num_seen += len(block)
+        yield Window(num_seen - len(window), window, len(block))

@@ -70,6 +70,10 @@ class Tokenizer:
         token_ids = self._encode_text(text, parse_special=parse_special)
         return self._begun(token_ids) if add_special_tokens else token_ids
 
+    def encode_continuation(self, text: str) -> list[int]:
+        """Token ids of a text that goes on directly behind another: no BOS, no space that only a beginning gets."""
+        return list(self._encoding(text, parse_special=False, begins=False).ids)
+
     def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
         """`encode` of each text, computed on all cores."""
         for text in texts:
@@ -100,6 +104,13 @@ class Tokenizer:
         if self._backend.id_to_token(_checked(token_id)) is None:
             return f"<unused {token_id}>"
         return self._token_bytes.show(token_id)
+
+    def num_bytes(self, token_ids: Sequence[int], *, begins_text: bool = False) -> int:
+        """UTF-8 bytes of the text that tokens stand for, none for BOS. `begins_text`: it begins with the first token,
+        whose space, where the vocabulary puts one before a text, is not the text's.
+        """
+        total = sum(len(self._token_bytes[token_id]) for token_id in token_ids if token_id not in self._special_ids)
+        return total - int(begins_text and total > 0 and self._token_bytes.removes_space)
 
     def stream_decoder(self) -> StreamDecoder:
         """A decoder for tokens that arrive one at a time; its pieces add up to `decode` of all."""

@@ -57,6 +57,12 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Html:
     return Html(f"<table>\n<thead><tr>{head}</tr></thead>\n<tbody>\n{body}\n</tbody></table>")
 
 
+def require_folder(path: Path | str) -> None:
+    """For those who measure long before they write. Raises DataError if a page cannot be at `path`."""
+    if not Path(path).parent.is_dir():
+        raise DataError(f"{path}: cannot be written: {Path(path).parent} is no folder")
+
+
 def write_page(path: Path | str, title: str, parts: Iterable[Html], *, style: str = "") -> None:
     """Write a page, as its parts come; `style`: CSS of its own. Raises DataError if the disk refuses."""
     try:

@@ -25,6 +25,14 @@ _SETTINGS = {
 }
 
 
+def require_matplotlib() -> None:
+    """For those who measure long before they plot. Raises MissingExtraError without matplotlib."""
+    try:
+        import matplotlib  # noqa: F401
+    except ModuleNotFoundError:
+        raise MissingExtraError("matplotlib is not installed: pip install 'nextword[eval]'") from None
+
+
 def plot(
     draw: Callable[[Axes], object], *, caption: str, width: float = 8.0, height: float = 3.5, alt: str = ""
 ) -> Html:
@@ -32,11 +40,10 @@ def plot(
 
     Raises MissingExtraError without matplotlib.
     """
-    try:
-        import matplotlib
-        from matplotlib.figure import Figure
-    except ModuleNotFoundError:
-        raise MissingExtraError("matplotlib is not installed: pip install 'nextword[eval]'") from None
+    require_matplotlib()
+    import matplotlib
+    from matplotlib.figure import Figure
+
     with matplotlib.rc_context(_SETTINGS):
         figure = Figure(figsize=(width, height), layout="constrained")
         draw(figure.add_subplot())
