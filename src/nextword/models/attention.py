@@ -6,11 +6,11 @@ with the length of the text, not with its square. Letters: B sequences, H heads,
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+
+from nextword.models.block_attention import block_attention, plan_blocks
 
 _QUERY_BLOCK = 256
 """Queries masked at once: large enough to keep the kernels busy, small enough for a mask of a few megabytes."""
@@ -51,7 +51,7 @@ def packed_causal_attention(
     queries: Tensor,
     keys: Tensor,
     values: Tensor,
-    document_lengths: Sequence[int],
+    document_lengths: tuple[int, ...],
     *,
     scale: float,
     window: int | None,
@@ -60,9 +60,13 @@ def packed_causal_attention(
     """Causal attention within each document of packed rows, as if each stood alone.
 
     queries (B, T, H, head_dim), keys and values (B, T, K, head_dim) -> (B, T, H, head_dim). `document_lengths`: in
-    the order of the B * T positions. One call for each document costs less than one with a mask, which computes the
-    products that it then throws away.
+    the order of the B * T positions.
     """
+    if queries.device.type == "cpu":
+        blocks = plan_blocks(document_lengths, window, queries.dtype)
+        rows = queries.flatten(0, 1), keys.flatten(0, 1), values.flatten(0, 1)
+        return block_attention(*rows, blocks=blocks, scale=scale, soft_cap=soft_cap).view_as(queries)
+    # One call for each document costs less than one with a mask, which computes products and throws them away.
     lengths = list(document_lengths)
     parts = (torch.split(tensor.flatten(0, 1), lengths) for tensor in (queries, keys, values))
     mixed = [

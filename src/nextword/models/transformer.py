@@ -70,7 +70,7 @@ class Transformer(nn.Module):
         positions: Positions = slice(0, token_ids.shape[1]) if packing is None else packing.positions
         end = token_ids.shape[1] if packing is None else packing.num_positions
         self._require_context(end)
-        lengths = None if packing is None else packing.lengths
+        lengths = (end,) * len(token_ids) if packing is None else packing.lengths
         hidden = self._run_layers(self._embed(token_ids, positions), positions, end, None, lengths)
         normed: Tensor = self.final_norm(hidden)
         return normed
@@ -204,7 +204,7 @@ class Attention(nn.Module):
             queries, keys = self.q_norm(queries), self.k_norm(keys)
         if rotation is not None:
             rotated = rotation.rotate(torch.cat((queries, keys), dim=2))
-            queries, keys = rotated[:, :, : self.num_heads], rotated[:, :, self.num_heads :]
+            queries, keys = torch.split(rotated, (self.num_heads, keys.shape[2]), dim=2)
         if document_lengths is not None:
             mixed = packed_causal_attention(
                 queries, keys, values, document_lengths, scale=self.scale, window=self.window, soft_cap=self.soft_cap

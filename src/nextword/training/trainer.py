@@ -25,6 +25,7 @@ from nextword.errors import CheckpointError, ConfigError, TrainingError
 from nextword.models.transformer import Transformer
 from nextword.training.checkpoint import TrainingState, find_checkpoint, load_tensors, load_values, save_checkpoint
 from nextword.training.interruption import Interruption
+from nextword.training.kept_memory import kept_memory
 from nextword.training.machine import choose_dtype, operations_per_token, peak_rate
 from nextword.training.metrics import Metrics
 from nextword.training.objective import Objective
@@ -138,7 +139,7 @@ class Trainer:
         SIGTERM and Ctrl-C save a checkpoint first, then raise KeyboardInterrupt. Raises TrainingError if step after
         step has to be skipped.
         """
-        with Interruption() as interruption:
+        with Interruption() as interruption, kept_memory():
             self._look()  # if the run was stopped between a step and the look that was due
             while self.step < self.recipe.steps and not self._has_lost_patience:
                 self._callbacks.on_step(self._train_step())

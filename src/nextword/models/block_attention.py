@@ -1,0 +1,159 @@
+"""Causal attention of packed documents for training on a CPU: blocks of queries as matrix products, gradients included.
+
+PyTorch's own attention takes three times as long there, since its products of small tiles are far from the speed of
+large ones. A block is a part of one long document, or several short ones with a mask between them. Nothing of the size
+of the scores is kept for the backward pass: it computes them again. Letters: N positions, H heads, K key-value heads,
+G = H / K, T queries of a block, S keys that they see.
+"""
+
+from __future__ import annotations
+
+import functools
+import itertools
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+_BLOCK_QUERIES = 256
+"""Large enough for products at full speed, small enough that a block's scores stay in the cache."""
+
+
+@dataclass(frozen=True)
+class Block:
+    """Queries that are computed together."""
+
+    queries: slice
+    keys: slice
+    """From the first that any of the queries sees to the last query's own."""
+    mask: Tensor
+    """(T, up to S): 0 where a query sees a key, -inf elsewhere; of the last keys, where all see those before."""
+    is_whole: bool
+    """Whether no other block's queries see these keys."""
+
+
+@functools.lru_cache(maxsize=4)  # every layer of a step asks for the same
+def plan_blocks(document_lengths: tuple[int, ...], window: int | None, dtype: torch.dtype) -> tuple[Block, ...]:
+    """Blocks of all queries of documents that lie one after the other; `window` as in `causal_attention`."""
+    starts = np.repeat(np.cumsum([0, *document_lengths[:-1]]), document_lengths)  # (N,), of each position's document
+    return tuple(_block(span, starts, window, dtype) for span in _spans(document_lengths))
+
+
+def block_attention(
+    queries: Tensor, keys: Tensor, values: Tensor, blocks: Sequence[Block], *, scale: float, soft_cap: float | None
+) -> Tensor:
+    """queries (N, H, head_dim), keys and values (N, K, head_dim) -> (N, H, head_dim), in the type of the queries."""
+    mixed: Tensor = _BlockAttention.apply(queries, keys, values, blocks, scale, soft_cap)  # type: ignore[no-untyped-call]
+    return mixed
+
+
+def _spans(document_lengths: Sequence[int]) -> Iterator[slice]:
+    """Parts of equal size of long documents; as many short ones together as there is room for."""
+    first = end = 0
+    for length in document_lengths:
+        if end > first and end - first + length > _BLOCK_QUERIES:
+            yield slice(first, end)
+            first = end
+        if length > _BLOCK_QUERIES:
+            num_parts = -(-length // _BLOCK_QUERIES)
+            bounds = [first + length * part // num_parts for part in range(num_parts + 1)]
+            yield from (slice(*part) for part in itertools.pairwise(bounds))
+            first = end = first + length
+        else:
+            end += length
+    if end > first:
+        yield slice(first, end)
+
+
+def _block(queries: slice, starts: np.ndarray[Any, Any], window: int | None, dtype: torch.dtype) -> Block:
+    first, last = queries.start, queries.stop
+    first_key = int(starts[first])
+    if window is not None:
+        first_key = max(first_key, first - window + 1)
+    all_see_earlier = window is None or last - first_key <= window
+    position, query = np.arange(first if all_see_earlier else first_key, last), np.arange(first, last)[:, None]
+    is_seen = (position <= query) & (position >= starts[first:last, None])
+    if window is not None:
+        is_seen &= position > query - window
+    mask = torch.zeros(is_seen.shape, dtype=dtype).masked_fill_(torch.from_numpy(~is_seen), -torch.inf)
+    is_whole = first_key == first and (last == len(starts) or int(starts[last]) == last)
+    return Block(queries, slice(first_key, last), mask, is_whole)
+
+
+class _BlockAttention(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        context: Any,
+        queries: Tensor,
+        keys: Tensor,
+        values: Tensor,
+        blocks: Sequence[Block],
+        scale: float,
+        soft_cap: float | None,
+    ) -> Tensor:
+        context.save_for_backward(queries, keys, values)
+        context.settings = blocks, scale, soft_cap
+        mixed = torch.empty_like(queries, memory_format=torch.contiguous_format)
+        for block in blocks:
+            scores = _scores(_grouped(queries[block.queries], keys), keys[block.keys], scale, soft_cap)
+            weights = _softmax(scores, block.mask)  # (K, G * T, S)
+            _put(mixed[block.queries], torch.bmm(weights, values[block.keys].transpose(0, 1)))
+        return mixed
+
+    @staticmethod
+    def backward(context: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        queries, keys, values = context.saved_tensors
+        blocks, scale, soft_cap = context.settings
+        # Where several blocks add to a sum, it must not be rounded in between.
+        sum_dtype = keys.dtype if all(block.is_whole for block in blocks) else torch.float32
+        query_grads = torch.empty_like(queries, memory_format=torch.contiguous_format)
+        key_grads, value_grads = (torch.zeros(tensor.shape, dtype=sum_dtype) for tensor in (keys, values))
+        for block in blocks:
+            own_queries, own_keys = _grouped(queries[block.queries], keys), keys[block.keys].transpose(0, 1)
+            own_values, grad = values[block.keys].transpose(0, 1), _grouped(grads[0][block.queries], keys)
+            scores = _scores(own_queries, keys[block.keys], scale, soft_cap)
+            slope = None if soft_cap is None else 1 - (scores / soft_cap).square()
+            weights = _softmax(scores, block.mask)
+            value_grads[block.keys].transpose(0, 1).add_(torch.bmm(weights.transpose(1, 2), grad))
+            weight_grads = torch.bmm(grad, own_values.transpose(1, 2))
+            score_grads = torch._softmax_backward_data(weight_grads, weights, -1, weights.dtype)
+            if slope is not None:
+                score_grads = score_grads * slope
+            _put(query_grads[block.queries], torch.bmm(score_grads, own_keys), scale)
+            key_grads[block.keys].transpose(0, 1).add_(torch.bmm(score_grads.transpose(1, 2), own_queries), alpha=scale)
+        return query_grads, key_grads.to(keys.dtype), value_grads.to(values.dtype), None, None, None
+
+
+def _grouped(heads: Tensor, keys: Tensor) -> Tensor:
+    """(T, H, head_dim) -> (K, G * T, head_dim): those that share keys and values are more queries of one head."""
+    num_queries, _, head_dim = heads.shape
+    num_kv_heads = keys.shape[1]
+    return heads.view(num_queries, num_kv_heads, -1, head_dim).permute(1, 2, 0, 3).reshape(num_kv_heads, -1, head_dim)
+
+
+def _put(out: Tensor, grouped: Tensor, factor: float = 1.0) -> None:
+    """The inverse of `_grouped`, times a factor."""
+    num_queries, _, head_dim = out.shape
+    apart = grouped.view(grouped.shape[0], -1, num_queries, head_dim).permute(2, 0, 1, 3)
+    place = out.view(num_queries, grouped.shape[0], -1, head_dim)
+    if factor == 1.0:
+        place.copy_(apart)
+    else:
+        torch.mul(apart, factor, out=place)
+
+
+def _scores(queries: Tensor, keys: Tensor, scale: float, soft_cap: float | None) -> Tensor:
+    """(K, G * T, S) of (K, G * T, head_dim) and (S, K, head_dim)."""
+    scores = torch.baddbmm(queries.new_zeros(1, 1, 1), queries, keys.permute(1, 2, 0), beta=0, alpha=scale)
+    return scores if soft_cap is None else torch.tanh(scores / soft_cap) * soft_cap
+
+
+def _softmax(scores: Tensor, mask: Tensor) -> Tensor:
+    """Changes the scores."""
+    num_queries, num_masked = mask.shape
+    by_query = scores.view(scores.shape[0], -1, num_queries, scores.shape[-1])
+    by_query[..., scores.shape[-1] - num_masked :].add_(mask)
+    return torch.softmax(scores, dim=-1)
