@@ -48,7 +48,8 @@ def test_values_and_gradients_are_those_of_one_mask_over_everything(
     plan_blocks.cache_clear()
     tensors = rows(dtype, lengths)
     blocks = plan_blocks(lengths, window, dtype)
-    mixed = block_attention(*tensors[:3], blocks, scale=0.3, soft_cap=soft_cap)
+    queries, keys, values, _ = tensors
+    mixed = block_attention(queries, keys, values, blocks, scale=0.3, soft_cap=soft_cap)
     found = [mixed, *torch.autograd.grad(mixed, tensors[:3], tensors[3])]
     plan_blocks.cache_clear()
     for value, expected in zip(found, plain(tensors, lengths, window, soft_cap), strict=True):

@@ -8,7 +8,6 @@ import resource
 import pytest
 import torch
 
-from nextword.training import kept_memory as module
 from nextword.training.kept_memory import kept_memory
 
 NUM_BYTES = 64 << 20
@@ -22,16 +21,15 @@ def pages_fetched() -> int:
 
 
 @pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "mallopt"), reason="the C library is not glibc")
-def test_a_large_tensor_is_fetched_once_while_memory_is_kept() -> None:
+def test_the_pages_of_a_freed_tensor_are_used_again_while_memory_is_kept() -> None:
     num_pages = NUM_BYTES // resource.getpagesize()
     with kept_memory():
-        pages_fetched()
-        assert pages_fetched() < num_pages / 10
-    assert pages_fetched() > num_pages / 2
-    assert pages_fetched() > num_pages / 2
+        # The first ones can still go to fresh places of the heap.
+        assert min(pages_fetched() for _ in range(10)) < num_pages / 10
+    assert min(pages_fetched() for _ in range(10)) > num_pages / 2
 
 
 def test_other_c_libraries_are_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module.ctypes, "CDLL", lambda name: object())
+    monkeypatch.setattr(ctypes, "CDLL", lambda name: object())
     with kept_memory():
         pass

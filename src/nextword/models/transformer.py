@@ -204,7 +204,7 @@ class Attention(nn.Module):
             queries, keys = self.q_norm(queries), self.k_norm(keys)
         if rotation is not None:
             rotated = rotation.rotate(torch.cat((queries, keys), dim=2))
-            queries, keys = torch.split(rotated, (self.num_heads, keys.shape[2]), dim=2)
+            queries, keys = torch.split(rotated, [self.num_heads, keys.shape[2]], dim=2)
         if document_lengths is not None:
             mixed = packed_causal_attention(
                 queries, keys, values, document_lengths, scale=self.scale, window=self.window, soft_cap=self.soft_cap
