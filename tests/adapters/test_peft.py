@@ -17,8 +17,10 @@ from nextword.adapters.attach import attach, attach_saved, save  # noqa: E402
 from nextword.adapters.folder import open_adapter  # noqa: E402
 from nextword.adapters.merge import with_adapter  # noqa: E402
 from nextword.adapters.spec import AdapterSpec  # noqa: E402
+from nextword.checkpoints.catalogue import CATALOGUE, is_pulled, resolve  # noqa: E402
 from nextword.checkpoints.model_directory import ModelDirectory  # noqa: E402
 from nextword.checkpoints.open_directory import open_model_directory  # noqa: E402
+from nextword.checkpoints.save_directory import save_opened  # noqa: E402
 from nextword.models.build import build_transformer  # noqa: E402
 from nextword.models.transformer import Transformer  # noqa: E402
 from tests.peers.test_families import VARIANTS, largest_difference, prompts, random_model  # noqa: E402
@@ -144,3 +146,23 @@ def test_gradients_are_those_of_peft(base: Any, spec: AdapterSpec, tmp_path: Pat
         scale = float(gradient.abs().max())
         np.testing.assert_allclose(own.numpy(), gradient.numpy(), rtol=1e-3, atol=1e-4 * max(scale, 1e-3))
     assert sum(parameter.requires_grad for parameter in model.parameters()) == len(trained)
+
+
+@pytest.mark.slow
+@pytest.mark.model
+@pytest.mark.usefixtures("without_gradients")
+def test_peft_agrees_on_smollm2(tmp_path: Path) -> None:
+    if not is_pulled(CATALOGUE["smollm2-135m"]):
+        pytest.skip("smollm2-135m is not in the cache: nextword pull smollm2-135m")
+    directory = open_model_directory(resolve("smollm2-135m"))
+    save_opened(tmp_path / "base", directory)
+    model = build_transformer(directory.config, directory.tensors)
+    random = torch.Generator().manual_seed(3)
+    for parameter in attach(model, AdapterSpec(method="dora", rank=4)):
+        parameter += 0.01 * torch.randn(parameter.shape, generator=random)
+    save(model, tmp_path / "adapter", base=str(tmp_path / "base"))
+    token_ids = torch.tensor([directory.tokenizer.encode("Once upon a time, the river ran")])
+    plain = build_transformer(directory.config, directory.tensors)(token_ids)
+    theirs = their_model(tmp_path / "base", tmp_path / "adapter")(token_ids).logits
+    assert largest_difference(model(token_ids), plain) > 0.1
+    assert largest_difference(model(token_ids), theirs) < 2 * TOLERANCE  # of logits up to 30
