@@ -199,7 +199,12 @@ def load(
     tokenizer_builder.start()
     try:
         opened = open_backend(
-            directory.config, directory.tensors, backend=backend, weights=weights, num_threads=num_threads
+            directory.config,
+            directory.tensors,
+            backend=backend,
+            weights=weights,
+            num_threads=num_threads,
+            num_virtual_tokens=directory.num_virtual_tokens,
         )
     finally:
         tokenizer_builder.join()

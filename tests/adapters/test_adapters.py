@@ -12,8 +12,8 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
+from nextword.adapters.adapter_files import CONFIG_NAME  # noqa: E402
 from nextword.adapters.attach import attach, detached, save, switch  # noqa: E402
-from nextword.adapters.folder import CONFIG_NAME  # noqa: E402
 from nextword.adapters.merge import merged_tensors  # noqa: E402
 from nextword.adapters.open import open_adapted  # noqa: E402
 from nextword.adapters.spec import AdapterSpec  # noqa: E402

@@ -159,7 +159,7 @@ def test_peft_agrees_on_smollm2(tmp_path: Path) -> None:
     model = build_transformer(directory.config, directory.tensors)
     random = torch.Generator().manual_seed(3)
     for parameter in attach(model, AdapterSpec(method="dora", rank=4)):
-        parameter += 0.01 * torch.randn(parameter.shape, generator=random)
+        parameter.add_(0.01 * torch.randn(parameter.shape, generator=random))
     save(model, tmp_path / "adapter", base=str(tmp_path / "base"))
     token_ids = torch.tensor([directory.tokenizer.encode("Once upon a time, the river ran")])
     plain = build_transformer(directory.config, directory.tensors)(token_ids)

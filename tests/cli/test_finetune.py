@@ -79,6 +79,46 @@ def test_what_cannot_be_done_is_said_in_one_line(
     assert problem in done.err
 
 
+def test_a_prompt_is_trained_that_both_backends_put_before_texts(command: Command, tiny: Path) -> None:
+    finetune(command, tiny, "--data", write_chats(*["aaaa"] * 40), "--method", "prompt", "--virtual-tokens", "4")
+    assert losses("loss")[-1] < losses("loss")[0]
+    assert losses("validation_loss")[-1] < losses("validation_loss")[0]
+    messages = [{"role": "user", "content": "say it"}]
+    answers = [
+        nextword.load("tuned/model", backend=backend, weights="f32").chat(
+            messages, max_tokens=3, temperature=0, logprobs=0
+        )
+        for backend in ("torch", "native")
+    ]
+    log_probs = [[token.log_prob for token in answer.completions[0].tokens] for answer in answers]
+    assert log_probs[0] == pytest.approx(log_probs[1], abs=1e-4)
+    done = command("merge", tiny, "tuned/model", "-o", "merged")
+    assert (done.code, "it stays an adapter" in done.err) == (2, True)
+
+
+def test_a_prompt_learns_from_chats_alone(command: Command, tiny: Path) -> None:
+    Path("text.txt").write_text("abc " * 100)
+    done = command(
+        "finetune", tiny, "--data", "text.txt", "--on", "text", "--method", "prompt", "-o", "tuned", "--context", "64"
+    )
+    assert (done.code, done.err.count("\n")) == (2, 1)
+    assert "use --on chats" in done.err
+
+
+@pytest.mark.parametrize(
+    ("method", "parameters"),
+    [("full", "2,864"), ("lora", "3,248, of which 384 are trained"), ("prompt", "3,024, of which 160 are trained")],
+)
+def test_a_dry_run_reads_no_data(command: Command, tiny: Path, method: str, parameters: str) -> None:
+    done = command(
+        "finetune", tiny, "--data", "none.jsonl", "--method", method, "-o", "tuned", "--dry-run", *SETTINGS,
+        "--precision", "float32",
+    )  # fmt: skip
+    assert f"parameters      {parameters}\n" in done.out
+    assert "steps           40 of 2 x 64 tokens, 5,120 in all" in done.out
+    assert not Path("tuned").exists()
+
+
 @pytest.mark.parametrize("method", ["lora", "dora", "ia3"])
 def test_an_adapter_is_trained_while_the_model_stays(command: Command, tiny: Path, method: str) -> None:
     finetune(command, tiny, "--data", write_chats(*["aaaa"] * 40), "--method", method)

@@ -100,7 +100,39 @@ def test_the_same_command_goes_on_where_the_run_ended(command: Command, corpus: 
 def test_samples_on_the_way_are_kept(command: Command, corpus: Path) -> None:
     pretrain(command, corpus, "--steps", "4", "--sample-every", "2")
     samples = [entry["step"] for entry in read_metrics(Path("cats/metrics.jsonl")) if "sample" in entry]
-    assert samples == [2, 4]
+    assert samples == [0, 2, 4]
+
+
+def test_the_run_leaves_curves_and_a_report_with_sample_texts(command: Command, corpus: Path) -> None:
+    told = pretrain(command, corpus, "--steps", "4", "--sample-every", "2", "--prompt", "<the")
+    assert "[the report is cats/report.html, the loss alone cats/loss.png]" in told
+    assert "[step 2 writes:]\n    " in told
+    assert Path("cats/loss.png").read_bytes().startswith(b"\x89PNG")
+    page = Path("cats/report.html").read_text()
+    assert page.count("<svg") == 4
+    assert "<pre>&lt;the</pre>" in page
+    assert "<td>validate_every</td><td>100</td>" in page
+    held_out = next(entry for entry in read_metrics(Path("cats/metrics.jsonl")) if "validation_loss" in entry)
+    assert f"<td>held-out at first, step 0</td><td>{held_out['validation_loss']:.4f}, perplexity " in page
+
+
+def test_curves_go_to_tensorboard_where_it_is_installed(command: Command, corpus: Path) -> None:
+    reader = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    for steps in ("2", "2"):  # the second time nothing is left to do
+        pretrain(command, corpus, "--steps", steps)
+    events = reader.EventAccumulator("cats/tensorboard")
+    events.Reload()
+    losses = {entry["step"]: entry["loss"] for entry in read_metrics(Path("cats/metrics.jsonl")) if "loss" in entry}
+    assert {event.step: event.value for event in events.Scalars("loss/training")} == pytest.approx(losses)
+    assert [event.step for event in events.Scalars("loss/validation")] == [0, 2]
+
+
+def test_without_matplotlib_a_note_says_what_to_install(
+    command: Command, corpus: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    told = pretrain(command, corpus, "--steps", "2")
+    assert "[no report: matplotlib is not installed: pip install 'nextword[train]']" in told
 
 
 def test_a_dry_run_says_what_would_be_done_and_does_nothing(command: Command, corpus: Path) -> None:

@@ -66,7 +66,9 @@ class TextBatches:
         for row in range(self._rows):
             targets[row, : row * self._slant] = IGNORED
         positions = np.broadcast_to(np.arange(self._length) % (self._length // 2), token_ids.shape)
-        return Batch(*(array[self._own].copy() for array in (token_ids, targets, positions, ids)))
+        own = (array[self._own].astype(np.int64) for array in (token_ids, targets, positions, ids))
+        token_ids, targets, positions, ids = own
+        return Batch(token_ids, targets, positions, ids, places=(f"text {self.number}",))
 
     def state(self) -> dict[str, object]:
         return {"number": self.number}

@@ -5,15 +5,15 @@ In and out: an `Adapter`. Names of tensors are checked against a model's config 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from nextword.adapters.adapter_files import CONFIG_NAME, WEIGHTS_NAME, base_name, write_adapter
 from nextword.adapters.method import METHODS, Array, Method, of_part
 from nextword.adapters.sites import Site, all_sites, chosen_sites
 from nextword.adapters.spec import AdapterSpec, MethodName
-from nextword.checkpoints.safetensors_file import open_safetensors, write_safetensors
+from nextword.checkpoints.safetensors_file import open_safetensors
 from nextword.errors import CheckpointError, ConfigError
 from nextword.json_file import read_json_object
 from nextword.models.config import ModelConfig
@@ -21,9 +21,6 @@ from nextword.models.families import FAMILIES
 from nextword.models.families.fields import ConfigFields
 from nextword.models.stored_tensor import StoredTensor
 from nextword.models.weights import require_names, require_shape
-
-CONFIG_NAME = "adapter_config.json"
-WEIGHTS_NAME = "adapter_model.safetensors"
 
 _PREFIX = "base_model.model."
 """Before the name of every module in the file."""
@@ -91,7 +88,7 @@ def open_adapter(folder: Path) -> Adapter:
     return Adapter(
         spec=spec,
         tensors={name.removeprefix(_PREFIX): tensor for name, tensor in stored.items()},
-        base=_text(fields, "base_model_name_or_path"),
+        base=base_name(fields),
         source=str(folder / WEIGHTS_NAME),
     )
 
@@ -103,15 +100,8 @@ def save_adapter(
 
     Raises CheckpointError if the disk refuses.
     """
-    stored = {f"{_PREFIX}{name}": StoredTensor(name, "F32", values.shape, values) for name, values in tensors.items()}
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        shapes = {name: tensor.shape for name, tensor in stored.items()}
-        write_safetensors(folder / WEIGHTS_NAME, stored, shapes=shapes, dtype="F32")
-        content = json.dumps(_config_json(spec, config, base), indent=2)
-        (folder / CONFIG_NAME).write_text(content + "\n", encoding="utf-8")
-    except OSError as error:
-        raise CheckpointError(f"{folder}: cannot be written: {error.strerror}") from None
+    named = {f"{_PREFIX}{name}": values for name, values in tensors.items()}
+    write_adapter(folder, _settings(spec, config), named, base=base)
 
 
 def _read_spec(fields: ConfigFields) -> AdapterSpec:
@@ -133,19 +123,9 @@ def _read_spec(fields: ConfigFields) -> AdapterSpec:
     )
 
 
-def _text(fields: ConfigFields, name: str) -> str | None:
-    value = fields.content.get(name)
-    if value is not None and not isinstance(value, str):
-        fields.refuse(name, "a text")
-    return value or None
-
-
-def _config_json(spec: AdapterSpec, config: ModelConfig, base: str | None) -> dict[str, object]:
+def _settings(spec: AdapterSpec, config: ModelConfig) -> dict[str, object]:
     sites = chosen_sites(config, spec.adapted)
     common: dict[str, object] = {
-        "base_model_name_or_path": base,
-        "task_type": "CAUSAL_LM",
-        "inference_mode": True,
         "target_modules": sorted({site.kind for site in sites}),
         "fan_in_fan_out": any(rule.is_transposed for rule in FAMILIES[config.family].weights),
     }

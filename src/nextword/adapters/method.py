@@ -5,6 +5,7 @@ A method's tensors carry the names that the peft library saves them by. Nothing 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Protocol
 
@@ -12,8 +13,9 @@ import numpy as np
 import numpy.typing as npt
 
 from nextword.adapters import dora, ia3, lora
-from nextword.adapters.sites import Site
+from nextword.adapters.sites import Site, chosen_sites
 from nextword.adapters.spec import AdapterSpec, MethodName
+from nextword.models.config import ModelConfig
 from nextword.models.weights import Shape
 
 if TYPE_CHECKING:
@@ -49,6 +51,14 @@ class Method(Protocol):
 
 
 METHODS: dict[MethodName, Method] = {"lora": lora, "dora": dora, "ia3": ia3}
+
+
+def num_adapter_weights(config: ModelConfig, spec: AdapterSpec) -> int:
+    """How many numbers such an adapter of a model has. Raises ConfigError for a target that the model has not."""
+    method = METHODS[spec.method]
+    return sum(
+        math.prod(shape) for site in chosen_sites(config, spec.adapted) for shape in method.shapes(spec, site).values()
+    )
 
 
 def of_part(method: Method, site: Site, index: int, name: str, values: Array) -> Array:

@@ -11,8 +11,20 @@ from nextword.checkpoints.catalogue import resolve
 from nextword.checkpoints.model_directory import ModelDirectory
 from nextword.checkpoints.open_directory import open_model_directory
 from nextword.errors import CheckpointError
+from nextword.json_file import read_json_object
 
 _CONFIG_NAME = "adapter_config.json"
+
+
+def open_merged(name: str, adapter: str | None = None) -> ModelDirectory:
+    """As `open_adapted`, for those who write weights: a prompt cannot be told by them. Raises CheckpointError."""
+    directory = open_adapted(name, adapter)
+    if directory.num_virtual_tokens:
+        raise CheckpointError(
+            f"{adapter or name}: a trained prompt stands before texts and changes no weight, so it cannot be merged; "
+            "it stays an adapter"
+        )
+    return directory
 
 
 def open_adapted(name: str, adapter: str | None = None) -> ModelDirectory:
@@ -41,16 +53,21 @@ def _existing(adapter: str) -> Path:
 
 
 def _open_by_adapter(path: Path) -> ModelDirectory:
-    from nextword.adapters.folder import open_adapter
+    from nextword.adapters.adapter_files import base_name
+    from nextword.models.families.fields import ConfigFields
 
-    base = open_adapter(path).base
+    config_path = path / _CONFIG_NAME
+    base = base_name(ConfigFields(read_json_object(config_path), str(config_path)))
     if base is None:
         raise CheckpointError(f"{path}: does not say which model it adapts; name the model, and this as its adapter")
     return _merge(open_model_directory(resolve(base)), path)
 
 
 def _merge(directory: ModelDirectory, adapter: Path) -> ModelDirectory:
+    from nextword.adapters import prompt
     from nextword.adapters.folder import open_adapter
     from nextword.adapters.merge import with_adapter
 
+    if read_json_object(adapter / _CONFIG_NAME).get("peft_type") == prompt.PEFT_TYPE:
+        return prompt.with_prompt(directory, prompt.open_prompt(adapter))
     return with_adapter(directory, open_adapter(adapter))

@@ -55,3 +55,15 @@ class AdapterSpec:
     def adapted(self) -> tuple[str, ...]:
         """The linear maps that are adapted."""
         return self.targets or _USUAL_TARGETS[self.method]
+
+
+@dataclass(frozen=True, kw_only=True)
+class PromptSpec:
+    """The settings of a trained prompt. Raises ConfigError for one without tokens."""
+
+    num_virtual_tokens: int = 20
+    """Vectors that stand before every text."""
+
+    def __post_init__(self) -> None:
+        if self.num_virtual_tokens < 1:
+            raise ConfigError(f"virtual_tokens must be at least 1, is {self.num_virtual_tokens}")

@@ -35,6 +35,8 @@ class ModelDirectory:
     """Identifier as the publisher wrote it; None if the files do not say."""
     size_bytes: int
     """Of the files with the weights."""
+    num_virtual_tokens: int = 0
+    """The last tokens of the vocabulary that are no words but a trained prompt, which stands before every text."""
 
     @cached_property
     def tokenizer(self) -> Tokenizer:

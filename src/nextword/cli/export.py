@@ -30,12 +30,12 @@ class Options:
 
 def run(options: Options) -> None:
     """Write what was asked for, an adapter's model with the adapter merged into it."""
-    from nextword.adapters.open import open_adapted
+    from nextword.adapters.open import open_merged
 
     path = Path(options.output)
     if options.to == "hf" and options.weights not in ("auto", *_FLOATS):
         raise RequestError(f"weights {options.weights}: a Hugging Face folder has floats here; f32, f16 or bf16")
-    directory = open_adapted(options.model)
+    directory = open_merged(options.model)
     if options.to == "gguf":
         from nextword.checkpoints.gguf_writer import save_gguf
 

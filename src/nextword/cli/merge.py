@@ -26,9 +26,9 @@ class Options:
 
 def run(options: Options) -> None:
     """Write the folder in the floats that the model had; quantised weights become float32."""
-    from nextword.adapters.open import open_adapted
+    from nextword.adapters.open import open_merged
     from nextword.checkpoints.save_directory import save_opened
 
     path = Path(options.output)
-    dtype = save_opened(path, open_adapted(options.model, options.adapter))
+    dtype = save_opened(path, open_merged(options.model, options.adapter))
     note(f"{path}: weights in {dtype}")

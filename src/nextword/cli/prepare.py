@@ -51,7 +51,7 @@ def run(options: Options) -> None:
 
     reader = Reader(options.corpus, field=options.field, skip_unreadable=options.skip_unreadable)
     try:
-        with _progress_line() as show:
+        with preparing() as show:
             report = prepare_corpus(
                 options.corpus,
                 open_tokenizer(resolve(options.tokenizer)),
@@ -85,7 +85,7 @@ def _print_report(report: PrepareReport) -> None:
 
 
 @contextlib.contextmanager
-def _progress_line() -> Iterator[Callable[[PrepareReport], None]]:
+def preparing() -> Iterator[Callable[[PrepareReport], None]]:
     """Shows on a terminal how far the run is; it is gone when the run is over."""
     start = time.perf_counter()
 

@@ -12,23 +12,18 @@ import tyro
 
 from nextword.cli.corpus import CorpusArgument
 from nextword.cli.extras import needs_extra
+from nextword.cli.prepare import preparing
 from nextword.cli.report import note
-from nextword.cli.training_progress import TrainingProgress
+from nextword.cli.training_looks import documents_loss, written_text
+from nextword.cli.training_output import Looks, train
+from nextword.cli.training_plan import print_plan
 from nextword.errors import DataError
 from nextword.training.pretrain_recipe import DEFAULT_PRETRAIN_RECIPE, PretrainRecipe
 
 if TYPE_CHECKING:
     from nextword.models.config import ModelConfig
-    from nextword.models.transformer import Transformer
     from nextword.training.pretrain import Corpus
     from nextword.training.processes import Processes
-    from nextword.training.trainer import Callbacks
-
-_MOST_VALIDATION_TOKENS = 50_000
-"""Looking at the held-out text is not to take longer than the training between two looks."""
-_BYTES_PER_WEIGHT = 16
-"""Weight, gradient, and the two averages of AdamW, in float32."""
-_LIKELY_SHARE_OF_PEAK = 0.5
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,57 +63,52 @@ def _run(options: Options, processes: Processes) -> None:
     if options.dry_run:
         _print_plan(recipe)
         return
-    corpus = prepare_pretraining(options.files, recipe, folder=folder, processes=processes)
-    note(f"{corpus.training.num_tokens:,} tokens to train on, {corpus.validation.num_tokens:,} held out")
+    with preparing() as show:
+        corpus = prepare_pretraining(options.files, recipe, folder=folder, on_progress=show, processes=processes)
     config = recipe.model.config(vocab_size=corpus.tokenizer.vocab_size, context=recipe.data.context)
-    callbacks = _callbacks(corpus, options, config)
-    pretraining(corpus, recipe, folder=folder, callbacks=callbacks, processes=processes).run()
-    if processes.is_first:
-        note(f"the model is {folder / 'model'}: nextword generate {folder / 'model'} ...")
-        _print_sample(folder / "model", options.prompt)
+    _note_corpus(corpus, recipe, config)
+    train(
+        lambda callbacks: pretraining(corpus, recipe, folder=folder, callbacks=callbacks, processes=processes),
+        _looks(corpus, options, config),
+        folder=folder,
+        num_steps=recipe.run.steps,
+        title=f"Pretraining on {', '.join(options.files)}",
+        settings=dataclasses.asdict(recipe),
+    )
+    if not processes.is_first:
+        return
+    note(f"the model is {folder / 'model'}, and writes:")
+    _print_sample(folder / "model", options.prompt)
+    note(f'more: nextword generate {folder / "model"} "..."')
 
 
-def _callbacks(corpus: Corpus, options: Options, config: ModelConfig) -> Callbacks:
+def _looks(corpus: Corpus, options: Options, config: ModelConfig) -> Looks:
+    from nextword.inference.torch_backend import TorchBackend
     from nextword.training.model_output import export_model
-    from nextword.training.trainer import Callbacks
 
-    progress = TrainingProgress(options.recipe.run.steps)
-    documents = corpus.validation_documents()
-    return Callbacks(
-        on_step=progress.on_step,
-        validate=functools.partial(_validation_loss, documents) if documents else None,
-        sample=functools.partial(_sample, corpus, options.prompt) if options.recipe.run.keeping.sample_every else None,
+    documents = corpus.validation.documents()
+    prompt = corpus.tokenizer.encode(options.prompt)
+    return Looks(
+        validate=(lambda model: documents_loss(documents, TorchBackend(model))) if documents else None,
+        sample=lambda model: written_text(prompt, corpus.tokenizer, TorchBackend(model)),
         export=functools.partial(export_model, config=config, tokenizer=corpus.tokenizer),
-        note=progress.note,
+        prompt=options.prompt,
+        shows_samples=options.recipe.run.keeping.sample_every > 0,
     )
 
 
-def _validation_loss(documents: list[list[int]], model: Transformer) -> float:
-    """Nats per token of the held-out documents, as `nextword.load(...).perplexity` scores texts."""
-    from nextword.evaluation.perplexity import sum_nats
-    from nextword.evaluation.windows import sliding_windows
-    from nextword.inference.torch_backend import TorchBackend
+def _note_corpus(corpus: Corpus, recipe: PretrainRecipe, config: ModelConfig) -> None:
+    from nextword.models.weights import weight_shapes
 
-    backend = TorchBackend(model)
-    total_nats, num_tokens = 0.0, 0
-    for document in documents:
-        document = document[: _MOST_VALIDATION_TOKENS - num_tokens]
-        windows = sliding_windows(document, context=backend.max_seq_len, stride=backend.max_seq_len)
-        nats, count = sum_nats(backend, windows)
-        total_nats, num_tokens = total_nats + nats, num_tokens + count
-    return total_nats / num_tokens
-
-
-def _sample(corpus: Corpus, prompt: str, model: Transformer) -> str:
-    from nextword.decoding.params import sampling_params
-    from nextword.inference.engine import Engine
-    from nextword.inference.torch_backend import TorchBackend
-
-    engine = Engine(TorchBackend(model), corpus.tokenizer)
-    request = engine.submit(corpus.tokenizer.encode(prompt), sampling_params({}, max_tokens=60, seed=0))
-    text = "".join(piece.text for piece in engine.stream(request))
-    note(f"sample: {text!r}")
-    return text
+    num_weights = sum(math.prod(shape) for shape in weight_shapes(config).values())
+    seen = recipe.run.steps * recipe.data.batch_size * recipe.run.compute.accumulation * recipe.data.context
+    note(
+        f"{corpus.training.num_tokens:,} tokens of {config.vocab_size:,} kinds to train on, "
+        f"{corpus.validation.num_tokens:,} held out"
+    )
+    note(
+        f"a model of {num_weights:,} parameters; it will see every token {seen / corpus.training.num_tokens:.1f} times"
+    )
 
 
 def _print_sample(model: Path, prompt: str) -> None:
@@ -130,20 +120,7 @@ def _print_sample(model: Path, prompt: str) -> None:
 
 
 def _print_plan(recipe: PretrainRecipe) -> None:
-    """Parameters, memory and time of a run, from its settings and this machine's speed alone."""
-    from nextword.models.weights import weight_shapes
-    from nextword.training.machine import choose_dtype, operations_per_token, peak_rate
+    from nextword.training.plan import plan_run
 
     config = recipe.model.config(vocab_size=recipe.data.vocab_size, context=recipe.data.context)
-    num_weights = sum(math.prod(shape) for shape in weight_shapes(config).values())
-    rows, steps = recipe.data.batch_size * recipe.run.compute.accumulation, recipe.run.steps
-    num_tokens = steps * rows * recipe.data.context
-    dtype = choose_dtype(recipe.run.compute.precision)
-    operations = num_tokens * operations_per_token(config, length=recipe.data.context)
-    peak = peak_rate(dtype)
-    minutes = operations / (_LIKELY_SHARE_OF_PEAK * peak) / 60
-    print(f"parameters      {num_weights:,}")
-    print(f"memory          {num_weights * _BYTES_PER_WEIGHT / 1e6:,.0f} MB for weights and optimizer, and a batch's")
-    print(f"steps           {steps:,} of {rows} x {recipe.data.context} tokens, {num_tokens:,} in all")
-    print(f"products in     {str(dtype).removeprefix('torch.')}")
-    print(f"estimated time  {minutes:.1f} minutes, at {_LIKELY_SHARE_OF_PEAK:.0%} of {peak / 1e9:.0f} GFLOP/s")
+    print_plan(plan_run(config, recipe.run, batch_size=recipe.data.batch_size, row_length=recipe.data.context))

@@ -28,7 +28,7 @@ class TrainingProgress:
         line = (
             f"step {report.step} of {self._num_steps}, loss {report.loss:.4f}, "
             f"{report.tokens_per_second:,.0f} tokens/s, "
-            f"{report.share_of_peak:.0%} of the machine's peak, {_duration(report.seconds_left)} left"
+            f"{report.share_of_peak:.0%} of the machine's peak, {duration(report.seconds_left)} left"
         )
         if sys.stderr.isatty():
             print(f"\r{line:<{self._width}}", end="", file=sys.stderr, flush=True)
@@ -39,12 +39,22 @@ class TrainingProgress:
 
     def note(self, message: str) -> None:
         """A line that stays."""
-        if self._width:
-            print("\r" + " " * self._width + "\r", end="", file=sys.stderr)
+        self._clear()
         note(message)
 
+    def show_text(self, what: str, text: str) -> None:
+        """A text of several lines that stays, set apart."""
+        self.note(what)
+        for line in text.strip().splitlines():
+            print(f"    {line}", file=sys.stderr, flush=True)
 
-def _duration(seconds: float) -> str:
+    def _clear(self) -> None:
+        if self._width:
+            print("\r" + " " * self._width + "\r", end="", file=sys.stderr)
+
+
+def duration(seconds: float) -> str:
+    """Hours, minutes and seconds with colons between them."""
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"

@@ -28,6 +28,8 @@ class Batch:
     """Place within the document; 0 at its beginning, and on padding."""
     document_ids: TokenArray
     """Equal numbers within a row are one document; PADDING_DOCUMENT is none."""
+    places: tuple[str, ...] = ()
+    """Where the documents stood, for messages."""
 
 
 class BatchSource(Protocol):

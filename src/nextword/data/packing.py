@@ -27,6 +27,7 @@ def stack(rows: Sequence[Batch]) -> Batch:
         targets=np.stack([row.targets for row in rows]),
         positions=np.stack([row.positions for row in rows]),
         document_ids=np.stack([row.document_ids for row in rows]),
+        places=tuple(place for row in rows for place in row.places),
     )
 
 

@@ -6,6 +6,7 @@ epoch. An example too long for a row is left out and counted, never cut.
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -32,6 +33,8 @@ class Example:
     token_ids: npt.NDArray[np.int32]
     targets: npt.NDArray[np.int32]
     """The token after each, where the assistant has to write it; IGNORED elsewhere."""
+    place: str = ""
+    """Where the conversation stood."""
 
 
 @dataclass
@@ -74,7 +77,7 @@ def encode_chats(
         report.num_kept += 1
         report.num_tokens += len(token_ids)
         report.num_targets += sum(is_answer[1:])
-        yield _example(token_ids, is_answer)
+        yield _example(token_ids, is_answer, chat.place)
 
 
 def split_examples(examples: Sequence[Example], share: float, *, seed: int) -> tuple[list[Example], list[Example]]:
@@ -200,13 +203,13 @@ def packed_row(examples: Sequence[Example], length: int) -> Batch:
         row.positions[here] = np.arange(size)
         row.document_ids[here] = number
         filled += size
-    return row
+    return dataclasses.replace(row, places=tuple(example.place for example in examples))
 
 
-def _example(token_ids: Sequence[int], is_answer: Sequence[bool]) -> Example:
+def _example(token_ids: Sequence[int], is_answer: Sequence[bool], place: str) -> Example:
     following = np.array([*token_ids[1:], IGNORED], np.int32)
     is_target = np.array([*is_answer[1:], False])
-    return Example(np.array(token_ids, np.int32), np.where(is_target, following, np.int32(IGNORED)))
+    return Example(np.array(token_ids, np.int32), np.where(is_target, following, np.int32(IGNORED)), place)
 
 
 def _fingerprint(examples: Sequence[Example]) -> str:

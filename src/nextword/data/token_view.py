@@ -6,6 +6,7 @@ no token is predicted from another document.
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from dataclasses import dataclass
 
@@ -39,6 +40,11 @@ class TokenView:
         """Where each part ends, counted in the view."""
         return np.cumsum(self.stops - self.starts, dtype=np.int64)
 
+    def documents(self) -> list[list[int]]:
+        """All parts as token ids."""
+        parts = zip(self.starts.tolist(), self.stops.tolist(), strict=True)
+        return [self.shards.read(start, stop).tolist() for start, stop in parts]
+
     def window(self, start: int, length: int, *, wraps: bool = True) -> Batch:
         """A row of `length` tokens from place `start`; arrays: (length,). The beginning follows on the end if it wraps.
 
@@ -46,11 +52,22 @@ class TokenView:
         """
         row = empty_row(length)
         available = min(length, self.num_tokens if wraps else self.num_tokens - start)
-        filled, number = 0, 0
+        filled = 0
+        places: list[str] = []
         while filled < available:
-            filled += self._copy_part(row, slice(filled, available), (start + filled) % self.num_tokens, number)
-            number += 1
-        return row
+            room, place = slice(filled, available), (start + filled) % self.num_tokens
+            size = self._copy_part(row, room, place, len(places))
+            places.append(self._name(place, size))
+            filled += size
+        return dataclasses.replace(row, places=tuple(places))
+
+    def _name(self, place: int, size: int) -> str:
+        """What messages call so many tokens from a place."""
+        part = int(np.searchsorted(self._part_ends, place, side="right"))
+        first = int(self.stops[part] - self._part_ends[part]) + place  # in the shards
+        document = int(np.searchsorted(self.shards.document_ends, first, side="right"))
+        begin = int(self.shards.document_ends[document - 1]) if document else 0
+        return f"document {document + 1:,} (tokens {first - begin:,} to {first - begin + size - 1:,})"
 
     def _copy_part(self, row: Batch, room: slice, place: int, number: int) -> int:
         """Copy what fits of the rest of the part that `place` lies in; returns how many tokens that was."""

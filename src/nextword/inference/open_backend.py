@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from nextword.errors import BackendError, MissingExtraError
 from nextword.inference.backend import Backend
 from nextword.inference.choices import BackendName, Weights
+from nextword.inference.prompted_backend import PromptedBackend
 from nextword.models.config import ModelConfig
 from nextword.models.stored_tensor import StoredTensor
 
@@ -18,14 +19,30 @@ def open_backend(
     backend: BackendName = "auto",
     weights: Weights = "auto",
     num_threads: int | None = None,
+    num_virtual_tokens: int = 0,
 ) -> Backend:
     """The backend named, loaded; "auto": our own C++ where it was built, else PyTorch.
 
-    `num_threads`: how many cores to use, all if None. Raises BackendError for what cannot run here, MissingExtraError
-    without PyTorch, CheckpointError for weights that do not fit the config.
+    `num_threads`: how many cores to use, all if None. `num_virtual_tokens`: so many last tokens of the vocabulary stand
+    before every text. Raises BackendError for what cannot run here, MissingExtraError without PyTorch, CheckpointError
+    for weights that do not fit the config.
     """
     if num_threads is not None and num_threads < 1:
         raise BackendError(f"{num_threads} threads: at least one has to compute")
+    opened = _open(config, tensors, backend, weights, num_threads)
+    if not num_virtual_tokens:
+        return opened
+    num_words = config.vocab_size - num_virtual_tokens
+    return PromptedBackend(opened, vocab_size=num_words, num_virtual_tokens=num_virtual_tokens)
+
+
+def _open(
+    config: ModelConfig,
+    tensors: Mapping[str, StoredTensor],
+    backend: BackendName,
+    weights: Weights,
+    num_threads: int | None,
+) -> Backend:
     if backend != "torch":
         try:
             from nextword.inference.native_backend import NativeBackend

@@ -2,41 +2,45 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Sequence
+import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from nextword.adapters.attach import attach
-from nextword.adapters.spec import AdapterSpec
+from nextword.adapters.attach_prompt import attach_prompt
+from nextword.adapters.spec import AdapterSpec, PromptSpec
 from nextword.checkpoints.model_directory import ModelDirectory
-from nextword.data.batch import IGNORED, Batch, BatchSource
+from nextword.data.batch import IGNORED, BatchSource
 from nextword.data.chats import ChatFields, read_chats
 from nextword.data.prepare import prepare_corpus
-from nextword.data.pretraining import PretrainingSource, batches_in_order
+from nextword.data.pretraining import PretrainingSource
 from nextword.data.shards import TokenShards
-from nextword.data.supervised import ExamplesReport, SupervisedSource, encode_chats, examples_in_order, split_examples
+from nextword.data.supervised import Example, ExamplesReport, SupervisedSource, encode_chats, split_examples
 from nextword.data.token_view import split_validation
 from nextword.errors import ConfigError, DataError
 from nextword.models.build import build_transformer
-from nextword.models.packing import Packing
-from nextword.models.transformer import Transformer
 from nextword.training.finetune_recipe import FinetuneRecipe
-from nextword.training.loss import sum_of_nats
 from nextword.training.processes import ALONE, Processes
 from nextword.training.trainer import Callbacks, Trainer
+
+_SAMPLE_PROMPT = 32
+"""Tokens of a held-out text that a sample goes on from."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class FinetuningData:
-    """Batches to train on, and those held out."""
+    """Batches to train on, and what is held out."""
 
     source: BatchSource
-    validation: Sequence[Batch]
-    examples: ExamplesReport | None
+    held_out_texts: Sequence[Sequence[int]] = ()
+    """Token ids of whole texts."""
+    held_out_chats: Sequence[Example] = ()
+    sample_prompt: Sequence[int]
+    """What a sample text goes on from: a text's beginning, or a chat up to the first answer."""
+    report: ExamplesReport | None = None
     """What became of the chats; None for text."""
 
 
@@ -46,41 +50,82 @@ def prepare_finetuning(
     recipe: FinetuneRecipe,
     *,
     folder: Path,
+    adapter: AdapterSpec | PromptSpec | None = None,
     processes: Processes = ALONE,
 ) -> FinetuningData:
     """Read the files with the model's own tokenizer and chat template.
 
     Raises DataError, ConfigError, TokenizerError.
     """
-    data, seed = recipe.data, recipe.run.seed
-    batch_size, rank, num_ranks = processes.share(data.batch_size), processes.rank, processes.count
+    data = recipe.data
     if data.context > directory.config.max_seq_len:
         raise ConfigError(
             f"context = {data.context}: the model attends to at most {directory.config.max_seq_len} tokens"
         )
-    if data.on == "text":
-        tokens = folder / "tokens"
-        processes.on_first(lambda: prepare_corpus(files, directory.tokenizer, tokens, field=data.field))
-        training, held_out = split_validation(TokenShards(tokens), data.validation, seed=seed)
-        source = PretrainingSource(
-            training, batch_size=batch_size, seq_len=data.context, seed=seed, rank=rank, num_ranks=num_ranks
-        )
-        in_order = batches_in_order(held_out, batch_size=data.batch_size, seq_len=data.context)
-        return FinetuningData(source=source, validation=list(in_order), examples=None)
-    report = ExamplesReport()
+    num_virtual = adapter.num_virtual_tokens if isinstance(adapter, PromptSpec) else 0
+    if data.on == "chats":
+        return _prepare_chats(files, directory, recipe, num_virtual, processes)
+    if num_virtual:
+        raise ConfigError("a prompt stands before whole texts, but --on text trains on pieces: use --on chats")
+    return _prepare_text(files, directory, recipe, folder, processes)
+
+
+def _prepare_text(
+    files: Sequence[str], directory: ModelDirectory, recipe: FinetuneRecipe, folder: Path, processes: Processes
+) -> FinetuningData:
+    data, tokens = recipe.data, folder / "tokens"
+    processes.on_first(lambda: prepare_corpus(files, directory.tokenizer, tokens, field=data.field))
+    training, held_out = split_validation(TokenShards(tokens), data.validation, seed=recipe.run.seed)
+    documents = held_out.documents()
+    return FinetuningData(
+        source=PretrainingSource(
+            training,
+            batch_size=processes.share(data.batch_size),
+            seq_len=data.context,
+            seed=recipe.run.seed,
+            rank=processes.rank,
+            num_ranks=processes.count,
+        ),
+        held_out_texts=documents,
+        sample_prompt=(documents or [training.window(0, _SAMPLE_PROMPT).token_ids.tolist()])[0][:_SAMPLE_PROMPT],
+    )
+
+
+def _prepare_chats(
+    files: Sequence[str], directory: ModelDirectory, recipe: FinetuneRecipe, num_virtual: int, processes: Processes
+) -> FinetuningData:
+    data, report = recipe.data, ExamplesReport()
+    room = data.context - num_virtual
     chats = read_chats(files, fields=ChatFields(prompt=data.user, completion=data.answer))
-    examples = list(encode_chats(chats, directory.tokenizer, seq_len=data.context, report=report))
+    examples = list(encode_chats(chats, directory.tokenizer, seq_len=room, report=report))
     if not examples:
-        raise DataError(
-            f"none of {report.num_read} chats fits into {data.context} tokens; the longest has {report.longest}"
-        )
-    kept, held = split_examples(examples, data.validation, seed=seed)
+        raise DataError(f"none of {report.num_read} chats fits into {room} tokens; the longest has {report.longest}")
+    kept, held_out = split_examples(examples, data.validation, seed=recipe.run.seed)
+    first = (held_out or kept)[0]
     return FinetuningData(
         source=SupervisedSource(
-            kept, batch_size=batch_size, seq_len=data.context, seed=seed, rank=rank, num_ranks=num_ranks
+            [_with_virtual_tokens(example, directory.config.vocab_size, num_virtual) for example in kept],
+            batch_size=processes.share(data.batch_size),
+            seq_len=data.context,
+            seed=recipe.run.seed,
+            rank=processes.rank,
+            num_ranks=processes.count,
         ),
-        validation=list(examples_in_order(held, batch_size=data.batch_size, seq_len=data.context)),
-        examples=report,
+        held_out_chats=held_out,
+        sample_prompt=first.token_ids[: int(np.argmax(first.targets != IGNORED)) + 1].tolist(),
+        report=report,
+    )
+
+
+def _with_virtual_tokens(example: Example, first: int, number: int) -> Example:
+    """The example behind so many tokens, numbered from `first`, that carry no loss."""
+    if not number:
+        return example
+    virtual = np.arange(first, first + number, dtype=np.int32)
+    return dataclasses.replace(
+        example,
+        token_ids=np.concatenate([virtual, example.token_ids]),
+        targets=np.concatenate([np.full(number, IGNORED, np.int32), example.targets]),
     )
 
 
@@ -91,27 +136,13 @@ def finetuning(
     *,
     folder: Path,
     callbacks: Callbacks,
-    adapter: AdapterSpec | None = None,
+    adapter: AdapterSpec | PromptSpec | None = None,
     processes: Processes = ALONE,
 ) -> Trainer:
     """A trainer of all of the model's weights, or of an adapter of it alone. Raises as `Trainer`."""
     model = build_transformer(directory.config, directory.tensors)
-    if adapter is not None:
+    if isinstance(adapter, PromptSpec):
+        attach_prompt(model, adapter, seed=recipe.run.seed)
+    elif adapter is not None:
         attach(model, adapter, seed=recipe.run.seed)
     return Trainer(model, data.source, recipe.run, folder=folder, callbacks=callbacks, processes=processes)
-
-
-@torch.no_grad()
-def mean_nats(batches: Iterable[Batch], model: Transformer) -> float:
-    """Mean surprisal of all targets of the batches, in nats."""
-    nats, num_targets = [], 0
-    for batch in batches:
-        hidden = model.hidden_states(
-            torch.from_numpy(batch.token_ids), packing=Packing.of(batch.positions, batch.document_ids)
-        )
-        total, _ = sum_of_nats(
-            hidden, torch.from_numpy(batch.targets), model.head, soft_cap=model.config.logit_soft_cap
-        )
-        nats.append(float(total))
-        num_targets += int(np.count_nonzero(batch.targets != IGNORED))
-    return math.fsum(nats) / num_targets

@@ -31,12 +31,6 @@ class Corpus:
     training: TokenView
     validation: TokenView
 
-    def validation_documents(self) -> list[list[int]]:
-        """The held-out texts as token ids."""
-        view = self.validation
-        parts = zip(view.starts.tolist(), view.stops.tolist(), strict=True)
-        return [view.shards.read(start, stop).tolist() for start, stop in parts]
-
 
 def prepare_pretraining(
     files: Sequence[str],

@@ -10,7 +10,7 @@ import dataclasses
 import functools
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -41,6 +41,10 @@ _FEW = 10
 """Below so many, there is nothing to compare with."""
 _MAY_CHANGE = ("keeping", "parallel")
 """Settings that a run can go on with other values of."""
+_NAMED = 8
+"""Documents of a bad batch that are named."""
+_LARGEST_EXPONENT = 700.0
+"""Of e, that is still a number."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,6 +59,8 @@ class StepReport:
     grad_norm: float
     """Before it was shortened."""
     num_targets: int
+    seconds: float
+    """That the step took."""
     tokens_per_second: float
     share_of_peak: float
     """Useful operations a second, as a share of those of a large matrix product in the same numbers."""
@@ -80,6 +86,8 @@ class Callbacks:
     """Write the weights, by name and in float32, as a model directory."""
     note: Callable[[str], None] = _nothing
     """Tell the user a line."""
+    record: Callable[[Mapping[str, object]], None] = _nothing
+    """What is written to metrics.jsonl."""
 
 
 class Trainer:
@@ -125,7 +133,8 @@ class Trainer:
             self._callbacks.note(f"going on after step {self.step}")
         objective = Objective(model, z_loss=recipe.compute.z_loss, device=processes.device)
         self._objective = self._parallel.connect(objective, self._weights)
-        self._record = Metrics(folder / "metrics.jsonl", after=self.step).write if processes.is_first else _nothing
+        after = -1 if found is None else self.step
+        self._metrics = Metrics(folder / "metrics.jsonl", after=after) if processes.is_first else None
         self._seconds, self._steps_timed = 0.0, 0
 
     @property
@@ -140,6 +149,7 @@ class Trainer:
         step has to be skipped.
         """
         with Interruption() as interruption, kept_memory():
+            self._look_before()
             self._look()  # if the run was stopped between a step and the look that was due
             while self.step < self.recipe.steps and not self._has_lost_patience:
                 self._callbacks.on_step(self._train_step())
@@ -221,9 +231,10 @@ class Trainer:
             return
         self._num_skipped += 1
         self._skipped_in_row += 1
-        own_documents = {int(number) for batch in batches for number in np.unique(batch.document_ids)}
-        documents = sorted(set(self._processes.gathered(list(own_documents))))
-        where = f"step {self.step}: {skipped}; documents {documents[:8]}, learning rate {lr:.3g}"
+        own_documents = [place for batch in batches for place in batch.places]
+        documents = list(dict.fromkeys(self._processes.gathered(own_documents)))
+        more = f" and {len(documents) - _NAMED} more" if len(documents) > _NAMED else ""
+        where = f"step {self.step}: {skipped}; {', '.join(documents[:_NAMED])}{more}; learning rate {lr:.3g}"
         if self._skipped_in_row >= self.recipe.keeping.max_skipped:
             raise TrainingError(
                 f"{self._skipped_in_row} steps in a row were skipped, the last: {where}. "
@@ -253,6 +264,7 @@ class Trainer:
             lr=lr,
             grad_norm=grad_norm,
             num_targets=num_targets,
+            seconds=seconds,
             tokens_per_second=num_tokens / seconds,
             share_of_peak=operations / seconds / (self._processes.count * peak_rate(self._dtype)),
             seconds_left=(self.recipe.steps - self.step) * self._seconds / self._steps_timed,
@@ -264,19 +276,41 @@ class Trainer:
         if self._looked == self.step:
             return
         keeping, callbacks, is_last = self.recipe.keeping, self._callbacks, self.step == self.recipe.steps
-        if callbacks.validate is not None and _is_time(self.step, keeping.validate_every, is_last=is_last):
-            self._validate(callbacks.validate)
+        validate = callbacks.validate if keeping.validate_every else None
+        if validate is not None and _is_time(self.step, keeping.validate_every, is_last=is_last):
+            self._validate(validate)
         if callbacks.sample is not None and _is_time(self.step, keeping.sample_every, is_last=is_last):
-            text = self._used(callbacks.sample)
-            self._record({"step": self.step, "sample": text})
+            self._sample(callbacks.sample)
         self._looked = self.step
         if not is_last and _is_time(self.step, keeping.save_every, is_last=False):
             self.save()
 
-    def _validate(self, validate: Callable[[Transformer], float]) -> None:
-        nats = self._used(validate)
+    def _look_before(self) -> None:
+        """What a run begins with, to compare with."""
+        if self.step > 0:
+            return
+        if self._callbacks.validate is not None and self.recipe.keeping.validate_every:
+            self._measure(self._callbacks.validate)
+        if self._callbacks.sample is not None:
+            self._sample(self._callbacks.sample)
+
+    def _sample(self, sample: Callable[[Transformer], str]) -> None:
+        self._record({"step": self.step, "sample": self._used(sample)})
+
+    def _measure(self, validate: Callable[[Transformer], float]) -> float:
+        nats: float = self._used(validate)
         self._record({"step": self.step, "validation_loss": nats})
-        self._callbacks.note(f"step {self.step}: held-out text {nats:.4f} nats per token")
+        perplexity = math.exp(nats) if nats < _LARGEST_EXPONENT else math.inf
+        self._callbacks.note(f"step {self.step}: held-out text {nats:.4f} nats per token, perplexity {perplexity:,.2f}")
+        return nats
+
+    def _record(self, entry: Mapping[str, object]) -> None:
+        if self._metrics is not None:
+            self._metrics.write(entry)
+        self._callbacks.record(entry)
+
+    def _validate(self, validate: Callable[[Transformer], float]) -> None:
+        nats = self._measure(validate)
         if nats < self._best:
             self._best, self._since_best = nats, 0
             self._export_best()

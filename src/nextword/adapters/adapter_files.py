@@ -1,0 +1,41 @@
+"""The two files of an adapter folder in the format of the peft library; what stands in them is their owners' matter."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from nextword.checkpoints.safetensors_file import write_safetensors
+from nextword.errors import CheckpointError
+from nextword.models.families.fields import ConfigFields
+from nextword.models.stored_tensor import StoredTensor
+
+CONFIG_NAME = "adapter_config.json"
+WEIGHTS_NAME = "adapter_model.safetensors"
+
+
+def write_adapter(
+    folder: Path, settings: Mapping[str, object], tensors: Mapping[str, npt.NDArray[np.float32]], *, base: str | None
+) -> None:
+    """Write both; `base`: what the model is called. Raises CheckpointError if the disk refuses."""
+    stored = {name: StoredTensor(name, "F32", values.shape, values) for name, values in tensors.items()}
+    common = {"base_model_name_or_path": base, "task_type": "CAUSAL_LM", "inference_mode": True}
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        shapes = {name: tensor.shape for name, tensor in stored.items()}
+        write_safetensors(folder / WEIGHTS_NAME, stored, shapes=shapes, dtype="F32")
+        (folder / CONFIG_NAME).write_text(json.dumps({**common, **settings}, indent=2) + "\n", encoding="utf-8")
+    except OSError as error:
+        raise CheckpointError(f"{folder}: cannot be written: {error.strerror}") from None
+
+
+def base_name(fields: ConfigFields) -> str | None:
+    """What the base model was called. Raises CheckpointError for what is no name."""
+    value = fields.content.get("base_model_name_or_path")
+    if value is not None and not isinstance(value, str):
+        fields.refuse("base_model_name_or_path", "a text")
+    return value or None

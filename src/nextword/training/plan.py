@@ -1,0 +1,93 @@
+"""`plan_run`: what a training run would need of this machine, from its settings alone: nothing is read or written."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+
+import torch
+
+from nextword.models.config import ModelConfig
+from nextword.models.weights import weight_shapes
+from nextword.training.loss import CHUNK_POSITIONS
+from nextword.training.machine import choose_dtype, operations_per_token, peak_rate
+from nextword.training.recipe import Recipe
+
+LIKELY_SHARE_OF_PEAK = 0.5
+"""Of the rate of large matrix products, what a step of a small model reaches."""
+_KEPT_VECTORS = {torch.float32: 13.0, torch.bfloat16: 17.5}
+"""Hidden states' worth of what a layer keeps for the backward pass, besides three of the MLP's width: counted with
+saved_tensors_hooks. In bfloat16 norms and softmax keep float32, which counts twice.
+"""
+_OPTIMIZER_BYTES = 16
+"""Weight, gradient, and the two averages of AdamW, in float32."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """A run that has not begun."""
+
+    num_weights: int
+    """Of the model, an adapter's included."""
+    num_trained: int
+    dtype: torch.dtype
+    """Of the products."""
+    state_bytes: int
+    """Weights, gradients and optimizer."""
+    batch_bytes: int
+    """What a batch leaves for the backward pass, and the logits of a chunk."""
+    rows_per_step: int
+    row_length: int
+    steps: int
+    peak_rate: float
+    """Floating-point operations a second."""
+    seconds: float
+    """At the likely share of that rate."""
+
+    @property
+    def num_tokens(self) -> int:
+        """Of all steps."""
+        return self.steps * self.rows_per_step * self.row_length
+
+
+def plan_run(
+    config: ModelConfig, recipe: Recipe, *, batch_size: int, row_length: int, num_adapter_weights: int | None = None
+) -> Plan:
+    """The plan of a run of all weights, or of an adapter of so many numbers alone."""
+    dtype, compute = choose_dtype(recipe.compute.precision), recipe.compute
+    sizes = {name: math.prod(shape) for name, shape in weight_shapes(config).items()}
+    base, adapter = sum(sizes.values()), num_adapter_weights or 0
+    trained = sum(sizes.values()) - _frozen(sizes, compute.freeze) if num_adapter_weights is None else adapter
+    copies = 0 if dtype == torch.float32 else dtype.itemsize * (base + adapter)
+    frozen = (base + adapter - trained) * 4 if dtype == torch.float32 else 0
+    averages = 4 * trained if compute.ema else 0
+    rows = batch_size * compute.accumulation
+    operations = operations_per_token(config, length=row_length, trained_share=trained / (base + adapter))
+    tokens, rate = recipe.steps * rows * row_length, peak_rate(dtype)
+    return Plan(
+        num_weights=base + adapter,
+        num_trained=trained,
+        dtype=dtype,
+        state_bytes=trained * _OPTIMIZER_BYTES + copies + frozen + averages,
+        batch_bytes=_batch_bytes(config, dtype, batch_size * row_length, again=compute.gradient_checkpointing),
+        rows_per_step=rows,
+        row_length=row_length,
+        steps=recipe.steps,
+        peak_rate=rate,
+        seconds=tokens * operations / (LIKELY_SHARE_OF_PEAK * rate),
+    )
+
+
+def _frozen(sizes: Mapping[str, int], patterns: Sequence[str]) -> int:
+    return sum(size for name, size in sizes.items() if any(fnmatchcase(name, pattern) for pattern in patterns))
+
+
+def _batch_bytes(config: ModelConfig, dtype: torch.dtype, num_tokens: int, *, again: bool) -> int:
+    wide = (3 if config.is_gated else 2) * config.intermediate_size
+    layer = dtype.itemsize * (wide + _KEPT_VECTORS[dtype] * config.hidden_size)
+    inputs = dtype.itemsize * config.hidden_size
+    layers = config.num_layers * inputs + layer if again else config.num_layers * layer
+    logits = 2 * dtype.itemsize * config.vocab_size * min(CHUNK_POSITIONS, num_tokens)
+    return round(num_tokens * layers + logits)

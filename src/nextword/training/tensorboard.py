@@ -1,0 +1,54 @@
+"""`TensorBoardLog`: the numbers and texts of metrics.jsonl as TensorBoard's event files, where it is installed."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Self
+
+_NAMES = {
+    "loss": "loss/training",
+    "validation_loss": "loss/validation",
+    "lr": "learning rate",
+    "grad_norm": "gradient length",
+    "tokens_per_second": "tokens per second",
+    "share_of_peak": "share of peak",
+}
+"""Key in metrics.jsonl -> curve."""
+
+
+class TensorBoardLog:
+    """Does nothing where the tensorboard package is missing; a disk that refuses costs the curves alone."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._is_installed = importlib.util.find_spec("tensorboard") is not None
+        self._writer: Any = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._writer is not None:
+            with contextlib.suppress(OSError):
+                self._writer.close()
+
+    def write(self, entry: Mapping[str, object]) -> None:
+        """Add what the entry has. The first one cuts off what stands for later steps, which a stopped run undid."""
+        if self._is_installed:
+            with contextlib.suppress(OSError):
+                self._write(entry)
+
+    def _write(self, entry: Mapping[str, object]) -> None:
+        step = entry["step"]
+        if self._writer is None:
+            from torch.utils.tensorboard import SummaryWriter
+
+            self._writer = SummaryWriter(str(self._folder), purge_step=step)
+        for key, name in _NAMES.items():
+            if entry.get(key) is not None:
+                self._writer.add_scalar(name, entry[key], step)
+        if "sample" in entry:
+            self._writer.add_text("sample", entry["sample"], step)
