@@ -86,7 +86,7 @@ def test_a_prompt_is_trained_that_both_backends_put_before_texts(command: Comman
     messages = [{"role": "user", "content": "say it"}]
     log_probs = []
     for backend in ("torch", "native"):
-        model = nextword.load("tuned/model", backend=backend, weights="f32")  # type: ignore[arg-type]
+        model = nextword.load("tuned/model", backend=backend, weights="f32")
         answer = model.chat(messages, max_tokens=3, temperature=0, logprobs=0)
         log_probs.append([token.log_prob for token in answer.completions[0].tokens])
     assert log_probs[0] == pytest.approx(log_probs[1], abs=1e-4)
