@@ -18,6 +18,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from tests.inference.native import log_probs
+
 CHUNK = 512
 
 
@@ -121,15 +123,13 @@ def _pointer(array: npt.NDArray[Any], kind: Any) -> Any:
 
 def main(path: str, text_file: str, out: str, num_chunks: int) -> None:
     """Write all token ids, and the surprisal of the second half of each chunk."""
-    from nextword.evaluation.scoring import surprisals
-
     model = Model(path)
     token_ids = model.tokenize(Path(text_file).read_text(encoding="utf-8"))
     nats = []
     for start in range(0, num_chunks * CHUNK, CHUNK):
         chunk = token_ids[start : start + CHUNK]
-        logits = model.logits(chunk, num_logits=CHUNK // 2)
-        nats.append(surprisals(logits[:-1], chunk[CHUNK // 2 + 1 :].tolist()))
+        logits = model.logits(chunk, num_logits=CHUNK // 2)[:-1]
+        nats.append(-log_probs(logits)[np.arange(len(logits)), chunk[CHUNK // 2 + 1 :]])
     np.savez(out, token_ids=token_ids, nats=np.concatenate(nats))
 
 

@@ -17,12 +17,11 @@ import pytest
 pytest.importorskip("nextword._native")
 pytest.importorskip("xllamacpp")
 
-import nextword  # noqa: E402
-from nextword.checkpoints.catalogue import CATALOGUE, is_pulled, model_path  # noqa: E402
-from nextword.evaluation.scoring import surprisals  # noqa: E402
-from nextword.inference.backend import Backend, Chunk  # noqa: E402
-from nextword.language_model import LanguageModel  # noqa: E402
-from tests.peers.run_llama_cpp import CHUNK  # noqa: E402
+import nextword
+from nextword.checkpoints.catalogue import CATALOGUE, is_pulled, model_path
+from nextword.inference.backend import Backend, Chunk
+from nextword.language_model import LanguageModel
+from tests.peers.run_llama_cpp import CHUNK
 
 pytestmark = [pytest.mark.slow, pytest.mark.model, pytest.mark.peer]
 
@@ -49,8 +48,9 @@ def theirs(text: str, tmp_path_factory: pytest.TempPathFactory) -> dict[str, npt
     folder = tmp_path_factory.mktemp("llama_cpp")
     (folder / "text.txt").write_text(text, encoding="utf-8")
     path = model_path(CATALOGUE["smollm2-135m"])
-    command = [sys.executable, "-m", "tests.peers.run_llama_cpp", path, folder / "text.txt", folder / "out.npz"]
-    subprocess.run([*command, str(NUM_CHUNKS)], cwd=ROOT, capture_output=True, check=True)
+    arguments = [str(path), str(folder / "text.txt"), str(folder / "out.npz"), str(NUM_CHUNKS)]
+    command = [sys.executable, "-m", "tests.peers.run_llama_cpp", *arguments]
+    subprocess.run(command, cwd=ROOT, capture_output=True, check=True)
     return dict(np.load(folder / "out.npz"))
 
 
@@ -64,9 +64,9 @@ def scored(backend: Backend, chunk: list[int]) -> npt.NDArray[np.float64]:
     cache_id = backend.open_cache()
     middle = len(chunk) // 2
     backend.step([Chunk(cache_id, chunk[:middle], 0)])
-    (logits,) = backend.step([Chunk(cache_id, chunk[middle:-1], len(chunk) - middle - 1)])
+    (scores,) = backend.score([Chunk(cache_id, chunk[middle:-1], len(chunk) - middle - 1)], [chunk[middle + 1 :]])
     backend.close_cache(cache_id)
-    return surprisals(logits, chunk[middle + 1 :])
+    return scores.nats
 
 
 def test_tokens_of_a_text_are_those_of_llama_cpp(
