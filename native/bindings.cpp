@@ -281,6 +281,7 @@ NB_MODULE(_native, m) {
     bind_enums(m);
     bind_shape(m);
     bind_selection(m);
+    m.def("trim_heap", &trim_heap);
     m.def("read_strings", &read_strings, nb::arg("data").noconvert(), nb::arg("position"), nb::arg("count"));
     nb::class_<Chunk>(m, "Chunk")
         .def(

@@ -3,6 +3,10 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#ifdef __GLIBC__
+#include <malloc.h>
+#endif
+
 #include <new>
 
 namespace nextword {
@@ -25,6 +29,12 @@ void discard_memory(void* memory, size_t num_bytes) {
     const uintptr_t begin = (reinterpret_cast<uintptr_t>(memory) + page - 1) / page * page;
     const uintptr_t end = (reinterpret_cast<uintptr_t>(memory) + num_bytes) / page * page;
     if (end > begin) madvise(reinterpret_cast<void*>(begin), end - begin, MADV_DONTNEED);
+}
+
+void trim_heap() {
+#ifdef __GLIBC__
+    malloc_trim(0);
+#endif
 }
 
 Matrix::Matrix(WeightKind kind, int rows, int columns) : kind(kind), rows(rows), columns(columns) {

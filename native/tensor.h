@@ -61,6 +61,9 @@ private:
 // Let the system have the memory back until it is used again, with zeros or what was there.
 void discard_memory(void* memory, size_t num_bytes);
 
+// Give back what was freed of the heap, as far as the C library can.
+void trim_heap();
+
 // (rows, columns) weights, rows padded to whole panels and quantised columns to whole groups, both with zeros.
 struct Matrix {
     WeightKind kind = WeightKind::F32;

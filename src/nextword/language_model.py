@@ -5,8 +5,6 @@ Every method is a few lines over the engine; the algorithms live in the rooms be
 
 from __future__ import annotations
 
-import contextlib
-import threading
 import weakref
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -194,24 +192,13 @@ def load(
     MissingExtraError where the backend cannot run.
     """
     directory = open_adapted(str(name), None if adapter is None else str(adapter))
-    # The weights are packed without the interpreter, which builds the tokenizer meanwhile.
-    tokenizer_builder = threading.Thread(target=_build_tokenizer, args=(directory,))
-    tokenizer_builder.start()
-    try:
-        opened = open_backend(
-            directory.config,
-            directory.tensors,
-            backend=backend,
-            weights=weights,
-            num_threads=num_threads,
-            num_virtual_tokens=directory.num_virtual_tokens,
-        )
-    finally:
-        tokenizer_builder.join()
-    return LanguageModel(directory, Engine(opened, directory.tokenizer))
-
-
-def _build_tokenizer(directory: ModelDirectory) -> None:
-    """Let the tokenizer be there before it is asked for; what is wrong with it is said to those who ask."""
-    with contextlib.suppress(Exception):
-        _ = directory.tokenizer
+    tokenizer = directory.tokenizer  # first: what it is made of is gone before the weights take their memory
+    opened = open_backend(
+        directory.config,
+        directory.tensors,
+        backend=backend,
+        weights=weights,
+        num_threads=num_threads,
+        num_virtual_tokens=directory.num_virtual_tokens,
+    )
+    return LanguageModel(directory, Engine(opened, tokenizer))

@@ -39,7 +39,7 @@ _OWN_KINDS = {
 }
 """The kind that holds the values of an encoding exactly; those of other GGUF types are rounded to 8 bits."""
 
-_BYTES_AT_ONCE = 2**23
+_BYTES_AT_ONCE = 2**21
 """Of rows, decoded or as the file has them, so that loading needs little memory beside the weights."""
 _CACHE_SHARE = 0.5
 """Of the memory that is free when a model is loaded, what its keys and values may take."""
@@ -81,6 +81,7 @@ class NativeBackend:
         for name, kind in kinds.items():
             # All before any is filled: side by side they lie on huge pages, which one alone is too small for.
             self._model.make_matrix(name, kind)
+        _native.trim_heap()  # of what opening the file and building the tokenizer took: the peak of memory is to come
         self._load(tensors, kinds)
 
     def _load(self, tensors: Mapping[str, StoredTensor], kinds: Mapping[str, _native.WeightKind]) -> None:

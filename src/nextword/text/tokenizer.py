@@ -7,7 +7,6 @@ tokens. It knows no model and no file format but its own folder.
 from __future__ import annotations
 
 import functools
-import hashlib
 import json
 import threading
 from collections.abc import Mapping, Sequence
@@ -86,6 +85,8 @@ class Tokenizer:
     @functools.cached_property
     def fingerprint(self) -> str:
         """The same for tokenizers with the same tokens, whatever file they came from."""
+        import hashlib  # with OpenSSL, 3 MB that generating spares
+
         vocabulary = sorted((token_id, token) for token, token_id in self._backend.get_vocab().items())
         return hashlib.sha256(json.dumps(vocabulary).encode()).hexdigest()
 
