@@ -43,7 +43,7 @@ def test_ctrl_c_reaches_torchrun_and_all_processes_and_one_process_goes_on(comma
     program = [*TORCHRUN, "-m", "nextword", "pretrain", "recipe.yaml", "-o", "two"]
     with subprocess.Popen(program, stdout=subprocess.PIPE, stderr=subprocess.PIPE, process_group=0) as running:
         wait_for_steps(10, running)
-        os.killpg(running.pid, signal.SIGINT)  # as a terminal does; torchrun passes it on once more
+        os.killpg(running.pid, signal.SIGINT)  # as a terminal does; torchrun passes it on
         out, err = (stream.decode() for stream in running.communicate(timeout=60))
     num_steps = len(losses("two"))
     assert 10 <= num_steps < 200, err

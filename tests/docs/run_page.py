@@ -95,6 +95,8 @@ def _run_program(words: list[str], given: str, printed: TextIO, noted: TextIO) -
         words = ["make", "--dry-run", *words[1:]]
     elif words[0] == "python":
         words = [sys.executable, *words[1:]]
+    elif words[0] == "torchrun":
+        words = [sys.executable, "-m", "torch.distributed.run", *words[1:]]
     done = subprocess.run(words, input=given, capture_output=True, text=True)
     printed.write(done.stdout)
     noted.write(done.stderr)

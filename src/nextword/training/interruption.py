@@ -15,7 +15,7 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 class Interruption:
     """A context in which the first such signal sets `is_asked_for`; a second one acts as it would have before.
 
-    Not so under torchrun: it passes on signals that the process has got already, and kills what takes too long.
+    Not so under torchrun, which passes on signals that Slurm may have sent to every process, and kills what takes long.
     """
 
     def __init__(self) -> None:
