@@ -33,8 +33,9 @@ format: $(VENV)/.installed-dev
 bench: $(VENV)/.installed-dev build/peers/.installed
 	$(BIN)/nextword pull $(MODEL)
 	build/peers/bin/python -m benchmarks.inference --json benchmarks/results/inference.json --plot benchmarks/results/inference.svg
+	$(BIN)/python -m benchmarks.busy_core
+	$(BIN)/python -m benchmarks.start_time
 	$(BIN)/python -m benchmarks.select_token
-	$(BIN)/python -m benchmarks.load_and_generate
 
 
 $(VENV)/bin/python:

@@ -1,12 +1,13 @@
 """How fast are prefill and decoding? Ours beside llama.cpp, its fork ik_llama.cpp, OpenVINO GenAI, CTranslate2 and
 transformers, and beside what the memory allows.
 
-    python -m benchmarks.inference [--model NAME] [--threads N] [--repeats 5] [--quick] [--only nextword,llama.cpp]
+    python -m benchmarks.inference [--model NAME] [--threads N] [--repeats 3] [--only nextword,llama.cpp]
                                    [--json FILE] [--plot FILE]
 
 Each side is a process that stays alive and rests while another is timed; repeats go round all sides (A B C A B C), so
 that a slow moment of the machine falls on all. All get the same weights, token ids and number of threads, and write
-greedily. Figures are medians. A side that cannot run gives a line that says why.
+greedily. Figures are medians; what takes a side longer than eight seconds is measured once. Many sequences at once are
+left to the attention that was the faster one of its library. A side that cannot run gives a line that says why.
 """
 
 from __future__ import annotations
@@ -27,9 +28,13 @@ from pathlib import Path
 import tyro
 
 from benchmarks.bandwidth import read_seconds
+from benchmarks.bars import print_bars
 from benchmarks.inference_report import (
+    BATCHES,
+    CONTEXTS,
     FIRST_TOKEN,
     PEAK_MEMORY,
+    PREFILLS,
     SAME_TOKEN,
     Report,
     batch_figure,
@@ -41,6 +46,7 @@ from benchmarks.inference_report import (
 )
 from benchmarks.model_files import cache_bytes, model_files, weight_bytes
 from benchmarks.peers.process import PeerError, SideProcess
+from benchmarks.sides import ENTRIES, Entry
 from nextword.checkpoints.catalogue import resolve
 from nextword.checkpoints.open_directory import open_model_directory
 from nextword.inference.native_backend import num_cores
@@ -59,56 +65,12 @@ PACKAGES = (
 )
 
 
-@dataclass(frozen=True)
-class Entry:
-    """One library with one file: a line of the table."""
-
-    group: str
-    """Entries of a group are compared with its first, ours. Its name is the weights by which it reads memory."""
-    library: str
-    module: str
-    """In benchmarks/peers."""
-    weights: str
-    """A key of `model_files`."""
-    settings: tuple[str, ...] = ()
-
-    @property
-    def title(self) -> str:
-        """What the table calls it."""
-        details = (*self.settings, *((self.weights,) if self.weights != self.group else ()))
-        return f"{self.library} ({', '.join(details)})" if details else self.library
-
-
-def _of_gguf(weights: str) -> list[Entry]:
-    """Those who read GGUF files; of llama.cpp now one attention, now the other is faster."""
-    return [
-        Entry(weights, "nextword", "nextword_backend", weights),
-        Entry(weights, "nextword Engine", "nextword_engine", weights),
-        Entry(weights, "llama.cpp", "llama_cpp", weights, ("plain",)),
-        Entry(weights, "llama.cpp", "llama_cpp", weights, ("flash",)),
-        Entry(weights, "ik_llama.cpp", "ik_llama_cpp", weights, ("plain",)),
-        Entry(weights, "ik_llama.cpp", "ik_llama_cpp", weights, ("flash",)),
-        Entry(weights, "OpenVINO GenAI", "openvino_pipeline", weights),
-    ]
-
-
-ENTRIES = (
-    *_of_gguf("Q4_1"),
-    *_of_gguf("Q4_0"),
-    *_of_gguf("Q8_0"),
-    Entry("Q8_0", "CTranslate2", "ctranslate2_generator", "int8"),
-    Entry("bf16", "nextword", "nextword_backend", "bf16"),
-    Entry("bf16", "transformers", "transformers_model", "bf16"),
-)
-
-PREFILLS = (32, 512, 2048)
-CONTEXTS = (128, 512, 2048)
-NUM_STEPS = 32
-BATCHES = (4, 16, 64)
-BATCH_CONTEXT = 128
-BATCH_STEPS = 8
-FIRST_TOKEN_PROMPT, MEMORY_PROMPT = 32, 512
-MAX_COLD_REPEATS = 3
+NUM_STEPS, BATCH_STEPS = 24, 8
+FIRST_TOKEN_PROMPT, MEMORY_PROMPT = 20, 512
+SLOW_SECONDS = 8
+"""What takes a side longer is not repeated."""
+CONTEXT_OF_CHOICE = 512
+"""At which a library's faster attention is found."""
 
 
 @dataclass
@@ -122,9 +84,13 @@ class Measurement:
     """Of each figure, one for each repeat."""
     limits: dict[str, dict[str, list[float]]] = field(default_factory=lambda: defaultdict(lambda: defaultdict(list)))
     """By group and figure, the tokens/s of a step that takes as long as reading what it needs."""
-    token_ids: dict[Entry, list[int]] = field(default_factory=lambda: defaultdict(list))
+    token_ids: dict[Entry, dict[tuple[int, ...], int]] = field(default_factory=lambda: defaultdict(dict))
     """The first token after each prompt."""
+    bytes_read: dict[str, dict[str, int]] = field(default_factory=lambda: defaultdict(dict))
+    """By group and figure: what a step reads of weights, keys and values."""
     failures: list[str] = field(default_factory=list)
+    slow: set[tuple[Entry, str]] = field(default_factory=set)
+    """What is not repeated."""
     processes: dict[Entry, SideProcess] = field(default_factory=dict)
 
     def start(self, entry: Entry) -> SideProcess:
@@ -134,20 +100,41 @@ class Measurement:
         return SideProcess(entry.module, self.files[entry.weights], *entry.settings, threads=self.threads)
 
     @contextlib.contextmanager
-    def dropping(self, entry: Entry) -> Iterator[None]:
-        """Go on without an entry that fails in here."""
+    def measuring(self, entry: Entry, cell: str) -> Iterator[None]:
+        """Go on without an entry that fails in here; note what is too slow to be repeated."""
+        started = time.perf_counter()
         try:
             yield
+            if time.perf_counter() - started > SLOW_SECONDS:
+                self.slow.add((entry, cell))
         except PeerError as error:
             self.entries.remove(entry)
+            if entry in self.processes:
+                self.processes.pop(entry).close()
             self.failures.append(f"{entry.group} {entry.title}: not measured: {error}")
             say(self.failures[-1])
+
+    def entries_of(self, cell: str) -> list[Entry]:
+        """Who is measured, once more."""
+        return [entry for entry in self.entries if (entry, cell) not in self.slow]
+
+    def fastest_settings(self) -> list[Entry]:
+        """Of a library that runs a file with several settings, the one that decodes fastest."""
+        best: dict[tuple[str, str, str], Entry] = {}
+        for entry in self.entries:
+            key = (entry.library, entry.weights, entry.group)
+            best[key] = max(best.get(key, entry), entry, key=self._speed)
+        return list(best.values())
+
+    def _speed(self, entry: Entry) -> float:
+        return statistics.median(self.values[entry][decode_figure(CONTEXT_OF_CHOICE)])
 
     def read_memory(self, figure: str, *, num_sequences: int, context: int) -> None:
         """What memory allows now, for each group."""
         for group in {entry.group for entry in self.entries}:
             model = open_model_directory(self.files[group])
             num_bytes = weight_bytes(model) + num_sequences * context * cache_bytes(model.config)
+            self.bytes_read[group][figure] = num_bytes
             seconds = read_seconds(num_bytes, threads=self.threads)
             if seconds is not None:
                 self.limits[group][figure].append(num_sequences / seconds)
@@ -156,8 +143,7 @@ class Measurement:
 def main(
     model: str = "smollm2-135m",
     threads: int = num_cores(),
-    repeats: int = 5,
-    quick: bool = False,
+    repeats: int = 3,
     only: str = "",
     json: Path | None = None,
     plot: Path | None = None,
@@ -168,7 +154,6 @@ def main(
         model: a catalogue name or a GGUF file, in Q4_1.
         threads: of every side.
         repeats: medians are taken over so many.
-        quick: a fifth of the repeats.
         only: libraries, separated by commas, by the beginning of their names; all if empty.
         json: also write the figures here.
         plot: also draw them here, in the format of the name's ending.
@@ -179,9 +164,14 @@ def main(
         sys.exit(f"--only {only}: none of {', '.join(dict.fromkeys(entry.library for entry in ENTRIES))}")
     measurement = Measurement(entries, model_files(resolve(model)), threads)
     prompts = distinct_prompts(measurement.files["Q4_1"])
-    repeats = max(1, repeats // 5) if quick else repeats
-    measure_cold(measurement, prompts, repeats=min(repeats, MAX_COLD_REPEATS))
-    measure_warm(measurement, prompts, repeats=repeats)
+    bring_into_page_cache(measurement)
+    measure_cold(measurement, prompts, repeats=repeats)
+    for length in sorted({*PREFILLS, *CONTEXTS}):
+        measure_one(measurement, prompts, length=length, repeats=repeats)
+    for num_sequences, context in BATCHES.items():
+        measure_many(measurement, prompts, num_sequences=num_sequences, context=context, repeats=repeats)
+    for process in measurement.processes.values():
+        process.close()
     run = {
         "threads": threads,
         "repeats": repeats,
@@ -191,6 +181,7 @@ def main(
     }
     report = report_of(measurement, {**machine(), **run})
     print_tables(report)
+    print_bars(report)
     if json is not None:
         write_json(json, report)
     if plot is not None:
@@ -206,72 +197,75 @@ def distinct_prompts(path: Path) -> Iterator[list[int]]:
         yield list(itertools.islice(itertools.cycle(token_ids), start, start + longest))
 
 
+def bring_into_page_cache(measurement: Measurement) -> None:
+    """Read every file and import every library once, so that no side is the first to read its own from the disk."""
+    say("reading files and libraries")
+    for path in measurement.files.values():
+        for file in [path] if path.is_file() else path.glob("*"):
+            file.read_bytes()
+    for module in {entry.module for entry in measurement.entries}:
+        with contextlib.suppress(PeerError):  # there is no such model
+            SideProcess(module, Path("nothing"), "plain", threads=measurement.threads).close()
+
+
 def measure_cold(measurement: Measurement, prompts: Iterator[list[int]], *, repeats: int) -> None:
-    """Fresh processes: from their start to the first token after a short prompt; peak memory with a longer one."""
-    for repeat in range(repeats + 1):  # the first only brings the files into the page cache
-        say(f"cold start, {repeat} of {repeats}")
+    """Fresh processes: from their start to the first token after a short prompt; peak memory with a longer one.
+
+    The first of each entry stays alive for what follows.
+    """
+    for repeat in range(repeats):
+        say(f"cold start, {repeat + 1} of {repeats}")
         short, longer = next(prompts)[:FIRST_TOKEN_PROMPT], next(prompts)[:MEMORY_PROMPT]
-        for entry in list(measurement.entries):
-            with measurement.dropping(entry):
+        for entry in measurement.entries_of(FIRST_TOKEN):
+            with measurement.measuring(entry, FIRST_TOKEN):
                 process = measurement.start(entry)
                 process.begin([short], NUM_STEPS)
-                first_token = time.perf_counter() - process.started
+                measurement.values[entry][FIRST_TOKEN].append(time.perf_counter() - process.started)
                 process.begin([longer], NUM_STEPS)
-                peak_bytes = process.advance(NUM_STEPS)["peak_bytes"]
-                process.close()
-                if repeat > 0:
-                    measurement.values[entry][FIRST_TOKEN].append(first_token)
-                    measurement.values[entry][PEAK_MEMORY].append(peak_bytes / 1e6)
-
-
-def measure_warm(measurement: Measurement, prompts: Iterator[list[int]], *, repeats: int) -> None:
-    """Processes that stay alive: one sequence after prompts of each length, then many sequences at once."""
-    for entry in list(measurement.entries):
-        with measurement.dropping(entry):
-            measurement.processes[entry] = measurement.start(entry)
-    for length in sorted({*PREFILLS, *CONTEXTS}):
-        measure_one(measurement, prompts, length=length, repeats=repeats)
-    for num_sequences in BATCHES:
-        measure_many(measurement, prompts, num_sequences=num_sequences, repeats=repeats)
-    for entry in measurement.entries:
-        measurement.processes[entry].close()
+                measurement.values[entry][PEAK_MEMORY].append(process.advance(NUM_STEPS)["peak_bytes"] / 1e6)
+                if measurement.processes.setdefault(entry, process) is not process:
+                    process.close()
 
 
 def measure_one(measurement: Measurement, prompts: Iterator[list[int]], *, length: int, repeats: int) -> None:
     """Prefill of one prompt, and decoding after it."""
     prefill, decode = prefill_figure(length), decode_figure(length)
-    for repeat in range(repeats + 1):  # the first to warm up
-        say(f"prompt of {length:,} tokens, {repeat} of {repeats}")
+    for repeat in range(repeats):
+        say(f"prompt of {length:,} tokens, {repeat + 1} of {repeats}")
         prompt = next(prompts)[:length]
-        for entry in list(measurement.entries):
-            with measurement.dropping(entry):
+        for entry in measurement.entries_of(prefill):
+            with measurement.measuring(entry, prefill):
                 begun = measurement.processes[entry].begin([prompt], NUM_STEPS)
                 step_seconds = measurement.processes[entry].advance(NUM_STEPS)["seconds"]
-                measurement.token_ids[entry].append(begun["token_id"])
-                if repeat > 0 and length in PREFILLS:
+                measurement.token_ids[entry][tuple(prompt)] = begun["token_id"]
+                if length in PREFILLS:
                     measurement.values[entry][prefill].append(length / begun["seconds"])
-                if repeat > 0 and length in CONTEXTS:
+                if length in CONTEXTS:
                     measurement.values[entry][decode].append(1 / step_seconds)
-        if repeat > 0 and length in CONTEXTS:
+        if length in CONTEXTS:
             measurement.read_memory(decode, num_sequences=1, context=length)
 
 
-def measure_many(measurement: Measurement, prompts: Iterator[list[int]], *, num_sequences: int, repeats: int) -> None:
+def measure_many(
+    measurement: Measurement, prompts: Iterator[list[int]], *, num_sequences: int, context: int, repeats: int
+) -> None:
     """Decoding of many sequences with prompts of their own, all in each step; each repeat goes on where one ended."""
-    say(f"{num_sequences} sequences, prefill")
-    chosen = [next(prompts)[:BATCH_CONTEXT] for _ in range(num_sequences)]
-    for entry in list(measurement.entries):
-        with measurement.dropping(entry):
+    figure = batch_figure(num_sequences)
+    say(f"{num_sequences} sequences of {context} tokens, prefill")
+    chosen = [next(prompts)[:context] for _ in range(num_sequences)]
+    entries = measurement.fastest_settings()
+    for entry in entries:
+        with measurement.measuring(entry, figure):
             measurement.processes[entry].begin(chosen, BATCH_STEPS * (repeats + 1))
-    for repeat in range(repeats + 1):
+    for repeat in range(repeats + 1):  # the first to warm up
         say(f"{num_sequences} sequences, {repeat} of {repeats}")
-        for entry in list(measurement.entries):
-            with measurement.dropping(entry):
+        for entry in [entry for entry in entries if entry in measurement.entries]:
+            with measurement.measuring(entry, figure):
                 step_seconds = measurement.processes[entry].advance(BATCH_STEPS)["seconds"]
                 if repeat > 0:
-                    measurement.values[entry][batch_figure(num_sequences)].append(num_sequences / step_seconds)
+                    measurement.values[entry][figure].append(num_sequences / step_seconds)
         if repeat > 0:
-            measurement.read_memory(batch_figure(num_sequences), num_sequences=num_sequences, context=BATCH_CONTEXT)
+            measurement.read_memory(figure, num_sequences=num_sequences, context=context)
 
 
 def report_of(measurement: Measurement, run: dict[str, object]) -> Report:
@@ -281,14 +275,17 @@ def report_of(measurement: Measurement, run: dict[str, object]) -> Report:
     for entry in measurement.entries:
         figures = {name: statistics.median(values) for name, values in measurement.values[entry].items()}
         if judge is not None:
-            pairs = zip(measurement.token_ids[entry], measurement.token_ids[judge], strict=True)
-            figures[SAME_TOKEN] = statistics.mean(ours == theirs for ours, theirs in pairs)
+            expected, found = measurement.token_ids[judge], measurement.token_ids[entry]
+            common = [prompt for prompt in found if prompt in expected]
+            figures[SAME_TOKEN] = statistics.mean(found[prompt] == expected[prompt] for prompt in common)
         medians[entry.group][entry.title] = figures
     limits = {
         group: {name: statistics.median(values) for name, values in of_group.items()}
         for group, of_group in measurement.limits.items()
     }
-    return Report(run=run, medians=medians, limits=limits, failures=measurement.failures)
+    return Report(
+        run=run, medians=medians, limits=limits, bytes_read=measurement.bytes_read, failures=measurement.failures
+    )
 
 
 def machine() -> dict[str, object]:

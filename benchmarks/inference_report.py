@@ -8,14 +8,20 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from benchmarks.sides import OURS
+
+PREFILLS = (32, 512, 2048)
+CONTEXTS = (128, 512, 2048)
+BATCHES = {4: 128, 16: 512, 64: 32}
+"""Sequences in a step, and the tokens that each begins with."""
 FIRST_TOKEN, PEAK_MEMORY, SAME_TOKEN = "first token, s", "peak MB", "same tokens"
 SMALL_IS_GOOD = (FIRST_TOKEN, PEAK_MEMORY)
-OURS = "nextword"
 TITLE_WIDTH, CELL_WIDTH = 24, 17
 LEGEND = (
     "tokens/s. In brackets: for ours, the share of what memory allows; for others, how many times as good ours is.\n"
-    "first token: seconds from the start of a fresh process, prompt of 32; peak MB: of that process after a prompt of\n"
-    "512; same tokens: how often the first token after a prompt is that of transformers in bf16."
+    "Sequences of a batch begin with 128, 512 and 32 tokens each. first token: seconds from the start of a fresh\n"
+    "process, prompt of 20; peak MB: of that process after a prompt of 512; same tokens: how often the first token\n"
+    "after a prompt is that of transformers in bf16."
 )
 
 Figures = Mapping[str, float]
@@ -31,6 +37,8 @@ class Report:
     """By group and side, ours first in each group."""
     limits: Mapping[str, Figures]
     """By group: tokens/s at the memory's bandwidth."""
+    bytes_read: Mapping[str, Mapping[str, int]]
+    """By group: of weights, keys and values in a step."""
     failures: Sequence[str]
 
 
@@ -50,8 +58,8 @@ def batch_figure(num_sequences: int) -> str:
 
 
 TABLES = (
-    [*map(prefill_figure, (32, 512, 2048)), *map(decode_figure, (128, 512, 2048))],
-    [*map(batch_figure, (4, 16, 64)), FIRST_TOKEN, PEAK_MEMORY, SAME_TOKEN],
+    [*map(prefill_figure, PREFILLS), *map(decode_figure, CONTEXTS)],
+    [*map(batch_figure, BATCHES), FIRST_TOKEN, PEAK_MEMORY, SAME_TOKEN],
 )
 
 
@@ -62,15 +70,17 @@ def print_tables(report: Report) -> None:
         for group, sides in report.medians.items():
             if sides:
                 print(f"-- {group}")
-                print_block(figures, sides, report.limits.get(group, {}))
+                print_block(figures, sides, report.limits.get(group, {}), report.bytes_read.get(group, {}))
     print(
         "\n" + "\n".join([LEGEND, *report.failures, ", ".join(f"{name} {value}" for name, value in report.run.items())])
     )
 
 
-def print_block(figures: Sequence[str], sides: Mapping[str, Figures], limit: Figures) -> None:
-    """The memory's limit, then a line for each side, then ours over the best of the others."""
+def print_block(figures: Sequence[str], sides: Mapping[str, Figures], limit: Figures, bytes_read: Figures) -> None:
+    """What a step reads and the memory's limit, then a line for each side, then ours over the best of the others."""
     if any(figure in limit for figure in figures):
+        megabytes = [f"{bytes_read[figure] / 1e6:.0f} MB" if figure in bytes_read else "" for figure in figures]
+        print_line("a step reads", megabytes)
         print_line("memory's limit", [number(figure, limit.get(figure)) for figure in figures])
     ours = sides.get(OURS, {})
     for title, values in sides.items():
@@ -127,13 +137,9 @@ def draw(path: Path, report: Report) -> None:
 
     groups = [group for group, sides in report.medians.items() if sides]
     panels = {
-        "prefill, by tokens of the prompt": {
-            32: prefill_figure(32),
-            512: prefill_figure(512),
-            2048: prefill_figure(2048),
-        },
-        "decoding, by tokens of the context": {n: decode_figure(n) for n in (128, 512, 2048)},
-        "decoding, by number of sequences": {1: decode_figure(128), **{n: batch_figure(n) for n in (4, 16, 64)}},
+        "prefill, by tokens of the prompt": {n: prefill_figure(n) for n in PREFILLS},
+        "decoding, by tokens of the context": {n: decode_figure(n) for n in CONTEXTS},
+        "decoding, by number of sequences": {1: decode_figure(128), **{n: batch_figure(n) for n in BATCHES}},
     }
     figure, axes = pyplot.subplots(len(groups), len(panels), figsize=(15, 4 * len(groups)), squeeze=False)
     for row, group in zip(axes, groups, strict=True):

@@ -19,19 +19,21 @@ class CTranslate2Generator(Side):
         self._vocabulary = vocabulary
 
     def begin(self, prompts: Prompts, num_steps: int) -> Timed:
-        """As `Side.begin`: one token for each prompt."""
+        """As `Side.begin`, and all steps after it, whose times are told when they are asked for."""
         self._prompts = [[self._vocabulary[token_id] for token_id in prompt] for prompt in prompts]
         start = time.perf_counter()
-        times, token_id = self._generate(1)
-        return Timed(times[0] - start, token_id)
+        self._times, self._token_ids = self._generate(num_steps + 1)
+        self._position = 0
+        return Timed(self._times[0] - start, self._token_ids[0])
 
     def advance(self, num_steps: int) -> Timed:
-        """As `Side.advance`, but from the prompts again, whose prefill does not count."""
-        times, token_id = self._generate(num_steps + 1)
-        return Timed((times[-1] - times[0]) / num_steps, token_id)
+        """As `Side.advance`."""
+        first, self._position = self._position, self._position + num_steps
+        seconds = self._times[self._position] - self._times[first]
+        return Timed(seconds / num_steps, self._token_ids[self._position])
 
-    def _generate(self, num_tokens: int) -> tuple[list[float], int]:
-        """When each token of the last sequence came, and the last token of the first."""
+    def _generate(self, num_tokens: int) -> tuple[list[float], list[int]]:
+        """When each token of the last sequence came, and the tokens of the first."""
         times: list[float] = []
 
         def on_token(result: ctranslate2.GenerationStepResult) -> bool:
@@ -46,7 +48,7 @@ class CTranslate2Generator(Side):
             include_prompt_in_result=False,
             callback=on_token,
         )
-        return times, results[0].sequences_ids[0][-1]
+        return times, results[0].sequences_ids[0]
 
 
 def load(path: str, threads: int) -> CTranslate2Generator:

@@ -1,0 +1,72 @@
+"""How long does a command take from nothing to its first token? `nextword generate` in a fresh process, whole.
+
+    python -m benchmarks.start_time [--model smollm2-135m] [--repeats 9]
+
+Seconds from before the process is started until the first byte of the completion can be read, so they hold the
+interpreter, all imports, loading and the prompt, which has 20 tokens; beside it `import nextword` and the interpreter
+alone, to its end. Medians over repeats that take turns; the files are in the page cache from an unmeasured first round.
+Prints a table, writes benchmarks/results/start_time.json.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import tyro
+
+from nextword.checkpoints.catalogue import resolve
+from nextword.checkpoints.open_directory import open_model_directory
+
+PROMPT = "The lighthouse on the northern point was built in 1871, after three ships had been"
+NUM_TOKENS = 20
+BARS = {"nextword generate, first token": 0.7, "import nextword": 0.15}
+RESULTS = Path(__file__).parent / "results" / "start_time.json"
+
+
+def main(model: str = "smollm2-135m", repeats: int = 9) -> None:
+    """Time starting.
+
+    Args:
+        model: a name, folder or file.
+        repeats: medians are taken over so many processes of each.
+    """
+    assert len(open_model_directory(resolve(model)).tokenizer.encode(PROMPT)) == NUM_TOKENS, "the prompt has 20 tokens"
+    command = str(Path(sys.executable).parent / "nextword")
+    commands = {
+        "nextword generate, first token": [command, "generate", model, PROMPT, "--max-tokens", "8"],
+        "import nextword": [sys.executable, "-c", "import nextword; print()"],
+        "the interpreter alone": [sys.executable, "-c", "print()"],
+    }
+    seconds: dict[str, list[float]] = {name: [] for name in commands}
+    for _ in range(repeats + 1):
+        for name, words in commands.items():
+            seconds[name].append(seconds_to_first_byte(words))
+    medians = {name: statistics.median(found[1:]) for name, found in seconds.items()}
+    for name, median in medians.items():
+        bar = f"   bar: {BARS[name]} s, {'met' if median < BARS[name] else 'missed'}" if name in BARS else ""
+        print(f"{name:32} {median:6.3f} s{bar}")
+    RESULTS.parent.mkdir(exist_ok=True)
+    RESULTS.write_text(json.dumps({"medians": medians, "seconds": seconds}, indent=2) + "\n")
+
+
+def seconds_to_first_byte(words: list[str]) -> float:
+    """Of what a command writes."""
+    start = time.perf_counter()
+    process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    assert process.stdout is not None
+    os.read(process.stdout.fileno(), 1)
+    found = time.perf_counter() - start
+    process.communicate()
+    if process.returncode != 0:
+        sys.exit(f"{' '.join(words)} ended with code {process.returncode}")
+    return found
+
+
+if __name__ == "__main__":
+    tyro.cli(main)
