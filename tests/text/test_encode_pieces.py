@@ -80,7 +80,9 @@ def test_tokens_are_those_of_the_whole_text(tokenizer: Tokenizer) -> None:
 
 def test_bytes_of_tokens_are_those_of_the_text(tokenizer: Tokenizer) -> None:
     text = text_of(2_000)
-    assert tokenizer.num_bytes(tokenizer.encode(text), begins_text=True) == len(text.encode())
+    token_ids = tokenizer.encode(text)
+    found = [tokenizer.token_bytes(token_id, begins_text=at == 0) for at, token_id in enumerate(token_ids)]
+    assert b"".join(found) == text.encode()
 
 
 def test_an_empty_text_has_no_tokens(tokenizer: Tokenizer) -> None:

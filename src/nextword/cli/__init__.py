@@ -32,6 +32,8 @@ VERBS = (
     Verb("score", "show how probable each token of a text is"),
     Verb("classify", "choose a label for each text of a file"),
     Verb("perplexity", "measure how well a model predicts texts"),
+    Verb("surprise", "show how surprised a model is by each token of a text"),
+    Verb("compare", "compare how well two models predict a text"),
     Verb("tokenize", "show the tokens of a text"),
     Verb("tokenizer", "train a tokenizer"),
     Verb("prepare", "turn a corpus into tokens for training"),

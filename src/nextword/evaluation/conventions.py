@@ -77,6 +77,11 @@ def choose_convention(
     return Convention(name=name, context=context, stride=stride)
 
 
+def num_bos(tokenizer: Tokenizer) -> int:
+    """Tokens that the tokenizer puts before a text: 1 or 0."""
+    return int(tokenizer.add_bos and tokenizer.bos_token_id is not None)
+
+
 def _prefix(tokenizer: Tokenizer) -> int:
     if tokenizer.bos_token_id is not None:
         return tokenizer.bos_token_id

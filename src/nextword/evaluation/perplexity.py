@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import copy
-import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from itertools import chain, islice
+from itertools import islice
 
 import numpy as np
 import numpy.typing as npt
@@ -14,9 +13,10 @@ import numpy.typing as npt
 from nextword.data.documents import Document
 from nextword.errors import DataError, RequestError
 from nextword.evaluation.bootstrap import Interval
-from nextword.evaluation.conventions import Convention
+from nextword.evaluation.conventions import Convention, num_bos
 from nextword.evaluation.measurement import Measurement, Sums, safe_exp
 from nextword.evaluation.scoring import batches, score_batch
+from nextword.evaluation.texts import Text, texts
 from nextword.evaluation.windows import Window
 from nextword.inference.backend import Backend
 from nextword.text.tokenizer import Tokenizer
@@ -118,11 +118,11 @@ def measure_perplexity(
                 num_before = len(item.window.token_ids) - item.window.num_scored
                 following.add_window(next(scores), num_bytes, num_before=num_before)
                 continue
-            sums = following.end_document(**item.text.counts(convention))
+            sums = following.end_document(**_counts(item.text, convention))
             if sums.num_tokens:
-                on_document(DocumentScore(place=item.place, sums=sums))
+                on_document(DocumentScore(place=item.text.place, sums=sums))
             elif not skip_short and convention.name != "llama.cpp":
-                raise DataError(f"{item.place}: {_too_short(item.text, convention)}")
+                raise DataError(f"{item.text.place}: {_too_short(item.text, convention)}")
         measurement = following
         on_progress(measurement)
     return _report(measurement, convention)
@@ -138,68 +138,40 @@ def sum_nats(backend: Backend, windows: Iterable[Window]) -> tuple[float, int]:
     return total, count
 
 
-class _Text:
-    """The pieces of one document, counted as they are read."""
-
-    def __init__(self, first: Document, others: Iterator[Document]) -> None:
-        self._pieces = chain([first], others)
-        self.num_bytes = 0
-        self.num_words = 1  # as many as spaces between them and one more, empty ones at the ends included
-        self._ends_in_space = False
-
-    def __iter__(self) -> Iterator[str]:
-        for piece in self._pieces:
-            self.num_bytes += len(piece.text.encode())
-            spaces = len(re.findall(r"\s+", piece.text))
-            self.num_words += spaces - int(self._ends_in_space and piece.text[:1].isspace())
-            self._ends_in_space = piece.text[-1:].isspace()
-            yield piece.text
-
-    def counts(self, convention: Convention) -> dict[str, int]:
-        """What lm-eval divides by, which scores all of a text."""
-        return {"num_bytes": self.num_bytes, "num_words": self.num_words} if convention.name == "lm-eval" else {}
-
-
 @dataclass(frozen=True)
 class _Item:
     """A window of a document, or its end."""
 
-    place: str
-    text: _Text
+    text: Text
     window: Window | None = None
 
 
 def _items(documents: Iterable[Document], convention: Convention, tokenizer: Tokenizer) -> Iterator[_Item]:
-    coming = iter(documents)
-    first = next(coming, None)
-    while first is not None:
-        following: list[Document] = []
-        text = _Text(first, _continuations(coming, following))
+    for text in texts(documents):
         for window in convention.windows(text, tokenizer):
-            yield _Item(first.place, text, window)
-        yield _Item(first.place, text)
-        first = following[0] if following else None
+            yield _Item(text, window)
+        yield _Item(text)
 
 
-def _continuations(coming: Iterator[Document], following: list[Document]) -> Iterator[Document]:
-    """The further pieces of a document; the one after them is put into `following`."""
-    for document in coming:
-        if not document.continues:
-            following.append(document)
-            return
-        yield document
+def _counts(text: Text, convention: Convention) -> dict[str, int]:
+    """What lm-eval divides by, which scores all of a text."""
+    return {"num_bytes": text.num_bytes, "num_words": text.num_words} if convention.name == "lm-eval" else {}
 
 
 def _bytes_of(window: Window, tokenizer: Tokenizer, convention: Convention) -> npt.NDArray[np.int64]:
     """Of each scored token."""
-    first_of_text = int(tokenizer.add_bos and tokenizer.bos_token_id is not None and convention.name != "lm-eval")
-    counts = np.array([tokenizer.num_bytes([token_id]) for token_id in window.scored], dtype=np.int64)
-    if window.start + len(window.token_ids) - window.num_scored == first_of_text:
-        counts[0] = tokenizer.num_bytes(window.scored[:1], begins_text=True)
-    return counts
+    first_of_text = 0 if convention.name == "lm-eval" else num_bos(tokenizer)
+    first = window.start + len(window.token_ids) - window.num_scored
+    return np.array(
+        [
+            len(tokenizer.token_bytes(token_id, begins_text=position == first_of_text))
+            for position, token_id in enumerate(window.scored, first)
+        ],
+        dtype=np.int64,
+    )
 
 
-def _too_short(text: _Text, convention: Convention) -> str:
+def _too_short(text: Text, convention: Convention) -> str:
     if not text.num_bytes:
         return "the text is empty"
     return f"the text has a single token, and the convention {convention.name} needs two: the first is context"

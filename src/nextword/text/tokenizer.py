@@ -106,12 +106,15 @@ class Tokenizer:
             return f"<unused {token_id}>"
         return self._token_bytes.show(token_id)
 
-    def num_bytes(self, token_ids: Sequence[int], *, begins_text: bool = False) -> int:
-        """UTF-8 bytes of the text that tokens stand for, none for BOS. `begins_text`: it begins with the first token,
-        whose space, where the vocabulary puts one before a text, is not the text's.
+    def token_bytes(self, token_id: int, *, begins_text: bool = False) -> bytes:
+        """The UTF-8 bytes of the text that a token stands for, none for a special token.
+
+        `begins_text`: without the space that the vocabulary may put before a text.
         """
-        total = sum(len(self._token_bytes[token_id]) for token_id in token_ids if token_id not in self._special_ids)
-        return total - int(begins_text and total > 0 and self._token_bytes.removes_space)
+        if token_id in self._special_ids:
+            return b""
+        found = self._token_bytes[token_id]
+        return found.removeprefix(b" ") if begins_text and self._token_bytes.removes_space else found
 
     def stream_decoder(self) -> StreamDecoder:
         """A decoder for tokens that arrive one at a time; its pieces add up to `decode` of all."""

@@ -69,8 +69,8 @@ def write_page(path: Path | str, title: str, parts: Iterable[Html], *, style: st
         with write_atomically(Path(path)) as out:
             out.write(_head(title, style).encode())
             for part in parts:
-                out.write(part.encode() + b"\n")
-            out.write(b"</body></html>\n")
+                out.write(part.encode())
+            out.write(b"\n</body></html>\n")
     except OSError as error:
         raise DataError(f"{path}: cannot be written: {error.strerror}") from None
 

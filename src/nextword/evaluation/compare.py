@@ -1,0 +1,191 @@
+"""`compare_models`: two models and documents in, the difference in bits per byte with its interval out.
+
+The comparison is paired: both are asked about the same bytes, so that what makes a text hard for both drops out.
+"""
+
+from __future__ import annotations
+
+import heapq
+import math
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from nextword.data.documents import Document
+from nextword.errors import RequestError
+from nextword.evaluation.bootstrap import Floats, Interval, Resamples
+from nextword.evaluation.measurement import FEWEST_UNITS
+from nextword.evaluation.paired_tokens import Model, PairedPiece, has_same_vocabulary, paired_pieces
+from nextword.evaluation.texts import texts
+
+BLOCK_BYTES = 512
+"""Of few documents, so many bytes each are the units of the interval."""
+NUM_KEPT = 20
+"""Pieces where the models differ most."""
+BIN_NATS = 0.25
+NUM_BINS = 80
+"""Of the histogram of differences, half of them below zero."""
+_BEFORE_BYTES = 60
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A piece of the text that the models see differently."""
+
+    before: str
+    """What stands before it."""
+    text: str
+    nats_a: float
+    nats_b: float
+
+
+@dataclass
+class Comparison:
+    """Sums over the pieces that both models scored. What is said of B is said beside A."""
+
+    has_same_vocabulary: bool
+    total_nats_a: float = 0.0
+    total_nats_b: float = 0.0
+    num_bytes: int = 0
+    num_pieces: int = 0
+    """Tokens, if the vocabulary is the same."""
+    total_divergence: float = 0.0
+    num_agreeing: int = 0
+    num_documents: int = 0
+    by_document: Resamples = field(default_factory=lambda: Resamples(3))
+    by_block: Resamples = field(default_factory=lambda: Resamples(3))
+    histogram: npt.NDArray[np.int64] = field(default_factory=lambda: np.zeros(NUM_BINS, np.int64))
+    differences: list[Difference] = field(default_factory=list)
+    """The largest first."""
+
+    @property
+    def bits_per_byte_a(self) -> float:
+        """Of the first model."""
+        return self.total_nats_a / math.log(2) / self.num_bytes
+
+    @property
+    def bits_per_byte_b(self) -> float:
+        """Of the second model."""
+        return self.total_nats_b / math.log(2) / self.num_bytes
+
+    @property
+    def difference(self) -> float:
+        """Bits per byte that B needs more than A."""
+        return self.bits_per_byte_b - self.bits_per_byte_a
+
+    @property
+    def interval(self) -> Interval | None:
+        """Of the difference, 95 %; None for a text too short to have two units."""
+        return self.units[1].interval(_difference_in_bits)
+
+    @property
+    def units(self) -> tuple[str, Resamples]:
+        """What the interval is drawn over."""
+        if self.by_document.num_units >= FEWEST_UNITS:
+            return "documents", self.by_document
+        return f"blocks of {BLOCK_BYTES} bytes", self.by_block
+
+    @property
+    def mean_divergence(self) -> float | None:
+        """Kullback-Leibler divergence of B from A, nats per token; None for different vocabularies."""
+        return self.total_divergence / self.num_pieces if self.has_same_vocabulary else None
+
+    @property
+    def agreement(self) -> float | None:
+        """How often both find the same token the most probable; None for different vocabularies."""
+        return self.num_agreeing / self.num_pieces if self.has_same_vocabulary else None
+
+    @property
+    def verdict(self) -> str:
+        """In words."""
+        interval = self.interval
+        if self.total_nats_a == self.total_nats_b:
+            return "B predicts the text exactly as well as A"
+        if interval is None:
+            return "the text is too short to say which model predicts it better"
+        if interval.low <= 0.0 <= interval.high:
+            return "no difference that this text could show: the interval holds zero"
+        better, worse = ("B", "A") if self.difference < 0 else ("A", "B")
+        return f"{better} predicts the text better than {worse}"
+
+
+def compare_models(
+    a: Model,
+    b: Model,
+    documents: Iterable[Document],
+    *,
+    context: int | None = None,
+    on_progress: Callable[[Comparison], None] = lambda comparison: None,
+) -> Comparison:
+    """Compare two models on documents. `context`: None for what both attend to.
+
+    Raises RequestError for a context out of range, if nothing can be scored, and if the tokenizers do not read the same
+    bytes.
+    """
+    limit = min(a.backend.max_seq_len, b.backend.max_seq_len)
+    if context is not None and not 3 <= context <= limit:
+        raise RequestError(f"context = {context}: from 3 to the {limit} tokens that both models attend to")
+    comparison = Comparison(has_same_vocabulary(a, b))
+    kept: list[tuple[float, int, Difference]] = []
+    for text in texts(documents):
+        pieces = paired_pieces(a, b, text, context=context or limit)
+        _add_document(comparison, _watch(pieces, comparison, kept), on_progress)
+    if not comparison.num_pieces:
+        raise RequestError("the text is empty, or has a single token: at least two are needed, the first is context")
+    comparison.differences = [difference for *_, difference in sorted(kept, reverse=True)]
+    return comparison
+
+
+def _add_document(
+    comparison: Comparison, pieces: Iterator[PairedPiece], on_progress: Callable[[Comparison], None]
+) -> None:
+    """Count the pieces of a document in, and the blocks that they make."""
+    document, block = np.zeros(3), np.zeros(3)
+    for piece in pieces:
+        if piece.nats_a is None or piece.nats_b is None:
+            continue
+        block += (piece.nats_a, piece.nats_b, len(piece.data))
+        if block[2] >= BLOCK_BYTES:
+            comparison.by_block = comparison.by_block.plus(*block)
+            document, block = document + block, np.zeros(3)
+            on_progress(comparison)
+    if block[2]:
+        comparison.by_block = comparison.by_block.plus(*block)
+    document = document + block
+    if document[2]:
+        comparison.num_documents += 1
+        comparison.by_document = comparison.by_document.plus(*document)
+    comparison.total_nats_a += float(document[0])
+    comparison.total_nats_b += float(document[1])
+    comparison.num_bytes += int(document[2])
+
+
+def _watch(
+    pieces: Iterable[PairedPiece], comparison: Comparison, kept: list[tuple[float, int, Difference]]
+) -> Iterator[PairedPiece]:
+    """The same pieces; their divergences are counted, and the largest differences kept."""
+    before = b""
+    for piece in pieces:
+        if piece.nats_a is not None and piece.nats_b is not None:
+            difference = piece.nats_b - piece.nats_a
+            comparison.num_pieces += 1
+            comparison.total_divergence += piece.divergence or 0.0
+            comparison.num_agreeing += bool(piece.agrees)
+            comparison.histogram[min(max(int(difference / BIN_NATS + NUM_BINS / 2), 0), NUM_BINS - 1)] += 1
+            if difference and (len(kept) < NUM_KEPT or abs(difference) > kept[0][0]):
+                shown = Difference(_text(before), _text(piece.data), piece.nats_a, piece.nats_b)
+                heapq.heappush(kept, (abs(difference), -comparison.num_pieces, shown))
+                if len(kept) > NUM_KEPT:
+                    heapq.heappop(kept)
+        before = (before + piece.data)[-_BEFORE_BYTES:]
+        yield piece
+
+
+def _text(data: bytes) -> str:
+    return data.decode("utf-8", "replace")
+
+
+def _difference_in_bits(sums: Floats) -> Floats:
+    return np.asarray((sums[1] - sums[0]) / sums[2] / math.log(2))

@@ -1,0 +1,134 @@
+"""Two models on one text: the same pieces of it, each with the surprisal of both, in order, in constant memory.
+
+With one vocabulary the pieces are the tokens, and the distributions can be compared as well. With two, a piece ends
+where tokens of both end.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import islice, tee
+
+import numpy as np
+import numpy.typing as npt
+
+from nextword.errors import RequestError
+from nextword.evaluation.scored_tokens import (
+    ScoredToken,
+    overlapping_windows,
+    scored_data,
+    scored_tokens,
+    unscored_tokens,
+)
+from nextword.evaluation.windows import Window
+from nextword.inference.backend import Backend, Chunk, Logits
+from nextword.text.tokenizer import Tokenizer
+
+_ROWS_AT_ONCE = 64
+"""Positions whose logits are held, of both models: 24 MiB for a vocabulary of 49,152."""
+_LONGEST_PIECE = 4096
+"""Bytes; tokenizers that change text, each in its own way, may never come together again."""
+
+_DIFFERENT_TEXTS = "the two tokenizers do not read the same text: one of them changes it"
+
+
+@dataclass(frozen=True)
+class Model:
+    """What is compared."""
+
+    backend: Backend
+    tokenizer: Tokenizer
+
+
+@dataclass(frozen=True)
+class PairedPiece:
+    """A piece of the text and what both models made of it; None where nothing stood before it."""
+
+    data: bytes
+    """Its part of the text, in UTF-8."""
+    nats_a: float | None
+    nats_b: float | None
+    divergence: float | None = None
+    """Kullback-Leibler divergence of B's distribution from A's, in nats: what B loses where A is right."""
+    agrees: bool | None = None
+    """Whether both found the same token the most probable."""
+
+
+def has_same_vocabulary(a: Model, b: Model) -> bool:
+    """Whether token ids mean the same to both."""
+    return a.tokenizer.fingerprint == b.tokenizer.fingerprint and a.tokenizer.add_bos == b.tokenizer.add_bos
+
+
+def paired_pieces(a: Model, b: Model, pieces: Iterable[str], *, context: int) -> Iterator[PairedPiece]:
+    """The text in pieces with both surprisals. Raises RequestError if the tokenizers do not read the same bytes."""
+    if has_same_vocabulary(a, b):
+        for window in overlapping_windows(a.backend, a.tokenizer, pieces, context=context):
+            yield from _same_tokens(a, b, window)
+        return
+    ours, theirs = tee(pieces)
+    yield from _merged(
+        scored_tokens(a.backend, a.tokenizer, ours, context=context),
+        scored_tokens(b.backend, b.tokenizer, theirs, context=context),
+    )
+
+
+def _same_tokens(a: Model, b: Model, window: Window) -> Iterator[PairedPiece]:
+    for token in unscored_tokens(window, a.tokenizer):
+        yield PairedPiece(token.data, None, None)
+    tokens = scored_data(window, a.tokenizer)
+    for rows_a, rows_b in zip(_log_probs(a.backend, window), _log_probs(b.backend, window), strict=True):
+        width = min(rows_a.shape[1], rows_b.shape[1])  # rows beyond the vocabulary only pad it
+        divergences = _divergences(rows_a[:, :width], rows_b[:, :width])
+        agree = rows_a[:, :width].argmax(axis=1) == rows_b[:, :width].argmax(axis=1)
+        for row, (token_id, data) in enumerate(islice(tokens, len(rows_a))):
+            nats_a, nats_b = -float(rows_a[row, token_id]), -float(rows_b[row, token_id])
+            yield PairedPiece(data, nats_a, nats_b, float(divergences[row]), bool(agree[row]))
+
+
+def _log_probs(backend: Backend, window: Window) -> Iterator[npt.NDArray[np.float64]]:
+    """Of every token after each position before a scored one, some rows at a time: (rows, V)."""
+    first = len(window.token_ids) - window.num_scored - 1
+    cache_id = backend.open_cache()
+    try:
+        if first:
+            backend.step([Chunk(cache_id, window.token_ids[:first], 0)])
+        for start in range(first, len(window.token_ids) - 1, _ROWS_AT_ONCE):
+            token_ids = window.token_ids[start : min(start + _ROWS_AT_ONCE, len(window.token_ids) - 1)]
+            (logits,) = backend.step([Chunk(cache_id, token_ids, len(token_ids))])
+            yield _log_softmax(logits)
+    finally:
+        backend.close_cache(cache_id)
+
+
+def _log_softmax(logits: Logits) -> npt.NDArray[np.float64]:
+    distances = logits - logits.max(axis=1, keepdims=True)
+    totals = np.exp(distances).sum(axis=1, dtype=np.float64, keepdims=True)
+    return np.asarray(distances - np.log(totals))
+
+
+def _divergences(log_a: npt.NDArray[np.float64], log_b: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    probabilities = np.exp(log_a)
+    with np.errstate(invalid="ignore"):
+        terms = np.where(probabilities > 0, probabilities * (log_a - log_b), 0.0)
+    return np.asarray(terms.sum(axis=1))
+
+
+def _merged(a: Iterator[ScoredToken], b: Iterator[ScoredToken]) -> Iterator[PairedPiece]:
+    """Pieces that end where tokens of both end. One with a token that has no score has none."""
+    for first in a:
+        sides: tuple[list[ScoredToken], list[ScoredToken]] = [first], []
+        while (lengths := [sum(len(token.data) for token in side) for side in sides])[0] != lengths[1]:
+            shorter = 0 if lengths[0] < lengths[1] else 1
+            token = next((a, b)[shorter], None)
+            if token is None or max(lengths) > _LONGEST_PIECE:
+                raise RequestError(_DIFFERENT_TEXTS)
+            sides[shorter].append(token)
+        yield PairedPiece(b"".join(token.data for token in sides[0]), _nats(sides[0]), _nats(sides[1]))
+    if next(b, None) is not None:
+        raise RequestError(_DIFFERENT_TEXTS)
+
+
+def _nats(tokens: list[ScoredToken]) -> float | None:
+    known = [token.nats for token in tokens if token.nats is not None]
+    return sum(known) if len(known) == len(tokens) else None
