@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import resource
 import signal
 import subprocess
 import sys
@@ -94,12 +95,20 @@ def test_a_run_killed_at_random_moments_ends_bit_by_bit_as_one_never_killed(tmp_
         time.sleep(moments.uniform(0.0, 0.15))
         process.kill()
         assert process.wait() == -signal.SIGKILL, "the run came to its end before it was killed"
+    last = find_checkpoint(tmp_path / "killed" / "checkpoints")
+    # A system that refuses to write loses checkpoints and metrics, but neither the run nor what was there.
+    assert subprocess.run(command, preexec_fn=_let_files_be_small_only).returncode == 0
+    assert find_checkpoint(tmp_path / "killed" / "checkpoints") == last
     killed = killed_run.run(tmp_path / "killed")
     assert killed.step == killed_run.RECIPE.steps
     for name, tensor in whole.exported().items():
         assert torch.equal(tensor, killed.exported()[name]), name
     runs = [read_metrics(tmp_path / name / "metrics.jsonl") for name in ("whole", "killed")]
     assert [entry["loss"] for entry in runs[0]] == [entry["loss"] for entry in runs[1]]
+
+
+def _let_files_be_small_only() -> None:
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
 
 
 def _wait_for_progress(checkpoints: Path, process: subprocess.Popen[bytes]) -> None:

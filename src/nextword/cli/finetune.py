@@ -14,7 +14,7 @@ from nextword.cli.corpus import OutputArgument
 from nextword.cli.extras import needs_extra
 from nextword.cli.report import count, note
 from nextword.cli.sources import ModelArgument
-from nextword.cli.training_looks import answers_loss, documents_loss, written_text
+from nextword.cli.training_looks import answers_loss, documents_loss, most_tokens, written_text
 from nextword.cli.training_output import Looks, train
 from nextword.cli.training_plan import print_plan
 from nextword.errors import DataError
@@ -109,11 +109,15 @@ def _looks(
     options: Options, directory: ModelDirectory, data: FinetuningData, adapter: AdapterSpec | PromptSpec | None
 ) -> Looks:
     backend_of = functools.partial(_backend, directory.config.vocab_size, adapter)
+    recipe = options.recipe
+    most = most_tokens(recipe.run.keeping, tokens_per_step=recipe.data.batch_size * recipe.data.context)
     validate: Callable[[Transformer], float] | None = None
     if data.held_out_texts:
-        validate = lambda model: documents_loss(data.held_out_texts, backend_of(model))  # noqa: E731
+        validate = lambda model: documents_loss(  # noqa: E731
+            data.held_out_texts, backend_of(model), context=recipe.data.context, most_tokens=most
+        )
     elif data.held_out_chats:
-        validate = lambda model: answers_loss(data.held_out_chats, backend_of(model))  # noqa: E731
+        validate = lambda model: answers_loss(data.held_out_chats, backend_of(model), most_tokens=most)  # noqa: E731
     return Looks(
         validate=validate,
         sample=lambda model: written_text(data.sample_prompt, directory.tokenizer, backend_of(model)),

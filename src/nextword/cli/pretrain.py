@@ -14,7 +14,7 @@ from nextword.cli.corpus import CorpusArgument
 from nextword.cli.extras import needs_extra
 from nextword.cli.prepare import preparing
 from nextword.cli.report import note
-from nextword.cli.training_looks import documents_loss, written_text
+from nextword.cli.training_looks import documents_loss, most_tokens, written_text
 from nextword.cli.training_output import Looks, train
 from nextword.cli.training_plan import print_plan
 from nextword.errors import DataError
@@ -86,14 +86,18 @@ def _looks(corpus: Corpus, options: Options, config: ModelConfig) -> Looks:
     from nextword.inference.torch_backend import TorchBackend
     from nextword.training.model_output import export_model
 
-    documents = corpus.validation.documents()
+    documents, recipe = corpus.validation.documents(), options.recipe
+    limits = {
+        "context": recipe.data.context,
+        "most_tokens": most_tokens(recipe.run.keeping, tokens_per_step=recipe.data.batch_size * recipe.data.context),
+    }
     prompt = corpus.tokenizer.encode(options.prompt)
     return Looks(
-        validate=(lambda model: documents_loss(documents, TorchBackend(model))) if documents else None,
+        validate=(lambda model: documents_loss(documents, TorchBackend(model), **limits)) if documents else None,
         sample=lambda model: written_text(prompt, corpus.tokenizer, TorchBackend(model)),
         export=functools.partial(export_model, config=config, tokenizer=corpus.tokenizer),
         prompt=options.prompt,
-        shows_samples=options.recipe.run.keeping.sample_every > 0,
+        shows_samples=recipe.run.keeping.sample_every > 0,
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 from collections.abc import Mapping
@@ -18,7 +19,7 @@ class Metrics:
         self._path = path
         path.parent.mkdir(parents=True, exist_ok=True)
         kept = [entry for entry in read_metrics(path) if _step(entry) <= after]
-        with write_atomically(path) as out:
+        with contextlib.suppress(OSError), write_atomically(path) as out:
             out.writelines(_line(entry) for entry in kept)
 
     def write(self, entry: Mapping[str, object]) -> None:

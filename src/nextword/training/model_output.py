@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -22,6 +23,8 @@ def export_model(
     generation_defaults: Mapping[str, object] | None = None,
 ) -> None:
     """Write weights with the tokenizer, in the place of what an earlier export left there. Raises CheckpointError."""
+    for left_by_a_kill in (*path.parent.glob(f".{path.name}.*.partial"), *path.parent.glob(f".{path.name}.*.replaced")):
+        shutil.rmtree(left_by_a_kill, ignore_errors=True)
     stored = {
         name: StoredTensor(name, "F32", tuple(tensor.shape), tensor.detach().cpu().numpy())
         for name, tensor in tensors.items()
