@@ -1,6 +1,6 @@
 """Held-out loss after equal steps, beside LitGPT: the same shape, batches, learning rates and precision.
 
-    nextword pretrain tinyshakespeare.txt -o run --precision float32
+    nextword pretrain examples/tinyshakespeare/recipe.yaml tinyshakespeare.txt -o run
     python -m benchmarks.train_to_loss run
 
 The first command is nextword's side: its figures are read from run/metrics.jsonl. Here LitGPT's GPT is trained in a
@@ -120,7 +120,9 @@ def main() -> None:
     """Print what the run of nextword came to, then train LitGPT's model."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("run", type=Path, help="folder of a finished run of nextword pretrain")
-    run = parser.parse_args().run
+    parser.add_argument("--validation", type=float, default=0.1, help="share held out, as in the run")
+    arguments = parser.parse_args()
+    run = arguments.run
     (state,) = (run / "checkpoints").glob("step-*/state.json")
     recipe = recipe_from_json(json.loads(state.read_text())["recipe"])
     config = open_model_directory(run / "model").config
@@ -129,9 +131,11 @@ def main() -> None:
         if "validation_loss" in entry:
             print(f"nextword  step {entry['step']:5}  held out {entry['validation_loss']:.4f}")
     shards = TokenShards(run / "tokens")
-    training, held_out = split_validation(shards, 0.05, seed=recipe.seed)
+    training, held_out = split_validation(shards, arguments.validation, seed=recipe.seed)
     batch_size = int(data["next_row"]) // recipe.steps
     source = PretrainingSource(training, batch_size=batch_size, seq_len=config.max_seq_len, seed=recipe.seed)
+    if source.state()["num_tokens"] != data["num_tokens"]:
+        raise SystemExit(f"--validation {arguments.validation} is not that of the run")
     train(litgpt_model(config, seed=recipe.seed), source, recipe, held_out)
 
 
