@@ -13,10 +13,10 @@ from torch import Tensor
 
 from nextword.data.batch import IGNORED
 
-CHUNK_POSITIONS = 512
+CHUNK_POSITIONS = 1024
 """Large enough for matrix products at full speed, small enough that a chunk's logits stay far below a batch's."""
-_ROW_BYTES = 1 << 20
-"""Logits turned into gradients at once: they stay in the cache of a core between the passes over them."""
+_ROW_BYTES = 4 << 20
+"""Logits turned into gradients at once: they stay in the cache between the passes over them."""
 
 
 def sum_of_nats(
@@ -66,18 +66,17 @@ class _HeadLoss(torch.autograd.Function):
         for start in range(0, len(targets), CHUNK_POSITIONS):
             chunk = slice(start, start + CHUNK_POSITIONS)
             logits = torch.nn.functional.linear(hidden[chunk], weight, bias)  # (chunk, V)
-            slopes = torch.empty_like(logits) if needs_any else None
-            chunk_nats, chunk_penalty = _loss_and_slopes(logits, targets[chunk], slopes, soft_cap, z_loss)
+            chunk_nats, chunk_penalty = _loss_and_slopes(
+                logits, targets[chunk], soft_cap, z_loss, has_slopes=needs_any
+            )
             nats += chunk_nats
             penalty += chunk_penalty
-            if slopes is None:
-                continue
             if hidden_grad is not None:
-                torch.mm(slopes, weight, out=hidden_grad[chunk])
+                torch.mm(logits, weight, out=hidden_grad[chunk])  # where the logits were, there are the slopes now
             if weight_grad is not None:
-                _add_product(weight_grad, slopes, hidden[chunk])
+                _add_product(weight_grad, logits, hidden[chunk])
             if bias_grad is not None:
-                bias_grad += slopes.sum(dim=0, dtype=torch.float32)
+                bias_grad += logits.sum(dim=0, dtype=torch.float32)
         context.gradients = hidden_grad, weight_grad, bias_grad
         context.types = weight.dtype, None if bias is None else bias.dtype
         objective = (nats + penalty).float()
@@ -109,26 +108,30 @@ def _add_product(total: Tensor, slopes: Tensor, hidden: Tensor) -> None:
 
 
 def _loss_and_slopes(
-    logits: Tensor, targets: Tensor, slopes: Tensor | None, soft_cap: float | None, z_loss: float
+    logits: Tensor, targets: Tensor, soft_cap: float | None, z_loss: float, *, has_slopes: bool
 ) -> tuple[Tensor, Tensor]:
-    """Nats and z-loss of one chunk, float64; the objective's derivative by the raw logits goes into `slopes`."""
+    """Nats and z-loss of one chunk, float64; the objective's derivative by the raw logits takes their place if asked.
+
+    The softmax is PyTorch's: one fast pass, where an exponential of differences takes several slow ones. The logarithm
+    of its denominator follows from the largest logit and the largest probability, which is never small.
+    """
     rows = max(1, _ROW_BYTES // (4 * logits.shape[1]))
     nats, penalty = logits.new_zeros(2, dtype=torch.float64)
     for start in range(0, len(targets), rows):
         raw, wanted = logits[start : start + rows].float(), targets[start : start + rows, None]
         capped = raw if soft_cap is None else torch.tanh(raw / soft_cap) * soft_cap
-        log_sums = torch.logsumexp(capped, dim=1, keepdim=True)
+        slope = torch.softmax(capped, dim=1)
+        log_sums = capped.amax(dim=1, keepdim=True) - slope.amax(dim=1, keepdim=True).log()
         nats += (log_sums - capped.gather(1, wanted)).sum(dtype=torch.float64)
         if z_loss:
             penalty += z_loss * log_sums.double().square().sum()
-        if slopes is None:
+        if not has_slopes:
             continue
         # d(log_sum - logit)/d(logits) = softmax - one-hot; d(z * log_sum^2) = 2 z log_sum * softmax
-        slope = torch.exp(capped - log_sums)
         if z_loss:
             slope *= 1 + 2 * z_loss * log_sums
         slope.scatter_add_(1, wanted, slope.new_full(wanted.shape, -1.0))
         if soft_cap is not None:
             slope *= 1 - (capped / soft_cap).square()
-        slopes[start : start + rows] = slope
+        logits[start : start + rows] = slope
     return nats, penalty
