@@ -1,4 +1,4 @@
-// The only file that knows Python: `Model` and what it is made of, as nextword._native.
+// What of Python is known here: `Model` and what it is made of, as nextword._native.
 
 #include <nanobind/nanobind.h>
 #include <nanobind/ndarray.h>
@@ -24,6 +24,9 @@
 namespace nb = nanobind;
 
 namespace nextword {
+
+void bind_training(nb::module_& m);  // in bind_training.cpp
+
 namespace {
 
 using Bytes = nb::ndarray<const uint8_t, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
@@ -282,6 +285,7 @@ NB_MODULE(_native, m) {
     bind_shape(m);
     bind_selection(m);
     m.def("trim_heap", &trim_heap);
+    bind_training(m);
     m.def("read_strings", &read_strings, nb::arg("data").noconvert(), nb::arg("position"), nb::arg("count"));
     nb::class_<Chunk>(m, "Chunk")
         .def(

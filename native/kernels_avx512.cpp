@@ -3,11 +3,17 @@
 #include "simd_avx512.h"
 // The vectors come first: the kernels are written over them.
 #include "kernels_impl.h"
+#include "training_impl.h"
 
 namespace nextword {
 
 const Kernels* avx512_kernels() {
     static constexpr Kernels kernels = make_kernels("avx512");
+    return &kernels;
+}
+
+const TrainingKernelSet* avx512_training_kernels() {
+    static constexpr TrainingKernelSet kernels = make_training_kernels();
     return &kernels;
 }
 

@@ -1,4 +1,4 @@
-"""What native/bindings.cpp offers."""
+"""What native/bindings.cpp and bind_training.cpp offer."""
 
 import enum
 from collections.abc import Sequence
@@ -126,3 +126,67 @@ def draw(
 def position_at(masses: npt.NDArray[np.float32], target: int) -> int: ...
 def read_strings(data: npt.NDArray[np.uint8] | memoryview, position: int, count: int) -> tuple[list[str], int]: ...
 def trim_heap() -> None: ...
+
+# Training's passes over tensors, by the addresses of their first elements: see models/passes.py.
+def rms_norm(
+    is_bf16: bool, x: int, weight: int, eps: float, num_rows: int, size: int, out: int, inverse: int, /
+) -> None: ...
+def rms_norm_backward(
+    is_bf16: bool,
+    x: int,
+    weight: int,
+    inverse: int,
+    grad: int,
+    num_rows: int,
+    size: int,
+    x_grad: int,
+    weight_grad: int,
+    /,
+) -> None: ...
+def activate(is_bf16: bool, x: int, gated: int, activation: Activation, size: int, out: int, /) -> None: ...
+def activate_backward(
+    is_bf16: bool,
+    x: int,
+    gated: int,
+    grad: int,
+    activation: Activation,
+    size: int,
+    x_grad: int,
+    gated_grad: int,
+    /,
+) -> None: ...
+def softmax(
+    is_bf16: bool,
+    scores: int,
+    num_rows: int,
+    num_queries: int,
+    num_keys: int,
+    first_seen: int,
+    last_seen: int,
+    scale: float,
+    /,
+) -> None: ...
+def softmax_backward(
+    is_bf16: bool,
+    weights: int,
+    grads: int,
+    num_rows: int,
+    num_queries: int,
+    num_keys: int,
+    first_seen: int,
+    last_seen: int,
+    scale: float,
+    /,
+) -> None: ...
+def cross_entropy(
+    is_bf16: bool,
+    logits: int,
+    targets: int,
+    z_loss: float,
+    has_slopes: bool,
+    num_rows: int,
+    size: int,
+    log_sums: int,
+    target_logits: int,
+    /,
+) -> None: ...

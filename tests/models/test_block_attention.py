@@ -47,7 +47,7 @@ def test_values_and_gradients_are_those_of_one_mask_over_everything(
     monkeypatch.setattr(module, "_BLOCK_QUERIES", 8)
     plan_blocks.cache_clear()
     tensors = rows(dtype, lengths)
-    blocks = plan_blocks(lengths, window, dtype)
+    blocks = plan_blocks(lengths, window)
     queries, keys, values, _ = tensors
     mixed = block_attention(queries, keys, values, blocks, scale=0.3, soft_cap=soft_cap)
     found = [mixed, *torch.autograd.grad(mixed, tensors[:3], tensors[3])]
@@ -60,7 +60,7 @@ def test_values_and_gradients_are_those_of_one_mask_over_everything(
 def test_short_documents_share_a_block_and_long_ones_are_divided(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_BLOCK_QUERIES", 8)
     plan_blocks.cache_clear()
-    blocks = plan_blocks((3, 4, 2, 17, 1), None, torch.float32)
+    blocks = plan_blocks((3, 4, 2, 17, 1), None)
     plan_blocks.cache_clear()
     assert [(block.queries.start, block.queries.stop, block.keys.start) for block in blocks] == [
         (0, 7, 0),
@@ -71,4 +71,5 @@ def test_short_documents_share_a_block_and_long_ones_are_divided(monkeypatch: py
         (26, 27, 26),
     ]
     assert [block.is_whole for block in blocks] == [True, True, False, False, False, True]
-    assert blocks[4].mask.shape == (6, 6)
+    assert blocks[4].seen.first.tolist() == [0] * 6
+    assert blocks[4].seen.last.tolist() == list(range(12, 18))

@@ -63,7 +63,7 @@ def packed_causal_attention(
     the order of the B * T positions.
     """
     if queries.device.type == "cpu":
-        blocks = plan_blocks(document_lengths, window, queries.dtype)
+        blocks = plan_blocks(document_lengths, window)
         rows = queries.flatten(0, 1), keys.flatten(0, 1), values.flatten(0, 1)
         return block_attention(*rows, blocks=blocks, scale=scale, soft_cap=soft_cap).view_as(queries)
     # One call for each document costs less than one with a mask, which computes products and throws them away.

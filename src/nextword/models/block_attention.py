@@ -18,6 +18,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from nextword.models.passes import Seen, softmax, softmax_backward
+
 _BLOCK_QUERIES = 256
 """Large enough for products at full speed, small enough that a block's scores stay in the cache."""
 
@@ -29,17 +31,16 @@ class Block:
     queries: slice
     keys: slice
     """From the first that any of the queries sees to the last query's own."""
-    mask: Tensor
-    """(T, up to S): 0 where a query sees a key, -inf elsewhere; of the last keys, where all see those before."""
+    seen: Seen
     is_whole: bool
     """Whether no other block's queries see these keys."""
 
 
 @functools.lru_cache(maxsize=4)  # every layer of a step asks for the same
-def plan_blocks(document_lengths: tuple[int, ...], window: int | None, dtype: torch.dtype) -> tuple[Block, ...]:
+def plan_blocks(document_lengths: tuple[int, ...], window: int | None) -> tuple[Block, ...]:
     """Blocks of all queries of documents that lie one after the other; `window` as in `causal_attention`."""
     starts = np.repeat(np.cumsum([0, *document_lengths[:-1]]), document_lengths)  # (N,), of each position's document
-    return tuple(_block(span, starts, window, dtype) for span in _spans(document_lengths))
+    return tuple(_block(span, starts, window) for span in _spans(document_lengths))
 
 
 def block_attention(
@@ -68,19 +69,13 @@ def _spans(document_lengths: Sequence[int]) -> Iterator[slice]:
         yield slice(first, end)
 
 
-def _block(queries: slice, starts: np.ndarray[Any, Any], window: int | None, dtype: torch.dtype) -> Block:
-    first, last = queries.start, queries.stop
-    first_key = int(starts[first])
-    if window is not None:
-        first_key = max(first_key, first - window + 1)
-    all_see_earlier = window is None or last - first_key <= window
-    position, query = np.arange(first if all_see_earlier else first_key, last), np.arange(first, last)[:, None]
-    is_seen = (position <= query) & (position >= starts[first:last, None])
-    if window is not None:
-        is_seen &= position > query - window
-    mask = torch.zeros(is_seen.shape, dtype=dtype).masked_fill_(torch.from_numpy(~is_seen), -torch.inf)
-    is_whole = first_key == first and (last == len(starts) or int(starts[last]) == last)
-    return Block(queries, slice(first_key, last), mask, is_whole)
+def _block(queries: slice, starts: np.ndarray[Any, Any], window: int | None) -> Block:
+    position = np.arange(queries.start, queries.stop)
+    first = starts[queries] if window is None else np.maximum(starts[queries], position - window + 1)
+    keys = slice(int(first[0]), queries.stop)
+    seen = Seen(*(torch.from_numpy((bound - keys.start).astype(np.int32)) for bound in (first, position + 1)))
+    is_end = queries.stop == len(starts) or int(starts[queries.stop]) == queries.stop
+    return Block(queries, keys, seen, is_whole=keys.start == queries.start and is_end)
 
 
 class _BlockAttention(torch.autograd.Function):
@@ -98,8 +93,8 @@ class _BlockAttention(torch.autograd.Function):
         context.settings = blocks, scale, soft_cap
         mixed = torch.empty_like(queries, memory_format=torch.contiguous_format)
         for block in blocks:
-            scores = _scores(_grouped(queries[block.queries], keys), keys[block.keys], scale, soft_cap)
-            weights = _softmax(scores, block.mask)  # (K, G * T, S)
+            scores, factor = _scores(_grouped(queries[block.queries], keys), keys[block.keys], scale, soft_cap)
+            weights = softmax(scores, block.seen, scale=factor)  # (K, G * T, S)
             _put(mixed[block.queries], torch.bmm(weights, values[block.keys].transpose(0, 1)))
         return mixed
 
@@ -114,16 +109,16 @@ class _BlockAttention(torch.autograd.Function):
         for block in blocks:
             own_queries, own_keys = _grouped(queries[block.queries], keys), keys[block.keys].transpose(0, 1)
             own_values, grad = values[block.keys].transpose(0, 1), _grouped(grads[0][block.queries], keys)
-            scores = _scores(own_queries, keys[block.keys], scale, soft_cap)
-            slope = None if soft_cap is None else 1 - (scores / soft_cap).square()
-            weights = _softmax(scores, block.mask)
+            scores, factor = _scores(own_queries, keys[block.keys], scale, soft_cap)
+            slope = None if soft_cap is None else (1 - (scores / soft_cap).square()) * scale
+            weights = softmax(scores, block.seen, scale=factor)
             value_grads[block.keys].transpose(0, 1).add_(torch.bmm(weights.transpose(1, 2), grad))
             weight_grads = torch.bmm(grad, own_values.transpose(1, 2))
-            score_grads = torch._softmax_backward_data(weight_grads, weights, -1, weights.dtype)
+            score_grads = softmax_backward(weights, weight_grads, block.seen, scale=factor)
             if slope is not None:
-                score_grads = score_grads * slope
-            _put(query_grads[block.queries], torch.bmm(score_grads, own_keys), scale)
-            key_grads[block.keys].transpose(0, 1).add_(torch.bmm(score_grads.transpose(1, 2), own_queries), alpha=scale)
+                score_grads *= slope
+            _put(query_grads[block.queries], torch.bmm(score_grads, own_keys))
+            key_grads[block.keys].transpose(0, 1).add_(torch.bmm(score_grads.transpose(1, 2), own_queries))
         return query_grads, key_grads.to(keys.dtype), value_grads.to(values.dtype), None, None, None
 
 
@@ -134,26 +129,14 @@ def _grouped(heads: Tensor, keys: Tensor) -> Tensor:
     return heads.view(num_queries, num_kv_heads, -1, head_dim).permute(1, 2, 0, 3).reshape(num_kv_heads, -1, head_dim)
 
 
-def _put(out: Tensor, grouped: Tensor, factor: float = 1.0) -> None:
-    """The inverse of `_grouped`, times a factor."""
-    num_queries, _, head_dim = out.shape
-    apart = grouped.view(grouped.shape[0], -1, num_queries, head_dim).permute(2, 0, 1, 3)
-    place = out.view(num_queries, grouped.shape[0], -1, head_dim)
-    if factor == 1.0:
-        place.copy_(apart)
-    else:
-        torch.mul(apart, factor, out=place)
+def _put(out: Tensor, grouped: Tensor) -> None:
+    """The inverse of `_grouped`."""
+    num_queries, num_heads, head_dim = out.shape
+    apart = grouped.view(num_heads, num_queries, head_dim).transpose(0, 1)
+    out.copy_(apart)
 
 
-def _scores(queries: Tensor, keys: Tensor, scale: float, soft_cap: float | None) -> Tensor:
-    """(K, G * T, S) of (K, G * T, head_dim) and (S, K, head_dim)."""
-    scores = torch.baddbmm(queries.new_zeros(1, 1, 1), queries, keys.permute(1, 2, 0), beta=0, alpha=scale)
-    return scores if soft_cap is None else torch.tanh(scores / soft_cap) * soft_cap
-
-
-def _softmax(scores: Tensor, mask: Tensor) -> Tensor:
-    """Changes the scores."""
-    num_queries, num_masked = mask.shape
-    by_query = scores.view(scores.shape[0], -1, num_queries, scores.shape[-1])
-    by_query[..., scores.shape[-1] - num_masked :].add_(mask)
-    return torch.softmax(scores, dim=-1)
+def _scores(queries: Tensor, keys: Tensor, scale: float, soft_cap: float | None) -> tuple[Tensor, float]:
+    """(K, G * T, S) of (K, G * T, head_dim) and (S, K, head_dim); and the factor that they still lack."""
+    scores = torch.bmm(queries, keys.permute(1, 2, 0))
+    return (scores, scale) if soft_cap is None else (torch.tanh(scores * (scale / soft_cap)) * soft_cap, 1.0)

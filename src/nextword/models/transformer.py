@@ -6,26 +6,18 @@ H heads, K key-value heads, V vocabulary.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from nextword.errors import RequestError
 from nextword.models.attention import causal_attention, packed_causal_attention
-from nextword.models.config import Activation, ModelConfig
+from nextword.models.config import ModelConfig
 from nextword.models.kv_cache import KVCache
 from nextword.models.packing import Packing
+from nextword.models.passes import activate, rms_norm
 from nextword.models.rope import LongRopeScaling, Rope
 from nextword.models.rotation import Positions, Rotation, RotationTable
-
-_ACTIVATIONS: dict[Activation, Callable[[Tensor], Tensor]] = {
-    "silu": F.silu,
-    "gelu": F.gelu,
-    "gelu_tanh": lambda hidden: F.gelu(hidden, approximate="tanh"),
-    "relu": F.relu,
-}
 
 
 class Transformer(nn.Module):
@@ -226,7 +218,7 @@ class MLP(nn.Module):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         hidden, wide = config.hidden_size, config.intermediate_size
-        self.activation = _ACTIVATIONS[config.activation]
+        self.activation = config.activation
         self.is_gated = config.is_gated
         if config.is_gated:
             self.gate_proj = nn.Linear(hidden, wide, bias=config.mlp_bias)
@@ -236,8 +228,11 @@ class MLP(nn.Module):
     def forward(self, hidden: Tensor) -> Tensor:
         """(B, T, D) -> (B, T, D)."""
         widened: Tensor = self.up_proj(hidden)  # (B, T, intermediate size)
-        widened = self.activation(self.gate_proj(hidden)) * widened if self.is_gated else self.activation(widened)
-        narrowed: Tensor = self.down_proj(widened)
+        if self.is_gated:
+            activated = activate(self.gate_proj(hidden), widened, self.activation)
+        else:
+            activated = activate(widened, None, self.activation)
+        narrowed: Tensor = self.down_proj(activated)
         return narrowed
 
 
@@ -252,7 +247,7 @@ class RMSNorm(nn.Module):
     def forward(self, hidden: Tensor) -> Tensor:
         """(..., size) -> (..., size)."""
         weight = self.weight + self.offset if self.offset else self.weight
-        return F.rms_norm(hidden, weight.shape, weight, self.eps)
+        return rms_norm(hidden, weight, self.eps)
 
 
 def _norm(config: ModelConfig, size: int) -> nn.Module:

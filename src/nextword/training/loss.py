@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from nextword.data.batch import IGNORED
+from nextword.models.passes import cross_entropy, runs_native
 
 CHUNK_POSITIONS = 1024
 """Large enough for matrix products at full speed, small enough that a chunk's logits stay far below a batch's."""
@@ -66,9 +67,7 @@ class _HeadLoss(torch.autograd.Function):
         for start in range(0, len(targets), CHUNK_POSITIONS):
             chunk = slice(start, start + CHUNK_POSITIONS)
             logits = torch.nn.functional.linear(hidden[chunk], weight, bias)  # (chunk, V)
-            chunk_nats, chunk_penalty = _loss_and_slopes(
-                logits, targets[chunk], soft_cap, z_loss, has_slopes=needs_any
-            )
+            chunk_nats, chunk_penalty = _loss_and_slopes(logits, targets[chunk], soft_cap, z_loss, has_slopes=needs_any)
             nats += chunk_nats
             penalty += chunk_penalty
             if hidden_grad is not None:
@@ -115,6 +114,10 @@ def _loss_and_slopes(
     The softmax is PyTorch's: one fast pass, where an exponential of differences takes several slow ones. The logarithm
     of its denominator follows from the largest logit and the largest probability, which is never small.
     """
+    if soft_cap is None and runs_native(logits):
+        log_sums, target_logits = cross_entropy(logits, targets, z_loss=z_loss, has_slopes=has_slopes)
+        nats = (log_sums.double() - target_logits.double()).sum()
+        return nats, z_loss * log_sums.double().square().sum()
     rows = max(1, _ROW_BYTES // (4 * logits.shape[1]))
     nats, penalty = logits.new_zeros(2, dtype=torch.float64)
     for start in range(0, len(targets), rows):

@@ -1,0 +1,98 @@
+// Training's kernels give the same bits with each instruction set, at sizes with and without incomplete vectors. That
+// they are right, tests/models/test_passes.py holds against PyTorch.
+
+#include "all_kernels.h"
+#include "check.h"
+#include "half.h"
+#include "training.h"
+
+using namespace nextword;
+
+namespace {
+
+std::vector<float> elements(Random& random, size_t count, float) { return random.numbers(count); }
+
+std::vector<uint16_t> elements(Random& random, size_t count, uint16_t) {
+    std::vector<uint16_t> result(count);
+    for (uint16_t& value : result) value = to_bf16(2 * random.number());
+    return result;
+}
+
+template <class Element>
+const TrainingKernels<Element>& of_type(const TrainingKernelSet& set) {
+    if constexpr (std::is_same_v<Element, float>) {
+        return set.f32;
+    } else {
+        return set.bf16;
+    }
+}
+
+// Everything that the kernels write, one after the other, as bytes.
+template <class Element>
+std::vector<uint8_t> all_results(const TrainingKernels<Element>& kernels, int64_t size) {
+    constexpr int64_t rows = 6;
+    const size_t count = static_cast<size_t>(rows * size);
+    std::vector<uint8_t> bytes;
+    const auto keep = [&](const auto& values) {
+        const auto* first = reinterpret_cast<const uint8_t*>(values.data());
+        bytes.insert(bytes.end(), first, first + values.size() * sizeof values[0]);
+    };
+    Random random(static_cast<uint64_t>(size));
+    const auto x = elements(random, count, Element{}), y = elements(random, count, Element{}), grad = elements(random, count, Element{});
+    std::vector<Element> out(count), other(count);
+    std::vector<float> inverse(rows), weight_grad(static_cast<size_t>(size));
+    kernels.rms_norm(x.data(), y.data(), 1e-5f, rows, size, out.data(), inverse.data());
+    keep(out), keep(inverse);
+    kernels.rms_norm_backward(x.data(), y.data(), inverse.data(), grad.data(), rows, size, out.data(), weight_grad.data());
+    keep(out), keep(weight_grad);
+    for (Activation activation : {Activation::Silu, Activation::Gelu, Activation::GeluTanh, Activation::Relu}) {
+        for (const Element* gated : {static_cast<const Element*>(nullptr), y.data()}) {
+            kernels.activate(x.data(), gated, activation, rows * size, out.data());
+            keep(out);
+            kernels.activate_backward(x.data(), gated, grad.data(), activation, rows * size, out.data(), other.data());
+            keep(out), keep(other);
+        }
+    }
+    const int32_t until = static_cast<int32_t>(size);
+    const std::vector<int32_t> first = {0, until / 2, until - 1}, last = {1, until, until};
+    const Seen seen{3, size, first.data(), last.data()};
+    auto scores = x;
+    kernels.softmax(scores.data(), seen, 0.7f, 0, rows);
+    keep(scores);
+    auto pulls = grad;
+    kernels.softmax_backward(scores.data(), pulls.data(), seen, 0.7f, 0, rows);
+    keep(pulls);
+    const std::vector<int64_t> targets = {0, size - 1, size / 2, 0, size - 1, size / 3};
+    auto logits = x;
+    std::vector<float> sums(rows), at_targets(rows);
+    kernels.cross_entropy(logits.data(), targets.data(), 0.01f, true, rows, size, sums.data(), at_targets.data());
+    keep(logits), keep(sums), keep(at_targets);
+    return bytes;
+}
+
+template <class Element>
+void test_all_instruction_sets_give_the_same_bits(const TrainingKernelSet& set, const std::string& name) {
+    for (int64_t size : {1, 7, 16, 33, 64, 2100}) {
+        check(all_results(of_type<Element>(set), size) == all_results(of_type<Element>(portable_training_kernels()), size),
+              name + " gives what portable gives, rows of " + std::to_string(size));
+    }
+}
+
+void test(const TrainingKernelSet& set, const std::string& name) {
+    test_all_instruction_sets_give_the_same_bits<float>(set, name);
+    test_all_instruction_sets_give_the_same_bits<uint16_t>(set, name + " bf16");
+}
+
+}  // namespace
+
+int main() {
+    for (const Kernels* kernels : all_kernels()) {
+        const std::string name = kernels->name;
+        if (name == "portable") test(portable_training_kernels(), name);
+#if defined(__x86_64__)
+        if (name == "avx2") test(*avx2_training_kernels(), name);
+        if (name == "avx512") test(*avx512_training_kernels(), name);
+#endif
+    }
+    return report("training");
+}

@@ -1,0 +1,59 @@
+// The list of training's kernels: passes over activations, forward and backward, for rows of float32 or bf16. Sums are
+// kept in float32. Written once in training_impl.h and compiled for each instruction set, with bitwise equal results.
+
+#ifndef NEXTWORD_TRAINING_H
+#define NEXTWORD_TRAINING_H
+
+#include <cstdint>
+
+#include "kernels.h"
+
+namespace nextword {
+
+// Scores of attention: row r belongs to query r % num_queries, which sees keys from first up to last, exclusive.
+struct Seen {
+    int64_t num_queries = 0;
+    int64_t num_keys = 0;
+    const int32_t* first = nullptr;
+    const int32_t* last = nullptr;
+};
+
+// `Element` is float, or uint16_t for bf16.
+template <class Element>
+struct TrainingKernels {
+    // x / rms(x) * weight, and 1 / rms(x) of each row.
+    void (*rms_norm)(const Element* x, const Element* weight, float eps, int64_t num_rows, int64_t size, Element* out,
+                     float* inverse);
+    // Gradient of x from that of what came out; that of the weight is added to `weight_grad`.
+    void (*rms_norm_backward)(const Element* x, const Element* weight, const float* inverse, const Element* grad,
+                              int64_t num_rows, int64_t size, Element* x_grad, float* weight_grad);
+    // activation(x), times `gated` where that is not null.
+    void (*activate)(const Element* x, const Element* gated, Activation activation, int64_t size, Element* out);
+    void (*activate_backward)(const Element* x, const Element* gated, const Element* grad, Activation activation,
+                              int64_t size, Element* x_grad, Element* gated_grad);
+    // softmax(scale * scores) over the keys seen, 0 elsewhere; rows from first_row on, in place.
+    void (*softmax)(Element* scores, const Seen& seen, float scale, int64_t first_row, int64_t num_rows);
+    // The scores' gradient in the place of that of the weights.
+    void (*softmax_backward)(const Element* weights, Element* grads, const Seen& seen, float scale, int64_t first_row,
+                             int64_t num_rows);
+    // Of each row log(sum(exp(logits))), and the target's logit; if asked, the logits become the derivative of
+    // log_sum - target's logit + z_loss * log_sum^2 by them.
+    void (*cross_entropy)(Element* logits, const int64_t* targets, float z_loss, bool has_slopes, int64_t num_rows,
+                          int64_t size, float* log_sums, float* target_logits);
+};
+
+struct TrainingKernelSet {
+    TrainingKernels<float> f32;
+    TrainingKernels<uint16_t> bf16;
+};
+
+const TrainingKernelSet& portable_training_kernels();
+const TrainingKernelSet* avx2_training_kernels();  // compiled in on x86-64 only, these two
+const TrainingKernelSet* avx512_training_kernels();
+
+// The best that this processor runs.
+const TrainingKernelSet& choose_training_kernels();
+
+}  // namespace nextword
+
+#endif

@@ -1,0 +1,276 @@
+// Training's kernels, over the vectors and the functions of one number that were included before.
+
+#ifndef NEXTWORD_TRAINING_IMPL_H
+#define NEXTWORD_TRAINING_IMPL_H
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <vector>
+
+#include "half.h"
+#include "training.h"
+
+namespace nextword {
+namespace {
+
+// ---- rows of elements ----
+
+F load_element(const float* from) { return Simd::load(from); }
+F load_element(const uint16_t* from) { return Simd::load_bf16(from); }
+void store_element(float* to, F value) { Simd::store(to, value); }
+void store_element(uint16_t* to, F value) { Simd::store_bf16(to, value); }
+float one_element(float value) { return value; }
+float one_element(uint16_t value) { return from_bf16(value); }
+
+// The last, incomplete vector of a row; `filler` stands in what is missing.
+template <class Element>
+F load_some(const Element* from, int64_t count, float filler) {
+    Element raw[kLanes] = {};
+    std::memcpy(raw, from, static_cast<size_t>(count) * sizeof(Element));
+    float lanes[kLanes];
+    Simd::store(lanes, load_element(raw));
+    std::fill(lanes + count, lanes + kLanes, filler);
+    return Simd::load(lanes);
+}
+
+template <class Element>
+void store_some(Element* to, F value, int64_t count) {
+    Element raw[kLanes];
+    store_element(raw, value);
+    std::memcpy(to, raw, static_cast<size_t>(count) * sizeof(Element));
+}
+
+// visit(position, load, store) for each vector from first to last: load(row) is the vector of a row, and store(row,
+// value) writes it.
+template <class Visit>
+[[gnu::always_inline]] inline void by_vectors(int64_t first, int64_t last, float filler, const Visit& visit) {
+    int64_t i = first;
+    for (; i + kLanes <= last; i += kLanes) {
+        visit([&](const auto* row) { return load_element(row + i); }, [&](auto* row, F value) { store_element(row + i, value); });
+    }
+    const int64_t count = last - i;
+    if (count <= 0) return;
+    visit([&](const auto* row) { return load_some(row + i, count, filler); },
+          [&](auto* row, F value) { store_some(row + i, value, count); });
+}
+
+// ---- RMSNorm ----
+
+template <class Element>
+void train_rms_norm(const Element* x, const Element* weight, float eps, int64_t num_rows, int64_t size, Element* out,
+                    float* inverse) {
+    for (int64_t row = 0; row < num_rows; ++row, x += size, out += size) {
+        F squares = Simd::set(0.0f);
+        by_vectors(0, size, 0.0f, [&](auto load, auto) {
+            const F value = load(x);
+            squares = Simd::fma(value, value, squares);
+        });
+        inverse[row] = 1.0f / std::sqrt(sum_lanes(squares) / static_cast<float>(size) + eps);
+        const F factor = Simd::set(inverse[row]);
+        by_vectors(0, size, 0.0f, [&](auto load, auto store) { store(out, Simd::mul(Simd::mul(load(x), factor), load(weight))); });
+    }
+}
+
+template <class Element>
+void train_rms_norm_backward(const Element* x, const Element* weight, const float* inverse, const Element* grad,
+                             int64_t num_rows, int64_t size, Element* x_grad, float* weight_grad) {
+    for (int64_t row = 0; row < num_rows; ++row, x += size, grad += size, x_grad += size) {
+        const F factor = Simd::set(inverse[row]);
+        F along = Simd::set(0.0f);
+        by_vectors(0, size, 0.0f, [&](auto load, auto store) {
+            const F pulled = Simd::mul(load(grad), Simd::mul(load(x), factor));
+            along = Simd::fma(pulled, load(weight), along);
+            store(weight_grad, Simd::add(load(static_cast<const float*>(weight_grad)), pulled));
+        });
+        const F mean = Simd::set(-sum_lanes(along) / static_cast<float>(size));
+        by_vectors(0, size, 0.0f, [&](auto load, auto store) {
+            const F normed = Simd::mul(load(x), factor);
+            store(x_grad, Simd::mul(factor, Simd::fma(normed, mean, Simd::mul(load(grad), load(weight)))));
+        });
+    }
+}
+
+// ---- activations ----
+
+// The activation and its derivative.
+template <Activation activation>
+[[gnu::always_inline]] inline void differentiate(F x, F& value, F& slope) {
+    const F one = Simd::set(1.0f), zero = Simd::set(0.0f), half = Simd::set(0.5f);
+    if constexpr (activation == Activation::Silu) {
+        const F share = Simd::div(one, Simd::add(one, exp(Simd::sub(zero, x))));
+        value = Simd::mul(x, share);
+        slope = Simd::mul(share, Simd::fma(x, Simd::sub(one, share), one));
+    } else if constexpr (activation == Activation::Gelu) {
+        const F below = Simd::mul(half, Simd::add(one, erf(Simd::mul(x, Simd::set(0.70710678f)))));
+        const F density = Simd::mul(Simd::set(0.39894228f), exp(Simd::mul(Simd::mul(x, x), Simd::set(-0.5f))));
+        value = Simd::mul(x, below);
+        slope = Simd::fma(x, density, below);
+    } else if constexpr (activation == Activation::GeluTanh) {
+        const F square = Simd::mul(x, x);
+        const F inner = Simd::mul(x, Simd::fma(square, Simd::set(0.79788456f * 0.044715f), Simd::set(0.79788456f)));
+        const F bent = tanh(inner);
+        const F below = Simd::mul(half, Simd::add(one, bent));
+        const F inner_slope = Simd::fma(square, Simd::set(3 * 0.79788456f * 0.044715f), Simd::set(0.79788456f));
+        const F bent_slope = Simd::sub(one, Simd::mul(bent, bent));
+        value = Simd::mul(x, below);
+        slope = Simd::fma(Simd::mul(Simd::mul(half, x), bent_slope), inner_slope, below);
+    } else {
+        static_assert(activation == Activation::Relu);
+        value = Simd::max(x, zero);
+        slope = Simd::keep_from(x, Simd::set(1e-45f), one);
+    }
+}
+
+template <Activation activation, class Element>
+void activate_as(const Element* x, const Element* gated, int64_t size, Element* out) {
+    by_vectors(0, size, 0.0f, [&](auto load, auto store) {
+        const F value = activate(load(x), activation);
+        store(out, gated == nullptr ? value : Simd::mul(value, load(gated)));
+    });
+}
+
+template <Activation activation, class Element>
+void activate_backward_as(const Element* x, const Element* gated, const Element* grad, int64_t size, Element* x_grad,
+                          Element* gated_grad) {
+    by_vectors(0, size, 0.0f, [&](auto load, auto store) {
+        F value, slope;
+        differentiate<activation>(load(x), value, slope);
+        const F pull = load(grad);
+        if (gated == nullptr) {
+            store(x_grad, Simd::mul(pull, slope));
+        } else {
+            const F factor = load(gated);
+            store(gated_grad, Simd::mul(pull, value));
+            store(x_grad, Simd::mul(Simd::mul(pull, factor), slope));
+        }
+    });
+}
+
+template <class Element>
+void train_activate(const Element* x, const Element* gated, Activation activation, int64_t size, Element* out) {
+    switch (activation) {
+        case Activation::Silu: return activate_as<Activation::Silu>(x, gated, size, out);
+        case Activation::Gelu: return activate_as<Activation::Gelu>(x, gated, size, out);
+        case Activation::GeluTanh: return activate_as<Activation::GeluTanh>(x, gated, size, out);
+        default: return activate_as<Activation::Relu>(x, gated, size, out);
+    }
+}
+
+template <class Element>
+void train_activate_backward(const Element* x, const Element* gated, const Element* grad, Activation activation,
+                             int64_t size, Element* x_grad, Element* gated_grad) {
+    switch (activation) {
+        case Activation::Silu: return activate_backward_as<Activation::Silu>(x, gated, grad, size, x_grad, gated_grad);
+        case Activation::Gelu: return activate_backward_as<Activation::Gelu>(x, gated, grad, size, x_grad, gated_grad);
+        case Activation::GeluTanh: return activate_backward_as<Activation::GeluTanh>(x, gated, grad, size, x_grad, gated_grad);
+        default: return activate_backward_as<Activation::Relu>(x, gated, grad, size, x_grad, gated_grad);
+    }
+}
+
+// ---- softmax of scores ----
+
+template <class Element>
+float largest_of(const Element* row, int64_t first, int64_t last) {
+    F largest = Simd::set(-kInfinity);
+    by_vectors(first, last, -kInfinity, [&](auto load, auto) { largest = Simd::max(largest, load(row)); });
+    return Simd::max_lanes(largest);
+}
+
+template <class Element>
+void clear_unseen(Element* row, int64_t first, int64_t last, int64_t size) {
+    std::memset(row, 0, static_cast<size_t>(first) * sizeof(Element));
+    std::memset(row + last, 0, static_cast<size_t>(size - last) * sizeof(Element));
+}
+
+template <class Element>
+void train_softmax(Element* scores, const Seen& seen, float scale, int64_t first_row, int64_t num_rows) {
+    std::vector<float> powers(static_cast<size_t>(seen.num_keys) + kLanes);
+    const F factor = Simd::set(scale);
+    for (int64_t number = first_row; number < first_row + num_rows; ++number) {
+        Element* row = scores + number * seen.num_keys;
+        const int64_t query = number % seen.num_queries, first = seen.first[query], last = seen.last[query];
+        const F top = Simd::set(largest_of(row, first, last));
+        F sum = Simd::set(0.0f);
+        by_vectors(first, last, -kInfinity, [&](auto load, auto store) {
+            const F power = exp(Simd::mul(Simd::sub(load(row), top), factor));
+            sum = Simd::add(sum, power);
+            store(powers.data(), power);
+        });
+        const F share = Simd::set(1.0f / sum_lanes(sum));
+        const float* const kept = powers.data();
+        by_vectors(first, last, 0.0f, [&](auto load, auto store) { store(row, Simd::mul(load(kept), share)); });
+        clear_unseen(row, first, last, seen.num_keys);
+    }
+}
+
+template <class Element>
+void train_softmax_backward(const Element* weights, Element* grads, const Seen& seen, float scale, int64_t first_row,
+                            int64_t num_rows) {
+    const F factor = Simd::set(scale);
+    for (int64_t number = first_row; number < first_row + num_rows; ++number) {
+        const Element* weight = weights + number * seen.num_keys;
+        Element* grad = grads + number * seen.num_keys;
+        const int64_t query = number % seen.num_queries, first = seen.first[query], last = seen.last[query];
+        F along = Simd::set(0.0f);
+        by_vectors(first, last, 0.0f, [&](auto load, auto) {
+            along = Simd::fma(load(weight), load(static_cast<const Element*>(grad)), along);
+        });
+        const F mean = Simd::set(sum_lanes(along));
+        by_vectors(first, last, 0.0f, [&](auto load, auto store) {
+            const F apart = Simd::sub(load(static_cast<const Element*>(grad)), mean);
+            store(grad, Simd::mul(Simd::mul(load(weight), factor), apart));
+        });
+        clear_unseen(grad, first, last, seen.num_keys);
+    }
+}
+
+// ---- cross-entropy ----
+
+constexpr int64_t kSummedAtOnce = 2048;  // in float32; these sums are added up in double
+
+template <class Element>
+float log_sum_of(const Element* row, int64_t size) {
+    const float largest = largest_of(row, 0, size);
+    const F top = Simd::set(largest);
+    double total = 0;
+    for (int64_t start = 0; start < size; start += kSummedAtOnce) {
+        F sum = Simd::set(0.0f);
+        by_vectors(start, std::min(start + kSummedAtOnce, size), -kInfinity,
+                   [&](auto load, auto) { sum = Simd::add(sum, exp(Simd::sub(load(row), top))); });
+        total += static_cast<double>(sum_lanes(sum));
+    }
+    return largest + static_cast<float>(std::log(total));
+}
+
+template <class Element>
+void train_cross_entropy(Element* logits, const int64_t* targets, float z_loss, bool has_slopes, int64_t num_rows,
+                         int64_t size, float* log_sums, float* target_logits) {
+    for (int64_t number = 0; number < num_rows; ++number, logits += size) {
+        const float log_sum = log_sums[number] = log_sum_of(static_cast<const Element*>(logits), size);
+        target_logits[number] = one_element(logits[targets[number]]);
+        if (!has_slopes) continue;
+        const F shift = Simd::set(log_sum), factor = Simd::set(1 + 2 * z_loss * log_sum);
+        by_vectors(0, size, 0.0f, [&](auto load, auto store) {
+            store(logits, Simd::mul(exp(Simd::sub(load(static_cast<const Element*>(logits)), shift)), factor));
+        });
+        const float at_target = std::exp(target_logits[number] - log_sum) * (1 + 2 * z_loss * log_sum) - 1;
+        store_some(logits + targets[number], Simd::set(at_target), 1);
+    }
+}
+
+template <class Element>
+constexpr TrainingKernels<Element> make_training_kernels_of() {
+    return {train_rms_norm<Element>, train_rms_norm_backward<Element>, train_activate<Element>,
+            train_activate_backward<Element>, train_softmax<Element>, train_softmax_backward<Element>,
+            train_cross_entropy<Element>};
+}
+
+constexpr TrainingKernelSet make_training_kernels() {
+    return {make_training_kernels_of<float>(), make_training_kernels_of<uint16_t>()};
+}
+
+}  // namespace
+}  // namespace nextword
+
+#endif

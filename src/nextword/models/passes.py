@@ -1,0 +1,170 @@
+"""Passes over activations while gradients are recorded: one in C++ for what PyTorch does in several.
+
+Taken on a CPU in float32 or bfloat16 where the C++ core was built. Everything else goes through PyTorch's own
+operations, which are also what tests hold these to.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from nextword.models.config import Activation
+
+native: ModuleType | None
+try:
+    import nextword._native as native
+except ModuleNotFoundError:
+    native = None
+
+_ACTIVATIONS: dict[Activation, Callable[[Tensor], Tensor]] = {
+    "silu": F.silu,
+    "gelu": F.gelu,
+    "gelu_tanh": lambda hidden: F.gelu(hidden, approximate="tanh"),
+    "relu": F.relu,
+}
+
+
+def runs_native(tensor: Tensor) -> bool:
+    """Whether there are kernels for a tensor like this."""
+    return native is not None and tensor.device.type == "cpu" and tensor.dtype in (torch.float32, torch.bfloat16)
+
+
+def rms_norm(hidden: Tensor, weight: Tensor, eps: float) -> Tensor:
+    """x / rms(x) * weight over the last axis, (..., size)."""
+    if not torch.is_grad_enabled() or not runs_native(hidden) or hidden.dtype != weight.dtype:
+        return F.rms_norm(hidden, weight.shape, weight, eps)
+    normed: Tensor = _RMSNorm.apply(hidden, weight, eps)  # type: ignore[no-untyped-call]
+    return normed
+
+
+def activate(hidden: Tensor, gated: Tensor | None, activation: Activation) -> Tensor:
+    """activation(hidden), times `gated` where there is one; all of one shape."""
+    if torch.is_grad_enabled() and runs_native(hidden):
+        activated: Tensor = _Activate.apply(hidden, gated, activation)  # type: ignore[no-untyped-call]
+        return activated
+    plain = _ACTIVATIONS[activation](hidden)
+    return plain if gated is None else plain * gated
+
+
+@dataclass(frozen=True)
+class Seen:
+    """Of T queries, which of S keys each sees: from `first` up to `last`, exclusive; both (T,) int32, never empty."""
+
+    first: Tensor
+    last: Tensor
+
+    def mask(self, num_keys: int, dtype: torch.dtype) -> Tensor:
+        """(T, S): 0 where a query sees a key, -inf elsewhere."""
+        key = torch.arange(num_keys)
+        is_seen = (key >= self.first[:, None]) & (key < self.last[:, None])
+        return torch.zeros(is_seen.shape, dtype=dtype).masked_fill_(~is_seen, -torch.inf)
+
+
+def softmax(scores: Tensor, seen: Seen, *, scale: float) -> Tensor:
+    """softmax(scale * scores) over the keys seen, 0 elsewhere; (K, G * T, S) -> the same, in place. No gradient."""
+    num_keys = scores.shape[-1]
+    if not runs_native(scores):
+        by_query = scores.view(scores.shape[0], -1, len(seen.first), num_keys)
+        return torch.softmax(by_query * scale + seen.mask(num_keys, scores.dtype), dim=-1).view_as(scores)
+    assert native is not None
+    native.softmax(*_addresses(scores), *_sizes(scores, seen), *_addresses(seen.first, seen.last)[1:], scale)
+    return scores
+
+
+def softmax_backward(weights: Tensor, grads: Tensor, seen: Seen, *, scale: float) -> Tensor:
+    """Gradient of the scores from that of the weights that `softmax` gave; in the place of the latter."""
+    if not runs_native(weights):
+        return torch._softmax_backward_data(grads, weights, -1, weights.dtype) * scale
+    assert native is not None
+    native.softmax_backward(
+        *_addresses(weights, grads), *_sizes(weights, seen), *_addresses(seen.first, seen.last)[1:], scale
+    )
+    return grads
+
+
+def cross_entropy(logits: Tensor, targets: Tensor, *, z_loss: float, has_slopes: bool) -> tuple[Tensor, Tensor]:
+    """log(sum(exp(logits))) of each row, and the target's logit; (N, V) and (N,) -> (N,), (N,), float32.
+
+    If asked, the logits become the derivative by them of log_sum - target's logit + z_loss * log_sum^2. Only where
+    `runs_native`.
+    """
+    assert native is not None
+    num_rows, size = logits.shape
+    log_sums, target_logits = torch.empty(2, num_rows)
+    native.cross_entropy(
+        *_addresses(logits, targets), z_loss, has_slopes, num_rows, size, *_addresses(log_sums, target_logits)[1:]
+    )
+    return log_sums, target_logits
+
+
+def _sizes(scores: Tensor, seen: Seen) -> tuple[int, int, int]:
+    """Rows, queries, keys."""
+    return scores.shape[0] * scores.shape[1], len(seen.first), scores.shape[2]
+
+
+class _RMSNorm(torch.autograd.Function):
+    @staticmethod
+    def forward(context: Any, hidden: Tensor, weight: Tensor, eps: float) -> Tensor:
+        assert native is not None
+        hidden, weight = hidden.contiguous(), weight.contiguous()
+        size = weight.numel()
+        normed = torch.empty_like(hidden)
+        inverse = torch.empty(hidden.numel() // size, dtype=torch.float32)  # 1 / rms of each row
+        native.rms_norm(*_addresses(hidden, weight), eps, len(inverse), size, *_addresses(normed, inverse)[1:])
+        context.save_for_backward(hidden, weight, inverse)
+        return normed
+
+    @staticmethod
+    def backward(context: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        assert native is not None
+        hidden, weight, inverse = context.saved_tensors
+        grad, size = grads[0].contiguous(), weight.numel()
+        hidden_grad = torch.empty_like(hidden)
+        weight_grad = torch.empty(weight.shape, dtype=torch.float32)
+        native.rms_norm_backward(
+            *_addresses(hidden, weight, inverse, grad), len(inverse), size, *_addresses(hidden_grad, weight_grad)[1:]
+        )
+        return hidden_grad, weight_grad.to(weight.dtype) if context.needs_input_grad[1] else None, None
+
+
+class _Activate(torch.autograd.Function):
+    @staticmethod
+    def forward(context: Any, hidden: Tensor, gated: Tensor | None, activation: Activation) -> Tensor:
+        assert native is not None
+        hidden = hidden.contiguous()
+        gated = None if gated is None else gated.contiguous()
+        activated = torch.empty_like(hidden)
+        context.save_for_backward(hidden, gated)
+        context.kind = _kind(activation)
+        native.activate(*_addresses(hidden, gated), context.kind, hidden.numel(), activated.data_ptr())
+        return activated
+
+    @staticmethod
+    def backward(context: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        assert native is not None
+        hidden, gated = context.saved_tensors
+        grad, hidden_grad = grads[0].contiguous(), torch.empty_like(hidden)
+        gated_grad = None if gated is None else torch.empty_like(gated)
+        native.activate_backward(
+            *_addresses(hidden, gated, grad), context.kind, hidden.numel(), *_addresses(hidden_grad, gated_grad)[1:]
+        )
+        return hidden_grad, gated_grad, None
+
+
+def _addresses(*tensors: Tensor | None) -> tuple[bool | int, ...]:
+    """Whether the first tensor is in bfloat16; and where each begins, 0 for none."""
+    first = tensors[0]
+    assert first is not None
+    return first.dtype == torch.bfloat16, *(0 if tensor is None else tensor.data_ptr() for tensor in tensors)
+
+
+def _kind(activation: Activation) -> Any:
+    assert native is not None
+    return getattr(native.Activation, activation.upper())
