@@ -265,7 +265,7 @@ void bind_enums(nb::module_& m) {
         .value("Q8_0", Encoding::Q8_0)
         .value("Q4_0", Encoding::Q4_0)
         .value("Q4_1", Encoding::Q4_1);
-    nb::enum_<CacheKind>(m, "CacheKind").value("F32", CacheKind::F32).value("BF16", CacheKind::BF16);
+    nb::enum_<CacheKind>(m, "CacheKind").value("F32", CacheKind::F32).value("BF16", CacheKind::BF16).value("Q8", CacheKind::Q8);
     nb::enum_<QKNorm>(m, "QKNorm")
         .value("NONE", QKNorm::None)
         .value("PER_HEAD", QKNorm::PerHead)

@@ -7,6 +7,7 @@
 
 #include <cstdint>
 
+#include "cache_page.h"
 #include "tensor.h"
 
 namespace nextword {
@@ -39,23 +40,18 @@ struct Output {
     Activation activation = Activation::None;
 };
 
-constexpr int kPagePositions = 32;     // positions in a page of the KV cache
 constexpr int kSegmentPositions = 128; // positions whose scores are normalised together
 constexpr int kSegmentPages = kSegmentPositions / kPagePositions;
 constexpr int kMaxQueryRows = 24;      // query vectors that meet a segment at once, unless one token has more heads
 
-enum class CacheKind { F32, BF16 };
-
 // Query vectors of one key-value head against one segment of positions.
 struct AttentionSegment {
-    CacheKind kind = CacheKind::F32;
-    int head_dim = 0;
-    int value_stride = 0;                        // head_dim, rounded up to whole vectors
-    const float* queries = nullptr;              // (num_rows, head_dim), scaled
-    int num_rows = 0;
+    PageShape page;
+    Activations queries;                         // (num_rows, head_dim), scaled; int8, too, if the keys are
     int num_positions = 0;                       // up to the last that any row attends to
-    const void* keys[kSegmentPages] = {};        // each (head_dim, 32 positions)
-    const void* values[kSegmentPages] = {};      // each (32 positions, value_stride)
+    const uint8_t* keys[kSegmentPages] = {};
+    const uint8_t* values[kSegmentPages] = {};
+    const uint8_t* next_keys[kSegmentPages] = {};  // wanted soon, to be fetched meanwhile; or none
     const int32_t* first = nullptr;              // for each row, the positions of the segment it attends to:
     const int32_t* last = nullptr;               // from first up to last, exclusive
     float soft_cap = 0.0f;                       // none if 0
@@ -80,6 +76,8 @@ struct Kernels {
     // x / rms(x) * weight.
     void (*rms_norm)(const float* x, const float* weight, float eps, int size, float* out);
     void (*layer_norm)(const float* x, const float* weight, const float* bias, float eps, int size, float* out);
+    // Put the key and the value, (head_dim) each, of position number `slot` into a page.
+    void (*store_position)(const PageShape& page, int slot, const float* key, const float* value, uint8_t* keys, uint8_t* values);
     // A segment's own mixture.
     void (*attend)(const AttentionSegment& segment, const Mixture& out);
     // Add the mixture of the next segment to that of the segments before it.

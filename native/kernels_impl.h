@@ -138,15 +138,16 @@ template <WeightKind kind, int T>
     }
 }
 
-template <WeightKind kind, int T>
-[[gnu::always_inline]] inline void multiply_groups(const uint8_t* panel, const Activations& x, int token, F (&sum)[T][2]) {
+// `fetch(group, panel)` asks for memory that is wanted later than this group.
+template <WeightKind kind, int T, class Fetch>
+[[gnu::always_inline]] inline void multiply_groups(const uint8_t* panel, const Activations& x, int token, F (&sum)[T][2], Fetch fetch) {
     constexpr int header = kPanelRows * (kind == WeightKind::Q4Min ? 4 : 2);
     const int num_groups = ceil_div(x.columns, kGroup);
     const int8_t* quants = x.quants + static_cast<size_t>(token) * num_groups * kGroup;
     const float* scales = x.scales + static_cast<size_t>(token) * num_groups;
     const int32_t* sums = x.sums + static_cast<size_t>(token) * num_groups;
     for (int group = 0; group < num_groups; ++group) {
-        if constexpr (T <= kFewTokens) fetch_ahead(panel, unit_bytes(kind));
+        fetch(group, panel);
         I dot[T][2];
         for (int t = 0; t < T; ++t) {
             const int32_t total = sums[t];
@@ -211,7 +212,9 @@ void multiply_tile(const uint8_t* panel, int index, const Activations& x, int to
     F sum[T][2];
     for (int t = 0; t < T; ++t) sum[t][0] = sum[t][1] = Simd::set(0.0f);
     if constexpr (is_quantized(kind)) {
-        multiply_groups<kind, T>(panel, x, token, sum);
+        multiply_groups<kind, T>(panel, x, token, sum, [](int, const uint8_t* at) {
+            if constexpr (T <= kFewTokens) fetch_ahead(at, unit_bytes(kind));
+        });
     } else {
         multiply_floats<T>(panel, kind, x, token, sum);
     }
@@ -327,35 +330,125 @@ void soft_cap(float* x, int size, float cap) {
     }
 }
 
+// ---- pages of keys and values ----
+
+// 16 numbers of a row, with zeros for those that it does not have.
+F load_padded(const float* row, int at, int size) {
+    if (at + kLanes <= size) return Simd::load(row + at);
+    float padded[kLanes] = {};
+    for (int i = 0; at + i < size; ++i) padded[i] = row[at + i];
+    return Simd::load(padded);
+}
+
+// Beyond this a scale would be infinite in fp16; such keys keep their direction, and no softmax can tell more.
+constexpr float kLargestScale = 65504.0f;
+
+void store_quantized_key(int head_dim, int slot, const float* key, uint8_t* keys) {
+    for (int start = 0; start < head_dim; start += kGroup, keys += unit_bytes(WeightKind::Q8)) {
+        const F low = load_padded(key, start, head_dim), high = load_padded(key, start + kLanes, head_dim);
+        const float largest = Simd::max_lanes(Simd::max(Simd::abs(low), Simd::abs(high)));
+        const F inverse = Simd::set(largest >= kLeastLargest ? 127.0f / largest : 0.0f);
+        const float scale = largest / 127.0f;
+        reinterpret_cast<uint16_t*>(keys)[slot] = Simd::to_fp16(scale < kLargestScale ? scale : kLargestScale);
+        int8_t rounded[kGroup];
+        Simd::store_int8(rounded, Simd::to_int(Simd::mul(low, inverse)));
+        Simd::store_int8(rounded + kLanes, Simd::to_int(Simd::mul(high, inverse)));
+        uint8_t* quads = keys + kPanelRows * sizeof(uint16_t) + slot * 4;
+        for (int i = 0; i < kGroup; ++i) quads[i / 4 * (kPanelRows * 4) + i % 4] = static_cast<uint8_t>(rounded[i] + 128);
+    }
+}
+
+void store_quantized_value(const PageShape& page, int slot, const float* value, uint8_t* values) {
+    F largest_lanes = Simd::set(0.0f);
+    for (int d = 0; d < page.head_dim; d += kLanes) {
+        largest_lanes = Simd::max(largest_lanes, Simd::abs(load_padded(value, d, page.head_dim)));
+    }
+    const float largest = Simd::max_lanes(largest_lanes);
+    const F inverse = Simd::set(largest >= kLeastLargest ? 127.0f / largest : 0.0f);
+    int8_t* row = reinterpret_cast<int8_t*>(values) + slot * page.value_stride();
+    for (int d = 0; d < page.head_dim; d += kLanes) {
+        Simd::store_int8(row + d, Simd::to_int(Simd::mul(load_padded(value, d, page.head_dim), inverse)));
+    }
+    reinterpret_cast<float*>(values + page.elements_bytes())[slot] = largest / 127.0f;
+}
+
+void store_position(const PageShape& page, int slot, const float* key, const float* value, uint8_t* keys, uint8_t* values) {
+    switch (page.kind) {
+        case CacheKind::F32: {
+            float* row = reinterpret_cast<float*>(values) + slot * page.value_stride();
+            for (int d = 0; d < page.head_dim; ++d) reinterpret_cast<float*>(keys)[d * kPagePositions + slot] = key[d];
+            for (int d = 0; d < page.head_dim; ++d) row[d] = value[d];
+            return;
+        }
+        case CacheKind::BF16: {
+            uint16_t* row = reinterpret_cast<uint16_t*>(values) + slot * page.value_stride();
+            for (int d = 0; d < page.head_dim; d += kLanes) {
+                uint16_t rounded[kLanes];
+                Simd::store_bf16(rounded, load_padded(key, d, page.head_dim));
+                for (int i = 0; i < kLanes && d + i < page.head_dim; ++i) {
+                    reinterpret_cast<uint16_t*>(keys)[(d + i) * kPagePositions + slot] = rounded[i];
+                }
+                Simd::store_bf16(row + d, load_padded(value, d, page.head_dim));
+            }
+            return;
+        }
+        case CacheKind::Q8:
+            store_quantized_key(page.head_dim, slot, key, keys);
+            store_quantized_value(page, slot, value, values);
+            return;
+    }
+}
+
 // ---- attention ----
 
 F load_cached(const float* from) { return Simd::load(from); }
 F load_cached(const uint16_t* from) { return Simd::load_bf16(from); }
+F load_cached(const int8_t* from) { return Simd::load_int8(from); }
 
-// Scores of R query vectors on the 32 positions of a page.
-template <class Element, int R>
-void score_page(const AttentionSegment& segment, int page, int row) {
-    const Element* keys = static_cast<const Element*>(segment.keys[page]);
-    const float* queries = segment.queries + static_cast<size_t>(row) * segment.head_dim;
-    const char* values = static_cast<const char*>(segment.values[page]);
-    const size_t value_bytes = sizeof(Element) * kPagePositions * segment.value_stride;
-    F score[R][2];
-    for (int r = 0; r < R; ++r) score[r][0] = score[r][1] = Simd::set(0.0f);
-    for (int d = 0; d < segment.head_dim; ++d) {
-        // The values come next: a line of them for each line of keys.
-        if (row == 0 && d * 64 < static_cast<int>(value_bytes)) __builtin_prefetch(values + d * 64);
-        const F k0 = load_cached(keys + d * kPagePositions), k1 = load_cached(keys + d * kPagePositions + kLanes);
-        for (int r = 0; r < R; ++r) {
-            const F q = Simd::set(queries[r * segment.head_dim + d]);
-            score[r][0] = Simd::fma(k0, q, score[r][0]);
-            score[r][1] = Simd::fma(k1, q, score[r][1]);
-        }
-    }
+// Ask for part `index` of `num_parts` of some memory.
+[[gnu::always_inline]] inline void fetch_part(const uint8_t* memory, size_t num_bytes, int index, int num_parts) {
+    for (size_t line = index; line * 64 < num_bytes; line += num_parts) __builtin_prefetch(memory + line * 64);
+}
+
+template <int R>
+void put_scores(const AttentionSegment& segment, int page, int row, const F (&score)[R][2]) {
     for (int r = 0; r < R; ++r) {
         float* out = segment.scores + (row + r) * kSegmentPositions + page * kPagePositions;
         Simd::store(out, score[r][0]);
         Simd::store(out + kLanes, score[r][1]);
     }
+}
+
+// Scores of R query vectors on the 32 positions of a page. The page's values come next, and are asked for.
+template <class Element, int R>
+void score_page(const AttentionSegment& segment, int page, int row) {
+    const Element* keys = reinterpret_cast<const Element*>(segment.keys[page]);
+    const float* queries = segment.queries.rows + static_cast<size_t>(row) * segment.queries.row_stride;
+    const int head_dim = segment.page.head_dim;
+    F score[R][2];
+    for (int r = 0; r < R; ++r) score[r][0] = score[r][1] = Simd::set(0.0f);
+    for (int d = 0; d < head_dim; ++d) {
+        if (row == 0) fetch_part(segment.values[page], segment.page.values_bytes(), d, head_dim);
+        const F k0 = load_cached(keys + d * kPagePositions), k1 = load_cached(keys + d * kPagePositions + kLanes);
+        for (int r = 0; r < R; ++r) {
+            const F q = Simd::set(queries[r * segment.queries.row_stride + d]);
+            score[r][0] = Simd::fma(k0, q, score[r][0]);
+            score[r][1] = Simd::fma(k1, q, score[r][1]);
+        }
+    }
+    put_scores<R>(segment, page, row, score);
+}
+
+// The same by the int8 form of queries and keys; a page of keys is a panel.
+template <int R>
+void score_quantized_page(const AttentionSegment& segment, int page, int row) {
+    F score[R][2];
+    for (int r = 0; r < R; ++r) score[r][0] = score[r][1] = Simd::set(0.0f);
+    const int num_groups = ceil_div(segment.page.head_dim, kGroup);
+    multiply_groups<WeightKind::Q8, R>(segment.keys[page], segment.queries, row, score, [&](int group, const uint8_t*) {
+        if (row == 0) fetch_part(segment.values[page], segment.page.values_bytes(), group, num_groups);
+    });
+    put_scores<R>(segment, page, row, score);
 }
 
 // The values of the segment, weighted, for R query vectors and V vectors of dimensions.
@@ -366,13 +459,17 @@ void mix_values(const AttentionSegment& segment, int row, int dim, const Mixture
         for (int v = 0; v < V; ++v) mixed[r][v] = Simd::set(0.0f);
     }
     const float* weights = segment.scores + row * kSegmentPositions;
+    const int stride = segment.page.value_stride();
     for (int start = 0; start < segment.num_positions; start += kPagePositions) {
-        const Element* values = static_cast<const Element*>(segment.values[start / kPagePositions]) + dim;
+        const int page = start / kPagePositions;
+        const Element* values = reinterpret_cast<const Element*>(segment.values[page]) + dim;
+        const bool is_first = row == 0 && dim == 0 && segment.next_keys[page] != nullptr;
         const int left = segment.num_positions - start;
         const int count = left < kPagePositions ? left : kPagePositions;
         for (int i = 0; i < count; ++i) {
+            if (is_first) fetch_part(segment.next_keys[page], segment.page.keys_bytes(), i, kPagePositions);
             F value[V];
-            for (int v = 0; v < V; ++v) value[v] = load_cached(values + i * segment.value_stride + v * kLanes);
+            for (int v = 0; v < V; ++v) value[v] = load_cached(values + i * stride + v * kLanes);
             for (int r = 0; r < R; ++r) {
                 const F weight = Simd::set(weights[r * kSegmentPositions + start + i]);
                 for (int v = 0; v < V; ++v) mixed[r][v] = Simd::fma(value[v], weight, mixed[r][v]);
@@ -380,15 +477,22 @@ void mix_values(const AttentionSegment& segment, int row, int dim, const Mixture
         }
     }
     for (int r = 0; r < R; ++r) {
-        float* to = out.mixed + static_cast<size_t>(row + r) * segment.value_stride + dim;
+        float* to = out.mixed + static_cast<size_t>(row + r) * stride + dim;
         for (int v = 0; v < V; ++v) Simd::store(to + v * kLanes, mixed[r][v]);
     }
 }
 
+F load_value_scales(const AttentionSegment& segment, int position) {
+    const uint8_t* scales = segment.values[position / kPagePositions] + segment.page.elements_bytes();
+    return Simd::load(reinterpret_cast<const float*>(scales) + position % kPagePositions);
+}
+
 // Scores to weights: capped, masked, and their exponentials below the largest, which `out` receives with their sum.
+// Where values have scales, the weights then take these in.
 void normalize_scores(const AttentionSegment& segment, const Mixture& out) {
     const int padded = ceil_div(segment.num_positions, kLanes) * kLanes;
-    for (int row = 0; row < segment.num_rows; ++row) {
+    const bool has_scales = segment.page.kind == CacheKind::Q8;
+    for (int row = 0; row < segment.queries.num_tokens; ++row) {
         float* scores = segment.scores + row * kSegmentPositions;
         if (segment.soft_cap > 0.0f) soft_cap(scores, padded, segment.soft_cap);
         for (int i = 0; i < segment.first[row]; ++i) scores[i] = -kInfinity;
@@ -400,8 +504,8 @@ void normalize_scores(const AttentionSegment& segment, const Mixture& out) {
         F total = Simd::set(0.0f);
         for (int i = 0; i < padded; i += kLanes) {
             const F weight = exp(Simd::sub(Simd::load(scores + i), shift));
-            Simd::store(scores + i, weight);
             total = Simd::add(total, weight);
+            Simd::store(scores + i, has_scales ? Simd::mul(weight, load_value_scales(segment, i)) : weight);
         }
         out.max[row] = top;
         out.sum[row] = sum_lanes(total);
@@ -411,14 +515,21 @@ void normalize_scores(const AttentionSegment& segment, const Mixture& out) {
 template <class Element, int R>
 void score_rows(const AttentionSegment& segment, int row) {
     const int num_pages = ceil_div(segment.num_positions, kPagePositions);
-    for (int page = 0; page < num_pages; ++page) score_page<Element, R>(segment, page, row);
+    for (int page = 0; page < num_pages; ++page) {
+        if constexpr (sizeof(Element) == 1) {
+            score_quantized_page<R>(segment, page, row);
+        } else {
+            score_page<Element, R>(segment, page, row);
+        }
+    }
 }
 
 template <class Element, int R>
 void mix_rows(const AttentionSegment& segment, int row, const Mixture& out) {
+    const int stride = segment.page.value_stride();
     int dim = 0;
-    for (; dim + 4 * kLanes <= segment.value_stride; dim += 4 * kLanes) mix_values<Element, R, 4>(segment, row, dim, out);
-    for (; dim < segment.value_stride; dim += kLanes) mix_values<Element, R, 1>(segment, row, dim, out);
+    for (; dim + 4 * kLanes <= stride; dim += 4 * kLanes) mix_values<Element, R, 4>(segment, row, dim, out);
+    for (; dim < stride; dim += kLanes) mix_values<Element, R, 1>(segment, row, dim, out);
 }
 
 // Call rows<count>(row) for blocks of R rows, and for the rows that are left.
@@ -453,18 +564,18 @@ struct MixRows {
     void operator()(int row) { mix_rows<Element, R>(segment, row, out); }
 };
 
-template <class Element>
+template <class Element, int Rows>
 void attend_cached(const AttentionSegment& segment, const Mixture& out) {
-    in_blocks<8>(segment.num_rows, ScoreRows<Element>{segment});
+    in_blocks<Rows>(segment.queries.num_tokens, ScoreRows<Element>{segment});
     normalize_scores(segment, out);
-    in_blocks<6>(segment.num_rows, MixRows<Element>{segment, out});
+    in_blocks<6>(segment.queries.num_tokens, MixRows<Element>{segment, out});
 }
 
 void attend(const AttentionSegment& segment, const Mixture& out) {
-    if (segment.kind == CacheKind::F32) {
-        attend_cached<float>(segment, out);
-    } else {
-        attend_cached<uint16_t>(segment, out);
+    switch (segment.page.kind) {
+        case CacheKind::F32: return attend_cached<float, 8>(segment, out);
+        case CacheKind::BF16: return attend_cached<uint16_t, 8>(segment, out);
+        case CacheKind::Q8: return attend_cached<int8_t, Simd::kTokens>(segment, out);
     }
 }
 
@@ -566,7 +677,7 @@ int collect(const float* keys, int first, int last, float low, float high, int32
 }
 
 constexpr Kernels make_kernels(const char* name) {
-    return {name, Simd::kTokens, multiply, quantize, rms_norm, layer_norm, attend, merge, soft_cap,
+    return {name, Simd::kTokens, multiply, quantize, rms_norm, layer_norm, store_position, attend, merge, soft_cap,
             masses, has_nan, sum_from, maxima, collect};
 }
 

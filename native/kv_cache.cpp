@@ -4,8 +4,6 @@
 #include <cstring>
 #include <new>
 
-#include "half.h"
-
 namespace nextword {
 
 namespace {
@@ -21,8 +19,6 @@ uint64_t hash_tokens(uint64_t before, const int32_t* token_ids) {
     }
     return hash == kNoPrefix ? 1 : hash;
 }
-
-size_t element_bytes(CacheKind kind) { return kind == CacheKind::F32 ? 4 : 2; }
 
 }  // namespace
 
@@ -58,16 +54,12 @@ void PagePool::discard(PageId page) {
 void PagePool::copy(PageId from, PageId to) { std::memcpy(memory_of(to), memory_of(from), page_bytes_); }
 
 KVCache::KVCache(CacheShape shape) : shape_(std::move(shape)) {
-    value_stride_ = ceil_div(shape_.head_dim, kLanes) * kLanes;
-    keys_bytes_ = static_cast<size_t>(shape_.head_dim) * kPagePositions * element_bytes(shape_.kind);
-    head_bytes_ = keys_bytes_ + static_cast<size_t>(value_stride_) * kPagePositions * element_bytes(shape_.kind);
-    head_bytes_ = (head_bytes_ + 63) / 64 * 64;
     std::vector<int> distinct(shape_.windows);
     std::sort(distinct.begin(), distinct.end());
     distinct.erase(std::unique(distinct.begin(), distinct.end()), distinct.end());
     for (const int window : distinct) {
         const auto num_layers = std::count(shape_.windows.begin(), shape_.windows.end(), window);
-        pools_.push_back({PagePool(static_cast<int>(num_layers), head_bytes_ * shape_.num_kv_heads), window});
+        pools_.push_back({PagePool(static_cast<int>(num_layers), shape_.page.bytes() * shape_.num_kv_heads), window});
     }
     std::vector<int> seen(pools_.size());
     for (const int window : shape_.windows) {
@@ -292,26 +284,15 @@ int KVCache::reusable_pages(const std::vector<int32_t>& prompt, std::vector<uint
     return 0;
 }
 
-const uint8_t* KVCache::keys(int64_t id, int layer, int head, int position) const {
+KVCache::LayerPages KVCache::layer(int64_t id, int layer) const {
     const size_t pool = pool_of_layer_[layer];
-    const PageId page = texts_.at(id).pages[pool][position / kPagePositions];
-    return pools_[pool].pages.layer(page, index_in_pool_[layer]) + head * head_bytes_;
-}
-
-void KVCache::write(int64_t id, int layer, int head, int position, const float* key, const float* value) {
-    uint8_t* memory = const_cast<uint8_t*>(keys(id, layer, head, position));
-    const int slot = position % kPagePositions;
-    if (shape_.kind == CacheKind::F32) {
-        float* to_keys = reinterpret_cast<float*>(memory);
-        float* to_values = reinterpret_cast<float*>(memory + keys_bytes_) + slot * value_stride_;
-        for (int d = 0; d < shape_.head_dim; ++d) to_keys[d * kPagePositions + slot] = key[d];
-        std::memcpy(to_values, value, shape_.head_dim * sizeof(float));
-        return;
-    }
-    uint16_t* to_keys = reinterpret_cast<uint16_t*>(memory);
-    uint16_t* to_values = reinterpret_cast<uint16_t*>(memory + keys_bytes_) + slot * value_stride_;
-    for (int d = 0; d < shape_.head_dim; ++d) to_keys[d * kPagePositions + slot] = to_bf16(key[d]);
-    for (int d = 0; d < shape_.head_dim; ++d) to_values[d] = to_bf16(value[d]);
+    LayerPages pages;
+    pages.pool_ = &pools_[pool].pages;
+    pages.pages_ = texts_.at(id).pages[pool].data();
+    pages.layer_ = index_in_pool_[layer];
+    pages.head_bytes_ = shape_.page.bytes();
+    pages.keys_bytes_ = shape_.page.keys_bytes();
+    return pages;
 }
 
 int64_t KVCache::max_positions() const {

@@ -11,15 +11,14 @@
 #include <unordered_map>
 #include <vector>
 
-#include "kernels.h"
+#include "cache_page.h"
 #include "tensor.h"
 
 namespace nextword {
 
 struct CacheShape {
-    CacheKind kind = CacheKind::BF16;
+    PageShape page;
     int num_kv_heads = 0;
-    int head_dim = 0;
     std::vector<int> windows;  // for each layer the positions it attends to, 0 for all; one window for all that slide
     size_t max_bytes = 0;
 };
@@ -84,18 +83,25 @@ public:
     // reaches go back.
     void settle(int64_t id);
 
-    // Where a layer's keys (head_dim, 32 positions) and values (32 positions, value_stride) for a head lie, in the page
-    // of a position.
-    const uint8_t* keys(int64_t id, int layer, int head, int position) const;
-    const uint8_t* values(int64_t id, int layer, int head, int position) const {
-        return keys(id, layer, head, position) + keys_bytes_;
-    }
-    // Store the key and the value, (head_dim) each, of one position that `grow` has made room for.
-    void write(int64_t id, int layer, int head, int position, const float* key, const float* value);
+    // The pages of one text in one layer. Valid until the text grows, settles or is closed.
+    class LayerPages {
+    public:
+        uint8_t* keys(int head, int position) const {
+            return pool_->layer(pages_[position / kPagePositions], layer_) + head * head_bytes_;
+        }
+        uint8_t* values(int head, int position) const { return keys(head, position) + keys_bytes_; }
 
-    int value_stride() const { return value_stride_; }
+    private:
+        friend class KVCache;
+        const PagePool* pool_;
+        const PageId* pages_;
+        int layer_;
+        size_t head_bytes_, keys_bytes_;
+    };
+    LayerPages layer(int64_t id, int layer) const;
+
+    const PageShape& page() const { return shape_.page; }
     int window(int layer) const { return shape_.windows[layer]; }
-    CacheKind kind() const { return shape_.kind; }
     size_t bytes_held() const;   // of pages that texts hold
     size_t bytes_taken() const;  // of these and the pages kept for their prefix
     // Positions that all texts may have together.
@@ -134,8 +140,6 @@ private:
     int reusable_pages(const std::vector<int32_t>& prompt, std::vector<uint64_t>& keys) const;
 
     CacheShape shape_;
-    int value_stride_;
-    size_t keys_bytes_, head_bytes_;
     std::vector<Pool> pools_;
     std::vector<int> pool_of_layer_, index_in_pool_;
     std::unordered_map<int64_t, Text> texts_;

@@ -17,7 +17,7 @@ constexpr int kBlockTokens = 512;
 constexpr int kScoredRows = 64;
 
 CacheShape cache_shape(const Shape& shape, CacheKind kind, size_t max_bytes) {
-    return {kind, shape.num_kv_heads, shape.head_dim, shape.layer_windows, max_bytes};
+    return {{kind, shape.head_dim}, shape.num_kv_heads, shape.layer_windows, max_bytes};
 }
 
 const std::string kWeight = ".weight", kBias = ".bias";
@@ -379,8 +379,10 @@ void Model::store_keys_and_values(int index, const std::vector<Piece>& pieces, i
             for (int i = 0; i < queries; ++i) query[i] *= shape_.attention_scale;
             const Piece& piece = pieces[piece_of_row_[row]];
             const int position = piece.position + row - piece.row;
+            const KVCache::LayerPages pages = cache_.layer(piece.cache_id, index);
             for (int head = 0; head < num_kv_heads; ++head) {
-                cache_.write(piece.cache_id, index, head, position, key + head * head_dim, value + head * head_dim);
+                kernels_.store_position(cache_.page(), position % kPagePositions, key + head * head_dim, value + head * head_dim,
+                                        pages.keys(head, position), pages.values(head, position));
             }
         }
     }, 4);
@@ -407,7 +409,7 @@ void Model::rotate(float* heads, int num_heads, int rope, int row) const {
 std::vector<Model::AttentionUnit> Model::attention_units(int layer, const std::vector<Piece>& pieces, size_t& num_floats) const {
     const int group = shape_.num_heads / shape_.num_kv_heads;
     const int tokens_at_once = std::max(1, kMaxQueryRows / group);
-    const size_t part_floats = static_cast<size_t>(group) * (2 + cache_.value_stride());
+    const size_t part_floats = static_cast<size_t>(group) * (2 + cache_.page().value_stride());
     std::vector<AttentionUnit> units;
     num_floats = 0;
     for (size_t index = 0; index < pieces.size(); ++index) {
@@ -434,40 +436,34 @@ std::vector<Model::AttentionUnit> Model::attention_units(int layer, const std::v
 }
 
 void Model::attend_unit(int layer, const Piece& piece, const AttentionUnit& unit) {
-    const int group = shape_.num_heads / shape_.num_kv_heads, head_dim = shape_.head_dim, stride = cache_.value_stride();
+    const int group = shape_.num_heads / shape_.num_kv_heads, stride = cache_.page().value_stride();
     const int num_rows = unit.num_tokens * group, window = cache_.window(layer);
+    const int begin = piece.position + unit.token, end = begin + unit.num_tokens;
+    const KVCache::LayerPages pages = cache_.layer(piece.cache_id, layer);
+    thread_local Rows queries;
     thread_local Vector scratch;
     thread_local std::vector<int32_t> bounds;
     const size_t mixture_size = static_cast<size_t>(num_rows) * (2 + stride);
-    scratch.resize(static_cast<size_t>(num_rows) * (head_dim + kSegmentPositions) + 2 * mixture_size);
+    scratch.resize(static_cast<size_t>(num_rows) * kSegmentPositions + 2 * mixture_size);
     bounds.resize(2 * num_rows);
-    float* queries = scratch.data();
-    float* scores = queries + static_cast<size_t>(num_rows) * head_dim;
     const auto mixture_at = [&](float* at) { return Mixture{at, at + num_rows, at + 2 * num_rows}; };
-    const Mixture own = mixture_at(scores + static_cast<size_t>(num_rows) * kSegmentPositions);
+    const Mixture own = mixture_at(scratch.data() + static_cast<size_t>(num_rows) * kSegmentPositions);
     const Mixture total = unit.is_part ? mixture_at(parts_.data() + unit.place) : mixture_at(own.max + mixture_size);
-    for (int token = 0; token < unit.num_tokens; ++token) {
-        const size_t row = piece.row + unit.token + token;
-        const float* from = queries_.data() + (row * shape_.num_heads + unit.kv_head * group) * head_dim;
-        std::copy(from, from + group * head_dim, queries + token * group * head_dim);
-    }
 
     AttentionSegment segment;
-    segment.kind = cache_.kind();
-    segment.head_dim = head_dim;
-    segment.value_stride = stride;
-    segment.queries = queries;
-    segment.num_rows = num_rows;
+    segment.page = cache_.page();
+    segment.queries = gather_queries(piece, unit, queries);
     segment.first = bounds.data();
     segment.last = bounds.data() + num_rows;
     segment.soft_cap = shape_.attention_soft_cap;
-    segment.scores = scores;
-    const int begin = piece.position + unit.token, end = begin + unit.num_tokens;
+    segment.scores = scratch.data();
     if (!unit.is_part) {
         std::fill_n(total.max, num_rows, -std::numeric_limits<float>::infinity());
         std::fill_n(total.sum, num_rows, 0.0f);
         std::fill_n(total.mixed, static_cast<size_t>(num_rows) * stride, 0.0f);
     }
+    // Pages that the window has left are gone; another stands in for them, with weights of zero.
+    const int first_position = window == 0 ? 0 : std::max(0, begin - window + 1);
     for (int index = unit.first_segment; index < unit.last_segment; ++index) {
         const int start = index * kSegmentPositions;
         segment.num_positions = std::min(end - start, kSegmentPositions);
@@ -477,11 +473,13 @@ void Model::attend_unit(int layer, const Piece& piece, const AttentionUnit& unit
             const int first = window == 0 ? 0 : position - window + 1 - start;
             bounds[row] = std::clamp(first, 0, bounds[num_rows + row]);
         }
-        for (int page = 0; page < ceil_div(segment.num_positions, kPagePositions); ++page) {
-            // Pages that the window has left are gone; another stands in for them, with weights of zero.
-            const int position = std::max(start + page * kPagePositions, window == 0 ? 0 : begin - window + 1);
-            segment.keys[page] = cache_.keys(piece.cache_id, layer, unit.kv_head, position);
-            segment.values[page] = cache_.values(piece.cache_id, layer, unit.kv_head, position);
+        for (int page = 0; page < kSegmentPages; ++page) {
+            const int position = start + page * kPagePositions, next = position + kSegmentPositions;
+            if (position < end) {
+                segment.keys[page] = pages.keys(unit.kv_head, std::max(position, first_position));
+                segment.values[page] = pages.values(unit.kv_head, std::max(position, first_position));
+            }
+            segment.next_keys[page] = next < end ? pages.keys(unit.kv_head, std::max(next, first_position)) : nullptr;
         }
         kernels_.attend(segment, unit.is_part ? total : own);
         if (!unit.is_part) kernels_.merge(total, own, num_rows, stride);
@@ -489,9 +487,27 @@ void Model::attend_unit(int layer, const Piece& piece, const AttentionUnit& unit
     if (!unit.is_part) write_mixture(total, piece, unit);
 }
 
+// The queries of a unit, token by token, with their int8 form if the keys have it.
+Activations Model::gather_queries(const Piece& piece, const AttentionUnit& unit, Rows& rows) const {
+    const int group = shape_.num_heads / shape_.num_kv_heads, head_dim = shape_.head_dim;
+    const int num_rows = unit.num_tokens * group;
+    const bool is_quantized = cache_.page().kind == CacheKind::Q8;
+    rows.resize(num_rows, head_dim, is_quantized);
+    for (int token = 0; token < unit.num_tokens; ++token) {
+        const size_t row = piece.row + unit.token + token;
+        const float* from = queries_.data() + (row * shape_.num_heads + unit.kv_head * group) * head_dim;
+        std::copy(from, from + group * head_dim, rows.values.data() + static_cast<size_t>(token) * group * head_dim);
+    }
+    const Activations queries = view(rows, num_rows, head_dim);
+    for (int tile = 0; is_quantized && tile < ceil_div(num_rows, kernels_.tile_tokens); ++tile) {
+        kernels_.quantize(queries, tile, rows.quants.data(), rows.scales.data(), rows.sums.data());
+    }
+    return queries;
+}
+
 // Merge the parts of one token and head, which follow one another from `first` on, in the order of their segments.
 void Model::merge_parts(const std::vector<Piece>& pieces, const std::vector<AttentionUnit>& units, size_t first) {
-    const int group = shape_.num_heads / shape_.num_kv_heads, stride = cache_.value_stride();
+    const int group = shape_.num_heads / shape_.num_kv_heads, stride = cache_.page().value_stride();
     const AttentionUnit& unit = units[first];
     Vector sums(static_cast<size_t>(group) * (2 + stride));
     const auto mixture_at = [&](float* at) { return Mixture{at, at + group, at + 2 * group}; };
@@ -505,7 +521,7 @@ void Model::merge_parts(const std::vector<Piece>& pieces, const std::vector<Atte
 }
 
 void Model::write_mixture(const Mixture& mixture, const Piece& piece, const AttentionUnit& unit) {
-    const int group = shape_.num_heads / shape_.num_kv_heads, head_dim = shape_.head_dim, stride = cache_.value_stride();
+    const int group = shape_.num_heads / shape_.num_kv_heads, head_dim = shape_.head_dim, stride = cache_.page().value_stride();
     for (int row = 0; row < unit.num_tokens * group; ++row) {
         const size_t token = piece.row + unit.token + row / group;
         float* out = mixed_.values.data() + (token * shape_.num_heads + unit.kv_head * group + row % group) * head_dim;
@@ -524,15 +540,18 @@ void Model::normalize(const Norm& norm, const float* x, int size, float* out) co
     }
 }
 
+void Model::Rows::resize(int num_tokens, int columns, bool is_quantized) {
+    const size_t num_groups = static_cast<size_t>(ceil_div(columns, kGroup)) * num_tokens;
+    values.resize(static_cast<size_t>(num_tokens) * columns);
+    if (!is_quantized) return;
+    quants.resize(num_groups * kGroup);
+    scales.resize(num_groups);
+    sums.resize(num_groups);
+}
+
 template <class Write>
 void Model::make_rows(Rows& rows, int num_tokens, int columns, bool is_quantized, const Write& write) {
-    const size_t num_groups = static_cast<size_t>(ceil_div(columns, kGroup)) * num_tokens;
-    rows.values.resize(static_cast<size_t>(num_tokens) * columns);
-    if (is_quantized) {
-        rows.quants.resize(num_groups * kGroup);
-        rows.scales.resize(num_groups);
-        rows.sums.resize(num_groups);
-    }
+    rows.resize(num_tokens, columns, is_quantized);
     const Activations x = view(rows, num_tokens, columns);
     const int tile_tokens = kernels_.tile_tokens;
     threads_.run(ceil_div(num_tokens, tile_tokens), [&](int first, int last) {

@@ -31,6 +31,11 @@ struct Simd {
         return _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(from)));
     }
     static F load_fp16(const uint16_t* from) { return {widen_fp16(from), widen_fp16(from + 8)}; }
+    static __m256 widen_int8(const int8_t* from) {
+        return _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(from))));
+    }
+    static F load_int8(const int8_t* from) { return {widen_int8(from), widen_int8(from + 8)}; }
+    static uint16_t to_fp16(float value) { return static_cast<uint16_t>(_cvtss_sh(value, _MM_FROUND_TO_NEAREST_INT)); }
     static void store(float* to, F a) {
         _mm256_storeu_ps(to, a.low);
         _mm256_storeu_ps(to + 8, a.high);

@@ -30,6 +30,11 @@ struct Simd {
     static F load_fp16(const uint16_t* from) {
         return {_mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(from)))};
     }
+    static F load_int8(const int8_t* from) {
+        const __m128i bytes = _mm_loadu_si128(reinterpret_cast<const __m128i*>(from));
+        return {_mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(bytes))};
+    }
+    static uint16_t to_fp16(float value) { return static_cast<uint16_t>(_cvtss_sh(value, _MM_FROUND_TO_NEAREST_INT)); }
     static void store(float* to, F a) { _mm512_storeu_ps(to, a.v); }
     static void store_bf16(uint16_t* to, F a) {
         const __m512i bits = _mm512_castps_si512(a.v);

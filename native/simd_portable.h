@@ -32,6 +32,8 @@ struct Simd {
     static F load(const float* from) { return each([&](int i) { return from[i]; }); }
     static F load_bf16(const uint16_t* from) { return each([&](int i) { return from_bf16(from[i]); }); }
     static F load_fp16(const uint16_t* from) { return each([&](int i) { return from_fp16(from[i]); }); }
+    static F load_int8(const int8_t* from) { return each([&](int i) { return static_cast<float>(from[i]); }); }
+    static uint16_t to_fp16(float value) { return nextword::to_fp16(value); }
     static void store(float* to, F a) { std::memcpy(to, a.at, sizeof a.at); }
     static void store_bf16(uint16_t* to, F a) {
         for (int i = 0; i < 16; ++i) to[i] = to_bf16(a.at[i]);

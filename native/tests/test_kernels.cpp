@@ -6,6 +6,7 @@
 #include "all_kernels.h"
 #include "check.h"
 #include "half.h"
+#include "read_page.h"
 #include "kernels.h"
 #include "pack.h"
 // The functions of one number, which no table of kernels lists, from the portable vectors.
@@ -323,52 +324,89 @@ void test_soft_cap(const std::vector<const Kernels*>& all) {
 
 // ---- attention ----
 
+struct Page {
+    std::vector<uint8_t> keys, values;
+
+    explicit Page(const PageShape& shape) : keys(shape.keys_bytes()), values(shape.values_bytes()) {}
+    void store(const Kernels& kernels, const PageShape& shape, int slot, const float* key, const float* value) {
+        kernels.store_position(shape, slot, key, value, keys.data(), values.data());
+    }
+};
+
+void test_pages_hold_what_is_stored(const std::vector<const Kernels*>& all) {
+    Random random(20);
+    for (const CacheKind kind : {CacheKind::F32, CacheKind::BF16, CacheKind::Q8}) {
+        for (const int head_dim : {4, 12, 16, 33, 64, 80, 100}) {
+            const PageShape shape{kind, head_dim};
+            std::vector<Page> pages(all.size(), Page(shape));
+            for (int slot = 0; slot < kPagePositions; ++slot) {
+                std::vector<float> key = random.numbers(head_dim), value = random.numbers(head_dim);
+                if (slot == 7) std::fill(key.begin(), key.end(), 0.0f), std::fill(value.begin(), value.end(), 1e-38f);
+                for (size_t i = 0; i < all.size(); ++i) pages[i].store(*all[i], shape, slot, key.data(), value.data());
+                const double step = kind == CacheKind::F32 ? 0.0 : kind == CacheKind::BF16 ? 1.0 / 256 : 0.51 / 127 + 1.0 / 2048;
+                for (int d = 0; d < head_dim; ++d) {
+                    check(is_close(key_at(shape, pages[0].keys.data(), slot, d), key[d], step), "a stored key");
+                    check(is_close(value_at(shape, pages[0].values.data(), slot, d), value[d], step), "a stored value");
+                }
+            }
+            for (size_t i = 1; i < all.size(); ++i) {
+                check(pages[i].keys == pages[0].keys && pages[i].values == pages[0].values, std::string("the portable page: ") + all[i]->name);
+            }
+        }
+    }
+}
+
 // A segment of random keys and values, its pages as the cache lays them out.
 struct Segment {
     AttentionSegment view;
-    std::vector<float> queries, scores;
-    std::vector<std::vector<float>> keys, values;
-    std::vector<std::vector<uint16_t>> short_keys, short_values;
+    Input queries;
+    std::vector<float> scores;
+    std::vector<Page> pages;
     std::vector<int32_t> first, last;
 
     Segment(Random& random, CacheKind kind, int head_dim, int num_rows, int num_positions, float soft_cap)
-        : queries(random.numbers(static_cast<size_t>(num_rows) * head_dim)), scores(static_cast<size_t>(num_rows) * kSegmentPositions) {
-        const int stride = ceil_div(head_dim, kLanes) * kLanes;
-        for (int page = 0; page < ceil_div(num_positions, kPagePositions); ++page) {
-            keys.push_back(random.numbers(static_cast<size_t>(head_dim) * kPagePositions));
-            values.push_back(random.numbers(static_cast<size_t>(stride) * kPagePositions));
-            if (kind == CacheKind::BF16) shorten(page);
+        : queries(random, num_rows, head_dim), scores(static_cast<size_t>(num_rows) * kSegmentPositions) {
+        view.page = {kind, head_dim};
+        pages.assign(ceil_div(num_positions, kPagePositions), Page(view.page));
+        for (int position = 0; position < num_positions; ++position) {
+            const std::vector<float> key = random.numbers(head_dim), value = random.numbers(head_dim);
+            pages[position / kPagePositions].store(portable_kernels(), view.page, position % kPagePositions, key.data(), value.data());
         }
         for (int row = 0; row < num_rows; ++row) {
             last.push_back(row == 0 ? num_positions : random.below(num_positions + 1));
             first.push_back(row == 0 ? 0 : random.below(last.back() + 1));
         }
-        view.kind = kind, view.head_dim = head_dim, view.value_stride = stride;
-        view.queries = queries.data(), view.num_rows = num_rows, view.num_positions = num_positions;
-        for (size_t page = 0; page < keys.size(); ++page) {
-            view.keys[page] = kind == CacheKind::F32 ? static_cast<const void*>(keys[page].data()) : short_keys[page].data();
-            view.values[page] = kind == CacheKind::F32 ? static_cast<const void*>(values[page].data()) : short_values[page].data();
+        view.num_positions = num_positions;
+        for (size_t page = 0; page < pages.size(); ++page) {
+            view.keys[page] = pages[page].keys.data();
+            view.values[page] = pages[page].values.data();
+            view.next_keys[page] = pages[0].keys.data();
         }
         view.first = first.data(), view.last = last.data(), view.soft_cap = soft_cap, view.scores = scores.data();
     }
     Segment(const Segment&) = delete;
     Segment& operator=(const Segment&) = delete;
 
-    void shorten(int page) {
-        short_keys.emplace_back(), short_values.emplace_back();
-        for (float& value : keys[page]) short_keys.back().push_back(to_bf16(value)), value = from_bf16(to_bf16(value));
-        for (float& value : values[page]) short_values.back().push_back(to_bf16(value)), value = from_bf16(to_bf16(value));
+    void attend(const Kernels& kernels, const Mixture& out) {
+        queries.quantize(kernels);
+        view.queries = queries.view();
+        kernels.attend(view, out);
     }
-    double score(int row, int position) const {
+    // The queries as the portable kernels see them.
+    std::vector<float> query(int row) const {
+        if (view.page.kind == CacheKind::Q8) return dequantized(portable_kernels(), queries, row);
+        return {queries.row(row), queries.row(row) + view.page.head_dim};
+    }
+    double score(const std::vector<float>& query, int position) const {
         double sum = 0;
-        for (int d = 0; d < view.head_dim; ++d) {
-            const float key = keys[position / kPagePositions][d * kPagePositions + position % kPagePositions];
-            sum += static_cast<double>(queries[static_cast<size_t>(row) * view.head_dim + d]) * key;
+        const uint8_t* keys = pages[position / kPagePositions].keys.data();
+        for (int d = 0; d < view.page.head_dim; ++d) {
+            sum += static_cast<double>(query[d]) * key_at(view.page, keys, position % kPagePositions, d);
         }
         return view.soft_cap > 0 ? view.soft_cap * std::tanh(sum / view.soft_cap) : sum;
     }
     double value(int position, int d) const {
-        return values[position / kPagePositions][position % kPagePositions * view.value_stride + d];
+        return value_at(view.page, pages[position / kPagePositions].values.data(), position % kPagePositions, d);
     }
 };
 
@@ -384,15 +422,16 @@ struct Mixed {
 
 // What a softmax over all positions that a row sees in these segments makes of their values, beside ours.
 void check_mixture(const std::vector<const Segment*>& segments, const Mixed& ours) {
-    const AttentionSegment& shape = segments[0]->view;
-    for (int row = 0; row < shape.num_rows; ++row) {
+    const PageShape& page = segments[0]->view.page;
+    for (int row = 0; row < segments[0]->queries.num_tokens; ++row) {
         double sum = 0;
-        std::vector<double> mixed(shape.head_dim);
+        std::vector<double> mixed(page.head_dim);
         for (const Segment* segment : segments) {
+            const std::vector<float> query = segment->query(row);
             for (int position = segment->first[row]; position < segment->last[row]; ++position) {
-                const double weight = std::exp(segment->score(row, position));
+                const double weight = std::exp(segment->score(query, position));
                 sum += weight;
-                for (int d = 0; d < shape.head_dim; ++d) mixed[d] += weight * segment->value(position, d);
+                for (int d = 0; d < page.head_dim; ++d) mixed[d] += weight * segment->value(position, d);
             }
         }
         if (sum == 0) {
@@ -400,8 +439,8 @@ void check_mixture(const std::vector<const Segment*>& segments, const Mixed& our
             continue;
         }
         check(is_close(std::log(ours.sum[row]) + ours.max[row], std::log(sum), 2e-5), "the sum of the weights");
-        for (int d = 0; d < shape.head_dim; ++d) {
-            const double got = ours.mixed[static_cast<size_t>(row) * shape.value_stride + d] / ours.sum[row];
+        for (int d = 0; d < page.head_dim; ++d) {
+            const double got = ours.mixed[static_cast<size_t>(row) * page.value_stride() + d] / ours.sum[row];
             check(is_close(got, mixed[d] / sum, 1e-5), "the mixed values");
         }
     }
@@ -409,21 +448,21 @@ void check_mixture(const std::vector<const Segment*>& segments, const Mixed& our
 
 void test_attention_within_a_segment_and_merged_over_two(const std::vector<const Kernels*>& all) {
     Random random(18);
-    for (const CacheKind kind : {CacheKind::F32, CacheKind::BF16}) {
+    for (const CacheKind kind : {CacheKind::F32, CacheKind::BF16, CacheKind::Q8}) {
         for (const int head_dim : {4, 12, 16, 64, 80, 100}) {
             for (const int num_rows : {1, 2, 3, 5, 6, 7, 13, 32}) {
                 const float soft_cap = num_rows % 3 == 0 ? 2.0f : 0.0f;
                 const int width = random.between(1, kSegmentPositions);
                 Segment one(random, kind, head_dim, num_rows, width, soft_cap);
                 Segment two(random, kind, head_dim, num_rows, random.between(1, kSegmentPositions), soft_cap);
-                const int stride = one.view.value_stride;
+                const int stride = one.view.page.value_stride();
                 Mixed first_total(0, 0);
                 for (const Kernels* kernels : all) {
                     Mixed total(num_rows, stride), own(num_rows, stride);
-                    kernels->attend(one.view, own.view());
+                    one.attend(*kernels, own.view());
                     if (kernels == all[0]) check_mixture({&one}, own);
                     kernels->merge(total.view(), own.view(), num_rows, stride);
-                    kernels->attend(two.view, own.view());
+                    two.attend(*kernels, own.view());
                     kernels->merge(total.view(), own.view(), num_rows, stride);
                     if (kernels == all[0]) check_mixture({&one, &two}, total), first_total = total;
                     check(first_total.is_same_as(total), std::string("bitwise the portable attention: ") + kernels->name);
@@ -436,17 +475,22 @@ void test_attention_within_a_segment_and_merged_over_two(const std::vector<const
 // A row's mixture must not depend on the rows beside it.
 void test_a_row_alone_attends_as_among_others(const std::vector<const Kernels*>& all) {
     Random random(19);
-    Segment segment(random, CacheKind::BF16, 80, 23, 101, 0.0f);
-    for (const Kernels* kernels : all) {
-        Mixed together(23, 80);
-        kernels->attend(segment.view, together.view());
-        for (int row = 0; row < 23; ++row) {
-            AttentionSegment one = segment.view;
-            one.queries += row * 80, one.num_rows = 1, one.first += row, one.last += row;
-            Mixed alone(1, 80);
-            kernels->attend(one, alone.view());
-            const std::vector<float> same(together.mixed.begin() + row * 80, together.mixed.begin() + (row + 1) * 80);
-            check(is_same(alone.mixed, same) && alone.sum[0] == together.sum[row], "a row alone");
+    for (const CacheKind kind : {CacheKind::BF16, CacheKind::Q8}) {
+        Segment segment(random, kind, 80, 23, 101, 0.0f);
+        for (const Kernels* kernels : all) {
+            Mixed together(23, 80);
+            segment.attend(*kernels, together.view());
+            for (int row = 0; row < 23; ++row) {
+                Input query(random, 1, 80);
+                query.rows.assign(segment.queries.row(row), segment.queries.row(row) + 80);
+                query.quantize(*kernels);
+                AttentionSegment one = segment.view;
+                one.queries = query.view(), one.first += row, one.last += row;
+                Mixed alone(1, 80);
+                kernels->attend(one, alone.view());
+                const std::vector<float> same(together.mixed.begin() + row * 80, together.mixed.begin() + (row + 1) * 80);
+                check(is_same(alone.mixed, same) && alone.sum[0] == together.sum[row], "a row alone");
+            }
         }
     }
 }
@@ -463,6 +507,7 @@ int main() {
     test_the_largest_bytes_do_not_saturate(all);
     test_norms(all);
     test_soft_cap(all);
+    test_pages_hold_what_is_stored(all);
     test_attention_within_a_segment_and_merged_over_two(all);
     test_a_row_alone_attends_as_among_others(all);
     return report("kernels");

@@ -7,7 +7,8 @@
 #include <new>
 
 #include "check.h"
-#include "half.h"
+#include "kernels.h"
+#include "read_page.h"
 
 using namespace nextword;
 
@@ -16,7 +17,7 @@ namespace {
 constexpr size_t kPlenty = size_t{1} << 40;
 
 CacheShape shape_of(std::vector<int> windows, size_t max_bytes = kPlenty, CacheKind kind = CacheKind::F32) {
-    return {kind, 2, 4, std::move(windows), max_bytes};
+    return {{kind, 4}, 2, std::move(windows), max_bytes};
 }
 
 std::vector<int32_t> tokens(int count, int first = 0) {
@@ -67,7 +68,9 @@ public:
             for (int layer = 0; layer < static_cast<int>(shape_.windows.size()); ++layer) {
                 for (int head = 0; head < shape_.num_kv_heads; ++head) {
                     const std::vector<float> numbers = expected(id, layer, head, position);
-                    cache_.write(id, layer, head, position, numbers.data(), numbers.data() + shape_.head_dim);
+                    const KVCache::LayerPages pages = cache_.layer(id, layer);
+                    portable_kernels().store_position(shape_.page, position % kPagePositions, numbers.data(), numbers.data() + shape_.page.head_dim,
+                                                      pages.keys(head, position), pages.values(head, position));
                 }
             }
         }
@@ -96,25 +99,20 @@ private:
     }
     std::vector<float> expected(int64_t id, int layer, int head, int position) const {
         Random random(texts_.at(id)[position] + static_cast<uint64_t>(layer * 8 + head));
-        std::vector<float> numbers = random.numbers(2 * static_cast<size_t>(shape_.head_dim));
-        if (shape_.kind == CacheKind::BF16) {
+        std::vector<float> numbers = random.numbers(2 * static_cast<size_t>(shape_.page.head_dim));
+        if (shape_.page.kind == CacheKind::BF16) {
             for (float& number : numbers) number = from_bf16(to_bf16(number));
         }
         return numbers;
     }
     // Key and value of a position, one after the other.
     std::vector<float> stored(int64_t id, int layer, int head, int position) const {
-        const uint8_t* keys = cache_.keys(id, layer, head, position);
-        const uint8_t* values = cache_.values(id, layer, head, position);
+        const KVCache::LayerPages pages = cache_.layer(id, layer);
         const int slot = position % kPagePositions;
         std::vector<float> numbers;
-        for (int d = 0; d < shape_.head_dim; ++d) numbers.push_back(number_at(keys, d * kPagePositions + slot));
-        for (int d = 0; d < shape_.head_dim; ++d) numbers.push_back(number_at(values, slot * cache_.value_stride() + d));
+        for (int d = 0; d < shape_.page.head_dim; ++d) numbers.push_back(key_at(shape_.page, pages.keys(head, position), slot, d));
+        for (int d = 0; d < shape_.page.head_dim; ++d) numbers.push_back(value_at(shape_.page, pages.values(head, position), slot, d));
         return numbers;
-    }
-    float number_at(const uint8_t* from, int index) const {
-        if (shape_.kind == CacheKind::F32) return reinterpret_cast<const float*>(from)[index];
-        return from_bf16(reinterpret_cast<const uint16_t*>(from)[index]);
     }
 
     CacheShape shape_;
@@ -133,7 +131,7 @@ void test_pages_are_counted_once_however_many_share_them() {
     check(filled.cache().bytes_held() == 3 * page, "a fork costs nothing");
     filled.append(second, {7});
     check(filled.cache().bytes_held() == 4 * page, "a fork that writes has its own last page");
-    check(filled.cache().keys(first, 1, 1, 63) == filled.cache().keys(second, 1, 1, 63), "full pages stay shared");
+    check(filled.cache().layer(first, 1).keys(1, 63) == filled.cache().layer(second, 1).keys(1, 63), "full pages stay shared");
     filled.append(first, {8});
     check(filled.cache().bytes_held() == 4 * page, "the other one is alone now and writes in place");
     check(filled.is_whole(first) && filled.is_whole(second), "both have what they wrote");

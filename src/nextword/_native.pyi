@@ -24,6 +24,7 @@ class Encoding(enum.Enum):
 class CacheKind(enum.Enum):
     F32 = 0
     BF16 = 1
+    Q8 = 2
 
 class QKNorm(enum.Enum):
     NONE = 0

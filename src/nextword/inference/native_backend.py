@@ -39,6 +39,15 @@ _OWN_KINDS = {
 }
 """The kind that holds the values of an encoding exactly; those of other GGUF types are rounded to 8 bits."""
 
+_CACHE_KINDS = {
+    _native.WeightKind.F32: _native.CacheKind.F32,
+    _native.WeightKind.BF16: _native.CacheKind.BF16,
+    _native.WeightKind.Q8: _native.CacheKind.Q8,
+    _native.WeightKind.Q4: _native.CacheKind.Q8,
+    _native.WeightKind.Q4_MIN: _native.CacheKind.Q8,
+}
+"""By the kind of the embedding: keys and values are as exact as the numbers that they are made from."""
+
 _BYTES_AT_ONCE = 2**21
 """Of rows, decoded or as the file has them, so that loading needs little memory beside the weights."""
 _CACHE_SHARE = 0.5
@@ -64,11 +73,10 @@ class NativeBackend:
         shapes = weight_shapes(config)
         dtypes = _checked_dtypes(tensors, shapes)
         self._config = config
-        is_exact = weights == "f32" or (weights == "auto" and dtypes["embedding.weight"] in ("F32", "F16"))
         try:
             self._model = _native.Model(
                 _shape(config),
-                cache_kind=_native.CacheKind.F32 if is_exact else _native.CacheKind.BF16,
+                cache_kind=_CACHE_KINDS[_kind("embedding.weight", dtypes, weights)],
                 max_cache_bytes=int(_free_bytes() * _CACHE_SHARE) if max_cache_bytes is None else max_cache_bytes,
                 num_threads=num_threads if num_threads is not None else num_cores(),
                 isa=os.environ.get("NEXTWORD_ISA", ""),
