@@ -47,7 +47,8 @@ constexpr int kMaxQueryRows = 24;      // query vectors that meet a segment at o
 // Query vectors of one key-value head against one segment of positions.
 struct AttentionSegment {
     PageShape page;
-    Activations queries;                         // (num_rows, head_dim), scaled; int8, too, if the keys are
+    Activations queries;                         // (num_rows, head_dim), scaled; int8, too, if the keys are, and then
+    Activations residual;                        // what that leaves of them, likewise: 16 bits in two halves
     int num_positions = 0;                       // up to the last that any row attends to
     const uint8_t* keys[kSegmentPages] = {};
     const uint8_t* values[kSegmentPages] = {};
@@ -73,6 +74,8 @@ struct Kernels {
     void (*multiply)(const Matrix& matrix, int first_panel, int last_panel, const Activations& x, const Output& out);
     // The int8 form of the rows of tile number `tile`.
     void (*quantize)(const Activations& x, int tile, int8_t* quants, float* scales, int32_t* sums);
+    // What the int8 form of the rows of a tile leaves of them, into rows of `columns` numbers.
+    void (*subtract_quantized)(const Activations& x, int tile, float* residual);
     // x / rms(x) * weight.
     void (*rms_norm)(const float* x, const float* weight, float eps, int size, float* out);
     void (*layer_norm)(const float* x, const float* weight, const float* bias, float eps, int size, float* out);

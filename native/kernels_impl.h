@@ -291,6 +291,21 @@ void quantize(const Activations& x, int tile, int8_t* quants, float* scales, int
     }
 }
 
+void subtract_quantized(const Activations& x, int tile, float* residual) {
+    const int num_groups = ceil_div(x.columns, kGroup), first = tile * Simd::kTokens;
+    const int tokens = std::min(x.num_tokens - first, Simd::kTokens);
+    const int8_t* quants = x.quants + static_cast<size_t>(first) * num_groups * kGroup;
+    const float* scales = x.scales + static_cast<size_t>(first) * num_groups;
+    for (int t = 0; t < tokens; ++t) {
+        const float* row = x.rows + static_cast<size_t>(first + t) * x.row_stride;
+        float* out = residual + static_cast<size_t>(first + t) * x.columns;
+        for (int i = 0; i < x.columns; ++i) {
+            const int8_t quant = quants[(i / 4 * tokens + t) * 4 + i % 4];
+            out[i] = row[i] - scales[i / kGroup * tokens + t] * static_cast<float>(quant);
+        }
+    }
+}
+
 // The sum over a row of some function of its vectors; the numbers after the last whole vector count as one more.
 template <class Op>
 float sum_over(const float* x, int size, Op op) {
@@ -448,6 +463,7 @@ void score_quantized_page(const AttentionSegment& segment, int page, int row) {
     multiply_groups<WeightKind::Q8, R>(segment.keys[page], segment.queries, row, score, [&](int group, const uint8_t*) {
         if (row == 0) fetch_part(segment.values[page], segment.page.values_bytes(), group, num_groups);
     });
+    multiply_groups<WeightKind::Q8, R>(segment.keys[page], segment.residual, row, score, [](int, const uint8_t*) {});
     put_scores<R>(segment, page, row, score);
 }
 
@@ -677,7 +693,7 @@ int collect(const float* keys, int first, int last, float low, float high, int32
 }
 
 constexpr Kernels make_kernels(const char* name) {
-    return {name, Simd::kTokens, multiply, quantize, rms_norm, layer_norm, store_position, attend, merge, soft_cap,
+    return {name, Simd::kTokens, multiply, quantize, subtract_quantized, rms_norm, layer_norm, store_position, attend, merge, soft_cap,
             masses, has_nan, sum_from, maxima, collect};
 }
 

@@ -440,7 +440,7 @@ void Model::attend_unit(int layer, const Piece& piece, const AttentionUnit& unit
     const int num_rows = unit.num_tokens * group, window = cache_.window(layer);
     const int begin = piece.position + unit.token, end = begin + unit.num_tokens;
     const KVCache::LayerPages pages = cache_.layer(piece.cache_id, layer);
-    thread_local Rows queries;
+    thread_local Rows queries, residual;
     thread_local Vector scratch;
     thread_local std::vector<int32_t> bounds;
     const size_t mixture_size = static_cast<size_t>(num_rows) * (2 + stride);
@@ -452,7 +452,9 @@ void Model::attend_unit(int layer, const Piece& piece, const AttentionUnit& unit
 
     AttentionSegment segment;
     segment.page = cache_.page();
-    segment.queries = gather_queries(piece, unit, queries);
+    gather_queries(piece, unit, queries, residual);
+    segment.queries = view(queries, num_rows, shape_.head_dim);
+    segment.residual = view(residual, num_rows, shape_.head_dim);
     segment.first = bounds.data();
     segment.last = bounds.data() + num_rows;
     segment.soft_cap = shape_.attention_soft_cap;
@@ -487,22 +489,25 @@ void Model::attend_unit(int layer, const Piece& piece, const AttentionUnit& unit
     if (!unit.is_part) write_mixture(total, piece, unit);
 }
 
-// The queries of a unit, token by token, with their int8 form if the keys have it.
-Activations Model::gather_queries(const Piece& piece, const AttentionUnit& unit, Rows& rows) const {
+// The queries of a unit, token by token. If the keys have 8 bits, they get 16, in two halves.
+void Model::gather_queries(const Piece& piece, const AttentionUnit& unit, Rows& queries, Rows& residual) const {
     const int group = shape_.num_heads / shape_.num_kv_heads, head_dim = shape_.head_dim;
-    const int num_rows = unit.num_tokens * group;
+    const int num_rows = unit.num_tokens * group, num_tiles = ceil_div(num_rows, kernels_.tile_tokens);
     const bool is_quantized = cache_.page().kind == CacheKind::Q8;
-    rows.resize(num_rows, head_dim, is_quantized);
+    queries.resize(num_rows, head_dim, is_quantized);
     for (int token = 0; token < unit.num_tokens; ++token) {
         const size_t row = piece.row + unit.token + token;
         const float* from = queries_.data() + (row * shape_.num_heads + unit.kv_head * group) * head_dim;
-        std::copy(from, from + group * head_dim, rows.values.data() + static_cast<size_t>(token) * group * head_dim);
+        std::copy(from, from + group * head_dim, queries.values.data() + static_cast<size_t>(token) * group * head_dim);
     }
-    const Activations queries = view(rows, num_rows, head_dim);
-    for (int tile = 0; is_quantized && tile < ceil_div(num_rows, kernels_.tile_tokens); ++tile) {
-        kernels_.quantize(queries, tile, rows.quants.data(), rows.scales.data(), rows.sums.data());
+    if (!is_quantized) return;
+    residual.resize(num_rows, head_dim, true);
+    const Activations whole = view(queries, num_rows, head_dim), rest = view(residual, num_rows, head_dim);
+    for (int tile = 0; tile < num_tiles; ++tile) {
+        kernels_.quantize(whole, tile, queries.quants.data(), queries.scales.data(), queries.sums.data());
+        kernels_.subtract_quantized(whole, tile, residual.values.data());
+        kernels_.quantize(rest, tile, residual.quants.data(), residual.scales.data(), residual.sums.data());
     }
-    return queries;
 }
 
 // Merge the parts of one token and head, which follow one another from `first` on, in the order of their segments.

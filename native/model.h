@@ -138,7 +138,7 @@ private:
     void rotate(float* heads, int num_heads, int rope, int row) const;
     std::vector<AttentionUnit> attention_units(int layer, const std::vector<Piece>& pieces, size_t& num_floats) const;
     void attend_unit(int layer, const Piece& piece, const AttentionUnit& unit);
-    Activations gather_queries(const Piece& piece, const AttentionUnit& unit, Rows& rows) const;
+    void gather_queries(const Piece& piece, const AttentionUnit& unit, Rows& queries, Rows& residual) const;
     void merge_parts(const std::vector<Piece>& pieces, const std::vector<AttentionUnit>& units, size_t first);
     void write_mixture(const Mixture& mixture, const Piece& piece, const AttentionUnit& unit);
     void project_into_hidden(const Linear& linear, const Rows& input, const Norm& post_norm, int num_tokens);
