@@ -61,6 +61,14 @@ def test_a_pretrained_model_goes_on_with_other_text(command: Command) -> None:
     assert found < nextword.load("first/model").perplexity("hgfedcba " * 5).nats_per_token / 2
 
 
+def test_a_recipe_can_say_on_what_and_true(command: Command, tiny: Path) -> None:
+    Path("text.txt").write_text("abc " * 400)
+    Path("again.yaml").write_text("on: text\ndata: text.txt\noutput: tuned\ncontext: 64\nsteps: 1\ndry_run: true\n")
+    assert "steps           1 of 4 x 64 tokens" in command("finetune", tiny, "again.yaml").out
+    Path("again.yaml").write_text(Path("again.yaml").read_text().replace("true", "false"))
+    assert "end-of-sequence token" in command("finetune", tiny, "again.yaml").err  # of this tokenizer: it was read
+
+
 @pytest.mark.parametrize(
     ("arguments", "problem"),
     [

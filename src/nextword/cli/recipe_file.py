@@ -5,13 +5,16 @@ So a recipe file is checked by what checks the command line, and flags after it 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any, ClassVar
 
 from nextword.cli.extras import needs_extra
 from nextword.errors import ConfigError
 
 _SUFFIXES = (".yaml", ".yml")
+_TRUTH = "tag:yaml.org,2002:bool"
 
 
 def with_recipe_files(arguments: Sequence[str]) -> list[str]:
@@ -28,7 +31,7 @@ def _read_flags(path: Path) -> list[str]:
     with needs_extra("train"):
         import yaml
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = yaml.load(path.read_text(encoding="utf-8"), Loader=_loader())
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
@@ -39,15 +42,33 @@ def _read_flags(path: Path) -> list[str]:
     return [*_texts(positional), *_flags(content)]
 
 
-def _flags(content: Mapping[str, object]) -> Iterator[str]:
+def _loader() -> Any:
+    """YAML's safe loader with true and false as the only truth values: `on` is one of our settings."""
+    import yaml
+
+    class Loader(yaml.SafeLoader):  # type: ignore[misc]
+        yaml_implicit_resolvers: ClassVar = {
+            first: [(tag, pattern) for tag, pattern in resolvers if tag != _TRUTH]
+            for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+        }
+
+    Loader.add_implicit_resolver(_TRUTH, re.compile("true|false", flags=re.IGNORECASE), list("tTfF"))
+    return Loader
+
+
+def _flags(content: Mapping[object, object]) -> Iterator[str]:
     """Sections group settings and have no name of their own on the command line."""
     for key, value in content.items():
         if isinstance(value, dict):
             yield from _flags(value)
         elif value is True:
-            yield f"--{key.replace('_', '-')}"
+            yield _flag(key)
         elif value is not False:
-            yield from (f"--{key.replace('_', '-')}", *_texts(value))
+            yield from (_flag(key), *_texts(value))
+
+
+def _flag(key: object) -> str:
+    return f"--{str(key).replace('_', '-')}"
 
 
 def _texts(value: object) -> list[str]:
