@@ -5,19 +5,21 @@ Nothing of their Python classes runs; filling a batch costs microseconds.
 
 from __future__ import annotations
 
+import time
 from abc import abstractmethod
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
-from benchmarks.peers.side import Prompts, Stepwise
+from benchmarks.peers.side import Prompts, Scored, Scoring, Stepwise
 
 MAX_BATCH = 2048
 MICROBATCH = 512
 
 
-class LlamaInterface(Stepwise):
+class LlamaInterface(Stepwise, Scoring):
     """A model of either library; `library` is its module of ctypes declarations."""
 
     def __init__(self, library: Any, path: str, threads: int) -> None:
@@ -77,10 +79,30 @@ class LlamaInterface(Stepwise):
         self._length += 1
         return next_token_ids
 
+    def score(self, token_ids: Sequence[int]) -> Scored:
+        """Only the library's own work is timed, until it has the logits: its tool makes surprisals of them in C++."""
+        count = len(token_ids) - 1
+        self.prepare(1, count)
+        start = time.perf_counter()
+        rows = self._logits(token_ids[:-1], range(count), [0] * count, num_logits=count)
+        seconds = time.perf_counter() - start
+        nats = 0.0
+        for row, target in zip(rows, token_ids[1:], strict=True):
+            distances = row - row.max()
+            nats += float(np.log(np.exp(distances).sum(dtype=np.float64)) - distances[target])
+        return Scored(seconds, nats)
+
     def _decode(
         self, token_ids: Sequence[int], positions: Sequence[int], sequences: Sequence[int], num_logits: int
     ) -> list[int]:
         """Run a batch; the most probable tokens after its last entries."""
+        rows = self._logits(token_ids, positions, sequences, num_logits)
+        return [int(token_id) for token_id in rows.argmax(axis=1)]
+
+    def _logits(
+        self, token_ids: Sequence[int], positions: Sequence[int], sequences: Sequence[int], num_logits: int
+    ) -> npt.NDArray[np.float32]:
+        """Run a batch; the logits after its last entries, (num_logits, V), until the next one runs."""
         count = self._batch.n_tokens = len(token_ids)
         has_logits = [0] * (count - num_logits) + [1] * num_logits
         for column, values in zip(self._columns, (token_ids, positions, [1] * count, has_logits), strict=True):
@@ -90,5 +112,4 @@ class LlamaInterface(Stepwise):
         if self.library.llama_decode(self._context, self._batch) != 0:
             raise RuntimeError("llama_decode failed")
         first = self.library.llama_get_logits_ith(self._context, count - num_logits)
-        rows = np.ctypeslib.as_array(first, (num_logits, self._vocab_size))
-        return [int(token_id) for token_id in rows.argmax(axis=1)]
+        return np.ctypeslib.as_array(first, (num_logits, self._vocab_size))

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 
 import nextword
-from benchmarks.peers.side import Prompts, Stepwise
+from benchmarks.peers.side import Prompts, Scored, Scoring, Stepwise
+from nextword.evaluation.scoring import score_windows
+from nextword.evaluation.windows import Window
 from nextword.inference.backend import Backend, Chunk
 from nextword.inference.scheduler import PREFILL_CHUNK
 
 
-class NextwordBackend(Stepwise):
+class NextwordBackend(Stepwise, Scoring):
     """One place in the KV cache for each sequence."""
 
     def __init__(self, backend: Backend) -> None:
@@ -38,6 +41,13 @@ class NextwordBackend(Stepwise):
         """One chunk of one token for each sequence."""
         chunks = [Chunk(cache_id, [token_id], 1) for cache_id, token_id in zip(self._cache_ids, token_ids, strict=True)]
         return [int(logits[-1].argmax()) for logits in self._backend.step(chunks)]
+
+    def score(self, token_ids: Sequence[int]) -> Scored:
+        """As `nextword perplexity` scores a window."""
+        start = time.perf_counter()
+        (scores,) = score_windows(self._backend, [Window(0, token_ids, len(token_ids) - 1)])
+        nats = float(scores.nats.sum())
+        return Scored(time.perf_counter() - start, nats)
 
 
 def load(path: str, threads: int) -> NextwordBackend:

@@ -43,6 +43,10 @@ class SideProcess:
         """`Side.advance`, likewise."""
         return self._ask("advance", num_steps)
 
+    def score(self, token_ids: Sequence[int]) -> dict[str, Any]:
+        """`Scoring.score`: seconds, nats and the process's peak_bytes."""
+        return self._ask("score", token_ids)
+
     def close(self) -> None:
         """End the process."""
         self._process.kill()

@@ -23,6 +23,15 @@ class Timed:
     """The last token of the first sequence."""
 
 
+@dataclass(frozen=True)
+class Scored:
+    """A window of a text, all its tokens but the first scored."""
+
+    seconds: float
+    nats: float
+    """Surprisal of all scored tokens."""
+
+
 class Side(ABC):
     """A loaded model."""
 
@@ -33,6 +42,14 @@ class Side(ABC):
     @abstractmethod
     def advance(self, num_steps: int) -> Timed:
         """Write so many tokens more for each sequence, past any end-of-sequence token."""
+
+
+class Scoring(ABC):
+    """A loaded model that is asked how probable texts are."""
+
+    @abstractmethod
+    def score(self, token_ids: Sequence[int]) -> Scored:
+        """Surprisal of a window of tokens."""
 
 
 class Stepwise(Side):

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from typing import Any
 
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, DynamicCache
 
-from benchmarks.peers.side import Prompts, Stepwise
+from benchmarks.peers.side import Prompts, Scored, Scoring, Stepwise
 
 
-class TransformersModel(Stepwise):
+class TransformersModel(Stepwise, Scoring):
     """A model with the cache that generate() would choose."""
 
     def __init__(self, model: Any) -> None:
@@ -28,6 +29,14 @@ class TransformersModel(Stepwise):
     def step(self, token_ids: Sequence[int]) -> list[int]:
         """All sequences in one batch."""
         return self._forward(torch.tensor(token_ids)[:, None])
+
+    def score(self, token_ids: Sequence[int]) -> Scored:
+        """As its documentation computes perplexity: the loss of a window, whose labels it shifts."""
+        start = time.perf_counter()
+        window = torch.tensor([token_ids])
+        with torch.inference_mode():
+            loss = float(self._model(window, labels=window, use_cache=False).loss)
+        return Scored(time.perf_counter() - start, loss * (len(token_ids) - 1))
 
     def _forward(self, token_ids: torch.Tensor) -> list[int]:
         with torch.inference_mode():
