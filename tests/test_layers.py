@@ -13,6 +13,7 @@ SOURCE = Path(nextword.__file__).parent
 LEVELS = (
     ("__main__",),
     ("cli",),
+    ("lm_eval_plugin",),
     ("language_model",),
     ("tasks", "evaluation", "training"),
     ("inference", "adapters", "data"),

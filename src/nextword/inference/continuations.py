@@ -21,7 +21,7 @@ from nextword.inference.scheduler import PREFILL_CHUNK
 
 _BATCH_PROMPTS = 32
 _BATCH_TOKENS = 2 * PREFILL_CHUNK
-"""Of the prompts of a batch, what they share left out: enough for the speed of matrix products."""
+"""Of a batch, what its prompts share left out: enough for the speed of matrix products."""
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ def _batches(questions: Iterable[Question], backend: Backend) -> Iterator[list[Q
         _check(question, backend)
         positions = _positions(question)
         shared = num_equal(batch[0].prompt, question.prompt) if batch else 0
-        own = len(question.prompt) - shared
+        own = len(question.prompt) - shared + sum(map(len, question.continuations))
         is_full = len(batch) == _BATCH_PROMPTS or num_tokens + own > _BATCH_TOKENS
         if batch and (is_full or num_positions + positions > backend.max_positions):
             yield batch
