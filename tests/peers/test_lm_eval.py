@@ -152,7 +152,11 @@ def test_a_task_from_local_files_comes_to_the_same_figures(ours: EngineLM, their
 def test_unknown_tasks_are_refused(ours: EngineLM, tmp_path: Path) -> None:
     with pytest.raises(RequestError, match="no such task file"):
         run_tasks(ours, [str(tmp_path / "none.yaml")])
-    (tmp_path / "broken.yaml").write_text("task: broken\ndataset_path: json\n")
+    absent = tmp_path / "absent.jsonl"
+    broken = (
+        f"task: broken\ndataset_path: json\ndataset_kwargs: {{data_files: {absent}}}\noutput_type: multiple_choice\n"
+    )
+    (tmp_path / "broken.yaml").write_text(broken)
     with pytest.raises(RequestError, match=r"tasks .*broken.yaml: "):
         run_tasks(ours, [str(tmp_path / "broken.yaml")])
 
