@@ -126,7 +126,7 @@ def test_settings_that_no_sampler_has_are_refused(ours: EngineLM) -> None:
 
 
 @pytest.fixture
-def task(tmp_path: Path) -> Iterator[Path]:
+def task(tmp_path: Path) -> Path:
     """A choice between two words, made from a local file."""
     lines = [{"text": text, "answer": number % 2} for number, text in enumerate(TEXTS * 3)]
     (tmp_path / "data.jsonl").write_text("\n".join(map(json.dumps, lines)))

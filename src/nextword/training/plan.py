@@ -10,6 +10,7 @@ from fnmatch import fnmatchcase
 import torch
 
 from nextword.models.config import ModelConfig
+from nextword.models.passes import runs_native
 from nextword.models.weights import weight_shapes
 from nextword.training.loss import CHUNK_POSITIONS
 from nextword.training.machine import choose_dtype, operations_per_token, peak_rate
@@ -19,8 +20,10 @@ LIKELY_SHARE_OF_PEAK = 0.5
 """Of the rate of large matrix products, what a step of a small model reaches."""
 _KEPT_VECTORS = {torch.float32: 13.0, torch.bfloat16: 17.5}
 """Hidden states' worth of what a layer keeps for the backward pass, besides three of the MLP's width: counted with
-saved_tensors_hooks. In bfloat16 norms and softmax keep float32, which counts twice.
+saved_tensors_hooks. In bfloat16 PyTorch's norms and softmax keep float32, which counts twice.
 """
+_KEPT_VECTORS_OF_CORE = 8.5
+"""The same where the passes over activations are the C++ core's."""
 _WITH_GRADIENTS = 1.4
 """What a step takes at its peak, as a multiple of what was kept: measured on the default model with 2 to 16 rows."""
 _OPTIMIZER_BYTES = 16
@@ -88,7 +91,8 @@ def _frozen(sizes: Mapping[str, int], patterns: Sequence[str]) -> int:
 
 def _batch_bytes(config: ModelConfig, dtype: torch.dtype, num_tokens: int, *, again: bool) -> int:
     wide = (3 if config.is_gated else 2) * config.intermediate_size
-    layer = dtype.itemsize * (wide + _KEPT_VECTORS[dtype] * config.hidden_size)
+    kept = _KEPT_VECTORS_OF_CORE if runs_native(torch.empty(0, dtype=dtype)) else _KEPT_VECTORS[dtype]
+    layer = dtype.itemsize * (wide + kept * config.hidden_size)
     inputs = dtype.itemsize * config.hidden_size
     layers = config.num_layers * inputs + layer if again else config.num_layers * layer
     logits = 2 * dtype.itemsize * config.vocab_size * min(CHUNK_POSITIONS, num_tokens)
