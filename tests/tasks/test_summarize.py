@@ -10,7 +10,7 @@ import pytest
 from nextword.errors import RequestError, TokenizerError
 from nextword.inference.backend import Logits
 from nextword.inference.engine import Engine
-from nextword.tasks.summarize import Length, Style, Summary, summarize
+from nextword.tasks.summarize import Length, Style, Summary, summarize, summarize_batch, summary_params
 from nextword.text import Tokenizer
 from tests.fakes import HashBackend
 from tests.text.test_tokenizer import TEMPLATE, TOKENIZER, small_tokenizer
@@ -161,3 +161,25 @@ def test_an_empty_text_is_refused(text: str) -> None:
 def test_a_context_without_room_for_a_sentence_is_refused() -> None:
     with pytest.raises(RequestError, match="context of 200 tokens is too small"):
         summary_by(Scribe("It ran.", max_seq_len=200))
+
+
+def test_summaries_written_together_are_those_written_alone() -> None:
+    texts = ["the river ran", "the road", "they saw the river", "ran"]
+    engine = Engine(HashBackend(vocab_size=TOKENIZER.vocab_size, max_seq_len=1000), TOKENIZER, max_sequences=3)
+
+    together = list(summarize_batch(engine, texts, [summary_params("short")] * len(texts), length="short"))
+
+    assert together == [summarize(engine, text, length="short") for text in texts]
+
+
+def test_a_reader_who_stops_leaves_no_summary_running() -> None:
+    backend = HashBackend(vocab_size=TOKENIZER.vocab_size, max_seq_len=1000)
+    summaries = summarize_batch(Engine(backend, TOKENIZER), ["the river", "the road"], [summary_params()] * 2)
+    next(summaries)
+    summaries.close()  # type: ignore[attr-defined]
+    assert not backend.caches
+
+
+def test_an_empty_text_among_others_is_named() -> None:
+    with pytest.raises(RequestError, match="text 2 of 2 is empty"):
+        list(summarize_batch(Engine(Scribe("x"), TOKENIZER), ["the river", " "], [summary_params()] * 2))

@@ -35,6 +35,7 @@ VERBS = (
     Verb("surprise", "show how surprised a model is by each token of a text"),
     Verb("compare", "compare how well two models predict a text"),
     Verb("evaluate", "measure a model on tasks of lm-eval"),
+    Verb("rouge", "compare summaries with those of people"),
     Verb("tokenize", "show the tokens of a text"),
     Verb("tokenizer", "train a tokenizer"),
     Verb("prepare", "turn a corpus into tokens for training"),

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from nextword.decoding.params import SamplingParams
 from nextword.errors import RequestError, TokenizerError
 from nextword.inference.engine import Engine
+from nextword.inference.sequence import Request
 from nextword.tasks.split_text import SENTENCE_END, num_tokens, split_text
 
 Length = Literal["short", "medium", "long"]
@@ -88,20 +89,72 @@ def summarize(
     return dataclasses.replace(last, num_parts=num_parts, num_text_tokens=num_text_tokens)
 
 
+def summarize_batch(
+    engine: Engine, texts: Sequence[str], params: Sequence[SamplingParams], *, length: Length = "medium"
+) -> Iterator[Summary]:
+    """The summaries of texts that fit the context, in order, all written together; each with its own parameters.
+
+    `summary_params(length)` are those of `summarize`. Raises RequestError for a text that is empty or does not fit.
+    """
+    for index, text in enumerate(texts):
+        if not text.strip():
+            raise RequestError(f"text {index + 1} of {len(texts)} is empty: there is nothing to summarise")
+    requests: list[Request] = []
+    done: dict[int, Summary] = {}
+    try:
+        for text, one in zip(texts, params, strict=True):
+            requests.append(engine.submit(_prompt(engine, text.strip(), length, "paragraph"), one))
+        running = dict(enumerate(requests))
+        for index in range(len(texts)):
+            while index not in done:
+                engine.step()
+                done |= {
+                    other: _summary(engine, texts[other], text, requests[other])
+                    for other, text in _ended(running, length)
+                }
+            yield done.pop(index)
+    finally:
+        for request in requests:
+            engine.cancel(request)
+
+
+def _ended(running: dict[int, Request], length: Length) -> list[tuple[int, str]]:
+    """The requests that have written enough, with what they wrote; they are running no more. Raises what ended one."""
+    ended = []
+    for index, request in list(running.items()):
+        if request.error is not None:
+            raise request.error
+        text = request.sequences[0].stream.text if request.sequences else ""
+        end = _end_of(_NUM_SENTENCES[length], SENTENCE_END, text)
+        if end is not None or request.is_finished:
+            ended.append((index, text[:end]))
+            del running[index]
+    return ended
+
+
+def summary_params(length: Length = "medium") -> SamplingParams:
+    """How summaries are drawn: greedily."""
+    return SamplingParams(temperature=0.0, frequency_penalty=_FREQUENCY_PENALTY, max_tokens=_MAX_TOKENS[length])
+
+
 def _summarize_part(engine: Engine, text: str, length: Length, style: Style, on_text: Callable[[str], None]) -> Summary:
     """The summary of a text that fits the context."""
-    params = SamplingParams(temperature=0.0, frequency_penalty=_FREQUENCY_PENALTY, max_tokens=_MAX_TOKENS[length])
-    request = engine.submit(_prompt(engine, text.strip(), length, style), params)
+    request = engine.submit(_prompt(engine, text.strip(), length, style), summary_params(length))
     border = _LINE_END if style == "bullets" else SENTENCE_END
     pieces = [_OPENING[style]]
     on_text(_OPENING[style])
     for piece in _up_to(_NUM_SENTENCES[length], border, (piece.text for piece in engine.stream(request))):
         on_text(piece)
         pieces.append(piece)
+    return _summary(engine, text, "".join(pieces), request)
+
+
+def _summary(engine: Engine, text: str, written: str, request: Request) -> Summary:
+    """What was written of a text, by a request that is not read any further."""
     engine.cancel(request)
     sequence = request.sequences[0]
     return Summary(
-        text="".join(pieces).strip(),
+        text=written.strip(),
         num_parts=1,
         num_text_tokens=num_tokens(engine.tokenizer, text),
         num_summary_tokens=len(sequence.tokens),
@@ -115,11 +168,17 @@ def _up_to(count: int, border: re.Pattern[str], pieces: Iterable[str]) -> Iterat
     for piece in pieces:
         given = len(text)
         text += piece
-        ends = [match.end() for match in border.finditer(text)]
-        if len(ends) >= count:
-            yield text[given : ends[count - 1]]
+        end = _end_of(count, border, text)
+        if end is not None:
+            yield text[given:end]
             return
         yield piece
+
+
+def _end_of(count: int, border: re.Pattern[str], text: str) -> int | None:
+    """Where a text has its border of that number; None if it has fewer."""
+    ends = [match.end() for match in border.finditer(text)]
+    return ends[count - 1] if len(ends) >= count else None
 
 
 def _prompt(engine: Engine, text: str, length: Length, style: Style) -> list[int]:
