@@ -18,7 +18,7 @@ from nextword.errors import NextwordError, RequestError
 
 @dataclass(frozen=True)
 class Verb:
-    """Where a verb lives: `Options` and `run` of nextword.cli.<name>."""
+    """Where a verb lives: `Options` and `run` of nextword.cli.<name>, with _ for -."""
 
     name: str
     summary: str
@@ -36,6 +36,7 @@ VERBS = (
     Verb("compare", "compare how well two models predict a text"),
     Verb("evaluate", "measure a model on tasks of lm-eval"),
     Verb("rouge", "compare summaries with those of people"),
+    Verb("decoding-report", "show what ways of decoding do to texts"),
     Verb("tokenize", "show the tokens of a text"),
     Verb("tokenizer", "train a tokenizer"),
     Verb("prepare", "turn a corpus into tokens for training"),
@@ -94,7 +95,7 @@ def _run_verb(name: str, arguments: Sequence[str]) -> None:
         raise RequestError(f"unknown command {name!r}: did you mean {near[0]!r}? nextword --help lists all")
     from nextword.cli.parse import parse_options
 
-    module = importlib.import_module(f"nextword.cli.{name}")
+    module = importlib.import_module(f"nextword.cli.{name.replace('-', '_')}")
     if name in _TAKES_RECIPES:
         from nextword.cli.recipe_file import with_recipe_files
 

@@ -1,0 +1,105 @@
+"""What a way of decoding does to texts: token ids and the model's scores of them in, figures out. Knows no model.
+
+Repetition (Welleck et al. 2020), distinct n-grams (Li et al. 2016), Self-BLEU (Zhu et al. 2018), all over token ids,
+and the perplexity and entropy of the model itself along the texts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from nltk.translate.bleu_score import SmoothingFunction, sentence_bleu
+
+from nextword.evaluation.bootstrap import Interval, Resamples
+from nextword.evaluation.measurement import safe_exp
+from nextword.inference.backend import TokenScores
+
+LARGEST_N = 4
+_SIZES = range(2, LARGEST_N + 1)
+
+
+@dataclass(frozen=True)
+class DecodedText:
+    """What was drawn after a prompt. At least one token is scored."""
+
+    token_ids: Sequence[int]
+    """Without an end of the sequence."""
+    scores: TokenScores
+    """What the model, without temperature or truncation, made of each token, an end included."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DecodedFigures:
+    """Of all texts that one way of decoding wrote."""
+
+    num_texts: int
+    repetition: dict[int, float]
+    """rep-n by n: the share of n-grams of a text that it had before; mean over the texts long enough to have any."""
+    distinct: dict[int, float]
+    """distinct-n by n: how many different n-grams all texts have, by how many they have."""
+    self_bleu: float
+    """Mean BLEU-4, from 0 to 1, of each text against the others of its prompt; 1: all are the same."""
+    perplexity: float
+    """Of the texts under the model."""
+    perplexity_interval: Interval | None
+    """95 %, by bootstrap over the prompts."""
+    entropy: float
+    """Mean, in nats, of the distributions of the model before each token."""
+    mean_length: float
+    """Tokens of a text."""
+
+
+def decoded_figures(by_prompt: Sequence[Sequence[DecodedText]]) -> DecodedFigures:
+    """The figures of the texts of each prompt, of which there are at least two."""
+    texts = [text for of_prompt in by_prompt for text in of_prompt]
+    num_scored = sum(len(text.scores.nats) for text in texts)
+    resamples = Resamples(2)
+    for of_prompt in by_prompt:
+        nats = sum(float(text.scores.nats.sum()) for text in of_prompt)
+        resamples = resamples.plus(nats, sum(len(text.scores.nats) for text in of_prompt))
+    interval = resamples.interval(lambda sums: sums[0] / sums[1])
+    return DecodedFigures(
+        num_texts=len(texts),
+        repetition={
+            n: _mean([repetition(text.token_ids, n) for text in texts if len(text.token_ids) >= n]) for n in _SIZES
+        },
+        distinct={n: distinct([text.token_ids for text in texts], n) for n in range(1, LARGEST_N + 1)},
+        self_bleu=_mean([self_bleu([text.token_ids for text in of_prompt]) for of_prompt in by_prompt]),
+        perplexity=safe_exp(sum(float(text.scores.nats.sum()) for text in texts) / num_scored),
+        perplexity_interval=interval and Interval(safe_exp(interval.low), safe_exp(interval.high)),
+        entropy=sum(float(text.scores.entropies.sum()) for text in texts) / num_scored,
+        mean_length=_mean([len(text.token_ids) for text in texts]),
+    )
+
+
+def repetition(token_ids: Sequence[int], n: int) -> float:
+    """The share of the n-grams of a text that stood in it before; 0 if it has none."""
+    grams = _grams(token_ids, n)
+    return 1 - len(set(grams)) / len(grams) if grams else 0.0
+
+
+def distinct(texts: Sequence[Sequence[int]], n: int) -> float:
+    """Different n-grams of all texts by all n-grams of all texts; 0 if there are none."""
+    grams = [gram for text in texts for gram in _grams(text, n)]
+    return len(set(grams)) / len(grams) if grams else 0.0
+
+
+def self_bleu(texts: Sequence[Sequence[int]]) -> float:
+    """Mean BLEU-4 of each text against the others; n-grams that none shares count as a tenth (nltk's method1)."""
+    smooth = SmoothingFunction().method1
+    others = [[*texts[:index], *texts[index + 1 :]] for index in range(len(texts))]
+    return _mean(
+        [
+            float(sentence_bleu(references, text, smoothing_function=smooth))
+            for text, references in zip(texts, others, strict=True)
+        ]
+    )
+
+
+def _grams(token_ids: Sequence[int], n: int) -> list[tuple[int, ...]]:
+    return [tuple(token_ids[start : start + n]) for start in range(len(token_ids) - n + 1)]
+
+
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values) if values else 0.0
