@@ -99,7 +99,9 @@ void ThreadPool::run_shared(int num_units, Call call, const void* work) {
         if (num_done_ < count) {
             const Clock::time_point finished = Clock::now();
             std::unique_lock<std::mutex> lock(crew_->mutex);
-            caller_asleep_ = true;
+            // Exchanged, not stored: an emulated processor may let a store be passed by the load that follows, and a
+            // thread that ends the job in between would wake nobody.
+            caller_asleep_.exchange(true);
             crew_->work_done.wait(lock, [&] { return num_done_ >= count; });
             caller_asleep_ = false;
             const Clock::time_point now = Clock::now();
