@@ -1,10 +1,10 @@
-"""The bars that `inference` is held to on two cores: what is wanted, what was measured, and whether that is enough."""
+"""The bars that `inference` is held to on two cores."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
+from benchmarks.bar import Bar
 from benchmarks.inference_report import (
     BATCHES,
     PEAK_MEMORY,
@@ -14,36 +14,6 @@ from benchmarks.inference_report import (
     prefill_figure,
 )
 from benchmarks.sides import OURS
-
-TITLE_WIDTH = 66
-
-
-@dataclass(frozen=True)
-class Bar:
-    """One of them. `value` is None where a side was not measured."""
-
-    title: str
-    wanted: float
-    value: float | None
-    is_most: bool = False
-    """Whether less is better."""
-
-    @property
-    def verdict(self) -> str:
-        """For the table."""
-        if self.value is None:
-            return "not measured"
-        is_met = self.value <= self.wanted if self.is_most else self.value >= self.wanted
-        return "met" if is_met else "missed"
-
-
-def print_bars(report: Report) -> None:
-    """A line for each."""
-    print(f"\n{'bar':{TITLE_WIDTH}} {'wanted':>10} {'measured':>10}")
-    for bar in bars(report):
-        sign = "<=" if bar.is_most else ">="
-        value = "-" if bar.value is None else f"{bar.value:,.2f}"
-        print(f"{bar.title:{TITLE_WIDTH}} {f'{sign} {bar.wanted:,g}':>10} {value:>10}  {bar.verdict}")
 
 
 def bars(report: Report) -> Iterator[Bar]:

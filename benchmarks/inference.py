@@ -28,7 +28,8 @@ from pathlib import Path
 import tyro
 
 from benchmarks.bandwidth import read_seconds
-from benchmarks.bars import print_bars
+from benchmarks.bar import print_bars
+from benchmarks.bars import bars
 from benchmarks.inference_report import (
     BATCHES,
     CONTEXTS,
@@ -181,7 +182,7 @@ def main(
     }
     report = report_of(measurement, {**machine(), **run})
     print_tables(report)
-    print_bars(report)
+    print_bars(bars(report))
     if json is not None:
         write_json(json, report)
     if plot is not None:

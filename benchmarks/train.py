@@ -1,202 +1,156 @@
-"""How fast one training step is, beside transformers in a plain loop, on the same weights and the same batches.
+"""How fast one training step is, beside transformers, peft and LitGPT, on the same shapes and batches.
 
-    python -m benchmarks.train [--case smollm2] [--steps 5] [--out train.json]
+    python -m benchmarks.train [--case smollm2] [--instructions instructions.json] [--steps 3] [--json FILE]
 
 Each side runs in a process of its own, one after the other and around again, so that what the machine does meanwhile
-falls on all of them; the median step counts. Peak memory is that of the process.
+falls on all of them; the median step counts, without each process's first. Peak memory is that of the process. LitGPT
+takes part where it is installed; the case of instructions, in SmolLM2's chat template, wants a file of such.
 """
 
 from __future__ import annotations
 
 import argparse
+import dataclasses
+import importlib.util
 import json
 import resource
 import statistics
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
-from nextword.checkpoints.catalogue import CATALOGUE, model_path
+from benchmarks.bar import Bar, print_bars
+from benchmarks.train_cases import CASES, Case, draw_batches, num_tokens, write_model
+from benchmarks.train_sides import run_side, sides_of
 from nextword.checkpoints.open_directory import open_model_directory
-from nextword.checkpoints.save_directory import save_model_directory
-from nextword.data.batch import Batch
-from nextword.models.build import build_transformer
 from nextword.training.machine import operations_per_token, peak_rate
-from nextword.training.recipe import ComputeRecipe, OptimizerRecipe, Recipe, ScheduleRecipe
-from nextword.training.trainer import Callbacks, StepReport, Trainer
 
-
-@dataclass(frozen=True)
-class Case:
-    """A model and the shape of its batches."""
-
-    vocab_size: int
-    rows: int
-    length: int
-
-
-CASES = {
-    "gpt2-50304": Case(50_304, 16, 256),
-    "gpt2-65": Case(65, 16, 256),
-    "smollm2": Case(49_152, 4, 512),
-}
-SIDES = ("nextword", "nextword bfloat16", "transformers bfloat16 autocast", "transformers float32")
-LR = 1e-4
 ROUNDS = 2
+MOST_OF_THEIR_MEMORY = 0.6
+LEAST_OF_PEAK = 0.55
 
 
-class RandomBatches:
-    """Rows of random tokens, the same for every side."""
+@dataclasses.dataclass
+class Result:
+    """What one side came to."""
 
-    def __init__(self, case: Case) -> None:
-        self._case = case
-        self._random = np.random.default_rng(0)
+    tokens_per_second: list[float] = dataclasses.field(default_factory=list)
+    losses: list[float] = dataclasses.field(default_factory=list)
+    peak_megabytes: float = 0.0
 
-    def next_batch(self) -> Batch:
-        case = self._case
-        tokens = self._random.integers(0, case.vocab_size, (case.rows, case.length + 1))
-        positions = np.broadcast_to(np.arange(case.length), (case.rows, case.length)).copy()
-        return Batch(tokens[:, :-1].copy(), tokens[:, 1:].copy(), positions, np.zeros_like(positions))
-
-    def state(self) -> dict[str, object]:
-        return {}
-
-    def resume(self, state: Any) -> None:
-        raise NotImplementedError
+    @property
+    def speed(self) -> float:
+        """Tokens per second of the median step."""
+        return statistics.median(self.tokens_per_second)
 
 
-def write_model(name: str, folder: Path) -> None:
-    """The case's model as a Hugging Face folder: what both sides open."""
-    if name == "smollm2":
-        directory = open_model_directory(model_path(CATALOGUE["smollm2-135m"]))
-        save_model_directory(folder, config=directory.config, tensors=directory.tensors, tokenizer=None)
-        return
-    import transformers
-
-    config = transformers.GPT2Config(
-        n_layer=6,
-        n_head=6,
-        n_embd=384,
-        n_positions=CASES[name].length,
-        vocab_size=CASES[name].vocab_size,
-        **dict.fromkeys(("resid_pdrop", "embd_pdrop", "attn_pdrop"), 0.0),
-    )
-    torch.manual_seed(0)
-    transformers.GPT2LMHeadModel(config).save_pretrained(folder)
+def run_alone(case: Case, side: str, folder: Path, options: argparse.Namespace) -> None:
+    """One side, in this process: prints what it came to; the first step, which sets things up, is left out."""
+    batches = draw_batches(case, options.steps + 1, options.instructions)
+    timings = run_side(side, case, folder, batches)
+    speeds = [num_tokens(batch) / seconds for batch, seconds in zip(batches, timings.seconds, strict=True)]
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    print(json.dumps(dataclasses.asdict(Result(speeds[1:], timings.losses, peak))))
 
 
-def run_nextword(side: str, case: Case, folder: Path, steps: int) -> tuple[list[float], list[float]]:
-    """Seconds and loss of each step."""
-    directory = open_model_directory(folder)
-    recipe = Recipe(
-        steps=steps,
-        optimization=OptimizerRecipe(lr=LR),
-        scheduling=ScheduleRecipe(schedule="constant", warmup=0.0),
-        compute=ComputeRecipe(precision="bfloat16" if side.endswith("bfloat16") else "auto"),
-    )
-    reports: list[StepReport] = []
-    with tempfile.TemporaryDirectory() as run_folder:
-        model = build_transformer(directory.config, directory.tensors)
-        callbacks = Callbacks(on_step=reports.append)
-        Trainer(model, RandomBatches(case), recipe, folder=Path(run_folder), callbacks=callbacks).run()
-    num_tokens = case.rows * case.length
-    return [num_tokens / report.tokens_per_second for report in reports], [report.loss for report in reports]
-
-
-def run_transformers(side: str, case: Case, folder: Path, steps: int) -> tuple[list[float], list[float]]:
-    """The same by a plain loop."""
-    import transformers
-
-    model = transformers.AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
-    model.train()
-    optimizer = torch.optim.AdamW(model.parameters(), lr=LR, betas=(0.9, 0.95), weight_decay=0.1)
-    batches = RandomBatches(case)
-    seconds, losses = [], []
-    for _ in range(steps):
-        batch = batches.next_batch()
-        start = time.perf_counter()
-        with torch.autocast("cpu", torch.bfloat16, enabled="bfloat16" in side):
-            logits = model(torch.from_numpy(batch.token_ids)).logits
-        loss = torch.nn.functional.cross_entropy(
-            logits.float().flatten(0, 1), torch.from_numpy(batch.targets).flatten()
-        )
-        optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
-        seconds.append(time.perf_counter() - start)
-        losses.append(float(loss))
-    return seconds, losses
-
-
-def run_side(name: str, side: str, folder: Path, steps: int) -> None:
-    """Train and print what it took; the first step, which sets things up, is left out."""
-    run: Callable[..., tuple[list[float], list[float]]]
-    run = run_nextword if side.startswith("nextword") else run_transformers
-    seconds, losses = run(side, CASES[name], folder, steps + 1)
-    peak_megabytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    print(json.dumps({"seconds": seconds[1:], "losses": losses, "peak_megabytes": peak_megabytes}))
-
-
-def measure(name: str, folder: Path, steps: int) -> dict[str, Any]:
+def measure(name: str, folder: Path, arguments: list[str]) -> dict[str, Result]:
     """All sides of a case."""
-    results: dict[str, dict[str, Any]] = {side: {"seconds": [], "peak_megabytes": 0.0} for side in SIDES}
+    sides = [side for side in sides_of(CASES[name]) if not side.startswith("LitGPT") or _has_litgpt()]
+    results = {side: Result() for side in sides}
     for _ in range(ROUNDS):
-        for side in SIDES:
-            command = [sys.executable, "-m", "benchmarks.train", "--case", name, "--steps", str(steps)]
-            done = subprocess.run([*command, "--side", side, str(folder)], capture_output=True, text=True, check=True)
-            found = json.loads(done.stdout.splitlines()[-1])
-            results[side]["seconds"] += found["seconds"]
-            results[side]["peak_megabytes"] = max(results[side]["peak_megabytes"], found["peak_megabytes"])
-            results[side]["last_loss"] = found["losses"][-1]
+        for side, result in results.items():
+            command = [
+                sys.executable,
+                "-m",
+                "benchmarks.train",
+                *arguments,
+                "--case",
+                name,
+                "--side",
+                side,
+                str(folder),
+            ]
+            done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+            found = Result(**json.loads(done.stdout.splitlines()[-1]))
+            result.tokens_per_second += found.tokens_per_second
+            result.peak_megabytes = max(result.peak_megabytes, found.peak_megabytes)
+            result.losses = found.losses
     return results
 
 
-def print_table(name: str, results: dict[str, Any], config: Any) -> None:
-    """Tokens a second, share of the peak, memory, and how much faster the first side is."""
-    case = CASES[name]
-    num_tokens = case.rows * case.length
-    operations = num_tokens * operations_per_token(config, length=case.length)
-    peaks = {dtype: peak_rate(dtype) for dtype in (torch.float32, torch.bfloat16)}
-    rates = ", ".join(f"{str(dtype).removeprefix('torch.')} {rate / 1e9:.0f}" for dtype, rate in peaks.items())
-    print(f"\n{name}: {case.rows} x {case.length} tokens; products reach {rates} GFLOP/s")
-    print(f"{'':32}{'tokens/s':>10}{'GFLOP/s':>9}{'MB':>8}{'last loss':>11}{'nextword is':>14}")
-    ours = statistics.median(results[SIDES[0]]["seconds"])
+def _has_litgpt() -> bool:
+    return importlib.util.find_spec("litgpt") is not None
+
+
+def print_table(case: Case, results: Mapping[str, Result], operations: float, peaks: Mapping[str, float]) -> None:
+    """Speed, share of the machine's peaks, memory and losses of each side."""
+    rates = " and ".join(f"{rate / 1e9:.0f} in {name}" for name, rate in peaks.items())
+    print(f"\n{case.title}: {case.rows} x {case.length} tokens; large products reach {rates}, GFLOP/s")
+    print(f"{'':26}{'tokens/s':>10}{'GFLOP/s':>9}{'MB':>8}{'first loss':>12}{'last':>9}{'nextword is':>14}")
     for side, result in results.items():
-        seconds = statistics.median(result["seconds"])
         print(
-            f"{side:32}{num_tokens / seconds:10,.0f}{operations / seconds / 1e9:9.0f}{result['peak_megabytes']:8,.0f}"
-            f"{result['last_loss']:11.4f}{seconds / ours:12.2f} x"
+            f"{side:26}{result.speed:10,.0f}{operations * result.speed / 1e9:9.0f}{result.peak_megabytes:8,.0f}"
+            f"{result.losses[0]:12.5f}{result.losses[-1]:9.4f}{_ours(results).speed / result.speed:12.2f} x"
         )
+
+
+def bars(case: Case, results: Mapping[str, Result], operations: float, peaks: Mapping[str, float]) -> Iterator[Bar]:
+    """What the case is held to: peers in bfloat16, and, which nobody asked for, in whatever is faster here."""
+    ours, peers = _ours(results), {side: result for side, result in results.items() if not side.startswith("nextword")}
+    in_bfloat16 = {side: result for side, result in peers.items() if side.endswith("bfloat16")}
+    yield Bar("speed / the fastest peer in bfloat16", case.wanted, ours.speed / _fastest(in_bfloat16).speed)
+    yield Bar("speed / the fastest peer in any numbers", case.wanted, ours.speed / _fastest(peers).speed)
+    if case.is_pretrained and not case.has_answers:
+        theirs = min(result.peak_megabytes for result in peers.values())
+        yield Bar("memory / the most frugal peer", MOST_OF_THEIR_MEMORY, ours.peak_megabytes / theirs, is_most=True)
+    if case.is_pretrained and not case.has_answers and case.adapter is None:
+        for name, rate in peaks.items():
+            yield Bar(f"arithmetic / large products in {name}", LEAST_OF_PEAK, operations * ours.speed / rate)
+
+
+def _ours(results: Mapping[str, Result]) -> Result:
+    return next(iter(results.values()))
+
+
+def _fastest(results: Mapping[str, Result]) -> Result:
+    return max(results.values(), key=lambda result: result.speed)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--case", choices=CASES, help="one case; without it, all")
-    parser.add_argument("--steps", type=int, default=4)
-    parser.add_argument("--out", type=Path, help="write the figures as JSON")
+    parser.add_argument("--steps", type=int, default=3, help="steps that are timed, in each of two rounds")
+    parser.add_argument("--instructions", type=Path, help="file of instructions; without it, that case is left out")
+    parser.add_argument("--json", type=Path, help="write the figures to a file")
     parser.add_argument("--side", nargs=2, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.side:
-        run_side(options.case, options.side[0], Path(options.side[1]), options.steps)
+        run_alone(CASES[options.case], options.side[0], Path(options.side[1]), options)
         return
-    everything = {}
-    for name in [options.case] if options.case else CASES:
-        with tempfile.TemporaryDirectory() as temporary:
-            folder = Path(temporary) / name
-            write_model(name, folder)
-            everything[name] = measure(name, folder, options.steps)
-            print_table(name, everything[name], open_model_directory(folder).config)
-    if options.out:
-        options.out.write_text(json.dumps(everything, indent=1) + "\n")
+    arguments = ["--steps", str(options.steps)]
+    if options.instructions:
+        arguments += ["--instructions", str(options.instructions)]
+    everything: dict[str, Any] = {}
+    for name, case in CASES.items():
+        if options.case not in (None, name) or (case.has_answers and not options.instructions):
+            continue
+        with tempfile.TemporaryDirectory() as folder:
+            write_model(case, Path(folder) / name)
+            results = measure(name, Path(folder) / name, arguments)
+            config = open_model_directory(Path(folder) / name).config
+        trained = 1.0 if case.adapter is None else 0.0  # an adapter's own weights are next to nothing
+        operations = operations_per_token(config, length=case.length, trained_share=trained)
+        peaks = {str(dtype).removeprefix("torch."): peak_rate(dtype) for dtype in (torch.bfloat16, torch.float32)}
+        print_table(case, results, operations, peaks)
+        print_bars(bars(case, results, operations, peaks))
+        everything[name] = {side: dataclasses.asdict(result) for side, result in results.items()} | {"peaks": peaks}
+        if options.json:
+            options.json.write_text(json.dumps(everything, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -1,0 +1,194 @@
+"""The sides of `train`: nextword, and others in the plain loop that their users write, on the same batches."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from benchmarks.train_cases import GPT2_HEADS, GPT2_LAYERS, GPT2_WIDTH, Case, GivenBatches, documents_of
+from nextword.adapters.attach import attach
+from nextword.checkpoints.open_directory import open_model_directory
+from nextword.data.batch import IGNORED, Batch
+from nextword.models.build import build_transformer
+from nextword.training.recipe import ComputeRecipe, OptimizerRecipe, Precision, Recipe, ScheduleRecipe
+from nextword.training.trainer import Callbacks, StepReport, Trainer
+
+LR = 1e-4
+BETAS = 0.9, 0.95
+WEIGHT_DECAY = 0.1
+
+
+@dataclass(frozen=True)
+class Timings:
+    """Of each step."""
+
+    seconds: list[float]
+    losses: list[float]
+
+
+def run_side(side: str, case: Case, folder: Path, batches: Sequence[Batch]) -> Timings:
+    """Train on the batches, with the library and in the numbers that the side's name says."""
+    library, _, precision = side.partition(" ")
+    return _LIBRARIES[library](case, folder, batches, precision)
+
+
+def sides_of(case: Case) -> tuple[str, ...]:
+    """Ours first, and the one that a user gets without saying anything before all."""
+    peers = ["transformers"] if case.is_pretrained else ["transformers", "LitGPT"]
+    others = [f"{peer} {precision}" for peer in peers for precision in ("bfloat16", "float32")]
+    return "nextword auto", "nextword bfloat16", *others
+
+
+def _run_nextword(case: Case, folder: Path, batches: Sequence[Batch], precision: Precision) -> Timings:
+    directory = open_model_directory(folder)
+    recipe = Recipe(
+        steps=len(batches),
+        optimization=OptimizerRecipe(lr=LR, beta1=BETAS[0], beta2=BETAS[1], weight_decay=WEIGHT_DECAY),
+        scheduling=ScheduleRecipe(schedule="constant", warmup=0.0),
+        compute=ComputeRecipe(precision=precision),
+    )
+    reports: list[StepReport] = []
+    with tempfile.TemporaryDirectory() as run_folder:
+        model = build_transformer(directory.config, directory.tensors)
+        if case.adapter is not None:
+            attach(model, case.adapter)
+        callbacks = Callbacks(on_step=reports.append)
+        Trainer(model, GivenBatches(batches), recipe, folder=Path(run_folder), callbacks=callbacks).run()
+    return Timings([report.seconds for report in reports], [report.loss for report in reports])
+
+
+def _run_transformers(case: Case, folder: Path, batches: Sequence[Batch], precision: str) -> Timings:
+    import transformers
+
+    model = transformers.AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
+    if case.has_answers:
+        return _run_transformers_trainer(model, batches, precision)
+    if case.adapter is not None:
+        model = _with_lora(model, case)
+    return _plain_loop(model, lambda token_ids: model(token_ids).logits, batches, precision)
+
+
+def _with_lora(model: Any, case: Case) -> Any:
+    import peft
+
+    assert case.adapter is not None
+    return peft.get_peft_model(
+        model,
+        peft.LoraConfig(
+            task_type="CAUSAL_LM",
+            r=case.adapter.rank,
+            lora_alpha=case.adapter.alpha,
+            target_modules=list(case.adapter.targets),
+        ),
+    )
+
+
+def _run_litgpt(case: Case, folder: Path, batches: Sequence[Batch], precision: str) -> Timings:
+    from litgpt import GPT, Config
+
+    config = Config(
+        n_layer=GPT2_LAYERS,
+        n_head=GPT2_HEADS,
+        n_embd=GPT2_WIDTH,
+        block_size=case.length,
+        vocab_size=case.vocab_size,
+        padded_vocab_size=case.vocab_size,
+        parallel_residual=False,
+    )
+    torch.manual_seed(0)
+    model = GPT(config)
+    model.lm_head.weight = model.transformer.wte.weight  # GPT-2 has one table for both
+    torch.nn.init.normal_(model.lm_head.weight, std=0.02)
+    return _plain_loop(model, model, batches, precision)
+
+
+def _plain_loop(
+    model: torch.nn.Module, logits_of: Callable[[Tensor], Tensor], batches: Sequence[Batch], precision: str
+) -> Timings:
+    model.train()
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    optimizer = torch.optim.AdamW(trained, lr=LR, betas=BETAS, weight_decay=WEIGHT_DECAY, fused=True)
+    timings = Timings([], [])
+    for batch in batches:
+        start = time.perf_counter()
+        with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bfloat16"):
+            logits = logits_of(torch.from_numpy(batch.token_ids))
+        loss = F.cross_entropy(logits.float().flatten(0, 1), torch.from_numpy(batch.targets).flatten())
+        optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        torch.nn.utils.clip_grad_norm_(trained, 1.0)
+        optimizer.step()
+        timings.seconds.append(time.perf_counter() - start)
+        timings.losses.append(loss.item())
+    return timings
+
+
+def _run_transformers_trainer(model: Any, batches: Sequence[Batch], precision: str) -> Timings:
+    """Each batch's documents, padded to the longest of them."""
+    import transformers
+
+    groups = [documents_of(batch) for batch in batches]
+
+    class Given(transformers.Trainer):  # type: ignore[misc]
+        def get_train_dataloader(self) -> torch.utils.data.DataLoader[Any]:
+            return torch.utils.data.DataLoader([_padded(group) for group in groups], batch_size=None)  # type: ignore[arg-type]
+
+    timings, starts = Timings([], []), []
+
+    class Clock(transformers.TrainerCallback):  # type: ignore[misc]
+        def on_step_begin(self, *_: Any, **__: Any) -> None:
+            starts.append(time.perf_counter())
+
+        def on_step_end(self, *_: Any, **__: Any) -> None:
+            timings.seconds.append(time.perf_counter() - starts[-1])
+
+        def on_log(self, _: Any, __: Any, ___: Any, *, logs: dict[str, float], **____: Any) -> None:
+            if "loss" in logs:
+                timings.losses.append(logs["loss"])
+
+    with tempfile.TemporaryDirectory() as folder:
+        arguments = transformers.TrainingArguments(
+            output_dir=folder,
+            use_cpu=True,
+            bf16=precision == "bfloat16",
+            max_steps=len(groups),
+            learning_rate=LR,
+            lr_scheduler_type="constant",
+            adam_beta1=BETAS[0],
+            adam_beta2=BETAS[1],
+            weight_decay=WEIGHT_DECAY,
+            logging_steps=1,
+            logging_nan_inf_filter=False,
+            save_strategy="no",
+            report_to="none",
+            disable_tqdm=True,
+        )
+        Given(model, arguments, callbacks=[Clock()]).train()
+    return timings
+
+
+def _padded(documents: Sequence[tuple[Any, Any]]) -> dict[str, Tensor]:
+    """As transformers takes them: labels are the tokens themselves."""
+    longest = max(len(token_ids) for token_ids, _ in documents)
+    columns = {"input_ids": 0, "labels": IGNORED, "attention_mask": 0}
+    padded = {name: torch.full((len(documents), longest), value) for name, value in columns.items()}
+    for row, (token_ids, targets) in enumerate(documents):
+        padded["input_ids"][row, : len(token_ids)] = torch.from_numpy(token_ids)
+        padded["labels"][row, 1 : len(targets)] = torch.from_numpy(targets[:-1])
+        padded["attention_mask"][row, : len(token_ids)] = 1
+    return padded
+
+
+_LIBRARIES: dict[str, Callable[..., Timings]] = {
+    "nextword": _run_nextword,
+    "transformers": _run_transformers,
+    "LitGPT": _run_litgpt,
+}
