@@ -101,7 +101,7 @@ def test_json_says_of_each_token_whether_it_carries_loss(command: Command, chats
 def test_an_example_of_another_form_is_shown(command: Command, tmp_path: Path, tokenizer: Path) -> None:
     path = tmp_path / "other.jsonl"
     path.write_text('{"question": "why", "answer": "so"}')
-    done = command("data", "show", tokenizer, path, "--prompt", "Tell me {question}.", "--completion", "answer")
+    done = command("data", "show", tokenizer, path, "--user", "Tell me {question}.", "--answer", "answer")
     assert "Tell me why." in done.out
     assert "⟦so<|endoftext|>⟧" in done.out
 
@@ -111,7 +111,7 @@ def test_an_example_of_another_form_is_shown(command: Command, tmp_path: Path, t
     [
         (("--number", "3"), "has no example 3"),
         (("--number", "0"), "counted from 1"),
-        (("--prompt", "x"), "belong together"),
+        (("--user", "x"), "belong together"),
     ],
 )
 def test_an_example_that_is_not_there_is_refused(

@@ -51,7 +51,7 @@ def test_an_instruction_has_its_input_below_and_its_system_message_before(tmp_pa
 
 def test_any_other_form_is_read_by_naming_its_fields(tmp_path: Path) -> None:
     record = {"dialogue": "{hi}", "summary": "a greeting"}
-    messages = read(tmp_path / "a.jsonl", record, prompt="Summarise {}:\n{dialogue}", completion="summary")
+    messages = read(tmp_path / "a.jsonl", record, user="Summarise {}:\n{dialogue}", answer="summary")
     assert messages == [
         {"role": "user", "content": "Summarise {}:\n{hi}"},
         {"role": "assistant", "content": "a greeting"},
@@ -60,7 +60,7 @@ def test_any_other_form_is_read_by_naming_its_fields(tmp_path: Path) -> None:
 
 def test_half_of_the_fields_is_refused() -> None:
     with pytest.raises(ConfigError, match="belong together"):
-        ChatFields(prompt="{dialogue}")
+        ChatFields(user="{dialogue}")
 
 
 def test_of_a_folder_the_files_with_records_are_read(tmp_path: Path) -> None:
@@ -104,14 +104,14 @@ def test_a_bad_example_is_named_or_counted(tmp_path: Path, record: object, reaso
 
 def test_a_field_that_is_missing_is_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no field 'summary'; there is dialogue"):
-        read(tmp_path / "a.jsonl", {"dialogue": "hi"}, prompt="{dialogue}", completion="summary")
+        read(tmp_path / "a.jsonl", {"dialogue": "hi"}, user="{dialogue}", answer="summary")
 
 
 @pytest.mark.skipif(not SHARED.exists(), reason="../shared/data is not here")
 def test_real_instructions_and_dialogues_are_read() -> None:
     instructions = list(read_chats([SHARED / "instructions.json"]))
     assert len(instructions) == 1100
-    fields = ChatFields(prompt="{dialogue}", completion="summary")
+    fields = ChatFields(user="{dialogue}", answer="summary")
     dialogues = list(read_chats([SHARED / "dialogsum-dev.jsonl"], fields=fields))
     assert len(dialogues) == 500
     assert all(chat.messages[-1]["content"] for chat in [*instructions, *dialogues])

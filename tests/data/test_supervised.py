@@ -188,7 +188,7 @@ def test_real_examples_in_smollm2s_template_carry_loss_on_the_answer_exactly() -
     if not is_pulled(CATALOGUE["smollm2-135m"]):
         pytest.skip("smollm2-135m is not in the cache: nextword pull smollm2-135m")
     tokenizer = open_tokenizer(model_path(CATALOGUE["smollm2-135m"]))
-    fields = ChatFields(prompt="Summarise:\n{dialogue}", completion="summary")
+    fields = ChatFields(user="Summarise:\n{dialogue}", answer="summary")
     chats = [*read_chats([SHARED / "instructions.json"]), *read_chats([SHARED / "dialogsum-dev.jsonl"], fields=fields)]
     report = ExamplesReport()
     examples = list(encode_chats(chats, tokenizer, seq_len=2048, report=report))

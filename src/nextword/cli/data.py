@@ -33,9 +33,9 @@ class Options:
     """Examples as .jsonl, .json or .parquet: messages, ShareGPT, instruction and output, prompt and completion."""
     number: int = 1
     """Which example, from 1."""
-    prompt: str | None = None
+    user: str | None = None
     """For records of another form: what the user says, with fields in braces, as in "Summarise: {dialogue}"."""
-    completion: str | None = None
+    answer: str | None = None
     """For records of another form: the field that holds the answer."""
     json: bool = False
     """Print one JSON object: each token, and whether it carries loss."""
@@ -66,7 +66,7 @@ def run(options: Options) -> None:
 def _chat(options: Options) -> Chat:
     from nextword.data.chats import ChatFields, read_chats
 
-    fields = ChatFields(prompt=options.prompt, completion=options.completion)
+    fields = ChatFields(user=options.user, answer=options.answer)
     if options.number < 1:
         raise RequestError(f"example {options.number}: they are counted from 1")
     chats = read_chats([options.file], fields=fields)

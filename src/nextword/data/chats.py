@@ -30,14 +30,14 @@ _SPEAKERS = {"human": "user", "gpt": "assistant", "chatgpt": "assistant"}
 class ChatFields:
     """How to read records of any other form."""
 
-    prompt: str | None = None
+    user: str | None = None
     """What the user says; fields of the record in braces: "Summarise: {dialogue}"."""
-    completion: str | None = None
+    answer: str | None = None
     """The field that holds the assistant's answer."""
 
     def __post_init__(self) -> None:
-        if (self.prompt is None) != (self.completion is None):
-            raise ConfigError("prompt and completion belong together: say what the user says and which field answers")
+        if (self.user is None) != (self.answer is None):
+            raise ConfigError("user and answer belong together: say what the user says and which field answers")
 
 
 @dataclass(frozen=True)
@@ -80,16 +80,16 @@ class _FormError(Exception):
 
 def _messages(record: Record, chosen: ChatFields) -> list[dict[str, str]]:
     fields = {name: value for name, value in record.fields.items() if value is not None}  # Parquet has all columns
-    if chosen.prompt is not None and chosen.completion is not None:
+    if chosen.user is not None and chosen.answer is not None:
         return [
-            _message("user", _filled(chosen.prompt, fields)),
-            _message("assistant", _field(fields, chosen.completion)),
+            _message("user", _filled(chosen.user, fields)),
+            _message("assistant", _field(fields, chosen.answer)),
         ]
     for names, read in _FORMS.items():
         if all(name in fields for name in names):
             return read(fields)
     known = "; ".join(" and ".join(names) for names in _FORMS)
-    raise _FormError(f"fields {', '.join(fields) or 'none'} are no known form: {known}; or name prompt and completion")
+    raise _FormError(f"fields {', '.join(fields) or 'none'} are no known form: {known}; or say --user and --answer")
 
 
 def _from_messages(fields: Mapping[str, Any]) -> list[dict[str, str]]:
