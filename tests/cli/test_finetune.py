@@ -61,6 +61,17 @@ def test_a_pretrained_model_goes_on_with_other_text(command: Command) -> None:
     assert found < nextword.load("first/model").perplexity("hgfedcba " * 5).nats_per_token / 2
 
 
+def test_prepared_tokens_have_to_be_the_models(command: Command) -> None:
+    Path("text.txt").write_text("the cat sat on the mat. " * 100)
+    shape = ("--hidden-size", "16", "--num-layers", "1", "--num-heads", "2", "--context", "64", "--vocab-size", "300")
+    assert command("pretrain", "text.txt", *shape, "--steps", "1", "-o", "first").code == 0
+    finetune(command, "first/model", "--data", "first/tokens", "--on", "text")
+    assert command("tokenizer", "train", "text.txt", "--kind", "characters", "-o", "other").code == 0
+    assert command("prepare", "text.txt", "--tokenizer", "other", "-o", "tokens").code == 0
+    done = command("finetune", "first/model", "--data", "tokens", "--on", "text", "-o", "never", "--context", "64")
+    assert "tokens of another tokenizer than the model's" in done.err
+
+
 def test_a_recipe_can_say_on_what_and_true(command: Command, tiny: Path) -> None:
     Path("text.txt").write_text("abc " * 400)
     Path("again.yaml").write_text("on: text\ndata: text.txt\noutput: tuned\ncontext: 64\nsteps: 1\ndry_run: true\n")

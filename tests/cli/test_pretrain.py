@@ -53,6 +53,43 @@ def test_a_text_becomes_a_model_that_writes_and_whose_loss_fell(command: Command
     assert nextword.load("cats/best").generate("the", max_tokens=5).text
 
 
+@pytest.fixture
+def prepared(command: Command, corpus: Path) -> Path:
+    """The corpus as `nextword prepare` writes it, and its tokenizer in the folder `tokenizer`."""
+    assert command("tokenizer", "train", corpus, "--vocab-size", "300", "-o", "tokenizer").code == 0
+    assert command("prepare", corpus, "--tokenizer", "tokenizer", "-o", "cats-tokens").code == 0
+    return Path("cats-tokens")
+
+
+def losses_of(folder: Path | str) -> list[object]:
+    return [entry["loss"] for entry in read_metrics(Path(folder) / "metrics.jsonl") if "loss" in entry]
+
+
+def test_prepared_tokens_train_as_their_text_does_and_stay_as_they_are(
+    command: Command, corpus: Path, prepared: Path
+) -> None:
+    files = {path: path.read_bytes() for path in prepared.rglob("*") if path.is_file()}
+    pretrain(command, prepared, "--steps", "3")
+    pretrain(command, corpus, "--tokenizer", "tokenizer", "--steps", "3")
+    assert losses_of("cats-tokens-run") == losses_of("cats")
+    assert {path: path.read_bytes() for path in prepared.rglob("*") if path.is_file()} == files
+
+
+def test_prepared_tokens_have_their_own_tokenizer_and_stand_alone(
+    command: Command, corpus: Path, prepared: Path
+) -> None:
+    assert "of its own tokenizer" in command("pretrain", prepared, "--tokenizer", "tokenizer").err
+    assert "name nothing beside it" in command("pretrain", corpus, prepared).err
+
+
+def test_damaged_tokens_are_named_before_anything_is_trained(command: Command, prepared: Path) -> None:
+    shard = prepared / "shard-00000.tokens"
+    shard.write_bytes(bytes(len(shard.read_bytes())))
+    done = command("pretrain", prepared, *SMALL, "--steps", "1")
+    assert done.code == 2
+    assert "another checksum" in done.err
+
+
 @pytest.mark.peer
 def test_transformers_opens_the_model_and_gets_the_same_logits(command: Command, corpus: Path) -> None:
     transformers = pytest.importorskip("transformers")
@@ -140,6 +177,18 @@ def test_a_dry_run_says_what_would_be_done_and_does_nothing(command: Command, co
     assert "parameters      8,944" in done.out  # 300 x 16, 4 x 16 x 16, 3 x 16 x 64, 3 norms
     assert "steps           400 of 4 x 16 tokens, 25,600 in all" in done.out
     assert not Path("cats").exists()
+
+
+def test_a_dry_run_counts_the_tokenizer_that_would_be_used(command: Command, corpus: Path, prepared: Path) -> None:
+    sizes = (*SMALL, "--intermediate-size", "32", "--dry-run", "--precision", "float32")
+    of_tokens, of_tokenizer, of_size = (
+        command("pretrain", *said, *sizes).out.splitlines()[0]
+        for said in ((prepared,), (corpus, "--tokenizer", "tokenizer"), (corpus, "--vocab-size", "1000"))
+    )
+    vocab_size = len(json.loads((prepared / "tokenizer" / "tokenizer.json").read_text())["model"]["vocab"])
+    assert of_tokens == of_tokenizer != of_size
+    of_size_rows = int(of_size.split()[1].replace(",", "")) - int(of_tokens.split()[1].replace(",", ""))
+    assert of_size_rows == 16 * (1000 - vocab_size)
 
 
 def test_without_a_file_or_with_a_wrong_size_there_is_one_line(command: Command, corpus: Path) -> None:

@@ -123,7 +123,8 @@ class Poisoned(TextBatches):
 
 def poisoned_trainer(folder: Path, *, count: int, **callbacks: Any) -> Trainer:
     model = tiny_transformer()
-    source, recipe = Poisoned(model, 2, count), dataclasses.replace(RECIPE, keeping=KeepingRecipe(max_skipped=3))
+    keeping = KeepingRecipe(max_skipped=3, save_every=2)
+    source, recipe = Poisoned(model, 2, count), dataclasses.replace(RECIPE, keeping=keeping)
     return Trainer(model, source, recipe, folder=folder, callbacks=Callbacks(**callbacks))
 
 
@@ -139,8 +140,10 @@ def test_a_step_whose_loss_is_no_number_is_skipped_and_counted(tmp_path: Path) -
 
 def test_skipping_on_and_on_ends_the_run_with_what_happened(tmp_path: Path) -> None:
     trainer = poisoned_trainer(tmp_path, count=3)
-    with pytest.raises(TrainingError, match=r"3 steps in a row were skipped, the last: step 5: the loss is nan"):
+    expected = r"3 steps in a row were skipped, the last: step 5: the loss is nan.*checkpoint stays, .*step-00000002: "
+    with pytest.raises(TrainingError, match=expected):
         trainer.run()
+    assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == ["step-00000002"]  # of step 4 there is none
 
 
 def test_a_loss_that_jumps_is_skipped(tmp_path: Path) -> None:
@@ -215,13 +218,19 @@ def test_a_best_model_that_cannot_be_written_does_not_end_the_run(tmp_path: Path
 def test_the_best_weights_are_written_and_patience_ends_the_run(tmp_path: Path) -> None:
     nats = iter([9.0, 3.0, 2.0, 2.5, 2.5])
     written: list[str] = []
+    notes: list[str] = []
     recipe = dataclasses.replace(RECIPE, steps=20, keeping=KeepingRecipe(validate_every=1, patience=2))
     trainer = make_trainer(
-        tmp_path, recipe, validate=lambda model: next(nats), export=lambda tensors, path: written.append(path.name)
+        tmp_path,
+        recipe,
+        validate=lambda model: next(nats),
+        export=lambda tensors, path: written.append(path.name),
+        note=notes.append,
     )
     trainer.run()
     assert trainer.step == 4
     assert written == ["best", "best", "model"]
+    assert notes[-1].startswith("step 4: no new best in 2 looks at the held-out text, so the run ends; the best is ")
 
 
 def test_samples_are_taken_without_changing_the_run(tmp_path: Path) -> None:

@@ -41,7 +41,7 @@ class Options:
 
     model: ModelArgument
     data: tuple[str, ...]
-    """Files and folders: chats as .jsonl, .json, .parquet; with --on text the same and .txt, .md."""
+    """Files and folders: chats as .jsonl, .json, .parquet; with --on text also .txt, .md, or prepared tokens."""
     output: OutputArgument
     """Folder of the run; its subfolder model is what to open."""
     method: Literal["full", "lora", "dora", "ia3", "prompt"] = "full"

@@ -21,6 +21,8 @@ from nextword.errors import DataError
 from nextword.training.pretrain_recipe import DEFAULT_PRETRAIN_RECIPE, PretrainRecipe
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from nextword.models.config import ModelConfig
     from nextword.training.pretrain import Corpus
     from nextword.training.processes import Processes
@@ -30,12 +32,13 @@ if TYPE_CHECKING:
 class Options:
     """Train a model from nothing: nextword pretrain tinyshakespeare.txt. A recipe.yaml among the files gives options.
 
-    The folder gets the model, and what a stopped run needs to go on: the same command does so.
+    What nextword prepare wrote can stand in place of a corpus. The folder of the run gets the model, and what a stopped
+    run needs to go on: the same command does so.
     """
 
     files: CorpusArgument
     output: Annotated[str | None, tyro.conf.arg(aliases=["-o"], metavar="DIR")] = None
-    """Folder of the run; its subfolder model is what to open. None: named after the first file."""
+    """Folder of the run; its subfolder model is what to open. None: named after the first file or folder."""
     prompt: str = "\n"
     """What the sample texts begin with."""
     dry_run: bool = False
@@ -58,10 +61,9 @@ def _run(options: Options, processes: Processes) -> None:
 
     if not options.files:
         raise DataError("no CORPUS: name files or folders with text")
-    folder = Path(options.output or Path(options.files[0]).stem)
-    recipe = options.recipe
+    folder, recipe = _folder(options), options.recipe
     if options.dry_run:
-        _print_plan(recipe)
+        _print_plan(options.files, recipe)
         return
     with preparing() as show:
         corpus = prepare_pretraining(options.files, recipe, folder=folder, on_progress=show, processes=processes)
@@ -80,6 +82,12 @@ def _run(options: Options, processes: Processes) -> None:
     note(f"the model is {folder / 'model'}, and writes:")
     _print_sample(folder / "model", options.prompt)
     note(f'more: nextword generate {folder / "model"} "..."')
+
+
+def _folder(options: Options) -> Path:
+    """The one asked for, or one of the first file's name; a folder that is read is not written to."""
+    first = Path(options.files[0])
+    return Path(options.output or (f"{first.name}-run" if first.is_dir() else first.stem))
 
 
 def _looks(corpus: Corpus, options: Options, config: ModelConfig) -> Looks:
@@ -123,8 +131,9 @@ def _print_sample(model: Path, prompt: str) -> None:
     print()
 
 
-def _print_plan(recipe: PretrainRecipe) -> None:
+def _print_plan(files: Sequence[str], recipe: PretrainRecipe) -> None:
     from nextword.training.plan import plan_run
+    from nextword.training.pretrain import likely_vocab_size
 
-    config = recipe.model.config(vocab_size=recipe.data.vocab_size, context=recipe.data.context)
+    config = recipe.model.config(vocab_size=likely_vocab_size(files, recipe.data), context=recipe.data.context)
     print_plan(plan_run(config, recipe.run, batch_size=recipe.data.batch_size, row_length=recipe.data.context))

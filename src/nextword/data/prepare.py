@@ -102,6 +102,17 @@ def prepare_corpus(
     return report
 
 
+def prepared_folder(paths: Sequence[Path | str]) -> Path | None:
+    """The folder of tokens that is named in place of a corpus; None where files of text are.
+
+    Raises DataError if such a folder stands beside others.
+    """
+    folders = [Path(path) for path in paths if (Path(path) / HEADER_NAME).is_file()]
+    if folders and len(paths) > 1:
+        raise DataError(f"{folders[0]}: holds tokens, which are trained on alone: name nothing beside it")
+    return folders[0] if folders else None
+
+
 def _begin(folder: Path, tokenizer: Tokenizer, source: str) -> Header:
     """The header to go on with."""
     if not tokenizer.eos_token_ids:

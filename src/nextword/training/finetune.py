@@ -15,7 +15,7 @@ from nextword.adapters.spec import AdapterSpec, PromptSpec
 from nextword.checkpoints.model_directory import ModelDirectory
 from nextword.data.batch import IGNORED, BatchSource
 from nextword.data.chats import ChatFields, read_chats
-from nextword.data.prepare import prepare_corpus
+from nextword.data.prepare import prepare_corpus, prepared_folder
 from nextword.data.pretraining import PretrainingSource
 from nextword.data.shards import TokenShards
 from nextword.data.supervised import Example, ExamplesReport, SupervisedSource, encode_chats, split_examples
@@ -73,9 +73,16 @@ def prepare_finetuning(
 def _prepare_text(
     files: Sequence[str], directory: ModelDirectory, recipe: FinetuneRecipe, folder: Path, processes: Processes
 ) -> FinetuningData:
-    data, tokens = recipe.data, folder / "tokens"
-    processes.on_first(lambda: prepare_corpus(files, directory.tokenizer, tokens, field=data.field))
-    training, held_out = split_validation(TokenShards(tokens), data.validation, seed=recipe.run.seed)
+    data, tokens = recipe.data, prepared_folder(files)
+    if tokens is None:
+        tokens = folder / "tokens"
+        processes.on_first(lambda: prepare_corpus(files, directory.tokenizer, tokens, field=data.field))
+    shards = TokenShards(tokens)
+    if shards.header.tokenizer != directory.tokenizer.fingerprint:
+        raise DataError(
+            f"{tokens}: holds tokens of another tokenizer than the model's: prepare the corpus with that one"
+        )
+    training, held_out = split_validation(shards, data.validation, seed=recipe.run.seed)
     documents = held_out.documents()
     return FinetuningData(
         source=PretrainingSource(
@@ -96,7 +103,7 @@ def _prepare_chats(
 ) -> FinetuningData:
     data, report = recipe.data, ExamplesReport()
     room = data.context - num_virtual
-    chats = read_chats(files, fields=ChatFields(prompt=data.user, completion=data.answer))
+    chats = read_chats(files, fields=ChatFields(user=data.user, answer=data.answer))
     examples = list(encode_chats(chats, directory.tokenizer, seq_len=room, report=report))
     if not examples:
         raise DataError(f"none of {report.num_read} chats fits into {room} tokens; the longest has {report.longest}")

@@ -9,11 +9,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from nextword.checkpoints.catalogue import resolve
+from nextword.checkpoints.open_directory import open_tokenizer
 from nextword.data.documents import read_documents
-from nextword.data.prepare import TOKENIZER_FOLDER, PrepareReport, prepare_corpus
+from nextword.data.prepare import TOKENIZER_FOLDER, PrepareReport, prepare_corpus, prepared_folder
 from nextword.data.pretraining import PretrainingSource
 from nextword.data.shards import TokenShards
 from nextword.data.token_view import TokenView, split_validation
+from nextword.errors import ConfigError
 from nextword.text import load_tokenizer_folder
 from nextword.text.tokenizer import Tokenizer
 from nextword.text.train_tokenizer import train_tokenizer
@@ -42,20 +45,44 @@ def prepare_pretraining(
 ) -> Corpus:
     """Train the tokenizer (or open the one asked for) and write the tokens to `folder`/tokens, in the first process.
 
-    Both are the same every time, so that a stopped run finds what it had. Raises DataError, ConfigError.
+    Both are the same every time, so that a stopped run finds what it had. A folder that `prepare_corpus` wrote is taken
+    as it is. Raises DataError, ConfigError, CheckpointError.
     """
-    tokens = folder / "tokens"
-    processes.on_first(lambda: _write_tokens(files, recipe.data, tokens, on_progress))
+    tokens = prepared_folder(files)
+    if tokens is None:
+        tokens = folder / "tokens"
+        processes.on_first(lambda: _write_tokens(files, recipe.data, tokens, on_progress))
+    else:
+        _require_no_other(recipe.data, tokens)
+        processes.on_first(TokenShards(tokens).check_content)
     tokenizer = load_tokenizer_folder(tokens / TOKENIZER_FOLDER)
     training, validation = split_validation(TokenShards(tokens), recipe.data.validation, seed=recipe.run.seed)
     return Corpus(tokenizer=tokenizer, training=training, validation=validation)
+
+
+def likely_vocab_size(files: Sequence[str], recipe: DataRecipe) -> int:
+    """Of the model that would be trained; of a tokenizer yet to be trained, what it will have at most.
+
+    Raises CheckpointError, TokenizerError for a tokenizer that cannot be read.
+    """
+    tokens = prepared_folder(files)
+    if tokens is not None:
+        return load_tokenizer_folder(tokens / TOKENIZER_FOLDER).vocab_size
+    return recipe.vocab_size if recipe.tokenizer is None else open_tokenizer(resolve(recipe.tokenizer)).vocab_size
+
+
+def _require_no_other(recipe: DataRecipe, tokens: Path) -> None:
+    if recipe.tokenizer is not None:
+        raise ConfigError(
+            f"{tokens}: holds tokens already, of its own tokenizer: leave out tokenizer {recipe.tokenizer}"
+        )
 
 
 def _write_tokens(
     files: Sequence[str], recipe: DataRecipe, folder: Path, on_progress: Callable[[PrepareReport], None]
 ) -> None:
     if recipe.tokenizer is not None:
-        tokenizer = load_tokenizer_folder(Path(recipe.tokenizer))
+        tokenizer = open_tokenizer(resolve(recipe.tokenizer))
     else:
         texts = (document.text for document in read_documents(files, field=recipe.field))
         tokenizer = train_tokenizer(texts, vocab_size=recipe.vocab_size, kind=recipe.tokenizer_kind)

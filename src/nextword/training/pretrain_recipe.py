@@ -71,7 +71,7 @@ class DataRecipe:
     batch_size: int = 16
     """Rows in a batch."""
     tokenizer: str | None = None
-    """Folder of a tokenizer to use; None: one is trained on the corpus."""
+    """A model or a folder with a tokenizer to use; None: one is trained on the corpus."""
     tokenizer_kind: Literal["bpe", "characters"] = "bpe"
     """What to train: byte-level BPE, or a token for each character, for teaching."""
     vocab_size: int = 1024

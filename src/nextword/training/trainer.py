@@ -157,6 +157,11 @@ class Trainer:
                     self.save()
                     raise KeyboardInterrupt
                 self._look()
+        if self._has_lost_patience:
+            self._callbacks.note(
+                f"step {self.step}: no new best in {self._since_best} looks at the held-out text, so the run ends; "
+                f"the best is {self._folder / 'best'}"
+            )
         self.save()
         self._callbacks.export(self.exported(), self._folder / "model")
 
@@ -237,10 +242,14 @@ class Trainer:
         where = f"step {self.step}: {skipped}; {', '.join(documents[:_NAMED])}{more}; learning rate {lr:.3g}"
         if self._skipped_in_row >= self.recipe.keeping.max_skipped:
             raise TrainingError(
-                f"{self._skipped_in_row} steps in a row were skipped, the last: {where}. "
-                "The last good checkpoint stays: try a smaller learning rate, or look at these documents"
+                f"{self._skipped_in_row} steps in a row were skipped, the last: {where}. {self._what_stays()}: "
+                "look at these documents, or try a smaller learning rate in another folder"
             )
         self._callbacks.note(f"{where}: skipped")
+
+    def _what_stays(self) -> str:
+        found = find_checkpoint(self._folder / "checkpoints")
+        return "There is no checkpoint yet" if found is None else f"The last good checkpoint stays, {found}"
 
     def _report(
         self,
@@ -282,8 +291,8 @@ class Trainer:
         if callbacks.sample is not None and _is_time(self.step, keeping.sample_every, is_last=is_last):
             self._sample(callbacks.sample)
         self._looked = self.step
-        if not is_last and _is_time(self.step, keeping.save_every, is_last=False):
-            self.save()
+        if not is_last and _is_time(self.step, keeping.save_every, is_last=False) and not self._skipped_in_row:
+            self.save()  # not while steps are skipped: it may be the weights that went wrong
 
     def _look_before(self) -> None:
         """What a run begins with, to compare with."""
