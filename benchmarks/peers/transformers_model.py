@@ -1,4 +1,4 @@
-"""transformers in bfloat16, its forward pass called directly, which costs less than generate()."""
+"""transformers, its forward pass called directly, which costs less than generate()."""
 
 from __future__ import annotations
 
@@ -45,8 +45,8 @@ class TransformersModel(Stepwise, Scoring):
         return found
 
 
-def load(path: str, threads: int) -> TransformersModel:
-    """A Hugging Face folder; its tokenizer is loaded, too, as the other libraries do."""
+def load(path: str, threads: int, dtype: str = "bfloat16") -> TransformersModel:
+    """A Hugging Face folder, computed in `dtype`; its tokenizer is loaded, too, as the other libraries do."""
     torch.set_num_threads(threads)
     AutoTokenizer.from_pretrained(path)
-    return TransformersModel(AutoModelForCausalLM.from_pretrained(path, dtype=torch.bfloat16).eval())
+    return TransformersModel(AutoModelForCausalLM.from_pretrained(path, dtype=getattr(torch, dtype)).eval())

@@ -48,6 +48,32 @@ def test_a_bad_line_is_refused_in_one_line(command: Command, tiny: Path, line: s
     assert message in done.err
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        "perplexity nosuch {text}",
+        "compare nosuch nosuch {text}",
+        "surprise nosuch {text}",
+        "classify nosuch {text} --labels a,b",
+        "rouge nosuch {text}",
+        "decoding-report nosuch {text}",
+        "evaluate nosuch --tasks {text}",
+    ],
+)
+@pytest.mark.parametrize(
+    ("page", "message"),
+    [("nosuch/page.html", "nosuch is no folder"), (".", "this is a folder, name a file in it")],
+)
+def test_a_page_that_cannot_be_written_is_refused_before_anything_is_measured(
+    command: Command, tmp_path: Path, line: str, page: str, message: str
+) -> None:
+    pytest.importorskip("lm_eval")
+    (tmp_path / "text").write_text("a text\n")
+    done = command(*line.format(text=tmp_path / "text").split(), "--html", tmp_path / page)
+    assert (done.code, done.out) == (2, "")
+    assert message in done.err
+
+
 @pytest.mark.parametrize("verb", ["generate", "next"])
 def test_an_empty_prompt_is_refused(command: Command, tiny: Path, verb: str) -> None:
     done = command(verb, tiny, "")

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import tracemalloc
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
 
-from nextword.data.documents import read_documents
+from nextword.data.documents import Document, read_documents
 from nextword.evaluation.conventions import CONVENTION_NAMES, ConventionName, choose_convention
 from nextword.evaluation.perplexity import measure_perplexity
 from nextword.inference.backend import Chunk, TokenScores
 from tests.data.byte_tokenizer import byte_tokenizer
 from tests.fakes import HashBackend
+
+LINE = "The river ran past the mill, and on to the sea.\n"
 
 
 class Indifferent(HashBackend):
@@ -31,26 +33,37 @@ class Indifferent(HashBackend):
         ]
 
 
-def peak_of(path: Path, name: ConventionName) -> int:
-    """Bytes, of measuring the file."""
+def peak_of(documents: Iterable[Document], name: ConventionName) -> int:
+    """Bytes, of measuring them, beside what they take themselves."""
     convention = choose_convention(name, context=2048, max_seq_len=2048)
     backend = Indifferent(vocab_size=300, max_seq_len=2048)
     tracemalloc.start()
     try:
-        measure_perplexity(backend, byte_tokenizer(), documents(path), convention)
+        measure_perplexity(backend, byte_tokenizer(), documents, convention)
         return tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
 
 
-def documents(path: Path) -> Iterator:  # type: ignore[type-arg]
-    return read_documents([path], longest_piece=1 << 15)
-
-
 def test_memory_does_not_grow_with_the_text(tmp_path: Path) -> None:
-    line = "The river ran past the mill, and on to the sea.\n"
-    (tmp_path / "short.txt").write_text(line * 25_000)
-    (tmp_path / "long.txt").write_text(line * 100_000)
+    (tmp_path / "short.txt").write_text(LINE * 25_000)
+    (tmp_path / "long.txt").write_text(LINE * 100_000)
     for name in CONVENTION_NAMES:
-        short, long = (peak_of(tmp_path / f"{length}.txt", name) for length in ("short", "long"))
+        short, long = (
+            peak_of(read_documents([tmp_path / f"{length}.txt"], longest_piece=1 << 15), name)
+            for length in ("short", "long")
+        )
         assert long < 1.1 * short
+
+
+def test_a_huge_record_is_not_copied_whole() -> None:
+    text = LINE * 25_000
+    assert peak_of([Document(text, Path("text"), 1)], "sliding") < len(text)
+
+
+def test_memory_does_not_grow_with_documents_that_are_too_short_to_score() -> None:
+    few, many = (
+        peak_of((Document(LINE * (100 if line == 0 else 1), Path("text"), line) for line in range(count)), "llama.cpp")
+        for count in (5_000, 20_000)
+    )
+    assert many < 1.1 * few

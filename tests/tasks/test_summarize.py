@@ -26,18 +26,15 @@ class Scribe(HashBackend):
         super().__init__(vocab_size=TOKENIZER.vocab_size, max_seq_len=max_seq_len)
         self.prompts: list[str] = []
         self._script = [*TOKENIZER.encode(text), END]
-        self._latest: list[int] = []
-        self._num_written = 0
+        self._num_written: dict[tuple[int, ...], int] = {}
 
     def logits_after(self, token_ids: Sequence[int]) -> Logits:
-        if list(token_ids[:-1]) == self._latest:
-            self._num_written += 1
-        else:
-            self._num_written = 0
+        num_written = self._num_written.get(tuple(token_ids[:-1]), -1) + 1
+        if not num_written:
             self.prompts.append(TOKENIZER.decode(token_ids, skip_special_tokens=False))
-        self._latest = list(token_ids)
+        self._num_written[tuple(token_ids)] = num_written
         logits = np.zeros(self.vocab_size, np.float32)
-        logits[self._script[self._num_written]] = 1000.0
+        logits[self._script[num_written]] = 1000.0
         return logits
 
 
@@ -170,6 +167,28 @@ def test_summaries_written_together_are_those_written_alone() -> None:
     together = list(summarize_batch(engine, texts, [summary_params("short")] * len(texts), length="short"))
 
     assert together == [summarize(engine, text, length="short") for text in texts]
+
+
+def test_texts_beyond_the_context_are_summarised_in_parts_beside_others() -> None:
+    def engine() -> Engine:
+        return Engine(Scribe("It ran. It fell.", max_seq_len=800), TOKENIZER)
+
+    texts = ["the river ran", "\n\n".join(letter * 300 for letter in "abcdef"), "\n\n".join("gh" * 200 for _ in "ab")]
+    parts: list[tuple[int, int]] = []
+    together = list(
+        summarize_batch(
+            engine(),
+            texts,
+            [summary_params("short")] * len(texts),
+            length="short",
+            on_part=lambda part, num_parts: parts.append((part, num_parts)),
+        )
+    )
+
+    assert together == [summarize(engine(), text, length="short") for text in texts]
+    assert together[0].num_parts == 1
+    num_parts = together[1].num_parts + together[2].num_parts
+    assert parts == [(part, num_parts) for part in range(1, num_parts + 1)]
 
 
 def test_a_reader_who_stops_leaves_no_summary_running() -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import tyro
 
 from nextword.cli.bad_lines import BadLines, SkipBadArgument
+from nextword.cli.html_page import require_page
 from nextword.cli.progress import with_progress
 from nextword.cli.report import note
 from nextword.cli.sources import DEFAULT_COMPUTE, ComputeArguments, ModelArgument, load_model
@@ -55,6 +56,7 @@ class Options:
 
 def run(options: Options) -> None:
     """Print how good the choices are, or the choices where nothing is known of the right labels."""
+    require_page(options.html)
     words = _label_words(options.labels)
     bad = BadLines(skip=options.skip_bad)
     examples = [] if options.examples is None else _read(options.examples, words, options, bad, limit=None)

@@ -13,6 +13,7 @@ import tyro
 
 from nextword.cli.colours import BETTER, WORSE, on_background, shown
 from nextword.cli.corpus import FieldArgument, Reader, SkipArgument
+from nextword.cli.html_page import require_page
 from nextword.cli.report import takes_colours
 from nextword.cli.sources import DEFAULT_COMPUTE, ComputeArguments, load_model
 
@@ -52,13 +53,9 @@ def run(options: Options) -> None:
     """Print the figures, a verdict, and the tokens where the models differ most."""
     from nextword.evaluation.compare import compare_models
     from nextword.evaluation.compare_page import write_compare_page
-    from nextword.evaluation.html.page import require_folder
-    from nextword.evaluation.html.plots import require_matplotlib
     from nextword.evaluation.paired_tokens import Model
 
-    if options.html is not None:
-        require_matplotlib()
-        require_folder(options.html)
+    require_page(options.html)
     names = options.model_a, options.model_b
     a, b = (load_model(name, options.compute) for name in names)
     reader = Reader((options.file,), field=options.field, skip_unreadable=options.skip_bad)

@@ -12,6 +12,7 @@ import tyro
 
 from nextword.cli.columns import aligned
 from nextword.cli.extras import needs_extra
+from nextword.cli.html_page import require_page
 from nextword.cli.progress import with_progress
 from nextword.cli.report import note
 from nextword.cli.sources import DEFAULT_COMPUTE, ComputeArguments, ModelArgument, load_model, read_text
@@ -67,12 +68,7 @@ def run(options: Options) -> None:
 
     with needs_extra("eval"):
         from nextword.evaluation.decoded import decoded_figures
-    if options.html is not None:
-        from nextword.evaluation.html.page import require_folder
-        from nextword.evaluation.html.plots import require_matplotlib
-
-        require_folder(options.html)
-        require_matplotlib()
+    require_page(options.html)
     params = _params(options)
     prompts = _prompts(options)
     model = load_model(options.model, options.compute)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import tyro
 
 from nextword.cli.extras import needs_extra
+from nextword.cli.html_page import require_page
 from nextword.cli.report import note
 from nextword.cli.sources import DEFAULT_COMPUTE, ComputeArguments, ModelArgument, load_model
 from nextword.errors import RequestError
@@ -51,6 +52,7 @@ def run(options: Options) -> None:
     with needs_extra("eval"):
         from nextword.evaluation.lm_eval_model import EngineLM
         from nextword.evaluation.lm_eval_run import run_tasks
+    require_page(options.html)
     tasks = [task.strip() for task in options.tasks.split(",") if task.strip()]
     if not tasks:
         raise RequestError("--tasks names no task")

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import tyro
 
 from nextword.cli.corpus import FieldArgument, Reader, SkipArgument
+from nextword.cli.html_page import require_page
 from nextword.cli.report import count, note
 from nextword.cli.sources import DEFAULT_COMPUTE, ComputeArguments, ModelArgument, load_model
 from nextword.errors import DataError, RequestError
@@ -60,12 +61,8 @@ class Options:
 def run(options: Options) -> None:
     """Measure by one convention or all, then print a line for each document and each convention."""
     from nextword.cli.perplexity_report import print_json_reports, print_reports, write_html
-    from nextword.evaluation.html.page import require_folder
-    from nextword.evaluation.html.plots import require_matplotlib
 
-    if options.html is not None:
-        require_matplotlib()
-        require_folder(options.html)
+    require_page(options.html)
     with contextlib.ExitStack() as kept:
         found = _measure_all(options, kept)
         if options.json:

@@ -13,8 +13,9 @@ import tyro
 from nextword.cli.bad_lines import BadLines, SkipBadArgument
 from nextword.cli.columns import aligned
 from nextword.cli.extras import needs_extra
+from nextword.cli.html_page import require_page
 from nextword.cli.progress import with_progress
-from nextword.cli.report import note
+from nextword.cli.report import count, note
 from nextword.cli.sources import DEFAULT_COMPUTE, ComputeArguments, ModelArgument, load_model
 from nextword.data.summarised import SummarisedText, read_summarised
 from nextword.decoding.settings import DecodingSetting, decoding_setting
@@ -64,8 +65,7 @@ def run(options: Options) -> None:
 
     with needs_extra("eval"):
         from nextword.evaluation.rouge import rouge_report
-    if options.html is not None:
-        _require_page(options.html)
+    require_page(options.html)
     settings = _settings(options)
     bad = BadLines(skip=options.skip_bad)
     texts = _read(options, bad)
@@ -84,14 +84,6 @@ def run(options: Options) -> None:
     else:
         print(aligned(_COLUMNS, [_row(name, report) for name, report in reports.items()]))
     note(f"{len(settings)} x {len(texts)} summaries in {time.perf_counter() - start:.1f} s")
-
-
-def _require_page(path: str) -> None:
-    from nextword.evaluation.html.page import require_folder
-    from nextword.evaluation.html.plots import require_matplotlib
-
-    require_folder(path)
-    require_matplotlib()
 
 
 def _settings(options: Options) -> list[DecodingSetting]:
@@ -123,7 +115,11 @@ def _summaries(
     base = summary_params(options.length)
     params = [setting.params(base, seed=options.seed + number) for number in range(len(texts))]
     written = summarize_batch(model.engine, [text.text for text in texts], params, length=options.length)
-    return [summary.text for summary in with_progress(written, total=len(texts), what=f"texts, {setting.name}")]
+    summaries = list(with_progress(written, total=len(texts), what=f"texts, {setting.name}"))
+    num_long = sum(summary.num_parts > 1 for summary in summaries)
+    if num_long:
+        note(f"{setting.name}: {count(num_long, 'text')} beyond the context summarised in parts")
+    return [summary.text for summary in summaries]
 
 
 _COLUMNS = ("decoding", "ROUGE-1", "95 %", "ROUGE-2", "95 %", "ROUGE-L", "95 %", "words", "texts")

@@ -41,7 +41,7 @@ def run(options: Options) -> None:
         text,
         length=options.length,
         style=options.style,
-        on_part=lambda part, num_parts: note(f"part {part} of {num_parts}"),
+        on_part=lambda part, num_parts: note(f"part {part} of {num_parts} summarised"),
         on_text=lambda piece: None if options.json else print(piece, end="", flush=True),
     )
     if options.json:

@@ -14,7 +14,7 @@ from pathlib import Path
 from nextword.data.files import TEXT, file_kind, find_files, open_decompressed
 from nextword.data.records import OnBad, Record, read_records, refuse
 
-LONGEST_PIECE = 1 << 24
+LONGEST_PIECE = 1 << 21
 """Characters that a text file gives at once, at most."""
 
 

@@ -24,13 +24,13 @@ def score_windows(backend: Backend, windows: Iterable[Window]) -> Iterator[Token
 
 
 def batches(items: Iterable[T], window_of: Callable[[T], Window | None]) -> Iterator[list[T]]:
-    """Items in groups whose windows run together; an item without one goes with those before it."""
+    """Items in groups whose windows run together; an item without one counts as a token, for groups to end."""
     batch: list[T] = []
     num_tokens = 0
     for item in items:
         window = window_of(item)
-        length = 0 if window is None else len(window.token_ids)
-        if batch and length and num_tokens + length > _TOKENS_AT_ONCE:
+        length = 1 if window is None else len(window.token_ids)
+        if batch and num_tokens + length > _TOKENS_AT_ONCE:
             yield batch
             batch, num_tokens = [], 0
         batch.append(item)

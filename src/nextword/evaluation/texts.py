@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from itertools import chain
 
 from nextword.data.documents import Document
+from nextword.text.encode_pieces import short_parts
 
 
 class Text:
@@ -21,12 +22,12 @@ class Text:
         self._ends_in_space = False
 
     def __iter__(self) -> Iterator[str]:
-        for piece in self._pieces:
-            self.num_bytes += len(piece.text.encode())
-            goes_on = self._ends_in_space and piece.text[:1].isspace()
-            self.num_words += len(re.findall(r"\s+", piece.text)) - int(goes_on)
-            self._ends_in_space = piece.text[-1:].isspace()
-            yield piece.text
+        for part in short_parts(piece.text for piece in self._pieces):
+            self.num_bytes += len(part.encode())
+            goes_on = self._ends_in_space and part[0].isspace()
+            self.num_words += len(re.findall(r"\s+", part)) - int(goes_on)
+            self._ends_in_space = part[-1].isspace()
+            yield part
 
 
 def texts(documents: Iterable[Document]) -> Iterator[Text]:

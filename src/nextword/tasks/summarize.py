@@ -62,43 +62,90 @@ def summarize(
 ) -> Summary:
     """Summarise a text in up to 2 (short), 5 (medium) or 10 (long) sentences or bullet points.
 
-    Greedy, so the same text gives the same summary. `on_part(part, num_parts)` is told of each part before it is
+    Greedy, so the same text gives the same summary. `on_part(part, num_parts)` is told of each part that has been
     summarised, `on_text` the pieces of the final summary. Raises RequestError for an empty text, or a context too
     small to hold a sentence beside the instruction.
     """
     text = text.strip()
     if not text:
         raise RequestError("there is no text to summarise: the input is empty")
-    room = engine.backend.max_seq_len - len(_prompt(engine, "", length, style)) - _MAX_TOKENS[length]
-    if room < _LEAST_ROOM:
-        raise RequestError(f"the context of {engine.backend.max_seq_len} tokens is too small to summarise anything")
-    num_parts = 1
-    parts = split_text(engine.tokenizer, text, max_tokens=room)
-    while len(parts) > 1:
-        num_parts = max(num_parts, len(parts))
-        summaries = []
-        for index, part in enumerate(parts):
-            on_part(index + 1, len(parts))
-            summaries.append(_summarize_part(engine, part, length, "paragraph", lambda piece: None).text)
-        shorter = split_text(engine.tokenizer, "\n\n".join(summaries), max_tokens=room)
-        if len(shorter) >= len(parts):
-            raise RequestError("the summaries of the parts are no shorter than the parts: use a larger model")
-        parts = shorter
-    last = _summarize_part(engine, parts[0], length, style, on_text)
-    num_text_tokens = num_tokens(engine.tokenizer, text)
-    return dataclasses.replace(last, num_parts=num_parts, num_text_tokens=num_text_tokens)
+    (fitting,) = _fit(engine, [text], [summary_params(length)], length=length, style=style, on_part=on_part)
+    return fitting.of_whole(_summarize_part(engine, fitting.text, length, style, on_text))
 
 
 def summarize_batch(
-    engine: Engine, texts: Sequence[str], params: Sequence[SamplingParams], *, length: Length = "medium"
+    engine: Engine,
+    texts: Sequence[str],
+    params: Sequence[SamplingParams],
+    *,
+    length: Length = "medium",
+    on_part: Callable[[int, int], None] = lambda part, num_parts: None,
 ) -> Iterator[Summary]:
-    """The summaries of texts that fit the context, in order, all written together; each with its own parameters.
+    """The summaries of texts, in order, all written together; each with its own parameters.
 
-    `summary_params(length)` are those of `summarize`. Raises RequestError for a text that is empty or does not fit.
+    `summary_params(length)` are those of `summarize`, which also says what becomes of texts beyond the context, what
+    `on_part` is told, and what is an error.
     """
     for index, text in enumerate(texts):
         if not text.strip():
             raise RequestError(f"text {index + 1} of {len(texts)} is empty: there is nothing to summarise")
+    fitting = _fit(engine, [text.strip() for text in texts], params, length=length, style="paragraph", on_part=on_part)
+    written = _write(engine, [fit.text for fit in fitting], params, length=length)
+    return (fit.of_whole(summary) for fit, summary in zip(fitting, written, strict=True))
+
+
+@dataclass(frozen=True)
+class _Fitting:
+    """What fits the context: a text, or the summaries of its parts."""
+
+    text: str
+    num_parts: int
+    num_tokens: int
+    """Of the whole text."""
+
+    def of_whole(self, summary: Summary) -> Summary:
+        """The summary of what fits as one of the whole text."""
+        return dataclasses.replace(summary, num_parts=self.num_parts, num_text_tokens=self.num_tokens)
+
+
+def _fit(
+    engine: Engine,
+    texts: Sequence[str],
+    params: Sequence[SamplingParams],
+    *,
+    length: Length,
+    style: Style,
+    on_part: Callable[[int, int], None],
+) -> list[_Fitting]:
+    """Summarise the parts of texts beyond the context, those of all texts together, until the summaries fit it."""
+    room = engine.backend.max_seq_len - len(_prompt(engine, "", length, style)) - _MAX_TOKENS[length]
+    if room < _LEAST_ROOM:
+        raise RequestError(f"the context of {engine.backend.max_seq_len} tokens is too small to summarise anything")
+    parts = [split_text(engine.tokenizer, text, max_tokens=room) for text in texts]
+    num_parts = [len(of_text) for of_text in parts]
+    while too_long := [index for index, of_text in enumerate(parts) if len(of_text) > 1]:
+        asked = [(part, params[index]) for index in too_long for part in parts[index]]
+        written = _write(engine, [part for part, _ in asked], [one for _, one in asked], length=length)
+        summaries = []
+        for number, summary in enumerate(written, 1):
+            on_part(number, len(asked))
+            summaries.append(summary.text)
+        for index in too_long:
+            count = len(parts[index])
+            parts[index] = split_text(engine.tokenizer, "\n\n".join(summaries[:count]), max_tokens=room)
+            del summaries[:count]
+            if len(parts[index]) >= count:
+                raise RequestError("the summaries of the parts are no shorter than the parts: use a larger model")
+    return [
+        _Fitting(of_text[0], count, num_tokens(engine.tokenizer, text))
+        for text, of_text, count in zip(texts, parts, num_parts, strict=True)
+    ]
+
+
+def _write(
+    engine: Engine, texts: Sequence[str], params: Sequence[SamplingParams], *, length: Length
+) -> Iterator[Summary]:
+    """The summaries of texts that fit the context, in order, all written together."""
     requests: list[Request] = []
     done: dict[int, Summary] = {}
     try:

@@ -23,14 +23,19 @@ def encode_pieces(
 ) -> Iterator[list[int]]:
     """Token ids of the joined pieces, as `encode` gives them, some at a time."""
     text, is_first = "", True
-    for piece in pieces:
-        text += piece
+    for part in short_parts(pieces):
+        text += part
         while len(text) > _PIECE + _AROUND:
             end, start = _find_cut(tokenizer, text)
             yield _encode(tokenizer, text[:end], is_first, add_special_tokens)
             text, is_first = text[start:], False
     if text or is_first:
         yield _encode(tokenizer, text, is_first, add_special_tokens)
+
+
+def short_parts(pieces: Iterable[str]) -> Iterator[str]:
+    """The same text in parts that are cheap to move, however long a piece is."""
+    return (piece[start : start + _PIECE] for piece in pieces for start in range(0, len(piece), _PIECE))
 
 
 def _encode(tokenizer: Tokenizer, text: str, is_first: bool, add_special_tokens: bool) -> list[int]:

@@ -59,6 +59,8 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Html:
 
 def require_folder(path: Path | str) -> None:
     """For those who measure long before they write. Raises DataError if a page cannot be at `path`."""
+    if Path(path).is_dir():
+        raise DataError(f"{path}: cannot be written: this is a folder, name a file in it")
     if not Path(path).parent.is_dir():
         raise DataError(f"{path}: cannot be written: {Path(path).parent} is no folder")
 
