@@ -45,7 +45,7 @@ def test_a_text_becomes_a_model_that_writes_and_whose_loss_fell(command: Command
     assert len(done.out.strip()) > 20
     metrics = read_metrics(Path("cats") / "metrics.jsonl")
     losses = [entry["loss"] for entry in metrics if "loss" in entry]
-    assert losses[0] == pytest.approx(math.log(300), abs=0.3)
+    assert losses[0] == pytest.approx(math.log(300), abs=0.5)
     assert losses[-1] < 3.0  # type: ignore[operator]
     validation = [entry["validation_loss"] for entry in metrics if "validation_loss" in entry]
     held_out = TEXT[-round(0.05 * len(TEXT)) :]

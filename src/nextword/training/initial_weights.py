@@ -9,8 +9,6 @@ import torch
 from nextword.models.config import ModelConfig
 from nextword.models.transformer import Transformer
 
-_SPREAD = 0.02
-"""Standard deviation of the matrices, as GPT-2 was begun with."""
 _INTO_RESIDUAL = ("o_proj.weight", "down_proj.weight")
 """What is added to the residual stream in every layer: less of it, so that the sum keeps its size (GPT-2)."""
 
@@ -21,11 +19,12 @@ def initial_transformer(config: ModelConfig, *, seed: int) -> Transformer:
         transformer = Transformer(config)
     transformer.to_empty(device="cpu")
     random = torch.Generator().manual_seed(seed)
-    damped = _SPREAD / math.sqrt(2 * config.num_layers)
+    spread = math.sqrt(2 / (5 * config.hidden_size))  # the same for all matrices of a size (arXiv:1910.05895)
+    damped = 1 / (config.num_layers * math.sqrt(config.hidden_size))
     with torch.no_grad():
         for name, parameter in transformer.named_parameters():
             if parameter.ndim == 2:
-                parameter.normal_(0.0, damped if name.endswith(_INTO_RESIDUAL) else _SPREAD, generator=random)
+                parameter.normal_(0.0, damped if name.endswith(_INTO_RESIDUAL) else spread, generator=random)
             elif name.endswith(".bias"):
                 parameter.zero_()
             else:
