@@ -20,7 +20,7 @@ enum class Epilogue { Store, Add, Gate };
 
 // Rows of floats, one for each token, and, for quantised weights, the same as int8 with a scale for each group. Those
 // lie in tiles of `kTokens` tokens (the last may have fewer), in each tile group by group: 8 quads x tokens x 4 bytes,
-// and for scales and sums: tokens.
+// and for scales, sums and totals: tokens.
 struct Activations {
     int num_tokens = 0;
     int columns = 0;
@@ -29,6 +29,7 @@ struct Activations {
     const int8_t* quants = nullptr;
     const float* scales = nullptr;
     const int32_t* sums = nullptr;  // of the int8 values of the group
+    const float* totals = nullptr;  // scale x sum
 };
 
 struct Output {
@@ -73,7 +74,7 @@ struct Kernels {
     // Panels first to last (exclusive) of the matrix times all tokens.
     void (*multiply)(const Matrix& matrix, int first_panel, int last_panel, const Activations& x, const Output& out);
     // The int8 form of the rows of tile number `tile`.
-    void (*quantize)(const Activations& x, int tile, int8_t* quants, float* scales, int32_t* sums);
+    void (*quantize)(const Activations& x, int tile, int8_t* quants, float* scales, int32_t* sums, float* totals);
     // What the int8 form of the rows of a tile leaves of them, into rows of `columns` numbers.
     void (*subtract_quantized)(const Activations& x, int tile, float* residual);
     // x / rms(x) * weight.

@@ -76,6 +76,22 @@ F activate(F x, Activation activation) {
     return x;
 }
 
+// Call work<count>(at) for blocks of N from `first` up to `last`, and for what is left.
+template <int N, class Work>
+void last_block(int first, int last, Work& work) {
+    if (last - first == N) {
+        work.template operator()<N>(first);
+    } else if constexpr (N > 1) {
+        last_block<N - 1>(first, last, work);
+    }
+}
+
+template <int N, class Work>
+void in_blocks(int first, int last, Work&& work) {
+    for (; first + N <= last; first += N) work.template operator()<N>(first);
+    last_block<N - 1>(first, last, work);
+}
+
 // ---- matrices ----
 
 // A stream of weights from DRAM comes at twice the speed when it is asked for this many bytes ahead; what the processor
@@ -138,23 +154,37 @@ template <WeightKind kind, int T>
     }
 }
 
-// `fetch(group, panel)` asks for memory that is wanted later than this group.
-template <WeightKind kind, int T, class Fetch>
-[[gnu::always_inline]] inline void multiply_groups(const uint8_t* panel, const Activations& x, int token, F (&sum)[T][2], Fetch fetch) {
-    constexpr int header = kPanelRows * (kind == WeightKind::Q4Min ? 4 : 2);
-    const int num_groups = ceil_div(x.columns, kGroup);
-    const int8_t* quants = x.quants + static_cast<size_t>(token) * num_groups * kGroup;
-    const float* scales = x.scales + static_cast<size_t>(token) * num_groups;
-    const int32_t* sums = x.sums + static_cast<size_t>(token) * num_groups;
+// The same where the nibbles have been taken apart: 8 quads of bytes.
+template <int T>
+[[gnu::always_inline]] inline void dot_unpacked(const uint8_t* w, const int8_t* x, I (&dot)[T][2]) {
+    for (int quad = 0; quad < 8; ++quad) {
+        const Simd::Bytes w0 = Simd::load_bytes(w + quad * 128), w1 = Simd::load_bytes(w + quad * 128 + 64);
+        for (int t = 0; t < T; ++t) {
+            const Simd::Quad value = Simd::load_quad(x + (quad * T + t) * 4);
+            dot[t][0] = Simd::dot_nibbles(dot[t][0], w0, value);
+            dot[t][1] = Simd::dot_nibbles(dot[t][1], w1, value);
+        }
+    }
+}
+
+constexpr int header_bytes(WeightKind kind) { return kPanelRows * (kind == WeightKind::Q4Min ? 4 : 2); }
+
+// Some groups of a panel, from `panel` on, times groups of T tokens, whose first is number `at`. `dot_of(group, panel, quants, dot)` adds
+// the integer products of a group, and may ask for memory that is wanted later.
+template <WeightKind kind, int T, class Dot>
+[[gnu::always_inline]] inline void multiply_groups(const uint8_t* panel, int num_groups, const Activations& x, size_t at, F (&sum)[T][2],
+                                                   Dot dot_of) {
+    const int8_t* quants = x.quants + at * kGroup;
+    const float *scales = x.scales + at, *totals = x.totals + at;
+    const int32_t* sums = x.sums + at;
     for (int group = 0; group < num_groups; ++group) {
-        fetch(group, panel);
         I dot[T][2];
         for (int t = 0; t < T; ++t) {
             const int32_t total = sums[t];
             const int32_t start = kind == WeightKind::Q8 ? Simd::start_q8(total) : kind == WeightKind::Q4 ? -8 * total : 0;
             dot[t][0] = dot[t][1] = Simd::set(start);
         }
-        dot_group<kind, T>(panel + header, quants, dot);
+        dot_of(group, panel, quants, dot);
         const uint16_t* halves = reinterpret_cast<const uint16_t*>(panel);
         const F scale0 = Simd::load_fp16(halves), scale1 = Simd::load_fp16(halves + kLanes);
         for (int t = 0; t < T; ++t) {
@@ -165,7 +195,7 @@ template <WeightKind kind, int T, class Fetch>
         if constexpr (kind == WeightKind::Q4Min) {
             const F min0 = Simd::load_fp16(halves + 2 * kLanes), min1 = Simd::load_fp16(halves + 3 * kLanes);
             for (int t = 0; t < T; ++t) {
-                const F total = Simd::set(scales[t] * static_cast<float>(sums[t]));
+                const F total = Simd::set(totals[t]);
                 sum[t][0] = Simd::fma(min0, total, sum[t][0]);
                 sum[t][1] = Simd::fma(min1, total, sum[t][1]);
             }
@@ -174,7 +204,20 @@ template <WeightKind kind, int T, class Fetch>
         quants += kGroup * T;
         scales += T;
         sums += T;
+        totals += T;
     }
+}
+
+// A whole panel times T tokens. `fetch(group, panel)` asks for memory that is wanted later than this group.
+template <WeightKind kind, int T, class Fetch>
+[[gnu::always_inline]] inline void multiply_panel(const uint8_t* panel, const Activations& x, int token, F (&sum)[T][2], Fetch fetch) {
+    const int num_groups = ceil_div(x.columns, kGroup);
+    const size_t at = static_cast<size_t>(token) * num_groups;
+    multiply_groups<kind, T>(panel, num_groups, x, at, sum,
+                             [&](int group, const uint8_t* weights, const int8_t* quants, I (&dot)[T][2]) {
+                                 fetch(group, weights);
+                                 dot_group<kind, T>(weights + header_bytes(kind), quants, dot);
+                             });
 }
 
 // Store or add 16 numbers of a row, or as many as it has.
@@ -212,7 +255,7 @@ void multiply_tile(const uint8_t* panel, int index, const Activations& x, int to
     F sum[T][2];
     for (int t = 0; t < T; ++t) sum[t][0] = sum[t][1] = Simd::set(0.0f);
     if constexpr (is_quantized(kind)) {
-        multiply_groups<kind, T>(panel, x, token, sum, [](int, const uint8_t* at) {
+        multiply_panel<kind, T>(panel, x, token, sum, [](int, const uint8_t* at) {
             if constexpr (T <= kFewTokens) fetch_ahead(at, unit_bytes(kind));
         });
     } else {
@@ -221,26 +264,92 @@ void multiply_tile(const uint8_t* panel, int index, const Activations& x, int to
     finish<T>(out, index, token, sum);
 }
 
-// The tiles of all tokens against one panel; the last tile has as many tokens as are left.
-template <WeightKind kind, int T>
-void multiply_last_tile(const uint8_t* panel, int index, const Activations& x, int token, const Output& out) {
-    if (x.num_tokens - token == T) {
-        multiply_tile<kind, T>(panel, index, x, token, out);
-    } else if constexpr (T > 1) {
-        multiply_last_tile<kind, T - 1>(panel, index, x, token, out);
+template <WeightKind kind>
+struct MultiplyTile {
+    const uint8_t* panel;
+    int index;
+    const Activations& x;
+    const Output& out;
+    template <int T>
+    void operator()(int token) { multiply_tile<kind, T>(panel, index, x, token, out); }
+};
+
+// Nibbles of some groups of a panel as bytes, and the sums so far of some tokens: together they stay in the first cache.
+constexpr int kUnpackedGroups = 24, kUnpackedTokens = 64;
+
+template <WeightKind kind>
+struct MultiplyUnpacked {
+    alignas(64) uint8_t nibbles[kUnpackedGroups][kGroup * kPanelRows];
+    alignas(64) float sums[kUnpackedTokens][kPanelRows];
+    const Activations& x;
+    const Output& out;
+    const uint8_t* panel;
+    int index, first_group, num_groups, first_token;
+
+    MultiplyUnpacked(const Activations& activations, const Output& output) : x(activations), out(output) {}
+
+    void unpack() {
+        for (int group = 0; group < num_groups; ++group) {
+            const uint8_t* w = panel + (first_group + group) * unit_bytes(kind) + header_bytes(kind);
+            for (int at = 0; at < kGroup * kPanelRows / 2; at += 64) {
+                const Simd::Bytes both = Simd::load_bytes(w + at);
+                Simd::store_bytes(nibbles[group] + at, Simd::low_nibbles(both));
+                Simd::store_bytes(nibbles[group] + kGroup * kPanelRows / 2 + at, Simd::high_nibbles(both));
+            }
+        }
     }
-}
+
+    template <int T>
+    void operator()(int token) {
+        const int all_groups = ceil_div(x.columns, kGroup);
+        const size_t at = static_cast<size_t>(token) * all_groups + static_cast<size_t>(first_group) * T;
+        float(*so_far)[kPanelRows] = sums + (token - first_token);
+        F sum[T][2];
+        for (int t = 0; t < T; ++t) {
+            sum[t][0] = first_group == 0 ? Simd::set(0.0f) : Simd::load(so_far[t]);
+            sum[t][1] = first_group == 0 ? Simd::set(0.0f) : Simd::load(so_far[t] + kLanes);
+        }
+        multiply_groups<kind, T>(panel + first_group * unit_bytes(kind), num_groups, x, at, sum,
+                                 [&](int group, const uint8_t*, const int8_t* quants, I (&dot)[T][2]) {
+                                     dot_unpacked<T>(nibbles[group], quants, dot);
+                                 });
+        if (first_group + num_groups == all_groups) return finish<T>(out, index, token, sum);
+        for (int t = 0; t < T; ++t) {
+            Simd::store(so_far[t], sum[t][0]);
+            Simd::store(so_far[t] + kLanes, sum[t][1]);
+        }
+    }
+};
 
 template <WeightKind kind>
 void multiply_kind(const Matrix& matrix, int first_panel, int last_panel, const Activations& x, const Output& out) {
     for (int index = first_panel; index < last_panel; ++index) {
-        const uint8_t* panel = matrix.panel(index);
-        int token = 0;
-        for (; token + Simd::kTokens <= x.num_tokens; token += Simd::kTokens) {
-            multiply_tile<kind, Simd::kTokens>(panel, index, x, token, out);
-        }
-        multiply_last_tile<kind, Simd::kTokens - 1>(panel, index, x, token, out);
+        in_blocks<Simd::kTokens>(0, x.num_tokens, MultiplyTile<kind>{matrix.panel(index), index, x, out});
     }
+}
+
+// The same for many tokens of 4-bit weights: nibbles are taken apart once for some tiles.
+template <WeightKind kind>
+void multiply_unpacked(const Matrix& matrix, int first_panel, int last_panel, const Activations& x, const Output& out) {
+    MultiplyUnpacked<kind> tile(x, out);
+    const int all_groups = ceil_div(x.columns, kGroup);
+    for (tile.index = first_panel; tile.index < last_panel; ++tile.index) {
+        tile.panel = matrix.panel(tile.index);
+        for (tile.first_token = 0; tile.first_token < x.num_tokens; tile.first_token += kUnpackedTokens) {
+            const int end = std::min(x.num_tokens, tile.first_token + kUnpackedTokens);
+            for (tile.first_group = 0; tile.first_group < all_groups; tile.first_group += kUnpackedGroups) {
+                tile.num_groups = std::min(kUnpackedGroups, all_groups - tile.first_group);
+                tile.unpack();
+                in_blocks<Simd::kTokens>(tile.first_token, end, tile);
+            }
+        }
+    }
+}
+
+template <WeightKind kind>
+void multiply_nibbles(const Matrix& matrix, int first_panel, int last_panel, const Activations& x, const Output& out) {
+    const bool is_many = x.num_tokens >= 2 * Simd::kTokens;
+    return (is_many ? multiply_unpacked<kind> : multiply_kind<kind>)(matrix, first_panel, last_panel, x, out);
 }
 
 void multiply(const Matrix& matrix, int first_panel, int last_panel, const Activations& x, const Output& out) {
@@ -248,8 +357,8 @@ void multiply(const Matrix& matrix, int first_panel, int last_panel, const Activ
         case WeightKind::F32: return multiply_kind<WeightKind::F32>(matrix, first_panel, last_panel, x, out);
         case WeightKind::BF16: return multiply_kind<WeightKind::BF16>(matrix, first_panel, last_panel, x, out);
         case WeightKind::Q8: return multiply_kind<WeightKind::Q8>(matrix, first_panel, last_panel, x, out);
-        case WeightKind::Q4: return multiply_kind<WeightKind::Q4>(matrix, first_panel, last_panel, x, out);
-        case WeightKind::Q4Min: return multiply_kind<WeightKind::Q4Min>(matrix, first_panel, last_panel, x, out);
+        case WeightKind::Q4: return multiply_nibbles<WeightKind::Q4>(matrix, first_panel, last_panel, x, out);
+        case WeightKind::Q4Min: return multiply_nibbles<WeightKind::Q4Min>(matrix, first_panel, last_panel, x, out);
     }
 }
 
@@ -258,13 +367,14 @@ void multiply(const Matrix& matrix, int first_panel, int last_panel, const Activ
 // Groups whose largest number is below this are zero: the factor for their int8 form would be infinite.
 constexpr float kLeastLargest = 1e-36f;
 
-void quantize(const Activations& x, int tile, int8_t* quants, float* scales, int32_t* sums) {
+void quantize(const Activations& x, int tile, int8_t* quants, float* scales, int32_t* sums, float* totals) {
     const int num_groups = ceil_div(x.columns, kGroup);
     const int first = tile * Simd::kTokens;
     const int tokens = x.num_tokens - first < Simd::kTokens ? x.num_tokens - first : Simd::kTokens;
     quants += static_cast<size_t>(first) * num_groups * kGroup;
     scales += static_cast<size_t>(first) * num_groups;
     sums += static_cast<size_t>(first) * num_groups;
+    totals += static_cast<size_t>(first) * num_groups;
     for (int t = 0; t < tokens; ++t) {
         const float* row = x.rows + static_cast<size_t>(first + t) * x.row_stride;
         for (int group = 0; group < num_groups; ++group) {
@@ -285,8 +395,11 @@ void quantize(const Activations& x, int tile, int8_t* quants, float* scales, int
             for (int quad = 0; quad < 8; ++quad) {
                 __builtin_memcpy(quants + ((group * 8 + quad) * tokens + t) * 4, rounded + quad * 4, 4);
             }
-            scales[group * tokens + t] = largest / 127.0f;
-            sums[group * tokens + t] = Simd::sum_lanes(rounded_low, rounded_high);
+            const float scale = largest / 127.0f;
+            const int32_t sum = Simd::sum_lanes(rounded_low, rounded_high);
+            scales[group * tokens + t] = scale;
+            sums[group * tokens + t] = sum;
+            totals[group * tokens + t] = scale * static_cast<float>(sum);
         }
     }
 }
@@ -460,10 +573,10 @@ void score_quantized_page(const AttentionSegment& segment, int page, int row) {
     F score[R][2];
     for (int r = 0; r < R; ++r) score[r][0] = score[r][1] = Simd::set(0.0f);
     const int num_groups = ceil_div(segment.page.head_dim, kGroup);
-    multiply_groups<WeightKind::Q8, R>(segment.keys[page], segment.queries, row, score, [&](int group, const uint8_t*) {
+    multiply_panel<WeightKind::Q8, R>(segment.keys[page], segment.queries, row, score, [&](int group, const uint8_t*) {
         if (row == 0) fetch_part(segment.values[page], segment.page.values_bytes(), group, num_groups);
     });
-    multiply_groups<WeightKind::Q8, R>(segment.keys[page], segment.residual, row, score, [](int, const uint8_t*) {});
+    multiply_panel<WeightKind::Q8, R>(segment.keys[page], segment.residual, row, score, [](int, const uint8_t*) {});
     put_scores<R>(segment, page, row, score);
 }
 
@@ -548,23 +661,6 @@ void mix_rows(const AttentionSegment& segment, int row, const Mixture& out) {
     for (; dim < stride; dim += kLanes) mix_values<Element, R, 1>(segment, row, dim, out);
 }
 
-// Call rows<count>(row) for blocks of R rows, and for the rows that are left.
-template <int R, class Rows>
-void last_block(int row, int num_rows, Rows rows) {
-    if (num_rows - row == R) {
-        rows.template operator()<R>(row);
-    } else if constexpr (R > 1) {
-        last_block<R - 1>(row, num_rows, rows);
-    }
-}
-
-template <int R, class Rows>
-void in_blocks(int num_rows, Rows rows) {
-    int row = 0;
-    for (; row + R <= num_rows; row += R) rows.template operator()<R>(row);
-    last_block<R - 1>(row, num_rows, rows);
-}
-
 template <class Element>
 struct ScoreRows {
     const AttentionSegment& segment;
@@ -582,9 +678,9 @@ struct MixRows {
 
 template <class Element, int Rows>
 void attend_cached(const AttentionSegment& segment, const Mixture& out) {
-    in_blocks<Rows>(segment.queries.num_tokens, ScoreRows<Element>{segment});
+    in_blocks<Rows>(0, segment.queries.num_tokens, ScoreRows<Element>{segment});
     normalize_scores(segment, out);
-    in_blocks<6>(segment.queries.num_tokens, MixRows<Element>{segment, out});
+    in_blocks<6>(0, segment.queries.num_tokens, MixRows<Element>{segment, out});
 }
 
 void attend(const AttentionSegment& segment, const Mixture& out) {

@@ -504,9 +504,9 @@ void Model::gather_queries(const Piece& piece, const AttentionUnit& unit, Rows& 
     residual.resize(num_rows, head_dim, true);
     const Activations whole = view(queries, num_rows, head_dim), rest = view(residual, num_rows, head_dim);
     for (int tile = 0; tile < num_tiles; ++tile) {
-        kernels_.quantize(whole, tile, queries.quants.data(), queries.scales.data(), queries.sums.data());
+        kernels_.quantize(whole, tile, queries.quants.data(), queries.scales.data(), queries.sums.data(), queries.totals.data());
         kernels_.subtract_quantized(whole, tile, residual.values.data());
-        kernels_.quantize(rest, tile, residual.quants.data(), residual.scales.data(), residual.sums.data());
+        kernels_.quantize(rest, tile, residual.quants.data(), residual.scales.data(), residual.sums.data(), residual.totals.data());
     }
 }
 
@@ -552,6 +552,7 @@ void Model::Rows::resize(int num_tokens, int columns, bool is_quantized) {
     quants.resize(num_groups * kGroup);
     scales.resize(num_groups);
     sums.resize(num_groups);
+    totals.resize(num_groups);
 }
 
 template <class Write>
@@ -564,13 +565,13 @@ void Model::make_rows(Rows& rows, int num_tokens, int columns, bool is_quantized
             for (int row = tile * tile_tokens; row < std::min(num_tokens, (tile + 1) * tile_tokens); ++row) {
                 write(row, rows.values.data() + static_cast<size_t>(row) * columns);
             }
-            if (is_quantized) kernels_.quantize(x, tile, rows.quants.data(), rows.scales.data(), rows.sums.data());
+            if (is_quantized) kernels_.quantize(x, tile, rows.quants.data(), rows.scales.data(), rows.sums.data(), rows.totals.data());
         }
     });
 }
 
 Activations Model::view(const Rows& rows, int num_tokens, int columns) const {
-    return {num_tokens, columns, rows.values.data(), columns, rows.quants.data(), rows.scales.data(), rows.sums.data()};
+    return {num_tokens, columns, rows.values.data(), columns, rows.quants.data(), rows.scales.data(), rows.sums.data(), rows.totals.data()};
 }
 
 void Model::multiply(const std::vector<Product>& products, const Activations& x) {

@@ -111,7 +111,7 @@ private:
     struct Rows {
         Vector values;
         std::vector<int8_t> quants;
-        Vector scales;
+        Vector scales, totals;
         std::vector<int32_t> sums;
 
         void resize(int num_tokens, int columns, bool is_quantized);

@@ -89,6 +89,7 @@ struct Simd {
     }
 
     static Bytes load_bytes(const uint8_t* from) { return {_mm512_loadu_si512(from)}; }
+    static void store_bytes(uint8_t* to, Bytes a) { _mm512_storeu_si512(to, a.v); }
     static Bytes low_nibbles(Bytes a) { return {_mm512_and_si512(a.v, _mm512_set1_epi8(15))}; }
     static Bytes high_nibbles(Bytes a) { return low_nibbles({_mm512_srli_epi16(a.v, 4)}); }
     static Quad load_quad(const int8_t* from) {

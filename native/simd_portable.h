@@ -109,6 +109,7 @@ struct Simd {
         std::memcpy(result.at, from, 64);
         return result;
     }
+    static void store_bytes(uint8_t* to, Bytes a) { std::memcpy(to, a.at, 64); }
     static Bytes low_nibbles(Bytes a) {
         for (uint8_t& byte : a.at) byte &= 15;
         return a;

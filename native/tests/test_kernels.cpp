@@ -93,18 +93,19 @@ struct Input {
     std::vector<int8_t> quants;
     std::vector<float> scales;
     std::vector<int32_t> sums;
+    std::vector<float> totals;
 
     Input(Random& random, int num_tokens, int columns)
         : num_tokens(num_tokens), columns(columns), stride(columns + 3), rows(random.numbers(static_cast<size_t>(num_tokens) * stride)) {}
 
     Activations view() const {
-        return {num_tokens, columns, rows.data(), stride, quants.data(), scales.data(), sums.data()};
+        return {num_tokens, columns, rows.data(), stride, quants.data(), scales.data(), sums.data(), totals.data()};
     }
     void quantize(const Kernels& kernels) {
         const size_t num_groups = static_cast<size_t>(ceil_div(columns, kGroup)) * num_tokens;
-        quants.assign(num_groups * kGroup, 0), scales.assign(num_groups, 0.0f), sums.assign(num_groups, 0);
+        quants.assign(num_groups * kGroup, 0), scales.assign(num_groups, 0.0f), sums.assign(num_groups, 0), totals.assign(num_groups, 0.0f);
         for (int tile = 0; tile < ceil_div(num_tokens, kernels.tile_tokens); ++tile) {
-            kernels.quantize(view(), tile, quants.data(), scales.data(), sums.data());
+            kernels.quantize(view(), tile, quants.data(), scales.data(), sums.data(), totals.data());
         }
     }
     const float* row(int token) const { return rows.data() + static_cast<size_t>(token) * stride; }
