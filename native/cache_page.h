@@ -3,7 +3,7 @@
 //
 // F32, BF16: keys (head_dim, 32 positions), values (32 positions, value_stride).
 // Q8: keys as a Q8 panel of tensor.h whose 32 rows are the positions and whose columns are the dimensions; values
-// (32 positions, value_stride) int8, then 32 float scales, one for each position.
+// (8 quads, value_stride, 4 positions) int8, then 32 float scales, one for each position.
 
 #ifndef NEXTWORD_CACHE_PAGE_H
 #define NEXTWORD_CACHE_PAGE_H

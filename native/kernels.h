@@ -32,6 +32,14 @@ struct Activations {
     const float* totals = nullptr;  // scale x sum
 };
 
+// Where the int8 form of all rows is written, in the order above.
+struct QuantizedRows {
+    int8_t* quants = nullptr;
+    float* scales = nullptr;
+    int32_t* sums = nullptr;
+    float* totals = nullptr;
+};
+
 struct Output {
     float* rows = nullptr;
     int row_stride = 0;
@@ -74,9 +82,9 @@ struct Kernels {
     // Panels first to last (exclusive) of the matrix times all tokens.
     void (*multiply)(const Matrix& matrix, int first_panel, int last_panel, const Activations& x, const Output& out);
     // The int8 form of the rows of tile number `tile`.
-    void (*quantize)(const Activations& x, int tile, int8_t* quants, float* scales, int32_t* sums, float* totals);
-    // What the int8 form of the rows of a tile leaves of them, into rows of `columns` numbers.
-    void (*subtract_quantized)(const Activations& x, int tile, float* residual);
+    void (*quantize)(const Activations& x, int tile, const QuantizedRows& rows);
+    // The same with 16 bits: the int8 form, and that of what it leaves of the rows.
+    void (*quantize_halves)(const Activations& x, int tile, const QuantizedRows& rows, const QuantizedRows& residual);
     // x / rms(x) * weight.
     void (*rms_norm)(const float* x, const float* weight, float eps, int size, float* out);
     void (*layer_norm)(const float* x, const float* weight, const float* bias, float eps, int size, float* out);

@@ -4,6 +4,7 @@
 #define NEXTWORD_KERNELS_IMPL_H
 
 #include <algorithm>
+#include <cstddef>
 #include <initializer_list>
 
 #include "kernels.h"
@@ -367,56 +368,66 @@ void multiply(const Matrix& matrix, int first_panel, int last_panel, const Activ
 // Groups whose largest number is below this are zero: the factor for their int8 form would be infinite.
 constexpr float kLeastLargest = 1e-36f;
 
-void quantize(const Activations& x, int tile, int8_t* quants, float* scales, int32_t* sums, float* totals) {
-    const int num_groups = ceil_div(x.columns, kGroup);
-    const int first = tile * Simd::kTokens;
-    const int tokens = x.num_tokens - first < Simd::kTokens ? x.num_tokens - first : Simd::kTokens;
-    quants += static_cast<size_t>(first) * num_groups * kGroup;
-    scales += static_cast<size_t>(first) * num_groups;
-    sums += static_cast<size_t>(first) * num_groups;
-    totals += static_cast<size_t>(first) * num_groups;
+// One group of numbers of a token, in two vectors.
+struct GroupValues {
+    F low, high;
+};
+
+GroupValues load_group(const float* row, int group, int columns) {
+    const float* values = row + group * kGroup;
+    if ((group + 1) * kGroup <= columns) return {Simd::load(values), Simd::load(values + kLanes)};
+    float padded[kGroup] = {};
+    for (int i = 0; group * kGroup + i < columns; ++i) padded[i] = values[i];
+    return {Simd::load(padded), Simd::load(padded + kLanes)};
+}
+
+// Write the int8 form of group number `at` of token t of a tile; returns what that leaves of the values.
+GroupValues quantize_group(const GroupValues& values, int at, int t, int tokens, const QuantizedRows& out) {
+    const float largest = Simd::max_lanes(Simd::max(Simd::abs(values.low), Simd::abs(values.high)));
+    const F inverse = Simd::set(largest >= kLeastLargest ? 127.0f / largest : 0.0f);
+    const I low = Simd::to_int(Simd::mul(values.low, inverse)), high = Simd::to_int(Simd::mul(values.high, inverse));
+    int8_t rounded[kGroup];
+    Simd::store_int8(rounded, low);
+    Simd::store_int8(rounded + kLanes, high);
+    for (int quad = 0; quad < 8; ++quad) __builtin_memcpy(out.quants + ((at * 8 + quad) * tokens + t) * 4, rounded + quad * 4, 4);
+    const float scale = largest / 127.0f;
+    const int32_t sum = Simd::sum_lanes(low, high);
+    out.scales[at * tokens + t] = scale;
+    out.sums[at * tokens + t] = sum;
+    out.totals[at * tokens + t] = scale * static_cast<float>(sum);
+    return {Simd::sub(values.low, Simd::mul(Simd::set(scale), Simd::to_float(low))),
+            Simd::sub(values.high, Simd::mul(Simd::set(scale), Simd::to_float(high)))};
+}
+
+// Call work(row, group, t, tokens) for all groups of the tokens of a tile.
+template <class Work>
+void for_groups(const Activations& x, int tile, Work work) {
+    const int first = tile * Simd::kTokens, tokens = std::min(x.num_tokens - first, Simd::kTokens);
     for (int t = 0; t < tokens; ++t) {
         const float* row = x.rows + static_cast<size_t>(first + t) * x.row_stride;
-        for (int group = 0; group < num_groups; ++group) {
-            float padded[kGroup] = {};
-            const float* values = row + group * kGroup;
-            if ((group + 1) * kGroup > x.columns) {
-                for (int i = 0; group * kGroup + i < x.columns; ++i) padded[i] = values[i];
-                values = padded;
-            }
-            const F low = Simd::load(values), high = Simd::load(values + kLanes);
-            const float largest = Simd::max_lanes(Simd::max(Simd::abs(low), Simd::abs(high)));
-            const float inverse = largest >= kLeastLargest ? 127.0f / largest : 0.0f;
-            const I rounded_low = Simd::to_int(Simd::mul(low, Simd::set(inverse)));
-            const I rounded_high = Simd::to_int(Simd::mul(high, Simd::set(inverse)));
-            int8_t rounded[kGroup];
-            Simd::store_int8(rounded, rounded_low);
-            Simd::store_int8(rounded + kLanes, rounded_high);
-            for (int quad = 0; quad < 8; ++quad) {
-                __builtin_memcpy(quants + ((group * 8 + quad) * tokens + t) * 4, rounded + quad * 4, 4);
-            }
-            const float scale = largest / 127.0f;
-            const int32_t sum = Simd::sum_lanes(rounded_low, rounded_high);
-            scales[group * tokens + t] = scale;
-            sums[group * tokens + t] = sum;
-            totals[group * tokens + t] = scale * static_cast<float>(sum);
-        }
+        for (int group = 0; group < ceil_div(x.columns, kGroup); ++group) work(row, group, t, tokens);
     }
 }
 
-void subtract_quantized(const Activations& x, int tile, float* residual) {
-    const int num_groups = ceil_div(x.columns, kGroup), first = tile * Simd::kTokens;
-    const int tokens = std::min(x.num_tokens - first, Simd::kTokens);
-    const int8_t* quants = x.quants + static_cast<size_t>(first) * num_groups * kGroup;
-    const float* scales = x.scales + static_cast<size_t>(first) * num_groups;
-    for (int t = 0; t < tokens; ++t) {
-        const float* row = x.rows + static_cast<size_t>(first + t) * x.row_stride;
-        float* out = residual + static_cast<size_t>(first + t) * x.columns;
-        for (int i = 0; i < x.columns; ++i) {
-            const int8_t quant = quants[(i / 4 * tokens + t) * 4 + i % 4];
-            out[i] = row[i] - scales[i / kGroup * tokens + t] * static_cast<float>(quant);
-        }
-    }
+// From the first group of a tile on.
+QuantizedRows rows_from(const QuantizedRows& rows, const Activations& x, int tile) {
+    const size_t at = static_cast<size_t>(tile) * Simd::kTokens * ceil_div(x.columns, kGroup);
+    return {rows.quants + at * kGroup, rows.scales + at, rows.sums + at, rows.totals + at};
+}
+
+void quantize(const Activations& x, int tile, const QuantizedRows& rows) {
+    const QuantizedRows out = rows_from(rows, x, tile);
+    for_groups(x, tile, [&](const float* row, int group, int t, int tokens) {
+        quantize_group(load_group(row, group, x.columns), group, t, tokens, out);
+    });
+}
+
+void quantize_halves(const Activations& x, int tile, const QuantizedRows& rows, const QuantizedRows& residual) {
+    const QuantizedRows out = rows_from(rows, x, tile), rest = rows_from(residual, x, tile);
+    for_groups(x, tile, [&](const float* row, int group, int t, int tokens) {
+        const GroupValues left = quantize_group(load_group(row, group, x.columns), group, t, tokens, out);
+        quantize_group(left, group, t, tokens, rest);
+    });
 }
 
 // The sum over a row of some function of its vectors; the numbers after the last whole vector count as one more.
@@ -493,9 +504,11 @@ void store_quantized_value(const PageShape& page, int slot, const float* value, 
     }
     const float largest = Simd::max_lanes(largest_lanes);
     const F inverse = Simd::set(largest >= kLeastLargest ? 127.0f / largest : 0.0f);
-    int8_t* row = reinterpret_cast<int8_t*>(values) + slot * page.value_stride();
+    int8_t* quads = reinterpret_cast<int8_t*>(values) + slot / 4 * (page.value_stride() * 4) + slot % 4;
     for (int d = 0; d < page.head_dim; d += kLanes) {
-        Simd::store_int8(row + d, Simd::to_int(Simd::mul(load_padded(value, d, page.head_dim), inverse)));
+        int8_t rounded[kLanes];
+        Simd::store_int8(rounded, Simd::to_int(Simd::mul(load_padded(value, d, page.head_dim), inverse)));
+        for (int i = 0; i < kLanes; ++i) quads[(d + i) * 4] = rounded[i];
     }
     reinterpret_cast<float*>(values + page.elements_bytes())[slot] = largest / 127.0f;
 }
@@ -531,7 +544,6 @@ void store_position(const PageShape& page, int slot, const float* key, const flo
 
 F load_cached(const float* from) { return Simd::load(from); }
 F load_cached(const uint16_t* from) { return Simd::load_bf16(from); }
-F load_cached(const int8_t* from) { return Simd::load_int8(from); }
 
 // Ask for part `index` of `num_parts` of some memory.
 [[gnu::always_inline]] inline void fetch_part(const uint8_t* memory, size_t num_bytes, int index, int num_parts) {
@@ -611,13 +623,77 @@ void mix_values(const AttentionSegment& segment, int row, int dim, const Mixture
     }
 }
 
+// Weights of 14 bits, high and low 7, which stand in the place of a row's scores, and what to multiply them by.
+constexpr int kWeightBits = 7;
+constexpr float kWeightSteps = 127 * (1 << kWeightBits);
+
+struct QuantizedWeights {
+    uint8_t high[kSegmentPositions], low[kSegmentPositions];
+    float scale;
+};
+static_assert(sizeof(QuantizedWeights) <= kSegmentPositions * sizeof(float), "it takes a row's place");
+
+// From the row's weights, the first `padded` of which are set, and the largest of them.
+void quantize_weights(float* row, int padded, float largest) {
+    QuantizedWeights weights = {};
+    const F inverse = Simd::set(largest >= kLeastLargest ? kWeightSteps / largest : 0.0f);
+    for (int i = 0; i < padded; i += kLanes) {
+        const I steps = Simd::to_int(Simd::mul(Simd::load(row + i), inverse));
+        Simd::store_int8(reinterpret_cast<int8_t*>(weights.high + i), Simd::shift_right<kWeightBits>(steps));
+        Simd::store_int8(reinterpret_cast<int8_t*>(weights.low + i), Simd::low_bits<kWeightBits>(steps));
+    }
+    weights.scale = largest / kWeightSteps;
+    __builtin_memcpy(row, &weights, sizeof weights);
+}
+
+// `mix_values` for values of 8 bits: integer products of four positions at a time, first with the high bits of all
+// weights, then with the low ones.
+template <int R, int V>
+void mix_quantized_values(const AttentionSegment& segment, int row, int dim, const Mixture& out) {
+    const uint8_t* weights = reinterpret_cast<const uint8_t*>(segment.scores + row * kSegmentPositions);
+    constexpr int row_bytes = kSegmentPositions * sizeof(float);
+    const int stride = segment.page.value_stride(), num_pages = ceil_div(segment.num_positions, kPagePositions);
+    I mixed[R][V];
+    for (int r = 0; r < R; ++r) {
+        for (int v = 0; v < V; ++v) mixed[r][v] = Simd::set(0);
+    }
+    const auto add_products = [&](const uint8_t* bits, bool fetches) {
+        for (int page = 0; page < num_pages; ++page) {
+            for (int quad = 0; quad < kPagePositions / 4; ++quad) {
+                if (fetches && segment.next_keys[page] != nullptr) {
+                    fetch_part(segment.next_keys[page], segment.page.keys_bytes(), quad, kPagePositions / 4);
+                }
+                const uint8_t* values = segment.values[page] + (quad * stride + dim) * 4;
+                Simd::Bytes value[V];
+                for (int v = 0; v < V; ++v) value[v] = Simd::load_bytes(values + v * 64);
+                for (int r = 0; r < R; ++r) {
+                    const Simd::Quad weight = Simd::load_quad(
+                        reinterpret_cast<const int8_t*>(bits + r * row_bytes + page * kPagePositions + quad * 4));
+                    for (int v = 0; v < V; ++v) mixed[r][v] = Simd::dot_weights(mixed[r][v], value[v], weight);
+                }
+            }
+        }
+    };
+    add_products(weights + offsetof(QuantizedWeights, high), row == 0 && dim == 0);
+    for (int r = 0; r < R; ++r) {
+        for (int v = 0; v < V; ++v) mixed[r][v] = Simd::shift_left<kWeightBits>(mixed[r][v]);
+    }
+    add_products(weights + offsetof(QuantizedWeights, low), false);
+    for (int r = 0; r < R; ++r) {
+        float scale;
+        __builtin_memcpy(&scale, weights + r * row_bytes + offsetof(QuantizedWeights, scale), sizeof scale);
+        float* to = out.mixed + static_cast<size_t>(row + r) * stride + dim;
+        for (int v = 0; v < V; ++v) Simd::store(to + v * kLanes, Simd::mul(Simd::to_float(mixed[r][v]), Simd::set(scale)));
+    }
+}
+
 F load_value_scales(const AttentionSegment& segment, int position) {
     const uint8_t* scales = segment.values[position / kPagePositions] + segment.page.elements_bytes();
     return Simd::load(reinterpret_cast<const float*>(scales) + position % kPagePositions);
 }
 
 // Scores to weights: capped, masked, and their exponentials below the largest, which `out` receives with their sum.
-// Where values have scales, the weights then take these in.
+// Where values have scales, the weights then take these in, and become integers, too.
 void normalize_scores(const AttentionSegment& segment, const Mixture& out) {
     const int padded = ceil_div(segment.num_positions, kLanes) * kLanes;
     const bool has_scales = segment.page.kind == CacheKind::Q8;
@@ -630,12 +706,15 @@ void normalize_scores(const AttentionSegment& segment, const Mixture& out) {
         for (int i = 0; i < padded; i += kLanes) largest = Simd::max(largest, Simd::load(scores + i));
         const float top = Simd::max_lanes(largest);
         const F shift = Simd::set(top == -kInfinity ? 0.0f : top);
-        F total = Simd::set(0.0f);
+        F total = Simd::set(0.0f), largest_scaled = total;
         for (int i = 0; i < padded; i += kLanes) {
             const F weight = exp(Simd::sub(Simd::load(scores + i), shift));
             total = Simd::add(total, weight);
-            Simd::store(scores + i, has_scales ? Simd::mul(weight, load_value_scales(segment, i)) : weight);
+            const F scaled = has_scales ? Simd::mul(weight, load_value_scales(segment, i)) : weight;
+            largest_scaled = Simd::max(largest_scaled, scaled);
+            Simd::store(scores + i, scaled);
         }
+        if (has_scales) quantize_weights(scores, padded, Simd::max_lanes(largest_scaled));
         out.max[row] = top;
         out.sum[row] = sum_lanes(total);
     }
@@ -653,12 +732,21 @@ void score_rows(const AttentionSegment& segment, int row) {
     }
 }
 
+template <class Element, int R, int V>
+void mix_block(const AttentionSegment& segment, int row, int dim, const Mixture& out) {
+    if constexpr (sizeof(Element) == 1) {
+        mix_quantized_values<R, V>(segment, row, dim, out);
+    } else {
+        mix_values<Element, R, V>(segment, row, dim, out);
+    }
+}
+
 template <class Element, int R>
 void mix_rows(const AttentionSegment& segment, int row, const Mixture& out) {
     const int stride = segment.page.value_stride();
     int dim = 0;
-    for (; dim + 4 * kLanes <= stride; dim += 4 * kLanes) mix_values<Element, R, 4>(segment, row, dim, out);
-    for (; dim < stride; dim += kLanes) mix_values<Element, R, 1>(segment, row, dim, out);
+    for (; dim + 4 * kLanes <= stride; dim += 4 * kLanes) mix_block<Element, R, 4>(segment, row, dim, out);
+    for (; dim < stride; dim += kLanes) mix_block<Element, R, 1>(segment, row, dim, out);
 }
 
 template <class Element>
@@ -789,7 +877,7 @@ int collect(const float* keys, int first, int last, float low, float high, int32
 }
 
 constexpr Kernels make_kernels(const char* name) {
-    return {name, Simd::kTokens, multiply, quantize, subtract_quantized, rms_norm, layer_norm, store_position, attend, merge, soft_cap,
+    return {name, Simd::kTokens, multiply, quantize, quantize_halves, rms_norm, layer_norm, store_position, attend, merge, soft_cap,
             masses, has_nan, sum_from, maxima, collect};
 }
 

@@ -502,12 +502,8 @@ void Model::gather_queries(const Piece& piece, const AttentionUnit& unit, Rows& 
     }
     if (!is_quantized) return;
     residual.resize(num_rows, head_dim, true);
-    const Activations whole = view(queries, num_rows, head_dim), rest = view(residual, num_rows, head_dim);
-    for (int tile = 0; tile < num_tiles; ++tile) {
-        kernels_.quantize(whole, tile, queries.quants.data(), queries.scales.data(), queries.sums.data(), queries.totals.data());
-        kernels_.subtract_quantized(whole, tile, residual.values.data());
-        kernels_.quantize(rest, tile, residual.quants.data(), residual.scales.data(), residual.sums.data(), residual.totals.data());
-    }
+    const Activations x = view(queries, num_rows, head_dim);
+    for (int tile = 0; tile < num_tiles; ++tile) kernels_.quantize_halves(x, tile, queries.quantized(), residual.quantized());
 }
 
 // Merge the parts of one token and head, which follow one another from `first` on, in the order of their segments.
@@ -565,7 +561,7 @@ void Model::make_rows(Rows& rows, int num_tokens, int columns, bool is_quantized
             for (int row = tile * tile_tokens; row < std::min(num_tokens, (tile + 1) * tile_tokens); ++row) {
                 write(row, rows.values.data() + static_cast<size_t>(row) * columns);
             }
-            if (is_quantized) kernels_.quantize(x, tile, rows.quants.data(), rows.scales.data(), rows.sums.data(), rows.totals.data());
+            if (is_quantized) kernels_.quantize(x, tile, rows.quantized());
         }
     });
 }

@@ -115,6 +115,7 @@ private:
         std::vector<int32_t> sums;
 
         void resize(int num_tokens, int columns, bool is_quantized);
+        QuantizedRows quantized() { return {quants.data(), scales.data(), sums.data(), totals.data()}; }
     };
     struct Product {
         const Linear* linear;

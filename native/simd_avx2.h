@@ -31,10 +31,6 @@ struct Simd {
         return _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(from)));
     }
     static F load_fp16(const uint16_t* from) { return {widen_fp16(from), widen_fp16(from + 8)}; }
-    static __m256 widen_int8(const int8_t* from) {
-        return _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(from))));
-    }
-    static F load_int8(const int8_t* from) { return {widen_int8(from), widen_int8(from + 8)}; }
     static uint16_t to_fp16(float value) { return static_cast<uint16_t>(_cvtss_sh(value, _MM_FROUND_TO_NEAREST_INT)); }
     static void store(float* to, F a) {
         _mm256_storeu_ps(to, a.low);
@@ -87,6 +83,15 @@ struct Simd {
 
     static F to_float(I a) { return {_mm256_cvtepi32_ps(a.low), _mm256_cvtepi32_ps(a.high)}; }
     static I set(int32_t value) { return {_mm256_set1_epi32(value), _mm256_set1_epi32(value)}; }
+    template <int bits>
+    static I shift_left(I a) { return {_mm256_slli_epi32(a.low, bits), _mm256_slli_epi32(a.high, bits)}; }
+    template <int bits>
+    static I shift_right(I a) { return {_mm256_srli_epi32(a.low, bits), _mm256_srli_epi32(a.high, bits)}; }
+    template <int bits>
+    static I low_bits(I a) {
+        const __m256i mask = _mm256_set1_epi32((1 << bits) - 1);
+        return {_mm256_and_si256(a.low, mask), _mm256_and_si256(a.high, mask)};
+    }
     static I to_int(F a) { return {_mm256_cvtps_epi32(a.low), _mm256_cvtps_epi32(a.high)}; }
     static int32_t sum_lanes(I a, I b) {
         const __m256i sums = _mm256_add_epi32(_mm256_add_epi32(a.low, a.high), _mm256_add_epi32(b.low, b.high));
@@ -149,7 +154,8 @@ struct Simd {
     }
 
     static __m256i dot_half(__m256i acc, __m256i w, __m256i x) {
-        // Pairs of products stay below 2^15: 15 x 127 x 2 for nibbles, 128 x 127 x 2 for bytes without their offset.
+        // Pairs of products stay below 2^15: 15 x 127 x 2 for nibbles, 127 x 127 x 2 for weights, 128 x 127 x 2 for bytes without their
+        // offset.
         return _mm256_add_epi32(acc, _mm256_madd_epi16(_mm256_maddubs_epi16(w, x), _mm256_set1_epi16(1)));
     }
     static I dot_nibbles(I acc, Bytes w, Quad x) { return {dot_half(acc.low, w.low, x), dot_half(acc.high, w.high, x)}; }
@@ -160,6 +166,9 @@ struct Simd {
     }
     static I dot_bytes(I acc, Bytes w, Quad x) {
         return {dot_signed(acc.low, w.low, x), dot_signed(acc.high, w.high, x)};
+    }
+    static I dot_weights(I acc, Bytes values, Quad weights) {
+        return {dot_half(acc.low, weights, values.low), dot_half(acc.high, weights, values.high)};
     }
     static int32_t start_q8(int32_t) { return 0; }
 };

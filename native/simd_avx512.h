@@ -30,10 +30,6 @@ struct Simd {
     static F load_fp16(const uint16_t* from) {
         return {_mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(from)))};
     }
-    static F load_int8(const int8_t* from) {
-        const __m128i bytes = _mm_loadu_si128(reinterpret_cast<const __m128i*>(from));
-        return {_mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(bytes))};
-    }
     static uint16_t to_fp16(float value) { return static_cast<uint16_t>(_cvtss_sh(value, _MM_FROUND_TO_NEAREST_INT)); }
     static void store(float* to, F a) { _mm512_storeu_ps(to, a.v); }
     static void store_bf16(uint16_t* to, F a) {
@@ -68,6 +64,12 @@ struct Simd {
 
     static F to_float(I a) { return {_mm512_cvtepi32_ps(a.v)}; }
     static I set(int32_t value) { return {_mm512_set1_epi32(value)}; }
+    template <int bits>
+    static I shift_left(I a) { return {_mm512_slli_epi32(a.v, bits)}; }
+    template <int bits>
+    static I shift_right(I a) { return {_mm512_srli_epi32(a.v, bits)}; }
+    template <int bits>
+    static I low_bits(I a) { return {_mm512_and_si512(a.v, _mm512_set1_epi32((1 << bits) - 1))}; }
     static I to_int(F a) { return {_mm512_cvtps_epi32(a.v)}; }
     static void store_int8(int8_t* to, I a) {
         _mm_storeu_si128(reinterpret_cast<__m128i*>(to), _mm512_cvtsepi32_epi8(a.v));
@@ -100,6 +102,7 @@ struct Simd {
 
     static I dot_nibbles(I acc, Bytes w, Quad x) { return {_mm512_dpbusd_epi32(acc.v, w.v, x.v)}; }
     static I dot_bytes(I acc, Bytes w, Quad x) { return dot_nibbles(acc, w, x); }
+    static I dot_weights(I acc, Bytes values, Quad weights) { return {_mm512_dpbusd_epi32(acc.v, weights.v, values.v)}; }
     static int32_t start_q8(int32_t sum_of_x) { return -128 * sum_of_x; }
 };
 

@@ -32,7 +32,6 @@ struct Simd {
     static F load(const float* from) { return each([&](int i) { return from[i]; }); }
     static F load_bf16(const uint16_t* from) { return each([&](int i) { return from_bf16(from[i]); }); }
     static F load_fp16(const uint16_t* from) { return each([&](int i) { return from_fp16(from[i]); }); }
-    static F load_int8(const int8_t* from) { return each([&](int i) { return static_cast<float>(from[i]); }); }
     static uint16_t to_fp16(float value) { return nextword::to_fp16(value); }
     static void store(float* to, F a) { std::memcpy(to, a.at, sizeof a.at); }
     static void store_bf16(uint16_t* to, F a) {
@@ -64,6 +63,22 @@ struct Simd {
         I result;
         for (int i = 0; i < 16; ++i) result.at[i] = value;
         return result;
+    }
+    template <int bits>
+    static I shift_left(I a) {
+        for (int32_t& lane : a.at) lane *= 1 << bits;
+        return a;
+    }
+    // Of lanes that are not negative.
+    template <int bits>
+    static I shift_right(I a) {
+        for (int32_t& lane : a.at) lane >>= bits;
+        return a;
+    }
+    template <int bits>
+    static I low_bits(I a) {
+        for (int32_t& lane : a.at) lane &= (1 << bits) - 1;
+        return a;
     }
     // To nearest, ties to even.
     static I to_int(F a) {
@@ -133,6 +148,13 @@ struct Simd {
     }
     // The same for bytes that hold a value + 128; what the offset adds to a whole sum is taken off by `start_q8`.
     static I dot_bytes(I acc, Bytes w, Quad x) { return dot_nibbles(acc, w, x); }
+    // acc + the products of four signed bytes of a lane, -127 to 127, with a quad of weights, 0 to 127.
+    static I dot_weights(I acc, Bytes values, Quad weights) {
+        for (int i = 0; i < 16; ++i) {
+            for (int j = 0; j < 4; ++j) acc.at[i] += static_cast<int8_t>(values.at[4 * i + j]) * weights.at[j];
+        }
+        return acc;
+    }
     static int32_t start_q8(int32_t sum_of_x) { return -128 * sum_of_x; }
 };
 

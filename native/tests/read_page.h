@@ -23,8 +23,8 @@ inline float key_at(const PageShape& page, const uint8_t* keys, int slot, int d)
 }
 
 inline float value_at(const PageShape& page, const uint8_t* values, int slot, int d) {
-    const float element = element_at(page, values, slot * page.value_stride() + d);
-    if (page.kind != CacheKind::Q8) return element;
+    if (page.kind != CacheKind::Q8) return element_at(page, values, slot * page.value_stride() + d);
+    const float element = element_at(page, values, (slot / 4 * page.value_stride() + d) * 4 + slot % 4);
     return reinterpret_cast<const float*>(values + page.elements_bytes())[slot] * element;
 }
 

@@ -101,12 +101,14 @@ struct Input {
     Activations view() const {
         return {num_tokens, columns, rows.data(), stride, quants.data(), scales.data(), sums.data(), totals.data()};
     }
-    void quantize(const Kernels& kernels) {
+    QuantizedRows make_quantized() {
         const size_t num_groups = static_cast<size_t>(ceil_div(columns, kGroup)) * num_tokens;
         quants.assign(num_groups * kGroup, 0), scales.assign(num_groups, 0.0f), sums.assign(num_groups, 0), totals.assign(num_groups, 0.0f);
-        for (int tile = 0; tile < ceil_div(num_tokens, kernels.tile_tokens); ++tile) {
-            kernels.quantize(view(), tile, quants.data(), scales.data(), sums.data(), totals.data());
-        }
+        return {quants.data(), scales.data(), sums.data(), totals.data()};
+    }
+    void quantize(const Kernels& kernels) {
+        const QuantizedRows out = make_quantized();
+        for (int tile = 0; tile < ceil_div(num_tokens, kernels.tile_tokens); ++tile) kernels.quantize(view(), tile, out);
     }
     const float* row(int token) const { return rows.data() + static_cast<size_t>(token) * stride; }
 };
@@ -336,12 +338,10 @@ struct Page {
 
 // Queries, and what their int8 form leaves of them.
 void quantize_in_halves(const Kernels& kernels, Input& queries, Input& residual) {
-    queries.quantize(kernels);
-    residual.stride = queries.columns;
+    const QuantizedRows out = queries.make_quantized(), rest = residual.make_quantized();
     for (int tile = 0; tile < ceil_div(queries.num_tokens, kernels.tile_tokens); ++tile) {
-        kernels.subtract_quantized(queries.view(), tile, residual.rows.data());
+        kernels.quantize_halves(queries.view(), tile, out, rest);
     }
-    residual.quantize(kernels);
 }
 
 void test_pages_hold_what_is_stored(const std::vector<const Kernels*>& all) {
