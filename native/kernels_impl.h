@@ -128,18 +128,24 @@ template <int T>
     }
 }
 
-// The integer products of one group of columns: 8 quads, or 4 pairs of quads in nibbles.
+// The integer products of one group of columns in 8 quads of bytes; `dot_quad` is the product that suits the bytes.
+template <int T, class DotQuad>
+[[gnu::always_inline]] inline void dot_quads(const uint8_t* w, const int8_t* x, I (&dot)[T][2], DotQuad dot_quad) {
+    for (int quad = 0; quad < 8; ++quad) {
+        const Simd::Bytes w0 = Simd::load_bytes(w + quad * 128), w1 = Simd::load_bytes(w + quad * 128 + 64);
+        for (int t = 0; t < T; ++t) {
+            const Simd::Quad value = Simd::load_quad(x + (quad * T + t) * 4);
+            dot[t][0] = dot_quad(dot[t][0], w0, value);
+            dot[t][1] = dot_quad(dot[t][1], w1, value);
+        }
+    }
+}
+
+// The same as a panel holds the group: the 8 quads, or 4 pairs of quads in nibbles.
 template <WeightKind kind, int T>
 [[gnu::always_inline]] inline void dot_group(const uint8_t* w, const int8_t* x, I (&dot)[T][2]) {
     if constexpr (kind == WeightKind::Q8) {
-        for (int quad = 0; quad < 8; ++quad) {
-            const Simd::Bytes w0 = Simd::load_bytes(w + quad * 128), w1 = Simd::load_bytes(w + quad * 128 + 64);
-            for (int t = 0; t < T; ++t) {
-                const Simd::Quad value = Simd::load_quad(x + (quad * T + t) * 4);
-                dot[t][0] = Simd::dot_bytes(dot[t][0], w0, value);
-                dot[t][1] = Simd::dot_bytes(dot[t][1], w1, value);
-            }
-        }
+        dot_quads<T>(w, x, dot, Simd::dot_bytes);
     } else {
         for (int quad = 0; quad < 4; ++quad) {
             const Simd::Bytes w0 = Simd::load_bytes(w + quad * 128), w1 = Simd::load_bytes(w + quad * 128 + 64);
@@ -155,23 +161,10 @@ template <WeightKind kind, int T>
     }
 }
 
-// The same where the nibbles have been taken apart: 8 quads of bytes.
-template <int T>
-[[gnu::always_inline]] inline void dot_unpacked(const uint8_t* w, const int8_t* x, I (&dot)[T][2]) {
-    for (int quad = 0; quad < 8; ++quad) {
-        const Simd::Bytes w0 = Simd::load_bytes(w + quad * 128), w1 = Simd::load_bytes(w + quad * 128 + 64);
-        for (int t = 0; t < T; ++t) {
-            const Simd::Quad value = Simd::load_quad(x + (quad * T + t) * 4);
-            dot[t][0] = Simd::dot_nibbles(dot[t][0], w0, value);
-            dot[t][1] = Simd::dot_nibbles(dot[t][1], w1, value);
-        }
-    }
-}
-
 constexpr int header_bytes(WeightKind kind) { return kPanelRows * (kind == WeightKind::Q4Min ? 4 : 2); }
 
-// Some groups of a panel, from `panel` on, times groups of T tokens, whose first is number `at`. `dot_of(group, panel, quants, dot)` adds
-// the integer products of a group, and may ask for memory that is wanted later.
+// Some groups of a panel, from `panel` on, times groups of T tokens, whose first is number `at`.
+// `dot_of(group, panel, quants, dot)` adds the integer products of a group, and may ask for memory that is wanted later.
 template <WeightKind kind, int T, class Dot>
 [[gnu::always_inline]] inline void multiply_groups(const uint8_t* panel, int num_groups, const Activations& x, size_t at, F (&sum)[T][2],
                                                    Dot dot_of) {
@@ -312,7 +305,7 @@ struct MultiplyUnpacked {
         }
         multiply_groups<kind, T>(panel + first_group * unit_bytes(kind), num_groups, x, at, sum,
                                  [&](int group, const uint8_t*, const int8_t* quants, I (&dot)[T][2]) {
-                                     dot_unpacked<T>(nibbles[group], quants, dot);
+                                     dot_quads<T>(nibbles[group], quants, dot, Simd::dot_nibbles);
                                  });
         if (first_group + num_groups == all_groups) return finish<T>(out, index, token, sum);
         for (int t = 0; t < T; ++t) {
