@@ -72,6 +72,17 @@ def test_prepared_tokens_have_to_be_the_models(command: Command) -> None:
     assert "tokens of another tokenizer than the model's" in done.err
 
 
+def test_damaged_tokens_are_named_before_anything_is_trained(command: Command) -> None:
+    Path("text.txt").write_text("the cat sat on the mat. " * 100)
+    shape = ("--hidden-size", "16", "--num-layers", "1", "--num-heads", "2", "--context", "64", "--vocab-size", "300")
+    assert command("pretrain", "text.txt", *shape, "--steps", "1", "-o", "first").code == 0
+    shard = Path("first/tokens/shard-00000.tokens")
+    shard.write_bytes(bytes(len(shard.read_bytes())))
+    done = command("finetune", "first/model", "--data", "first/tokens", "--on", "text", "-o", "not", "--context", "64")
+    assert done.code == 2
+    assert "another checksum" in done.err
+
+
 def test_a_recipe_can_say_on_what_and_true(command: Command, tiny: Path) -> None:
     Path("text.txt").write_text("abc " * 400)
     Path("again.yaml").write_text("on: text\ndata: text.txt\noutput: tuned\ncontext: 64\nsteps: 1\ndry_run: true\n")

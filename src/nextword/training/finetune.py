@@ -77,11 +77,14 @@ def _prepare_text(
     if tokens is None:
         tokens = folder / "tokens"
         processes.on_first(lambda: prepare_corpus(files, directory.tokenizer, tokens, field=data.field))
-    shards = TokenShards(tokens)
-    if shards.header.tokenizer != directory.tokenizer.fingerprint:
-        raise DataError(
-            f"{tokens}: holds tokens of another tokenizer than the model's: prepare the corpus with that one"
-        )
+        shards = TokenShards(tokens)
+    else:
+        shards = TokenShards(tokens)
+        if shards.header.tokenizer != directory.tokenizer.fingerprint:
+            raise DataError(
+                f"{tokens}: holds tokens of another tokenizer than the model's: prepare the corpus with that one"
+            )
+        processes.on_first(shards.check_content)
     training, held_out = split_validation(shards, data.validation, seed=recipe.run.seed)
     documents = held_out.documents()
     return FinetuningData(
