@@ -22,13 +22,18 @@ uint64_t hash_tokens(uint64_t before, const int32_t* token_ids) {
 
 }  // namespace
 
+PagePool::PagePool(int num_layers, size_t layer_bytes)
+    : layer_bytes_(layer_bytes),
+      page_bytes_(num_layers * layer_bytes),
+      slab_pages_(static_cast<PageId>(std::max<size_t>(1, kSlabBytes / page_bytes_))) {}
+
 PageId PagePool::take() {
     if (free_.empty()) {
         const PageId page = static_cast<PageId>(references_.size());
-        if (page % kSlabPages == 0) {
-            references_.reserve(static_cast<size_t>(page) + kSlabPages);
-            free_.reserve(static_cast<size_t>(page) + kSlabPages);
-            slabs_.emplace_back(page_bytes_ * kSlabPages);
+        if (page % slab_pages_ == 0) {
+            references_.reserve(static_cast<size_t>(page) + slab_pages_);
+            free_.reserve(static_cast<size_t>(page) + slab_pages_);
+            slabs_.emplace_back(std::max(kSlabBytes, page_bytes_));
         }
         references_.push_back(0);
         free_.push_back(page);

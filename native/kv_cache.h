@@ -30,7 +30,7 @@ constexpr PageId kNoPage = -1;
 // Pages of some layers: memory taken as it is needed, counted references, and those without any kept for reuse.
 class PagePool {
 public:
-    PagePool(int num_layers, size_t layer_bytes) : layer_bytes_(layer_bytes), page_bytes_(num_layers * layer_bytes) {}
+    PagePool(int num_layers, size_t layer_bytes);
 
     size_t page_bytes() const { return page_bytes_; }
     size_t bytes_held() const { return num_held_ * page_bytes_; }
@@ -51,11 +51,13 @@ public:
     void copy(PageId from, PageId to);
 
 private:
-    static constexpr int kSlabPages = 8;
+    // Much enough to lie on huge pages; it takes memory only where it is used.
+    static constexpr size_t kSlabBytes = 16 * kHugePage;
 
-    uint8_t* memory_of(PageId page) const { return slabs_[page / kSlabPages].data() + (page % kSlabPages) * page_bytes_; }
+    uint8_t* memory_of(PageId page) const { return slabs_[page / slab_pages_].data() + (page % slab_pages_) * page_bytes_; }
 
     size_t layer_bytes_, page_bytes_;
+    PageId slab_pages_;
     std::vector<Buffer> slabs_;
     std::vector<int> references_;
     std::vector<PageId> free_;

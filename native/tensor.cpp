@@ -13,8 +13,16 @@ namespace nextword {
 
 Buffer::Buffer(size_t num_bytes) {
     if (num_bytes == 0) return;
-    void* memory = mmap(nullptr, num_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (memory == MAP_FAILED) throw std::bad_alloc();
+    const size_t spare = num_bytes % kHugePage == 0 ? kHugePage : 0;
+    void* const mapped = mmap(nullptr, num_bytes + spare, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (mapped == MAP_FAILED) throw std::bad_alloc();
+    uint8_t* memory = static_cast<uint8_t*>(mapped);
+    if (spare > 0) {
+        const size_t before = (kHugePage - reinterpret_cast<uintptr_t>(mapped) % kHugePage) % kHugePage;
+        if (before > 0) munmap(mapped, before);
+        memory += before;
+        munmap(memory + num_bytes, spare - before);
+    }
 #ifdef MADV_HUGEPAGE
     madvise(memory, num_bytes, MADV_HUGEPAGE);  // a wish: fewer page-table walks while weights stream by
 #endif

@@ -45,10 +45,13 @@ struct Unmap {
     void operator()(void* memory) const;
 };
 
+constexpr size_t kHugePage = size_t{1} << 21;
+
 // Memory for large arrays: zeroed, on huge pages where the system has them, given back by the destructor.
 class Buffer {
 public:
     Buffer() = default;
+    // Whole huge pages begin at the beginning of one, so that all of them can be huge.
     explicit Buffer(size_t num_bytes);
 
     uint8_t* data() const { return static_cast<uint8_t*>(memory_.get()); }
