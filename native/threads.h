@@ -1,8 +1,9 @@
 // A persistent pool of threads that share out numbered units of work.
 //
-// Work is claimed in small pieces, and only claimed work is waited for: a thread that the system has taken off its
-// core holds nobody up unless it sits on a piece. Where that has happened, threads work in short turns for a while, so
-// that it seldom happens again. Waiting spins for a bounded time and then sleeps.
+// Each thread has a share of its own, which it claims in pieces from the front, so that it reads memory in one go;
+// then it helps out at the far end of another's. Only claimed work is waited for: a thread that the system has taken
+// off its core holds nobody up unless it sits on a piece. Where that has happened, threads work in short turns for a
+// while, so that it seldom happens again. Waiting spins for a bounded time and then sleeps.
 
 #ifndef NEXTWORD_THREADS_H
 #define NEXTWORD_THREADS_H
@@ -10,12 +11,18 @@
 #include <atomic>
 #include <condition_variable>
 #include <cstdint>
+#include <initializer_list>
 #include <memory>
 #include <mutex>
 #include <thread>
 #include <vector>
 
 namespace nextword {
+
+struct Stretch {
+    const uint8_t* begin;
+    size_t num_bytes;
+};
 
 class ThreadPool {
 public:
@@ -41,6 +48,10 @@ public:
         run_shared(num_units, &call<Work>, &work);
     }
 
+    // The memory that the next job will read in the order of its units, at most three stretches: a thread that waits for
+    // that job asks for the beginning of its share. Nothing happens if the memory is gone by then.
+    void expect(std::initializer_list<Stretch> memory);
+
 private:
     using Call = void (*)(const void* work, int first, int last);
 
@@ -56,26 +67,47 @@ private:
         std::vector<std::thread> workers;
     };
 
+    // How far a thread has asked for its share of what is expected.
+    struct Fetched {
+        uint32_t expectation = 0;
+        size_t at = 0, end = 0;
+    };
+
     void start();
     void stop();
     void run_shared(int num_units, Call call, const void* work);
-    bool claim_and_do();
-    bool wait_for_work(uint64_t seen);
-    void worker();
+    bool claim_and_do(int thread);
+    bool wait_for_work(uint32_t seen, int thread, Fetched& fetched);
+    void fetch(int thread, Fetched& fetched) const;
+    void worker(int thread);
 
     const int num_threads_;
     int process_ = 0;
     std::unique_ptr<Crew> crew_;
-    // Which job (32 bits), how many units it has (16), and the next one to claim (16), changed as one number, so that
-    // a claim can succeed only for the job that is running.
-    alignas(64) std::atomic<uint64_t> ticket_{0};
+    // What a thread has left of the units that fell to it.
+    struct alignas(64) Share {
+        // The job (32 bits), the end of its units (16) and their begin (16), changed as one number, so that a claim can
+        // succeed only for the job that is running.
+        std::atomic<uint64_t> ticket{0};
+    };
+    std::vector<Share> shares_;  // the caller's first
+    alignas(64) std::atomic<uint32_t> job_{0};
     std::atomic<Call> call_{nullptr};
     std::atomic<const void*> work_{nullptr};
-    alignas(64) std::atomic<int> num_done_{0};
+    alignas(64) std::atomic<int> num_left_{0};
     alignas(64) std::atomic<int> num_asleep_{0};
     std::atomic<bool> caller_asleep_{false};
     std::atomic<bool> stopping_{false};
     std::atomic<int64_t> cautious_until_{0};  // in ticks of the steady clock, 0: they are not cautious
+
+    struct ExpectedStretch {
+        std::atomic<const uint8_t*> begin{nullptr};
+        std::atomic<size_t> num_bytes{0};
+    };
+    static constexpr int kMaxStretches = 3;
+    alignas(64) std::atomic<uint32_t> expectation_{0};  // its number
+    ExpectedStretch expected_[kMaxStretches];
+    Fetched fetched_by_caller_;
 };
 
 }  // namespace nextword

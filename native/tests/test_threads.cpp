@@ -44,6 +44,19 @@ void test_a_job_sees_what_the_caller_wrote_and_the_caller_what_it_wrote() {
     }
 }
 
+void test_expected_memory_changes_nothing() {
+    ThreadPool pool(3);
+    std::vector<uint8_t> there(5000, 7);
+    for (int job = 0; job < 300; ++job) {
+        // Some of what is expected is there, some was never, and jobs come while it is asked for.
+        const auto* nowhere = reinterpret_cast<const uint8_t*>(static_cast<uintptr_t>(job) << 20);
+        pool.expect({{there.data(), there.size()}, {nowhere, size_t{1} << 24}, {nullptr, 0}});
+        if (job % 50 == 0) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+        check_job(pool, job % 40, 1);
+    }
+    check(there == std::vector<uint8_t>(5000, 7), "memory that is expected stays as it is");
+}
+
 void test_threads_that_slept_come_back() {
     ThreadPool pool(3);
     for (int pause = 0; pause < 20; ++pause) {
@@ -106,6 +119,7 @@ void test_pools_beside_each_other_do_not_mix() {
 int main() {
     for (const int num_threads : {1, 2, 3, 5, 9}) test_every_unit_is_done_once(num_threads);
     test_a_job_sees_what_the_caller_wrote_and_the_caller_what_it_wrote();
+    test_expected_memory_changes_nothing();
     test_threads_that_slept_come_back();
     test_a_caller_that_waits_long_is_woken();
     test_threads_that_were_held_up_go_on_in_turns();
