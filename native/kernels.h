@@ -61,7 +61,7 @@ struct AttentionSegment {
     int num_positions = 0;                       // up to the last that any row attends to
     const uint8_t* keys[kSegmentPages] = {};
     const uint8_t* values[kSegmentPages] = {};
-    const uint8_t* next_keys[kSegmentPages] = {};  // wanted soon, to be fetched meanwhile; or none
+    const uint8_t* next_pages[kSegmentPages] = {};  // keys and values that are wanted next, to be fetched meanwhile, or none
     const int32_t* first = nullptr;              // for each row, the positions of the segment it attends to:
     const int32_t* last = nullptr;               // from first up to last, exclusive
     float soft_cap = 0.0f;                       // none if 0

@@ -538,10 +538,27 @@ void store_position(const PageShape& page, int slot, const float* key, const flo
 F load_cached(const float* from) { return Simd::load(from); }
 F load_cached(const uint16_t* from) { return Simd::load_bf16(from); }
 
-// Ask for part `index` of `num_parts` of some memory.
-[[gnu::always_inline]] inline void fetch_part(const uint8_t* memory, size_t num_bytes, int index, int num_parts) {
-    for (size_t line = index; line * 64 < num_bytes; line += num_parts) __builtin_prefetch(memory + line * 64);
-}
+// Asks for the pages that the thread reads next, a few lines at a time: all at once would wait for one another.
+class NextPages {
+public:
+    explicit NextPages(const AttentionSegment& segment)
+        : pages_(segment.next_pages), num_bytes_(segment.page.bytes()), third_(static_cast<int>(num_bytes_ / 64) * kSegmentPages / 3) {}
+
+    // How many lines at a time ask for a third of them in so many calls of `fetch`.
+    int lines(int num_calls) const { return third_ / num_calls + 1; }
+
+    [[gnu::always_inline]] void fetch(int num_lines) {
+        for (; num_lines > 0 && page_ < kSegmentPages && pages_[page_] != nullptr; --num_lines) {
+            __builtin_prefetch(pages_[page_] + at_);
+            if ((at_ += 64) >= num_bytes_) at_ = 0, ++page_;
+        }
+    }
+
+private:
+    const uint8_t* const* pages_;
+    size_t num_bytes_, at_ = 0;
+    int third_, page_ = 0;
+};
 
 template <int R>
 void put_scores(const AttentionSegment& segment, int page, int row, const F (&score)[R][2]) {
@@ -552,16 +569,16 @@ void put_scores(const AttentionSegment& segment, int page, int row, const F (&sc
     }
 }
 
-// Scores of R query vectors on the 32 positions of a page. The page's values come next, and are asked for.
+// Scores of R query vectors on the 32 positions of a page.
 template <class Element, int R>
-void score_page(const AttentionSegment& segment, int page, int row) {
+void score_page(const AttentionSegment& segment, int page, int row, NextPages& next) {
     const Element* keys = reinterpret_cast<const Element*>(segment.keys[page]);
     const float* queries = segment.queries.rows + static_cast<size_t>(row) * segment.queries.row_stride;
-    const int head_dim = segment.page.head_dim;
+    const int head_dim = segment.page.head_dim, lines = row == 0 ? next.lines(kSegmentPages * head_dim) : 0;
     F score[R][2];
     for (int r = 0; r < R; ++r) score[r][0] = score[r][1] = Simd::set(0.0f);
     for (int d = 0; d < head_dim; ++d) {
-        if (row == 0) fetch_part(segment.values[page], segment.page.values_bytes(), d, head_dim);
+        next.fetch(lines);
         const F k0 = load_cached(keys + d * kPagePositions), k1 = load_cached(keys + d * kPagePositions + kLanes);
         for (int r = 0; r < R; ++r) {
             const F q = Simd::set(queries[r * segment.queries.row_stride + d]);
@@ -574,34 +591,31 @@ void score_page(const AttentionSegment& segment, int page, int row) {
 
 // The same by the int8 form of queries and keys; a page of keys is a panel.
 template <int R>
-void score_quantized_page(const AttentionSegment& segment, int page, int row) {
+void score_quantized_page(const AttentionSegment& segment, int page, int row, NextPages& next) {
     F score[R][2];
     for (int r = 0; r < R; ++r) score[r][0] = score[r][1] = Simd::set(0.0f);
-    const int num_groups = ceil_div(segment.page.head_dim, kGroup);
-    multiply_panel<WeightKind::Q8, R>(segment.keys[page], segment.queries, row, score, [&](int group, const uint8_t*) {
-        if (row == 0) fetch_part(segment.values[page], segment.page.values_bytes(), group, num_groups);
-    });
+    const int lines = row == 0 ? next.lines(kSegmentPages * ceil_div(segment.page.head_dim, kGroup)) : 0;
+    multiply_panel<WeightKind::Q8, R>(segment.keys[page], segment.queries, row, score, [&](int, const uint8_t*) { next.fetch(lines); });
     multiply_panel<WeightKind::Q8, R>(segment.keys[page], segment.residual, row, score, [](int, const uint8_t*) {});
     put_scores<R>(segment, page, row, score);
 }
 
 // The values of the segment, weighted, for R query vectors and V vectors of dimensions.
 template <class Element, int R, int V>
-void mix_values(const AttentionSegment& segment, int row, int dim, const Mixture& out) {
+void mix_values(const AttentionSegment& segment, int row, int dim, const Mixture& out, NextPages& next) {
     F mixed[R][V];
     for (int r = 0; r < R; ++r) {
         for (int v = 0; v < V; ++v) mixed[r][v] = Simd::set(0.0f);
     }
     const float* weights = segment.scores + row * kSegmentPositions;
-    const int stride = segment.page.value_stride();
+    const int stride = segment.page.value_stride(), lines = row == 0 && dim == 0 ? next.lines(kSegmentPositions) : 0;
     for (int start = 0; start < segment.num_positions; start += kPagePositions) {
         const int page = start / kPagePositions;
         const Element* values = reinterpret_cast<const Element*>(segment.values[page]) + dim;
-        const bool is_first = row == 0 && dim == 0 && segment.next_keys[page] != nullptr;
         const int left = segment.num_positions - start;
         const int count = left < kPagePositions ? left : kPagePositions;
         for (int i = 0; i < count; ++i) {
-            if (is_first) fetch_part(segment.next_keys[page], segment.page.keys_bytes(), i, kPagePositions);
+            next.fetch(lines);
             F value[V];
             for (int v = 0; v < V; ++v) value[v] = load_cached(values + i * stride + v * kLanes);
             for (int r = 0; r < R; ++r) {
@@ -642,7 +656,7 @@ void quantize_weights(float* row, int padded, float largest) {
 // `mix_values` for values of 8 bits: integer products of four positions at a time, first with the high bits of all
 // weights, then with the low ones.
 template <int R, int V>
-void mix_quantized_values(const AttentionSegment& segment, int row, int dim, const Mixture& out) {
+void mix_quantized_values(const AttentionSegment& segment, int row, int dim, const Mixture& out, NextPages& next) {
     const uint8_t* weights = reinterpret_cast<const uint8_t*>(segment.scores + row * kSegmentPositions);
     constexpr int row_bytes = kSegmentPositions * sizeof(float);
     const int stride = segment.page.value_stride(), num_pages = ceil_div(segment.num_positions, kPagePositions);
@@ -650,12 +664,10 @@ void mix_quantized_values(const AttentionSegment& segment, int row, int dim, con
     for (int r = 0; r < R; ++r) {
         for (int v = 0; v < V; ++v) mixed[r][v] = Simd::set(0);
     }
-    const auto add_products = [&](const uint8_t* bits, bool fetches) {
+    const auto add_products = [&](const uint8_t* bits, int lines) {
         for (int page = 0; page < num_pages; ++page) {
             for (int quad = 0; quad < kPagePositions / 4; ++quad) {
-                if (fetches && segment.next_keys[page] != nullptr) {
-                    fetch_part(segment.next_keys[page], segment.page.keys_bytes(), quad, kPagePositions / 4);
-                }
+                next.fetch(lines);
                 const uint8_t* values = segment.values[page] + (quad * stride + dim) * 4;
                 Simd::Bytes value[V];
                 for (int v = 0; v < V; ++v) value[v] = Simd::load_bytes(values + v * 64);
@@ -667,11 +679,11 @@ void mix_quantized_values(const AttentionSegment& segment, int row, int dim, con
             }
         }
     };
-    add_products(weights + offsetof(QuantizedWeights, high), row == 0 && dim == 0);
+    add_products(weights + offsetof(QuantizedWeights, high), row == 0 && dim == 0 ? next.lines(kSegmentPositions / 4) : 0);
     for (int r = 0; r < R; ++r) {
         for (int v = 0; v < V; ++v) mixed[r][v] = Simd::shift_left<kWeightBits>(mixed[r][v]);
     }
-    add_products(weights + offsetof(QuantizedWeights, low), false);
+    add_products(weights + offsetof(QuantizedWeights, low), 0);
     for (int r = 0; r < R; ++r) {
         float scale;
         __builtin_memcpy(&scale, weights + r * row_bytes + offsetof(QuantizedWeights, scale), sizeof scale);
@@ -687,9 +699,10 @@ F load_value_scales(const AttentionSegment& segment, int position) {
 
 // Scores to weights: capped, masked, and their exponentials below the largest, which `out` receives with their sum.
 // Where values have scales, the weights then take these in, and become integers, too.
-void normalize_scores(const AttentionSegment& segment, const Mixture& out) {
+void normalize_scores(const AttentionSegment& segment, const Mixture& out, NextPages& next) {
     const int padded = ceil_div(segment.num_positions, kLanes) * kLanes;
     const bool has_scales = segment.page.kind == CacheKind::Q8;
+    const int lines = next.lines(segment.queries.num_tokens * (kSegmentPositions / kLanes));
     for (int row = 0; row < segment.queries.num_tokens; ++row) {
         float* scores = segment.scores + row * kSegmentPositions;
         if (segment.soft_cap > 0.0f) soft_cap(scores, padded, segment.soft_cap);
@@ -701,6 +714,7 @@ void normalize_scores(const AttentionSegment& segment, const Mixture& out) {
         const F shift = Simd::set(top == -kInfinity ? 0.0f : top);
         F total = Simd::set(0.0f), largest_scaled = total;
         for (int i = 0; i < padded; i += kLanes) {
+            next.fetch(lines);
             const F weight = exp(Simd::sub(Simd::load(scores + i), shift));
             total = Simd::add(total, weight);
             const F scaled = has_scales ? Simd::mul(weight, load_value_scales(segment, i)) : weight;
@@ -714,54 +728,57 @@ void normalize_scores(const AttentionSegment& segment, const Mixture& out) {
 }
 
 template <class Element, int R>
-void score_rows(const AttentionSegment& segment, int row) {
+void score_rows(const AttentionSegment& segment, int row, NextPages& next) {
     const int num_pages = ceil_div(segment.num_positions, kPagePositions);
     for (int page = 0; page < num_pages; ++page) {
         if constexpr (sizeof(Element) == 1) {
-            score_quantized_page<R>(segment, page, row);
+            score_quantized_page<R>(segment, page, row, next);
         } else {
-            score_page<Element, R>(segment, page, row);
+            score_page<Element, R>(segment, page, row, next);
         }
     }
 }
 
 template <class Element, int R, int V>
-void mix_block(const AttentionSegment& segment, int row, int dim, const Mixture& out) {
+void mix_block(const AttentionSegment& segment, int row, int dim, const Mixture& out, NextPages& next) {
     if constexpr (sizeof(Element) == 1) {
-        mix_quantized_values<R, V>(segment, row, dim, out);
+        mix_quantized_values<R, V>(segment, row, dim, out, next);
     } else {
-        mix_values<Element, R, V>(segment, row, dim, out);
+        mix_values<Element, R, V>(segment, row, dim, out, next);
     }
 }
 
 template <class Element, int R>
-void mix_rows(const AttentionSegment& segment, int row, const Mixture& out) {
+void mix_rows(const AttentionSegment& segment, int row, const Mixture& out, NextPages& next) {
     const int stride = segment.page.value_stride();
     int dim = 0;
-    for (; dim + 4 * kLanes <= stride; dim += 4 * kLanes) mix_block<Element, R, 4>(segment, row, dim, out);
-    for (; dim < stride; dim += kLanes) mix_block<Element, R, 1>(segment, row, dim, out);
+    for (; dim + 4 * kLanes <= stride; dim += 4 * kLanes) mix_block<Element, R, 4>(segment, row, dim, out, next);
+    for (; dim < stride; dim += kLanes) mix_block<Element, R, 1>(segment, row, dim, out, next);
 }
 
 template <class Element>
 struct ScoreRows {
     const AttentionSegment& segment;
+    NextPages& next;
     template <int R>
-    void operator()(int row) { score_rows<Element, R>(segment, row); }
+    void operator()(int row) { score_rows<Element, R>(segment, row, next); }
 };
 
 template <class Element>
 struct MixRows {
     const AttentionSegment& segment;
     const Mixture& out;
+    NextPages& next;
     template <int R>
-    void operator()(int row) { mix_rows<Element, R>(segment, row, out); }
+    void operator()(int row) { mix_rows<Element, R>(segment, row, out, next); }
 };
 
 template <class Element, int Rows>
 void attend_cached(const AttentionSegment& segment, const Mixture& out) {
-    in_blocks<Rows>(0, segment.queries.num_tokens, ScoreRows<Element>{segment});
-    normalize_scores(segment, out);
-    in_blocks<6>(0, segment.queries.num_tokens, MixRows<Element>{segment, out});
+    NextPages next(segment);
+    in_blocks<Rows>(0, segment.queries.num_tokens, ScoreRows<Element>{segment, next});
+    normalize_scores(segment, out, next);
+    in_blocks<6>(0, segment.queries.num_tokens, MixRows<Element>{segment, out, next});
 }
 
 void attend(const AttentionSegment& segment, const Mixture& out) {

@@ -277,14 +277,23 @@ void Model::run_layer(int index, const std::vector<Piece>& pieces, int num_token
     make_rows(normed_, num_tokens, hidden, attention_quants, from_hidden(layer.attention_norm));
     if (shape_.is_parallel) make_rows(mlp_normed_, num_tokens, hidden, mlp_quants, from_hidden(layer.mlp_norm));
 
+    threads_.expect({layer.out.memory()});
     attend(index, pieces, num_tokens);
+    threads_.expect({layer.up.memory()});
     project_into_hidden(layer.out, mixed_, layer.post_attention_norm, num_tokens);
 
     if (!shape_.is_parallel) make_rows(mlp_normed_, num_tokens, hidden, mlp_quants, from_hidden(layer.mlp_norm));
     widened_.values.resize(static_cast<size_t>(num_tokens) * wide);
+    threads_.expect({layer.down.memory()});
     const Epilogue epilogue = shape_.is_gated ? Epilogue::Gate : Epilogue::Store;
     multiply({{&layer.up, {widened_.values.data(), wide, wide, nullptr, epilogue, shape_.activation}}},
              view(mlp_normed_, num_tokens, hidden));
+    if (index + 1 < shape_.num_layers) {
+        const Layer& next = layers_[index + 1];
+        threads_.expect({next.query.memory(), next.key.memory(), next.value.memory()});
+    } else {
+        threads_.expect({(shape_.is_tied ? embedding_ : output_head_).memory()});
+    }
     make_rows(widened_, num_tokens, wide, is_quantized(layer.down.matrix.kind), kept);
     project_into_hidden(layer.down, widened_, layer.post_mlp_norm, num_tokens);
 }
@@ -343,16 +352,23 @@ void Model::attend(int index, const std::vector<Piece>& pieces, int num_tokens) 
     size_t num_floats = 0;
     const std::vector<AttentionUnit> units = attention_units(index, pieces, num_floats);
     parts_.resize(num_floats);
-    threads_.run(static_cast<int>(units.size()), [&](int first, int last) {
-        for (int unit = first; unit < last; ++unit) attend_unit(index, pieces[units[unit].piece], units[unit]);
-    });
     std::vector<size_t> first_parts;
     for (size_t unit = 0; unit < units.size(); ++unit) {
-        const bool is_first = unit == 0 || units[unit - 1].piece != units[unit].piece || units[unit - 1].kv_head != units[unit].kv_head;
-        if (units[unit].is_part && is_first) first_parts.push_back(unit);
+        if (units[unit].split == static_cast<int>(first_parts.size())) first_parts.push_back(unit);
     }
-    threads_.run(static_cast<int>(first_parts.size()), [&](int first, int last) {
-        for (int i = first; i < last; ++i) merge_parts(pieces, units, first_parts[i]);
+    const int num_splits = static_cast<int>(first_parts.size());
+    if (split_queries_.size() < first_parts.size()) split_queries_.resize(first_parts.size());
+    threads_.run(num_splits, [&](int first, int last) {
+        for (int split = first; split < last; ++split) gather_queries(pieces, units[first_parts[split]], split_queries_[split]);
+    }, 8);
+    threads_.run(static_cast<int>(units.size()), [&](int first, int last) {
+        for (int unit = first; unit < last; ++unit) {
+            const bool is_last = unit + 1 == static_cast<int>(units.size());
+            attend_unit(index, pieces, units[unit], is_last ? nullptr : &units[unit + 1]);
+        }
+    });
+    threads_.run(num_splits, [&](int first, int last) {
+        for (int split = first; split < last; ++split) merge_parts(pieces, units, first_parts[split]);
     }, 8);
     make_rows(mixed_, num_tokens, queries, is_quantized(layer.out.matrix.kind), kept);
 }
@@ -412,6 +428,7 @@ std::vector<Model::AttentionUnit> Model::attention_units(int layer, const std::v
     const size_t part_floats = static_cast<size_t>(group) * (2 + cache_.page().value_stride());
     std::vector<AttentionUnit> units;
     num_floats = 0;
+    int num_splits = 0;
     for (size_t index = 0; index < pieces.size(); ++index) {
         const Piece& piece = pieces[index];
         for (int head = 0; head < shape_.num_kv_heads; ++head) {
@@ -420,27 +437,28 @@ std::vector<Model::AttentionUnit> Model::attention_units(int layer, const std::v
                 const int begin = piece.position + token, end = begin + num_tokens, window = cache_.window(layer);
                 const int first = window == 0 ? 0 : std::max(0, begin - window + 1) / kSegmentPositions;
                 const int last = ceil_div(end, kSegmentPositions);
-                AttentionUnit unit{static_cast<int>(index), head, token, num_tokens, first, last, false, 0};
+                AttentionUnit unit{static_cast<int>(index), head, token, num_tokens, first, last, -1, 0};
                 if (piece.count > 1 || last - first == 1) {
                     units.push_back(unit);
                     continue;
                 }
                 for (int segment = first; segment < last; ++segment) {
-                    units.push_back({unit.piece, head, token, 1, segment, segment + 1, true, num_floats});
+                    units.push_back({unit.piece, head, token, 1, segment, segment + 1, num_splits, num_floats});
                     num_floats += part_floats;
                 }
+                ++num_splits;
             }
         }
     }
     return units;
 }
 
-void Model::attend_unit(int layer, const Piece& piece, const AttentionUnit& unit) {
+void Model::attend_unit(int layer, const std::vector<Piece>& pieces, const AttentionUnit& unit, const AttentionUnit* next) {
+    const Piece& piece = pieces[unit.piece];
     const int group = shape_.num_heads / shape_.num_kv_heads, stride = cache_.page().value_stride();
     const int num_rows = unit.num_tokens * group, window = cache_.window(layer);
     const int begin = piece.position + unit.token, end = begin + unit.num_tokens;
-    const KVCache::LayerPages pages = cache_.layer(piece.cache_id, layer);
-    thread_local Rows queries, residual;
+    thread_local Queries own_queries;
     thread_local Vector scratch;
     thread_local std::vector<int32_t> bounds;
     const size_t mixture_size = static_cast<size_t>(num_rows) * (2 + stride);
@@ -448,24 +466,24 @@ void Model::attend_unit(int layer, const Piece& piece, const AttentionUnit& unit
     bounds.resize(2 * num_rows);
     const auto mixture_at = [&](float* at) { return Mixture{at, at + num_rows, at + 2 * num_rows}; };
     const Mixture own = mixture_at(scratch.data() + static_cast<size_t>(num_rows) * kSegmentPositions);
-    const Mixture total = unit.is_part ? mixture_at(parts_.data() + unit.place) : mixture_at(own.max + mixture_size);
+    const bool is_part = unit.split >= 0;
+    const Mixture total = is_part ? mixture_at(parts_.data() + unit.place) : mixture_at(own.max + mixture_size);
 
     AttentionSegment segment;
     segment.page = cache_.page();
-    gather_queries(piece, unit, queries, residual);
-    segment.queries = view(queries, num_rows, shape_.head_dim);
-    segment.residual = view(residual, num_rows, shape_.head_dim);
+    if (!is_part) gather_queries(pieces, unit, own_queries);
+    const Queries& queries = is_part ? split_queries_[unit.split] : own_queries;
+    segment.queries = view(queries.rows, num_rows, shape_.head_dim);
+    segment.residual = view(queries.residual, num_rows, shape_.head_dim);
     segment.first = bounds.data();
     segment.last = bounds.data() + num_rows;
     segment.soft_cap = shape_.attention_soft_cap;
     segment.scores = scratch.data();
-    if (!unit.is_part) {
+    if (!is_part) {
         std::fill_n(total.max, num_rows, -std::numeric_limits<float>::infinity());
         std::fill_n(total.sum, num_rows, 0.0f);
         std::fill_n(total.mixed, static_cast<size_t>(num_rows) * stride, 0.0f);
     }
-    // Pages that the window has left are gone; another stands in for them, with weights of zero.
-    const int first_position = window == 0 ? 0 : std::max(0, begin - window + 1);
     for (int index = unit.first_segment; index < unit.last_segment; ++index) {
         const int start = index * kSegmentPositions;
         segment.num_positions = std::min(end - start, kSegmentPositions);
@@ -475,35 +493,50 @@ void Model::attend_unit(int layer, const Piece& piece, const AttentionUnit& unit
             const int first = window == 0 ? 0 : position - window + 1 - start;
             bounds[row] = std::clamp(first, 0, bounds[num_rows + row]);
         }
-        for (int page = 0; page < kSegmentPages; ++page) {
-            const int position = start + page * kPagePositions, next = position + kSegmentPositions;
-            if (position < end) {
-                segment.keys[page] = pages.keys(unit.kv_head, std::max(position, first_position));
-                segment.values[page] = pages.values(unit.kv_head, std::max(position, first_position));
-            }
-            segment.next_keys[page] = next < end ? pages.keys(unit.kv_head, std::max(next, first_position)) : nullptr;
+        find_pages(layer, piece, unit, index, segment.keys);
+        for (int page = 0; page < ceil_div(segment.num_positions, kPagePositions); ++page) {
+            segment.values[page] = segment.keys[page] + segment.page.keys_bytes();
         }
-        kernels_.attend(segment, unit.is_part ? total : own);
-        if (!unit.is_part) kernels_.merge(total, own, num_rows, stride);
+        if (index + 1 < unit.last_segment) {
+            find_pages(layer, piece, unit, index + 1, segment.next_pages);
+        } else if (next != nullptr) {
+            find_pages(layer, pieces[next->piece], *next, next->first_segment, segment.next_pages);
+        } else {
+            std::fill_n(segment.next_pages, kSegmentPages, nullptr);
+        }
+        kernels_.attend(segment, is_part ? total : own);
+        if (!is_part) kernels_.merge(total, own, num_rows, stride);
     }
-    if (!unit.is_part) write_mixture(total, piece, unit);
+    if (!is_part) write_mixture(total, piece, unit);
+}
+
+// The pages of a segment that a unit meets, nullptr beyond its last position. Pages that the window has left are gone;
+// another stands in for them, with weights of zero.
+void Model::find_pages(int layer, const Piece& piece, const AttentionUnit& unit, int segment, const uint8_t* (&found)[kSegmentPages]) const {
+    const KVCache::LayerPages pages = cache_.layer(piece.cache_id, layer);
+    const int begin = piece.position + unit.token, window = cache_.window(layer);
+    const int first = window == 0 ? 0 : std::max(0, begin - window + 1);
+    for (int page = 0; page < kSegmentPages; ++page) {
+        const int position = segment * kSegmentPositions + page * kPagePositions;
+        found[page] = position < begin + unit.num_tokens ? pages.keys(unit.kv_head, std::max(position, first)) : nullptr;
+    }
 }
 
 // The queries of a unit, token by token. If the keys have 8 bits, they get 16, in two halves.
-void Model::gather_queries(const Piece& piece, const AttentionUnit& unit, Rows& queries, Rows& residual) const {
+void Model::gather_queries(const std::vector<Piece>& pieces, const AttentionUnit& unit, Queries& queries) const {
     const int group = shape_.num_heads / shape_.num_kv_heads, head_dim = shape_.head_dim;
     const int num_rows = unit.num_tokens * group, num_tiles = ceil_div(num_rows, kernels_.tile_tokens);
     const bool is_quantized = cache_.page().kind == CacheKind::Q8;
-    queries.resize(num_rows, head_dim, is_quantized);
+    queries.rows.resize(num_rows, head_dim, is_quantized);
     for (int token = 0; token < unit.num_tokens; ++token) {
-        const size_t row = piece.row + unit.token + token;
+        const size_t row = pieces[unit.piece].row + unit.token + token;
         const float* from = queries_.data() + (row * shape_.num_heads + unit.kv_head * group) * head_dim;
-        std::copy(from, from + group * head_dim, queries.values.data() + static_cast<size_t>(token) * group * head_dim);
+        std::copy(from, from + group * head_dim, queries.rows.values.data() + static_cast<size_t>(token) * group * head_dim);
     }
     if (!is_quantized) return;
-    residual.resize(num_rows, head_dim, true);
-    const Activations x = view(queries, num_rows, head_dim);
-    for (int tile = 0; tile < num_tiles; ++tile) kernels_.quantize_halves(x, tile, queries.quantized(), residual.quantized());
+    queries.residual.resize(num_rows, head_dim, true);
+    const Activations x = view(queries.rows, num_rows, head_dim);
+    for (int tile = 0; tile < num_tiles; ++tile) kernels_.quantize_halves(x, tile, queries.rows.quantized(), queries.residual.quantized());
 }
 
 // Merge the parts of one token and head, which follow one another from `first` on, in the order of their segments.
@@ -515,7 +548,7 @@ void Model::merge_parts(const std::vector<Piece>& pieces, const std::vector<Atte
     const Mixture total = mixture_at(sums.data());
     std::fill_n(total.max, group, -std::numeric_limits<float>::infinity());
     for (size_t next = first; next < units.size(); ++next) {
-        if (units[next].piece != unit.piece || units[next].kv_head != unit.kv_head) break;
+        if (units[next].split != unit.split) break;
         kernels_.merge(total, mixture_at(parts_.data() + units[next].place), group, stride);
     }
     write_mixture(total, pieces[unit.piece], unit);

@@ -82,7 +82,11 @@ private:
     using Vector = std::vector<float>;
 
     struct Norm { Vector weight, bias; };
-    struct Linear { Matrix matrix; Vector bias; };
+    struct Linear {
+        Matrix matrix;
+        Vector bias;
+        Stretch memory() const { return {matrix.bytes.data(), matrix.bytes.size()}; }
+    };
     struct Layer {
         Norm attention_norm, post_attention_norm, mlp_norm, post_mlp_norm;
         Linear query, key, value, out, up, down;  // up: gate and up side by side where the MLP is gated
@@ -104,8 +108,8 @@ private:
     // Queries of one key-value head of a piece, and the segments of positions they meet.
     struct AttentionUnit {
         int piece, kv_head, token, num_tokens, first_segment, last_segment;
-        bool is_part;       // of one token's segments: its mixture is kept at `place` and merged afterwards
-        size_t place;
+        int split;     // the number of the token and head whose segments are shared out, if this is a part of them, or -1
+        size_t place;  // where a part's mixture is kept until all are merged
     };
     // Rows of floats with their int8 form.
     struct Rows {
@@ -116,6 +120,10 @@ private:
 
         void resize(int num_tokens, int columns, bool is_quantized);
         QuantizedRows quantized() { return {quants.data(), scales.data(), sums.data(), totals.data()}; }
+    };
+    // The queries of a unit and, for keys of 8 bits, what their int8 form leaves of them, in int8.
+    struct Queries {
+        Rows rows, residual;
     };
     struct Product {
         const Linear* linear;
@@ -138,8 +146,10 @@ private:
     void store_keys_and_values(int index, const std::vector<Piece>& pieces, int num_tokens);
     void rotate(float* heads, int num_heads, int rope, int row) const;
     std::vector<AttentionUnit> attention_units(int layer, const std::vector<Piece>& pieces, size_t& num_floats) const;
-    void attend_unit(int layer, const Piece& piece, const AttentionUnit& unit);
-    void gather_queries(const Piece& piece, const AttentionUnit& unit, Rows& queries, Rows& residual) const;
+    // `next` is the unit that the thread probably does after this one, if there is one.
+    void attend_unit(int layer, const std::vector<Piece>& pieces, const AttentionUnit& unit, const AttentionUnit* next);
+    void find_pages(int layer, const Piece& piece, const AttentionUnit& unit, int segment, const uint8_t* (&found)[kSegmentPages]) const;
+    void gather_queries(const std::vector<Piece>& pieces, const AttentionUnit& unit, Queries& queries) const;
     void merge_parts(const std::vector<Piece>& pieces, const std::vector<AttentionUnit>& units, size_t first);
     void write_mixture(const Mixture& mixture, const Piece& piece, const AttentionUnit& unit);
     void project_into_hidden(const Linear& linear, const Rows& input, const Norm& post_norm, int num_tokens);
@@ -169,6 +179,7 @@ private:
     std::vector<Vector> cosines_, sines_;  // for each rope
     std::vector<int> piece_of_row_;
     Rows normed_, mlp_normed_, mixed_, widened_;
+    std::vector<Queries> split_queries_;
 };
 
 }  // namespace nextword

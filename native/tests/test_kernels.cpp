@@ -391,7 +391,7 @@ struct Segment {
         for (size_t page = 0; page < pages.size(); ++page) {
             view.keys[page] = pages[page].keys.data();
             view.values[page] = pages[page].values.data();
-            view.next_keys[page] = pages[0].keys.data();
+            view.next_pages[page] = pages[0].keys.data();
         }
         view.first = first.data(), view.last = last.data(), view.soft_cap = soft_cap, view.scores = scores.data();
     }
