@@ -144,7 +144,7 @@ def main() -> None:
             results = measure(name, Path(folder) / name, arguments)
             config = open_model_directory(Path(folder) / name).config
         trained = 1.0 if case.adapter is None else 0.0  # an adapter's own weights are next to nothing
-        operations = operations_per_token(config, length=case.length, trained_share=trained)
+        operations = operations_per_token(config, num_seen=case.length / 2, trained_share=trained)
         peaks = {str(dtype).removeprefix("torch."): peak_rate(dtype) for dtype in (torch.bfloat16, torch.float32)}
         print_table(case, results, operations, peaks)
         print_bars(bars(case, results, operations, peaks))

@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from nextword.models import recomputation
 from nextword.training.initial_weights import initial_transformer
 from nextword.training.plan import plan_run
 from nextword.training.pretrain_recipe import ModelShape
@@ -13,15 +14,17 @@ from nextword.training.recipe import ComputeRecipe, Recipe
 
 
 def kept_bytes(model: torch.nn.Module, token_ids: Tensor) -> int:
-    """Memory that autograd holds after a forward pass, besides the weights."""
+    """Memory that autograd holds after a forward pass of training, besides the weights."""
     own = {parameter.untyped_storage().data_ptr() for parameter in model.parameters()}
     kept: dict[int, Tensor] = {}
 
-    def keep(tensor: Tensor) -> Tensor:
-        kept[tensor.untyped_storage().data_ptr()] = tensor
-        return tensor
+    def keep(tensor: Tensor) -> object:
+        packed = recomputation._pack(tensor)
+        if isinstance(packed, Tensor):
+            kept[packed.untyped_storage().data_ptr()] = packed
+        return packed
 
-    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+    with torch.autograd.graph.saved_tensors_hooks(keep, recomputation._unpack):
         model.hidden_states(token_ids)  # type: ignore[operator]
     return sum(tensor.untyped_storage().nbytes() for place, tensor in kept.items() if place not in own)
 
@@ -49,4 +52,5 @@ def test_what_is_frozen_or_computed_twice_takes_less() -> None:
     state, batch = plan()
     assert plan(freeze=("layers.*",))[0] < state / 2
     assert plan(gradient_checkpointing=True)[1] < batch / 2
-    assert plan(ema=0.9)[0] == state * 20 // 16
+    assert plan(accumulation=2) == (state * 16 // 12, batch)  # gradients stay from one batch to the next
+    assert plan(ema=0.9)[0] == state * 16 // 12

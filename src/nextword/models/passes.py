@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from nextword.models.config import Activation
+from nextword.models.recomputation import recomputable
 
 native: ModuleType | None
 try:
@@ -41,14 +42,16 @@ def rms_norm(hidden: Tensor, weight: Tensor, eps: float) -> Tensor:
     if not torch.is_grad_enabled() or not runs_native(hidden) or hidden.dtype != weight.dtype:
         return F.rms_norm(hidden, weight.shape, weight, eps)
     normed: Tensor = _RMSNorm.apply(hidden, weight, eps)  # type: ignore[no-untyped-call]
-    return normed
+    inputs = hidden.detach(), weight.detach()
+    return recomputable(normed, lambda: _rms_norm(*inputs, eps)[0])
 
 
 def activate(hidden: Tensor, gated: Tensor | None, activation: Activation) -> Tensor:
     """activation(hidden), times `gated` where there is one; all of one shape."""
     if torch.is_grad_enabled() and runs_native(hidden):
         activated: Tensor = _Activate.apply(hidden, gated, activation)  # type: ignore[no-untyped-call]
-        return activated
+        inputs = hidden.detach(), None if gated is None else gated.detach()
+        return recomputable(activated, lambda: _activate(*inputs, activation))
     plain = _ACTIVATIONS[activation](hidden)
     return plain if gated is None else plain * gated
 
@@ -109,15 +112,21 @@ def _sizes(scores: Tensor, seen: Seen) -> tuple[int, int, int]:
     return scores.shape[0] * scores.shape[1], len(seen.first), scores.shape[2]
 
 
+def _rms_norm(hidden: Tensor, weight: Tensor, eps: float) -> tuple[Tensor, Tensor]:
+    """The normed rows, and 1 / rms of each."""
+    assert native is not None
+    hidden, weight = hidden.contiguous(), weight.contiguous()
+    size = weight.numel()
+    normed = torch.empty_like(hidden)
+    inverse = torch.empty(hidden.numel() // size, dtype=torch.float32)
+    native.rms_norm(*_addresses(hidden, weight), eps, len(inverse), size, *_addresses(normed, inverse)[1:])
+    return normed, inverse
+
+
 class _RMSNorm(torch.autograd.Function):
     @staticmethod
     def forward(context: Any, hidden: Tensor, weight: Tensor, eps: float) -> Tensor:
-        assert native is not None
-        hidden, weight = hidden.contiguous(), weight.contiguous()
-        size = weight.numel()
-        normed = torch.empty_like(hidden)
-        inverse = torch.empty(hidden.numel() // size, dtype=torch.float32)  # 1 / rms of each row
-        native.rms_norm(*_addresses(hidden, weight), eps, len(inverse), size, *_addresses(normed, inverse)[1:])
+        normed, inverse = _rms_norm(hidden, weight, eps)
         context.save_for_backward(hidden, weight, inverse)
         return normed
 
@@ -125,6 +134,7 @@ class _RMSNorm(torch.autograd.Function):
     def backward(context: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         assert native is not None
         hidden, weight, inverse = context.saved_tensors
+        hidden, weight = hidden.contiguous(), weight.contiguous()
         grad, size = grads[0].contiguous(), weight.numel()
         hidden_grad = torch.empty_like(hidden)
         weight_grad = torch.empty(weight.shape, dtype=torch.float32)
@@ -134,22 +144,27 @@ class _RMSNorm(torch.autograd.Function):
         return hidden_grad, weight_grad.to(weight.dtype) if context.needs_input_grad[1] else None, None
 
 
+def _activate(hidden: Tensor, gated: Tensor | None, activation: Activation) -> Tensor:
+    assert native is not None
+    hidden = hidden.contiguous()
+    gated = None if gated is None else gated.contiguous()
+    activated = torch.empty_like(hidden)
+    native.activate(*_addresses(hidden, gated), _kind(activation), hidden.numel(), activated.data_ptr())
+    return activated
+
+
 class _Activate(torch.autograd.Function):
     @staticmethod
     def forward(context: Any, hidden: Tensor, gated: Tensor | None, activation: Activation) -> Tensor:
-        assert native is not None
-        hidden = hidden.contiguous()
-        gated = None if gated is None else gated.contiguous()
-        activated = torch.empty_like(hidden)
         context.save_for_backward(hidden, gated)
         context.kind = _kind(activation)
-        native.activate(*_addresses(hidden, gated), context.kind, hidden.numel(), activated.data_ptr())
-        return activated
+        return _activate(hidden, gated, activation)
 
     @staticmethod
     def backward(context: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         assert native is not None
         hidden, gated = context.saved_tensors
+        hidden, gated = hidden.contiguous(), None if gated is None else gated.contiguous()
         grad, hidden_grad = grads[0].contiguous(), torch.empty_like(hidden)
         gated_grad = None if gated is None else torch.empty_like(gated)
         native.activate_backward(

@@ -24,17 +24,14 @@ class Rotation:
     signed_sine: Tensor
     """The first half negated, so that the rotation of all pairs is x * cosine + (x with halves exchanged) * this."""
 
-    def rotate(self, heads: Tensor) -> Tensor:
-        """Rotate the first rotary_dim dimensions of each head: (B, T, heads, head_dim) -> the same shape."""
+    def rotate_(self, heads: Tensor) -> Tensor:
+        """Rotate the first rotary_dim dimensions of each head, (B, T, heads, head_dim), in place where that is all."""
         rotary_dim = self.cosine.shape[-1]
-        if rotary_dim == heads.shape[-1]:
-            return self._rotate_all(heads)
-        return torch.cat((self._rotate_all(heads[..., :rotary_dim]), heads[..., rotary_dim:]), dim=-1)
-
-    def _rotate_all(self, heads: Tensor) -> Tensor:
+        if rotary_dim < heads.shape[-1]:
+            return torch.cat((self.rotate_(heads[..., :rotary_dim].clone()), heads[..., rotary_dim:]), dim=-1)
         first, second = heads.chunk(2, dim=-1)
         exchanged = torch.cat((second, first), dim=-1)
-        return torch.addcmul(heads * self.cosine, exchanged, self.signed_sine)
+        return heads.mul_(self.cosine).addcmul_(exchanged, self.signed_sine)
 
 
 class RotationTable:

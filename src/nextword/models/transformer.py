@@ -16,6 +16,7 @@ from nextword.models.config import ModelConfig
 from nextword.models.kv_cache import KVCache
 from nextword.models.packing import Packing
 from nextword.models.passes import activate, rms_norm
+from nextword.models.recomputation import recomputable
 from nextword.models.rope import LongRopeScaling, Rope
 from nextword.models.rotation import Positions, Rotation, RotationTable
 
@@ -147,8 +148,8 @@ class Layer(nn.Module):
         document_lengths: tuple[int, ...] | None,
     ) -> Tensor:
         """(B, T, D) -> (B, T, D)."""
-        normed: Tensor = self.attention_norm(hidden)
-        attended: Tensor = self.post_attention_norm(self.attention(normed, rotation, kv_cache, document_lengths))
+        mixed: Tensor = self.attention(self.attention_norm(hidden), rotation, kv_cache, document_lengths)
+        attended: Tensor = self.post_attention_norm(mixed)
         mlp_input = hidden if self.is_parallel else hidden + attended
         fed_forward: Tensor = self.post_mlp_norm(self.mlp(self.mlp_norm(mlp_input)))
         return hidden + attended + fed_forward if self.is_parallel else mlp_input + fed_forward
@@ -195,7 +196,7 @@ class Attention(nn.Module):
         if self.qk_norm == "per_head":
             queries, keys = self.q_norm(queries), self.k_norm(keys)
         if rotation is not None:
-            rotated = rotation.rotate(torch.cat((queries, keys), dim=2))
+            rotated = rotation.rotate_(torch.cat((queries, keys), dim=2))
             queries, keys = torch.split(rotated, [self.num_heads, keys.shape[2]], dim=2)
         if document_lengths is not None:
             mixed = packed_causal_attention(
@@ -250,5 +251,14 @@ class RMSNorm(nn.Module):
         return rms_norm(hidden, weight, self.eps)
 
 
+class LayerNorm(nn.LayerNorm):
+    """(x - mean(x)) / deviation(x) * weight + bias, over the last axis (arXiv:1607.06450)."""
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        """(..., size) -> (..., size)."""
+        inputs = hidden.detach(), self.normalized_shape, self.weight.detach(), self.bias.detach(), self.eps
+        return recomputable(super().forward(hidden), lambda: F.layer_norm(*inputs))
+
+
 def _norm(config: ModelConfig, size: int) -> nn.Module:
-    return RMSNorm(config, size) if config.norm == "rms" else nn.LayerNorm(size, eps=config.norm_eps)
+    return RMSNorm(config, size) if config.norm == "rms" else LayerNorm(size, eps=config.norm_eps)

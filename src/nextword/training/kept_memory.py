@@ -31,6 +31,16 @@ def kept_memory() -> Iterator[None]:
         library.malloc_trim(0)
 
 
+def give_back_gaps() -> None:
+    """Give back what lies free between tensors in use: too small for the next large one, it would be held for nothing.
+
+    A large tensor never goes where one of its size was, since room to align it is asked for besides.
+    """
+    library = ctypes.CDLL(None)
+    if hasattr(library, "malloc_trim"):
+        library.malloc_trim(_KEPT[_TOP_PAD])
+
+
 def _set(library: ctypes.CDLL, values: dict[int, int]) -> None:
     for name, value in values.items():
         library.mallopt(name, value)

@@ -14,7 +14,7 @@ from torch import Tensor
 from nextword.data.batch import IGNORED
 from nextword.models.passes import cross_entropy, runs_native
 
-CHUNK_POSITIONS = 1024
+CHUNK_POSITIONS = 512
 """Large enough for matrix products at full speed, small enough that a chunk's logits stay far below a batch's."""
 _ROW_BYTES = 4 << 20
 """Logits turned into gradients at once: they stay in the cache between the passes over them."""

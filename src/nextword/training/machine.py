@@ -20,14 +20,32 @@ DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 @functools.cache
 def peak_rate(dtype: torch.dtype) -> float:
     """Floating-point operations a second of a large matrix product, the best of a few trials."""
+    _rate(dtype)
+    return max(_rate(dtype) for _ in range(_TRIALS))
+
+
+def _rate(dtype: torch.dtype) -> float:
+    """Of one product."""
     left = torch.ones(_SIZE, _SIZE, dtype=dtype)
+    start = time.perf_counter()
     torch.mm(left, left)
-    times = []
-    for _ in range(_TRIALS):
-        start = time.perf_counter()
-        torch.mm(left, left)
-        times.append(time.perf_counter() - start)
-    return 2 * _SIZE**3 / min(times)
+    return 2 * _SIZE**3 / (time.perf_counter() - start)
+
+
+class PeakRate:
+    """The best rate of a long run so far: any single trial may fall on a moment when other programs are busy."""
+
+    def __init__(self, dtype: torch.dtype, *, seconds_between_trials: float = 30.0) -> None:
+        self._dtype, self._between = dtype, seconds_between_trials
+        self._best, self._tried = peak_rate(dtype), time.monotonic()
+
+    def at_least(self, rate: float) -> float:
+        """The best rate, `rate`, which something has reached, among them. Tries again from time to time."""
+        if time.monotonic() - self._tried > self._between:
+            self._best = max(self._best, _rate(self._dtype))
+            self._tried = time.monotonic()
+        self._best = max(self._best, rate)
+        return self._best
 
 
 def choose_dtype(precision: Precision) -> torch.dtype:
@@ -37,16 +55,19 @@ def choose_dtype(precision: Precision) -> torch.dtype:
     return max((torch.float32, torch.bfloat16), key=peak_rate)
 
 
-def operations_per_token(config: ModelConfig, *, length: int, trained_share: float = 1.0) -> float:
-    """Floating-point operations of a training step for each token of documents of `length` tokens.
+def operations_per_token(
+    config: ModelConfig, *, num_seen: float, trained_share: float = 1.0, target_share: float = 1.0
+) -> float:
+    """Floating-point operations of a training step for each token, that sees `num_seen` tokens on average.
 
     Two for each weight of a matrix forward, two for the gradient of what went in, two for that of what is trained;
-    attention by the same count over the positions that it sees, half of the document on average.
+    the output head only for the share of the tokens that have a target; attention by the same count.
     """
     shapes = weight_shapes(config)
-    lookups = 0 if config.is_tied else config.vocab_size * config.hidden_size
-    matrices = sum(shape[0] * shape[1] for shape in shapes.values() if len(shape) == 2) - lookups
+    head = config.vocab_size * config.hidden_size
+    tables = head if config.is_tied else 2 * head
     if config.rope is None:
-        matrices -= config.max_seq_len * config.hidden_size
-    attention = 2 * config.num_layers * config.num_heads * config.head_dim * (length / 2)
-    return (4 + 2 * trained_share) * matrices + 6 * attention
+        tables += config.max_seq_len * config.hidden_size
+    matrices = sum(shape[0] * shape[1] for shape in shapes.values() if len(shape) == 2) - tables
+    attention = 2 * config.num_layers * config.num_heads * config.head_dim * num_seen
+    return (4 + 2 * trained_share) * (matrices + target_share * head) + 6 * attention

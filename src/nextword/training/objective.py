@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from nextword.data.batch import Batch
 from nextword.models.packing import Packing
+from nextword.models.recomputation import Recomputing
 from nextword.models.transformer import Transformer
 from nextword.training.loss import sum_of_nats
 
@@ -23,7 +24,8 @@ class Objective(nn.Module):
         token_ids = torch.from_numpy(batch.token_ids).to(self.device)
         targets = torch.from_numpy(batch.targets).to(self.device)
         packing = Packing.of(batch.positions, batch.document_ids, device=self.device)
-        hidden = self.model.hidden_states(token_ids, packing=packing)
+        with Recomputing():
+            hidden = self.model.hidden_states(token_ids, packing=packing)
         return sum_of_nats(
             hidden, targets, self.model.head, soft_cap=self.model.config.logit_soft_cap, z_loss=self.z_loss
         )

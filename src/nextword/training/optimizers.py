@@ -29,7 +29,10 @@ class Optimizers:
         self._all: list[torch.optim.Optimizer] = []
         if groups := [group for group in groups if group["params"]]:
             betas = recipe.beta1, recipe.beta2
-            self._all.append(torch.optim.AdamW(groups, lr=recipe.lr, betas=betas, eps=recipe.eps, fused=True))
+            adamw = torch.optim.AdamW(groups, lr=recipe.lr, betas=betas, eps=recipe.eps, fused=True)
+            for tensor in (tensor for group in groups for tensor in group["params"]):
+                adamw.state[tensor] = _adamw_memory(tensor)
+            self._all.append(adamw)
         if in_muon:
             muon = torch.optim.Muon(
                 list(in_muon.values()),
@@ -68,6 +71,12 @@ class Optimizers:
                 for tensor in group["params"]:
                     if memory := by_name.get(self._names[id(tensor)]):
                         optimizer.state[tensor] = {key: value.to(tensor.device) for key, value in memory.items()}
+
+
+def _adamw_memory(tensor: Tensor) -> dict[str, Tensor]:
+    """What AdamW begins with, and would make at its first step: amid the gaps that activations leave in the heap."""
+    step = torch.zeros((), dtype=torch.float32, device=tensor.device)
+    return {"step": step, "exp_avg": torch.zeros_like(tensor), "exp_avg_sq": torch.zeros_like(tensor)}
 
 
 def _goes_to_muon(name: str, recipe: OptimizerRecipe) -> bool:

@@ -22,12 +22,15 @@ _KEPT_VECTORS = {torch.float32: 13.0, torch.bfloat16: 17.5}
 """Hidden states' worth of what a layer keeps for the backward pass, besides three of the MLP's width: counted with
 saved_tensors_hooks. In bfloat16 PyTorch's norms and softmax keep float32, which counts twice.
 """
-_KEPT_VECTORS_OF_CORE = 8.5
-"""The same where the passes over activations are the C++ core's."""
+_KEPT_VECTORS_OF_CORE = 4.0
+"""The same where the passes over activations are the C++ core's, besides keys and values, which are kept twice: norms,
+and one of the MLP's width, are computed again.
+"""
 _WITH_GRADIENTS = 1.4
 """What a step takes at its peak, as a multiple of what was kept: measured on the default model with 2 to 16 rows."""
-_OPTIMIZER_BYTES = 16
-"""Weight, gradient, and the two averages of AdamW, in float32."""
+_OPTIMIZER_BYTES = 12
+"""Weight and the two averages of AdamW, in float32."""
+_GRADIENT_BYTES = 4
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,9 +43,9 @@ class Plan:
     dtype: torch.dtype
     """Of the products."""
     state_bytes: int
-    """Weights, gradients and optimizer."""
+    """Weights and optimizer; gradients, too, where they wait for more batches."""
     batch_bytes: int
-    """What a batch leaves for the backward pass, and the logits of a chunk."""
+    """What a batch leaves for the backward pass, and the logits of a chunk; or gradients, which come as that goes."""
     rows_per_step: int
     row_length: int
     steps: int
@@ -68,15 +71,18 @@ def plan_run(
     copies = 0 if dtype == torch.float32 else dtype.itemsize * (base + adapter)
     frozen = (base + adapter - trained) * 4 if dtype == torch.float32 else 0
     averages = 4 * trained if compute.ema else 0
+    gradients = _GRADIENT_BYTES * trained
+    waiting = gradients if compute.accumulation > 1 else 0
+    batch_bytes = _batch_bytes(config, dtype, batch_size * row_length, again=compute.gradient_checkpointing)
     rows = batch_size * compute.accumulation
-    operations = operations_per_token(config, length=row_length, trained_share=trained / (base + adapter))
+    operations = operations_per_token(config, num_seen=row_length / 2, trained_share=trained / (base + adapter))
     tokens, rate = recipe.steps * rows * row_length, peak_rate(dtype)
     return Plan(
         num_weights=base + adapter,
         num_trained=trained,
         dtype=dtype,
-        state_bytes=trained * _OPTIMIZER_BYTES + copies + frozen + averages,
-        batch_bytes=_batch_bytes(config, dtype, batch_size * row_length, again=compute.gradient_checkpointing),
+        state_bytes=trained * _OPTIMIZER_BYTES + copies + frozen + averages + waiting,
+        batch_bytes=batch_bytes if waiting else max(batch_bytes, gradients),
         rows_per_step=rows,
         row_length=row_length,
         steps=recipe.steps,
@@ -90,9 +96,11 @@ def _frozen(sizes: Mapping[str, int], patterns: Sequence[str]) -> int:
 
 
 def _batch_bytes(config: ModelConfig, dtype: torch.dtype, num_tokens: int, *, again: bool) -> int:
-    wide = (3 if config.is_gated else 2) * config.intermediate_size
-    kept = _KEPT_VECTORS_OF_CORE if runs_native(torch.empty(0, dtype=dtype)) else _KEPT_VECTORS[dtype]
-    layer = dtype.itemsize * (wide + kept * config.hidden_size)
+    num_wide, kept = (3 if config.is_gated else 2), _KEPT_VECTORS[dtype] * config.hidden_size
+    if runs_native(torch.empty(0, dtype=dtype)):
+        num_wide -= 1
+        kept = _KEPT_VECTORS_OF_CORE * config.hidden_size + 2 * config.num_kv_heads * config.head_dim
+    layer = dtype.itemsize * (num_wide * config.intermediate_size + kept)
     inputs = dtype.itemsize * config.hidden_size
     layers = config.num_layers * inputs + layer if again else config.num_layers * layer
     logits = 2 * dtype.itemsize * config.vocab_size * min(CHUNK_POSITIONS, num_tokens)

@@ -25,8 +25,8 @@ from nextword.errors import CheckpointError, ConfigError, TrainingError
 from nextword.models.transformer import Transformer
 from nextword.training.checkpoint import TrainingState, find_checkpoint, load_tensors, load_values, save_checkpoint
 from nextword.training.interruption import Interruption
-from nextword.training.kept_memory import kept_memory
-from nextword.training.machine import choose_dtype, operations_per_token, peak_rate
+from nextword.training.kept_memory import give_back_gaps, kept_memory
+from nextword.training.machine import PeakRate, choose_dtype, operations_per_token
 from nextword.training.metrics import Metrics
 from nextword.training.objective import Objective
 from nextword.training.optimizers import Optimizers
@@ -43,6 +43,8 @@ _MAY_CHANGE = ("keeping", "parallel")
 """Settings that a run can go on with other values of."""
 _NAMED = 8
 """Documents of a bad batch that are named."""
+_LAYERS_BETWEEN = 6
+"""Gaps of so many layers are small beside what they keep, and giving them back after each would take time."""
 _LARGEST_EXPONENT = 700.0
 """Of e, that is still a number."""
 
@@ -126,6 +128,8 @@ class Trainer:
         self._num_skipped, self._skipped_in_row, self._looked = 0, 0, 0
         self._recent: list[float] = []
         self._best, self._since_best = math.inf, 0
+        for layer in model.layers[_LAYERS_BETWEEN::_LAYERS_BETWEEN]:
+            layer.register_forward_hook(_give_back_gaps)
         if recipe.compute.gradient_checkpointing:
             _checkpoint_layers(model)
         if found is not None and values is not None:
@@ -136,6 +140,7 @@ class Trainer:
         after = -1 if found is None else self.step
         self._metrics = Metrics(folder / "metrics.jsonl", after=after) if processes.is_first else None
         self._seconds, self._steps_timed = 0.0, 0
+        self._peak_rate = PeakRate(self._dtype)
 
     @property
     def num_skipped(self) -> int:
@@ -153,6 +158,7 @@ class Trainer:
             self._look()  # if the run was stopped between a step and the look that was due
             while self.step < self.recipe.steps and not self._has_lost_patience:
                 self._callbacks.on_step(self._train_step())
+                self._weights.clear_gradients()  # before anything else, so that it can have their memory
                 if self._processes.any(interruption.is_asked_for):
                     self.save()
                     raise KeyboardInterrupt
@@ -188,7 +194,6 @@ class Trainer:
         num_targets = round(self._processes.sums(own_targets)[0])
         if num_targets == 0:
             raise TrainingError(f"step {self.step + 1}: no token of the batch carries a loss; look at the data")
-        self._weights.clear_gradients()
         # One mean over all batches of all processes: dividing each by its own count would give short ones more weight.
         own_nats = sum(self._differentiate(batch, num_targets, is_last=batch is batches[-1]) for batch in batches)
         loss = self._processes.sums(own_nats)[0] / num_targets
@@ -265,8 +270,13 @@ class Trainer:
         self._steps_timed += 1
         num_tokens = self._processes.count * sum(batch.token_ids.size for batch in batches)
         trained = self._weights.num_elements / sum(parameter.numel() for parameter in self.model.parameters())
-        length = batches[0].token_ids.shape[1]
-        operations = num_tokens * operations_per_token(self.model.config, length=length, trained_share=trained)
+        operations = num_tokens * operations_per_token(
+            self.model.config,
+            num_seen=1 + float(np.mean([batch.positions.mean() for batch in batches])),
+            trained_share=trained,
+            target_share=num_targets / num_tokens,
+        )
+        rate = operations / seconds / self._processes.count
         return StepReport(
             step=self.step,
             loss=loss,
@@ -275,7 +285,7 @@ class Trainer:
             num_targets=num_targets,
             seconds=seconds,
             tokens_per_second=num_tokens / seconds,
-            share_of_peak=operations / seconds / (self._processes.count * peak_rate(self._dtype)),
+            share_of_peak=rate / self._peak_rate.at_least(rate),
             seconds_left=(self.recipe.steps - self.step) * self._seconds / self._steps_timed,
             skipped=skipped,
         )
@@ -392,6 +402,13 @@ def _only_looks(callbacks: Callbacks) -> Callbacks:
 
 def _is_time(step: int, every: int, *, is_last: bool) -> bool:
     return is_last or (every > 0 and step % every == 0)
+
+
+def _give_back_gaps(layer: torch.nn.Module, inputs: object, hidden: Tensor) -> None:
+    """On the way forward, and on the way back."""
+    if hidden.requires_grad:  # not for each token of a sample
+        give_back_gaps()
+        hidden.register_hook(lambda _: give_back_gaps())  # type: ignore[no-untyped-call]
 
 
 def _checkpoint_layers(model: Transformer) -> None:

@@ -1,0 +1,32 @@
+"""The machine's peak: what was measured, and never less than what was reached."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from nextword.training import machine
+from nextword.training.machine import PeakRate, operations_per_token
+from tests.training.tiny import TINY
+
+
+def test_the_peak_is_the_best_of_all_trials_and_of_what_was_reached(monkeypatch: pytest.MonkeyPatch) -> None:
+    rates = iter([1.0, 30.0, 20.0])
+    monkeypatch.setattr(machine, "peak_rate", lambda dtype: 10.0)  # in a slow moment
+    monkeypatch.setattr(machine, "_rate", lambda dtype: next(rates))
+    peak = PeakRate(torch.float32, seconds_between_trials=-1.0)
+    assert [peak.at_least(rate) for rate in (12.0, 5.0, 5.0)] == [12.0, 30.0, 30.0]
+
+
+def test_between_trials_no_time_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(machine, "peak_rate", lambda dtype: 10.0)
+    monkeypatch.setattr(machine, "_rate", lambda dtype: pytest.fail("measured again"))
+    assert PeakRate(torch.float32).at_least(5.0) == 10.0
+
+
+def test_operations_are_six_for_each_weight_that_a_token_meets() -> None:
+    layer = 16 * 16 * 2 + 8 * 16 * 2 + 3 * 16 * 24
+    seen = 2 * 2 * 16 * 5.0  # scores and sums, of two layers
+    assert operations_per_token(TINY, num_seen=5.0) == 6 * (2 * layer + 13 * 16 + seen)
+    assert operations_per_token(TINY, num_seen=5.0, target_share=0.5) == 6 * (2 * layer + 13 * 8 + seen)
+    assert operations_per_token(TINY, num_seen=5.0, trained_share=0.0) == 4 * (2 * layer + 13 * 16) + 6 * seen
