@@ -11,18 +11,13 @@ namespace {
 
 constexpr int kUnitBits = 16;
 constexpr uint64_t kUnitMask = (uint64_t{1} << kUnitBits) - 1;
-using Clock = std::chrono::steady_clock;
 
-// Of a caller that has done its part of a job: waiting this much longer than it worked means that the system has taken
-// a thread off its core in the middle of a piece.
-constexpr auto kStall = std::chrono::microseconds(200);
-// For so long after a stall, all threads but the caller's rest after short turns: a core that they share with another
-// program is then taken from them while they rest, and hold no piece.
-constexpr auto kCautious = std::chrono::milliseconds(50);
-constexpr auto kTurn = std::chrono::microseconds(2000);
-constexpr auto kRest = std::chrono::microseconds(1000);
-
-int64_t ticks(Clock::time_point time) { return time.time_since_epoch().count(); }
+// Who comes to nothing for so long has lost its core to another program.
+constexpr auto kLostCore = std::chrono::milliseconds(1);
+// A thread that has pauses for so long, and for twice as long each time that it then loses its core once more within
+// kTrial, in which nobody waits for it.
+constexpr auto kShortestPause = std::chrono::milliseconds(5), kLongestPause = std::chrono::milliseconds(80);
+constexpr auto kTrial = std::chrono::milliseconds(25);
 
 // About 50 microseconds: longer than any gap between two jobs of a step, shorter than a scheduler's time slice.
 constexpr int kSpins = 2000;
@@ -39,7 +34,7 @@ constexpr size_t kMostFetched = size_t{1} << 18;
 // Asked for between two looks at whether there is work: 4 lines.
 constexpr size_t kFetchedAtOnce = 256;
 
-void pause() {
+void rest() {
 #if defined(__x86_64__)
     __builtin_ia32_pause();
 #elif defined(__aarch64__)
@@ -49,7 +44,7 @@ void pause() {
 
 }  // namespace
 
-ThreadPool::ThreadPool(int num_threads) : num_threads_(num_threads), shares_(static_cast<size_t>(num_threads)) { start(); }
+ThreadPool::ThreadPool(int num_threads) : num_threads_(num_threads), shares_(static_cast<size_t>(num_threads)), num_active_(num_threads) { start(); }
 
 void ThreadPool::start() {
     process_ = getpid();
@@ -68,6 +63,7 @@ void ThreadPool::stop() {
         stopping_ = true;
     }
     crew_->work_there.notify_all();
+    crew_->end.notify_all();
     for (std::thread& worker : crew_->workers) worker.join();
 }
 
@@ -75,6 +71,7 @@ void ThreadPool::restart_if_forked() {
     if (getpid() == process_) return;
     static_cast<void>(crew_.release());
     num_asleep_ = 0;
+    num_active_ = num_threads_;
     start();
 }
 
@@ -87,6 +84,8 @@ ThreadPool::~ThreadPool() {
 }
 
 void ThreadPool::run_shared(int num_units, Call call, const void* work) {
+    const int num_active = num_active_;
+    if (num_active == 1) return call(work, 0, num_units);
     for (int done = 0; done < num_units; done += static_cast<int>(kUnitMask)) {
         // More units than a ticket can number come as several jobs; models of that size do not exist yet.
         const auto shifted = [&](int first, int last) { call(work, done + first, done + last); };
@@ -96,7 +95,8 @@ void ThreadPool::run_shared(int num_units, Call call, const void* work) {
         num_left_ = count;
         const uint64_t job = job_ + 1;
         for (int i = 0; i < num_threads_; ++i) {
-            const int64_t begin = int64_t{count} * i / num_threads_, end = int64_t{count} * (i + 1) / num_threads_;
+            const int64_t begin = int64_t{count} * std::min(i, num_active) / num_active;
+            const int64_t end = int64_t{count} * std::min(i + 1, num_active) / num_active;
             shares_[i].ticket = ticket_for(job, static_cast<int>(begin), static_cast<int>(end));
         }
         job_.exchange(static_cast<uint32_t>(job));
@@ -117,7 +117,11 @@ void ThreadPool::run_shared(int num_units, Call call, const void* work) {
             crew_->work_done.wait(lock, [&] { return num_left_ == 0; });
             caller_asleep_ = false;
             const Clock::time_point now = Clock::now();
-            if (now - finished > finished - begin + kStall) cautious_until_ = ticks(now + kCautious);
+            // One that was in the middle of a piece; which one it was does not matter.
+            if (now - finished > finished - begin + kLostCore) {
+                num_active_ = std::max(1, num_active - 1);
+                crew_->work_there.notify_all();
+            }
         }
     }
 }
@@ -177,36 +181,48 @@ void ThreadPool::fetch(int thread, Fetched& fetched) const {
         }
         at -= std::min(at, num_bytes);
     }
-    pause();
+    rest();
 }
 
-// True if it slept.
-bool ThreadPool::wait_for_work(uint32_t seen, int thread, Fetched& fetched) {
+void ThreadPool::wait_for_work(uint32_t seen, int thread, Fetched& fetched) {
     for (int spin = 0; spin < kSpins; ++spin) {
-        if (job_ != seen || stopping_) return false;
+        if (job_ != seen || stopping_) return;
         fetch(thread, fetched);
     }
     std::unique_lock<std::mutex> lock(crew_->mutex);
     ++num_asleep_;
-    crew_->work_there.wait(lock, [&] { return job_ != seen || stopping_; });
+    crew_->work_there.wait(lock, [&] { return job_ != seen || stopping_ || thread >= num_active_; });
     --num_asleep_;
+}
+
+bool ThreadPool::keeps_its_core() const {
+    Clock::time_point last = Clock::now();
+    for (const Clock::time_point end = last + kTrial; last < end && !stopping_;) {
+        rest();
+        const Clock::time_point now = Clock::now();
+        if (now - last > kLostCore) return false;
+        last = now;
+    }
     return true;
 }
 
 void ThreadPool::worker(int thread) {
-    Clock::time_point turn_began = Clock::now();
     Fetched fetched;
+    Clock::duration pause = kShortestPause;
     while (!stopping_) {
-        const uint32_t seen = job_;
-        if (!claim_and_do(thread) && wait_for_work(seen, thread, fetched)) turn_began = Clock::now();
-        if (cautious_until_ == 0) continue;
-        const Clock::time_point now = Clock::now();
-        if (ticks(now) > cautious_until_) {
-            cautious_until_ = 0;
-        } else if (now - turn_began > kTurn) {
-            std::this_thread::sleep_for(kRest);
-            turn_began = Clock::now();
+        if (thread < num_active_) {
+            const uint32_t seen = job_;
+            if (!claim_and_do(thread)) wait_for_work(seen, thread, fetched);
+            continue;
         }
+        {
+            std::unique_lock<std::mutex> lock(crew_->mutex);
+            crew_->end.wait_for(lock, pause, [&] { return stopping_.load(); });
+        }
+        // The first of those that pause comes back first.
+        int next = thread;
+        const bool is_back = keeps_its_core() && num_active_.compare_exchange_strong(next, thread + 1);
+        pause = is_back ? kShortestPause : std::min<Clock::duration>(2 * pause, kLongestPause);
     }
 }
 

@@ -2,13 +2,14 @@
 //
 // Each thread has a share of its own, which it claims in pieces from the front, so that it reads memory in one go;
 // then it helps out at the far end of another's. Only claimed work is waited for: a thread that the system has taken
-// off its core holds nobody up unless it sits on a piece. Where that has happened, threads work in short turns for a
-// while, so that it seldom happens again. Waiting spins for a bounded time and then sleeps.
+// off its core holds nobody up unless it sits on a piece. Where that has happened, one thread fewer takes part
+// until it could keep a core for a while. Waiting spins for a bounded time and then sleeps.
 
 #ifndef NEXTWORD_THREADS_H
 #define NEXTWORD_THREADS_H
 
 #include <atomic>
+#include <chrono>
 #include <condition_variable>
 #include <cstdint>
 #include <initializer_list>
@@ -53,6 +54,7 @@ public:
     void expect(std::initializer_list<Stretch> memory);
 
 private:
+    using Clock = std::chrono::steady_clock;
     using Call = void (*)(const void* work, int first, int last);
 
     template <class Work>
@@ -63,7 +65,7 @@ private:
     // What a forked process can neither use nor destroy: threads that are not there, and what they wait on.
     struct Crew {
         std::mutex mutex;
-        std::condition_variable work_there, work_done;
+        std::condition_variable work_there, work_done, end;
         std::vector<std::thread> workers;
     };
 
@@ -77,8 +79,9 @@ private:
     void stop();
     void run_shared(int num_units, Call call, const void* work);
     bool claim_and_do(int thread);
-    bool wait_for_work(uint32_t seen, int thread, Fetched& fetched);
+    void wait_for_work(uint32_t seen, int thread, Fetched& fetched);
     void fetch(int thread, Fetched& fetched) const;
+    bool keeps_its_core() const;
     void worker(int thread);
 
     const int num_threads_;
@@ -98,7 +101,7 @@ private:
     alignas(64) std::atomic<int> num_asleep_{0};
     std::atomic<bool> caller_asleep_{false};
     std::atomic<bool> stopping_{false};
-    std::atomic<int64_t> cautious_until_{0};  // in ticks of the steady clock, 0: they are not cautious
+    std::atomic<int> num_active_;  // threads that take part, the first ones
 
     struct ExpectedStretch {
         std::atomic<const uint8_t*> begin{nullptr};

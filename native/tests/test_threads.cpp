@@ -78,15 +78,15 @@ void test_a_caller_that_waits_long_is_woken() {
     }
 }
 
-void test_threads_that_were_held_up_go_on_in_turns() {
+void test_threads_that_were_held_up_pause_and_come_back() {
     ThreadPool pool(3);
     const auto end = std::chrono::steady_clock::now() + std::chrono::milliseconds(150);
     for (int job = 0; std::chrono::steady_clock::now() < end; ++job) {
         if (job % 200 == 0) {
-            // A unit that takes much longer than the rest of its job, as if its thread had lost its core.
-            pool.run(100, [](int first, int) {
-                if (first > 0) return;
-                std::this_thread::sleep_for(std::chrono::milliseconds(2));
+            // A unit of another thread's share that takes much longer than the rest, as if that thread had lost its core.
+            pool.run(100, [caller = std::this_thread::get_id()](int first, int last) {
+                if (first > 50 || last <= 50 || std::this_thread::get_id() == caller) return;
+                std::this_thread::sleep_for(std::chrono::milliseconds(4));
             });
         }
         check_job(pool, 50, 1);
@@ -122,7 +122,7 @@ int main() {
     test_expected_memory_changes_nothing();
     test_threads_that_slept_come_back();
     test_a_caller_that_waits_long_is_woken();
-    test_threads_that_were_held_up_go_on_in_turns();
+    test_threads_that_were_held_up_pause_and_come_back();
     test_pools_end_at_any_time();
     test_pools_beside_each_other_do_not_mix();
     return report("threads");
