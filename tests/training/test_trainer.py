@@ -16,10 +16,11 @@ from nextword.data.batch import Batch
 from nextword.errors import CheckpointError, ConfigError, TrainingError
 from nextword.models.transformer import Transformer
 from nextword.training import trainer as trainer_module
+from nextword.training.initial_weights import initial_transformer
 from nextword.training.metrics import read_metrics
 from nextword.training.recipe import ComputeRecipe, KeepingRecipe, OptimizerRecipe, Recipe
 from nextword.training.trainer import Callbacks, StepReport, Trainer
-from tests.training.tiny import TextBatches, tiny_transformer
+from tests.training.tiny import TINY, TextBatches, tiny_transformer
 
 FLOAT32 = ComputeRecipe(precision="float32")
 RECIPE = Recipe(steps=6, optimization=OptimizerRecipe(lr=0.01), compute=FLOAT32)
@@ -105,6 +106,23 @@ def test_layers_computed_twice_give_the_same_gradients(tmp_path: Path) -> None:
         trainer = make_trainer(tmp_path / str(again), dataclasses.replace(RECIPE, compute=compute))
         norms.append(trainer._train_step().grad_norm)
     assert norms[0] == norms[1]
+
+
+@pytest.mark.parametrize("again", [False, True])
+def test_deep_models_give_back_gaps_on_both_ways_of_a_step_and_only_then(
+    again: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given_back: list[None] = []
+    monkeypatch.setattr(trainer_module, "give_back_gaps", lambda: given_back.append(None))
+    model = initial_transformer(dataclasses.replace(TINY, num_layers=8), seed=0)
+    recipe = dataclasses.replace(RECIPE, compute=dataclasses.replace(FLOAT32, gradient_checkpointing=again))
+
+    def validate(model: Transformer) -> float:
+        return float(model(torch.zeros(1, 4, dtype=torch.int64)).sum())
+
+    callbacks = Callbacks(validate=validate)
+    Trainer(model, TextBatches(), recipe, folder=tmp_path, callbacks=callbacks).run()
+    assert len(given_back) == 2 * 6
 
 
 class Poisoned(TextBatches):
