@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from random import Random
 
 import numpy as np
@@ -9,11 +10,14 @@ import pytest
 
 pytest.importorskip("nextword._native")
 
+from nextword.decoding.params import SamplingParams
 from nextword.errors import RequestError
 from nextword.inference.backend import PAGE_POSITIONS, Chunk
+from nextword.inference.engine import Engine
 from nextword.inference.native_backend import NativeBackend
 from nextword.models.config import ModelConfig
 from tests.inference.native import ALL_SLIDING, CONFIG, WINDOW, logits_of, native, random_text
+from tests.text.test_tokenizer import TOKENIZER
 
 
 def page_bytes(config: ModelConfig = CONFIG) -> int:
@@ -69,6 +73,22 @@ def test_a_full_cache_refuses_in_one_line_and_changes_nothing() -> None:
     np.testing.assert_array_equal(write(backend, first, text[90:]), expected[90:])
     backend.close_cache(first)
     np.testing.assert_array_equal(write(backend, second, text), expected)
+
+
+@pytest.mark.parametrize("num_samples", [1, 2, 5])
+@pytest.mark.parametrize("length", [1, 31, 32, 40, 64])
+@pytest.mark.parametrize("max_tokens", [1, 2, 3, 32, 33, 34])
+def test_a_request_runs_in_the_room_it_is_said_to_need(length: int, max_tokens: int, num_samples: int) -> None:
+    config = dataclasses.replace(CONFIG, vocab_size=TOKENIZER.vocab_size)
+    params = SamplingParams(n=num_samples, max_tokens=max_tokens, min_tokens=max_tokens, seed=3)
+    pages = length // PAGE_POSITIONS + num_samples * -(-(length % PAGE_POSITIONS + max_tokens - 1) // PAGE_POSITIONS)
+    backend = native(config, max_cache_bytes=pages * page_bytes(config))
+    engine = Engine(backend, TOKENIZER, max_sequences=8)
+    for seed in range(2):  # the second finds what the first has left in the cache
+        request = engine.submit(random_text(length, seed=seed), params)
+        assert request.num_positions == backend.max_positions
+        engine.run([request])
+        assert all(len(sequence.tokens) == max_tokens for sequence in request.sequences)
 
 
 @pytest.mark.parametrize("config", [CONFIG, WINDOW, ALL_SLIDING], ids=["full", "window", "all-sliding"])

@@ -41,28 +41,42 @@ class Engine:
         return request
 
     def step(self) -> None:
-        """Schedule, run, draw, collect: one token for each running sequence, and one piece of one prompt."""
+        """Schedule, run, draw, collect: one token for each running sequence, and one piece of one prompt.
+
+        Raises RequestError, and has changed nothing, if the backend has no memory for it.
+        """
         with self._lock:
             prefilling, decoding = self._scheduler.next_step()
-            sequences = [(request, sequence) for request in decoding for sequence in request.running]
-            chunks = [Chunk(sequence.cache_id, [sequence.tokens[-1].token_id], 1) for _, sequence in sequences]
-            if prefilling is not None:
-                chunks.append(self._prompt_chunk(prefilling))
-            rows = self.backend.step(chunks)
-            for (request, sequence), logits in zip(sequences, rows, strict=False):
-                if sequence.finish_detail is None:  # unless a sequence beside it has just ended the whole request
-                    with self._failing_alone(request):
-                        self._advance(request, sequence, logits[-1])
-            if prefilling is not None:
-                with self._failing_alone(prefilling):
-                    self._take_prompt_logits(prefilling, chunks[-1], rows[-1])
-            for request in decoding:
-                self._finish_if_done(request)
+            with self._ending_together([*decoding, *([prefilling] if prefilling else [])]):
+                self._step(prefilling, decoding)
+
+    def _step(self, prefilling: Request | None, decoding: Seq[Request]) -> None:
+        sequences = [(request, sequence) for request in decoding for sequence in request.running]
+        chunks = [Chunk(sequence.cache_id, [sequence.tokens[-1].token_id], 1) for _, sequence in sequences]
+        if prefilling is not None:
+            chunks.append(self._prompt_chunk(prefilling))
+        rows = self.backend.step(chunks)
+        for (request, sequence), logits in zip(sequences, rows, strict=False):
+            if sequence.finish_detail is None:  # unless a sequence beside it has just ended the whole request
+                with self._failing_alone(request):
+                    self._advance(request, sequence, logits[-1])
+        if prefilling is not None:
+            with self._failing_alone(prefilling):
+                self._take_prompt_logits(prefilling, chunks[-1], rows[-1])
+        for request in decoding:
+            self._finish_if_done(request)
 
     def run(self, requests: Seq[Request]) -> None:
-        """Step until these requests are finished. Raises the error of the first that had to end with one."""
-        while not all(request.is_finished for request in requests):
-            self.step()
+        """Step until these requests are finished. Raises the error of the first that had to end with one.
+
+        Whatever ends this early, an interruption too, cancels them: nobody else waits for them.
+        """
+        try:
+            while not all(request.is_finished for request in requests):
+                self.step()
+        finally:
+            for request in requests:
+                self.cancel(request)
         for request in requests:
             if request.error is not None:
                 raise request.error
@@ -110,6 +124,19 @@ class Engine:
         return Distribution.from_logits(logits[-1].copy(), token_text=self.tokenizer.token_text)
 
     @contextlib.contextmanager
+    def _ending_together(self, requests: Seq[Request]) -> Iterator[None]:
+        """End these requests where a step is interrupted: their texts may have grown in the cache and not here."""
+        try:
+            yield
+        except NextwordError:
+            raise
+        except BaseException:
+            for request in requests:
+                request.error = RequestError("the step that computed this was interrupted: ask again")
+                self.cancel(request)
+            raise
+
+    @contextlib.contextmanager
     def _failing_alone(self, request: Request) -> Iterator[None]:
         """End only this request where its parameters leave no token to draw; the others go on."""
         try:
@@ -135,7 +162,9 @@ class Engine:
         """Positions that the request may come to need. Raises RequestError if there are not so many."""
         context = self.backend.max_seq_len - len(prompt)
         growth = context if params.max_tokens is None else min(params.max_tokens, context)
-        pages = -(-len(prompt) // PAGE_POSITIONS) + params.n * (growth // PAGE_POSITIONS + 1)
+        num_shared = len(prompt) // PAGE_POSITIONS
+        own = len(prompt) % PAGE_POSITIONS + max(growth - 1, 0)  # the last token is drawn and never run
+        pages = num_shared + params.n * -(-own // PAGE_POSITIONS)
         if pages * PAGE_POSITIONS > self.backend.max_positions:
             raise RequestError(
                 f"the request may need room for {pages * PAGE_POSITIONS} tokens, and the memory for keys and values "
