@@ -6,17 +6,15 @@
 #include <nanobind/stl/tuple.h>
 #include <nanobind/stl/vector.h>
 
-#include <unistd.h>
-
 #include <algorithm>
 #include <array>
-#include <atomic>
 #include <cstring>
 #include <memory>
 #include <mutex>
 #include <stdexcept>
 #include <tuple>
 
+#include "away.h"
 #include "model.h"
 #include "philox.h"
 #include "select.h"
@@ -44,7 +42,7 @@ struct ForkedInAStep : std::runtime_error {
     ForkedInAStep() : std::runtime_error("the model was computing when this process was forked: load it again here") {}
 };
 
-// A model behind a lock: one step at a time, without the GIL. A forked process can go on with its copy, unless a
+// A model behind a lock: one step at a time, without Python's lock. A forked process can go on with its copy, unless a
 // thread of the other process, which it does not have, was at work on it.
 class LockedModel {
 public:
@@ -53,17 +51,16 @@ public:
 
     template <class Work>
     auto with(const Work& work) {
-        const nb::gil_scoped_release release;
+        const AwayFromPython away;
         return with_gil(work);
     }
 
-    // For work so short that giving the GIL away and waiting for it would take longer.
+    // For work so short that giving Python's lock away and waiting for it would take longer.
     template <class Work>
     auto with_gil(const Work& work) {
-        const int process = getpid(), busy = busy_process_;
-        if (busy != 0 && busy != process) throw ForkedInAStep();
+        if (users_.is_inherited()) throw ForkedInAStep();
+        const User user(users_);
         const std::lock_guard<std::mutex> lock(mutex_);
-        const Busy mark(busy_process_, process);
         model_.restart_threads_if_forked();
         return work(model_);
     }
@@ -71,15 +68,16 @@ public:
     Model& unlocked() { return model_; }
 
 private:
-    struct Busy {
-        std::atomic<int>& place;
-        Busy(std::atomic<int>& place, int process) : place(place) { place = process; }
-        ~Busy() { place = 0; }
+    // Counted before it has the lock and until it has given it back: a lock that was inherited locked is never asked for.
+    struct User {
+        ProcessCount& users;
+        explicit User(ProcessCount& users) : users(users) { users.add(); }
+        ~User() { users.subtract(); }
     };
 
     Model model_;
     std::mutex mutex_;
-    std::atomic<int> busy_process_{0};
+    ProcessCount users_;
 };
 
 void step(LockedModel& self, const std::vector<Chunk>& chunks, const Logits& logits) {
@@ -87,7 +85,7 @@ void step(LockedModel& self, const std::vector<Chunk>& chunks, const Logits& log
     for (const Chunk& chunk : chunks) num_rows += static_cast<size_t>(chunk.num_logits);
     const size_t width = static_cast<size_t>(self.unlocked().shape().vocab_size);
     if (logits.shape(0) != num_rows || logits.shape(1) != width) throw nb::value_error("the array for the logits has another shape");
-    self.with([&](Model& model) { model.step(chunks, logits.data()); });
+    self.with([&](Model& model) { model.step(chunks, logits.data(), Pause()); });
 }
 
 // The scores as columns: nats, entropies, ranks, and the most probable tokens.
@@ -103,7 +101,7 @@ void score(LockedModel& self, const std::vector<Chunk>& chunks, const Ids& targe
     if (std::count(sizes.begin(), sizes.end(), num_rows) != 5) throw nb::value_error("one target and score a row are needed");
     self.with([&](Model& model) {
         std::vector<TokenScore> scores(num_rows);
-        model.score(chunks, targets.data(), scores.data());
+        model.score(chunks, targets.data(), scores.data(), Pause());
         for (size_t i = 0; i < num_rows; ++i) {
             nats.data()[i] = scores[i].nats, entropies.data()[i] = scores[i].entropy;
             ranks.data()[i] = scores[i].rank, largest.data()[i] = scores[i].largest;
@@ -124,7 +122,7 @@ int size_of(const Floats& row) { return static_cast<int>(row.size()); }
 template <class Select>
 Positions without_gil(const Select& select) {
     auto positions = [&] {
-        const nb::gil_scoped_release release;
+        const AwayFromPython away;
         return std::make_unique<std::vector<int64_t>>(select());
     }();
     int64_t* const first = positions->data();
@@ -135,7 +133,7 @@ Positions without_gil(const Select& select) {
 
 double masses(const Floats& logits, float highest, float divisor, int bits, const Row& out) {
     if (out.size() != logits.size()) throw nb::value_error("the array for the masses has another length");
-    const nb::gil_scoped_release release;
+    const AwayFromPython away;
     best_kernels().masses(logits.data(), size_of(logits), highest, divisor, bits, out.data());
     return best_kernels().sum_from(out.data(), 0.0f, out.data(), size_of(logits));
 }
@@ -150,13 +148,13 @@ Positions bound_smallest_set(const Floats& keys, const Floats& masses, double wa
 }
 
 int64_t bound_position_at(const Floats& masses, int64_t target) {
-    const nb::gil_scoped_release release;
+    const AwayFromPython away;
     return position_at(best_kernels(), masses.data(), size_of(masses), target);
 }
 
 int64_t bound_argmax(const Floats& logits) {
     if (logits.size() == 0) return -1;
-    const nb::gil_scoped_release release;
+    const AwayFromPython away;
     return argmax(best_kernels(), logits.data(), size_of(logits));
 }
 
@@ -164,7 +162,7 @@ int64_t bound_argmax(const Floats& logits) {
 // up before it draws).
 int64_t bound_draw(const Floats& logits, float divisor, int64_t top_k, double top_p, uint64_t seed, uint64_t sample_index, uint64_t position) {
     if (logits.size() == 0) return -1;
-    const nb::gil_scoped_release release;
+    const AwayFromPython away;
     const uint64_t number = philox({position + 1, 0, 0, 0}, {seed, sample_index})[0] >> (64 - 53);
     return draw(best_kernels(), logits.data(), size_of(logits), {divisor, top_k, top_p}, number);
 }
@@ -211,7 +209,6 @@ void bind_shape(nb::module_& m) {
         .def(nb::init<>())
         .def_rw("frequencies", &Rope::frequencies)
         .def_rw("long_frequencies", &Rope::long_frequencies)
-        .def_rw("long_from", &Rope::long_from)
         .def_rw("factor", &Rope::factor);
     nb::class_<Shape>(m, "Shape")
         .def(nb::init<>())
@@ -280,6 +277,8 @@ void bind_enums(nb::module_& m) {
 }  // namespace
 
 NB_MODULE(_native, m) {
+    nb::set_leak_warnings(false);  // at the interpreter's end, about what a thread still uses
+    wait_at_exit();
     nb::register_exception_translator(&raise_backend_error);
     bind_enums(m);
     bind_shape(m);
@@ -310,10 +309,12 @@ NB_MODULE(_native, m) {
         .def("load_vector", [](LockedModel& self, const std::string& name, const Floats& values) {
             self.with_gil([&](Model& model) { model.load_vector(name, values.data(), values.size()); });
         })
-        .def("step", &step, nb::arg("chunks"), nb::arg("logits"))
+        .def("step", &step, nb::arg("chunks"), nb::arg("logits").noconvert())
         .def("score", &score, nb::arg("chunks"), nb::arg("targets"), nb::arg("nats").noconvert(), nb::arg("entropies").noconvert(),
              nb::arg("ranks").noconvert(), nb::arg("largest").noconvert())
-        .def("open_cache", [](LockedModel& self, const Ids& prompt) { return self.with([&](Model& model) { return model.cache().open(prompt); }); })
+        .def("open_cache", [](LockedModel& self, const Ids& prompt, bool is_long) {
+            return self.with([&](Model& model) { return model.cache().open(prompt, is_long); });
+        }, nb::arg("prompt"), nb::arg("is_long"))
         .def("fork_cache", [](LockedModel& self, int64_t id) { return self.with([&](Model& model) { return model.cache().fork(id); }); })
         .def("close_cache", [](LockedModel& self, int64_t id) { self.with([&](Model& model) { model.cache().close(id); }); })
         .def("cache_length", [](LockedModel& self, int64_t id) { return self.with([&](Model& model) { return model.cache().length(id); }); })

@@ -2,6 +2,7 @@
 
 #include <stdexcept>
 #include <string>
+#include <vector>
 
 namespace nextword {
 
@@ -21,19 +22,19 @@ bool runs_avx512() {
 }  // namespace
 
 const Kernels& choose_kernels(const char* isa) {
-    const std::string wanted = isa;
-    const Kernels* best = &portable_kernels();
-    if (wanted == best->name) return *best;
+    std::vector<const Kernels*> runnable = {&portable_kernels()};
 #if defined(__x86_64__)
-    if (runs_avx2()) best = avx2_kernels();
-    if (wanted == best->name) return *best;
-    if (runs_avx512()) best = avx512_kernels();
+    if (runs_avx2()) runnable.push_back(avx2_kernels());
+    if (runs_avx512()) runnable.push_back(avx512_kernels());
 #endif
-    if (!wanted.empty() && wanted != best->name) {
-        throw std::invalid_argument("NEXTWORD_ISA = " + wanted + ": this processor runs " + best->name +
-                                    "; unset it, or name portable, avx2 or avx512");
+    const std::string wanted = isa;
+    if (wanted.empty()) return *runnable.back();
+    std::string names;
+    for (const Kernels* kernels : runnable) {
+        if (wanted == kernels->name) return *kernels;
+        names += (names.empty() ? "" : ", ") + std::string(kernels->name);
     }
-    return *best;
+    throw std::invalid_argument("NEXTWORD_ISA = " + wanted + ": this processor runs " + names + "; name one of them, or unset it");
 }
 
 }  // namespace nextword

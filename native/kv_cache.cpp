@@ -8,7 +8,10 @@ namespace nextword {
 
 namespace {
 
-constexpr uint64_t kNoPrefix = 0;
+// What stands before a text's first page, in place of a key.
+constexpr uint64_t kBeginning = 0, kLongBeginning = 1;
+
+uint64_t beginning(bool is_long) { return is_long ? kLongBeginning : kBeginning; }
 
 // FNV-1a over the tokens, begun with the key of what stands before them. A find compares the tokens as well.
 uint64_t hash_tokens(uint64_t before, const int32_t* token_ids) {
@@ -17,7 +20,7 @@ uint64_t hash_tokens(uint64_t before, const int32_t* token_ids) {
         hash = (hash ^ static_cast<uint32_t>(token_ids[i])) * 0x100000001b3u;
         hash ^= hash >> 29;
     }
-    return hash == kNoPrefix ? 1 : hash;
+    return std::max(hash, kLongBeginning + 1);
 }
 
 }  // namespace
@@ -75,24 +78,34 @@ KVCache::KVCache(CacheShape shape) : shape_(std::move(shape)) {
     key_of_page_.resize(pools_.size());
 }
 
-int64_t KVCache::open(const std::vector<int32_t>& prompt) {
+int64_t KVCache::open(const std::vector<int32_t>& prompt, bool is_long) {
     Text text;
-    text.pages.resize(pools_.size());
-    std::vector<uint64_t> keys;
-    const int num_pages = reusable_pages(prompt, keys);
+    text.is_long = is_long;
+    const int num_pages = reusable_pages(prompt, is_long, text.keys);
+    text.keys.resize(num_pages);
     const int length = num_pages * kPagePositions;
-    for (int page = 0; page < num_pages; ++page) {
-        Prefix& prefix = prefixes_.at(keys[page]);
-        for (size_t pool = 0; pool < pools_.size(); ++pool) {
+    text.token_ids.assign(prompt.begin(), prompt.begin() + length);
+    text.pages.resize(pools_.size());
+    for (size_t pool = 0; pool < pools_.size(); ++pool) {
+        for (int page = 0; page < num_pages; ++page) {
             const bool is_needed = page >= first_page(pools_[pool], length);
-            text.pages[pool].push_back(is_needed ? prefix.pages[pool] : kNoPage);
-            if (is_needed) pools_[pool].pages.share(prefix.pages[pool]);
+            text.pages[pool].push_back(is_needed ? prefixes_.at(text.keys[page]).pages[pool] : kNoPage);
         }
     }
-    text.keys.assign(keys.begin(), keys.begin() + num_pages);
-    text.token_ids.assign(prompt.begin(), prompt.begin() + length);
     touch(text);
-    texts_.emplace(next_id_, std::move(text));
+    return keep(std::move(text));
+}
+
+int64_t KVCache::fork(int64_t id) { return keep(Text(texts_.at(id))); }
+
+// The id of a new text, which holds its pages from now on.
+int64_t KVCache::keep(Text text) {
+    const Text& kept = texts_.emplace(next_id_, std::move(text)).first->second;
+    for (size_t pool = 0; pool < pools_.size(); ++pool) {
+        for (const PageId page : kept.pages[pool]) {
+            if (page != kNoPage) pools_[pool].pages.share(page);
+        }
+    }
     return next_id_++;
 }
 
@@ -102,17 +115,6 @@ void KVCache::touch(const Text& text) {
         const auto found = prefixes_.find(*key);
         if (found != prefixes_.end()) by_age_.splice(by_age_.end(), by_age_, found->second.age);
     }
-}
-
-int64_t KVCache::fork(int64_t id) {
-    Text copy = texts_.at(id);
-    for (size_t pool = 0; pool < pools_.size(); ++pool) {
-        for (const PageId page : copy.pages[pool]) {
-            if (page != kNoPage) pools_[pool].pages.share(page);
-        }
-    }
-    texts_.emplace(next_id_, std::move(copy));
-    return next_id_++;
 }
 
 void KVCache::close(int64_t id) {
@@ -146,10 +148,18 @@ bool KVCache::writes_into_shared_page(const Text& text, size_t pool, int count) 
 
 bool KVCache::has_room(const std::vector<int64_t>& ids, const std::vector<int>& counts) const {
     size_t bytes = bytes_held();
-    for (size_t i = 0; i < ids.size(); ++i) {
-        for (size_t pool = 0; pool < pools_.size(); ++pool) {
-            bytes += num_new_pages(texts_.at(ids[i]), pool, counts[i]) * pools_[pool].pages.page_bytes();
+    for (size_t pool = 0; pool < pools_.size(); ++pool) {
+        std::unordered_map<PageId, int> writers;  // of shared pages
+        int num_pages = 0;
+        for (size_t i = 0; i < ids.size(); ++i) {
+            const Text& text = texts_.at(ids[i]);
+            num_pages += num_new_pages(text, pool, counts[i]);
+            if (!writes_into_shared_page(text, pool, counts[i])) continue;
+            const PageId page = text.pages[pool].back();
+            // Where all that share a page write, the last one has it for itself by then.
+            if (++writers[page] == pools_[pool].pages.num_references(page)) --num_pages;
         }
+        bytes += num_pages * pools_[pool].pages.page_bytes();
     }
     return bytes <= shape_.max_bytes;
 }
@@ -180,6 +190,15 @@ void KVCache::grow(int64_t id, const std::vector<int32_t>& token_ids) {
     text.token_ids.insert(text.token_ids.end(), token_ids.begin(), token_ids.end());
 }
 
+void KVCache::shrink(int64_t id, int length) {
+    Text& text = texts_.at(id);
+    text.token_ids.resize(length);
+    for (size_t pool = 0; pool < pools_.size(); ++pool) {
+        std::vector<PageId>& pages = text.pages[pool];
+        for (; static_cast<int>(pages.size()) > ceil_div(length, kPagePositions); pages.pop_back()) release(pool, pages.back());
+    }
+}
+
 // The new pages that a text needs in each pool for so many more positions, and room in its lists for them; all of them,
 // or none and an exception.
 std::vector<std::vector<PageId>> KVCache::take_pages(Text& text, int count) {
@@ -204,7 +223,7 @@ void KVCache::settle(int64_t id) {
     Text& text = texts_.at(id);
     while (static_cast<int>(text.keys.size() + 1) * kPagePositions <= text.length()) {
         const size_t page = text.keys.size();
-        const uint64_t before = page == 0 ? kNoPrefix : text.keys.back();
+        const uint64_t before = page == 0 ? beginning(text.is_long) : text.keys.back();
         const int32_t* token_ids = text.token_ids.data() + page * kPagePositions;
         const uint64_t key = hash_tokens(before, token_ids);
         if (prefixes_.count(key) != 0) {
@@ -265,12 +284,12 @@ const KVCache::Prefix* KVCache::find(uint64_t key, uint64_t before, const int32_
 }
 
 // How many pages at the beginning of the prompt are here in all pools that still need them; their keys.
-int KVCache::reusable_pages(const std::vector<int32_t>& prompt, std::vector<uint64_t>& keys) const {
+int KVCache::reusable_pages(const std::vector<int32_t>& prompt, bool is_long, std::vector<uint64_t>& keys) const {
     std::vector<const Prefix*> found;
     const int most = (static_cast<int>(prompt.size()) - 1) / kPagePositions;
     for (int page = 0; page < most; ++page) {
         const int32_t* token_ids = prompt.data() + page * kPagePositions;
-        const uint64_t before = keys.empty() ? kNoPrefix : keys.back();
+        const uint64_t before = keys.empty() ? beginning(is_long) : keys.back();
         const uint64_t key = hash_tokens(before, token_ids);
         const Prefix* prefix = find(key, before, token_ids);
         if (prefix == nullptr) break;

@@ -46,6 +46,7 @@ public:
     void give_back(PageId page) { free_.push_back(page); }
     // Give back a page together with its memory.
     void discard(PageId page);
+    int num_references(PageId page) const { return references_[page]; }
     bool is_shared(PageId page) const { return references_[page] > 1; }
     bool is_held(PageId page) const { return references_[page] > 0; }
     void copy(PageId from, PageId to);
@@ -68,19 +69,23 @@ class KVCache {
 public:
     explicit KVCache(CacheShape shape);
 
-    // A new text, beginning with as much of `prompt` as is here already, but never with all of it.
-    int64_t open(const std::vector<int32_t>& prompt);
+    // A new text, beginning with as much of `prompt` as is here already, but never with all of it. Texts whose keys are
+    // of the long kind (LongRoPE's) share nothing with others.
+    int64_t open(const std::vector<int32_t>& prompt, bool is_long = false);
     int64_t fork(int64_t id);
     void close(int64_t id);
 
     // Positions that the text has. Throws std::out_of_range for an id that is not open, as all that follow.
     int length(int64_t id) const { return texts_.at(id).length(); }
+    bool is_long(int64_t id) const { return texts_.at(id).is_long; }
 
     // Whether all texts can grow by these counts at once; pages that only keep old prefixes are given up for it.
     bool has_room(const std::vector<int64_t>& ids, const std::vector<int>& counts) const;
     // Make room for more positions, with pages of its own where it writes. Throws std::bad_alloc where has_room is false
     // or the system has no more memory; all texts are then as before.
     void grow(int64_t id, const std::vector<int32_t>& token_ids);
+    // Undo a growth that has not settled: the text ends at `length` again. Cannot fail.
+    void shrink(int64_t id, int length);
     // The step that wrote these positions is over: full pages can be found from now on, and pages that no window
     // reaches go back.
     void settle(int64_t id);
@@ -119,6 +124,7 @@ private:
         std::vector<int32_t> token_ids;
         std::vector<std::vector<PageId>> pages;  // for each pool
         std::vector<uint64_t> keys;              // of its full pages, in the order of the text
+        bool is_long = false;
         int length() const { return static_cast<int>(token_ids.size()); }
     };
 
@@ -130,6 +136,7 @@ private:
         std::list<uint64_t>::iterator age;
     };
 
+    int64_t keep(Text text);
     void touch(const Text& text);
     int first_page(const Pool& pool, int position) const;
     int num_new_pages(const Text& text, size_t pool, int count) const;
@@ -139,7 +146,7 @@ private:
     bool evict_oldest();
     void release(size_t pool, PageId page);
     const Prefix* find(uint64_t key, uint64_t before, const int32_t* token_ids) const;
-    int reusable_pages(const std::vector<int32_t>& prompt, std::vector<uint64_t>& keys) const;
+    int reusable_pages(const std::vector<int32_t>& prompt, bool is_long, std::vector<uint64_t>& keys) const;
 
     CacheShape shape_;
     std::vector<Pool> pools_;

@@ -25,10 +25,33 @@ const std::string kWeight = ".weight", kBias = ".bias";
 // For rows whose floats are there already.
 void kept(int, float*) {}
 
+bool is_rope(const Rope& rope, int head_dim) {
+    const size_t num_pairs = rope.frequencies.size(), num_long = rope.long_frequencies.size();
+    return num_pairs <= static_cast<size_t>(head_dim) / 2 && (num_long == 0 || num_long == num_pairs);
+}
+
+// The shape itself. Throws std::invalid_argument if the step would go astray in it.
+Shape checked(Shape shape) {
+    const auto require = [](bool holds, const char* what) {
+        if (!holds) throw std::invalid_argument(std::string("not the shape of a model: ") + what);
+    };
+    for (const int size : {shape.vocab_size, shape.hidden_size, shape.intermediate_size, shape.num_layers, shape.num_heads,
+                           shape.num_kv_heads, shape.head_dim, shape.max_seq_len}) {
+        require(size > 0, "a size is not above 0");
+    }
+    require(shape.num_heads % shape.num_kv_heads == 0, "key-value heads are not shared by equally many heads");
+    const size_t num_layers = static_cast<size_t>(shape.num_layers);
+    require(shape.layer_ropes.size() == num_layers && shape.layer_windows.size() == num_layers, "not one rope and window a layer");
+    for (const Rope& rope : shape.ropes) require(is_rope(rope, shape.head_dim), "a rope turns more than a head has");
+    for (const int rope : shape.layer_ropes) require(rope >= -1 && rope < static_cast<int>(shape.ropes.size()), "no such rope");
+    for (const int window : shape.layer_windows) require(window >= 0, "a window is below 0");
+    return shape;
+}
+
 }  // namespace
 
 Model::Model(Shape shape, CacheKind cache_kind, size_t max_cache_bytes, int num_threads, const std::string& isa)
-    : shape_(std::move(shape)),
+    : shape_(checked(std::move(shape))),
       kernels_(choose_kernels(isa.c_str())),
       cache_(cache_shape(shape_, cache_kind, max_cache_bytes)),
       threads_(num_threads),
@@ -43,40 +66,41 @@ Model::Model(Shape shape, CacheKind cache_kind, size_t max_cache_bytes, int num_
 void Model::register_weights() {
     const int hidden = shape_.hidden_size, wide = shape_.intermediate_size;
     const int queries = shape_.num_heads * shape_.head_dim, keys = shape_.num_kv_heads * shape_.head_dim;
+    const bool has_bias = shape_.is_layer_norm;
     register_linear("embedding", embedding_, shape_.vocab_size, hidden);
     if (shape_.has_position_embedding) register_linear("position_embedding", position_embedding_, shape_.max_seq_len, hidden);
     for (int index = 0; index < shape_.num_layers; ++index) {
         Layer& layer = layers_[index];
         const std::string name = "layers." + std::to_string(index) + ".";
-        if (shape_.has_pre_norm) register_norm(name + "attention_norm", layer.attention_norm, hidden);
+        if (shape_.has_pre_norm) register_norm(name + "attention_norm", layer.attention_norm, hidden, has_bias);
         register_linear(name + "attention.q_proj", layer.query, queries, hidden);
         register_linear(name + "attention.k_proj", layer.key, keys, hidden);
         register_linear(name + "attention.v_proj", layer.value, keys, hidden);
         if (shape_.qk_norm != QKNorm::None) {
             const bool is_per_head = shape_.qk_norm == QKNorm::PerHead;
-            register_norm(name + "attention.q_norm", layer.query_norm, is_per_head ? shape_.head_dim : queries);
-            register_norm(name + "attention.k_norm", layer.key_norm, is_per_head ? shape_.head_dim : keys);
+            register_norm(name + "attention.q_norm", layer.query_norm, is_per_head ? shape_.head_dim : queries, false);
+            register_norm(name + "attention.k_norm", layer.key_norm, is_per_head ? shape_.head_dim : keys, false);
         }
         register_linear(name + "attention.o_proj", layer.out, hidden, queries);
-        if (shape_.has_post_norm) register_norm(name + "post_attention_norm", layer.post_attention_norm, hidden);
-        if (shape_.has_pre_norm) register_norm(name + "mlp_norm", layer.mlp_norm, hidden);
+        if (shape_.has_post_norm) register_norm(name + "post_attention_norm", layer.post_attention_norm, hidden, has_bias);
+        if (shape_.has_pre_norm) register_norm(name + "mlp_norm", layer.mlp_norm, hidden, has_bias);
         if (shape_.is_gated) register_linear(name + "mlp.gate_proj", layer.up, wide, hidden, PanelPart::First);
         register_linear(name + "mlp.up_proj", layer.up, wide, hidden, shape_.is_gated ? PanelPart::Second : PanelPart::Whole);
         register_linear(name + "mlp.down_proj", layer.down, hidden, wide);
-        if (shape_.has_post_norm) register_norm(name + "post_mlp_norm", layer.post_mlp_norm, hidden);
+        if (shape_.has_post_norm) register_norm(name + "post_mlp_norm", layer.post_mlp_norm, hidden, has_bias);
     }
-    register_norm("final_norm", final_norm_, hidden);
+    register_norm("final_norm", final_norm_, hidden, has_bias);
     if (!shape_.is_tied) register_linear("output_head", output_head_, shape_.vocab_size, hidden);
 }
 
 void Model::register_linear(const std::string& name, Linear& linear, int rows, int columns, PanelPart part) {
     slots_[name + kWeight] = {&linear, part, rows, columns};
-    vectors_[name + kBias] = {&linear.bias, {part, rows}};
+    vectors_[name + kBias] = {&linear.bias, part, rows, true};
 }
 
-void Model::register_norm(const std::string& name, Norm& norm, int size) {
-    vectors_[name + kWeight] = {&norm.weight, {PanelPart::Whole, size}};
-    vectors_[name + kBias] = {&norm.bias, {PanelPart::Whole, size}};
+void Model::register_norm(const std::string& name, Norm& norm, int size, bool has_bias) {
+    vectors_[name + kWeight] = {&norm.weight, PanelPart::Whole, size, false};
+    if (has_bias) vectors_[name + kBias] = {&norm.bias, PanelPart::Whole, size, false};
 }
 
 void Model::make_matrix(const std::string& name, WeightKind kind) {
@@ -110,8 +134,7 @@ void Model::load_rows(const std::string& name, int first_row, int num_rows, Enco
 void Model::load_vector(const std::string& name, const float* values, size_t size) {
     const auto found = vectors_.find(name);
     if (found == vectors_.end()) throw std::invalid_argument("no vector has the name " + name);
-    auto& [vector, place] = found->second;
-    const auto& [part, expected] = place;
+    const auto& [vector, part, expected, is_optional] = found->second;
     if (size != static_cast<size_t>(expected)) throw std::invalid_argument("the size of " + name + " is not the shape's");
     // A bias stands in the order of its panels' rows, with zeros for those that pad them.
     const int rows_in_panel = part == PanelPart::Whole ? kPanelRows : kLanes;
@@ -131,6 +154,16 @@ size_t Model::weight_bytes() const {
 }
 
 // ---- the step ----
+
+void Model::require_weights() {
+    if (has_weights_) return;
+    const auto require = [](bool is_here, const std::string& name) {
+        if (!is_here) throw std::invalid_argument(name + " has not been loaded");
+    };
+    for (const auto& [name, slot] : slots_) require(slot.linear->matrix.rows != 0, name);
+    for (const auto& [name, slot] : vectors_) require(slot.is_optional || !slot.vector->empty(), name);
+    has_weights_ = true;
+}
 
 void Model::check(const std::vector<Chunk>& chunks) const {
     std::vector<int64_t> ids;
@@ -152,22 +185,25 @@ void Model::check(const std::vector<Chunk>& chunks) const {
     if (!cache_.has_room(ids, counts)) throw std::bad_alloc();
 }
 
-void Model::step(const std::vector<Chunk>& chunks, float* logits) {
-    run(chunks, [&](const std::vector<int>& rows) {
+void Model::step(const std::vector<Chunk>& chunks, float* logits, Pause pause) {
+    const auto finish = [&](const std::vector<int>& rows) {
         find_logits(rows, logits);
         logits += rows.size() * shape_.vocab_size;
-    });
+    };
+    run(chunks, finish, pause);
 }
 
-void Model::score(const std::vector<Chunk>& chunks, const int32_t* targets, TokenScore* scores) {
-    run(chunks, [&](const std::vector<int>& rows) {
+void Model::score(const std::vector<Chunk>& chunks, const int32_t* targets, TokenScore* scores, Pause pause) {
+    const auto finish = [&](const std::vector<int>& rows) {
         const int count = static_cast<int>(rows.size());
         for (int done = 0; done < count; done += kScoredRows) {
             const auto first = rows.begin() + done, last = rows.begin() + std::min(count, done + kScoredRows);
             score_rows({first, last}, targets, scores);
             targets += last - first, scores += last - first;
+            pause();
         }
-    });
+    };
+    run(chunks, finish, pause);
 }
 
 void Model::score_rows(const std::vector<int>& rows, const int32_t* targets, TokenScore* scores) {
@@ -184,20 +220,34 @@ void Model::score_rows(const std::vector<int>& rows, const int32_t* targets, Tok
 }
 
 template <class Finish>
-void Model::run(const std::vector<Chunk>& chunks, const Finish& finish) {
+void Model::run(const std::vector<Chunk>& chunks, const Finish& finish, const Pause& pause) {
+    require_weights();
     check(chunks);
+    std::vector<int> lengths;
+    for (const Chunk& chunk : chunks) lengths.push_back(cache_.length(chunk.cache_id));
+    try {
+        for (const Chunk& chunk : chunks) cache_.grow(chunk.cache_id, chunk.token_ids);
+        run_blocks(chunks, finish, pause);
+    } catch (...) {
+        for (size_t i = 0; i < chunks.size(); ++i) cache_.shrink(chunks[i].cache_id, lengths[i]);
+        throw;
+    }
+    for (const Chunk& chunk : chunks) cache_.settle(chunk.cache_id);
+}
+
+template <class Finish>
+void Model::run_blocks(const std::vector<Chunk>& chunks, const Finish& finish, const Pause& pause) {
     std::vector<Piece> pieces;
     std::vector<int32_t> token_ids;
     std::vector<int> wanted;
     const auto run_tokens = [&] {
-        run_block(pieces, token_ids.data(), static_cast<int>(token_ids.size()));
+        run_block(pieces, token_ids.data(), static_cast<int>(token_ids.size()), pause);
         finish(wanted);
         pieces.clear(), token_ids.clear(), wanted.clear();
     };
     for (const Chunk& chunk : chunks) {
         const int count = static_cast<int>(chunk.token_ids.size());
-        int position = cache_.length(chunk.cache_id);
-        cache_.grow(chunk.cache_id, chunk.token_ids);
+        int position = cache_.length(chunk.cache_id) - count;
         for (int done = 0; done < count;) {
             const int row = static_cast<int>(token_ids.size());
             const int taken = std::min(count - done, kBlockTokens - row);
@@ -210,10 +260,9 @@ void Model::run(const std::vector<Chunk>& chunks, const Finish& finish) {
         }
     }
     if (!token_ids.empty()) run_tokens();
-    for (const Chunk& chunk : chunks) cache_.settle(chunk.cache_id);
 }
 
-void Model::run_block(const std::vector<Piece>& pieces, const int32_t* token_ids, int num_tokens) {
+void Model::run_block(const std::vector<Piece>& pieces, const int32_t* token_ids, int num_tokens, const Pause& pause) {
     hidden_.resize(static_cast<size_t>(num_tokens) * shape_.hidden_size);
     piece_of_row_.resize(num_tokens);
     for (size_t piece = 0; piece < pieces.size(); ++piece) {
@@ -228,10 +277,14 @@ void Model::run_block(const std::vector<Piece>& pieces, const int32_t* token_ids
             const Piece& piece = pieces[piece_of_row_[row]];
             const int position = piece.position + row - piece.row;
             embed(row, token_ids[row], position);
-            for (size_t rope = 0; rope < shape_.ropes.size(); ++rope) find_rotation(rope, row, position);
+            const bool is_long = cache_.is_long(piece.cache_id);
+            for (size_t rope = 0; rope < shape_.ropes.size(); ++rope) find_rotation(rope, row, position, is_long);
         }
     });
-    for (int layer = 0; layer < shape_.num_layers; ++layer) run_layer(layer, pieces, num_tokens);
+    for (int layer = 0; layer < shape_.num_layers; ++layer) {
+        run_layer(layer, pieces, num_tokens);
+        pause();
+    }
 }
 
 void Model::embed(int row, int32_t token_id, int position) {
@@ -245,10 +298,9 @@ void Model::embed(int row, int32_t token_id, int position) {
     for (int d = 0; d < size; ++d) hidden[d] += learned[d];
 }
 
-void Model::find_rotation(size_t index, int row, int position) {
+void Model::find_rotation(size_t index, int row, int position, bool is_long) {
     const Rope& rope = shape_.ropes[index];
-    const bool is_long = rope.long_from > 0 && position >= rope.long_from;
-    const Vector& frequencies = is_long ? rope.long_frequencies : rope.frequencies;
+    const Vector& frequencies = is_long && !rope.long_frequencies.empty() ? rope.long_frequencies : rope.frequencies;
     float* cosine = cosines_[index].data() + frequencies.size() * row;
     float* sine = sines_[index].data() + frequencies.size() * row;
     for (size_t pair = 0; pair < frequencies.size(); ++pair) {

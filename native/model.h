@@ -4,6 +4,7 @@
 #define NEXTWORD_MODEL_H
 
 #include <cstdint>
+#include <functional>
 #include <string>
 #include <unordered_map>
 #include <vector>
@@ -16,10 +17,9 @@
 
 namespace nextword {
 
-// Rotary positions: radians per position of each pair, and other ones from a length on (LongRoPE), if any.
+// Rotary positions: radians per position of each pair, and those in texts of the long kind (LongRoPE), if they differ.
 struct Rope {
     std::vector<float> frequencies, long_frequencies;
-    int long_from = 0;
     float factor = 1.0f;  // on cosine and sine
 };
 
@@ -51,7 +51,10 @@ struct Chunk {
 
 class Model {
 public:
-    // Throws std::invalid_argument for an `isa` that cannot run here.
+    // What is called between the layers of a step. It may throw to end the step.
+    using Pause = std::function<void()>;
+
+    // Throws std::invalid_argument for a shape that is none, or an `isa` that cannot run here.
     Model(Shape shape, CacheKind cache_kind, size_t max_cache_bytes, int num_threads, const std::string& isa);
 
     // Weights, by the names of models/weights.py. A matrix is made, then filled; the halves of a gated MLP are made
@@ -61,13 +64,13 @@ public:
     void load_vector(const std::string& name, const float* values, size_t size);
 
     // Append each chunk to its text; writes num_logits rows of vocab_size for each, in order. Throws
-    // std::invalid_argument for tokens or positions that the model does not have, std::bad_alloc, before anything has
-    // changed, if the cache cannot hold the new positions.
-    void step(const std::vector<Chunk>& chunks, float* logits);
+    // std::invalid_argument for tokens or positions that the model does not have, or weights that it has not got yet,
+    // std::bad_alloc if the cache cannot hold the new positions, and what `pause` throws; all texts are then as before.
+    void step(const std::vector<Chunk>& chunks, float* logits, Pause pause = [] {});
 
     // The same, but of the logits only what they say of a given token each: as many targets, and scores written, as rows
     // of logits are wanted.
-    void score(const std::vector<Chunk>& chunks, const int32_t* targets, TokenScore* scores);
+    void score(const std::vector<Chunk>& chunks, const int32_t* targets, TokenScore* scores, Pause pause = [] {});
 
     // Wanted before anything else in a process forked from the one that made the model, while no step was running.
     void restart_threads_if_forked() { threads_.restart_if_forked(); }
@@ -96,6 +99,12 @@ private:
         Linear* linear;
         PanelPart part;
         int rows, columns;
+    };
+    struct VectorSlot {
+        Vector* vector;
+        PanelPart part;
+        int size;
+        bool is_optional;
     };
 
     // Some tokens of a chunk within the block that runs.
@@ -132,15 +141,18 @@ private:
 
     void register_weights();
     void register_linear(const std::string& name, Linear& linear, int rows, int columns, PanelPart part = PanelPart::Whole);
-    void register_norm(const std::string& name, Norm& norm, int size);
+    void register_norm(const std::string& name, Norm& norm, int size, bool has_bias);
 
     // `finish` is called with the rows, of the block that ran, whose logits are wanted.
     template <class Finish>
-    void run(const std::vector<Chunk>& chunks, const Finish& finish);
+    void run(const std::vector<Chunk>& chunks, const Finish& finish, const Pause& pause);
+    template <class Finish>
+    void run_blocks(const std::vector<Chunk>& chunks, const Finish& finish, const Pause& pause);
+    void require_weights();
     void check(const std::vector<Chunk>& chunks) const;
-    void run_block(const std::vector<Piece>& pieces, const int32_t* token_ids, int num_tokens);
+    void run_block(const std::vector<Piece>& pieces, const int32_t* token_ids, int num_tokens, const Pause& pause);
     void embed(int row, int32_t token_id, int position);
-    void find_rotation(size_t rope, int row, int position);
+    void find_rotation(size_t rope, int row, int position, bool is_long);
     void run_layer(int index, const std::vector<Piece>& pieces, int num_tokens);
     void attend(int index, const std::vector<Piece>& pieces, int num_tokens);
     void store_keys_and_values(int index, const std::vector<Piece>& pieces, int num_tokens);
@@ -171,8 +183,9 @@ private:
     Linear embedding_, position_embedding_, output_head_;
     Norm final_norm_;
     std::vector<Layer> layers_;
+    bool has_weights_ = false;
     std::unordered_map<std::string, Slot> slots_;
-    std::unordered_map<std::string, std::pair<Vector*, std::pair<PanelPart, int>>> vectors_;
+    std::unordered_map<std::string, VectorSlot> vectors_;
 
     // Of the block that runs; its tokens are the rows.
     Vector hidden_, queries_, keys_, values_, projected_, parts_, logits_;

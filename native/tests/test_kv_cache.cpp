@@ -213,6 +213,36 @@ void test_growth_that_fails_half_way_is_undone() {
     check(filled.is_whole(fork), "and can go on");
 }
 
+void test_growth_is_undone_by_shrinking() {
+    FilledCache filled(shape_of({0, 40}));
+    const int64_t first = filled.open({});
+    filled.append(first, tokens(50));
+    const int64_t second = filled.fork(first);
+    const size_t held = filled.cache().bytes_held();
+    for (const int count : {0, 1, 14, 15, 200}) {
+        filled.cache().grow(second, tokens(count, 500));
+        filled.cache().shrink(second, 50);
+        check(filled.is_whole(first) && filled.is_whole(second), "both hold what they held");
+    }
+    check(filled.cache().bytes_held() == held + page_bytes(shape_of({0, 40})), "and the second a last page of its own");
+    filled.append(second, tokens(100));
+    check(filled.is_whole(first) && filled.is_whole(second), "both go on");
+}
+
+void test_samples_that_part_need_one_page_less_than_they_are() {
+    const size_t page = page_bytes(shape_of({0}));
+    FilledCache filled(shape_of({0}, 3 * page));
+    const int64_t first = filled.open({});
+    filled.append(first, tokens(20));
+    const int64_t second = filled.fork(first), third = filled.fork(first);
+    check(filled.cache().has_room({first, second, third}, {1, 1, 1}), "the last to write has the shared page for itself");
+    for (const int64_t id : {first, second, third}) filled.append(id, tokens(1, static_cast<int>(id)));
+    check(filled.cache().bytes_held() == 3 * page, "three pages");
+    for (const int64_t id : filled.ids()) check(filled.is_whole(id), "each has its own");
+    const int64_t fourth = filled.fork(first);
+    check(!filled.cache().has_room({fourth}, {1}), "where one of two writes, there is one page more");
+}
+
 void test_memory_that_the_system_refuses_changes_nothing() {
     std::vector<int> windows(1 << 20, 40);  // with these heads, beyond what a processor can address
     windows[0] = 0;
@@ -305,6 +335,8 @@ int main() {
     test_room_is_made_by_giving_up_the_oldest_prefixes();
     test_a_full_cache_refuses_and_changes_nothing();
     test_growth_that_fails_half_way_is_undone();
+    test_growth_is_undone_by_shrinking();
+    test_samples_that_part_need_one_page_less_than_they_are();
     test_memory_that_the_system_refuses_changes_nothing();
     test_pages_go_back_when_the_window_has_left_them();
     test_a_prefix_is_reused_only_where_its_window_is_here();

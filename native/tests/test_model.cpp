@@ -286,6 +286,79 @@ void test_a_refused_step_changes_nothing() {
     check(is_same(rest, {expected.end() - 10 * 77, expected.end()}), "and goes on as it would have");
 }
 
+// Texts that share pages, and a chunk of several blocks: it ends before the first layer is done, between two blocks, in
+// the last layer.
+void test_a_step_that_is_ended_early_changes_nothing() {
+    struct Ended {};
+    const Shape shape = odd_shape();
+    const auto model = random_model(shape, {WeightKind::Q8, CacheKind::Q8, 2});
+    Random random(8);
+    const std::vector<int32_t> text = random_text(random, shape, 660);
+    const std::vector<float> expected = alone(*model, text);
+    const int64_t first = model->cache().open({});
+    step(*model, {{first, {text.begin(), text.begin() + 40}, 0}});
+    const int64_t second = model->cache().fork(first);
+    const size_t held = model->cache().bytes_held();
+    const std::vector<Chunk> chunks = {{second, {5, 6}, 1}, {first, {text.begin() + 40, text.end()}, 620}};
+    std::vector<float> logits(size_t{621} * 77);
+    for (const int calls : {1, 3, 4, 6}) {
+        int left = calls;
+        const auto pause = [&] {
+            if (--left == 0) throw Ended();
+        };
+        check_throws<Ended>([&] { model->step(chunks, logits.data(), pause); }, "ended");
+        check(model->cache().length(first) == 40 && model->cache().length(second) == 40, "both texts are as long as before");
+        check(model->cache().bytes_held() <= held + held / 2, "no more than a page of its own is held");
+    }
+    model->step(chunks, logits.data());
+    check(is_same({logits.begin() + 77, logits.end()}, {expected.begin() + 40 * 77, expected.end()}), "and the step gives what it would have");
+}
+
+void test_texts_of_the_long_kind_turn_by_other_angles_and_share_nothing() {
+    Shape shape = odd_shape(), slow = shape;
+    for (const float frequency : shape.ropes[0].frequencies) shape.ropes[0].long_frequencies.push_back(frequency / 3);
+    slow.ropes[0].frequencies = shape.ropes[0].long_frequencies;
+    const auto both = random_model(shape, {}), only_long = random_model(slow, {});
+    Random random(12);
+    const std::vector<int32_t> text = random_text(random, shape, 150);
+    const std::vector<float> expected_short = alone(*both, text), expected_long = alone(*only_long, text);
+    check(!is_same(expected_short, expected_long), "the angles matter");
+    for (int again = 0; again < 2; ++again) {
+        for (const bool is_long : {true, false}) {
+            const int64_t id = both->cache().open(text, is_long);
+            const int reused = both->cache().length(id);
+            check(reused == (again == 0 && is_long ? 0 : 128), "only texts of the same kind share pages");
+            const std::vector<float> rest = step(*both, {{id, {text.begin() + reused, text.end()}, 150 - reused}});
+            const std::vector<float>& expected = is_long ? expected_long : expected_short;
+            check(is_same(rest, {expected.begin() + reused * 77, expected.end()}), "the logits of its kind");
+            both->cache().close(id);
+        }
+    }
+}
+
+void test_a_shape_that_is_none_is_refused() {
+    const auto refuses = [](void (*change)(Shape&), const char* what) {
+        Shape shape = odd_shape();
+        change(shape);
+        check_throws<std::invalid_argument>([&] { random_model(shape, {}); }, what);
+    };
+    refuses([](Shape& shape) { shape.num_kv_heads = 0; }, "no key-value heads");
+    refuses([](Shape& shape) { shape.num_kv_heads = 4; }, "heads that cannot be shared out");
+    refuses([](Shape& shape) { shape.num_layers = -1; }, "fewer than no layers");
+    refuses([](Shape& shape) { shape.layer_windows.pop_back(); }, "a layer without a window");
+    refuses([](Shape& shape) { shape.layer_windows[0] = -1; }, "a window below 0");
+    refuses([](Shape& shape) { shape.layer_ropes[2] = 1; }, "an unknown rope");
+    refuses([](Shape& shape) { shape.ropes[0].frequencies.resize(7); }, "a rope wider than a head");
+    refuses([](Shape& shape) { shape.ropes[0].long_frequencies.resize(4); }, "two kinds of different widths");
+}
+
+void test_a_model_without_all_its_weights_does_not_run() {
+    Model model(odd_shape(), CacheKind::F32, kPlenty, 1, "");
+    const int64_t id = model.cache().open({});
+    check_throws<std::invalid_argument>([&] { step(model, {{id, {1}, 1}}); }, "no weights");
+    check(model.cache().length(id) == 0, "nothing has grown");
+}
+
 void test_weights_that_the_shape_does_not_have_are_refused() {
     const auto model = random_model(plain_shape(), {});
     const std::vector<float> values(64 * 64);
@@ -314,6 +387,10 @@ int main() {
     test_long_texts_are_the_same_in_pieces();
     test_scores_are_those_of_the_logits();
     test_a_refused_step_changes_nothing();
+    test_a_step_that_is_ended_early_changes_nothing();
+    test_texts_of_the_long_kind_turn_by_other_angles_and_share_nothing();
+    test_a_shape_that_is_none_is_refused();
+    test_a_model_without_all_its_weights_does_not_run();
     test_weights_that_the_shape_does_not_have_are_refused();
     return report("model");
 }

@@ -19,13 +19,12 @@ from gguf.quants import dequantize, quantize  # noqa: E402
 
 from nextword.checkpoints.model_directory import ModelDirectory  # noqa: E402
 from nextword.checkpoints.open_directory import open_model_directory  # noqa: E402
-from nextword.inference.backend import Chunk, Logits  # noqa: E402
+from nextword.inference.backend import Backend, Chunk, Logits  # noqa: E402
 from nextword.inference.choices import Weights  # noqa: E402
 from nextword.inference.native_backend import NativeBackend  # noqa: E402
+from nextword.inference.open_backend import open_backend  # noqa: E402
 from nextword.inference.torch_backend import TorchBackend  # noqa: E402
 from nextword.models.build import build_transformer  # noqa: E402
-from nextword.models.config import ModelConfig  # noqa: E402
-from nextword.models.rope import LongRopeScaling  # noqa: E402
 from nextword.models.stored_tensor import StoredTensor  # noqa: E402
 from tests.inference.native import log_probs, logits_of, mean_divergence, random_text  # noqa: E402
 from tests.peers.test_families import GEMMA, GPT2, LLAMA, LONGROPE_SCALING, NEOX, VARIANTS, random_model  # noqa: E402
@@ -75,19 +74,11 @@ def directory(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathF
 
 def reference_logits(directory: ModelDirectory, token_ids: list[int]) -> Logits:
     """PyTorch's, in float32."""
-    backend = TorchBackend(build_transformer(directory.config, directory.tensors))
-    return logits_of(backend, token_ids, chunks=original_context(directory.config))
+    return logits_of(open_backend(directory.config, directory.tensors, backend="torch"), token_ids)
 
 
-def original_context(config: ModelConfig) -> list[int]:
-    """Where PyTorch begins a new chunk, so that keys within the original context keep LongRoPE's short factors."""
-    if config.rope is None or not isinstance(config.rope.scaling, LongRopeScaling):
-        return []
-    return [config.rope.scaling.original_max_seq_len]
-
-
-def opened(directory: ModelDirectory, weights: Weights) -> NativeBackend:
-    return NativeBackend(directory.config, directory.tensors, weights=weights, num_threads=2, max_cache_bytes=2**26)
+def opened(directory: ModelDirectory, weights: Weights) -> Backend:
+    return open_backend(directory.config, directory.tensors, backend="native", weights=weights, num_threads=2)
 
 
 def test_every_family_gives_pytorchs_logits_whole_by_token_and_in_ragged_batches(directory: ModelDirectory) -> None:
@@ -117,9 +108,8 @@ def test_every_family_gives_pytorchs_logits_whole_by_token_and_in_ragged_batches
 def test_bfloat16_stays_within_5e_4_nats_of_float32_on_the_same_weights(directory: ModelDirectory) -> None:
     tensors = {name: tensor.encoded_as("BF16") for name, tensor in directory.tensors.items()}
     text = random_text(200, vocab_size=99)
-    reference = TorchBackend(build_transformer(directory.config, tensors))
-    expected = logits_of(reference, text, chunks=original_context(directory.config))
-    backend = NativeBackend(directory.config, tensors, num_threads=2, max_cache_bytes=2**26)
+    expected = logits_of(open_backend(directory.config, tensors, backend="torch", weights="f32"), text)
+    backend = open_backend(directory.config, tensors, backend="native", num_threads=2)
     assert mean_divergence(expected, logits_of(backend, text)) < 5e-4
 
 

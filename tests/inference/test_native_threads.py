@@ -178,14 +178,80 @@ print(np.array_equal(logits_of(backend, text), expected))
     assert run_python(script) == "refused\nTrue"
 
 
-def test_a_process_may_end_while_a_thread_is_in_the_middle_of_a_step() -> None:
+@pytest.mark.parametrize("end", ["os._exit(0)", "sys.exit(0)", "del backend"])
+@pytest.mark.parametrize("length", [2, 200])
+def test_a_process_may_end_while_a_thread_is_in_the_middle_of_a_step(end: str, length: int) -> None:
+    """Python ends a thread that comes back to it then by unwinding its stack, which C++ answers with an abort."""
+    script = f"""
+def work(backend):
+    while True:
+        logits_of(backend, text[:{length}]).argmax()
+for backend in (backend, native(CONFIG, num_threads=2)):
+    threading.Thread(target=work, args=(backend,), daemon=True).start()
+time.sleep(0.05)
+print("ended", flush=True)
+{end}
+"""
+    for _ in range(3):
+        assert run_python(script) == "ended"
+
+
+def test_a_forked_process_does_not_wait_at_its_end_for_threads_that_it_does_not_have() -> None:
     script = """
 def work():
     while True:
         logits_of(backend, text)
 threading.Thread(target=work, daemon=True).start()
-time.sleep(0.05)
-print("ended", flush=True)
-os._exit(0)
+for _ in range(10):
+    time.sleep(0.003)
+    child = os.fork()
+    if child == 0:
+        sys.exit(0)
+    assert status_of(child) == 0
+print("ended")
 """
     assert run_python(script) == "ended"
+
+
+def test_ctrl_c_ends_a_long_step_and_the_texts_are_as_before() -> None:
+    script = """
+import dataclasses, signal
+from nextword.inference.backend import Chunk
+large = dataclasses.replace(CONFIG, hidden_size=256, intermediate_size=1024, num_layers=6, max_seq_len=2000)
+backend = native(large, num_threads=2, max_cache_bytes=2**30)
+texts = [random_text(1500, seed=seed) for seed in range(40)]
+expected = logits_of(backend, texts[0])
+places = [backend.open_cache() for _ in texts]
+chunks = [Chunk(place, text, 0) for place, text in zip(places, texts)]
+try:
+    threading.Timer(0.2, lambda: os.kill(os.getpid(), signal.SIGINT)).start()
+    backend.step(chunks)
+except KeyboardInterrupt:
+    print("interrupted")
+print({backend.cache_length(place) for place in places}, backend.cache_bytes)
+print(np.array_equal(backend.step([Chunk(places[0], texts[0], 1500)])[0], expected))
+"""
+    assert run_python(script) == "interrupted\n{0} 0\nTrue"
+
+
+def test_memory_that_the_system_refuses_in_a_step_is_an_error_and_the_texts_are_as_before() -> None:
+    script = """
+import resource
+from nextword.errors import RequestError
+from nextword.inference.backend import Chunk
+backend = native(CONFIG, num_threads=2, max_cache_bytes=2**40)
+places = [backend.open_cache() for _ in range(300)]
+backend.step([Chunk(place, text, 1) for place in places[:2]])
+limit = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize() + 2**23
+resource.setrlimit(resource.RLIMIT_AS, (limit, -1))
+try:
+    backend.step([Chunk(place, text, 0) for place in places[2:]])
+except RequestError as error:
+    print("keys and values is full" in str(error))
+resource.setrlimit(resource.RLIMIT_AS, (-1, -1))
+print({backend.cache_length(place) for place in places[2:]}, {backend.cache_length(place) for place in places[:2]})
+print(np.array_equal(backend.step([Chunk(places[-1], text, 200)])[0], expected))
+"""
+    if not Path("/proc/self/statm").exists():
+        pytest.skip("the room that a process has is read from /proc")
+    assert run_python(script) == "True\n{0} {200}\nTrue"

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -73,12 +74,14 @@ class NativeBackend:
         shapes = weight_shapes(config)
         dtypes = _checked_dtypes(tensors, shapes)
         self._config = config
+        if num_threads is None:
+            num_threads = num_cores()
         try:
             self._model = _native.Model(
                 _shape(config),
                 cache_kind=_CACHE_KINDS[_kind("embedding.weight", dtypes, weights)],
                 max_cache_bytes=int(_free_bytes() * _CACHE_SHARE) if max_cache_bytes is None else max_cache_bytes,
-                num_threads=num_threads if num_threads is not None else num_cores(),
+                num_threads=num_threads,
                 isa=os.environ.get("NEXTWORD_ISA", ""),
             )
         except ValueError as error:
@@ -143,9 +146,12 @@ class NativeBackend:
         """Positions that all open texts may have together, each counted in whole pages."""
         return self._model.max_positions
 
-    def open_cache(self, prompt: Sequence[int] = ()) -> int:
-        """The handle of a new place in the KV cache; pages of earlier texts that begin as `prompt` does stand in it."""
-        return self._model.open_cache(list(prompt))
+    def open_cache(self, prompt: Sequence[int] = (), *, is_long: bool = False) -> int:
+        """The handle of a new place in the KV cache; pages of earlier texts that begin as `prompt` does stand in it.
+
+        `is_long`: LongRoPE rotates by the angles of long texts there.
+        """
+        return self._model.open_cache(list(prompt), is_long)
 
     def cache_length(self, cache_id: int) -> int:
         """Positions that stand in a place."""
@@ -209,9 +215,11 @@ def num_cores() -> int:
 
 
 def _free_bytes() -> int:
+    """Memory that a process may take: where the system says so, with what it only keeps of files."""
     try:
-        return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (ValueError, OSError):
+        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
+        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:"))
+    except (OSError, StopIteration):
         return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
 
 
@@ -257,7 +265,6 @@ def _rope(rope: Rope) -> _native.Rope:
     native.factor = rope.attention_factor
     if isinstance(rope.scaling, LongRopeScaling):
         native.long_frequencies = rope.inverse_frequencies(is_long=True).astype(np.float32).tolist()
-        native.long_from = rope.scaling.original_max_seq_len
     return native
 
 
@@ -276,6 +283,8 @@ def _kind(name: str, dtypes: Mapping[str, str], weights: Weights) -> _native.Wei
     """What a matrix is packed as. Both halves of a gated MLP become the same."""
     if name == "position_embedding.weight":
         return _native.WeightKind.F32
+    if weights == "q4" and _OWN_KINDS.get(dtypes[name]) in (_native.WeightKind.Q4, _native.WeightKind.Q4_MIN):
+        weights = "auto"  # the file's own 4 bits
     if weights != "auto":
         # The output head decides between words that are close: at 4 bits it costs more than all layers together.
         is_head = name == "output_head.weight" or name == "embedding.weight"

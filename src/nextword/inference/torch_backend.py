@@ -46,9 +46,12 @@ class TorchBackend:
         """Positions that all open texts may have together: as many as the system gives memory for."""
         return sys.maxsize
 
-    def open_cache(self, prompt: Sequence[int] = ()) -> int:
-        """The handle of a new, empty place in the KV cache: nothing is kept for later prompts."""
-        return self._keep(KVCache(self._model.config, dtype=self._dtype, device=self._device))
+    def open_cache(self, prompt: Sequence[int] = (), *, is_long: bool = False) -> int:
+        """The handle of a new, empty place in the KV cache: nothing is kept for later prompts.
+
+        `is_long`: LongRoPE rotates by the angles of long texts there.
+        """
+        return self._keep(KVCache(self._model.config, dtype=self._dtype, device=self._device, is_long=is_long))
 
     def cache_length(self, cache_id: int) -> int:
         """Positions that stand in a place."""

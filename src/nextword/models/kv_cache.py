@@ -13,7 +13,10 @@ _FIRST_CAPACITY = 64
 
 
 class KVCache:
-    """Keys and values of `batch_size` rows for every layer, up to `max_seq_len` positions."""
+    """Keys and values of `batch_size` rows for every layer, up to `max_seq_len` positions.
+
+    `is_long`: which angles of LongRoPE the keys have; None: those for the length that a forward pass reaches.
+    """
 
     def __init__(
         self,
@@ -22,9 +25,11 @@ class KVCache:
         batch_size: int = 1,
         dtype: torch.dtype = torch.float32,
         device: torch.device | str = "cpu",
+        is_long: bool | None = None,
     ) -> None:
         self.length = 0
         """Positions filled, the same for all rows and, between two forward passes, for all layers."""
+        self.is_long = is_long
         self._max_seq_len = config.max_seq_len
         empty = torch.empty(batch_size, config.num_kv_heads, 0, config.head_dim, dtype=dtype, device=device)
         self._keys = [empty] * config.num_layers
@@ -56,7 +61,7 @@ class KVCache:
     def fork(self) -> KVCache:
         """An independent copy."""
         copy = object.__new__(KVCache)
-        copy.length, copy._max_seq_len = self.length, self._max_seq_len
+        copy.length, copy.is_long, copy._max_seq_len = self.length, self.is_long, self._max_seq_len
         copy._keys = [keys[:, :, : self.length].clone() for keys in self._keys]
         copy._values = [values[:, :, : self.length].clone() for values in self._values]
         return copy

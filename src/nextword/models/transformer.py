@@ -90,7 +90,7 @@ class Transformer(nn.Module):
         rotations: dict[Rope, Rotation] = {}
         for layer, rope in zip(self.layers, self._ropes, strict=True):
             if rope is not None and rope not in rotations:
-                rotations[rope] = self._rotation(rope, positions, end, hidden)
+                rotations[rope] = self._rotation(rope, positions, end, hidden, kv_cache)
             hidden = layer(hidden, None if rope is None else rotations[rope], kv_cache, document_lengths)
         return hidden
 
@@ -103,9 +103,13 @@ class Transformer(nn.Module):
             hidden = hidden + self.position_embedding.weight[positions]
         return hidden
 
-    def _rotation(self, rope: Rope, positions: Positions, end: int, hidden: Tensor) -> Rotation:
-        """Cosine and sine of positions below `end`; LongRoPE goes by the length that the text has reached."""
+    def _rotation(
+        self, rope: Rope, positions: Positions, end: int, hidden: Tensor, kv_cache: KVCache | None
+    ) -> Rotation:
+        """Cosine and sine of positions below `end`; LongRoPE goes by the cache, or by the length that is reached."""
         is_long = isinstance(rope.scaling, LongRopeScaling) and end > rope.scaling.original_max_seq_len
+        if isinstance(rope.scaling, LongRopeScaling) and kv_cache is not None and kv_cache.is_long is not None:
+            is_long = kv_cache.is_long
         table = self._tables.get((rope, is_long))
         if table is None or not table.serves(hidden):
             table = self._tables[rope, is_long] = RotationTable(rope, is_long=is_long, like=hidden)
