@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cstring>
 #include <new>
+#include <stdexcept>
+#include <string>
 
 namespace nextword {
 
@@ -61,6 +63,14 @@ void PagePool::discard(PageId page) {
 
 void PagePool::copy(PageId from, PageId to) { std::memcpy(memory_of(to), memory_of(from), page_bytes_); }
 
+const KVCache::Text& KVCache::text_of(int64_t id) const {
+    const auto found = texts_.find(id);
+    if (found == texts_.end()) throw std::out_of_range("no open text has the number " + std::to_string(id));
+    return found->second;
+}
+
+KVCache::Text& KVCache::text_of(int64_t id) { return const_cast<Text&>(static_cast<const KVCache*>(this)->text_of(id)); }
+
 KVCache::KVCache(CacheShape shape) : shape_(std::move(shape)) {
     std::vector<int> distinct(shape_.windows);
     std::sort(distinct.begin(), distinct.end());
@@ -96,7 +106,7 @@ int64_t KVCache::open(const std::vector<int32_t>& prompt, bool is_long) {
     return keep(std::move(text));
 }
 
-int64_t KVCache::fork(int64_t id) { return keep(Text(texts_.at(id))); }
+int64_t KVCache::fork(int64_t id) { return keep(Text(text_of(id))); }
 
 // The id of a new text, which holds its pages from now on.
 int64_t KVCache::keep(Text text) {
@@ -118,7 +128,7 @@ void KVCache::touch(const Text& text) {
 }
 
 void KVCache::close(int64_t id) {
-    const Text& text = texts_.at(id);
+    const Text& text = text_of(id);
     touch(text);
     for (size_t pool = 0; pool < pools_.size(); ++pool) {
         for (const PageId page : text.pages[pool]) {
@@ -152,7 +162,7 @@ bool KVCache::has_room(const std::vector<int64_t>& ids, const std::vector<int>& 
         std::unordered_map<PageId, int> writers;  // of shared pages
         int num_pages = 0;
         for (size_t i = 0; i < ids.size(); ++i) {
-            const Text& text = texts_.at(ids[i]);
+            const Text& text = text_of(ids[i]);
             num_pages += num_new_pages(text, pool, counts[i]);
             if (!writes_into_shared_page(text, pool, counts[i])) continue;
             const PageId page = text.pages[pool].back();
@@ -173,7 +183,7 @@ PageId KVCache::new_page(size_t pool) {
 }
 
 void KVCache::grow(int64_t id, const std::vector<int32_t>& token_ids) {
-    Text& text = texts_.at(id);
+    Text& text = text_of(id);
     text.token_ids.reserve(text.token_ids.size() + token_ids.size());
     const std::vector<std::vector<PageId>> taken = take_pages(text, static_cast<int>(token_ids.size()));
     // Nothing can fail from here on.
@@ -191,7 +201,7 @@ void KVCache::grow(int64_t id, const std::vector<int32_t>& token_ids) {
 }
 
 void KVCache::shrink(int64_t id, int length) {
-    Text& text = texts_.at(id);
+    Text& text = text_of(id);
     text.token_ids.resize(length);
     for (size_t pool = 0; pool < pools_.size(); ++pool) {
         std::vector<PageId>& pages = text.pages[pool];
@@ -220,7 +230,7 @@ std::vector<std::vector<PageId>> KVCache::take_pages(Text& text, int count) {
 }
 
 void KVCache::settle(int64_t id) {
-    Text& text = texts_.at(id);
+    Text& text = text_of(id);
     while (static_cast<int>(text.keys.size() + 1) * kPagePositions <= text.length()) {
         const size_t page = text.keys.size();
         const uint64_t before = page == 0 ? beginning(text.is_long) : text.keys.back();
@@ -312,7 +322,7 @@ KVCache::LayerPages KVCache::layer(int64_t id, int layer) const {
     const size_t pool = pool_of_layer_[layer];
     LayerPages pages;
     pages.pool_ = &pools_[pool].pages;
-    pages.pages_ = texts_.at(id).pages[pool].data();
+    pages.pages_ = text_of(id).pages[pool].data();
     pages.layer_ = index_in_pool_[layer];
     pages.head_bytes_ = shape_.page.bytes();
     pages.keys_bytes_ = shape_.page.keys_bytes();

@@ -76,8 +76,8 @@ public:
     void close(int64_t id);
 
     // Positions that the text has. Throws std::out_of_range for an id that is not open, as all that follow.
-    int length(int64_t id) const { return texts_.at(id).length(); }
-    bool is_long(int64_t id) const { return texts_.at(id).is_long; }
+    int length(int64_t id) const { return text_of(id).length(); }
+    bool is_long(int64_t id) const { return text_of(id).is_long; }
 
     // Whether all texts can grow by these counts at once; pages that only keep old prefixes are given up for it.
     bool has_room(const std::vector<int64_t>& ids, const std::vector<int>& counts) const;
@@ -136,6 +136,8 @@ private:
         std::list<uint64_t>::iterator age;
     };
 
+    const Text& text_of(int64_t id) const;
+    Text& text_of(int64_t id);
     int64_t keep(Text text);
     void touch(const Text& text);
     int first_page(const Pool& pool, int position) const;

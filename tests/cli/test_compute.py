@@ -31,12 +31,24 @@ def test_backend_and_weights_are_those_asked_for(tiny: Path, backend: str, capsy
     ("options", "message"),
     [
         (["--threads", "0"], "nextword: 0 threads: at least one has to compute\n"),
+        (["--threads", "3000000000"], "nextword: 3000000000 threads: more than 1024 are of no use;"),
         (["--backend", "torch", "--weights", "q4"], "nextword: weights q4: PyTorch computes with f32 or bf16 here;"),
     ],
-    ids=["threads", "weights"],
+    ids=["no threads", "too many threads", "weights"],
 )
 def test_what_cannot_compute_is_refused_in_one_line(
     tiny: Path, verb: str, options: list[str], message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run([verb, str(tiny), *VERBS[verb], *options]) == 2
     assert message in capsys.readouterr().err
+
+
+def test_an_instruction_set_that_is_not_here_is_refused_with_those_that_are(
+    tiny: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("nextword._native", reason="the C++ core was not built")
+    monkeypatch.setenv("NEXTWORD_ISA", "mmx")
+    assert run(["score", str(tiny), "hi there"]) == 2
+    message = capsys.readouterr().err
+    assert message.startswith("nextword: NEXTWORD_ISA = mmx: this processor runs portable")
+    assert message.endswith("; name one of them, or unset it\n")

@@ -44,12 +44,16 @@ class Absent:
 sys.meta_path.insert(0, Absent())
 from nextword.cli import run
 codes = [run(["generate", sys.argv[1], "a", "--max-tokens", "2", "--backend", name]) for name in ("auto", "native")]
-print(codes)
+sys.modules["torch"] = None
+print([*codes, run(["generate", sys.argv[1], "a", "--max-tokens", "2"])])
 """
     words = [sys.executable, "-c", script, str(tiny)]
     done = subprocess.run(words, capture_output=True, text=True, timeout=60)
-    assert done.stdout.splitlines()[-1:] == ["[0, 2]"], done.stderr
-    assert "nextword: the C++ core was not built: install a C++17 compiler" in done.stderr.splitlines()[-1]
+    assert done.stdout.splitlines()[-1:] == ["[0, 2, 2]"], done.stderr
+    computed, refused, without_torch = (line for line in done.stderr.splitlines() if "was not built" in line)
+    assert "PyTorch computes, slower, since the C++ core was not built: install a C++17 compiler" in computed
+    assert refused.startswith("nextword: the C++ core was not built: install a C++17 compiler")
+    assert without_torch.endswith("or compute with PyTorch: pip install 'nextword[train]'")
 
 
 @pytest.mark.skipif(find_spec("nextword._native") is None, reason="the C++ core was not built")

@@ -127,7 +127,7 @@ def test_greedy_text_is_that_of_transformers(
 ) -> None:
     model, prompt, count = theirs[0], text()[:length], 100 - length
     token_ids = torch.tensor([prompt])
-    settings = {"do_sample": False, "max_new_tokens": count, "eos_token_id": None, "pad_token_id": 0}
+    settings: dict[str, Any] = {"do_sample": False, "max_new_tokens": count, "eos_token_id": None, "pad_token_id": 0}
     settings["suppress_tokens"] = sorted(TOKENIZER.eos_token_ids)
     with torch.inference_mode():
         output = model.generate(token_ids, attention_mask=torch.ones_like(token_ids), **settings)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib.util
+import warnings
 from collections.abc import Mapping
 
 from nextword.errors import BackendError, MissingExtraError
@@ -12,6 +14,8 @@ from nextword.inference.prompted_backend import PromptedBackend
 from nextword.models.config import ModelConfig
 from nextword.models.rope import LongRopeScaling
 from nextword.models.stored_tensor import StoredTensor
+
+_MOST_THREADS = 1024
 
 
 def open_backend(
@@ -31,6 +35,8 @@ def open_backend(
     """
     if num_threads is not None and num_threads < 1:
         raise BackendError(f"{num_threads} threads: at least one has to compute")
+    if num_threads is not None and num_threads > _MOST_THREADS:
+        raise BackendError(f"{num_threads} threads: more than {_MOST_THREADS} are of no use; ask for one a core")
     opened = _open(config, tensors, backend, weights, num_threads)
     if not num_virtual_tokens:
         return opened
@@ -45,20 +51,21 @@ def _open(
     weights: Weights,
     num_threads: int | None,
 ) -> Backend:
-    if backend != "torch":
-        try:
-            from nextword.inference.native_backend import NativeBackend
-        except ModuleNotFoundError as error:
-            if error.name != "nextword._native":
-                raise
-            if backend == "native":
-                raise BackendError(
-                    "the C++ core was not built: install a C++17 compiler and install nextword again, or use "
-                    "backend torch"
-                ) from None
-        else:
-            return _by_length(NativeBackend(config, tensors, weights=weights, num_threads=num_threads), config)
-    return _open_torch(config, tensors, weights, num_threads)
+    if backend == "torch":
+        return _open_torch(config, tensors, weights, num_threads)
+    try:
+        from nextword.inference.native_backend import NativeBackend
+    except ModuleNotFoundError as error:
+        if error.name != "nextword._native":
+            raise
+        missing = "the C++ core was not built: install a C++17 compiler and install nextword again"
+        if backend == "native":
+            raise BackendError(f"{missing}, or use backend torch") from None
+        if importlib.util.find_spec("torch") is None:
+            raise MissingExtraError(f"{missing}, or compute with PyTorch: pip install 'nextword[train]'") from None
+        warnings.warn(f"PyTorch computes, slower, since {missing}", stacklevel=2)
+        return _open_torch(config, tensors, weights, num_threads)
+    return _by_length(NativeBackend(config, tensors, weights=weights, num_threads=num_threads), config)
 
 
 def _open_torch(
