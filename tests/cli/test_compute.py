@@ -52,3 +52,14 @@ def test_an_instruction_set_that_is_not_here_is_refused_with_those_that_are(
     message = capsys.readouterr().err
     assert message.startswith("nextword: NEXTWORD_ISA = mmx: this processor runs portable")
     assert message.endswith("; name one of them, or unset it\n")
+
+
+def test_a_text_that_the_memory_cannot_hold_is_refused_in_one_line(
+    tiny: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    native_backend = pytest.importorskip("nextword.inference.native_backend", reason="the C++ core was not built")
+    monkeypatch.setattr(native_backend, "free_bytes", lambda: 2**17)
+    assert run(["generate", str(tiny), "hi", "--max-tokens", "200"]) == 2
+    message = capsys.readouterr().err
+    assert message.startswith("nextword: the request may need room for ")
+    assert message.endswith(": lower max_tokens or n\n")

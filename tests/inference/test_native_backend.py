@@ -151,6 +151,18 @@ def test_blocks_of_a_file_give_the_distributions_of_their_values(wide: ModelDire
     assert (backend.weight_bytes < 0.6 * bytes_of_8_bits) if is_own else (backend.weight_bytes == bytes_of_8_bits)
 
 
+@pytest.mark.parametrize(("kind", "weights"), [("Q4_0", "q4"), ("Q4_1", "q4"), ("Q8_0", "q8")])
+def test_weights_that_are_asked_for_and_there_are_taken_as_they_are(
+    wide: ModelDirectory, kind: str, weights: Weights
+) -> None:
+    tensors, text = quantized(dict(wide.tensors), kind), random_text(50, vocab_size=99)
+    as_in_file, asked_for = (
+        logits_of(NativeBackend(wide.config, tensors, weights=chosen, num_threads=1, max_cache_bytes=2**24), text)
+        for chosen in ("auto", weights)
+    )
+    np.testing.assert_array_equal(asked_for, as_in_file)
+
+
 @pytest.mark.parametrize("kind", ["Q4_0", "Q4_1", "Q8_0", "Q4_K", "Q6_K"])
 def test_an_embedding_in_blocks_has_exactly_the_values_of_the_file(wide: ModelDirectory, kind: str) -> None:
     """With matrices of zeros behind it, and one-hot rows as the head, the normed embedding itself comes out."""

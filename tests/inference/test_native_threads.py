@@ -255,3 +255,38 @@ print(np.array_equal(backend.step([Chunk(places[-1], text, 200)])[0], expected))
     if not Path("/proc/self/statm").exists():
         pytest.skip("the room that a process has is read from /proc")
     assert run_python(script) == "True\n{0} {200}\nTrue"
+
+
+def test_a_process_forked_beside_a_busy_engine_computes_or_is_told_so() -> None:
+    script = """
+from nextword.decoding.params import SamplingParams
+from nextword.inference.engine import Engine
+from tests.text.test_tokenizer import TOKENIZER
+import dataclasses
+engine = Engine(native(dataclasses.replace(CONFIG, vocab_size=TOKENIZER.vocab_size), num_threads=2), TOKENIZER)
+params = SamplingParams(max_tokens=5, min_tokens=5, seed=1)
+def tokens():
+    request = engine.submit([5, 6], params)
+    engine.run([request])
+    return request.sequences[0].token_ids
+expected, is_over = tokens(), False
+def work():
+    while not is_over:
+        assert tokens() == expected
+thread = threading.Thread(target=work)
+thread.start()
+answers = set()
+for _ in range(20):
+    time.sleep(0.003)
+    child = os.fork()
+    if child == 0:
+        try:
+            os._exit(1 if tokens() == expected else 3)
+        except BackendError as error:
+            os._exit(2 if "computing when this process was forked" in str(error) else 4)
+    answers.add(status_of(child))
+is_over = True
+thread.join()
+print(answers <= {1, 2}, 2 in answers, tokens() == expected)
+"""
+    assert run_python(script) == "True True True"

@@ -5,6 +5,7 @@ all run it. It joins backend, scheduler, samplers and text, and does the work of
 from __future__ import annotations
 
 import contextlib
+import os
 import threading
 from collections.abc import Generator, Iterator
 from collections.abc import Sequence as Seq
@@ -13,7 +14,7 @@ from nextword.decoding.distribution import Distribution
 from nextword.decoding.params import SamplingParams
 from nextword.decoding.random_stream import fresh_seed
 from nextword.decoding.sampler import ChosenToken, Sampler, score_token
-from nextword.errors import NextwordError, RequestError
+from nextword.errors import BackendError, NextwordError, RequestError
 from nextword.inference.backend import PAGE_POSITIONS, Backend, Chunk, Logits
 from nextword.inference.scheduler import PREFILL_CHUNK, Scheduler
 from nextword.inference.sequence import FinishDetail, Request, Sequence, TextPiece
@@ -29,6 +30,7 @@ class Engine:
         self.tokenizer = tokenizer
         self._scheduler = Scheduler(max_sequences, max_positions=backend.max_positions)
         self._lock = threading.RLock()
+        self._process = os.getpid()
 
     def submit(self, prompt_token_ids: Seq[int], params: SamplingParams) -> Request:
         """Queue a prompt. Raises RequestError if it is empty, holds unknown ids, or leaves no room in the context."""
@@ -36,7 +38,7 @@ class Engine:
         self._check_prompt(prompt, room_for=0 if params.max_tokens == 0 else 1)
         seed = params.seed if params.seed is not None else fresh_seed()
         request = Request(prompt_token_ids=prompt, params=params, seed=seed, num_positions=self._room(prompt, params))
-        with self._lock:
+        with self._turn():
             self._scheduler.add(request)
         return request
 
@@ -45,7 +47,7 @@ class Engine:
 
         Raises RequestError, and has changed nothing, if the backend has no memory for it.
         """
-        with self._lock:
+        with self._turn():
             prefilling, decoding = self._scheduler.next_step()
             with self._ending_together([*decoding, *([prefilling] if prefilling else [])]):
                 self._step(prefilling, decoding)
@@ -88,7 +90,7 @@ class Engine:
         """
         try:
             while True:
-                with self._lock:
+                with self._turn():
                     if not request.pieces and not request.is_finished:
                         self.step()
                     pieces = [request.pieces.popleft() for _ in range(len(request.pieces))]
@@ -102,7 +104,9 @@ class Engine:
 
     def cancel(self, request: Request) -> None:
         """Stop a request; what it has written stays. Nothing happens to one that is finished."""
-        with self._lock:
+        if self._is_lost():
+            return
+        with self._turn():
             for sequence in request.running:
                 self._finish(request, sequence, "cancelled")
             self._close(request)
@@ -111,7 +115,7 @@ class Engine:
         """The distribution of the token that follows a prompt, untouched. Raises RequestError as `submit`."""
         prompt = list(prompt_token_ids)
         self._check_prompt(prompt, room_for=0)
-        with self._lock:
+        with self._turn():
             cache_id = self.backend.open_cache(prompt)
             try:
                 start = self.backend.cache_length(cache_id)
@@ -122,6 +126,22 @@ class Engine:
             finally:
                 self.backend.close_cache(cache_id)
         return Distribution.from_logits(logits[-1].copy(), token_text=self.tokenizer.token_text)
+
+    def _turn(self) -> threading.RLock:
+        """The lock that whoever changes something holds. Raises BackendError in a process where nobody can."""
+        if self._is_lost():
+            raise BackendError("the engine was computing when this process was forked: load the model again here")
+        return self._lock
+
+    def _is_lost(self) -> bool:
+        """Whether this process was forked while a thread that it does not have held the lock."""
+        if os.getpid() == self._process:
+            return False
+        if not self._lock.acquire(blocking=False):
+            return True
+        self._process = os.getpid()
+        self._lock.release()
+        return False
 
     @contextlib.contextmanager
     def _ending_together(self, requests: Seq[Request]) -> Iterator[None]:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -19,6 +18,7 @@ import nextword._native as _native
 from nextword.errors import BackendError, RequestError
 from nextword.inference.backend import Chunk, Logits, TokenScores
 from nextword.inference.choices import Weights
+from nextword.inference.free_memory import free_bytes
 from nextword.models.config import ModelConfig
 from nextword.models.rope import LongRopeScaling, Rope
 from nextword.models.stored_tensor import StoredTensor
@@ -80,7 +80,7 @@ class NativeBackend:
             self._model = _native.Model(
                 _shape(config),
                 cache_kind=_CACHE_KINDS[_kind("embedding.weight", dtypes, weights)],
-                max_cache_bytes=int(_free_bytes() * _CACHE_SHARE) if max_cache_bytes is None else max_cache_bytes,
+                max_cache_bytes=int(free_bytes() * _CACHE_SHARE) if max_cache_bytes is None else max_cache_bytes,
                 num_threads=num_threads,
                 isa=os.environ.get("NEXTWORD_ISA", ""),
             )
@@ -212,15 +212,6 @@ def _native_chunks(chunks: Sequence[Chunk]) -> list[_native.Chunk]:
 def num_cores() -> int:
     """Processor cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def _free_bytes() -> int:
-    """Memory that a process may take: where the system says so, with what it only keeps of files."""
-    try:
-        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
-        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:"))
-    except (OSError, StopIteration):
-        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
 
 
 def _shape(config: ModelConfig) -> _native.Shape:

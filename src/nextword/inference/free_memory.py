@@ -1,0 +1,42 @@
+"""How much memory this process may still take, as the system and the container that it runs in say."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+_CONTAINERS = (
+    ("sys/fs/cgroup", "memory.max", "memory.current"),
+    ("sys/fs/cgroup/memory", "memory.limit_in_bytes", "memory.usage_in_bytes"),
+)
+"""Of Linux's control groups, version 2 and 1: the folder, and the files with the limit and what is used of it."""
+
+
+def free_bytes(root: Path = Path("/")) -> int:
+    """What is free, and what the system only keeps of files; half of the memory where the system does not say."""
+    found = [_of_container(root / folder, limit, used) for folder, limit, used in _CONTAINERS]
+    found.append(_of_system(root / "proc/meminfo"))
+    known = [free for free in found if free is not None]
+    return max(0, min(known)) if known else os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
+
+
+def _of_system(path: Path) -> int | None:
+    kilobytes = _fields(path).get("MemAvailable:")
+    return None if kilobytes is None else 1024 * kilobytes
+
+
+def _of_container(folder: Path, limit: str, used: str) -> int | None:
+    try:
+        free = int((folder / limit).read_text()) - int((folder / used).read_text())
+    except (OSError, ValueError):  # no such file, or "max"
+        return None
+    return free + _fields(folder / "memory.stat").get("inactive_file", 0)
+
+
+def _fields(path: Path) -> dict[str, int]:
+    """The numbers of a file by the words before them; none if there is no such file."""
+    try:
+        lines = [line.split() for line in path.read_text(encoding="ascii").splitlines()]
+    except OSError:
+        return {}
+    return {words[0]: int(words[1]) for words in lines if len(words) > 1 and words[1].isdecimal()}
