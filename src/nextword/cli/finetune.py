@@ -128,10 +128,11 @@ def _looks(
 
 
 def _backend(vocab_size: int, adapter: AdapterSpec | PromptSpec | None, model: Transformer) -> Backend:
+    from nextword.inference.longrope_backend import rotate_by_length
     from nextword.inference.prompted_backend import PromptedBackend
     from nextword.inference.torch_backend import TorchBackend
 
-    backend = TorchBackend(model)
+    backend = rotate_by_length(TorchBackend(model), model.config)
     if not isinstance(adapter, PromptSpec):
         return backend
     return PromptedBackend(backend, vocab_size=vocab_size, num_virtual_tokens=adapter.num_virtual_tokens)

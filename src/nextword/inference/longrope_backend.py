@@ -18,6 +18,8 @@ import numpy as np
 
 from nextword.inference.backend import Backend, Chunk, Logits, TokenScores
 from nextword.inference.scheduler import PREFILL_CHUNK
+from nextword.models.config import ModelConfig
+from nextword.models.rope import LongRopeScaling
 
 Rows = TypeVar("Rows")
 
@@ -27,6 +29,16 @@ class TwoKindsBackend(Backend, Protocol):
 
     def open_cache(self, prompt: Sequence[int] = (), *, is_long: bool = False) -> int:
         """As `Backend.open_cache`; only texts of the same kind share anything."""
+
+
+def rotate_by_length(backend: TwoKindsBackend, config: ModelConfig) -> Backend:
+    """The backend, with texts that go over to LongRoPE's other angles where the model has such."""
+    scaling = None if config.rope is None else config.rope.scaling
+    if not isinstance(scaling, LongRopeScaling) or scaling.original_max_seq_len >= config.max_seq_len:
+        return backend
+    if scaling.short_factors == scaling.long_factors:
+        return backend
+    return LongRopeBackend(backend, original_max_seq_len=scaling.original_max_seq_len)
 
 
 @dataclass(eq=False)

@@ -9,10 +9,9 @@ from collections.abc import Mapping
 from nextword.errors import BackendError, MissingExtraError
 from nextword.inference.backend import Backend
 from nextword.inference.choices import BackendName, Weights
-from nextword.inference.longrope_backend import LongRopeBackend, TwoKindsBackend
+from nextword.inference.longrope_backend import rotate_by_length
 from nextword.inference.prompted_backend import PromptedBackend
 from nextword.models.config import ModelConfig
-from nextword.models.rope import LongRopeScaling
 from nextword.models.stored_tensor import StoredTensor
 
 _MOST_THREADS = 1024
@@ -65,7 +64,7 @@ def _open(
             raise MissingExtraError(f"{missing}, or compute with PyTorch: pip install 'nextword[train]'") from None
         warnings.warn(f"PyTorch computes, slower, since {missing}", stacklevel=2)
         return _open_torch(config, tensors, weights, num_threads)
-    return _by_length(NativeBackend(config, tensors, weights=weights, num_threads=num_threads), config)
+    return rotate_by_length(NativeBackend(config, tensors, weights=weights, num_threads=num_threads), config)
 
 
 def _open_torch(
@@ -83,14 +82,4 @@ def _open_torch(
         raise BackendError(f"weights {weights}: PyTorch computes with f32 or bf16 here; backend native has q8 and q4")
     if num_threads is not None:
         torch.set_num_threads(num_threads)
-    return _by_length(TorchBackend(build_transformer(config, tensors, dtype=dtypes[weights])), config)
-
-
-def _by_length(backend: TwoKindsBackend, config: ModelConfig) -> Backend:
-    """The backend, with texts that go over to LongRoPE's other angles where the model has such."""
-    scaling = None if config.rope is None else config.rope.scaling
-    if not isinstance(scaling, LongRopeScaling) or scaling.original_max_seq_len >= config.max_seq_len:
-        return backend
-    if scaling.short_factors == scaling.long_factors:
-        return backend
-    return LongRopeBackend(backend, original_max_seq_len=scaling.original_max_seq_len)
+    return rotate_by_length(TorchBackend(build_transformer(config, tensors, dtype=dtypes[weights])), config)
