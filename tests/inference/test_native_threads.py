@@ -240,7 +240,7 @@ import resource
 from nextword.errors import RequestError
 from nextword.inference.backend import Chunk
 backend = native(CONFIG, num_threads=2, max_cache_bytes=2**40)
-places = [backend.open_cache() for _ in range(300)]
+places = [backend.open_cache() for _ in range(1200)]
 backend.step([Chunk(place, text, 1) for place in places[:2]])
 limit = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize() + 2**23
 resource.setrlimit(resource.RLIMIT_AS, (limit, -1))
