@@ -134,7 +134,7 @@ class Measurement:
         """What memory allows now, for each group."""
         for group in {entry.group for entry in self.entries}:
             model = open_model_directory(self.files[group])
-            num_bytes = weight_bytes(model) + num_sequences * context * cache_bytes(model.config)
+            num_bytes = weight_bytes(model) + num_sequences * context * cache_bytes(model.config, group)
             self.bytes_read[group][figure] = num_bytes
             seconds = read_seconds(num_bytes, threads=self.threads)
             if seconds is not None:
@@ -285,7 +285,7 @@ def report_of(measurement: Measurement, run: dict[str, object]) -> Report:
         for group, of_group in measurement.limits.items()
     }
     return Report(
-        run=run, medians=medians, limits=limits, bytes_read=measurement.bytes_read, failures=measurement.failures
+        run=run, medians=medians, limits=limits, bytes_read=dict(measurement.bytes_read), failures=measurement.failures
     )
 
 

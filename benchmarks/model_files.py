@@ -45,9 +45,15 @@ def weight_bytes(model: ModelDirectory) -> int:
     return sum(tensor.data.nbytes for tensor in model.tensors.values())
 
 
-def cache_bytes(config: ModelConfig) -> int:
-    """What a step reads of keys and values for each earlier token, in 16 bits."""
-    return 2 * 2 * config.num_layers * config.num_kv_heads * config.head_dim
+def cache_bytes(config: ModelConfig, group: str) -> int:
+    """What a step of ours reads of keys and values for each earlier token.
+
+    They have 16 bits beside bf16 weights. Beside quantised ones they have 8, and scales: a key one of 2 bytes for each
+    32 dimensions, a value one of 4.
+    """
+    dims = config.head_dim
+    of_head = 2 * dims * 2 if group == "bf16" else (dims + 2 * -(-dims // 32)) + (dims + 4)
+    return config.num_layers * config.num_kv_heads * of_head
 
 
 def _requantize(source: Path, target: Path, kind: GGMLQuantizationType) -> None:
