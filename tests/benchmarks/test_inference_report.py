@@ -6,7 +6,6 @@ import json
 from pathlib import Path
 
 import pytest
-
 from benchmarks.bars import bars
 from benchmarks.inference import Measurement, report_of
 from benchmarks.inference_report import decode_figure, draw, print_tables, write_json
