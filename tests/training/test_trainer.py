@@ -187,8 +187,10 @@ def test_a_run_stopped_by_a_signal_goes_on_bit_by_bit_the_same(precision: Any, o
         if report.step == 3:
             signal.raise_signal(signal.SIGTERM)
 
+    notes: list[str] = []
     with pytest.raises(KeyboardInterrupt):
-        make_trainer(tmp_path / "stopped", recipe, on_step=stop).run()
+        make_trainer(tmp_path / "stopped", recipe, on_step=stop, note=notes.append).run()
+    assert notes == ["stopped after step 3: the same command goes on from there"]
     again = make_trainer(tmp_path / "stopped", recipe)
     assert again.step == 3
     again.run()

@@ -160,7 +160,8 @@ class Trainer:
                 self._callbacks.on_step(self._train_step())
                 self._weights.clear_gradients()  # before anything else, so that it can have their memory
                 if self._processes.any(interruption.is_asked_for):
-                    self.save()
+                    if self.save():
+                        self._callbacks.note(f"stopped after step {self.step}: the same command goes on from there")
                     raise KeyboardInterrupt
                 self._look()
         if self._has_lost_patience:
@@ -171,12 +172,14 @@ class Trainer:
         self.save()
         self._callbacks.export(self.exported(), self._folder / "model")
 
-    def save(self) -> None:
-        """Write a checkpoint. A disk that refuses is reported, and the run goes on: the last one stays."""
+    def save(self) -> bool:
+        """Write a checkpoint. False where the disk refuses, which is reported; the run goes on, and the last one stays."""
         try:
             save_checkpoint(self._folder / "checkpoints", self.step, self._state(), self._processes)
         except OSError as error:
             self._callbacks.note(f"no checkpoint at step {self.step}: {error.strerror or error}; the run goes on")
+            return False
+        return True
 
     def exported(self) -> dict[str, Tensor]:
         """The weights of the model as it would be used, float32 by name: averaged ones where averages are kept.
