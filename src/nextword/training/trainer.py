@@ -173,7 +173,7 @@ class Trainer:
         self._callbacks.export(self.exported(), self._folder / "model")
 
     def save(self) -> bool:
-        """Write a checkpoint. False where the disk refuses, which is reported; the run goes on, and the last one stays."""
+        """Write a checkpoint. False where the disk refuses: that is reported, and the run goes on with the last one."""
         try:
             save_checkpoint(self._folder / "checkpoints", self.step, self._state(), self._processes)
         except OSError as error:
