@@ -36,7 +36,7 @@ from transformers.generation.logits_process import (
     TopPLogitsWarper,
 )
 
-from nextword.decoding import masses, sampler, selection
+from nextword.decoding import sampler, selection, softmax_weights
 from nextword.decoding.params import SamplingParams
 from nextword.decoding.sampler import Sampler
 
@@ -106,7 +106,7 @@ def rows(model: str | None) -> dict[str, Row]:
 
 def compare(strategy: Strategy, row: Row, *, repeats: int) -> dict[str, float]:
     """Median milliseconds of each, and how many times as fast as theirs ours is."""
-    if masses.native is None:
+    if softmax_weights.native is None:
         raise SystemExit("the C++ core was not built: there is nothing to compare")
     scores = torch.from_numpy(row)[None]
     token_ids = torch.zeros((1, 1), dtype=torch.long)
@@ -122,7 +122,7 @@ def compare(strategy: Strategy, row: Row, *, repeats: int) -> dict[str, float]:
     for _ in range(repeats):
         times["ours_ms"].append(milliseconds(ours))
         with contextlib.ExitStack() as patches:
-            for module in (masses, sampler, selection):
+            for module in (softmax_weights, sampler, selection):
                 patches.enter_context(mock.patch.object(module, "native", None))
             times["numpy_ms"].append(milliseconds(ours))
         times["transformers_ms"].append(milliseconds(theirs))

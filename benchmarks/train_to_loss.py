@@ -84,7 +84,7 @@ def train(model: Any, source: PretrainingSource, recipe: Recipe, held_out: Token
     )
     start = time.perf_counter()
     for step in range(recipe.steps):
-        if step % recipe.keeping.validate_every == 0:
+        if step % recipe.checkpointing.validate_every == 0:
             show(step, held_out_loss(model, held_out), start)
         batch = source.next_batch()
         lr = settings.lr * lr_share(step, recipe.steps, recipe.scheduling)

@@ -13,12 +13,13 @@ SOURCE = Path(nextword.__file__).parent
 LEVELS = (
     ("__main__",),
     ("cli",),
-    ("lm_eval_plugin",),
+    ("lm_eval_plugin", "workflows"),
     ("language_model",),
     ("tasks", "evaluation", "training"),
     ("inference", "adapters", "data"),
     ("decoding", "checkpoints"),
     ("models", "text"),
+    ("html",),
     ("json_file", "atomic_file"),
     ("errors", "_native"),
 )

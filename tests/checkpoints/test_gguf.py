@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nextword.checkpoints.catalogue import CATALOGUE, is_pulled
-from nextword.checkpoints.gguf_reader import read_gguf
+from nextword.checkpoints.gguf.reader import read_gguf
 from nextword.errors import CheckpointError
 
 MATRIX = np.random.default_rng(0).standard_normal((4, 32)).astype(np.float32)

@@ -10,8 +10,8 @@ import gguf
 import numpy as np
 import pytest
 
-from nextword.checkpoints import gguf_reader
-from nextword.checkpoints.gguf_reader import read_gguf
+from nextword.checkpoints.gguf import reader
+from nextword.checkpoints.gguf.reader import read_gguf
 from nextword.errors import CheckpointError
 
 VALUES = np.arange(4 * 32, dtype=np.float32).reshape(4, 32)
@@ -22,8 +22,8 @@ UINT8, STRING, ARRAY, F32, F16 = 0, 8, 9, 0, 1
 def _strings(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Strings are read, and what is wrong with them is named, in the same way by both."""
     if request.param == "without it":
-        monkeypatch.setattr(gguf_reader, "native", None)
-    elif gguf_reader.native is None:
+        monkeypatch.setattr(reader, "native", None)
+    elif reader.native is None:
         pytest.skip("the C++ core was not built")
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from gguf.constants import GGML_QUANT_SIZES, GGMLQuantizationType
 
-from nextword.checkpoints.gguf_types import BLOCK_TYPES
+from nextword.checkpoints.gguf.types import BLOCK_TYPES
 
 
 def test_block_types_are_those_of_the_gguf_package() -> None:

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 
 from nextword.checkpoints.catalogue import CATALOGUE, is_pulled, resolve
-from nextword.checkpoints.gguf_reader import read_gguf
-from nextword.checkpoints.gguf_writer import GGUFWeights, save_gguf
+from nextword.checkpoints.gguf.reader import read_gguf
+from nextword.checkpoints.gguf.writer import GGUFWeights, save_gguf
 from nextword.checkpoints.model_directory import ModelDirectory
 from nextword.checkpoints.open_directory import open_model_directory
 from nextword.errors import CheckpointError

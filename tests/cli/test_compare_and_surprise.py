@@ -24,8 +24,8 @@ def text(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def terminal(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("nextword.cli.surprise.takes_colours", lambda stream: True)
-    monkeypatch.setattr("nextword.cli.compare.takes_colours", lambda stream: True)
+    monkeypatch.setattr("nextword.cli.verbs.surprise.takes_colours", lambda stream: True)
+    monkeypatch.setattr("nextword.cli.verbs.compare.takes_colours", lambda stream: True)
 
 
 def test_surprise_says_what_score_says(command: Command, tiny: Path, text: Path) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from nextword.cli import data
+from nextword.cli.verbs import data
 from nextword.text import load_tokenizer_folder
 from tests.cli.conftest import Command
 

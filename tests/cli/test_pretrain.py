@@ -213,5 +213,5 @@ def test_a_missing_library_is_named_with_what_to_install(
 
 
 def test_help_needs_no_pytorch() -> None:
-    script = "import sys, nextword.cli.pretrain, nextword.cli.finetune; sys.exit('torch' in sys.modules)"
+    script = "import sys, nextword.cli.verbs.pretrain, nextword.cli.verbs.finetune; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0

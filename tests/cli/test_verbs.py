@@ -12,7 +12,7 @@ import pytest
 import nextword
 from nextword import SamplingParams
 from nextword.checkpoints.catalogue import CATALOGUE, is_pulled
-from nextword.cli.said_params import SaidParams, check_said, nothing_said
+from nextword.cli.sampling_flags import SamplingFlags, check_sampling_flags, no_sampling_flags
 from nextword.decoding.distribution_table import TableRow
 from nextword.decoding.sampler import ChosenToken
 from nextword.inference.generation import Completion, Generation
@@ -113,12 +113,12 @@ def test_every_sampling_parameter_can_be_said(command: Command, tiny: Path) -> N
 
 
 def test_what_the_models_files_may_make_right_is_not_refused_before_they_are_read() -> None:
-    check_said({"min_tokens": 300})  # more than the built-in 256, but perhaps not than the model's max_new_tokens
+    check_sampling_flags({"min_tokens": 300})  # above the default of 256
 
 
 def test_nothing_said_changes_nothing() -> None:
-    assert SamplingParams(**nothing_said()) == SamplingParams()  # type: ignore[arg-type]
-    assert get_args(SaidParams)
+    assert SamplingParams(**no_sampling_flags()) == SamplingParams()  # type: ignore[arg-type]
+    assert get_args(SamplingFlags)
 
 
 def test_flags_that_take_several_values_are_repeated(command: Command, tiny: Path) -> None:

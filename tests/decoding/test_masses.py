@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from nextword.decoding.masses import softmax_masses
+from nextword.decoding.softmax_weights import softmax_weights
 from tests.decoding import oracle
 from tests.decoding.ways import WAYS, computed_by
 
@@ -18,7 +18,7 @@ TEMPERATURES = st.sampled_from([1.0, 0.7, 0.05, 3.0, 1e-30, 1e4])
 
 def masses_of(logits: NDArray[np.float32], way: str, temperature: float = 1.0) -> tuple[NDArray[np.float32], float]:
     with computed_by(way):
-        return softmax_masses(
+        return softmax_weights(
             logits, highest=float(logits.max()), divisor=temperature, vocab_size=max(len(logits), 50_000)
         )
 
@@ -54,7 +54,7 @@ def test_masses_are_exponentials_to_the_last_bit_or_two(way: str) -> None:
 @pytest.mark.parametrize("vocab_size", [1, 3, 49_152, 262_144])
 def test_masses_of_equal_tokens_fit_a_float64_with_their_sum(way: str, vocab_size: int) -> None:
     with computed_by(way):
-        masses, total = softmax_masses(
+        masses, total = softmax_weights(
             np.zeros(vocab_size, dtype=np.float32), highest=0.0, divisor=1.0, vocab_size=vocab_size
         )
     assert total == int(masses[0]) * vocab_size

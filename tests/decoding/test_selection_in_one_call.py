@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from nextword.decoding import sampler as sampler_module
-from nextword.decoding.masses import native
 from nextword.decoding.params import SamplingParams
 from nextword.decoding.random_stream import random_numbers
 from nextword.decoding.sampler import Sampler
+from nextword.decoding.softmax_weights import native
 from nextword.errors import RequestError
 from tests.decoding import oracle
 from tests.decoding.ways import WAYS, computed_by

@@ -8,7 +8,7 @@ from unittest import mock
 
 import pytest
 
-from nextword.decoding import masses, sampler, selection
+from nextword.decoding import sampler, selection, softmax_weights
 
 WAYS = ("native", "numpy")
 
@@ -16,9 +16,9 @@ WAYS = ("native", "numpy")
 @contextlib.contextmanager
 def computed_by(way: str) -> Iterator[None]:
     """Within it everything is computed in that way. Skips the test if the C++ core was not built."""
-    if way == "native" and masses.native is None:
+    if way == "native" and softmax_weights.native is None:
         pytest.skip("the C++ core was not built")
     with contextlib.ExitStack() as patches:
-        for module in (masses, sampler, selection) if way == "numpy" else ():
+        for module in (softmax_weights, sampler, selection) if way == "numpy" else ():
             patches.enter_context(mock.patch.object(module, "native", None))
         yield

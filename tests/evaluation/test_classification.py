@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from nextword.evaluation.classification import classification_report
-from nextword.evaluation.classification_page import write_classification_page
+from nextword.workflows.classification_page import write_classification_page
 
 PROBABILITIES = np.array([[0.9, 0.1], [0.6, 0.4], [0.3, 0.7], [0.2, 0.8], [0.95, 0.05]])
 RIGHT = [0, 1, 1, 1, 0]

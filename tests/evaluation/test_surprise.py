@@ -9,7 +9,7 @@ import pytest
 
 from nextword.evaluation.scored_tokens import ScoredToken, scored_tokens
 from nextword.evaluation.surprise import Summary, pieces_of
-from nextword.evaluation.surprise_page import write_surprise_page
+from nextword.workflows.surprise_page import write_surprise_page
 from tests.data.byte_tokenizer import byte_tokenizer
 from tests.fakes import HashBackend, score_rows
 

@@ -16,9 +16,9 @@ sentencepiece = pytest.importorskip("sentencepiece")
 gguf = pytest.importorskip("gguf")
 
 from nextword.checkpoints.catalogue import CATALOGUE, model_path  # noqa: E402
-from nextword.checkpoints.gguf_metadata import GGUFMetadata  # noqa: E402
-from nextword.checkpoints.gguf_reader import read_gguf  # noqa: E402
-from nextword.checkpoints.gguf_tokenizer import build_gguf_tokenizer  # noqa: E402
+from nextword.checkpoints.gguf.metadata import GGUFMetadata  # noqa: E402
+from nextword.checkpoints.gguf.reader import read_gguf  # noqa: E402
+from nextword.checkpoints.gguf.tokenizer import build_gguf_tokenizer  # noqa: E402
 from nextword.text.tokenizer import Tokenizer  # noqa: E402
 
 pytestmark = pytest.mark.peer

@@ -5,14 +5,14 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from nextword.training.recipe import ComputeRecipe, KeepingRecipe, Recipe
+from nextword.training.recipe import CheckpointRecipe, ComputeRecipe, Recipe
 from nextword.training.trainer import Callbacks, Trainer
 from tests.training.tiny import TextBatches, tiny_transformer
 
 RECIPE = Recipe(
     steps=150,
     compute=ComputeRecipe(precision="bfloat16", ema=0.9, accumulation=2, threads=1),
-    keeping=KeepingRecipe(save_every=1),  # so that most kills come while something is being saved
+    checkpointing=CheckpointRecipe(save_every=1),  # so that most kills come while something is being saved
 )
 
 

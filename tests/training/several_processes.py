@@ -21,7 +21,7 @@ from nextword.adapters.spec import AdapterSpec
 from nextword.data.batch import Batch
 from nextword.errors import DataError
 from nextword.training.processes import Processes, joined_processes
-from nextword.training.recipe import ComputeRecipe, KeepingRecipe, OptimizerRecipe, Recipe
+from nextword.training.recipe import CheckpointRecipe, ComputeRecipe, OptimizerRecipe, Recipe
 from nextword.training.trainer import Callbacks, Trainer
 from tests.training.tiny import TextBatches, tiny_transformer
 
@@ -30,7 +30,7 @@ PLAIN = Recipe(
     # eps: AdamW makes a step of any gradient, also of one that is all rounding.
     optimization=OptimizerRecipe(lr=0.01, max_grad_norm=0.5, eps=1e-4),
     compute=ComputeRecipe(precision="float32", accumulation=2, ema=0.5, z_loss=0.01, threads=1),
-    keeping=KeepingRecipe(validate_every=2),
+    checkpointing=CheckpointRecipe(validate_every=2),
 )
 
 

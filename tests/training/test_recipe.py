@@ -9,8 +9,8 @@ import pytest
 
 from nextword.errors import ConfigError
 from nextword.training.recipe import (
+    CheckpointRecipe,
     ComputeRecipe,
-    KeepingRecipe,
     OptimizerRecipe,
     Recipe,
     ScheduleRecipe,
@@ -40,7 +40,7 @@ def test_a_value_out_of_range_is_named() -> None:
 def test_no_setting_has_the_name_of_another() -> None:
     names = [field.name for field in dataclasses.fields(Recipe)]
     for field in dataclasses.fields(Recipe):
-        if isinstance(field.default, OptimizerRecipe | ScheduleRecipe | ComputeRecipe | KeepingRecipe):
+        if isinstance(field.default, OptimizerRecipe | ScheduleRecipe | ComputeRecipe | CheckpointRecipe):
             names += [inner.name for inner in dataclasses.fields(field.default)]
     assert len(set(names)) == len(names)
 

@@ -18,7 +18,7 @@ from nextword.models.transformer import Transformer
 from nextword.training import trainer as trainer_module
 from nextword.training.initial_weights import initial_transformer
 from nextword.training.metrics import read_metrics
-from nextword.training.recipe import ComputeRecipe, KeepingRecipe, OptimizerRecipe, Recipe
+from nextword.training.recipe import CheckpointRecipe, ComputeRecipe, OptimizerRecipe, Recipe
 from nextword.training.trainer import Callbacks, StepReport, Trainer
 from tests.training.tiny import TINY, TextBatches, tiny_transformer
 
@@ -141,8 +141,8 @@ class Poisoned(TextBatches):
 
 def poisoned_trainer(folder: Path, *, count: int, **callbacks: Any) -> Trainer:
     model = tiny_transformer()
-    keeping = KeepingRecipe(max_skipped=3, save_every=2)
-    source, recipe = Poisoned(model, 2, count), dataclasses.replace(RECIPE, keeping=keeping)
+    checkpointing = CheckpointRecipe(max_skipped=3, save_every=2)
+    source, recipe = Poisoned(model, 2, count), dataclasses.replace(RECIPE, checkpointing=checkpointing)
     return Trainer(model, source, recipe, folder=folder, callbacks=Callbacks(**callbacks))
 
 
@@ -201,14 +201,14 @@ def test_a_run_stopped_by_a_signal_goes_on_bit_by_bit_the_same(precision: Any, o
 
 def test_only_what_weights_do_not_depend_on_may_change_in_a_run_that_goes_on(tmp_path: Path) -> None:
     make_trainer(tmp_path).run()
-    make_trainer(tmp_path, dataclasses.replace(RECIPE, keeping=KeepingRecipe(save_every=3)))
+    make_trainer(tmp_path, dataclasses.replace(RECIPE, checkpointing=CheckpointRecipe(save_every=3)))
     with pytest.raises(ConfigError, match=r"lr is 0\.02, but the run that goes on had 0\.01"):
         make_trainer(tmp_path, dataclasses.replace(RECIPE, optimization=OptimizerRecipe(lr=0.02)))
 
 
 def test_a_full_disk_is_reported_and_training_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     notes: list[str] = []
-    recipe = dataclasses.replace(RECIPE, keeping=KeepingRecipe(save_every=2))
+    recipe = dataclasses.replace(RECIPE, checkpointing=CheckpointRecipe(save_every=2))
     trainer = make_trainer(tmp_path, recipe, note=notes.append)
     trainer._train_step()
     trainer.save()
@@ -239,7 +239,7 @@ def test_the_best_weights_are_written_and_patience_ends_the_run(tmp_path: Path) 
     nats = iter([9.0, 3.0, 2.0, 2.5, 2.5])
     written: list[str] = []
     notes: list[str] = []
-    recipe = dataclasses.replace(RECIPE, steps=20, keeping=KeepingRecipe(validate_every=1, patience=2))
+    recipe = dataclasses.replace(RECIPE, steps=20, checkpointing=CheckpointRecipe(validate_every=1, patience=2))
     trainer = make_trainer(
         tmp_path,
         recipe,
@@ -254,7 +254,7 @@ def test_the_best_weights_are_written_and_patience_ends_the_run(tmp_path: Path) 
 
 
 def test_samples_are_taken_without_changing_the_run(tmp_path: Path) -> None:
-    recipe = dataclasses.replace(RECIPE, keeping=KeepingRecipe(sample_every=2))
+    recipe = dataclasses.replace(RECIPE, checkpointing=CheckpointRecipe(sample_every=2))
 
     def sample(model: Transformer) -> str:
         assert not model.training
@@ -282,7 +282,7 @@ def test_in_another_thread_signals_are_left_alone(tmp_path: Path) -> None:
 
 
 def test_a_look_that_a_signal_came_before_is_made_when_the_run_goes_on(tmp_path: Path) -> None:
-    recipe = dataclasses.replace(RECIPE, keeping=KeepingRecipe(validate_every=3))
+    recipe = dataclasses.replace(RECIPE, checkpointing=CheckpointRecipe(validate_every=3))
 
     def stop(report: StepReport) -> None:
         if report.step == 3:

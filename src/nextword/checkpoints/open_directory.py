@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from nextword.checkpoints.gguf import open_gguf
+from nextword.checkpoints.gguf.open import open_gguf
 from nextword.checkpoints.huggingface import open_huggingface_folder
 from nextword.checkpoints.model_directory import ModelDirectory
 from nextword.errors import CheckpointError

@@ -12,13 +12,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from nextword import __version__
-from nextword.cli.report import complain, is_first_process, note
+from nextword.cli.console import complain, is_rank_zero, note
 from nextword.errors import NextwordError, RequestError
 
 
 @dataclass(frozen=True)
 class Verb:
-    """Where a verb lives: `Options` and `run` of nextword.cli.<name>, with _ for -."""
+    """Where a verb lives: `Options` and `run` of nextword.cli.verbs.<name>, with _ for -."""
 
     name: str
     summary: str
@@ -57,7 +57,7 @@ _TAKES_RECIPES = ("pretrain", "finetune")
 def main() -> None:
     """The entry point: exits with 0, with 2 for an error that has a message for people, with 130 after Ctrl-C."""
     _agree_on_text()
-    if not is_first_process():
+    if not is_rank_zero():
         sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
     # numpy's matrix library, which is not used here, would start a thread for each core, and they spin.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
@@ -93,9 +93,9 @@ def _run_verb(name: str, arguments: Sequence[str]) -> None:
     if name not in [verb.name for verb in VERBS]:
         near = difflib.get_close_matches(name, [verb.name for verb in VERBS], n=1, cutoff=0.0)
         raise RequestError(f"unknown command {name!r}: did you mean {near[0]!r}? nextword --help lists all")
-    from nextword.cli.parse import parse_options
+    from nextword.cli.parsing import parse_options
 
-    module = importlib.import_module(f"nextword.cli.{name.replace('-', '_')}")
+    module = importlib.import_module(f"nextword.cli.verbs.{name.replace('-', '_')}")
     if name in _TAKES_RECIPES:
         from nextword.cli.recipe_file import with_recipe_files
 

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import tyro
 
-from nextword.cli.report import count, note
+from nextword.cli.console import count, note
 from nextword.errors import DataError
 
 SkipBadArgument = Annotated[

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
-from nextword.cli.report import count, note
+from nextword.cli.console import count, note
 from nextword.errors import DataError
 
 if TYPE_CHECKING:

@@ -7,8 +7,8 @@ def require_page(path: str | None) -> None:
     """Raises DataError if no page can be at `path`, MissingExtraError without what draws its plots; None: no page."""
     if path is None:
         return
-    from nextword.evaluation.html.page import require_folder
-    from nextword.evaluation.html.plots import require_matplotlib
+    from nextword.html.page import require_folder
+    from nextword.html.plots import require_matplotlib
 
     require_folder(path)
     require_matplotlib()

@@ -13,16 +13,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nextword.cli.columns import aligned
+from nextword.cli.console import count, note
 from nextword.cli.corpus import Reader
-from nextword.cli.report import count, note
 from nextword.errors import RequestError
 from nextword.evaluation.bootstrap import Interval
 from nextword.evaluation.conventions import Convention
-from nextword.evaluation.html.page import Html, heading, paragraph, table, write_page
-from nextword.evaluation.html.plots import plot
-from nextword.evaluation.kept_run import KeptRun
 from nextword.evaluation.measurement import BIN_NATS, NUM_BINS, Sums
 from nextword.evaluation.perplexity import PerplexityReport
+from nextword.html.page import Html, heading, paragraph, table, write_page
+from nextword.html.plots import plot
+from nextword.workflows.kept_run import KeptRun
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
-from nextword.cli.report import waiting_for
+from nextword.cli.console import waiting_for
 from nextword.errors import RequestError
 from nextword.inference.choices import BackendName, Weights
 

@@ -8,9 +8,9 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nextword.cli.report import is_first_process
+from nextword.cli.console import is_rank_zero, note
 from nextword.cli.training_progress import TrainingProgress
-from nextword.cli.training_report import write_training_report
+from nextword.workflows.training_page import write_training_report
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -43,8 +43,8 @@ def train(
     """Run the trainer to its end with all that is to be seen of it. Raises as `Trainer`."""
     with _callbacks(looks, folder, num_steps) as callbacks:
         make_trainer(callbacks).run()
-    if is_first_process():
-        write_training_report(folder, title=title, prompt=looks.prompt, settings=settings)
+    if is_rank_zero():
+        write_training_report(folder, title=title, prompt=looks.prompt, settings=settings, note=note)
 
 
 @contextlib.contextmanager

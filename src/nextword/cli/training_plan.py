@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from nextword.cli.training_progress import duration
+from nextword.workflows.training_page import duration
 
 if TYPE_CHECKING:
     from nextword.training.plan import Plan

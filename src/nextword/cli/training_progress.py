@@ -6,7 +6,8 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
-from nextword.cli.report import note
+from nextword.cli.console import note
+from nextword.workflows.training_page import duration
 
 if TYPE_CHECKING:
     from nextword.training.trainer import StepReport
@@ -28,7 +29,7 @@ class TrainingProgress:
         line = (
             f"step {report.step} of {self._num_steps}, loss {report.loss:.4f}, "
             f"{report.tokens_per_second:,.0f} tokens/s, "
-            f"{report.share_of_peak:.0%} of the machine's peak, {duration(report.seconds_left)} left"
+            f"{report.mfu:.0%} of the machine's peak, {duration(report.seconds_left)} left"
         )
         if sys.stderr.isatty():
             print(f"\r{line:<{self._width}}", end="", file=sys.stderr, flush=True)
@@ -51,10 +52,3 @@ class TrainingProgress:
     def _clear(self) -> None:
         if self._width:
             print("\r" + " " * self._width + "\r", end="", file=sys.stderr)
-
-
-def duration(seconds: float) -> str:
-    """Hours, minutes and seconds with colons between them."""
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"

@@ -20,10 +20,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from nextword.decoding.distribution_table import DistributionTable, TableRow
-from nextword.decoding.masses import softmax_masses
 from nextword.decoding.params import checked
 from nextword.decoding.random_stream import RANDOM_BITS, fresh_seed, random_numbers
 from nextword.decoding.selection import Positions, largest, position_at, smallest_set
+from nextword.decoding.softmax_weights import softmax_weights
 from nextword.errors import RequestError
 
 SMALLEST_TEMPERATURE = 1e-30
@@ -207,7 +207,7 @@ class Distribution:
     @functools.cached_property
     def _masses_and_total(self) -> tuple[NDArray[np.float32], float]:
         """exp((u - max u) / temperature) as whole numbers, and their sum."""
-        return softmax_masses(self.logits, highest=self._top_logit, divisor=self.divisor, vocab_size=self.vocab_size)
+        return softmax_weights(self.logits, highest=self._top_logit, divisor=self.divisor, vocab_size=self.vocab_size)
 
     def _smallest_set(self, keys: NDArray[np.float32] | NDArray[np.float64], p: float) -> Positions:
         masses, total = self._masses_and_total

@@ -50,12 +50,12 @@ def save_checkpoint(folder: Path, step: int, state: TrainingState, processes: Pr
     Raises OSError, in all of them, if the disk refuses; what was there stays.
     """
     target = folder / f"step-{step:08d}"
-    partial = processes.on_first(lambda: _new_partial(folder, target.name))
+    partial = processes.on_rank_zero(lambda: _new_partial(folder, target.name))
     try:
         _write_tensors(partial, state.tensors, processes)
-        processes.on_first(lambda: _complete(partial, target, state.values))
+        processes.on_rank_zero(lambda: _complete(partial, target, state.values))
     finally:
-        if processes.is_first:
+        if processes.is_rank_zero:
             shutil.rmtree(partial, ignore_errors=True)
 
 

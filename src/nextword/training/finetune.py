@@ -76,7 +76,7 @@ def _prepare_text(
     data, tokens = recipe.data, prepared_folder(files)
     if tokens is None:
         tokens = folder / "tokens"
-        processes.on_first(lambda: prepare_corpus(files, directory.tokenizer, tokens, field=data.field))
+        processes.on_rank_zero(lambda: prepare_corpus(files, directory.tokenizer, tokens, field=data.field))
         shards = TokenShards(tokens)
     else:
         shards = TokenShards(tokens)
@@ -84,7 +84,7 @@ def _prepare_text(
             raise DataError(
                 f"{tokens}: holds tokens of another tokenizer than the model's: prepare the corpus with that one"
             )
-        processes.on_first(shards.check_content)
+        processes.on_rank_zero(shards.check_content)
     training, held_out = split_validation(shards, data.validation, seed=recipe.run.seed)
     documents = held_out.documents()
     return FinetuningData(

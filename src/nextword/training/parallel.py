@@ -52,7 +52,7 @@ class Parallel:
         return tensor
 
     @contextmanager
-    def looking(self, model: Transformer, weights: TrainedWeights) -> Iterator[Transformer]:
+    def eval_model(self, model: Transformer, weights: TrainedWeights) -> Iterator[Transformer]:
         """A complete model in the first process, with averages where they are kept. All processes call it."""
         with weights.averaged():
             yield model

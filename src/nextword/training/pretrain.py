@@ -51,10 +51,10 @@ def prepare_pretraining(
     tokens = prepared_folder(files)
     if tokens is None:
         tokens = folder / "tokens"
-        processes.on_first(lambda: _write_tokens(files, recipe.data, tokens, on_progress))
+        processes.on_rank_zero(lambda: _write_tokens(files, recipe.data, tokens, on_progress))
     else:
         _require_no_other(recipe.data, tokens)
-        processes.on_first(TokenShards(tokens).check_content)
+        processes.on_rank_zero(TokenShards(tokens).check_content)
     tokenizer = load_tokenizer_folder(tokens / TOKENIZER_FOLDER)
     training, validation = split_validation(TokenShards(tokens), recipe.data.validation, seed=recipe.run.seed)
     return Corpus(tokenizer=tokenizer, training=training, validation=validation)

@@ -12,7 +12,7 @@ from typing import Literal
 from nextword.errors import ConfigError
 from nextword.models.config import ModelConfig
 from nextword.models.rope import Rope
-from nextword.training.recipe import KeepingRecipe, Recipe
+from nextword.training.recipe import CheckpointRecipe, Recipe
 
 _ROPE_THETA = 10_000.0
 """As in Llama and Llama 2, for contexts of a few thousand tokens."""
@@ -86,7 +86,7 @@ class DataRecipe:
             raise ConfigError(f"context {self.context} and batch_size {self.batch_size} must be at least 1")
 
 
-_DEFAULT_RUN = Recipe(steps=400, keeping=KeepingRecipe(sample_every=100))
+_DEFAULT_RUN = Recipe(steps=400, checkpointing=CheckpointRecipe(sample_every=100))
 """Sample texts show how a model comes to write; one that is fine-tuned writes already."""
 
 

@@ -39,7 +39,7 @@ class Processes:
         self.rank, self.count, self.device, self.group = rank, count, torch.device(device), group
 
     @property
-    def is_first(self) -> bool:
+    def is_rank_zero(self) -> bool:
         """Whether this is the one that writes files and speaks to people."""
         return self.rank == 0
 
@@ -69,12 +69,12 @@ class Processes:
         distributed.all_gather_object(parts, values, group=self.group)
         return [value for part in parts for value in part]
 
-    def on_first(self, act: Callable[[], T]) -> T:
+    def on_rank_zero(self, act: Callable[[], T]) -> T:
         """Let the first process act while the others wait; all get its result, or its error."""
         if self.group is None:
             return act()
         outcome: list[object] = [None, None]
-        if self.is_first:
+        if self.is_rank_zero:
             try:
                 outcome[0] = act()
             except Exception as error:

@@ -102,7 +102,7 @@ class ComputeRecipe:
 
 
 @dataclass(frozen=True, kw_only=True)
-class KeepingRecipe:
+class CheckpointRecipe:
     """What is looked at and written on the way, counted in steps."""
 
     save_every: int = 100
@@ -133,7 +133,7 @@ class Recipe:
     optimization: OptimizerRecipe = OptimizerRecipe()
     scheduling: ScheduleRecipe = ScheduleRecipe()
     compute: ComputeRecipe = ComputeRecipe()
-    keeping: KeepingRecipe = KeepingRecipe()
+    checkpointing: CheckpointRecipe = CheckpointRecipe()
 
     def __post_init__(self) -> None:
         _require(self, "steps", self.steps >= 1, "at least 1")

@@ -46,7 +46,7 @@ class Sharded(Parallel):
         gathered = {}
         for name, tensor in tensors.items():
             whole = self.complete(tensor)
-            if self._processes.is_first:
+            if self._processes.is_rank_zero:
                 gathered[name] = whole.cpu()
         return gathered
 
@@ -55,11 +55,11 @@ class Sharded(Parallel):
         return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
 
     @contextmanager
-    def looking(self, model: Transformer, weights: TrainedWeights) -> Iterator[Transformer]:
+    def eval_model(self, model: Transformer, weights: TrainedWeights) -> Iterator[Transformer]:
         """The first process makes a whole model for the time of the look."""
         tensors = self.whole({**model.state_dict(), **weights.tensors, **weights.averages})
         values = {name: tensor.detach().to(self._processes.device, self._dtype) for name, tensor in tensors.items()}
-        self._outline.load_state_dict(values, strict=self._processes.is_first, assign=True)
+        self._outline.load_state_dict(values, strict=self._processes.is_rank_zero, assign=True)
         try:
             yield self._outline
         finally:

@@ -14,7 +14,7 @@ _NAMES = {
     "lr": "learning rate",
     "grad_norm": "gradient length",
     "tokens_per_second": "tokens per second",
-    "share_of_peak": "share of peak",
+    "mfu": "share of peak",
 }
 """Key in metrics.jsonl -> curve."""
 

@@ -39,7 +39,7 @@ _RECENT = 50
 """Losses that a new one is compared with, to see a jump."""
 _FEW = 10
 """Below so many, there is nothing to compare with."""
-_MAY_CHANGE = ("keeping", "parallel")
+_MAY_CHANGE = ("checkpointing", "parallel")
 """Settings that a run can go on with other values of."""
 _NAMED = 8
 """Documents of a bad batch that are named."""
@@ -64,7 +64,7 @@ class StepReport:
     seconds: float
     """That the step took."""
     tokens_per_second: float
-    share_of_peak: float
+    mfu: float
     """Useful operations a second, as a share of those of a large matrix product in the same numbers."""
     seconds_left: float
     """At the speed of the steps so far; without validations and samples."""
@@ -116,12 +116,12 @@ class Trainer:
             torch.set_num_threads(recipe.compute.threads)
         self.model, self.recipe, self.step = model, recipe, 0
         self._source, self._folder, self._processes = source, folder, processes
-        self._callbacks = callbacks if processes.is_first else _only_looks(callbacks)
+        self._callbacks = callbacks if processes.is_rank_zero else _only_awaited(callbacks)
         self._parallel = choose_parallel(recipe.compute.parallel, processes)
-        found = processes.on_first(lambda: find_checkpoint(folder / "checkpoints"))
+        found = processes.on_rank_zero(lambda: find_checkpoint(folder / "checkpoints"))
         values = None if found is None else load_values(found)
         precision = recipe.compute.precision if values is None else values["precision"]
-        self._dtype = processes.on_first(lambda: choose_dtype(precision))
+        self._dtype = processes.on_rank_zero(lambda: choose_dtype(precision))
         trained_dtype = self._parallel.place(model.to(processes.device), self._dtype)
         self._weights = TrainedWeights(model, dtype=trained_dtype, freeze=recipe.compute.freeze, ema=recipe.compute.ema)
         self._optimizers = Optimizers(self._weights.tensors, recipe.optimization)
@@ -138,7 +138,7 @@ class Trainer:
         objective = Objective(model, z_loss=recipe.compute.z_loss, device=processes.device)
         self._objective = self._parallel.connect(objective, self._weights)
         after = -1 if found is None else self.step
-        self._metrics = Metrics(folder / "metrics.jsonl", after=after) if processes.is_first else None
+        self._metrics = Metrics(folder / "metrics.jsonl", after=after) if processes.is_rank_zero else None
         self._seconds, self._steps_timed = 0.0, 0
         self._peak_rate = PeakRate(self._dtype)
 
@@ -201,7 +201,7 @@ class Trainer:
         own_nats = sum(self._differentiate(batch, num_targets, is_last=batch is batches[-1]) for batch in batches)
         loss = self._processes.sums(own_nats)[0] / num_targets
         lr = self.recipe.optimization.lr * lr_share(self.step, self.recipe.steps, self.recipe.scheduling)
-        grad_norm = self._shorten_gradients()
+        grad_norm = self._clip_gradients()
         skipped = self._why_to_skip(loss, grad_norm)
         if skipped is None:
             self._optimizers.step(lr)
@@ -221,7 +221,7 @@ class Trainer:
             (objective * self._processes.count / num_targets).backward()  # type: ignore[no-untyped-call]
         return float(nats)
 
-    def _shorten_gradients(self) -> float:
+    def _clip_gradients(self) -> float:
         """The length of all gradients together, before it was brought down to the largest allowed."""
         largest = self.recipe.optimization.max_grad_norm
         norm = torch.nn.utils.clip_grad_norm_(self._weights.tensors.values(), largest or math.inf)
@@ -248,7 +248,7 @@ class Trainer:
         documents = list(dict.fromkeys(self._processes.gathered(own_documents)))
         more = f" and {len(documents) - _NAMED} more" if len(documents) > _NAMED else ""
         where = f"step {self.step}: {skipped}; {', '.join(documents[:_NAMED])}{more}; learning rate {lr:.3g}"
-        if self._skipped_in_row >= self.recipe.keeping.max_skipped:
+        if self._skipped_in_row >= self.recipe.checkpointing.max_skipped:
             raise TrainingError(
                 f"{self._skipped_in_row} steps in a row were skipped, the last: {where}. {self._what_stays()}: "
                 "look at these documents, or try a smaller learning rate in another folder"
@@ -288,7 +288,7 @@ class Trainer:
             num_targets=num_targets,
             seconds=seconds,
             tokens_per_second=num_tokens / seconds,
-            share_of_peak=rate / self._peak_rate.at_least(rate),
+            mfu=rate / self._peak_rate.at_least(rate),
             seconds_left=(self.recipe.steps - self.step) * self._seconds / self._steps_timed,
             skipped=skipped,
         )
@@ -297,21 +297,21 @@ class Trainer:
         """Validate, sample and save where it is time for it, once after each step."""
         if self._looked == self.step:
             return
-        keeping, callbacks, is_last = self.recipe.keeping, self._callbacks, self.step == self.recipe.steps
-        validate = callbacks.validate if keeping.validate_every else None
-        if validate is not None and _is_time(self.step, keeping.validate_every, is_last=is_last):
+        checkpointing, callbacks, is_last = self.recipe.checkpointing, self._callbacks, self.step == self.recipe.steps
+        validate = callbacks.validate if checkpointing.validate_every else None
+        if validate is not None and _is_time(self.step, checkpointing.validate_every, is_last=is_last):
             self._validate(validate)
-        if callbacks.sample is not None and _is_time(self.step, keeping.sample_every, is_last=is_last):
+        if callbacks.sample is not None and _is_time(self.step, checkpointing.sample_every, is_last=is_last):
             self._sample(callbacks.sample)
         self._looked = self.step
-        if not is_last and _is_time(self.step, keeping.save_every, is_last=False) and not self._skipped_in_row:
+        if not is_last and _is_time(self.step, checkpointing.save_every, is_last=False) and not self._skipped_in_row:
             self.save()  # not while steps are skipped: it may be the weights that went wrong
 
     def _look_before(self) -> None:
         """What a run begins with, to compare with."""
         if self.step > 0:
             return
-        if self._callbacks.validate is not None and self.recipe.keeping.validate_every:
+        if self._callbacks.validate is not None and self.recipe.checkpointing.validate_every:
             self._measure(self._callbacks.validate)
         if self._callbacks.sample is not None:
             self._sample(self._callbacks.sample)
@@ -348,12 +348,12 @@ class Trainer:
 
     def _used(self, use: Callable[[Transformer], Any]) -> Any:
         """What a callback makes of the model, which is in evaluation and holds averages meanwhile."""
-        with self._parallel.looking(self.model, self._weights) as model, torch.no_grad():
-            return self._processes.on_first(lambda: use(model.eval()))
+        with self._parallel.eval_model(self.model, self._weights) as model, torch.no_grad():
+            return self._processes.on_rank_zero(lambda: use(model.eval()))
 
     @property
     def _has_lost_patience(self) -> bool:
-        patience = self.recipe.keeping.patience
+        patience = self.recipe.checkpointing.patience
         return 0 < patience <= self._since_best
 
     def _state(self) -> TrainingState:
@@ -398,7 +398,7 @@ class Trainer:
         return self._parallel.memory_for(self._weights, path.partition(":")[2], size, dtype)
 
 
-def _only_looks(callbacks: Callbacks) -> Callbacks:
+def _only_awaited(callbacks: Callbacks) -> Callbacks:
     """What a process has to know of the callbacks that another one calls: when it has to wait."""
     return Callbacks(validate=callbacks.validate, sample=callbacks.sample)
 

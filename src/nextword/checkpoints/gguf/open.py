@@ -1,0 +1,54 @@
+"""GGUF files, opened: metadata to `ModelConfig`, tensors to our names, the vocabulary to a `Tokenizer`.
+
+In: a file. Out: a `ModelDirectory` whose names and shapes are checked against the config. Weights are not read.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from nextword.checkpoints.gguf.config import ROPE_FACTORS, read_gguf_config
+from nextword.checkpoints.gguf.metadata import GGUFMetadata
+from nextword.checkpoints.gguf.reader import read_gguf
+from nextword.checkpoints.gguf.tokenizer import build_gguf_tokenizer
+from nextword.checkpoints.model_directory import ModelDirectory
+from nextword.models.families.published_weights import LazyTensors, from_published
+from nextword.models.stored_tensor import StoredTensor
+
+_NOT_WEIGHTS = (*ROPE_FACTORS, "*.attn_rot_embd.weight", "*.rope_freqs.weight")
+
+
+def open_gguf(path: Path) -> ModelDirectory:
+    """Open a GGUF file. Raises CheckpointError naming file and field for what is damaged or not supported."""
+    file = read_gguf(path)
+    metadata = GGUFMetadata(file.metadata, path)
+    family, mapping, config = read_gguf_config(metadata, file.tensors)
+    named_as_here = dataclasses.replace(family, weights=mapping.weights, base_prefix="", ignored_weights=_NOT_WEIGHTS)
+    tensors = from_published(named_as_here, config, file.tensors, source=str(path))
+    return ModelDirectory(
+        path=path,
+        format="gguf",
+        config=config,
+        tensors=_without_offset(tensors, mapping.norm_offset) if mapping.norm_offset else tensors,
+        load_tokenizer=functools.partial(build_gguf_tokenizer, metadata),
+        generation_defaults={},
+        license=metadata.text("general.license") if metadata.has("general.license") else None,
+        size_bytes=path.stat().st_size,
+    )
+
+
+def _without_offset(tensors: Mapping[str, StoredTensor], offset: float) -> Mapping[str, StoredTensor]:
+    """The same tensors, the weights of norms less by what the converter added."""
+
+    def lessened(name: str) -> StoredTensor:
+        tensor = tensors[name]
+        return StoredTensor(name, "F32", tensor.shape, tensor.to_float32() - offset)
+
+    makers: dict[str, Callable[[], StoredTensor]] = {
+        name: functools.partial(lessened if name.endswith("norm.weight") else tensors.__getitem__, name)
+        for name in tensors
+    }
+    return LazyTensors(makers)

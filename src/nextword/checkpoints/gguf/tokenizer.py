@@ -1,0 +1,112 @@
+"""The tokenizer that the metadata of a GGUF file describes (the keys under `tokenizer.`)."""
+
+from __future__ import annotations
+
+import tokenizers
+
+from nextword.checkpoints.gguf.metadata import GGUFMetadata
+from nextword.errors import CheckpointError, TokenizerError
+from nextword.text.gguf_vocabulary import (
+    GGUFVocabulary,
+    TokenKind,
+    begin_with,
+    build_byte_level,
+    build_sentencepiece,
+)
+from nextword.text.pre_tokenizers import find_rules
+from nextword.text.tokenizer import Tokenizer
+
+_PREFIX = "tokenizer.ggml."
+_ROLES = {
+    "bos_token": "bos_token_id",
+    "eos_token": "eos_token_id",
+    "unk_token": "unknown_token_id",
+    "pad_token": "padding_token_id",
+}
+"""Name of a special token in chat templates -> key of its id."""
+_TURN_ENDS = ("<|im_end|>", "<|eot_id|>", "<|end|>", "<end_of_turn>", "<|endoftext|>", "<|return|>")
+"""Control tokens that end a turn where the chat template writes them; older files name one end of text only."""
+
+
+def build_gguf_tokenizer(metadata: GGUFMetadata) -> Tokenizer:
+    """The tokenizer. Raises CheckpointError naming file and key for lists that are missing or do not fit together."""
+    tokens = metadata.texts(_PREFIX + "tokens")
+    if not tokens:
+        metadata.refuse(_PREFIX + "tokens", "at least one token")
+    ids = {role: _token_id(metadata, key, len(tokens)) for role, key in _ROLES.items()}
+    vocabulary = GGUFVocabulary(tokens=tokens, kinds=_kinds(metadata, len(tokens)), unknown_token_id=ids["unk_token"])
+    try:
+        backend = _build_backend(metadata, vocabulary)
+    except TokenizerError as error:
+        raise CheckpointError(f"{metadata.path}: {error}") from None
+    bos = ids["bos_token"]
+    adds_bos = bos is not None and metadata.flag(_PREFIX + "add_bos_token", _adds_bos_by_default(metadata))
+    if adds_bos and bos is not None:
+        begin_with(backend, bos)
+    template = metadata.text("tokenizer.chat_template") if metadata.has("tokenizer.chat_template") else None
+    return Tokenizer(
+        backend,
+        bos_token_id=bos,
+        eos_token_ids=_end_token_ids(metadata, vocabulary, template),
+        add_bos=adds_bos,
+        chat_template=template,
+        special_variables={role: tokens[token_id] for role, token_id in ids.items() if token_id is not None},
+    )
+
+
+def _build_backend(metadata: GGUFMetadata, vocabulary: GGUFVocabulary) -> tokenizers.Tokenizer:
+    model = metadata.text(_PREFIX + "model")
+    if model == "gpt2":
+        return build_byte_level(vocabulary, metadata.texts(_PREFIX + "merges"), pre_tokenizer=_pre_tokenizer(metadata))
+    if model != "llama":
+        metadata.refuse(_PREFIX + "model", "gpt2 (byte-level BPE) or llama (SentencePiece BPE)")
+    is_gemma = metadata.text("general.architecture").startswith("gemma")
+    # The scores in Gemma's files do not follow the order of its merges; the order of its tokens does.
+    count = len(vocabulary.tokens)
+    scores = [-position for position in range(count)] if is_gemma else _scores(metadata, count)
+    adds_space = metadata.flag(_PREFIX + "add_space_prefix", not is_gemma)
+    return build_sentencepiece(vocabulary, scores, adds_space_prefix=adds_space)
+
+
+def _scores(metadata: GGUFMetadata, count: int) -> list[float]:
+    return metadata.numbers(_PREFIX + "scores", length=count)
+
+
+def _kinds(metadata: GGUFMetadata, count: int) -> list[int]:
+    key = _PREFIX + "token_type"
+    if not metadata.has(key):
+        return [TokenKind.NORMAL] * count
+    return list(map(int, metadata.numbers(key, length=count)))
+
+
+def _pre_tokenizer(metadata: GGUFMetadata) -> str:
+    return metadata.text(_PREFIX + "pre", "default")
+
+
+def _adds_bos_by_default(metadata: GGUFMetadata) -> bool:
+    """What holds where the file says nothing: SentencePiece vocabularies begin with BOS, some byte-level ones too."""
+    if metadata.text(_PREFIX + "model") == "llama":
+        return True
+    return find_rules(_pre_tokenizer(metadata)).adds_bos
+
+
+def _token_id(metadata: GGUFMetadata, name: str, count: int) -> int | None:
+    key = _PREFIX + name
+    if not metadata.has(key):
+        return None
+    token_id = metadata.integer(key)
+    if token_id >= count:
+        metadata.refuse(key, f"an id below {count}, the number of tokens")
+    return token_id
+
+
+def _end_token_ids(metadata: GGUFMetadata, vocabulary: GGUFVocabulary, template: str | None) -> tuple[int, ...]:
+    """All tokens that end a completion: of the text, a turn, a message; and turn ends that the template writes."""
+    count = len(vocabulary.tokens)
+    found = [_token_id(metadata, name, count) for name in ("eos_token_id", "eot_token_id", "eom_token_id")]
+    if template is not None:
+        control = int(TokenKind.CONTROL)  # integers compare several times as fast
+        controls = (token_id for token_id, kind in enumerate(vocabulary.kinds) if kind == control)
+        ends = {vocabulary.tokens[token_id]: token_id for token_id in controls}
+        found += [ends[token] for token in _TURN_ENDS if token in ends and token in template]
+    return tuple(dict.fromkeys(token_id for token_id in found if token_id is not None))

@@ -1,0 +1,65 @@
+"""`nextword generate`: a prompt in, its continuation out."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from typing import TYPE_CHECKING, Annotated
+
+import tyro
+
+from nextword.cli.console import note, rate
+from nextword.cli.sampling_flags import SamplingFlags, check_sampling_flags, no_sampling_flags
+from nextword.cli.sources import DEFAULT_COMPUTE, ComputeArguments, ModelArgument, load_model, text_or_stdin
+
+if TYPE_CHECKING:
+    from nextword.inference.generation import Generation
+    from nextword.language_model import LanguageModel
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """Continue a prompt. Where a model's own files give a sampling parameter, that value takes the default's place."""
+
+    model: ModelArgument
+    prompt: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="PROMPT")]
+    """The text to continue; - reads standard input."""
+    params: SamplingFlags = dataclasses.field(default_factory=no_sampling_flags)
+    json: bool = False
+    """Print one JSON object: completions with their tokens, log-probabilities and finish reasons."""
+    compute: ComputeArguments = DEFAULT_COMPUTE
+
+
+def run(options: Options) -> None:
+    """Stream one completion, or print all n."""
+    check_sampling_flags(options.params)
+    prompt = text_or_stdin(options.prompt)
+    model = load_model(options.model, options.compute)
+    start = time.perf_counter()
+    if options.json or model.params(**options.params).n > 1:
+        generation = _print_at_once(model, prompt, options)
+    else:
+        generation = _print_as_it_comes(model, prompt, options)
+    num_tokens = sum(len(completion.tokens) for completion in generation.completions)
+    note(f"{rate(num_tokens, time.perf_counter() - start)}, seed {generation.seed}")
+
+
+def _print_at_once(model: LanguageModel, prompt: str, options: Options) -> Generation:
+    from nextword.cli.json_output import generation_json, print_json
+
+    generation = model.generate(prompt, **options.params)
+    if options.json:
+        print_json(generation_json(generation, model.tokenizer))
+    else:
+        print("\n---\n".join(completion.text for completion in generation.completions))
+    return generation
+
+
+def _print_as_it_comes(model: LanguageModel, prompt: str, options: Options) -> Generation:
+    stream = model.stream(prompt, **options.params)
+    if options.params.get("echo"):
+        print(prompt, end="", flush=True)
+    for piece in stream:
+        print(piece, end="", flush=True)
+    print()
+    return stream.generation

@@ -1,0 +1,34 @@
+"""`nextword merge`: a model and its adapter in, a model directory without an adapter out."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from nextword.cli.console import note
+from nextword.cli.corpus import OutputArgument
+from nextword.cli.sources import ModelArgument
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """Merge an adapter into its model: nextword merge smollm2-135m my-adapter -o merged."""
+
+    model: ModelArgument
+    adapter: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="ADAPTER")]
+    """Folder of the adapter, as nextword or peft saved it."""
+    output: OutputArgument
+    """Folder for the model, as every reader of Hugging Face folders opens it."""
+
+
+def run(options: Options) -> None:
+    """Write the folder in the floats that the model had; quantised weights become float32."""
+    from nextword.adapters.open import open_merged
+    from nextword.checkpoints.save_directory import save_opened
+
+    path = Path(options.output)
+    dtype = save_opened(path, open_merged(options.model, options.adapter))
+    note(f"{path}: weights in {dtype}")

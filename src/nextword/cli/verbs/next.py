@@ -1,0 +1,50 @@
+"""`nextword next`: the distribution of the next token, and what each truncation leaves of it. Textbook section 2."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Annotated
+
+import tyro
+
+from nextword.cli.console import count
+from nextword.cli.sampling_flags import SamplingFlags, check_sampling_flags, no_sampling_flags
+from nextword.cli.sources import DEFAULT_COMPUTE, ComputeArguments, ModelArgument, load_model, text_or_stdin
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """Show the distribution of the token that follows a text, and what temperature and truncations make of it.
+
+    Where a model's own files give a sampling parameter, that value takes the default's place.
+    """
+
+    model: ModelArgument
+    prompt: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="PROMPT")]
+    """The text before the token; - reads standard input."""
+    top: int = 10
+    """Rows of each table."""
+    params: SamplingFlags = dataclasses.field(default_factory=no_sampling_flags)
+    json: bool = False
+    """Print one JSON object: for each step its rows, number of tokens and entropy."""
+    compute: ComputeArguments = DEFAULT_COMPUTE
+
+
+def run(options: Options) -> None:
+    """Print one table for the model's own distribution and one for what is left after each step."""
+    from nextword.cli.json_output import print_json
+    from nextword.decoding.processors import stages
+
+    check_sampling_flags(options.params)
+    prompt = text_or_stdin(options.prompt)
+    model = load_model(options.model, options.compute)
+    params = model.params(**options.params)
+    distribution = model.next(prompt)
+    steps = [("model", distribution), *stages(distribution, params)]
+    if options.json:
+        print_json(
+            {name: dataclasses.asdict(step.table(options.top)) | {"entropy": step.entropy} for name, step in steps}
+        )
+        return
+    for name, step in steps:
+        print(f"{name}: {count(len(step), 'token')}, entropy {step.entropy:.3f} nats\n{step.table(options.top)}\n")

@@ -1,0 +1,55 @@
+"""`nextword summarize`: a file or standard input in, its summary out as it is written."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from typing import Annotated
+
+import tyro
+
+from nextword.cli.console import count, note, rate
+from nextword.cli.sources import DEFAULT_COMPUTE, ComputeArguments, ModelArgument, load_model, read_text
+from nextword.tasks.summarize import Length, Style, summarize
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """Summarise a text of any length."""
+
+    model: ModelArgument
+    file: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="FILE")] = "-"
+    """The file with the text; - reads standard input."""
+    length: Length = "medium"
+    """How long the summary should be."""
+    style: Style = "paragraph"
+    """Running text or bullet points."""
+    json: bool = False
+    """Print one JSON object instead of streaming."""
+    compute: ComputeArguments = DEFAULT_COMPUTE
+
+
+def run(options: Options) -> None:
+    """Stream the summary to standard output; say what was read and how fast on standard error."""
+    from nextword.cli.json_output import print_json
+
+    text = read_text(options.file)
+    model = load_model(options.model, options.compute)
+    start = time.perf_counter()
+    summary = summarize(
+        model.engine,
+        text,
+        length=options.length,
+        style=options.style,
+        on_part=lambda part, num_parts: note(f"part {part} of {num_parts} summarised"),
+        on_text=lambda piece: None if options.json else print(piece, end="", flush=True),
+    )
+    if options.json:
+        print_json(dataclasses.asdict(summary))
+    else:
+        print()
+    seconds = time.perf_counter() - start
+    note(f"{options.model}: {count(summary.num_text_tokens, 'token')} read in {count(summary.num_parts, 'part')}")
+    note(f"summary of {rate(summary.num_summary_tokens, seconds)}, reading included")
+    if not summary.is_complete:
+        note(f"cut off at its limit of tokens: --length {options.length} allows no more")

@@ -1,0 +1,129 @@
+"""`nextword surprise`: a text, each token on the colour of its surprisal."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import sys
+from collections import deque
+from collections.abc import Iterable, Iterator
+from itertools import chain, islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import tyro
+
+from nextword.cli.colours import SCALE, level, on_background
+from nextword.cli.console import count, note, takes_colours
+from nextword.cli.sources import DEFAULT_COMPUTE, ComputeArguments, ModelArgument, load_model, read_text
+from nextword.errors import RequestError
+
+if TYPE_CHECKING:
+    from nextword.evaluation.scored_tokens import ScoredToken
+    from nextword.evaluation.surprise import Piece, Summary
+    from nextword.language_model import LanguageModel
+
+_NATS_A_COLOUR = 2.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """Show how surprised a model is by each token of a text: colours on a terminal, else a line for each token."""
+
+    model: ModelArgument
+    file: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="FILE", help="The text; - reads standard input.")]
+    context: int | None = None
+    """Tokens of a window; None: as many as the model attends to. Windows overlap by half."""
+    json: bool = False
+    """Print one JSON object: each token with its surprisal, entropy and rank, and the sums."""
+    html: Annotated[str | None, tyro.conf.arg(metavar="FILE")] = None
+    """Write a page, where pointing at a token shows its rank and entropy."""
+    compute: ComputeArguments = DEFAULT_COMPUTE
+
+
+def run(options: Options) -> None:
+    """Print the text, its tokens, or the object, as they come; write the page."""
+    from nextword.evaluation.surprise import Summary, pieces_of
+    from nextword.html.page import require_folder
+    from nextword.workflows.surprise_page import write_surprise_page
+
+    if options.html is not None:
+        require_folder(options.html)
+    text = read_text(options.file)
+    model = load_model(options.model, options.compute)
+    summary = Summary()
+    pieces = summary.watch(pieces_of(_tokens(model, text, options.context)))
+    if options.json:
+        pieces = _as_json(pieces, model, summary)
+    elif takes_colours(sys.stdout):
+        pieces = _coloured(pieces)
+    else:
+        pieces = _as_lines(pieces, model)
+    if options.html is None:
+        deque(pieces, maxlen=0)
+    else:
+        write_surprise_page(Path(options.html), pieces, summary, title=f"{options.file} under {options.model}")
+    if not options.json:
+        note(
+            f"{count(summary.num_tokens, 'token')}, {summary.mean_nats:.4f} nats a token where "
+            f"{summary.mean_entropy:.4f} were expected, {summary.bits_per_byte:.4f} bits a byte"
+        )
+
+
+def _tokens(model: LanguageModel, text: str, context: int | None) -> Iterator[ScoredToken]:
+    """The scored tokens. Raises RequestError if there are none."""
+    from nextword.evaluation.scored_tokens import scored_tokens
+
+    tokens = scored_tokens(model.engine.backend, model.tokenizer, [text], context=context)
+    first = list(islice(tokens, 2))
+    if not any(token.nats is not None for token in first):
+        raise RequestError("the text is empty" if not text else "the text has a single token: at least two are needed")
+    return chain(first, tokens)
+
+
+def _coloured(pieces: Iterable[Piece]) -> Iterator[Piece]:
+    """Print the text with colours, and what they mean."""
+    steps = [on_background(f" {_NATS_A_COLOUR * index:g} ", colour) for index, colour in enumerate(SCALE)]
+    print(f"nats, from: {''.join(steps)}\n")
+    for piece in pieces:
+        print(on_background(piece.text, SCALE[level(piece.nats or 0.0, step=_NATS_A_COLOUR)]), end="", flush=True)
+        yield piece
+    print()
+
+
+def _as_lines(pieces: Iterable[Piece], model: LanguageModel) -> Iterator[Piece]:
+    """Print a line for each token."""
+    print("   nats  entropy    rank  token")
+    for piece in pieces:
+        for token in piece.tokens:
+            figures = " " * 24
+            if token.nats is not None:
+                figures = f"{token.nats:7.3f}  {token.entropy:7.3f}  {token.rank:6}"
+            print(f"{figures}  {model.tokenizer.token_text(token.token_id)!r}")
+        yield piece
+
+
+def _as_json(pieces: Iterable[Piece], model: LanguageModel, summary: Summary) -> Iterator[Piece]:
+    """Print one object, token by token."""
+    print('{"tokens": [', end="")
+    separator = ""
+    for piece in pieces:
+        for token in piece.tokens:
+            fields = {"token_id": token.token_id, "text": model.tokenizer.token_text(token.token_id)}
+            figures = {"nats": _finite(token.nats), "entropy": token.entropy, "rank": token.rank}
+            print(separator + json.dumps(fields | figures, ensure_ascii=False), end="")
+            separator = ", "
+        yield piece
+    sums = {
+        "total_nats": _finite(summary.total_nats),
+        "num_tokens": summary.num_tokens,
+        "nats_per_token": _finite(summary.mean_nats),
+        "entropy_per_token": summary.mean_entropy,
+        "bits_per_byte": _finite(summary.bits_per_byte),
+    }
+    print("], " + json.dumps(sums)[1:])
+
+
+def _finite(number: float | None) -> float | None:
+    return number if number is not None and math.isfinite(number) else None

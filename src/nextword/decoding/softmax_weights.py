@@ -1,0 +1,65 @@
+"""The numerators of a softmax as whole numbers, the same on every machine.
+
+In: logits and a temperature. Out: exp((u - max u) / temperature) of each, in units so small that the sum over the
+vocabulary just fits the 53 bits of a float64, held in float32; and their sum, which is exact in whatever order it is
+formed. Computed in C++ where it was built, else by numpy in the same single operations of IEEE 754 (no product is fused
+with a sum, no library's exp is called), so that both give the same bits.
+"""
+
+from __future__ import annotations
+
+from types import ModuleType
+
+import numpy as np
+from numpy.typing import NDArray
+
+native: ModuleType | None
+try:
+    import nextword._native as native
+except ModuleNotFoundError:
+    native = None
+
+Row = NDArray[np.float32]
+
+LOWEST = np.float32(-64)
+"""e to this is no mass, in whatever units."""
+
+# Those of `scaled_exp` in native/kernels_impl.h.
+ONE_BY_LN_2 = np.float32(float.fromhex("0x1.715476p+0"))
+LN_2_HIGH = np.float32(float.fromhex("0x1.63p-1"))  # few bits, so that its products are exact
+LN_2_LOW = np.float32(float.fromhex("-0x1.bd0106p-13"))
+COEFFICIENTS = tuple(
+    np.float32(float.fromhex(digits))
+    for digits in ("0x1.6a21acp-10", "0x1.123b6ap-7", "0x1.5558fap-5", "0x1.555490p-3", "0x1.fffffcp-2", "1", "1")
+)
+"""Of a polynomial that is e^r for |r| <= ln(2) / 2, the highest power first."""
+
+
+def softmax_weights(logits: Row, *, highest: float, divisor: float, vocab_size: int) -> tuple[Row, float]:
+    """Masses of finite logits, (n,), of which `highest` is the largest, and their sum.
+
+    `divisor`: the temperature, more than 0. `vocab_size`: how many masses the units leave room for, at least n.
+    """
+    bits = 53 - vocab_size.bit_length()
+    if native is None:
+        masses = _masses_by_numpy(logits, np.float32(highest), np.float32(divisor), bits)
+        return masses, float(masses.sum(dtype=np.float64))
+    masses = np.empty(len(logits), dtype=np.float32)
+    return masses, native.masses(np.ascontiguousarray(logits), highest, divisor, bits, masses)
+
+
+def _masses_by_numpy(logits: Row, highest: np.float32, divisor: np.float32, bits: int) -> Row:
+    with np.errstate(over="ignore"):
+        x = logits - highest
+        if divisor != 1.0:
+            x /= divisor
+    np.maximum(x, LOWEST, out=x)
+    exponent = np.rint(x * ONE_BY_LN_2)
+    x -= exponent * LN_2_HIGH
+    x -= exponent * LN_2_LOW
+    power = np.full_like(x, COEFFICIENTS[0])
+    for coefficient in COEFFICIENTS[1:]:
+        power *= x
+        power += coefficient
+    masses: Row = np.ldexp(power, exponent.astype(np.int32) + bits)
+    return np.rint(masses, out=masses)

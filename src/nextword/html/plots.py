@@ -1,0 +1,75 @@
+"""`plot`: a drawing on matplotlib's axes in, a figure for a page out, as SVG within the page, or a file of its own.
+
+The drawing itself is left to who knows the numbers: `plot(lambda axes: axes.bar(names, heights), caption="...")`.
+"""
+
+from __future__ import annotations
+
+import html
+import io
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from nextword.atomic_file import write_atomically
+from nextword.errors import DataError, MissingExtraError
+from nextword.html.page import Html
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+    Draw = Callable[[Axes], object]
+
+_DOTS_PER_INCH = 120
+_SETTINGS = {
+    "svg.fonttype": "none",  # text stays text: it can be searched, and takes the reader's font
+    "svg.hashsalt": "nextword",  # the same figure gives the same bytes
+    "font.family": "sans-serif",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+}
+
+
+def require_matplotlib() -> None:
+    """For those who measure long before they plot. Raises MissingExtraError without matplotlib."""
+    try:
+        import matplotlib  # noqa: F401
+    except ModuleNotFoundError:
+        raise MissingExtraError("matplotlib is not installed: pip install 'nextword[eval]'") from None
+
+
+def plot(draw: Draw, *, caption: str, width: float = 8.0, height: float = 3.5, alt: str = "") -> Html:
+    """A figure of `width` x `height` inches that `draw` fills, with its caption. `alt`: for those who cannot see it.
+
+    Raises MissingExtraError without matplotlib.
+    """
+    svg = _drawn(draw, width, height, "svg").decode()
+    svg = svg[svg.index("<svg") :].replace("<svg ", f'<svg role="img" aria-label="{html.escape(alt or caption)}" ', 1)
+    return Html(f"<figure>\n{svg}<figcaption>{html.escape(caption)}</figcaption></figure>")
+
+
+def save_plot(path: Path, draw: Draw, *, width: float = 8.0, height: float = 3.5) -> None:
+    """The same as a file by itself: .png or .svg.
+
+    Raises MissingExtraError without matplotlib, DataError if the disk refuses.
+    """
+    drawn = _drawn(draw, width, height, path.suffix.removeprefix("."))
+    try:
+        with write_atomically(path) as out:
+            out.write(drawn)
+    except OSError as error:
+        raise DataError(f"{path}: cannot be written: {error.strerror}") from None
+
+
+def _drawn(draw: Draw, width: float, height: float, form: str) -> bytes:
+    require_matplotlib()
+    import matplotlib
+    from matplotlib.figure import Figure
+
+    with matplotlib.rc_context(_SETTINGS):
+        figure = Figure(figsize=(width, height), layout="constrained")
+        draw(figure.add_subplot())
+        written = io.BytesIO()
+        metadata = {"Date": None, "Creator": None} if form == "svg" else {"Software": None}
+        figure.savefig(written, format=form, dpi=_DOTS_PER_INCH, metadata=metadata)
+    return written.getvalue()

@@ -1,0 +1,66 @@
+"""Two models on one text as a page: the difference, how it is spread, and where it is largest."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from nextword.evaluation.compare import BIN_NATS, NUM_BINS, Comparison, Difference
+from nextword.html.page import Html, heading, paragraph, table, write_page
+from nextword.html.plots import plot
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+_STYLE = """
+td.text { text-align: left; white-space: pre-wrap }
+.better { background: #c8e6c9 } .worse { background: #ffcdd2 }
+"""
+
+
+def write_compare_page(path: Path, comparison: Comparison, *, names: tuple[str, str], title: str) -> None:
+    """Write the page. Raises DataError if the disk refuses, MissingExtraError without matplotlib."""
+    write_page(path, title, _parts(comparison, names), style=_STYLE)
+
+
+def _parts(comparison: Comparison, names: tuple[str, str]) -> Iterator[Html]:
+    yield paragraph(f"{comparison.verdict[0].upper()}{comparison.verdict[1:]}.")
+    rows = [("A", names[0], f"{comparison.bits_per_byte_a:.4f}"), ("B", names[1], f"{comparison.bits_per_byte_b:.4f}")]
+    yield table(("", "model", "bits per byte"), [*rows, ("B - A", "", f"{comparison.difference:+.4f}")])
+    if comparison.interval is not None:
+        units, resamples = comparison.units
+        low, high = comparison.interval.low, comparison.interval.high
+        yield paragraph(f"95 %: {low:+.4f} to {high:+.4f}, by the bootstrap over {resamples.num_units:,} {units}.")
+    if comparison.mean_divergence is not None and comparison.agreement is not None:
+        yield paragraph(
+            f"Kullback-Leibler divergence of B from A: {comparison.mean_divergence:.4f} nats per token. "
+            f"Both find the same token the most probable at {comparison.agreement:.1%} of {comparison.num_pieces:,}."
+        )
+    yield plot(
+        lambda axes: _draw(axes, comparison),
+        caption="Pieces of the text by how much more surprised B is than A; below zero B knows better.",
+    )
+    yield heading("Where they differ most")
+    yield Html("<table><thead><tr><th>A, nats</th><th>B, nats</th><th>text</th></tr></thead><tbody>\n")
+    for difference in comparison.differences:
+        yield _row(difference)
+    yield Html("</tbody></table>")
+
+
+def _draw(axes: Axes, comparison: Comparison) -> None:
+    edges = (np.arange(NUM_BINS + 1) - NUM_BINS / 2) * BIN_NATS
+    axes.stairs(comparison.histogram, edges, fill=True)
+    axes.set_yscale("symlog", linthresh=1)
+    axes.set_xlabel("surprisal of B less that of A, nats")
+    axes.set_ylabel("pieces")
+
+
+def _row(difference: Difference) -> Html:
+    kind = "better" if difference.nats_b < difference.nats_a else "worse"
+    text = f'{html.escape(difference.before)}<span class="{kind}">{html.escape(difference.text)}</span>'
+    figures = f"<td>{difference.nats_a:.2f}</td><td>{difference.nats_b:.2f}</td>"
+    return Html(f'<tr>{figures}<td class="text">{text}</td></tr>\n')

@@ -1,0 +1,67 @@
+"""What is looked at on the way of a training run: the loss of held-out texts or answers, and a text the model writes.
+
+The training room knows neither engines nor scores; these are the callbacks that it is given.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from nextword.data.supervised import Example
+    from nextword.inference.backend import Backend
+    from nextword.text.tokenizer import Tokenizer
+    from nextword.training.recipe import CheckpointRecipe
+
+_MOST_TOKENS = 50_000
+"""Held-out tokens that are scored: more would change little."""
+_SAMPLE_TOKENS = 60
+
+
+def most_tokens(checkpointing: CheckpointRecipe, *, tokens_per_step: int) -> int:
+    """How many held-out tokens to score: a look is not to take longer than the training between two looks."""
+    return min(_MOST_TOKENS, checkpointing.validate_every * tokens_per_step)
+
+
+def documents_loss(documents: Sequence[Sequence[int]], backend: Backend, *, context: int, most_tokens: int) -> float:
+    """Nats per token of the first tokens of texts, as `nextword perplexity` scores them, in windows side by side."""
+    from nextword.evaluation.perplexity import sum_nats
+    from nextword.evaluation.windows import sliding_windows
+
+    total_nats, num_tokens = 0.0, 0
+    for document in documents:
+        windows = sliding_windows(document[: most_tokens - num_tokens], context=context, stride=context)
+        nats, count = sum_nats(backend, windows)
+        total_nats, num_tokens = total_nats + nats, num_tokens + count
+    return total_nats / num_tokens
+
+
+def answers_loss(examples: Sequence[Example], backend: Backend, *, most_tokens: int) -> float:
+    """Nats per token of what the assistant says in conversations, scored by what scores texts."""
+    from nextword.data.batch import IGNORED
+    from nextword.evaluation.scoring import score_batch
+    from nextword.evaluation.windows import Window
+
+    total_nats, num_tokens, num_read = 0.0, 0, 0
+    for example in examples:
+        is_answer = example.targets[:-1] != IGNORED
+        (scores,) = score_batch(backend, [Window(0, example.token_ids.tolist(), len(is_answer))])
+        total_nats += float(scores.nats[is_answer].sum())
+        num_tokens += int(np.count_nonzero(is_answer))
+        num_read += len(example.token_ids)
+        if num_read >= most_tokens:
+            break
+    return total_nats / num_tokens
+
+
+def written_text(prompt: Sequence[int], tokenizer: Tokenizer, backend: Backend) -> str:
+    """How the model goes on after a prompt: the same random numbers each time, so that samples can be compared."""
+    from nextword.decoding.params import sampling_params
+    from nextword.inference.engine import Engine
+
+    engine = Engine(backend, tokenizer)
+    request = engine.submit(list(prompt), sampling_params({}, max_tokens=_SAMPLE_TOKENS, temperature=0.8, seed=0))
+    return "".join(piece.text for piece in engine.stream(request))
