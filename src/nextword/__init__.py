@@ -1,6 +1,6 @@
 """nextword: decoder-only language models on the machine you have. What is exported here is the API.
 
-Importing this is cheap: rooms are opened when a name in them is first used.
+Importing this is cheap: a module is imported when one of its names is first used.
 """
 
 from __future__ import annotations
@@ -8,26 +8,73 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # what editors and type checkers read; `_EXPORTS` says the same to the interpreter
     from nextword.decoding.distribution import Distribution as Distribution
     from nextword.decoding.params import SamplingParams as SamplingParams
+    from nextword.decoding.sampler import ChosenToken as ChosenToken
+    from nextword.errors import BackendError as BackendError
+    from nextword.errors import CheckpointError as CheckpointError
+    from nextword.errors import ConfigError as ConfigError
+    from nextword.errors import DataError as DataError
+    from nextword.errors import DownloadError as DownloadError
+    from nextword.errors import MissingExtraError as MissingExtraError
     from nextword.errors import NextwordError as NextwordError
+    from nextword.errors import RequestError as RequestError
+    from nextword.errors import TokenizerError as TokenizerError
+    from nextword.errors import TrainingError as TrainingError
+    from nextword.evaluation.bootstrap import Interval as Interval
+    from nextword.evaluation.compare import Comparison as Comparison
+    from nextword.evaluation.conventions import Convention as Convention
+    from nextword.evaluation.perplexity import PerplexityReport as PerplexityReport
+    from nextword.inference.generation import Completion as Completion
+    from nextword.inference.generation import Generation as Generation
     from nextword.language_model import LanguageModel as LanguageModel
+    from nextword.language_model import Score as Score
+    from nextword.language_model import Stream as Stream
     from nextword.language_model import load as load
+    from nextword.tasks.classify import Classification as Classification
+    from nextword.tasks.classify import Classifier as Classifier
+    from nextword.tasks.classify import ClassifyOptions as ClassifyOptions
+    from nextword.tasks.summarize import Summary as Summary
+    from nextword.text.tokenizer import Tokenizer as Tokenizer
 
-_HOMES = {
-    "Distribution": "nextword.decoding.distribution",
-    "LanguageModel": "nextword.language_model",
-    "NextwordError": "nextword.errors",
-    "SamplingParams": "nextword.decoding.params",
-    "load": "nextword.language_model",
+_EXPORTS = {
+    "decoding.distribution": ("Distribution",),
+    "decoding.params": ("SamplingParams",),
+    "decoding.sampler": ("ChosenToken",),
+    "errors": (
+        "BackendError",
+        "CheckpointError",
+        "ConfigError",
+        "DataError",
+        "DownloadError",
+        "MissingExtraError",
+        "NextwordError",
+        "RequestError",
+        "TokenizerError",
+        "TrainingError",
+    ),
+    "evaluation.bootstrap": ("Interval",),
+    "evaluation.compare": ("Comparison",),
+    "evaluation.conventions": ("Convention",),
+    "evaluation.perplexity": ("PerplexityReport",),
+    "inference.generation": ("Completion", "Generation"),
+    "language_model": ("LanguageModel", "Score", "Stream", "load"),
+    "tasks.classify": ("Classification", "Classifier", "ClassifyOptions"),
+    "tasks.summarize": ("Summary",),
+    "text.tokenizer": ("Tokenizer",),
 }
+_HOMES = {name: f"nextword.{module}" for module, names in _EXPORTS.items() for name in names}
 
 __version__ = "0.1.0"
-__all__ = ["Distribution", "LanguageModel", "NextwordError", "SamplingParams", "load"]
+__all__ = sorted(_HOMES)  # type checkers read the imports above
 
 
 def __getattr__(name: str) -> object:
     if name not in _HOMES:
         raise AttributeError(f"module 'nextword' has no attribute {name!r}")
     return getattr(importlib.import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return [*__all__, "__version__"]
