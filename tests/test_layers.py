@@ -20,7 +20,7 @@ LEVELS = (
     ("decoding", "checkpoints"),
     ("models", "text"),
     ("html",),
-    ("json_file", "atomic_file"),
+    ("json_file", "atomic_file", "extras"),
     ("errors", "_native"),
 )
 LEVEL = {room: level for level, rooms in enumerate(LEVELS) for room in rooms}

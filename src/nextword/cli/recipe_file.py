@@ -10,8 +10,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
-from nextword.cli.extras import needs_extra
 from nextword.errors import ConfigError
+from nextword.extras import needs_extra
 
 _SUFFIXES = (".yaml", ".yml")
 _TRUTH = "tag:yaml.org,2002:bool"

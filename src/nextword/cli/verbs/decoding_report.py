@@ -12,13 +12,13 @@ import tyro
 
 from nextword.cli.columns import aligned
 from nextword.cli.console import note
-from nextword.cli.extras import needs_extra
 from nextword.cli.html_page import require_page
 from nextword.cli.progress import with_progress
 from nextword.cli.sources import DEFAULT_COMPUTE, ComputeArguments, ModelArgument, load_model, read_text
 from nextword.decoding.params import SamplingParams
 from nextword.decoding.settings import DecodingSetting, decoding_setting
 from nextword.errors import DataError, RequestError
+from nextword.extras import needs_extra
 
 if TYPE_CHECKING:
     from nextword.evaluation.decoded import DecodedFigures, DecodedText

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Annotated
 import tyro
 
 from nextword.cli.console import note
-from nextword.cli.extras import needs_extra
 from nextword.cli.html_page import require_page
 from nextword.cli.sources import DEFAULT_COMPUTE, ComputeArguments, ModelArgument, load_model
 from nextword.errors import RequestError
+from nextword.extras import needs_extra
 
 if TYPE_CHECKING:
     from nextword.evaluation.lm_eval_run import TaskMetric

@@ -12,11 +12,11 @@ import tyro
 from nextword.adapters.spec import AdapterSpec, PromptSpec
 from nextword.cli.console import count, note
 from nextword.cli.corpus import OutputArgument
-from nextword.cli.extras import needs_extra
 from nextword.cli.sources import ModelArgument
 from nextword.cli.training_output import Looks, train
 from nextword.cli.training_plan import print_plan
 from nextword.errors import DataError
+from nextword.extras import needs_extra
 from nextword.training.finetune_recipe import DEFAULT_FINETUNE_RECIPE, FinetuneRecipe
 from nextword.workflows.training_hooks import answers_loss, documents_loss, most_tokens, written_text
 

@@ -12,11 +12,11 @@ import tyro
 
 from nextword.cli.console import note
 from nextword.cli.corpus import CorpusArgument
-from nextword.cli.extras import needs_extra
 from nextword.cli.training_output import Looks, train
 from nextword.cli.training_plan import print_plan
 from nextword.cli.verbs.prepare import preparing
 from nextword.errors import DataError
+from nextword.extras import needs_extra
 from nextword.training.pretrain_recipe import DEFAULT_PRETRAIN_RECIPE, PretrainRecipe
 from nextword.workflows.training_hooks import documents_loss, most_tokens, written_text
 

@@ -13,13 +13,13 @@ import tyro
 from nextword.cli.bad_lines import BadLines, SkipBadArgument
 from nextword.cli.columns import aligned
 from nextword.cli.console import count, note
-from nextword.cli.extras import needs_extra
 from nextword.cli.html_page import require_page
 from nextword.cli.progress import with_progress
 from nextword.cli.sources import DEFAULT_COMPUTE, ComputeArguments, ModelArgument, load_model
 from nextword.data.summarised import SummarisedText, read_summarised
 from nextword.decoding.settings import DecodingSetting, decoding_setting
 from nextword.errors import DataError, RequestError
+from nextword.extras import needs_extra
 from nextword.tasks.summarize import Length, summarize_batch, summary_params
 
 if TYPE_CHECKING:

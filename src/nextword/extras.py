@@ -1,4 +1,4 @@
-"""What a verb says where a library that it needs is not installed."""
+"""`needs_extra`: imports of an optional dependency, which tell how to install it where it is missing."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from nextword.errors import MissingExtraError
 
 @contextmanager
 def needs_extra(extra: str) -> Iterator[None]:
-    """Imports that the extra of that name makes possible. Raises MissingExtraError, saying how to install it."""
+    """Wrap imports that the extra of that name provides. Raises MissingExtraError, saying how to install it."""
     try:
         yield
     except ModuleNotFoundError as error:
