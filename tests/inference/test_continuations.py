@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from nextword.decoding.surprisals import surprisals
+from nextword.decoding.log_softmax import log_softmax
 from nextword.errors import RequestError
 from nextword.inference.continuations import Question, score_continuations
 from tests.fakes import HashBackend
@@ -16,9 +16,7 @@ LABELS = [[3], [4, 5], [4, 6, 7, 8]]
 def from_nothing(backend: HashBackend, prompt: list[int], continuation: list[int]) -> list[float]:
     """Log-probabilities of a continuation, a whole text for each of its tokens."""
     text = [*prompt, *continuation]
-    return [
-        -surprisals(backend.logits_after(text[:end])[None], [text[end]])[0] for end in range(len(prompt), len(text))
-    ]
+    return [log_softmax(backend.logits_after(text[:end]))[text[end]] for end in range(len(prompt), len(text))]
 
 
 @pytest.mark.parametrize("num_questions", [1, 2, 40])

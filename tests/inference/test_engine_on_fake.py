@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nextword.decoding.distribution import log_softmax
+from nextword.decoding.log_softmax import log_softmax
 from nextword.decoding.params import SamplingParams
 from nextword.errors import RequestError
 from nextword.inference.backend import PAGE_POSITIONS, Backend, Chunk, Logits

@@ -11,7 +11,7 @@ import tokenizers
 from tokenizers import models, normalizers, pre_tokenizers
 
 from nextword.data.labelled import read_labelled
-from nextword.decoding.surprisals import surprisals
+from nextword.decoding.log_softmax import log_softmax
 from nextword.errors import RequestError
 from nextword.language_model import load
 from nextword.tasks.classify import CONTENT_FREE, Classifier, ClassifyOptions, classify_options
@@ -33,8 +33,7 @@ def log_prob(prompt: str, label: str) -> float:
     """Of a label after a prompt, a text for each of its bytes."""
     text = TOKENIZER.encode(f"{prompt} {label}")
     start = len(TOKENIZER.encode(prompt))
-    logits = np.stack([backend().logits_after(text[:end]) for end in range(start, len(text))])
-    return -float(surprisals(logits, text[start:]).sum())
+    return sum(float(log_softmax(backend().logits_after(text[:end]))[text[end]]) for end in range(start, len(text)))
 
 
 def softmax(scores: list[float]) -> list[float]:

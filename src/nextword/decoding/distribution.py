@@ -14,12 +14,12 @@ import dataclasses
 import functools
 import math
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from nextword.decoding.distribution_table import DistributionTable, TableRow
+from nextword.decoding.log_softmax import log_softmax
 from nextword.decoding.params import checked
 from nextword.decoding.random_stream import RANDOM_BITS, fresh_seed, random_numbers
 from nextword.decoding.selection import Positions, largest, position_at, smallest_set
@@ -237,16 +237,6 @@ class Distribution:
         return self._keep_where(
             self.logits >= (nearest if nearest >= bound else np.nextafter(nearest, np.float32(np.inf)))
         )
-
-
-def log_softmax(logits: NDArray[np.float32], *, temperature: float = 1.0) -> NDArray[np.float64]:
-    """Natural logarithms of the probabilities of finite or -inf logits, in float64."""
-    shifted: NDArray[Any] = logits.astype(np.float64)
-    shifted -= shifted.max()
-    if temperature != 1.0:
-        shifted /= temperature
-    shifted -= math.log(np.exp(shifted).sum())
-    return shifted
 
 
 def _check_finite_or_removed(row: NDArray[np.float32]) -> None:

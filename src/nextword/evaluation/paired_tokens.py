@@ -13,6 +13,7 @@ from itertools import islice, tee
 import numpy as np
 import numpy.typing as npt
 
+from nextword.decoding.log_softmax import log_normalizers
 from nextword.errors import RequestError
 from nextword.evaluation.scored_tokens import (
     ScoredToken,
@@ -22,7 +23,7 @@ from nextword.evaluation.scored_tokens import (
     unscored_tokens,
 )
 from nextword.evaluation.windows import Window
-from nextword.inference.backend import Backend, Chunk, Logits
+from nextword.inference.backend import Backend, Chunk
 from nextword.text.tokenizer import Tokenizer
 
 _ROWS_AT_ONCE = 64
@@ -96,15 +97,9 @@ def _log_probs(backend: Backend, window: Window) -> Iterator[npt.NDArray[np.floa
         for start in range(first, len(window.token_ids) - 1, _ROWS_AT_ONCE):
             token_ids = window.token_ids[start : min(start + _ROWS_AT_ONCE, len(window.token_ids) - 1)]
             (logits,) = backend.step([Chunk(cache_id, token_ids, len(token_ids))])
-            yield _log_softmax(logits)
+            yield np.asarray(logits - log_normalizers(logits)[:, None])
     finally:
         backend.close_cache(cache_id)
-
-
-def _log_softmax(logits: Logits) -> npt.NDArray[np.float64]:
-    distances = logits - logits.max(axis=1, keepdims=True)
-    totals = np.exp(distances).sum(axis=1, dtype=np.float64, keepdims=True)
-    return np.asarray(distances - np.log(totals))
 
 
 def _divergences(log_a: npt.NDArray[np.float64], log_b: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from nextword.decoding.surprisals import log_normalizers
+from nextword.decoding.log_softmax import log_normalizers
 from nextword.errors import RequestError
 from nextword.inference.backend import PAGE_POSITIONS, Backend, Chunk, Logits
 from nextword.inference.scheduler import PREFILL_CHUNK
