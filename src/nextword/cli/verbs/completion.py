@@ -48,7 +48,7 @@ def run(options: Options) -> None:
 
 
 def _words(verb: str, summary: str) -> _Words:
-    options = importlib.import_module(f"nextword.cli.{verb.replace('-', '_')}").Options
+    options = importlib.import_module(f"nextword.cli.verbs.{verb.replace('-', '_')}").Options
     positional, flags = _split(dict(_fields(options)))
     first = next(iter(positional.items()), ("", str))
     choices = {flag: get_args(hint) for flag, hint in flags.items() if get_origin(hint) is Literal}
