@@ -6,7 +6,7 @@ Every method is a few lines over the engine; the algorithms live in the rooms be
 from __future__ import annotations
 
 import weakref
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,6 +24,7 @@ from nextword.inference.engine import Engine
 from nextword.inference.generation import Generation, collect
 from nextword.inference.open_backend import open_backend
 from nextword.inference.sequence import Request
+from nextword.tasks.chat import Conversation
 from nextword.tasks.classify import Classification, Classifier, classify_options
 from nextword.tasks.summarize import Length, Style, Summary, summarize
 from nextword.text.tokenizer import Tokenizer
@@ -105,6 +106,10 @@ class LanguageModel:
         """As `chat`, text as it comes."""
         return self._stream(self.tokenizer.encode_chat(messages), self.params(**params))
 
+    def conversation(self, *, system: str | None = None, **params: object) -> Conversation:
+        """Begin a chat that keeps its history; keywords are the fields of `SamplingParams`. Raises RequestError."""
+        return Conversation(self.engine, self.params(**params), system=system)
+
     def next(self, text: str) -> Distribution:
         """The distribution of the token that follows a text, before any truncation. Textbook section 2.1."""
         return self.engine.next_distribution(self.tokenizer.encode(text))
@@ -139,9 +144,21 @@ class LanguageModel:
         documents = (Document(text, Path("text"), number) for number, text in enumerate(texts, 1))
         return measure_perplexity(backend, self.tokenizer, documents, chosen)
 
-    def summarize(self, text: str, *, length: Length = "medium", style: Style = "paragraph") -> Summary:
-        """Summarise a text of any length. Raises RequestError."""
-        return summarize(self.engine, text, length=length, style=style)
+    def summarize(
+        self,
+        text: str,
+        *,
+        length: Length = "medium",
+        style: Style = "paragraph",
+        on_part: Callable[[int, int], None] = lambda part, num_parts: None,
+        on_text: Callable[[str], None] = lambda piece: None,
+    ) -> Summary:
+        """Summarise a text of any length. Raises RequestError.
+
+        `on_part(part, num_parts)` is called after each part of a text beyond the context, `on_text` with each piece of
+        the summary as it is generated.
+        """
+        return summarize(self.engine, text, length=length, style=style, on_part=on_part, on_text=on_text)
 
     def classify(
         self, text: str, labels: Sequence[str], *, examples: Sequence[tuple[str, str]] = (), **options: str

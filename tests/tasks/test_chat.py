@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
+from pathlib import Path
+
 import pytest
 
 from nextword.decoding.params import SamplingParams
-from nextword.errors import RequestError, TokenizerError
+from nextword.errors import DataError, RequestError, TokenizerError
 from nextword.inference.engine import Engine
 from nextword.tasks.chat import Conversation
 from tests.fakes import HashBackend
@@ -118,3 +121,55 @@ def test_a_question_whose_answer_fails_before_its_first_word_is_forgotten() -> N
 def test_a_conversation_has_one_answer_to_a_question() -> None:
     with pytest.raises(RequestError, match="n = 2"):
         conversation(SamplingParams(n=2))
+
+
+def test_a_saved_conversation_is_continued_as_if_it_had_not_ended(tmp_path: Path) -> None:
+    chat = conversation(system="be a river")
+    list(chat.ask("one"))
+    chat.save(tmp_path / "chat.json")
+    later = conversation(system="be a lake")
+    later.load(tmp_path / "chat.json")
+    assert later.messages == chat.messages
+    assert "".join(later.ask("two")) == "".join(chat.ask("two"))
+
+
+def test_a_saved_conversation_without_a_system_prompt_leaves_the_one_that_is_there() -> None:
+    chat = conversation(system="be a river")
+    chat.resume([user("one"), assistant("two")])
+    assert chat.messages == [SYSTEM, user("one"), assistant("two")]
+
+
+@pytest.mark.parametrize(
+    ("written", "message"),
+    [
+        ("[", "not JSON at line 1"),
+        ("{}", "not a conversation"),
+        ('[{"role": "user"}]', "not a conversation"),
+        ('[{"role": "user", "content": 1}]', "not a conversation"),
+        ('[{"role": "user", "content": "a"}]', "roles user: must be"),
+        ('[{"role": "assistant", "content": "a"}, {"role": "user", "content": "a"}]', "roles assistant, user: must be"),
+    ],
+)
+def test_what_is_no_conversation_is_refused_by_file_and_reason(tmp_path: Path, written: str, message: str) -> None:
+    (tmp_path / "chat.json").write_text(written)
+    chat = conversation()
+    list(chat.ask("one"))
+    before = chat.messages
+    with pytest.raises(DataError, match=message) as refused:
+        chat.load(tmp_path / "chat.json")
+    assert str(refused.value).startswith(str(tmp_path / "chat.json"))
+    assert chat.messages == before
+
+
+def test_a_file_that_is_not_there_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="cannot be read: No such file"):
+        conversation().load(tmp_path / "nosuch")
+
+
+def test_parameters_can_be_changed_between_answers() -> None:
+    chat = conversation()
+    assert len("".join(chat.ask("a"))) == 4
+    chat.params = dataclasses.replace(chat.params, max_tokens=2)
+    assert len("".join(chat.ask("a"))) == 2
+    with pytest.raises(RequestError, match="n = 2"):
+        chat.params = SamplingParams(n=2)

@@ -1,11 +1,17 @@
-"""`Conversation`: a chat with its history, trimmed by whole turns when the context is full."""
+"""`Conversation`: a chat with its history, trimmed by whole turns when the context is full.
+
+In: questions as text. Out: answers as they are generated, and the messages in a JSON file that another run continues.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Generator
+import json
+from collections.abc import Generator, Sequence
+from pathlib import Path
 
+from nextword.atomic_file import write_atomically
 from nextword.decoding.params import SamplingParams
-from nextword.errors import RequestError
+from nextword.errors import DataError, RequestError
 from nextword.inference.engine import Engine
 
 Message = dict[str, str]
@@ -15,18 +21,27 @@ _ANSWER_ROOM = 256
 
 
 class Conversation:
-    """Messages so far; `ask` adds a turn."""
+    """Hold the messages of one chat; `ask` adds a question and its answer."""
 
     def __init__(self, engine: Engine, params: SamplingParams, *, system: str | None = None) -> None:
         """Begin with nothing but the system prompt. Raises RequestError if `params` ask for several answers."""
-        if params.n != 1:
-            raise RequestError(f"n = {params.n}: a conversation goes on from one answer; use generate for several")
         self._engine = engine
-        self._params = params
+        self.params = params
         self._system: list[Message] = [] if system is None else [{"role": "system", "content": system}]
         self._turns: list[Message] = []
         self.num_forgotten = 0
         """Turns (a question with its answer) that the last `ask` had to leave out."""
+
+    @property
+    def params(self) -> SamplingParams:
+        """The sampling parameters of the next answer. Setting them raises RequestError if they ask for several."""
+        return self._params
+
+    @params.setter
+    def params(self, params: SamplingParams) -> None:
+        if params.n != 1:
+            raise RequestError(f"n = {params.n}: a conversation goes on from one answer; use generate for several")
+        self._params = params
 
     @property
     def messages(self) -> list[Message]:
@@ -37,8 +52,38 @@ class Conversation:
         """Forget everything but the system prompt."""
         self._turns = []
 
+    def resume(self, messages: Sequence[Message]) -> None:
+        """Continue from the messages of an earlier conversation, in the place of all turns so far.
+
+        A system prompt among them takes the place of this conversation's. Raises DataError unless questions ("user")
+        and answers ("assistant") take turns, with an answer at the end; the conversation is then as it was.
+        """
+        system, turns = _split_messages(messages)
+        self._system = system or self._system
+        self._turns = turns
+
+    def save(self, path: Path | str) -> None:
+        """Write the messages as a JSON list of {"role", "content"}. Raises DataError if the file cannot be written."""
+        try:
+            with write_atomically(Path(path).expanduser()) as out:
+                out.write((json.dumps(self.messages, ensure_ascii=False, indent=2) + "\n").encode())
+        except (OSError, RuntimeError, ValueError) as error:  # RuntimeError: "~name" of an unknown user
+            raise DataError(f"{path}: cannot be written: {_reason(error)}") from None
+
+    def load(self, path: Path | str) -> None:
+        """Continue a conversation that `save` wrote: see `resume`. Raises DataError naming the file."""
+        try:
+            messages = json.loads(Path(path).expanduser().read_bytes())
+        except (OSError, RuntimeError, ValueError) as error:
+            raise DataError(f"{path}: cannot be read: {_reason(error)}") from None
+        try:
+            self.resume(messages)
+        except DataError as error:
+            raise DataError(f"{path}: {error}") from None
+
     def ask(self, text: str) -> Generator[str, None, None]:
-        """The answer as it comes. Stopping early keeps what was said so far; if nothing was, the question is forgotten.
+        """Yield the answer as it is generated. Stopping early keeps the part that came; without one, the question is
+        forgotten.
 
         Raises RequestError if the question alone does not fit the context, TokenizerError if the chat template refuses
         it; the conversation is then as it was.
@@ -60,7 +105,7 @@ class Conversation:
                 self._turns.pop()
 
     def _fitting_prompt(self, turns: list[Message]) -> tuple[list[int], int]:
-        """Token ids of the conversation without its oldest turns, and how many of them must go."""
+        """Return the token ids of the conversation without its oldest turns, and the number of turns left out."""
         limit = self._engine.backend.max_seq_len - min(self._params.max_tokens or _ANSWER_ROOM, _ANSWER_ROOM)
         num_forgotten = 0
         while True:
@@ -69,3 +114,28 @@ class Conversation:
             if len(token_ids) <= limit or len(kept) == 1:
                 return token_ids, num_forgotten
             num_forgotten += 1
+
+
+def _split_messages(messages: object) -> tuple[list[Message], list[Message]]:
+    """Return the system prompt, alone or absent, and the turns. Raises DataError for anything else."""
+    if not isinstance(messages, Sequence) or not all(map(_is_message, messages)):
+        raise DataError('not a conversation: must be a list of {"role": ..., "content": ...}, all strings')
+    plain = [{"role": message["role"], "content": message["content"]} for message in messages]
+    num_system = 1 if plain and plain[0]["role"] == "system" else 0
+    system, turns = plain[:num_system], plain[num_system:]
+    roles = [message["role"] for message in turns]
+    if roles != ["user", "assistant"] * (len(turns) // 2):
+        raise DataError(f'roles {", ".join(roles)}: must be "user" and "assistant" in turns, an answer at the end')
+    return system, turns
+
+
+def _is_message(message: object) -> bool:
+    return isinstance(message, dict) and all(isinstance(message.get(key), str) for key in ("role", "content"))
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, UnicodeDecodeError):
+        return f"not UTF-8 text at byte {error.start}"
+    if isinstance(error, json.JSONDecodeError):
+        return f"not JSON at line {error.lineno}: {error.msg}"
+    return str(error.strerror if isinstance(error, OSError) else error)

@@ -10,7 +10,7 @@ import tyro
 
 from nextword.cli.console import count, note, rate
 from nextword.cli.sources import DEFAULT_COMPUTE, ComputeArguments, ModelArgument, load_model, read_text
-from nextword.tasks.summarize import Length, Style, summarize
+from nextword.tasks.summarize import Length, Style
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,8 +36,7 @@ def run(options: Options) -> None:
     text = read_text(options.file)
     model = load_model(options.model, options.compute)
     start = time.perf_counter()
-    summary = summarize(
-        model.engine,
+    summary = model.summarize(
         text,
         length=options.length,
         style=options.style,
