@@ -12,7 +12,7 @@ import pytest
 import nextword
 from nextword import SamplingParams
 from nextword.checkpoints.catalogue import CATALOGUE, is_pulled
-from nextword.cli.sampling_flags import SamplingFlags, check_sampling_flags, no_sampling_flags
+from nextword.cli.sampling_flags import SamplingFlags, check_sampling_flags, no_sampling_flags, unescaped
 from nextword.decoding.distribution_table import TableRow
 from nextword.decoding.sampler import ChosenToken
 from nextword.inference.generation import Completion, Generation
@@ -131,6 +131,16 @@ def test_flags_that_take_several_values_are_repeated(command: Command, tiny: Pat
         command, "generate", tiny, "hi", *SEEDED, "--stop-token-ids", "300", "--stop-token-ids", str(first)
     )
     assert stopped["completions"][0]["finish_detail"] == "stop_token"
+
+
+def test_stop_strings_understand_escapes(command: Command, tiny: Path) -> None:
+    typed = [r"\n", r"\t", r"\\n", r"\u00e9", r"\d", "é"]
+    assert [unescaped(text) for text in typed] == ["\n", "\t", r"\n", "é", r"\d", "é"]
+    free = read_json(command, "generate", tiny, "hi", *SEEDED)["completions"][0]
+    letter = free["text"][2]
+    stopped = read_json(command, "generate", tiny, "hi", *SEEDED, "--stop", f"\\u{ord(letter):04x}")["completions"][0]
+    assert stopped["finish_detail"] == "stop_string"
+    assert stopped["text"] == free["text"][: free["text"].index(letter)]
 
 
 def test_chat_answers_the_lines_of_a_pipe_without_a_prompt_sign(command: Command, tiny: Path) -> None:

@@ -9,6 +9,7 @@ import ast
 import dataclasses
 import inspect
 import itertools
+import re
 from collections.abc import Mapping
 from typing import Annotated, Any, TypedDict, get_type_hints
 
@@ -32,10 +33,33 @@ def _flags() -> Any:
 
 
 def _flag(hint: Any, field: dataclasses.Field[Any], help_text: str) -> Any:
+    if field.name == "stop":
+        hint = tuple[_EscapedText, ...]
+        help_text += r" \n, \t, \r and \u2028 stand for characters, \\ for a backslash."
     if field.name in _EMPTY:
         repeated = tyro.conf.arg(help=help_text, help_behavior_hint="(repeatable)")
         return Annotated[hint, repeated, tyro.conf.UseAppendAction]
     return Annotated[hint, tyro.conf.arg(help=help_text, help_behavior_hint=f"(default: {field.default})")]
+
+
+def unescaped(text: str) -> str:
+    r"""Replace \n, \t, \r, \\ and \uXXXX by the characters that they stand for; other backslashes stay."""
+    return _ESCAPE.sub(lambda found: _MEANT.get(found[1]) or chr(int(found[1][1:], 16)), text)
+
+
+_ESCAPE = re.compile(r"\\(n|t|r|\\|u[0-9a-fA-F]{4})")
+_MEANT = {"n": "\n", "t": "\t", "r": "\r", "\\": "\\"}
+_EscapedText = Annotated[
+    str,
+    tyro.constructors.PrimitiveConstructorSpec(
+        nargs=1,
+        metavar="STR",
+        instance_from_str=lambda words: unescaped(words[0]),
+        is_instance=lambda value: isinstance(value, str),
+        str_from_instance=lambda text: [text],
+    ),
+]
+"""A string in which a shell's user can write the end of a line."""
 
 
 def _field_docstrings(cls: type) -> dict[str, str]:
