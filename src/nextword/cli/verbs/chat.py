@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
-import json
+import difflib
+import re
+import shlex
 import sys
-from pathlib import Path
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Annotated, Any
 
-from nextword.cli.console import note
+import tyro
+
+from nextword.cli.chat_lines import ChatLines
+from nextword.cli.console import count, note
 from nextword.cli.sampling_flags import SamplingFlags, check_sampling_flags, no_sampling_flags
 from nextword.cli.sources import DEFAULT_COMPUTE, ComputeArguments, ModelArgument, load_model
 from nextword.errors import NextwordError, RequestError
@@ -19,7 +24,7 @@ if TYPE_CHECKING:
 
 @dataclasses.dataclass(frozen=True)
 class Options:
-    """Talk with a model. /reset forgets the conversation, /save FILE writes it, /exit or Ctrl-D ends.
+    """Talk with a model. /help lists what can be said to the program; Ctrl-C stops an answer, Ctrl-D ends.
 
     Where a model's own files give a sampling parameter, that value takes the default's place.
     """
@@ -27,70 +32,174 @@ class Options:
     model: ModelArgument
     system: str | None = None
     """How the model should behave."""
+    load: Annotated[str | None, tyro.conf.arg(metavar="FILE")] = None
+    """Continue the conversation that /save wrote to this file. Its system prompt counts, not that of --system."""
     params: SamplingFlags = dataclasses.field(default_factory=no_sampling_flags)
     compute: ComputeArguments = DEFAULT_COMPUTE
 
 
 def run(options: Options) -> None:
-    """Read turns until the end of the input. Ctrl-C stops an answer, not the program."""
-    from nextword.tasks.chat import Conversation
-
+    """Answer messages until the end of the input."""
     check_sampling_flags(options.params)
     model = load_model(options.model, options.compute)
-    conversation = Conversation(model.engine, model.params(**options.params), system=options.system)
-    while (line := _read_line()) is not None:
-        command, _, argument = line.strip().partition(" ")
-        if command == "/exit":
+    conversation = model.conversation(system=options.system, **options.params)
+    if options.load is not None:
+        conversation.load(options.load)
+    lines = ChatLines()
+    if lines.is_terminal:
+        note('/help lists commands, """ begins and ends a message of several lines, Ctrl-D ends the chat')
+    for message in lines:
+        command, argument = _split_command(message)
+        if command in _END:
             return
-        if command == "/reset":
-            conversation.reset()
-        elif command == "/save":
-            _save(conversation.messages, argument.strip())
-        elif line.strip():
-            _answer(conversation, line)
+        if command is not None:
+            _run_command(conversation, command, argument, is_terminal=lines.is_terminal)
+        elif message.strip():
+            _answer(conversation, message.removeprefix("/") if message.startswith("//") else message, lines.is_terminal)
 
 
-def _answer(conversation: Conversation, line: str) -> None:
-    answer = conversation.ask(line)
+def _answer(conversation: Conversation, text: str, is_terminal: bool) -> None:
+    answer = conversation.ask(text)
     try:
         for piece in answer:
             print(piece, end="", flush=True)
     except KeyboardInterrupt:
         answer.close()
     except NextwordError as error:
-        if not sys.stdin.isatty():  # nobody is there to ask something else
+        if not is_terminal:  # no one is there to ask something else
             raise
         note(str(error))
     print(flush=True)
     if conversation.num_forgotten:
-        note(f"the context is full: the oldest {conversation.num_forgotten} turns were left out")
+        note(f"the context is full: the oldest {count(conversation.num_forgotten, 'turn')} were left out")
 
 
-def _read_line() -> str | None:
-    """A line without its end, None after the last. The prompt is for people, and kept out of what is piped on."""
-    try:
-        if not sys.stdin.isatty():
-            return input()
-        if sys.stdout.isatty():
-            return input("> ")  # so that line editing knows where the line begins
-        print("> ", end="", file=sys.stderr, flush=True)
-        return input()
-    except EOFError:
-        return None
-    except UnicodeDecodeError as error:
-        raise RequestError(f"standard input: not UTF-8 text at byte {error.start}") from None
+def _split_command(message: str) -> tuple[str | None, str]:
+    """Return a command without its slash, and what follows it; None for a message to the model.
+
+    A path such as /usr/bin is no command; // begins a message that has a slash in front.
+    """
+    found = re.fullmatch(r"\s*/([A-Za-z?]+)(?:\s+(.*))?", message.rstrip(), flags=re.DOTALL)
+    return (found[1].lower(), found[2] or "") if found else (None, "")
 
 
-def _save(messages: list[dict[str, str]], path: str) -> None:
-    from nextword.atomic_file import write_atomically
-
-    if not path:
-        note("/save FILE: say which file")
+def _run_command(conversation: Conversation, command: str, argument: str, *, is_terminal: bool) -> None:
+    """Do what a command asks for and say so, or why not. Raises RequestError if it is unknown to a pipe's reader."""
+    known = [*_COMMANDS, *_END]
+    if command not in known:
+        near = difflib.get_close_matches(command, known, n=1)
+        hint = f"did you mean /{near[0]}? " if near else ""
+        message = f"/{command}: unknown command: {hint}/help lists all; //{command} ... says it to the model"
+        if not is_terminal:
+            raise RequestError(message)
+        note(message)
         return
     try:
-        with write_atomically(Path(path).expanduser()) as out:
-            out.write((json.dumps(messages, ensure_ascii=False, indent=2) + "\n").encode())
-        note(f"saved to {path}")
-    except (OSError, RuntimeError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else error
-        note(f"{path}: cannot be written: {reason}; /save FILE names another")
+        _COMMANDS[command](conversation, argument)
+    except NextwordError as error:
+        note(f"{error} (usage: {_USAGE[command]})")
+
+
+def _reset(conversation: Conversation, argument: str) -> None:
+    conversation.reset()
+
+
+def _save(conversation: Conversation, argument: str) -> None:
+    if not argument:
+        raise RequestError("/save: no file was named")
+    conversation.save(argument)
+    note(f"saved to {argument}")
+
+
+def _load(conversation: Conversation, argument: str) -> None:
+    if not argument:
+        raise RequestError("/load: no file was named")
+    conversation.load(argument)
+    note(f"{count(len(conversation.messages), 'message')} loaded from {argument}")
+
+
+@dataclasses.dataclass(frozen=True)
+class _Setting:
+    """Set one sampling parameter, read as the flag of that name."""
+
+    params: SamplingFlags = dataclasses.field(default_factory=no_sampling_flags)
+
+
+def _set(conversation: Conversation, argument: str) -> None:
+    """Show all parameters, show one, or change one and show it."""
+    name, _, value = argument.partition(" ")
+    field = name.lstrip("-").replace("-", "_")
+    names = [known.name for known in dataclasses.fields(conversation.params) if known.name not in _NOT_OF_CHAT]
+    if name and field not in names:
+        near = difflib.get_close_matches(field, names, n=1, cutoff=0.0)
+        raise RequestError(f"unknown sampling parameter {name!r}: did you mean {near[0]!r}?")
+    if value.strip():
+        changed: dict[str, Any] = {field: _read_setting(field, _words(value))}
+        conversation.params = dataclasses.replace(conversation.params, **changed)
+    for shown in [field] if field else names:
+        print(f"{shown} = {getattr(conversation.params, shown)!r}", file=sys.stderr)
+
+
+def _read_setting(field: str, words: list[str]) -> object:
+    """Return the value that the words have as a flag's. An empty word clears a list."""
+    from nextword.cli.parsing import parse_options
+
+    flag, num_words = f"--{field.replace('_', '-')}", _NUM_WORDS.get(field, len(words))
+    if field in _NUM_WORDS and words == [""]:
+        return no_sampling_flags()[field]
+    words = ["None" if word == "none" else word for word in words]
+    groups = [words[start : start + num_words] for start in range(0, len(words), num_words)]
+    try:
+        said = parse_options(_Setting, [word for group in groups for word in (flag, *group)], prog="/set")
+    except RequestError as error:
+        raise RequestError(str(error).partition(" (/set --help")[0]) from None
+    assert said is not None, "no word asks for help"
+    return said.params[field]
+
+
+def _words(text: str) -> list[str]:
+    """Split at white space outside quotes. A backslash stays: flags read escapes themselves."""
+    lexer = shlex.shlex(text, posix=True)
+    lexer.whitespace_split, lexer.escape, lexer.commenters = True, "", ""
+    try:
+        return list(lexer)
+    except ValueError as error:
+        raise RequestError(f"{text}: {str(error).lower()}") from None
+
+
+def _help(conversation: Conversation, argument: str) -> None:
+    print(_HELP, file=sys.stderr)
+
+
+_COMMANDS: Mapping[str, Callable[[Conversation, str], None]] = {
+    "help": _help,
+    "?": _help,
+    "reset": _reset,
+    "set": _set,
+    "save": _save,
+    "load": _load,
+}
+_USAGE = {
+    "help": "/help",
+    "?": "/help",
+    "reset": "/reset",
+    "set": "/set NAME VALUE",
+    "save": "/save FILE",
+    "load": "/load FILE",
+}
+_END = ("exit", "bye", "quit")
+_NOT_OF_CHAT = ("n", "echo", "logprobs", "processed_logprobs")
+"""Parameters that change what is reported of a completion; a chat shows its text alone."""
+_NUM_WORDS = {"stop": 1, "stop_token_ids": 1, "logit_bias": 2}
+"""Parameters that take several values, and the words of each."""
+_HELP = '''\
+/help                    this list
+/reset                   forget the conversation, but not the system prompt
+/set                     show the sampling parameters
+/set temperature 0.7     change one of them; /set stop '' clears a list
+/save FILE               write the conversation as JSON
+/load FILE               continue a conversation that /save wrote
+/exit, /bye, /quit       end, as Ctrl-D does
+//word                   a message that begins with a slash
+"""                      begins and ends a message of several lines
+Ctrl-C                   stops an answer; at the prompt, clears the line'''
