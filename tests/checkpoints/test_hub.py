@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import builtins
 import fnmatch
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
+from types import ModuleType, SimpleNamespace
 from typing import Any
 from unittest.mock import MagicMock
 
 import huggingface_hub
 import pytest
 from huggingface_hub import errors
+from huggingface_hub.utils import are_progress_bars_disabled, enable_progress_bars
 
 from nextword.checkpoints.catalogue import resolve
 from nextword.checkpoints.hub import HubName, cached_models, cached_path, parse_hub_name, pull_from_hub
 from nextword.errors import CheckpointError, DownloadError, MissingExtraError
+from tests.checkpoints.hub_on_loopback import Hub, hub_on_loopback
 
 COMMIT = "0123abcd"
 
@@ -177,6 +182,52 @@ def test_the_hubs_refusals_are_one_line(make_hub: MakeHub, kind: type[Exception]
     with pytest.raises(DownloadError, match=message) as caught:
         pull_from_hub(HubName("a/b"))
     assert "\n" not in str(caught.value)
+
+
+def test_an_error_of_another_version_is_one_line(make_hub: MakeHub, monkeypatch: pytest.MonkeyPatch) -> None:
+    make_hub("config.json", "model.safetensors")
+
+    def without_this_keyword(repository: str) -> str:
+        raise AssertionError(repository)
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", without_this_keyword)
+    with pytest.raises(DownloadError, match="unexpected keyword argument"):
+        pull_from_hub(HubName("owner/name"))
+
+
+def test_a_name_that_another_version_lacks_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "huggingface_hub.utils", ModuleType("huggingface_hub.utils"))
+    with pytest.raises(MissingExtraError, match=r"cannot import name .*: pip install 'nextword\[hub\]'"):
+        pull_from_hub(HubName("owner/name"))
+
+
+def pull_in_a_fresh_process(hub: Hub, name: str, cache: Path) -> subprocess.CompletedProcess[str]:
+    """`nextword pull` with the real huggingface_hub, neither of whose streams is a terminal."""
+    settings = {"HF_ENDPOINT": hub.url, "HF_HUB_CACHE": str(cache), "NO_PROXY": "127.0.0.1", "no_proxy": "127.0.0.1"}
+    command = [sys.executable, "-m", "nextword", "pull", name]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, env={**os.environ, **settings})
+
+
+def test_without_a_terminal_pull_prints_the_path_alone(tmp_path: Path) -> None:
+    files = {"config.json": b"{}", "model.safetensors": b"weights", "pytorch_model.bin": b"pickle"}
+    with hub_on_loopback("owner/name", files) as hub:
+        done = pull_in_a_fresh_process(hub, "hf:owner/name", tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert files_below(Path(done.stdout.strip())) == {"config.json", "model.safetensors"}
+
+
+def test_without_a_terminal_a_refusal_is_one_line(tmp_path: Path) -> None:
+    with hub_on_loopback("owner/name", {}) as hub:
+        done = pull_in_a_fresh_process(hub, "hf:owner/other", tmp_path)
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
+    assert "no such model on the Hub" in done.stderr
+
+
+def test_pulling_leaves_the_clients_settings_as_they_were(make_hub: MakeHub) -> None:
+    make_hub("config.json", "model.safetensors")
+    enable_progress_bars()
+    pull_from_hub(HubName("owner/name"))
+    assert not are_progress_bars_disabled()
 
 
 def test_without_the_extra_one_line_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:

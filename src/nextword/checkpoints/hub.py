@@ -10,12 +10,13 @@ import logging
 import os
 import re
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from nextword.checkpoints.huggingface import CONFIG_NAME, GENERATION_CONFIG_NAME
 from nextword.checkpoints.safetensors_file import INDEX_NAME, SINGLE_NAME
-from nextword.errors import CheckpointError, DownloadError, MissingExtraError
+from nextword.errors import CheckpointError, DownloadError, MissingExtraError, NextwordError
 
 PREFIX = "hf:"
 
@@ -86,21 +87,45 @@ def pull_from_hub(name: HubName, *, has_progress: bool = False) -> Path:
     DownloadError if the Hub cannot be reached, has no such model, asks for consent, or holds nothing that is read here.
     """
     try:
-        import huggingface_hub
-    except ModuleNotFoundError as error:
-        raise MissingExtraError(f"{error.name} is not installed: pip install 'nextword[hub]'") from None
-    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # else a line for each new attempt
-    if not has_progress:
-        huggingface_hub.utils.disable_progress_bars()
-    try:
-        info = huggingface_hub.model_info(name.repository, timeout=_TIMEOUT_SECONDS)
-        files = _files_to_fetch(name, [sibling.rfilename for sibling in info.siblings or ()])
-        snapshot = huggingface_hub.snapshot_download(name.repository, allow_patterns=files, cache_dir=_cache_folder())
-    except DownloadError:
+        with _quiet_client(has_progress=has_progress):
+            snapshot = _fetch_snapshot(name)
+    except ImportError as error:
+        lack = f"{error.name} is not installed" if isinstance(error, ModuleNotFoundError) else _first_line(error)
+        raise MissingExtraError(f"{lack}: pip install 'nextword[hub]'") from None
+    except NextwordError:
         raise
-    except Exception as error:  # beside its own errors, those of the HTTP library of the day
+    except Exception as error:  # its own errors, those of its HTTP library, and those of a version that has changed
         raise DownloadError(_reason(name, error)) from error
-    return Path(snapshot) / name.file if name.file else Path(snapshot)
+    return snapshot / name.file if name.file else snapshot
+
+
+def _fetch_snapshot(name: HubName) -> Path:
+    """Download the files of a model that are read here; return the folder of the repository's snapshot."""
+    from huggingface_hub import model_info, snapshot_download
+
+    info = model_info(name.repository, timeout=_TIMEOUT_SECONDS)
+    files = _files_to_fetch(name, [sibling.rfilename for sibling in info.siblings or ()])
+    return Path(snapshot_download(name.repository, allow_patterns=files, cache_dir=_cache_folder()))
+
+
+@contextmanager
+def _quiet_client(*, has_progress: bool) -> Iterator[None]:
+    """Keep huggingface_hub from logging each new attempt and, without `has_progress`, from drawing its bars."""
+    # Names of lazily loaded submodules are imported: they are no attributes until something else imports them.
+    from huggingface_hub.utils import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
+
+    logger = logging.getLogger("huggingface_hub")
+    level = logger.level
+    hides_bars = not has_progress and not are_progress_bars_disabled()
+    logger.setLevel(logging.ERROR)
+    if hides_bars:
+        disable_progress_bars()
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+        if hides_bars:
+            enable_progress_bars()
 
 
 def _split_after_repository(text: str) -> tuple[str, str, str]:
@@ -147,15 +172,15 @@ def _files_to_fetch(name: HubName, files: Sequence[str]) -> list[str]:
 
 
 def _reason(name: HubName, error: Exception) -> str:
-    """One line for what huggingface_hub says in several."""
-    from huggingface_hub import errors
-
-    page = f"huggingface.co/{name.repository}"
-    if isinstance(error, errors.GatedRepoError):
+    """Put an error of huggingface_hub, which may have several lines, into one that says what to do."""
+    # Classes are told by name: none has to exist in the version that is installed.
+    kinds = {kind.__name__ for kind in type(error).__mro__}
+    if "GatedRepoError" in kinds:
+        page = f"huggingface.co/{name.repository}"
         return f"{name}: asks for consent to its terms: give it at {page}, then run `hf auth login`"
-    if isinstance(error, errors.RepositoryNotFoundError):
+    if "RepositoryNotFoundError" in kinds:
         return f"{name}: no such model on the Hub, or a private one: check the name, or run `hf auth login`"
-    if isinstance(error, errors.OfflineModeIsEnabled):
+    if "OfflineModeIsEnabled" in kinds:
         return f"{name}: HF_HUB_OFFLINE forbids fetching: unset it"
     return f"fetching {name} stopped ({_first_line(error)}): check the network; running again resumes it"
 
