@@ -13,7 +13,7 @@ SOURCE = Path(nextword.__file__).parent
 LEVELS = (
     ("__main__",),
     ("cli",),
-    ("lm_eval_plugin", "workflows"),
+    ("lm_eval_plugin", "lm_eval_hook", "workflows"),
     ("language_model",),
     ("tasks", "evaluation", "training"),
     ("inference", "adapters", "data"),

@@ -1,7 +1,7 @@
-"""`lm_eval --model nextword`: our models among those of lm-eval's own command.
+"""`lm_eval --model nextword`: models of nextword in lm-eval's own command.
 
-Later lm-eval finds `NextwordLM` by the entry point that pyproject.toml declares. lm-eval up to 0.4.13 looks for no
-plugins, so nextword_lm_eval.pth names it there when Python is started to run that command.
+Releases of lm-eval that look for plugins find `NextwordLM` by the entry point that pyproject.toml declares; for others
+`nextword.lm_eval_hook` registers it.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class NextwordLM(EngineLM):
         max_batch_size: int | None = None,
         device: str | None = None,
     ) -> None:
-        """`pretrained` and the next four as in `nextword.load`, `max_length` as in `EngineLM`.
+        """Load a model: `pretrained` and the next four as in `nextword.load`, `max_length` as in `EngineLM`.
 
         The last three are lm-eval's and have no effect: the engine forms its own batches.
         """
