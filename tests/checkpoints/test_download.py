@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import sys
 import threading
 import zipfile
 from collections.abc import Iterator
@@ -17,6 +18,7 @@ from pathlib import Path
 
 import pytest
 
+from nextword.checkpoints import download
 from nextword.checkpoints.catalogue import CatalogueEntry, cache_folder, model_path, resolve
 from nextword.checkpoints.download import pull
 from nextword.errors import CheckpointError, DownloadError
@@ -165,6 +167,17 @@ def test_credentials_in_the_index_url_are_not_shown(entry: CatalogueEntry, monke
     with pytest.raises(DownloadError, match="without credentials") as caught:
         pull(entry)
     assert "hidden" not in str(caught.value)
+
+
+def test_without_pip_or_a_setting_the_public_index_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("PIP_INDEX_URL", raising=False)
+    monkeypatch.setitem(sys.modules, "pip._internal.models.index", None)
+    assert download._index_url() == "https://pypi.org/simple"
+
+
+def test_a_slash_at_the_end_of_the_index_is_no_part_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PIP_INDEX_URL", "https://index.example/simple/")
+    assert download._index_url() == "https://index.example/simple"
 
 
 @pytest.mark.parametrize(

@@ -28,6 +28,7 @@ Report = Callable[[int, int], None]
 
 _CHUNK = 1 << 20
 _TIMEOUT_SECONDS = 60.0
+_PYPI = "https://pypi.org/simple"
 _SIMPLE_JSON = "application/vnd.pypi.simple.v1+json"
 _RANGE_NOT_SATISFIABLE = 416
 
@@ -60,14 +61,15 @@ def _pull_locked(entry: CatalogueEntry, target: Path, report: Report | None) -> 
 
 
 def _index_url() -> str:
-    """The package index: PIP_INDEX_URL, else the default that the installed pip carries."""
+    """Return the address of the package index: PIP_INDEX_URL, else the default of the installed pip, else PyPI."""
     if configured := os.environ.get("PIP_INDEX_URL"):
         return configured.rstrip("/")
     try:
         from pip._internal.models.index import PyPI
-    except ImportError as error:
-        raise DownloadError("no package index known: set PIP_INDEX_URL or install pip beside nextword") from error
-    return str(PyPI.simple_url).rstrip("/")
+
+        return str(PyPI.simple_url).rstrip("/")
+    except (ImportError, AttributeError):  # no pip in the environment, as uv makes them, or another version's inside
+        return _PYPI
 
 
 def _open(url: str, headers: dict[str, str]) -> Any:
