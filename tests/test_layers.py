@@ -20,6 +20,7 @@ LEVELS = (
     ("decoding", "checkpoints"),
     ("models", "text"),
     ("html",),
+    ("plain_text",),
     ("json_file", "atomic_file", "extras"),
     ("errors", "_native"),
 )

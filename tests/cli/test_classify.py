@@ -52,7 +52,7 @@ def test_unreadable_lines_end_it_or_are_counted(command: Command, tiny: Path, re
     assert "reviews.tsv:4: label 'maybe' is none of positive, negative" in refused.err
     skipped = command("classify", tiny, reviews, *ASKED, "--skip-bad")
     assert skipped.code == 0
-    assert "1 unreadable line left out; the first: " in skipped.err
+    assert "1 unreadable record left out; the first: " in skipped.err
     assert "3 texts" in skipped.out
 
 

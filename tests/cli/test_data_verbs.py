@@ -41,9 +41,9 @@ def test_what_cannot_be_read_ends_with_its_place_or_is_counted(command: Command,
     refused = command(*asked)
     assert refused.code == 2
     assert "corpus.jsonl:41: field 'story' is no text but int" in refused.err
-    skipped = command(*asked, "--skip-unreadable")
+    skipped = command(*asked, "--skip-bad")
     assert skipped.code == 0
-    assert "1 unreadable text left out; the first: " in skipped.err
+    assert "1 unreadable record left out; the first: " in skipped.err
 
 
 @pytest.fixture
@@ -65,7 +65,7 @@ def test_the_report_of_a_preparation_has_its_figures(
     command: Command, corpus: Path, tokenizer: Path, tmp_path: Path
 ) -> None:
     corpus.write_text("oops\n" + corpus.read_text())
-    asked = ("--tokenizer", tokenizer, "-o", tmp_path / "d", "--field", "story", "--skip-unreadable", "--json")
+    asked = ("--tokenizer", tokenizer, "-o", tmp_path / "d", "--field", "story", "--skip-bad", "--json")
     found = json.loads(command("prepare", corpus, *asked).out)
     assert found["num_unreadable"] == 1
     assert found["selection"] == {"num_read": 40, "num_kept": 40, "left_out": {}}

@@ -123,7 +123,7 @@ def test_damage_can_be_left_out_and_is_counted(command: Command, tiny: Path, rec
     assert (found["num_unreadable"], found["reports"][0]["num_too_short"]) == (1, 1)
     assert found["reports"][0]["total_nats"] == read_json(command, tiny, records)["reports"][0]["total_nats"]
     done = command("perplexity", tiny, damaged, "--skip-bad")
-    assert "1 unreadable text left out; the first: " in done.err
+    assert "1 unreadable record left out; the first: " in done.err
     assert "1 document too short" in done.err
 
 

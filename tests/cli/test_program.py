@@ -147,7 +147,7 @@ def test_help_has_no_colours_where_nobody_wants_them() -> None:
 def test_a_terminal_sees_that_a_model_is_loaded_until_it_is(tiny: Path) -> None:
     shown = on_terminal("score", str(tiny), "hello", no_color="1")
     notice = f"loading {tiny} ..."
-    assert shown.startswith(f"{notice}\r{' ' * len(notice)}\r")
+    assert shown.startswith(f"\r{notice}\033[K\r\033[K")
 
 
 def on_terminal(*arguments: str, no_color: str) -> str:

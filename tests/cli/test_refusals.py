@@ -30,6 +30,7 @@ MODEL_VERBS = ("generate", "chat", "summarize", "next", "score", "tokenize")
         ("generate {tiny} hi --min-tokens 9 --max-tokens 5", "min_tokens = 9 is more than max_tokens = 5"),
         ("chat {tiny} --n 2", "n = 2: a conversation goes on from one answer"),
         ("score {tiny} a", "at least two are needed"),
+        ("perplexity {tiny} text --skip-unreadable", "--skip-unreadable is now --skip-bad"),
         ("summarize {tiny} nosuch.txt", "nosuch.txt: cannot be read: No such file"),
         ("summarize {tiny} {tiny}", "cannot be read: Is a directory"),
         ("summarize {tiny} README.md --length huge", "Expected one of ('short', 'medium', 'long')"),

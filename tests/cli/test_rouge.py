@@ -76,7 +76,7 @@ def test_unreadable_lines_are_left_out_and_counted(command: Command, tiny: Path,
     dialogues.write_text('{"dialogue": "A: No?"}\n' + dialogues.read_text())
     done = command("rouge", tiny, dialogues, "--skip-bad", "--limit", "1", "--setting", "greedy")
     assert done.code == 0
-    assert "1 unreadable line left out; the first: " in done.err
+    assert "1 unreadable record left out; the first: " in done.err
 
 
 @pytest.mark.model

@@ -1,65 +1,115 @@
-"""What a command says beside its result: on standard error, so that results pipe well.
+"""Messages of the command: notes, errors and progress on standard error, so that results on standard output pipe well.
 
-Where torchrun or Ray started several processes that do one thing, the first speaks for all.
+Where torchrun or Ray started several processes for one job, only the first writes notes and progress.
 """
 
 from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import TextIO
+from typing import TextIO, TypeVar
+
+from nextword.plain_text import count as count
+from nextword.plain_text import text_table as text_table
+
+T = TypeVar("T")
+
+_CLEAR = "\r\033[K"
+"""Back to the beginning of the line, and erase it."""
 
 
 def is_rank_zero() -> bool:
-    """Whether this process is the only one, or the first."""
+    """Return whether this process is the only one, or the first of several."""
     return "WORLD_SIZE" not in os.environ or os.environ.get("RANK", "0") == "0"
 
 
+def takes_colours(stream: TextIO) -> bool:
+    """Return whether a stream is a terminal whose owner wants colours: https://no-color.org."""
+    return stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+
+
 def note(message: str) -> None:
-    """One line about how the result came to be."""
+    """Print one line about how a result was made."""
     if is_rank_zero():
         print(f"[{message}]", file=sys.stderr, flush=True)
 
 
-def takes_colours(stream: TextIO) -> bool:
-    """Whether a stream is a terminal whose owner wants colours: https://no-color.org."""
-    return stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+def note_skipped(num_bad: int, first: str | None) -> None:
+    """Print how many bad records `--skip-bad` left out, and the first of them; nothing if there were none."""
+    if num_bad:
+        note(f"{count(num_bad, 'unreadable record')} left out; the first: {first}")
 
 
 def complain(message: str) -> None:
-    """The one line that says why there is no result, red on a terminal that takes colours."""
+    """Print the one line that says why there is no result, red on a terminal that takes colours."""
     start, end = ("\033[31m", "\033[0m") if takes_colours(sys.stderr) else ("", "")
     where = "" if is_rank_zero() else f" process {os.environ['RANK']}:"
     print(f"{start}nextword:{where} {' '.join(message.split())}{end}", file=sys.stderr)
 
 
-def count(number: int, what: str) -> str:
-    """So many of something whose plural takes an s."""
-    return f"{number} {what}" if number == 1 else f"{number} {what}s"
-
-
 def rate(num_tokens: int, seconds: float) -> str:
-    """A count of tokens with their time, prompt included."""
+    """Format a number of tokens with the time they took, prompt included."""
     return f"{count(num_tokens, 'token')} in {seconds:.1f} s, {num_tokens / max(seconds, 1e-9):.1f} tokens/s"
+
+
+class ProgressLine:
+    """One line of a terminal that is rewritten during work and removed after it; nothing where there is no terminal.
+
+    Use it as a context manager around the work.
+    """
+
+    def __init__(self) -> None:
+        self.is_visible = sys.stderr.isatty() and is_rank_zero()
+        self._counted = ""
+        self._start = 0.0
+
+    def __enter__(self) -> ProgressLine:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.clear()
+
+    def show(self, line: str) -> None:
+        """Replace the line."""
+        if self.is_visible:
+            print(f"\r{line}\033[K", end="", file=sys.stderr, flush=True)
+
+    def show_count(self, done: int, total: int, what: str) -> None:
+        """Show how many of `total` are done, how fast, and how long the rest will take; the clock restarts with `what`.
+
+        Call it with 0 done before the first, so that the first is timed.
+        """
+        if what != self._counted:
+            self._counted, self._start = what, time.perf_counter()
+        speed = done / max(time.perf_counter() - self._start, 1e-9)
+        left = f", {speed:,.1f} a second, {(total - done) / speed:,.0f} s left" if done else ""
+        self.show(f"{done:,} of {total:,} {what}{left}")
+
+    def show_bytes(self, done: int, total: int) -> None:
+        """Show the progress of a download."""
+        self.show(f"{done / 1e6:.0f} of {total / 1e6:.0f} MB")
+
+    def clear(self) -> None:
+        """Remove the line, so that a message that stays can take its place."""
+        if self.is_visible:
+            print(_CLEAR, end="", file=sys.stderr, flush=True)
+
+
+def with_progress(things: Iterable[T], *, total: int, what: str) -> Iterator[T]:
+    """Yield the things, and show how many have come."""
+    with ProgressLine() as line:
+        line.show_count(0, total, what)
+        for number, thing in enumerate(things, 1):
+            line.show_count(number, total, what)
+            yield thing
 
 
 @contextmanager
 def waiting_for(what: str) -> Iterator[None]:
-    """Show on a terminal what is being waited for; it is gone when the waiting is over."""
-    if not sys.stderr.isatty() or not is_rank_zero():
+    """Show on a terminal what is being waited for, until the block ends."""
+    with ProgressLine() as line:
+        line.show(what)
         yield
-        return
-    print(what, end="", file=sys.stderr, flush=True)
-    try:
-        yield
-    finally:
-        print("\r" + " " * len(what) + "\r", end="", file=sys.stderr, flush=True)
-
-
-def show_bytes(done: int, total: int) -> None:
-    """How far a download is, on a terminal."""
-    if sys.stderr.isatty() and is_rank_zero():
-        end = "\n" if done == total else ""
-        print(f"\r{done / 1e6:.0f} of {total / 1e6:.0f} MB", end=end, file=sys.stderr, flush=True)

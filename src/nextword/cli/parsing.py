@@ -18,6 +18,8 @@ from nextword.errors import RequestError
 T = TypeVar("T")
 
 _RULE = re.compile(r"^[─-]{8,}$", flags=re.MULTILINE)
+_RENAMED = {"--skip-unreadable": "--skip-bad"}
+"""Flags of earlier versions, and their names now."""
 _NESTED = " " * 8
 """Help on an option is nested so deep in the parser's messages; their own words are not."""
 
@@ -27,6 +29,7 @@ def parse_options(options_class: type[T], arguments: Sequence[str], *, prog: str
 
     Raises RequestError for arguments that are missing, unknown or of the wrong kind.
     """
+    _refuse_renamed(arguments)
     tyro._experimental_options["ansi_codes"] = takes_colours(sys.stdout)  # it knows terminals, but not NO_COLOR
     complaint = io.StringIO()
     try:
@@ -36,6 +39,13 @@ def parse_options(options_class: type[T], arguments: Sequence[str], *, prog: str
         if not end.code:
             return None
     raise RequestError(f"{_one_line(complaint.getvalue())} ({prog} --help lists all options)")
+
+
+def _refuse_renamed(arguments: Sequence[str]) -> None:
+    for argument in arguments:
+        flag = argument.partition("=")[0].replace("_", "-")
+        if flag in _RENAMED:
+            raise RequestError(f"{flag} is now {_RENAMED[flag]}")
 
 
 @contextlib.contextmanager

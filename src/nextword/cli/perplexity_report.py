@@ -12,9 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nextword.cli.columns import aligned
-from nextword.cli.console import count, note
-from nextword.cli.corpus import Reader
+from nextword.cli.arguments import Reader
+from nextword.cli.console import count, note, text_table
 from nextword.errors import RequestError
 from nextword.evaluation.bootstrap import Interval
 from nextword.evaluation.conventions import Convention
@@ -71,8 +70,8 @@ def print_reports(found: list[Measured]) -> None:
     for one in found:
         if one.report is not None and one.report.num_documents > 1:
             print(f"{one.convention.name}")
-            print(aligned(_DOCUMENT_COLUMNS, [_document_row(*document) for document in one.documents()]), end="\n\n")
-    print(aligned(_COLUMNS, [_row(one.report) for one in found if one.report is not None]))
+            print(text_table(_DOCUMENT_COLUMNS, [_document_row(*document) for document in one.documents()]), end="\n\n")
+    print(text_table(_COLUMNS, [_row(one.report) for one in found if one.report is not None]))
     for one in found:
         if one.report is None:
             print(f"{one.convention.name}: {one.problem}")
@@ -136,7 +135,7 @@ def print_json_reports(found: list[Measured]) -> None:
         for index, (place, sums) in enumerate(one.documents()):
             print(", " if index else "", json.dumps({"place": place, **sums_json(sums)}), sep="", end="")
         print("]}", end="")
-    print(f'], "num_unreadable": {found[0].reader.num_unreadable}}}')
+    print(f'], "num_unreadable": {found[0].reader.bad.num_bad}}}')
 
 
 def _settings_json(convention: Convention) -> dict[str, object]:

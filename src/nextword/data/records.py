@@ -22,6 +22,21 @@ OnBad = Callable[[DataError], None] | None
 """What is told of each unreadable part, which is then left out; None: the error is raised."""
 
 
+class BadRecords:
+    """Counts the records that cannot be read, if they are to be skipped."""
+
+    def __init__(self, *, skip: bool) -> None:
+        self.on_bad: OnBad = self._count if skip else None
+        """Argument for the functions that read; None makes the first bad record an error."""
+        self.num_bad = 0
+        self.first: str | None = None
+        """Message about the first."""
+
+    def _count(self, error: DataError) -> None:
+        self.num_bad += 1
+        self.first = self.first or str(error)
+
+
 @dataclass(frozen=True)
 class Record:
     """The fields of one record, and where they stood."""

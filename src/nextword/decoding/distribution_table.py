@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import dataclasses
 
+from nextword.plain_text import text_table
+
 
 @dataclasses.dataclass(frozen=True)
 class TableRow:
@@ -35,9 +37,8 @@ class DistributionTable:
     def __str__(self) -> str:
         has_text = any(row.text is not None for row in self.rows)
         head = ["rank", "token id", *(["token"] if has_text else []), "probability", "log-prob", "cumulative"]
-        cells = [head, *(_cells(row, has_text=has_text) for row in self.rows)]
-        widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-        lines = ["  ".join(_aligned(line, widths, left=2 if has_text else -1)).rstrip() for line in cells]
+        cells = [_cells(row, has_text=has_text) for row in self.rows]
+        lines = [text_table(head, cells, left={2} if has_text else ())]
         left_out = self.num_tokens - len(self.rows)
         if left_out:
             lines.append(f"... and {left_out:,} more")
@@ -47,9 +48,3 @@ class DistributionTable:
 def _cells(row: TableRow, *, has_text: bool) -> list[str]:
     numbers = [f"{row.probability:.6f}", f"{row.log_prob:.4f}", f"{row.cumulative:.6f}"]
     return [str(row.rank), str(row.token_id), *([repr(row.text)] if has_text else []), *numbers]
-
-
-def _aligned(cells: list[str], widths: list[int], *, left: int) -> list[str]:
-    """Numbers to the right, the column `left` (the token's text) to the left."""
-    pairs = zip(cells, widths, strict=True)
-    return [cell.ljust(width) if i == left else cell.rjust(width) for i, (cell, width) in enumerate(pairs)]

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from nextword.atomic_file import write_atomically
 from nextword.errors import DataError, MissingExtraError
-from nextword.html.page import Html
+from nextword.html.page import Html, require_folder
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -36,6 +36,16 @@ def require_matplotlib() -> None:
         import matplotlib  # noqa: F401
     except ModuleNotFoundError:
         raise MissingExtraError("matplotlib is not installed: pip install 'nextword[eval]'") from None
+
+
+def require_page(path: Path | str | None) -> None:
+    """Check before a long measurement that a page with plots can be written at `path`; None stands for no page.
+
+    Raises DataError for a path that cannot be written, MissingExtraError without matplotlib.
+    """
+    if path is not None:
+        require_folder(path)
+        require_matplotlib()
 
 
 def plot(draw: Draw, *, caption: str, width: float = 8.0, height: float = 3.5, alt: str = "") -> Html:

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
+from nextword.cli.arguments import DEFAULT_COMPUTE, ComputeArguments, ModelArgument, load_model
 from nextword.cli.chat_lines import ChatLines
 from nextword.cli.console import count, note
 from nextword.cli.sampling_flags import SamplingFlags, check_sampling_flags, no_sampling_flags
-from nextword.cli.sources import DEFAULT_COMPUTE, ComputeArguments, ModelArgument, load_model
 from nextword.errors import NextwordError, RequestError
 
 if TYPE_CHECKING:

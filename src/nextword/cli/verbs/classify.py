@@ -8,14 +8,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
-from nextword.cli.bad_lines import BadLines, SkipBadArgument
-from nextword.cli.console import note
-from nextword.cli.html_page import require_page
-from nextword.cli.progress import with_progress
-from nextword.cli.sources import DEFAULT_COMPUTE, ComputeArguments, ModelArgument, load_model
+from nextword.cli.arguments import DEFAULT_COMPUTE, ComputeArguments, ModelArgument, SkipBadArgument, load_model
+from nextword.cli.console import note, note_skipped, text_table, with_progress
 from nextword.data.labelled import LabelledText, read_labelled
-from nextword.data.records import refuse
+from nextword.data.records import BadRecords, refuse
 from nextword.errors import DataError, RequestError
+from nextword.html.plots import require_page
 from nextword.tasks.classify import Classification, ClassifyOptions
 
 if TYPE_CHECKING:
@@ -58,7 +56,7 @@ def run(options: Options) -> None:
     """Print how good the choices are, or the choices where nothing is known of the right labels."""
     require_page(options.html)
     words = _label_words(options.labels)
-    bad = BadLines(skip=options.skip_bad)
+    bad = BadRecords(skip=options.skip_bad)
     examples = [] if options.examples is None else _read(options.examples, words, options, bad, limit=None)
     texts = _read(options.file, words, options, bad, limit=options.limit)
     if not texts:
@@ -72,7 +70,7 @@ def run(options: Options) -> None:
     choices = list(
         with_progress(classifier.classify(text.text for text in texts), total=len(texts), what="texts classified")
     )
-    bad.note()
+    note_skipped(bad.num_bad, bad.first)
     _show(options, texts, choices, _report(list(words), texts, choices))
 
 
@@ -88,7 +86,7 @@ def _label_words(said: str) -> dict[str, str]:
 
 
 def _read(
-    file: str, words: Mapping[str, str], options: Options, bad: BadLines, *, limit: int | None
+    file: str, words: Mapping[str, str], options: Options, bad: BadRecords, *, limit: int | None
 ) -> list[LabelledText]:
     """The texts of a file, their labels as words. A label that is none of them makes a line unreadable."""
     read = read_labelled(file, text_field=options.text_field, label_field=options.label_field, on_bad=bad.on_bad)
@@ -96,7 +94,7 @@ def _read(
     return list(named) if limit is None else [text for text, _ in zip(named, range(limit), strict=False)]
 
 
-def _with_words(texts: Iterator[LabelledText], words: Mapping[str, str], bad: BadLines) -> Iterator[LabelledText]:
+def _with_words(texts: Iterator[LabelledText], words: Mapping[str, str], bad: BadRecords) -> Iterator[LabelledText]:
     by_value = {value: word for word, value in words.items()}
     by_truth = {truth: word for truth, likes in _TRUTH.items() for word in words if word.lower() in likes}
     for text in texts:
@@ -177,10 +175,9 @@ def _print_report(report: ClassificationReport) -> None:
     print(f"most frequent      {report.chance:.3f}  accuracy of always choosing the most frequent label")
     print(f"macro-F1           {report.macro_f1:.3f}")
     print(f"calibration error  {report.calibration_error:.3f}  mean distance of confidence and accuracy")
-    width = max(8, *(len(label) + 1 for label in report.labels))
-    first = max(len("right, chosen:"), *map(len, report.labels))
-    columns = [*report.labels, "recall", "F1"]
-    print(f"\n{'right, chosen:':<{first}}" + "".join(f"{name:>{width + 1}}" for name in columns))
-    for scores, counts in zip(report.by_label, report.confusion, strict=True):
-        cells = [*map(str, counts), f"{scores.recall:.3f}", f"{scores.f1:.3f}"]
-        print(f"{scores.label:<{first}}" + "".join(f"{cell:>{width + 1}}" for cell in cells))
+    columns = ["right, chosen:", *report.labels, "recall", "F1"]
+    rows = [
+        [scores.label, *map(str, counts), f"{scores.recall:.3f}", f"{scores.f1:.3f}"]
+        for scores, counts in zip(report.by_label, report.confusion, strict=True)
+    ]
+    print("\n" + text_table(columns, rows))

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import sys
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
+from nextword.cli.arguments import DEFAULT_COMPUTE, ComputeArguments, FieldArgument, Reader, SkipBadArgument, load_model
 from nextword.cli.colours import BETTER, WORSE, on_background, shown
-from nextword.cli.console import takes_colours
-from nextword.cli.corpus import FieldArgument, Reader, SkipArgument
-from nextword.cli.html_page import require_page
-from nextword.cli.sources import DEFAULT_COMPUTE, ComputeArguments, load_model
+from nextword.cli.console import ProgressLine, takes_colours
+from nextword.html.plots import require_page
 
 if TYPE_CHECKING:
     from nextword.evaluation.compare import Comparison, Difference
@@ -41,7 +38,7 @@ class Options:
     context: int | None = None
     """Tokens of a window; None: as many as both models attend to. Windows overlap by half."""
     field: FieldArgument = "text"
-    skip_bad: SkipArgument = False
+    skip_bad: SkipBadArgument = False
     json: bool = False
     """Print one JSON object: both models' figures, the difference, and where it is largest."""
     html: Annotated[str | None, tyro.conf.arg(metavar="FILE")] = None
@@ -58,16 +55,16 @@ def run(options: Options) -> None:
     require_page(options.html)
     names = options.model_a, options.model_b
     a, b = (load_model(name, options.compute) for name in names)
-    reader = Reader((options.file,), field=options.field, skip_unreadable=options.skip_bad)
-    with _progress_line() as show:
+    reader = Reader((options.file,), field=options.field, skip_bad=options.skip_bad)
+    with ProgressLine() as line:
         comparison = compare_models(
             Model(a.engine.backend, a.tokenizer),
             Model(b.engine.backend, b.tokenizer),
             reader.documents(),
             context=options.context,
-            on_progress=show,
+            on_progress=lambda comparison: line.show(f"{comparison.num_pieces:,} pieces"),
         )
-    reader.note_unreadable()
+    reader.note_skipped()
     if options.json:
         _print_json(comparison, names)
     else:
@@ -126,18 +123,3 @@ def _print_json(comparison: Comparison, names: tuple[str, str]) -> None:
             "differences": [dataclasses.asdict(difference) for difference in comparison.differences],
         }
     )
-
-
-@contextlib.contextmanager
-def _progress_line() -> Iterator[Callable[[Comparison], None]]:
-    """Shows on a terminal how far the reading is; it is gone when that is over."""
-
-    def show(comparison: Comparison) -> None:
-        if sys.stderr.isatty():
-            print(f"\r{comparison.num_pieces:,} pieces\033[K", end="", file=sys.stderr, flush=True)
-
-    try:
-        yield show
-    finally:
-        if sys.stderr.isatty():
-            print("\r\033[K", end="", file=sys.stderr, flush=True)

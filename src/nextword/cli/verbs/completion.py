@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 import tyro
 
 from nextword.cli import VERBS
-from nextword.cli.sources import ComputeOptions
+from nextword.cli.arguments import ComputeOptions
 from nextword.decoding.params import SamplingParams
 
 Shell = Literal["bash", "zsh", "fish"]

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
+from nextword.cli.arguments import ModelArgument
 from nextword.cli.console import count, takes_colours
-from nextword.cli.sources import ModelArgument
 from nextword.errors import RequestError
 
 if TYPE_CHECKING:

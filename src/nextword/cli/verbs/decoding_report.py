@@ -10,15 +10,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
-from nextword.cli.columns import aligned
-from nextword.cli.console import note
-from nextword.cli.html_page import require_page
-from nextword.cli.progress import with_progress
-from nextword.cli.sources import DEFAULT_COMPUTE, ComputeArguments, ModelArgument, load_model, read_text
+from nextword.cli.arguments import DEFAULT_COMPUTE, ComputeArguments, ModelArgument, load_model, read_text
+from nextword.cli.console import note, text_table, with_progress
 from nextword.decoding.params import SamplingParams
 from nextword.decoding.settings import DecodingSetting, decoding_setting
 from nextword.errors import DataError, RequestError
 from nextword.extras import needs_extra
+from nextword.html.plots import require_page
 
 if TYPE_CHECKING:
     from nextword.evaluation.decoded import DecodedFigures, DecodedText
@@ -85,7 +83,7 @@ def run(options: Options) -> None:
         rows = [{"decoding": name, **dataclasses.asdict(figures[name]), "texts": texts[name]} for name in figures]
         print_json({"model": options.model, "prompts": prompts, "settings": rows})
     else:
-        print(aligned(_COLUMNS, [_row(name, of_setting) for name, of_setting in figures.items()]))
+        print(text_table(_COLUMNS, [_row(name, of_setting) for name, of_setting in figures.items()]))
     num_texts = sum(of_setting.num_texts for of_setting in figures.values())
     note(f"{num_texts} texts in {time.perf_counter() - start:.1f} s")
 

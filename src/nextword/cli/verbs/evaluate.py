@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
-from nextword.cli.console import note
-from nextword.cli.html_page import require_page
-from nextword.cli.sources import DEFAULT_COMPUTE, ComputeArguments, ModelArgument, load_model
+from nextword.cli.arguments import DEFAULT_COMPUTE, ComputeArguments, ModelArgument, load_model
+from nextword.cli.console import note, text_table
 from nextword.errors import RequestError
 from nextword.extras import needs_extra
+from nextword.html.plots import require_page
 
 if TYPE_CHECKING:
     from nextword.evaluation.lm_eval_run import TaskMetric
@@ -71,7 +71,7 @@ def run(options: Options) -> None:
     if options.json:
         print_json({"model": options.model, "metrics": [dataclasses.asdict(metric) for metric in metrics]})
     else:
-        _print_table(metrics)
+        print(text_table(_COLUMNS, _rows(metrics), left=range(len(_COLUMNS))))
     note(f"{options.model}: {time.perf_counter() - start:.1f} s")
 
 
@@ -90,13 +90,6 @@ def _rows(metrics: Sequence[TaskMetric]) -> list[tuple[str, ...]]:
         )
         for metric in metrics
     ]
-
-
-def _print_table(metrics: Sequence[TaskMetric]) -> None:
-    rows = [_COLUMNS, *_rows(metrics)]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row in rows:
-        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
 
 
 def _write_page(path: str, model: str, metrics: Sequence[TaskMetric]) -> None:

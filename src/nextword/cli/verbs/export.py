@@ -8,8 +8,8 @@ from typing import Annotated, Literal, cast
 
 import tyro
 
+from nextword.cli.arguments import ModelArgument
 from nextword.cli.console import note
-from nextword.cli.sources import ModelArgument
 from nextword.errors import RequestError
 
 _FLOATS = {"f32": "F32", "f16": "F16", "bf16": "BF16"}

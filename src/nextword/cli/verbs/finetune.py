@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import tyro
 
 from nextword.adapters.spec import AdapterSpec, PromptSpec
+from nextword.cli.arguments import ModelArgument, OutputArgument
 from nextword.cli.console import count, note
-from nextword.cli.corpus import OutputArgument
-from nextword.cli.sources import ModelArgument
 from nextword.cli.training_output import Looks, train
 from nextword.cli.training_plan import print_plan
 from nextword.errors import DataError

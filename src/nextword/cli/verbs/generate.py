@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
+from nextword.cli.arguments import DEFAULT_COMPUTE, ComputeArguments, ModelArgument, load_model, text_or_stdin
 from nextword.cli.console import note, rate
 from nextword.cli.sampling_flags import SamplingFlags, check_sampling_flags, no_sampling_flags
-from nextword.cli.sources import DEFAULT_COMPUTE, ComputeArguments, ModelArgument, load_model, text_or_stdin
 
 if TYPE_CHECKING:
     from nextword.inference.generation import Generation

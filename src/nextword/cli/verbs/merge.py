@@ -8,9 +8,8 @@ from typing import Annotated
 
 import tyro
 
+from nextword.cli.arguments import ModelArgument, OutputArgument
 from nextword.cli.console import note
-from nextword.cli.corpus import OutputArgument
-from nextword.cli.sources import ModelArgument
 
 
 @dataclasses.dataclass(frozen=True)

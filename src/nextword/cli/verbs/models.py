@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
-from nextword.cli.console import note
+from nextword.cli.console import note, text_table
 from nextword.errors import CheckpointError, NextwordError
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ def run(options: Options) -> None:
 
         print_json([dataclasses.asdict(row) for row in rows])
     elif rows:
-        print(_table([_HEAD, *map(_cells, rows)]))
+        print(text_table(_HEAD, [*map(_cells, rows)], left={*range(len(_HEAD))} - {_SIZE_COLUMN}))
     else:
         note(f"no models in {', '.join(options.path)}")
 
@@ -152,15 +152,3 @@ def _size(size_bytes: int | None) -> str | None:
     unit, bytes_each = ("GB", 1e9) if size_bytes >= 1e9 else ("MB", 1e6) if size_bytes >= 1e6 else ("kB", 1e3)
     number = size_bytes / bytes_each
     return f"{number:.0f} {unit}" if number >= 10 else f"{number:.1f} {unit}"
-
-
-def _table(lines: Sequence[Sequence[str]]) -> str:
-    """Columns aligned by spaces, sizes to the right."""
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    return "\n".join(
-        "  ".join(
-            cell.rjust(width) if column == _SIZE_COLUMN else cell.ljust(width)
-            for column, (cell, width) in enumerate(zip(line, widths, strict=True))
-        ).rstrip()
-        for line in lines
-    )

@@ -7,9 +7,9 @@ from typing import Annotated
 
 import tyro
 
+from nextword.cli.arguments import DEFAULT_COMPUTE, ComputeArguments, ModelArgument, load_model, text_or_stdin
 from nextword.cli.console import count
 from nextword.cli.sampling_flags import SamplingFlags, check_sampling_flags, no_sampling_flags
-from nextword.cli.sources import DEFAULT_COMPUTE, ComputeArguments, ModelArgument, load_model, text_or_stdin
 
 
 @dataclasses.dataclass(frozen=True)

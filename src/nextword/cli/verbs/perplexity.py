@@ -4,19 +4,25 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Literal
 
-import tyro
-
-from nextword.cli.console import count, note
-from nextword.cli.corpus import FieldArgument, Reader, SkipArgument
-from nextword.cli.html_page import require_page
-from nextword.cli.sources import DEFAULT_COMPUTE, ComputeArguments, ModelArgument, load_model
+from nextword.cli.arguments import (
+    DEFAULT_COMPUTE,
+    ComputeArguments,
+    FieldArgument,
+    FilesArgument,
+    HtmlArgument,
+    ModelArgument,
+    Reader,
+    SkipBadArgument,
+    load_model,
+)
+from nextword.cli.console import ProgressLine, count, note
 from nextword.errors import DataError, RequestError
+from nextword.html.plots import require_page
 
 if TYPE_CHECKING:
     from nextword.cli.perplexity_report import Measured
@@ -24,15 +30,6 @@ if TYPE_CHECKING:
     from nextword.evaluation.measurement import Measurement
     from nextword.language_model import LanguageModel
     from nextword.workflows.kept_run import KeptRun
-
-FilesArgument = Annotated[
-    tyro.conf.Positional[tuple[str, ...]],
-    tyro.conf.arg(
-        metavar="FILE [FILE ...]",
-        help="Files and folders: .txt, .md, .jsonl, .json, .parquet; all but the last also as .gz and .zst.",
-    ),
-]
-HtmlArgument = Annotated[str | None, tyro.conf.arg(metavar="FILE", help="Write a page with plots, too.")]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,7 +48,7 @@ class Options:
     stride: int | None = None
     """Of sliding windows, tokens from one to the next; None: the context, so that they do not overlap."""
     field: FieldArgument = "text"
-    skip_bad: SkipArgument = False
+    skip_bad: SkipBadArgument = False
     json: bool = False
     """Print one JSON object: a report for each convention, with its documents."""
     html: HtmlArgument = None
@@ -71,7 +68,7 @@ def run(options: Options) -> None:
             print_reports(found)
         if options.html is not None:
             write_html(Path(options.html), found, title=f"Perplexity of {options.model} on {', '.join(options.files)}")
-    found[0].reader.note_unreadable()
+    found[0].reader.note_skipped()
 
 
 def _measure_all(options: Options, kept: contextlib.ExitStack) -> list[Measured]:
@@ -99,7 +96,7 @@ def _measure(model: LanguageModel, convention: Convention, options: Options, kep
     from nextword.cli.perplexity_report import Measured
     from nextword.evaluation.perplexity import measure_perplexity
 
-    reader = Reader(options.files, field=options.field, skip_unreadable=options.skip_bad)
+    reader = Reader(options.files, field=options.field, skip_bad=options.skip_bad)
     run = kept.enter_context(_open_run(convention, options))
     if run.begun is not None:
         note(f"{count(run.begun.num_windows, 'window')} of {convention.name} were scored by the run before")
@@ -142,20 +139,15 @@ def _open_run(convention: Convention, options: Options) -> KeptRun:
 
 @contextlib.contextmanager
 def _progress_line(name: str, run: KeptRun) -> Iterator[Callable[[Measurement], None]]:
-    """Keeps the run, and shows on a terminal how far it is; the line is gone when the run is over."""
+    """Save the run now and then, and show on a terminal how much has been scored."""
     start = time.perf_counter()
     num_before = 0 if run.begun is None else run.begun.num_scored
+    with ProgressLine() as line:
 
-    def show(measurement: Measurement) -> None:
-        run.on_progress(measurement)
-        if sys.stderr.isatty():
+        def show(measurement: Measurement) -> None:
+            run.on_progress(measurement)
             speed = (measurement.num_scored - num_before) / (time.perf_counter() - start)
             figures = f"{speed:,.0f} tokens/s, so far {measurement.so_far:.3f} nats/token"
-            line = f"{name}: {measurement.num_scored:,} tokens, {figures}"
-            print(f"\r{line}\033[K", end="", file=sys.stderr, flush=True)
+            line.show(f"{name}: {measurement.num_scored:,} tokens, {figures}")
 
-    try:
         yield show
-    finally:
-        if sys.stderr.isatty():
-            print("\r\033[K", end="", file=sys.stderr, flush=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,8 +11,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
-from nextword.cli.console import count, note
-from nextword.cli.corpus import CorpusArgument, FieldArgument, OutputArgument, Reader, SkipArgument
+from nextword.cli.arguments import CorpusArgument, FieldArgument, OutputArgument, Reader, SkipBadArgument
+from nextword.cli.console import ProgressLine, count, note
 from nextword.data.selection import SelectionOptions
 
 if TYPE_CHECKING:
@@ -37,7 +36,7 @@ class Options:
     """Folder for the tokens and a copy of the tokenizer: all that training needs."""
     selection: SelectionArguments = _DEFAULT_SELECTION
     field: FieldArgument = "text"
-    skip_unreadable: SkipArgument = False
+    skip_bad: SkipBadArgument = False
     json: bool = False
     """Print one JSON object: what was read, left out, and written."""
 
@@ -49,7 +48,7 @@ def run(options: Options) -> None:
     from nextword.cli.json_output import print_json
     from nextword.data.prepare import prepare_corpus
 
-    reader = Reader(options.corpus, field=options.field, skip_unreadable=options.skip_unreadable)
+    reader = Reader(options.corpus, field=options.field, skip_bad=options.skip_bad)
     try:
         with preparing() as show:
             report = prepare_corpus(
@@ -58,13 +57,13 @@ def run(options: Options) -> None:
                 Path(options.output),
                 field=options.field,
                 selection=options.selection,
-                on_bad=reader.on_bad,
+                on_bad=reader.bad.on_bad,
                 on_progress=show,
             )
     except KeyboardInterrupt:
         note("interrupted: the same command goes on where this one stopped")
         raise
-    reader.note_unreadable()
+    reader.note_skipped()
     if options.json:
         print_json({"output": options.output, **dataclasses.asdict(report)})
     else:
@@ -86,17 +85,13 @@ def _print_report(report: PrepareReport) -> None:
 
 @contextlib.contextmanager
 def preparing() -> Iterator[Callable[[PrepareReport], None]]:
-    """Shows on a terminal how far the run is; it is gone when the run is over."""
+    """Show on a terminal how much of a corpus has been prepared."""
     start = time.perf_counter()
+    with ProgressLine() as line:
 
-    def show(report: PrepareReport) -> None:
-        speed = (report.num_tokens - report.num_resumed) / (time.perf_counter() - start)
-        line = f"{report.selection.num_read:,} documents, {report.num_tokens:,} tokens, {speed:,.0f} tokens/s"
-        if sys.stderr.isatty():
-            print(f"\r{line}\033[K", end="", file=sys.stderr, flush=True)
+        def show(report: PrepareReport) -> None:
+            speed = (report.num_tokens - report.num_resumed) / (time.perf_counter() - start)
+            tokens = f"{report.num_tokens:,} tokens, {speed:,.0f} tokens/s"
+            line.show(f"{report.selection.num_read:,} documents, {tokens}")
 
-    try:
         yield show
-    finally:
-        if sys.stderr.isatty():
-            print("\r\033[K", end="", file=sys.stderr, flush=True)

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
+from nextword.cli.arguments import CorpusArgument
 from nextword.cli.console import note
-from nextword.cli.corpus import CorpusArgument
 from nextword.cli.training_output import Looks, train
 from nextword.cli.training_plan import print_plan
 from nextword.cli.verbs.prepare import preparing

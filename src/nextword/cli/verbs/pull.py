@@ -9,7 +9,7 @@ from typing import Annotated
 
 import tyro
 
-from nextword.cli.console import show_bytes
+from nextword.cli.console import ProgressLine
 from nextword.errors import DownloadError
 
 
@@ -23,10 +23,12 @@ class Options:
 
 def run(options: Options) -> None:
     """Fetch with progress on standard error, print where the model lies."""
-    print(_pull(options.name))
+    with ProgressLine() as line:
+        path = _pull(options.name, line)
+    print(path)
 
 
-def _pull(name: str) -> Path:
+def _pull(name: str, line: ProgressLine) -> Path:
     from nextword.checkpoints.catalogue import CATALOGUE
     from nextword.checkpoints.download import pull
     from nextword.checkpoints.hub import PREFIX, parse_hub_name, pull_from_hub
@@ -36,4 +38,4 @@ def _pull(name: str) -> Path:
     if name not in CATALOGUE:
         known = ", ".join(CATALOGUE)
         raise DownloadError(f"{name}: not in the catalogue, which has {known}; hf:owner/name names one of the Hub")
-    return pull(CATALOGUE[name], report=show_bytes)
+    return pull(CATALOGUE[name], report=line.show_bytes)

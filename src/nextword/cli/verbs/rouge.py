@@ -10,16 +10,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
-from nextword.cli.bad_lines import BadLines, SkipBadArgument
-from nextword.cli.columns import aligned
-from nextword.cli.console import count, note
-from nextword.cli.html_page import require_page
-from nextword.cli.progress import with_progress
-from nextword.cli.sources import DEFAULT_COMPUTE, ComputeArguments, ModelArgument, load_model
+from nextword.cli.arguments import DEFAULT_COMPUTE, ComputeArguments, ModelArgument, SkipBadArgument, load_model
+from nextword.cli.console import count, note, note_skipped, text_table, with_progress
+from nextword.data.records import BadRecords
 from nextword.data.summarised import SummarisedText, read_summarised
 from nextword.decoding.settings import DecodingSetting, decoding_setting
 from nextword.errors import DataError, RequestError
 from nextword.extras import needs_extra
+from nextword.html.plots import require_page
 from nextword.tasks.summarize import Length, summarize_batch, summary_params
 
 if TYPE_CHECKING:
@@ -67,7 +65,7 @@ def run(options: Options) -> None:
         from nextword.evaluation.rouge import rouge_report
     require_page(options.html)
     settings = _settings(options)
-    bad = BadLines(skip=options.skip_bad)
+    bad = BadRecords(skip=options.skip_bad)
     texts = _read(options, bad)
     model = load_model(options.model, options.compute)
     start = time.perf_counter()
@@ -76,13 +74,13 @@ def run(options: Options) -> None:
         name: rouge_report((text.summary, summary) for text, summary in zip(texts, written, strict=True))
         for name, written in summaries.items()
     }
-    bad.note()
+    note_skipped(bad.num_bad, bad.first)
     if options.html is not None:
         _write_page(options, reports, texts, summaries)
     if options.json:
         print_json({"model": options.model, "settings": _as_json(reports, summaries)})
     else:
-        print(aligned(_COLUMNS, [_row(name, report) for name, report in reports.items()]))
+        print(text_table(_COLUMNS, [_row(name, report) for name, report in reports.items()]))
     note(f"{len(settings)} x {len(texts)} summaries in {time.perf_counter() - start:.1f} s")
 
 
@@ -97,7 +95,7 @@ def _settings(options: Options) -> list[DecodingSetting]:
     return settings
 
 
-def _read(options: Options, bad: BadLines) -> list[SummarisedText]:
+def _read(options: Options, bad: BadRecords) -> list[SummarisedText]:
     read = read_summarised(
         options.file, text_field=options.text_field, summary_field=options.summary_field, on_bad=bad.on_bad
     )

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
-from nextword.cli.console import count
-from nextword.cli.sources import (
+from nextword.cli.arguments import (
     DEFAULT_COMPUTE,
     ComputeArguments,
     ModelArgument,
@@ -13,6 +12,7 @@ from nextword.cli.sources import (
     load_model,
     text_or_stdin,
 )
+from nextword.cli.console import count
 
 
 @dataclasses.dataclass(frozen=True)

@@ -8,8 +8,8 @@ from typing import Annotated
 
 import tyro
 
+from nextword.cli.arguments import DEFAULT_COMPUTE, ComputeArguments, ModelArgument, load_model, read_text
 from nextword.cli.console import count, note, rate
-from nextword.cli.sources import DEFAULT_COMPUTE, ComputeArguments, ModelArgument, load_model, read_text
 from nextword.tasks.summarize import Length, Style
 
 

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
+from nextword.cli.arguments import DEFAULT_COMPUTE, ComputeArguments, ModelArgument, load_model, read_text
 from nextword.cli.colours import SCALE, level, on_background
 from nextword.cli.console import count, note, takes_colours
-from nextword.cli.sources import DEFAULT_COMPUTE, ComputeArguments, ModelArgument, load_model, read_text
 from nextword.errors import RequestError
 
 if TYPE_CHECKING:

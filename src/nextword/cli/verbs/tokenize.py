@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
-from nextword.cli.sources import ModelArgument, TextArgument, text_or_stdin
+from nextword.cli.arguments import ModelArgument, TextArgument, text_or_stdin
 
 
 @dataclasses.dataclass(frozen=True)

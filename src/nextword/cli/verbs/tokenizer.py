@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Literal
 
 import tyro
 
+from nextword.cli.arguments import CorpusArgument, FieldArgument, OutputArgument, Reader, SkipBadArgument
 from nextword.cli.console import note
-from nextword.cli.corpus import CorpusArgument, FieldArgument, OutputArgument, Reader, SkipArgument
 from nextword.errors import DataError
 
 if TYPE_CHECKING:
@@ -38,19 +38,19 @@ class Options:
     json: bool = False
     """Print one JSON object: what the tokenizer makes of the beginning of the corpus."""
     field: FieldArgument = "text"
-    skip_unreadable: SkipArgument = False
+    skip_bad: SkipBadArgument = False
 
 
 def run(options: Options) -> None:
     """Write the folder, then print how much text a token holds, and an example."""
     from nextword.text.train_tokenizer import measure_tokenizer, train_tokenizer
 
-    reader = Reader(options.corpus, field=options.field, skip_unreadable=options.skip_unreadable)
+    reader = Reader(options.corpus, field=options.field, skip_bad=options.skip_bad)
     sample: list[str] = []
     texts = _keep_beginning(reader.documents(), sample)
     tokenizer = train_tokenizer(texts, vocab_size=options.vocab_size, kind=options.kind)
     _save(tokenizer, Path(options.output))
-    reader.note_unreadable()
+    reader.note_skipped()
     _print_report(options, tokenizer, measure_tokenizer(tokenizer, "".join(sample)), sample)
 
 

@@ -1,0 +1,120 @@
+"""Arguments that several verbs share: the model and how it is computed, texts, files of records, outputs.
+
+Each has its type, its words for `--help`, and the function that reads what it names.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import gc
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import tyro
+
+from nextword.cli.console import note_skipped, waiting_for
+from nextword.errors import DataError, RequestError
+from nextword.inference.choices import BackendName, Weights
+
+if TYPE_CHECKING:
+    from nextword.data.documents import Document
+    from nextword.language_model import LanguageModel
+
+_TEXT_FILES = "Files and folders: .txt, .md, .jsonl, .json, .parquet; all but the last also as .gz and .zst."
+
+ModelArgument = Annotated[
+    tyro.conf.Positional[str],
+    tyro.conf.arg(metavar="MODEL", help="A catalogue name, a Hugging Face folder, a .gguf file, or hf:owner/name."),
+]
+TextArgument = Annotated[
+    tyro.conf.Positional[str], tyro.conf.arg(metavar="TEXT", help="The text; - reads standard input.")
+]
+FilesArgument = Annotated[
+    tyro.conf.Positional[tuple[str, ...]], tyro.conf.arg(metavar="FILE [FILE ...]", help=_TEXT_FILES)
+]
+"""Texts to measure a model on."""
+CorpusArgument = Annotated[
+    tyro.conf.Positional[tuple[str, ...]], tyro.conf.arg(metavar="CORPUS [CORPUS ...]", help=_TEXT_FILES)
+]
+"""Texts to train on."""
+OutputArgument = Annotated[str, tyro.conf.arg(aliases=["-o"], metavar="DIR")]
+"""Folder to write."""
+FieldArgument = Annotated[str, tyro.conf.arg(help="Field of a record that holds the text.")]
+SkipBadArgument = Annotated[
+    bool, tyro.conf.arg(help="Leave out and count records that cannot be read, instead of ending with an error.")
+]
+HtmlArgument = Annotated[str | None, tyro.conf.arg(metavar="FILE", help="Also write a page with plots.")]
+
+
+@dataclasses.dataclass(frozen=True)
+class ComputeOptions:
+    """How the model is computed."""
+
+    adapter: Annotated[str | None, tyro.conf.arg(metavar="DIR")] = None
+    """Folder of an adapter (LoRA, DoRA, IA3; peft's format) to merge into the model."""
+    backend: BackendName = "auto"
+    """native: our own C++; torch: PyTorch; auto: native where it was built."""
+    weights: Weights = "auto"
+    """The numbers to compute with: floats, or blocks with 8 or 4 bits each; auto: as in the file, where possible."""
+    num_threads: Annotated[int | None, tyro.conf.arg(name="threads")] = None
+    """Cores to use; None: all."""
+
+
+ComputeArguments = Annotated[ComputeOptions, tyro.conf.arg(name="")]
+DEFAULT_COMPUTE = ComputeOptions()
+
+
+def load_model(name: str, compute: ComputeOptions) -> LanguageModel:
+    """Load a model; a terminal shows that it is being loaded. Raises as `nextword.load`."""
+    gc.disable()  # all that loading makes, a hundred thousand strings among it, stays: there is no garbage to find
+    try:
+        from nextword.language_model import load
+
+        with waiting_for(f"loading {name} ..."):
+            return load(name, **dataclasses.asdict(compute))
+    finally:
+        gc.enable()
+
+
+def read_text(source: str) -> str:
+    """Read the file of that name, or standard input for "-". Raises RequestError if it is not text."""
+    try:
+        return sys.stdin.read() if source == "-" else Path(source).read_text(encoding="utf-8")
+    except (OSError, ValueError) as error:
+        raise RequestError(f"{'standard input' if source == '-' else source}: {_reason(error)}") from None
+
+
+def text_or_stdin(text: str) -> str:
+    """Return the text itself, or standard input for "-"."""
+    return read_text("-") if text == "-" else text
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, UnicodeDecodeError):
+        return f"not UTF-8 text at byte {error.start}"
+    return f"cannot be read: {error.strerror if isinstance(error, OSError) else error}"
+
+
+class Reader:
+    """Reads the documents of a corpus, and counts the records left out."""
+
+    def __init__(self, corpus: tuple[str, ...], *, field: str, skip_bad: bool) -> None:
+        """Raises DataError if no corpus is named."""
+        from nextword.data.records import BadRecords
+
+        if not corpus:
+            raise DataError("no CORPUS: name files or folders with text")
+        self._corpus, self._field = corpus, field
+        self.bad = BadRecords(skip=skip_bad)
+
+    def documents(self) -> Iterator[Document]:
+        """Yield the documents. Raises DataError for the first that cannot be read, unless such are skipped."""
+        from nextword.data.documents import read_documents
+
+        return read_documents(self._corpus, field=self._field, on_bad=self.bad.on_bad)
+
+    def note_skipped(self) -> None:
+        """Print how many records were left out."""
+        note_skipped(self.bad.num_bad, self.bad.first)
