@@ -6,6 +6,7 @@ VENV   ?= .venv
 TORCH  ?= torch==2.13.0
 MODEL  ?= smollm2-135m
 BIN    := $(VENV)/bin
+CPP    := $(wildcard native/*.h native/*.cpp native/tests/*.h native/tests/*.cpp)
 
 .PHONY: demo test test-native lint format bench clean
 
@@ -24,11 +25,13 @@ test-native:
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/clang-format --dry-run --Werror $(CPP)
 	$(BIN)/mypy
 
 format: $(VENV)/.installed-dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+	$(BIN)/clang-format -i $(CPP)
 
 bench: $(VENV)/.installed-dev build/peers/.installed
 	$(BIN)/nextword pull $(MODEL)

@@ -74,8 +74,6 @@ void Pause::operator()() {
     if (PyErr_CheckSignals() != 0) throw nb::python_error();
 }
 
-void wait_at_exit() {
-    nb::module_::import_("atexit").attr("register")(nb::cpp_function(&wait_for_threads));
-}
+void wait_at_exit() { nb::module_::import_("atexit").attr("register")(nb::cpp_function(&wait_for_threads)); }
 
 }  // namespace nextword

@@ -1,6 +1,6 @@
-// Threads that compute do not hold Python's lock meanwhile. When the interpreter ends, before version 3.14 it ends every
-// thread that asks for the lock, by unwinding its stack, which C++ answers with an abort. So the interpreter's end waits
-// for those who are away, and who would come back after that stays away for ever.
+// Threads that compute do not hold Python's lock meanwhile. When the interpreter ends, before version 3.14 it ends
+// every thread that asks for the lock, by unwinding its stack, which C++ answers with an abort. So the interpreter's
+// end waits for those who are away, and who would come back after that stays away for ever.
 
 #ifndef NEXTWORD_AWAY_H
 #define NEXTWORD_AWAY_H

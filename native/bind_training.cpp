@@ -39,7 +39,8 @@ void for_type(bool is_bf16, const Call& call) {
     }
 }
 
-void rms_norm(bool is_bf16, Address x, Address weight, float eps, int64_t num_rows, int64_t size, Address out, Address inverse) {
+void rms_norm(bool is_bf16, Address x, Address weight, float eps, int64_t num_rows, int64_t size, Address out,
+              Address inverse) {
     for_type(is_bf16, [&](const auto& kernels, auto element) {
         using Element = decltype(element);
         share_out(num_rows, least_rows(size), [&](int64_t first, int64_t last) {
@@ -52,8 +53,8 @@ void rms_norm(bool is_bf16, Address x, Address weight, float eps, int64_t num_ro
 // Rows are summed in so many parts, whatever the number of threads, so that the sum of the parts is always the same.
 constexpr int64_t kParts = 16;
 
-void rms_norm_backward(bool is_bf16, Address x, Address weight, Address inverse, Address grad, int64_t num_rows, int64_t size,
-                       Address x_grad, Address weight_grad) {
+void rms_norm_backward(bool is_bf16, Address x, Address weight, Address inverse, Address grad, int64_t num_rows,
+                       int64_t size, Address x_grad, Address weight_grad) {
     for_type(is_bf16, [&](const auto& kernels, auto element) {
         using Element = decltype(element);
         std::vector<float> sums(static_cast<size_t>(kParts * size));
@@ -62,12 +63,14 @@ void rms_norm_backward(bool is_bf16, Address x, Address weight, Address inverse,
                 const int64_t first = num_rows * part / kParts, last = num_rows * (part + 1) / kParts;
                 kernels.rms_norm_backward(at<const Element>(x) + first * size, at<const Element>(weight),
                                           at<const float>(inverse) + first, at<const Element>(grad) + first * size,
-                                          last - first, size, at<Element>(x_grad) + first * size, sums.data() + part * size);
+                                          last - first, size, at<Element>(x_grad) + first * size,
+                                          sums.data() + part * size);
             }
         });
         float* const total = at<float>(weight_grad);
         for (int64_t part = 0; part < kParts; ++part) {
-            for (int64_t i = 0; i < size; ++i) total[i] = (part == 0 ? 0.0f : total[i]) + sums[static_cast<size_t>(part * size + i)];
+            for (int64_t i = 0; i < size; ++i)
+                total[i] = (part == 0 ? 0.0f : total[i]) + sums[static_cast<size_t>(part * size + i)];
         }
     });
 }
@@ -81,20 +84,20 @@ void activate(bool is_bf16, Address x, Address gated, Activation activation, int
     for_type(is_bf16, [&](const auto& kernels, auto element) {
         using Element = decltype(element);
         share_out(size, kLeastElements, [&](int64_t first, int64_t last) {
-            kernels.activate(at<const Element>(x) + first, offset<const Element>(gated, first), activation, last - first,
-                             at<Element>(out) + first);
+            kernels.activate(at<const Element>(x) + first, offset<const Element>(gated, first), activation,
+                             last - first, at<Element>(out) + first);
         });
     });
 }
 
-void activate_backward(bool is_bf16, Address x, Address gated, Address grad, Activation activation, int64_t size, Address x_grad,
-                       Address gated_grad) {
+void activate_backward(bool is_bf16, Address x, Address gated, Address grad, Activation activation, int64_t size,
+                       Address x_grad, Address gated_grad) {
     for_type(is_bf16, [&](const auto& kernels, auto element) {
         using Element = decltype(element);
         share_out(size, kLeastElements, [&](int64_t first, int64_t last) {
             kernels.activate_backward(at<const Element>(x) + first, offset<const Element>(gated, first),
-                                      at<const Element>(grad) + first, activation, last - first, at<Element>(x_grad) + first,
-                                      offset<Element>(gated_grad, first));
+                                      at<const Element>(grad) + first, activation, last - first,
+                                      at<Element>(x_grad) + first, offset<Element>(gated_grad, first));
         });
     });
 }
@@ -110,8 +113,8 @@ void softmax(bool is_bf16, Address scores, int64_t num_rows, int64_t num_queries
     });
 }
 
-void softmax_backward(bool is_bf16, Address weights, Address grads, int64_t num_rows, int64_t num_queries, int64_t num_keys,
-                      Address first_seen, Address last_seen, float scale) {
+void softmax_backward(bool is_bf16, Address weights, Address grads, int64_t num_rows, int64_t num_queries,
+                      int64_t num_keys, Address first_seen, Address last_seen, float scale) {
     const Seen seen{num_queries, num_keys, at<const int32_t>(first_seen), at<const int32_t>(last_seen)};
     for_type(is_bf16, [&](const auto& kernels, auto element) {
         using Element = decltype(element);
@@ -121,13 +124,14 @@ void softmax_backward(bool is_bf16, Address weights, Address grads, int64_t num_
     });
 }
 
-void cross_entropy(bool is_bf16, Address logits, Address targets, float z_loss, bool has_slopes, int64_t num_rows, int64_t size,
-                   Address log_sums, Address target_logits) {
+void cross_entropy(bool is_bf16, Address logits, Address targets, float z_loss, bool has_slopes, int64_t num_rows,
+                   int64_t size, Address log_sums, Address target_logits) {
     for_type(is_bf16, [&](const auto& kernels, auto element) {
         using Element = decltype(element);
         share_out(num_rows, least_rows(size), [&](int64_t first, int64_t last) {
-            kernels.cross_entropy(at<Element>(logits) + first * size, at<const int64_t>(targets) + first, z_loss, has_slopes,
-                                  last - first, size, at<float>(log_sums) + first, at<float>(target_logits) + first);
+            kernels.cross_entropy(at<Element>(logits) + first * size, at<const int64_t>(targets) + first, z_loss,
+                                  has_slopes, last - first, size, at<float>(log_sums) + first,
+                                  at<float>(target_logits) + first);
         });
     });
 }

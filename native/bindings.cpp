@@ -68,7 +68,8 @@ public:
     Model& unlocked() { return model_; }
 
 private:
-    // Counted before it has the lock and until it has given it back: a lock that was inherited locked is never asked for.
+    // Counted before it has the lock and until it has given it back: a lock that was inherited locked is never asked
+    // for.
     struct User {
         ProcessCount& users;
         explicit User(ProcessCount& users) : users(users) { users.add(); }
@@ -84,13 +85,14 @@ void step(LockedModel& self, const std::vector<Chunk>& chunks, const Logits& log
     size_t num_rows = 0;
     for (const Chunk& chunk : chunks) num_rows += static_cast<size_t>(chunk.num_logits);
     const size_t width = static_cast<size_t>(self.unlocked().shape().vocab_size);
-    if (logits.shape(0) != num_rows || logits.shape(1) != width) throw nb::value_error("the array for the logits has another shape");
+    if (logits.shape(0) != num_rows || logits.shape(1) != width)
+        throw nb::value_error("the array for the logits has another shape");
     self.with([&](Model& model) { model.step(chunks, logits.data(), Pause()); });
 }
 
 // The scores as columns: nats, entropies, ranks, and the most probable tokens.
-void score(LockedModel& self, const std::vector<Chunk>& chunks, const Ids& targets, const Doubles& nats, const Doubles& entropies,
-           const Ints& ranks, const Ints& largest) {
+void score(LockedModel& self, const std::vector<Chunk>& chunks, const Ids& targets, const Doubles& nats,
+           const Doubles& entropies, const Ints& ranks, const Ints& largest) {
     size_t num_rows = 0;
     for (const Chunk& chunk : chunks) num_rows += static_cast<size_t>(chunk.num_logits);
     const int32_t width = self.unlocked().shape().vocab_size;
@@ -98,7 +100,8 @@ void score(LockedModel& self, const std::vector<Chunk>& chunks, const Ids& targe
         if (target < 0 || target >= width) throw nb::value_error("a target is not in the vocabulary");
     }
     const std::array<size_t, 5> sizes{targets.size(), nats.size(), entropies.size(), ranks.size(), largest.size()};
-    if (std::count(sizes.begin(), sizes.end(), num_rows) != 5) throw nb::value_error("one target and score a row are needed");
+    if (std::count(sizes.begin(), sizes.end(), num_rows) != 5)
+        throw nb::value_error("one target and score a row are needed");
     self.with([&](Model& model) {
         std::vector<TokenScore> scores(num_rows);
         model.score(chunks, targets.data(), scores.data(), Pause());
@@ -127,7 +130,8 @@ Positions without_gil(const Select& select) {
     }();
     int64_t* const first = positions->data();
     const size_t count = positions->size();
-    const nb::capsule owner(positions.release(), [](void* held) noexcept { delete static_cast<std::vector<int64_t>*>(held); });
+    const nb::capsule owner(positions.release(),
+                            [](void* held) noexcept { delete static_cast<std::vector<int64_t>*>(held); });
     return Positions(first, {count}, owner);
 }
 
@@ -143,8 +147,10 @@ Positions bound_largest(const Floats& keys, int64_t k) {
 }
 
 Positions bound_smallest_set(const Floats& keys, const Floats& masses, double wanted, double total) {
-    if (masses.size() != keys.size() || keys.size() == 0) throw nb::value_error("as many masses as keys are needed, at least one");
-    return without_gil([&] { return smallest_set(best_kernels(), keys.data(), masses.data(), size_of(keys), wanted, total); });
+    if (masses.size() != keys.size() || keys.size() == 0)
+        throw nb::value_error("as many masses as keys are needed, at least one");
+    return without_gil(
+        [&] { return smallest_set(best_kernels(), keys.data(), masses.data(), size_of(keys), wanted, total); });
 }
 
 int64_t bound_position_at(const Floats& masses, int64_t target) {
@@ -160,7 +166,8 @@ int64_t bound_argmax(const Floats& logits) {
 
 // The draw of decoding/sampler.py, with the random number of decoding/random_stream.py (where numpy's generator counts
 // up before it draws).
-int64_t bound_draw(const Floats& logits, float divisor, int64_t top_k, double top_p, uint64_t seed, uint64_t sample_index, uint64_t position) {
+int64_t bound_draw(const Floats& logits, float divisor, int64_t top_k, double top_p, uint64_t seed,
+                   uint64_t sample_index, uint64_t position) {
     if (logits.size() == 0) return -1;
     const AwayFromPython away;
     const uint64_t number = philox({position + 1, 0, 0, 0}, {seed, sample_index})[0] >> (64 - 53);
@@ -171,8 +178,8 @@ void bind_selection(nb::module_& m) {
     m.def("masses", &masses, nb::arg("logits").noconvert(), nb::arg("highest"), nb::arg("divisor"), nb::arg("bits"),
           nb::arg("out").noconvert());
     m.def("largest", &bound_largest, nb::arg("keys").noconvert(), nb::arg("k"));
-    m.def("smallest_set", &bound_smallest_set, nb::arg("keys").noconvert(), nb::arg("masses").noconvert(), nb::arg("wanted"),
-          nb::arg("total"));
+    m.def("smallest_set", &bound_smallest_set, nb::arg("keys").noconvert(), nb::arg("masses").noconvert(),
+          nb::arg("wanted"), nb::arg("total"));
     m.def("argmax", &bound_argmax, nb::arg("logits").noconvert());
     m.def("draw", &bound_draw, nb::arg("logits").noconvert(), nb::arg("divisor"), nb::arg("top_k"), nb::arg("top_p"),
           nb::arg("seed"), nb::arg("sample_index"), nb::arg("position"));
@@ -193,7 +200,8 @@ nb::tuple read_strings(const Bytes& data, size_t position, size_t count) {
     nb::list strings;
     for (size_t i = 0; i < count; ++i) {
         uint64_t length = 0;
-        if (position > data.size() || data.size() - position < sizeof length) throw nb::value_error("a length is cut off");
+        if (position > data.size() || data.size() - position < sizeof length)
+            throw nb::value_error("a length is cut off");
         std::memcpy(&length, data.data() + position, sizeof length);
         position += sizeof length;
         if (data.size() - position < length) throw nb::value_error("a string is cut off");
@@ -262,7 +270,10 @@ void bind_enums(nb::module_& m) {
         .value("Q8_0", Encoding::Q8_0)
         .value("Q4_0", Encoding::Q4_0)
         .value("Q4_1", Encoding::Q4_1);
-    nb::enum_<CacheKind>(m, "CacheKind").value("F32", CacheKind::F32).value("BF16", CacheKind::BF16).value("Q8", CacheKind::Q8);
+    nb::enum_<CacheKind>(m, "CacheKind")
+        .value("F32", CacheKind::F32)
+        .value("BF16", CacheKind::BF16)
+        .value("Q8", CacheKind::Q8);
     nb::enum_<QKNorm>(m, "QKNorm")
         .value("NONE", QKNorm::None)
         .value("PER_HEAD", QKNorm::PerHead)
@@ -296,31 +307,46 @@ NB_MODULE(_native, m) {
     nb::class_<LockedModel>(m, "Model")
         .def(nb::init<Shape, CacheKind, size_t, int, const std::string&>(), nb::arg("shape"), nb::arg("cache_kind"),
              nb::arg("max_cache_bytes"), nb::arg("num_threads"), nb::arg("isa"))
-        .def("make_matrix", [](LockedModel& self, const std::string& name, WeightKind kind) {
-            self.with_gil([&](Model& model) { model.make_matrix(name, kind); });
-        })
-        .def("load_rows", [](LockedModel& self, const std::vector<EncodedRows>& parts) {
-            self.with([&](Model& model) {
-                for (const auto& [name, first_row, num_rows, encoding, rows] : parts) {
-                    model.load_rows(name, first_row, num_rows, encoding, rows.data(), rows.size());
-                }
-            });
-        })
-        .def("load_vector", [](LockedModel& self, const std::string& name, const Floats& values) {
-            self.with_gil([&](Model& model) { model.load_vector(name, values.data(), values.size()); });
-        })
+        .def("make_matrix",
+             [](LockedModel& self, const std::string& name, WeightKind kind) {
+                 self.with_gil([&](Model& model) { model.make_matrix(name, kind); });
+             })
+        .def("load_rows",
+             [](LockedModel& self, const std::vector<EncodedRows>& parts) {
+                 self.with([&](Model& model) {
+                     for (const auto& [name, first_row, num_rows, encoding, rows] : parts) {
+                         model.load_rows(name, first_row, num_rows, encoding, rows.data(), rows.size());
+                     }
+                 });
+             })
+        .def("load_vector",
+             [](LockedModel& self, const std::string& name, const Floats& values) {
+                 self.with_gil([&](Model& model) { model.load_vector(name, values.data(), values.size()); });
+             })
         .def("step", &step, nb::arg("chunks"), nb::arg("logits").noconvert())
-        .def("score", &score, nb::arg("chunks"), nb::arg("targets"), nb::arg("nats").noconvert(), nb::arg("entropies").noconvert(),
-             nb::arg("ranks").noconvert(), nb::arg("largest").noconvert())
-        .def("open_cache", [](LockedModel& self, const Ids& prompt, bool is_long) {
-            return self.with([&](Model& model) { return model.cache().open(prompt, is_long); });
-        }, nb::arg("prompt"), nb::arg("is_long"))
-        .def("fork_cache", [](LockedModel& self, int64_t id) { return self.with([&](Model& model) { return model.cache().fork(id); }); })
-        .def("close_cache", [](LockedModel& self, int64_t id) { self.with([&](Model& model) { model.cache().close(id); }); })
-        .def("cache_length", [](LockedModel& self, int64_t id) { return self.with([&](Model& model) { return model.cache().length(id); }); })
+        .def("score", &score, nb::arg("chunks"), nb::arg("targets"), nb::arg("nats").noconvert(),
+             nb::arg("entropies").noconvert(), nb::arg("ranks").noconvert(), nb::arg("largest").noconvert())
+        .def(
+            "open_cache",
+            [](LockedModel& self, const Ids& prompt, bool is_long) {
+                return self.with([&](Model& model) { return model.cache().open(prompt, is_long); });
+            },
+            nb::arg("prompt"), nb::arg("is_long"))
+        .def("fork_cache", [](LockedModel& self,
+                              int64_t id) { return self.with([&](Model& model) { return model.cache().fork(id); }); })
+        .def("close_cache",
+             [](LockedModel& self, int64_t id) { self.with([&](Model& model) { model.cache().close(id); }); })
+        .def("cache_length",
+             [](LockedModel& self, int64_t id) {
+                 return self.with([&](Model& model) { return model.cache().length(id); });
+             })
         .def_prop_ro("max_positions", [](LockedModel& self) { return self.unlocked().cache().max_positions(); })
-        .def_prop_ro("cache_bytes_held", [](LockedModel& self) { return self.with([](Model& model) { return model.cache().bytes_held(); }); })
-        .def_prop_ro("cache_bytes_taken", [](LockedModel& self) { return self.with([](Model& model) { return model.cache().bytes_taken(); }); })
+        .def_prop_ro(
+            "cache_bytes_held",
+            [](LockedModel& self) { return self.with([](Model& model) { return model.cache().bytes_held(); }); })
+        .def_prop_ro(
+            "cache_bytes_taken",
+            [](LockedModel& self) { return self.with([](Model& model) { return model.cache().bytes_taken(); }); })
         .def_prop_ro("weight_bytes", [](LockedModel& self) { return self.unlocked().weight_bytes(); })
         .def_prop_ro("num_threads", [](LockedModel& self) { return self.unlocked().num_threads(); })
         .def_prop_ro("isa", [](LockedModel& self) { return self.unlocked().isa(); });

@@ -15,7 +15,8 @@ bool runs_avx2() {
 
 bool runs_avx512() {
     return runs_avx2() && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-           __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512vnni");
+           __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") &&
+           __builtin_cpu_supports("avx512vnni");
 }
 #endif
 
@@ -34,7 +35,8 @@ const Kernels& choose_kernels(const char* isa) {
         if (wanted == kernels->name) return *kernels;
         names += (names.empty() ? "" : ", ") + std::string(kernels->name);
     }
-    throw std::invalid_argument("NEXTWORD_ISA = " + wanted + ": this processor runs " + names + "; name one of them, or unset it");
+    throw std::invalid_argument("NEXTWORD_ISA = " + wanted + ": this processor runs " + names +
+                                "; name one of them, or unset it");
 }
 
 }  // namespace nextword

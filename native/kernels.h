@@ -49,23 +49,24 @@ struct Output {
     Activation activation = Activation::None;
 };
 
-constexpr int kSegmentPositions = 128; // positions whose scores are normalised together
+constexpr int kSegmentPositions = 128;  // positions whose scores are normalised together
 constexpr int kSegmentPages = kSegmentPositions / kPagePositions;
-constexpr int kMaxQueryRows = 24;      // query vectors that meet a segment at once, unless one token has more heads
+constexpr int kMaxQueryRows = 24;  // query vectors that meet a segment at once, unless one token has more heads
 
 // Query vectors of one key-value head against one segment of positions.
 struct AttentionSegment {
     PageShape page;
-    Activations queries;                         // (num_rows, head_dim), scaled; int8, too, if the keys are, and then
-    Activations residual;                        // what that leaves of them, likewise: 16 bits in two halves
-    int num_positions = 0;                       // up to the last that any row attends to
+    Activations queries;    // (num_rows, head_dim), scaled; int8, too, if the keys are, and then
+    Activations residual;   // what that leaves of them, likewise: 16 bits in two halves
+    int num_positions = 0;  // up to the last that any row attends to
     const uint8_t* keys[kSegmentPages] = {};
     const uint8_t* values[kSegmentPages] = {};
-    const uint8_t* next_pages[kSegmentPages] = {};  // keys and values that are wanted next, to be fetched meanwhile, or none
-    const int32_t* first = nullptr;              // for each row, the positions of the segment it attends to:
-    const int32_t* last = nullptr;               // from first up to last, exclusive
-    float soft_cap = 0.0f;                       // none if 0
-    float* scores = nullptr;                     // room for (num_rows, 128)
+    const uint8_t* next_pages[kSegmentPages] =
+        {};                          // keys and values that are wanted next, to be fetched meanwhile, or none
+    const int32_t* first = nullptr;  // for each row, the positions of the segment it attends to:
+    const int32_t* last = nullptr;   // from first up to last, exclusive
+    float soft_cap = 0.0f;           // none if 0
+    float* scores = nullptr;         // room for (num_rows, 128)
 };
 
 // A softmax so far: the largest score, the sum of exponentials below it, and the weighted sum of the values.
@@ -89,7 +90,8 @@ struct Kernels {
     void (*rms_norm)(const float* x, const float* weight, float eps, int size, float* out);
     void (*layer_norm)(const float* x, const float* weight, const float* bias, float eps, int size, float* out);
     // Put the key and the value, (head_dim) each, of position number `slot` into a page.
-    void (*store_position)(const PageShape& page, int slot, const float* key, const float* value, uint8_t* keys, uint8_t* values);
+    void (*store_position)(const PageShape& page, int slot, const float* key, const float* value, uint8_t* keys,
+                           uint8_t* values);
     // A segment's own mixture.
     void (*attend)(const AttentionSegment& segment, const Mixture& out);
     // Add the mixture of the next segment to that of the segments before it.

@@ -106,7 +106,8 @@ constexpr int kFewTokens = 4;
 }
 
 template <int T>
-[[gnu::always_inline]] inline void multiply_floats(const uint8_t* panel, WeightKind kind, const Activations& x, int token, F (&sum)[T][2]) {
+[[gnu::always_inline]] inline void multiply_floats(const uint8_t* panel, WeightKind kind, const Activations& x,
+                                                   int token, F (&sum)[T][2]) {
     const float* row[T];
     for (int t = 0; t < T; ++t) row[t] = x.rows + static_cast<size_t>(token + t) * x.row_stride;
     const int column_bytes = kPanelRows * (kind == WeightKind::F32 ? 4 : 2);
@@ -164,10 +165,11 @@ template <WeightKind kind, int T>
 constexpr int header_bytes(WeightKind kind) { return kPanelRows * (kind == WeightKind::Q4Min ? 4 : 2); }
 
 // Some groups of a panel, from `panel` on, times groups of T tokens, whose first is number `at`.
-// `dot_of(group, panel, quants, dot)` adds the integer products of a group, and may ask for memory that is wanted later.
+// `dot_of(group, panel, quants, dot)` adds the integer products of a group, and may ask for memory that is wanted
+// later.
 template <WeightKind kind, int T, class Dot>
-[[gnu::always_inline]] inline void multiply_groups(const uint8_t* panel, int num_groups, const Activations& x, size_t at, F (&sum)[T][2],
-                                                   Dot dot_of) {
+[[gnu::always_inline]] inline void multiply_groups(const uint8_t* panel, int num_groups, const Activations& x,
+                                                   size_t at, F (&sum)[T][2], Dot dot_of) {
     const int8_t* quants = x.quants + at * kGroup;
     const float *scales = x.scales + at, *totals = x.totals + at;
     const int32_t* sums = x.sums + at;
@@ -175,7 +177,9 @@ template <WeightKind kind, int T, class Dot>
         I dot[T][2];
         for (int t = 0; t < T; ++t) {
             const int32_t total = sums[t];
-            const int32_t start = kind == WeightKind::Q8 ? Simd::start_q8(total) : kind == WeightKind::Q4 ? -8 * total : 0;
+            const int32_t start = kind == WeightKind::Q8   ? Simd::start_q8(total)
+                                  : kind == WeightKind::Q4 ? -8 * total
+                                                           : 0;
             dot[t][0] = dot[t][1] = Simd::set(start);
         }
         dot_of(group, panel, quants, dot);
@@ -204,11 +208,12 @@ template <WeightKind kind, int T, class Dot>
 
 // A whole panel times T tokens. `fetch(group, panel)` asks for memory that is wanted later than this group.
 template <WeightKind kind, int T, class Fetch>
-[[gnu::always_inline]] inline void multiply_panel(const uint8_t* panel, const Activations& x, int token, F (&sum)[T][2], Fetch fetch) {
+[[gnu::always_inline]] inline void multiply_panel(const uint8_t* panel, const Activations& x, int token, F (&sum)[T][2],
+                                                  Fetch fetch) {
     const int num_groups = ceil_div(x.columns, kGroup);
     const size_t at = static_cast<size_t>(token) * num_groups;
     multiply_groups<kind, T>(panel, num_groups, x, at, sum,
-                             [&](int group, const uint8_t* weights, const int8_t* quants, I (&dot)[T][2]) {
+                             [&](int group, const uint8_t* weights, const int8_t* quants, I(&dot)[T][2]) {
                                  fetch(group, weights);
                                  dot_group<kind, T>(weights + header_bytes(kind), quants, dot);
                              });
@@ -265,10 +270,13 @@ struct MultiplyTile {
     const Activations& x;
     const Output& out;
     template <int T>
-    void operator()(int token) { multiply_tile<kind, T>(panel, index, x, token, out); }
+    void operator()(int token) {
+        multiply_tile<kind, T>(panel, index, x, token, out);
+    }
 };
 
-// Nibbles of some groups of a panel as bytes, and the sums so far of some tokens: together they stay in the first cache.
+// Nibbles of some groups of a panel as bytes, and the sums so far of some tokens: together they stay in the first
+// cache.
 constexpr int kUnpackedGroups = 24, kUnpackedTokens = 64;
 
 template <WeightKind kind>
@@ -297,14 +305,14 @@ struct MultiplyUnpacked {
     void operator()(int token) {
         const int all_groups = ceil_div(x.columns, kGroup);
         const size_t at = static_cast<size_t>(token) * all_groups + static_cast<size_t>(first_group) * T;
-        float(*so_far)[kPanelRows] = sums + (token - first_token);
+        float (*so_far)[kPanelRows] = sums + (token - first_token);
         F sum[T][2];
         for (int t = 0; t < T; ++t) {
             sum[t][0] = first_group == 0 ? Simd::set(0.0f) : Simd::load(so_far[t]);
             sum[t][1] = first_group == 0 ? Simd::set(0.0f) : Simd::load(so_far[t] + kLanes);
         }
         multiply_groups<kind, T>(panel + first_group * unit_bytes(kind), num_groups, x, at, sum,
-                                 [&](int group, const uint8_t*, const int8_t* quants, I (&dot)[T][2]) {
+                                 [&](int group, const uint8_t*, const int8_t* quants, I(&dot)[T][2]) {
                                      dot_quads<T>(nibbles[group], quants, dot, Simd::dot_nibbles);
                                  });
         if (first_group + num_groups == all_groups) return finish<T>(out, index, token, sum);
@@ -382,7 +390,8 @@ GroupValues quantize_group(const GroupValues& values, int at, int t, int tokens,
     int8_t rounded[kGroup];
     Simd::store_int8(rounded, low);
     Simd::store_int8(rounded + kLanes, high);
-    for (int quad = 0; quad < 8; ++quad) __builtin_memcpy(out.quants + ((at * 8 + quad) * tokens + t) * 4, rounded + quad * 4, 4);
+    for (int quad = 0; quad < 8; ++quad)
+        __builtin_memcpy(out.quants + ((at * 8 + quad) * tokens + t) * 4, rounded + quad * 4, 4);
     const float scale = largest / 127.0f;
     const int32_t sum = Simd::sum_lanes(low, high);
     out.scales[at * tokens + t] = scale;
@@ -443,7 +452,8 @@ void rms_norm(const float* x, const float* weight, float eps, int size, float* o
 }
 
 void layer_norm(const float* x, const float* weight, const float* bias, float eps, int size, float* out) {
-    const float mean = sum_over(x, size, [](F value, F total) { return Simd::add(value, total); }) / static_cast<float>(size);
+    const float mean =
+        sum_over(x, size, [](F value, F total) { return Simd::add(value, total); }) / static_cast<float>(size);
     const float squares = sum_over(x, size, [mean](F value, F total) {
         const F distance = Simd::sub(value, Simd::set(mean));
         return Simd::fma(distance, distance, total);
@@ -486,7 +496,8 @@ void store_quantized_key(int head_dim, int slot, const float* key, uint8_t* keys
         Simd::store_int8(rounded, Simd::to_int(Simd::mul(low, inverse)));
         Simd::store_int8(rounded + kLanes, Simd::to_int(Simd::mul(high, inverse)));
         uint8_t* quads = keys + kPanelRows * sizeof(uint16_t) + slot * 4;
-        for (int i = 0; i < kGroup; ++i) quads[i / 4 * (kPanelRows * 4) + i % 4] = static_cast<uint8_t>(rounded[i] + 128);
+        for (int i = 0; i < kGroup; ++i)
+            quads[i / 4 * (kPanelRows * 4) + i % 4] = static_cast<uint8_t>(rounded[i] + 128);
     }
 }
 
@@ -506,7 +517,8 @@ void store_quantized_value(const PageShape& page, int slot, const float* value, 
     reinterpret_cast<float*>(values + page.elements_bytes())[slot] = largest / 127.0f;
 }
 
-void store_position(const PageShape& page, int slot, const float* key, const float* value, uint8_t* keys, uint8_t* values) {
+void store_position(const PageShape& page, int slot, const float* key, const float* value, uint8_t* keys,
+                    uint8_t* values) {
     switch (page.kind) {
         case CacheKind::F32: {
             float* row = reinterpret_cast<float*>(values) + slot * page.value_stride();
@@ -542,7 +554,9 @@ F load_cached(const uint16_t* from) { return Simd::load_bf16(from); }
 class NextPages {
 public:
     explicit NextPages(const AttentionSegment& segment)
-        : pages_(segment.next_pages), num_bytes_(segment.page.bytes()), third_(static_cast<int>(num_bytes_ / 64) * kSegmentPages / 3) {}
+        : pages_(segment.next_pages),
+          num_bytes_(segment.page.bytes()),
+          third_(static_cast<int>(num_bytes_ / 64) * kSegmentPages / 3) {}
 
     // How many lines at a time ask for a third of them in so many calls of `fetch`.
     int lines(int num_calls) const { return third_ / num_calls + 1; }
@@ -595,7 +609,8 @@ void score_quantized_page(const AttentionSegment& segment, int page, int row, Ne
     F score[R][2];
     for (int r = 0; r < R; ++r) score[r][0] = score[r][1] = Simd::set(0.0f);
     const int lines = row == 0 ? next.lines(kSegmentPages * ceil_div(segment.page.head_dim, kGroup)) : 0;
-    multiply_panel<WeightKind::Q8, R>(segment.keys[page], segment.queries, row, score, [&](int, const uint8_t*) { next.fetch(lines); });
+    multiply_panel<WeightKind::Q8, R>(segment.keys[page], segment.queries, row, score,
+                                      [&](int, const uint8_t*) { next.fetch(lines); });
     multiply_panel<WeightKind::Q8, R>(segment.keys[page], segment.residual, row, score, [](int, const uint8_t*) {});
     put_scores<R>(segment, page, row, score);
 }
@@ -679,7 +694,8 @@ void mix_quantized_values(const AttentionSegment& segment, int row, int dim, con
             }
         }
     };
-    add_products(weights + offsetof(QuantizedWeights, high), row == 0 && dim == 0 ? next.lines(kSegmentPositions / 4) : 0);
+    add_products(weights + offsetof(QuantizedWeights, high),
+                 row == 0 && dim == 0 ? next.lines(kSegmentPositions / 4) : 0);
     for (int r = 0; r < R; ++r) {
         for (int v = 0; v < V; ++v) mixed[r][v] = Simd::shift_left<kWeightBits>(mixed[r][v]);
     }
@@ -688,7 +704,8 @@ void mix_quantized_values(const AttentionSegment& segment, int row, int dim, con
         float scale;
         __builtin_memcpy(&scale, weights + r * row_bytes + offsetof(QuantizedWeights, scale), sizeof scale);
         float* to = out.mixed + static_cast<size_t>(row + r) * stride + dim;
-        for (int v = 0; v < V; ++v) Simd::store(to + v * kLanes, Simd::mul(Simd::to_float(mixed[r][v]), Simd::set(scale)));
+        for (int v = 0; v < V; ++v)
+            Simd::store(to + v * kLanes, Simd::mul(Simd::to_float(mixed[r][v]), Simd::set(scale)));
     }
 }
 
@@ -761,7 +778,9 @@ struct ScoreRows {
     const AttentionSegment& segment;
     NextPages& next;
     template <int R>
-    void operator()(int row) { score_rows<Element, R>(segment, row, next); }
+    void operator()(int row) {
+        score_rows<Element, R>(segment, row, next);
+    }
 };
 
 template <class Element>
@@ -770,7 +789,9 @@ struct MixRows {
     const Mixture& out;
     NextPages& next;
     template <int R>
-    void operator()(int row) { mix_rows<Element, R>(segment, row, out, next); }
+    void operator()(int row) {
+        mix_rows<Element, R>(segment, row, out, next);
+    }
 };
 
 template <class Element, int Rows>
@@ -817,8 +838,8 @@ void merge(const Mixture& total, const Mixture& next, int num_rows, int value_st
 // fma, so that decoding/masses.py can do the same with numpy, which has none: any change is to be made in both.
 F scaled_exp(F x, F bits) {
     const F clipped = Simd::max(x, Simd::set(-64.0f));
-    const F n = Simd::round(Simd::mul(clipped, Simd::set(0x1.715476p+0f)));   // 1 / ln 2
-    F r = Simd::sub(clipped, Simd::mul(n, Simd::set(0x1.63p-1f)));            // ln 2 in two parts, the first exact in few bits
+    const F n = Simd::round(Simd::mul(clipped, Simd::set(0x1.715476p+0f)));  // 1 / ln 2
+    F r = Simd::sub(clipped, Simd::mul(n, Simd::set(0x1.63p-1f)));  // ln 2 in two parts, the first exact in few bits
     r = Simd::sub(r, Simd::mul(n, Simd::set(-0x1.bd0106p-13f)));
     F p = Simd::set(0x1.6a21acp-10f);
     for (const float coefficient : {0x1.123b6ap-7f, 0x1.5558fap-5f, 0x1.555490p-3f, 0x1.fffffcp-2f, 1.0f, 1.0f}) {
@@ -850,7 +871,8 @@ bool has_nan(const float* x, int size) {
         const F values = Simd::load(x + i);
         least = Simd::min(least, Simd::keep_from(values, values, one));
     }
-    return Simd::max_lanes(Simd::sub(one, least)) > 0.0f || std::any_of(x + i, x + size, [](float value) { return value != value; });
+    return Simd::max_lanes(Simd::sub(one, least)) > 0.0f ||
+           std::any_of(x + i, x + size, [](float value) { return value != value; });
 }
 
 double sum_from(const float* keys, float bound, const float* masses, int size) {
@@ -887,8 +909,8 @@ int collect(const float* keys, int first, int last, float low, float high, int32
 }
 
 constexpr Kernels make_kernels(const char* name) {
-    return {name, Simd::kTokens, multiply, quantize, quantize_halves, rms_norm, layer_norm, store_position, attend, merge, soft_cap,
-            masses, has_nan, sum_from, maxima, collect};
+    return {name,   Simd::kTokens, multiply, quantize, quantize_halves, rms_norm, layer_norm, store_position,
+            attend, merge,         soft_cap, masses,   has_nan,         sum_from, maxima,     collect};
 }
 
 }  // namespace

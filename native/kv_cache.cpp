@@ -69,7 +69,9 @@ const KVCache::Text& KVCache::text_of(int64_t id) const {
     return found->second;
 }
 
-KVCache::Text& KVCache::text_of(int64_t id) { return const_cast<Text&>(static_cast<const KVCache*>(this)->text_of(id)); }
+KVCache::Text& KVCache::text_of(int64_t id) {
+    return const_cast<Text&>(static_cast<const KVCache*>(this)->text_of(id));
+}
 
 KVCache::KVCache(CacheShape shape) : shape_(std::move(shape)) {
     std::vector<int> distinct(shape_.windows);
@@ -205,7 +207,8 @@ void KVCache::shrink(int64_t id, int length) {
     text.token_ids.resize(length);
     for (size_t pool = 0; pool < pools_.size(); ++pool) {
         std::vector<PageId>& pages = text.pages[pool];
-        for (; static_cast<int>(pages.size()) > ceil_div(length, kPagePositions); pages.pop_back()) release(pool, pages.back());
+        for (; static_cast<int>(pages.size()) > ceil_div(length, kPagePositions); pages.pop_back())
+            release(pool, pages.back());
     }
 }
 
@@ -290,7 +293,8 @@ bool KVCache::evict_oldest() {
 const KVCache::Prefix* KVCache::find(uint64_t key, uint64_t before, const int32_t* token_ids) const {
     const auto found = prefixes_.find(key);
     if (found == prefixes_.end() || found->second.before != before) return nullptr;
-    return std::equal(found->second.token_ids.begin(), found->second.token_ids.end(), token_ids) ? &found->second : nullptr;
+    return std::equal(found->second.token_ids.begin(), found->second.token_ids.end(), token_ids) ? &found->second
+                                                                                                 : nullptr;
 }
 
 // How many pages at the beginning of the prompt are here in all pools that still need them; their keys.

@@ -55,7 +55,9 @@ private:
     // Much enough to lie on huge pages; it takes memory only where it is used.
     static constexpr size_t kSlabBytes = 16 * kHugePage;
 
-    uint8_t* memory_of(PageId page) const { return slabs_[page / slab_pages_].data() + (page % slab_pages_) * page_bytes_; }
+    uint8_t* memory_of(PageId page) const {
+        return slabs_[page / slab_pages_].data() + (page % slab_pages_) * page_bytes_;
+    }
 
     size_t layer_bytes_, page_bytes_;
     PageId slab_pages_;
@@ -81,8 +83,8 @@ public:
 
     // Whether all texts can grow by these counts at once; pages that only keep old prefixes are given up for it.
     bool has_room(const std::vector<int64_t>& ids, const std::vector<int>& counts) const;
-    // Make room for more positions, with pages of its own where it writes. Throws std::bad_alloc where has_room is false
-    // or the system has no more memory; all texts are then as before.
+    // Make room for more positions, with pages of its own where it writes. Throws std::bad_alloc where has_room is
+    // false or the system has no more memory; all texts are then as before.
     void grow(int64_t id, const std::vector<int32_t>& token_ids);
     // Undo a growth that has not settled: the text ends at `length` again. Cannot fail.
     void shrink(int64_t id, int length);
@@ -156,7 +158,7 @@ private:
     std::unordered_map<int64_t, Text> texts_;
     int64_t next_id_ = 0;
     std::unordered_map<uint64_t, Prefix> prefixes_;
-    std::list<uint64_t> by_age_;                                   // keys of prefixes, the oldest first
+    std::list<uint64_t> by_age_;                                     // keys of prefixes, the oldest first
     std::vector<std::unordered_map<PageId, uint64_t>> key_of_page_;  // for each pool
 };
 

@@ -35,15 +35,17 @@ Shape checked(Shape shape) {
     const auto require = [](bool holds, const char* what) {
         if (!holds) throw std::invalid_argument(std::string("not the shape of a model: ") + what);
     };
-    for (const int size : {shape.vocab_size, shape.hidden_size, shape.intermediate_size, shape.num_layers, shape.num_heads,
-                           shape.num_kv_heads, shape.head_dim, shape.max_seq_len}) {
+    for (const int size : {shape.vocab_size, shape.hidden_size, shape.intermediate_size, shape.num_layers,
+                           shape.num_heads, shape.num_kv_heads, shape.head_dim, shape.max_seq_len}) {
         require(size > 0, "a size is not above 0");
     }
     require(shape.num_heads % shape.num_kv_heads == 0, "key-value heads are not shared by equally many heads");
     const size_t num_layers = static_cast<size_t>(shape.num_layers);
-    require(shape.layer_ropes.size() == num_layers && shape.layer_windows.size() == num_layers, "not one rope and window a layer");
+    require(shape.layer_ropes.size() == num_layers && shape.layer_windows.size() == num_layers,
+            "not one rope and window a layer");
     for (const Rope& rope : shape.ropes) require(is_rope(rope, shape.head_dim), "a rope turns more than a head has");
-    for (const int rope : shape.layer_ropes) require(rope >= -1 && rope < static_cast<int>(shape.ropes.size()), "no such rope");
+    for (const int rope : shape.layer_ropes)
+        require(rope >= -1 && rope < static_cast<int>(shape.ropes.size()), "no such rope");
     for (const int window : shape.layer_windows) require(window >= 0, "a window is below 0");
     return shape;
 }
@@ -68,7 +70,8 @@ void Model::register_weights() {
     const int queries = shape_.num_heads * shape_.head_dim, keys = shape_.num_kv_heads * shape_.head_dim;
     const bool has_bias = shape_.is_layer_norm;
     register_linear("embedding", embedding_, shape_.vocab_size, hidden);
-    if (shape_.has_position_embedding) register_linear("position_embedding", position_embedding_, shape_.max_seq_len, hidden);
+    if (shape_.has_position_embedding)
+        register_linear("position_embedding", position_embedding_, shape_.max_seq_len, hidden);
     for (int index = 0; index < shape_.num_layers; ++index) {
         Layer& layer = layers_[index];
         const std::string name = "layers." + std::to_string(index) + ".";
@@ -82,10 +85,12 @@ void Model::register_weights() {
             register_norm(name + "attention.k_norm", layer.key_norm, is_per_head ? shape_.head_dim : keys, false);
         }
         register_linear(name + "attention.o_proj", layer.out, hidden, queries);
-        if (shape_.has_post_norm) register_norm(name + "post_attention_norm", layer.post_attention_norm, hidden, has_bias);
+        if (shape_.has_post_norm)
+            register_norm(name + "post_attention_norm", layer.post_attention_norm, hidden, has_bias);
         if (shape_.has_pre_norm) register_norm(name + "mlp_norm", layer.mlp_norm, hidden, has_bias);
         if (shape_.is_gated) register_linear(name + "mlp.gate_proj", layer.up, wide, hidden, PanelPart::First);
-        register_linear(name + "mlp.up_proj", layer.up, wide, hidden, shape_.is_gated ? PanelPart::Second : PanelPart::Whole);
+        register_linear(name + "mlp.up_proj", layer.up, wide, hidden,
+                        shape_.is_gated ? PanelPart::Second : PanelPart::Whole);
         register_linear(name + "mlp.down_proj", layer.down, hidden, wide);
         if (shape_.has_post_norm) register_norm(name + "post_mlp_norm", layer.post_mlp_norm, hidden, has_bias);
     }
@@ -114,7 +119,8 @@ void Model::make_matrix(const std::string& name, WeightKind kind) {
     matrix = Matrix(kind, slot.part == PanelPart::Whole ? slot.rows : rows, slot.columns);
 }
 
-void Model::load_rows(const std::string& name, int first_row, int num_rows, Encoding encoding, const uint8_t* rows, size_t size) {
+void Model::load_rows(const std::string& name, int first_row, int num_rows, Encoding encoding, const uint8_t* rows,
+                      size_t size) {
     const auto found = slots_.find(name);
     if (found == slots_.end()) throw std::invalid_argument("no matrix has the name " + name);
     const Slot& slot = found->second;
@@ -135,16 +141,19 @@ void Model::load_vector(const std::string& name, const float* values, size_t siz
     const auto found = vectors_.find(name);
     if (found == vectors_.end()) throw std::invalid_argument("no vector has the name " + name);
     const auto& [vector, part, expected, is_optional] = found->second;
-    if (size != static_cast<size_t>(expected)) throw std::invalid_argument("the size of " + name + " is not the shape's");
+    if (size != static_cast<size_t>(expected))
+        throw std::invalid_argument("the size of " + name + " is not the shape's");
     // A bias stands in the order of its panels' rows, with zeros for those that pad them.
     const int rows_in_panel = part == PanelPart::Whole ? kPanelRows : kLanes;
     vector->resize(static_cast<size_t>(ceil_div(expected, rows_in_panel)) * kPanelRows);
     const int first_lane = part == PanelPart::Second ? kLanes : 0;
-    for (int i = 0; i < expected; ++i) (*vector)[i / rows_in_panel * kPanelRows + first_lane + i % rows_in_panel] = values[i];
+    for (int i = 0; i < expected; ++i)
+        (*vector)[i / rows_in_panel * kPanelRows + first_lane + i % rows_in_panel] = values[i];
 }
 
 size_t Model::weight_bytes() const {
-    size_t bytes = embedding_.matrix.bytes.size() + position_embedding_.matrix.bytes.size() + output_head_.matrix.bytes.size();
+    size_t bytes =
+        embedding_.matrix.bytes.size() + position_embedding_.matrix.bytes.size() + output_head_.matrix.bytes.size();
     for (const Layer& layer : layers_) {
         for (const Linear* linear : {&layer.query, &layer.key, &layer.value, &layer.out, &layer.up, &layer.down}) {
             bytes += linear->matrix.bytes.size();
@@ -172,9 +181,11 @@ void Model::check(const std::vector<Chunk>& chunks) const {
         const int count = static_cast<int>(chunk.token_ids.size());
         const int length = cache_.length(chunk.cache_id) + count;
         if (length > shape_.max_seq_len) throw std::invalid_argument("a text would be longer than the model's context");
-        if (chunk.num_logits < 0 || chunk.num_logits > count) throw std::invalid_argument("logits are asked for tokens not given");
+        if (chunk.num_logits < 0 || chunk.num_logits > count)
+            throw std::invalid_argument("logits are asked for tokens not given");
         for (const int32_t token : chunk.token_ids) {
-            if (token < 0 || token >= shape_.vocab_size) throw std::invalid_argument("a token is not in the vocabulary");
+            if (token < 0 || token >= shape_.vocab_size)
+                throw std::invalid_argument("a token is not in the vocabulary");
         }
         if (std::find(ids.begin(), ids.end(), chunk.cache_id) != ids.end()) {
             throw std::invalid_argument("a text stands twice in a step");
@@ -214,7 +225,8 @@ void Model::score_rows(const std::vector<int>& rows, const int32_t* targets, Tok
         thread_local Vector masses;
         masses.resize(width);
         for (int row = first; row < last; ++row) {
-            scores[row] = score_token(kernels_, logits_.data() + row * width, shape_.vocab_size, targets[row], masses.data());
+            scores[row] =
+                score_token(kernels_, logits_.data() + row * width, shape_.vocab_size, targets[row], masses.data());
         }
     });
 }
@@ -376,13 +388,18 @@ void Model::find_logits(const std::vector<int>& rows, float* logits) {
     make_rows(normed_, count, hidden, is_quantized(head.matrix.kind), [&](int row, float* out) {
         normalize(final_norm_, hidden_.data() + static_cast<size_t>(rows[row]) * hidden, hidden, out);
     });
-    multiply({{&head, {logits, vocab_size, vocab_size, nullptr, Epilogue::Store, Activation::None}}}, view(normed_, count, hidden));
+    multiply({{&head, {logits, vocab_size, vocab_size, nullptr, Epilogue::Store, Activation::None}}},
+             view(normed_, count, hidden));
     if (shape_.logit_soft_cap > 0.0f) {
-        threads_.run(count, [&](int first, int last) {
-            for (int row = first; row < last; ++row) {
-                kernels_.soft_cap(logits + static_cast<size_t>(row) * vocab_size, vocab_size, shape_.logit_soft_cap);
-            }
-        }, 0);
+        threads_.run(
+            count,
+            [&](int first, int last) {
+                for (int row = first; row < last; ++row) {
+                    kernels_.soft_cap(logits + static_cast<size_t>(row) * vocab_size, vocab_size,
+                                      shape_.logit_soft_cap);
+                }
+            },
+            0);
     }
 }
 
@@ -410,18 +427,25 @@ void Model::attend(int index, const std::vector<Piece>& pieces, int num_tokens) 
     }
     const int num_splits = static_cast<int>(first_parts.size());
     if (split_queries_.size() < first_parts.size()) split_queries_.resize(first_parts.size());
-    threads_.run(num_splits, [&](int first, int last) {
-        for (int split = first; split < last; ++split) gather_queries(pieces, units[first_parts[split]], split_queries_[split]);
-    }, 8);
+    threads_.run(
+        num_splits,
+        [&](int first, int last) {
+            for (int split = first; split < last; ++split)
+                gather_queries(pieces, units[first_parts[split]], split_queries_[split]);
+        },
+        8);
     threads_.run(static_cast<int>(units.size()), [&](int first, int last) {
         for (int unit = first; unit < last; ++unit) {
             const bool is_last = unit + 1 == static_cast<int>(units.size());
             attend_unit(index, pieces, units[unit], is_last ? nullptr : &units[unit + 1]);
         }
     });
-    threads_.run(num_splits, [&](int first, int last) {
-        for (int split = first; split < last; ++split) merge_parts(pieces, units, first_parts[split]);
-    }, 8);
+    threads_.run(
+        num_splits,
+        [&](int first, int last) {
+            for (int split = first; split < last; ++split) merge_parts(pieces, units, first_parts[split]);
+        },
+        8);
     make_rows(mixed_, num_tokens, queries, is_quantized(layer.out.matrix.kind), kept);
 }
 
@@ -431,29 +455,34 @@ void Model::store_keys_and_values(int index, const std::vector<Piece>& pieces, i
     const int queries = shape_.num_heads * head_dim, keys = num_kv_heads * head_dim;
     const auto normalize_heads = [&](const Norm& norm, float* heads, int size) {
         const int width = shape_.qk_norm == QKNorm::PerHead ? head_dim : size;
-        for (int at = 0; at < size; at += width) kernels_.rms_norm(heads + at, norm.weight.data(), shape_.norm_eps, width, heads + at);
+        for (int at = 0; at < size; at += width)
+            kernels_.rms_norm(heads + at, norm.weight.data(), shape_.norm_eps, width, heads + at);
     };
-    threads_.run(num_tokens, [&](int first, int last) {
-        for (int row = first; row < last; ++row) {
-            float* query = queries_.data() + static_cast<size_t>(row) * queries;
-            float* key = keys_.data() + static_cast<size_t>(row) * keys;
-            const float* value = values_.data() + static_cast<size_t>(row) * keys;
-            if (shape_.qk_norm != QKNorm::None) {
-                normalize_heads(layer.query_norm, query, queries);
-                normalize_heads(layer.key_norm, key, keys);
+    threads_.run(
+        num_tokens,
+        [&](int first, int last) {
+            for (int row = first; row < last; ++row) {
+                float* query = queries_.data() + static_cast<size_t>(row) * queries;
+                float* key = keys_.data() + static_cast<size_t>(row) * keys;
+                const float* value = values_.data() + static_cast<size_t>(row) * keys;
+                if (shape_.qk_norm != QKNorm::None) {
+                    normalize_heads(layer.query_norm, query, queries);
+                    normalize_heads(layer.key_norm, key, keys);
+                }
+                rotate(query, shape_.num_heads, shape_.layer_ropes[index], row);
+                rotate(key, num_kv_heads, shape_.layer_ropes[index], row);
+                for (int i = 0; i < queries; ++i) query[i] *= shape_.attention_scale;
+                const Piece& piece = pieces[piece_of_row_[row]];
+                const int position = piece.position + row - piece.row;
+                const KVCache::LayerPages pages = cache_.layer(piece.cache_id, index);
+                for (int head = 0; head < num_kv_heads; ++head) {
+                    kernels_.store_position(cache_.page(), position % kPagePositions, key + head * head_dim,
+                                            value + head * head_dim, pages.keys(head, position),
+                                            pages.values(head, position));
+                }
             }
-            rotate(query, shape_.num_heads, shape_.layer_ropes[index], row);
-            rotate(key, num_kv_heads, shape_.layer_ropes[index], row);
-            for (int i = 0; i < queries; ++i) query[i] *= shape_.attention_scale;
-            const Piece& piece = pieces[piece_of_row_[row]];
-            const int position = piece.position + row - piece.row;
-            const KVCache::LayerPages pages = cache_.layer(piece.cache_id, index);
-            for (int head = 0; head < num_kv_heads; ++head) {
-                kernels_.store_position(cache_.page(), position % kPagePositions, key + head * head_dim, value + head * head_dim,
-                                        pages.keys(head, position), pages.values(head, position));
-            }
-        }
-    }, 4);
+        },
+        4);
 }
 
 // Pairs (i, i + half of the rotated part) of each head, turned by the angle of the row's position.
@@ -474,7 +503,8 @@ void Model::rotate(float* heads, int num_heads, int rope, int row) const {
 }
 
 // A unit is some queries of one key-value head with all their segments; one token's many segments are shared out.
-std::vector<Model::AttentionUnit> Model::attention_units(int layer, const std::vector<Piece>& pieces, size_t& num_floats) const {
+std::vector<Model::AttentionUnit> Model::attention_units(int layer, const std::vector<Piece>& pieces,
+                                                         size_t& num_floats) const {
     const int group = shape_.num_heads / shape_.num_kv_heads;
     const int tokens_at_once = std::max(1, kMaxQueryRows / group);
     const size_t part_floats = static_cast<size_t>(group) * (2 + cache_.page().value_stride());
@@ -505,7 +535,8 @@ std::vector<Model::AttentionUnit> Model::attention_units(int layer, const std::v
     return units;
 }
 
-void Model::attend_unit(int layer, const std::vector<Piece>& pieces, const AttentionUnit& unit, const AttentionUnit* next) {
+void Model::attend_unit(int layer, const std::vector<Piece>& pieces, const AttentionUnit& unit,
+                        const AttentionUnit* next) {
     const Piece& piece = pieces[unit.piece];
     const int group = shape_.num_heads / shape_.num_kv_heads, stride = cache_.page().value_stride();
     const int num_rows = unit.num_tokens * group, window = cache_.window(layer);
@@ -564,13 +595,15 @@ void Model::attend_unit(int layer, const std::vector<Piece>& pieces, const Atten
 
 // The pages of a segment that a unit meets, nullptr beyond its last position. Pages that the window has left are gone;
 // another stands in for them, with weights of zero.
-void Model::find_pages(int layer, const Piece& piece, const AttentionUnit& unit, int segment, const uint8_t* (&found)[kSegmentPages]) const {
+void Model::find_pages(int layer, const Piece& piece, const AttentionUnit& unit, int segment,
+                       const uint8_t* (&found)[kSegmentPages]) const {
     const KVCache::LayerPages pages = cache_.layer(piece.cache_id, layer);
     const int begin = piece.position + unit.token, window = cache_.window(layer);
     const int first = window == 0 ? 0 : std::max(0, begin - window + 1);
     for (int page = 0; page < kSegmentPages; ++page) {
         const int position = segment * kSegmentPositions + page * kPagePositions;
-        found[page] = position < begin + unit.num_tokens ? pages.keys(unit.kv_head, std::max(position, first)) : nullptr;
+        found[page] =
+            position < begin + unit.num_tokens ? pages.keys(unit.kv_head, std::max(position, first)) : nullptr;
     }
 }
 
@@ -583,12 +616,14 @@ void Model::gather_queries(const std::vector<Piece>& pieces, const AttentionUnit
     for (int token = 0; token < unit.num_tokens; ++token) {
         const size_t row = pieces[unit.piece].row + unit.token + token;
         const float* from = queries_.data() + (row * shape_.num_heads + unit.kv_head * group) * head_dim;
-        std::copy(from, from + group * head_dim, queries.rows.values.data() + static_cast<size_t>(token) * group * head_dim);
+        std::copy(from, from + group * head_dim,
+                  queries.rows.values.data() + static_cast<size_t>(token) * group * head_dim);
     }
     if (!is_quantized) return;
     queries.residual.resize(num_rows, head_dim, true);
     const Activations x = view(queries.rows, num_rows, head_dim);
-    for (int tile = 0; tile < num_tiles; ++tile) kernels_.quantize_halves(x, tile, queries.rows.quantized(), queries.residual.quantized());
+    for (int tile = 0; tile < num_tiles; ++tile)
+        kernels_.quantize_halves(x, tile, queries.rows.quantized(), queries.residual.quantized());
 }
 
 // Merge the parts of one token and head, which follow one another from `first` on, in the order of their segments.
@@ -607,7 +642,8 @@ void Model::merge_parts(const std::vector<Piece>& pieces, const std::vector<Atte
 }
 
 void Model::write_mixture(const Mixture& mixture, const Piece& piece, const AttentionUnit& unit) {
-    const int group = shape_.num_heads / shape_.num_kv_heads, head_dim = shape_.head_dim, stride = cache_.page().value_stride();
+    const int group = shape_.num_heads / shape_.num_kv_heads, head_dim = shape_.head_dim,
+              stride = cache_.page().value_stride();
     for (int row = 0; row < unit.num_tokens * group; ++row) {
         const size_t token = piece.row + unit.token + row / group;
         float* out = mixed_.values.data() + (token * shape_.num_heads + unit.kv_head * group + row % group) * head_dim;
@@ -652,7 +688,8 @@ void Model::make_rows(Rows& rows, int num_tokens, int columns, bool is_quantized
 }
 
 Activations Model::view(const Rows& rows, int num_tokens, int columns) const {
-    return {num_tokens, columns, rows.values.data(), columns, rows.quants.data(), rows.scales.data(), rows.sums.data(), rows.totals.data()};
+    return {num_tokens,         columns,          rows.values.data(), columns, rows.quants.data(),
+            rows.scales.data(), rows.sums.data(), rows.totals.data()};
 }
 
 void Model::multiply(const std::vector<Product>& products, const Activations& x) {

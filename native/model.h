@@ -60,7 +60,8 @@ public:
     // Weights, by the names of models/weights.py. A matrix is made, then filled; the halves of a gated MLP are made
     // together, under either name. Throw std::invalid_argument for what the shape does not have.
     void make_matrix(const std::string& name, WeightKind kind);
-    void load_rows(const std::string& name, int first_row, int num_rows, Encoding encoding, const uint8_t* rows, size_t size);
+    void load_rows(const std::string& name, int first_row, int num_rows, Encoding encoding, const uint8_t* rows,
+                   size_t size);
     void load_vector(const std::string& name, const float* values, size_t size);
 
     // Append each chunk to its text; writes num_logits rows of vocab_size for each, in order. Throws
@@ -68,8 +69,8 @@ public:
     // std::bad_alloc if the cache cannot hold the new positions, and what `pause` throws; all texts are then as before.
     void step(const std::vector<Chunk>& chunks, float* logits, Pause pause = [] {});
 
-    // The same, but of the logits only what they say of a given token each: as many targets, and scores written, as rows
-    // of logits are wanted.
+    // The same, but of the logits only what they say of a given token each: as many targets, and scores written, as
+    // rows of logits are wanted.
     void score(const std::vector<Chunk>& chunks, const int32_t* targets, TokenScore* scores, Pause pause = [] {});
 
     // Wanted before anything else in a process forked from the one that made the model, while no step was running.
@@ -84,7 +85,9 @@ public:
 private:
     using Vector = std::vector<float>;
 
-    struct Norm { Vector weight, bias; };
+    struct Norm {
+        Vector weight, bias;
+    };
     struct Linear {
         Matrix matrix;
         Vector bias;
@@ -117,7 +120,7 @@ private:
     // Queries of one key-value head of a piece, and the segments of positions they meet.
     struct AttentionUnit {
         int piece, kv_head, token, num_tokens, first_segment, last_segment;
-        int split;     // the number of the token and head whose segments are shared out, if this is a part of them, or -1
+        int split;  // the number of the token and head whose segments are shared out, if this is a part of them, or -1
         size_t place;  // where a part's mixture is kept until all are merged
     };
     // Rows of floats with their int8 form.
@@ -140,7 +143,8 @@ private:
     };
 
     void register_weights();
-    void register_linear(const std::string& name, Linear& linear, int rows, int columns, PanelPart part = PanelPart::Whole);
+    void register_linear(const std::string& name, Linear& linear, int rows, int columns,
+                         PanelPart part = PanelPart::Whole);
     void register_norm(const std::string& name, Norm& norm, int size, bool has_bias);
 
     // `finish` is called with the rows, of the block that ran, whose logits are wanted.
@@ -160,7 +164,8 @@ private:
     std::vector<AttentionUnit> attention_units(int layer, const std::vector<Piece>& pieces, size_t& num_floats) const;
     // `next` is the unit that the thread probably does after this one, if there is one.
     void attend_unit(int layer, const std::vector<Piece>& pieces, const AttentionUnit& unit, const AttentionUnit* next);
-    void find_pages(int layer, const Piece& piece, const AttentionUnit& unit, int segment, const uint8_t* (&found)[kSegmentPages]) const;
+    void find_pages(int layer, const Piece& piece, const AttentionUnit& unit, int segment,
+                    const uint8_t* (&found)[kSegmentPages]) const;
     void gather_queries(const std::vector<Piece>& pieces, const AttentionUnit& unit, Queries& queries) const;
     void merge_parts(const std::vector<Piece>& pieces, const std::vector<AttentionUnit>& units, size_t first);
     void write_mixture(const Mixture& mixture, const Piece& piece, const AttentionUnit& unit);

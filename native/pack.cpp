@@ -36,11 +36,13 @@ struct Groups {
     void set_minimum(int index, uint16_t half) const { put_half(group(index) + (kPanelRows + lane) * 2, half); }
     // Four values of the group, stored as kind Q8 wants them.
     void set_bytes(int index, const uint8_t* values) const {
-        for (int quad = 0; quad < 8; ++quad) std::memcpy(quad_at(group(index), matrix.kind, quad, lane), values + quad * 4, 4);
+        for (int quad = 0; quad < 8; ++quad)
+            std::memcpy(quad_at(group(index), matrix.kind, quad, lane), values + quad * 4, 4);
     }
     // 16 bytes of two values each: columns 0 to 15 in the low halves, 16 to 31 in the high ones.
     void set_nibbles(int index, const uint8_t* nibbles) const {
-        for (int quad = 0; quad < 4; ++quad) std::memcpy(quad_at(group(index), matrix.kind, quad, lane), nibbles + quad * 4, 4);
+        for (int quad = 0; quad < 4; ++quad)
+            std::memcpy(quad_at(group(index), matrix.kind, quad, lane), nibbles + quad * 4, 4);
     }
 };
 
@@ -190,8 +192,10 @@ size_t row_bytes(Encoding encoding, int columns) {
 }
 
 bool is_same(WeightKind kind, Encoding encoding) {
-    return (kind == WeightKind::F32 && encoding == Encoding::F32) || (kind == WeightKind::BF16 && encoding == Encoding::BF16) ||
-           (kind == WeightKind::Q8 && encoding == Encoding::Q8_0) || (kind == WeightKind::Q4 && encoding == Encoding::Q4_0) ||
+    return (kind == WeightKind::F32 && encoding == Encoding::F32) ||
+           (kind == WeightKind::BF16 && encoding == Encoding::BF16) ||
+           (kind == WeightKind::Q8 && encoding == Encoding::Q8_0) ||
+           (kind == WeightKind::Q4 && encoding == Encoding::Q4_0) ||
            (kind == WeightKind::Q4Min && encoding == Encoding::Q4_1);
 }
 

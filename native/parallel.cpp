@@ -54,7 +54,8 @@ void share_out(int64_t num_units, int64_t least, SharedWork call, const void* wo
     if (num_units <= 0) return;
     const OpenMp& omp = open_mp();
     const bool is_there = omp.parallel && omp.max_threads && omp.thread && omp.num_threads;
-    const int64_t num_threads = is_there ? std::min<int64_t>(omp.max_threads(), num_units / std::max<int64_t>(least, 1)) : 1;
+    const int64_t num_threads =
+        is_there ? std::min<int64_t>(omp.max_threads(), num_units / std::max<int64_t>(least, 1)) : 1;
     if (num_threads <= 1) {
         call(work, 0, num_units);
         return;

@@ -18,10 +18,11 @@ constexpr int kBlock = 64;           // keys that are looked at together, or pas
 constexpr int kVisited = 448;        // positions that are found before they are worked on
 constexpr int kBlocksPerWanted = 4;  // for each of the k largest: few of them then share a block
 constexpr int kSample = 256;         // keys from which the last of the set is guessed
-constexpr double kMargin = 0.8;      // how near to the guess, in mass below, the search begins and ends: nearer is faster and wrong more often
-constexpr size_t kFew = 256;         // keys that are sorted rather than counted
-constexpr int kBinBits = 10;         // of a histogram, so that it stays in the first cache
-constexpr int kSummed = 512;         // masses that are added before one looks into them
+constexpr double kMargin =
+    0.8;  // how near to the guess, in mass below, the search begins and ends: nearer is faster and wrong more often
+constexpr size_t kFew = 256;  // keys that are sorted rather than counted
+constexpr int kBinBits = 10;  // of a histogram, so that it stays in the first cache
+constexpr int kSummed = 512;  // masses that are added before one looks into them
 
 // Keys as whole numbers that order alike, the lowest and the highest of some (inclusive).
 struct Ranks {
@@ -58,7 +59,8 @@ public:
 
     const std::vector<float>& maxima() const { return maxima_; }
 
-    // Calls `visit` with the positions from `first` to `last` (exclusive) of keys of these ranks, ascending, many at a time.
+    // Calls `visit` with the positions from `first` to `last` (exclusive) of keys of these ranks, ascending, many at a
+    // time.
     template <class Visit>
     void find(int first, int last, Ranks ranks, const Visit& visit) const {
         const float low = key_of(ranks.lowest), high = key_of(ranks.highest);
@@ -75,7 +77,9 @@ public:
         visit(found, found + count);
     }
     template <class Visit>
-    void find(Ranks ranks, const Visit& visit) const { find(0, size, ranks, visit); }
+    void find(Ranks ranks, const Visit& visit) const {
+        find(0, size, ranks, visit);
+    }
 
 private:
     std::vector<float> maxima_;
@@ -130,8 +134,8 @@ Survey survey(const Row& row, Ranks ranks) {
     return result;
 }
 
-// Narrow the ranks to a bin of a histogram of mass over rank, that in which `wanted` is reached from above, and take off
-// `wanted` what lies above it. False, and nothing is changed, if it is not reached.
+// Narrow the ranks to a bin of a histogram of mass over rank, that in which `wanted` is reached from above, and take
+// off `wanted` what lies above it. False, and nothing is changed, if it is not reached.
 template <class Weights>
 bool narrow(const Row& row, const Weights& weights, Ranks& ranks, int64_t& wanted) {
     const uint32_t span = ranks.highest - ranks.lowest;
@@ -248,7 +252,9 @@ Ranks guess(const Row& row, const Weights& weights, double spare) {
 std::vector<int64_t> largest_of(const Row& row, int64_t k) {
     const Counts counts{row};
     const bool is_bounded = static_cast<int64_t>(row.maxima().size()) >= kBlocksPerWanted * k;
-    return set_to(row, last_of_set(row, counts, k, is_bounded ? reached_by(row, k) : guess(row, counts, static_cast<double>(row.size - k))));
+    return set_to(row,
+                  last_of_set(row, counts, k,
+                              is_bounded ? reached_by(row, k) : guess(row, counts, static_cast<double>(row.size - k))));
 }
 
 int last_of_smallest_set(const Row& row, const float* masses, double wanted, double total) {
@@ -303,7 +309,8 @@ int64_t draw_from(const Row& row, Truncation truncation, int bits, uint64_t numb
     kernels.masses(row.keys, row.size, row.highest(), truncation.divisor, bits, masses.get());
     const double total = kernels.sum_from(masses.get(), 0.0f, masses.get(), row.size);
     if (truncation.top_p == 1.0) return position_at(kernels, masses.get(), row.size, share_of(total, number));
-    return falls_on({row, masses.get(), last_of_smallest_set(row, masses.get(), truncation.top_p * total, total)}, number);
+    return falls_on({row, masses.get(), last_of_smallest_set(row, masses.get(), truncation.top_p * total, total)},
+                    number);
 }
 
 }  // namespace
@@ -313,7 +320,8 @@ std::vector<int64_t> largest(const Kernels& kernels, const float* keys, int size
     return largest_of(Row(kernels, keys, size), std::min<int64_t>(k, size));
 }
 
-std::vector<int64_t> smallest_set(const Kernels& kernels, const float* keys, const float* masses, int size, double wanted, double total) {
+std::vector<int64_t> smallest_set(const Kernels& kernels, const float* keys, const float* masses, int size,
+                                  double wanted, double total) {
     const Row row(kernels, keys, size);
     return set_to(row, last_of_smallest_set(row, masses, wanted, total));
 }
@@ -321,7 +329,8 @@ std::vector<int64_t> smallest_set(const Kernels& kernels, const float* keys, con
 int64_t position_at(const Kernels& kernels, const float* masses, int size, int64_t target) {
     int position = 0;
     for (; position + kSummed < size; position += kSummed) {
-        const int64_t mass = static_cast<int64_t>(kernels.sum_from(masses + position, 0.0f, masses + position, kSummed));
+        const int64_t mass =
+            static_cast<int64_t>(kernels.sum_from(masses + position, 0.0f, masses + position, kSummed));
         if (mass > target) break;
         target -= mass;
     }
@@ -352,7 +361,8 @@ int64_t draw(const Kernels& kernels, const float* logits, int size, Truncation t
     const std::vector<int64_t> left = largest_of(row, truncation.top_k);
     std::vector<float> keys(left.size());
     std::transform(left.begin(), left.end(), keys.begin(), [&](int64_t position) { return logits[position]; });
-    return left[static_cast<size_t>(draw_from(Row(kernels, keys.data(), static_cast<int>(keys.size())), truncation, bits, number))];
+    return left[static_cast<size_t>(
+        draw_from(Row(kernels, keys.data(), static_cast<int>(keys.size())), truncation, bits, number))];
 }
 
 }  // namespace nextword

@@ -17,10 +17,10 @@ namespace nextword {
 // The `k` largest keys, 0 <= k.
 std::vector<int64_t> largest(const Kernels& kernels, const float* keys, int size, int64_t k);
 
-// The smallest set of largest keys whose mass is at least `wanted`: 0 < wanted <= total, the mass of all. Size is not 0.
-// Throws std::invalid_argument if they weigh less.
-std::vector<int64_t> smallest_set(const Kernels& kernels, const float* keys, const float* masses, int size, double wanted,
-                                  double total);
+// The smallest set of largest keys whose mass is at least `wanted`: 0 < wanted <= total, the mass of all. Size is not
+// 0. Throws std::invalid_argument if they weigh less.
+std::vector<int64_t> smallest_set(const Kernels& kernels, const float* keys, const float* masses, int size,
+                                  double wanted, double total);
 
 // The largest logit's position, of equal ones the lowest. -1 if a logit is NaN or +inf, or all are -inf.
 int64_t argmax(const Kernels& kernels, const float* logits, int size);

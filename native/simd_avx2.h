@@ -14,11 +14,19 @@ namespace {
 struct Simd {
     static constexpr int kTokens = 4;
 
-    struct F { __m256 low, high; };
-    struct I { __m256i low, high; };
-    struct Bytes { __m256i low, high; };
+    struct F {
+        __m256 low, high;
+    };
+    struct I {
+        __m256i low, high;
+    };
+    struct Bytes {
+        __m256i low, high;
+    };
     using Quad = __m256i;
-    struct Sums { __m256d at[4]; };
+    struct Sums {
+        __m256d at[4];
+    };
 
     static F set(float value) { return {_mm256_set1_ps(value), _mm256_set1_ps(value)}; }
     static F load(const float* from) { return {_mm256_loadu_ps(from), _mm256_loadu_ps(from + 8)}; }
@@ -84,9 +92,13 @@ struct Simd {
     static F to_float(I a) { return {_mm256_cvtepi32_ps(a.low), _mm256_cvtepi32_ps(a.high)}; }
     static I set(int32_t value) { return {_mm256_set1_epi32(value), _mm256_set1_epi32(value)}; }
     template <int bits>
-    static I shift_left(I a) { return {_mm256_slli_epi32(a.low, bits), _mm256_slli_epi32(a.high, bits)}; }
+    static I shift_left(I a) {
+        return {_mm256_slli_epi32(a.low, bits), _mm256_slli_epi32(a.high, bits)};
+    }
     template <int bits>
-    static I shift_right(I a) { return {_mm256_srli_epi32(a.low, bits), _mm256_srli_epi32(a.high, bits)}; }
+    static I shift_right(I a) {
+        return {_mm256_srli_epi32(a.low, bits), _mm256_srli_epi32(a.high, bits)};
+    }
     template <int bits>
     static I low_bits(I a) {
         const __m256i mask = _mm256_set1_epi32((1 << bits) - 1);
@@ -112,15 +124,18 @@ struct Simd {
         return sums;
     }
     static double sum_lanes(Sums sums) {
-        const __m256d four = _mm256_add_pd(_mm256_add_pd(sums.at[0], sums.at[1]), _mm256_add_pd(sums.at[2], sums.at[3]));
+        const __m256d four =
+            _mm256_add_pd(_mm256_add_pd(sums.at[0], sums.at[1]), _mm256_add_pd(sums.at[2], sums.at[3]));
         const __m128d two = _mm_add_pd(_mm256_castpd256_pd128(four), _mm256_extractf128_pd(four, 1));
         return _mm_cvtsd_f64(_mm_add_sd(two, _mm_unpackhi_pd(two, two)));
     }
     static int between(__m256 keys, __m256 low, __m256 high) {
-        return _mm256_movemask_ps(_mm256_and_ps(_mm256_cmp_ps(keys, low, _CMP_GE_OQ), _mm256_cmp_ps(keys, high, _CMP_LE_OQ)));
+        return _mm256_movemask_ps(
+            _mm256_and_ps(_mm256_cmp_ps(keys, low, _CMP_GE_OQ), _mm256_cmp_ps(keys, high, _CMP_LE_OQ)));
     }
     static int store_positions(int32_t* to, int32_t first, F keys, F low, F high) {
-        unsigned lanes = static_cast<unsigned>(between(keys.low, low.low, high.low) | between(keys.high, low.high, high.high) << 8);
+        unsigned lanes =
+            static_cast<unsigned>(between(keys.low, low.low, high.low) | between(keys.high, low.high, high.high) << 8);
         int count = 0;
         for (; lanes != 0; lanes &= lanes - 1) to[count++] = first + __builtin_ctz(lanes);
         return count;
@@ -154,11 +169,13 @@ struct Simd {
     }
 
     static __m256i dot_half(__m256i acc, __m256i w, __m256i x) {
-        // Pairs of products stay below 2^15: 15 x 127 x 2 for nibbles, 127 x 127 x 2 for weights, 128 x 127 x 2 for bytes without their
-        // offset.
+        // Pairs of products stay below 2^15: 15 x 127 x 2 for nibbles, 127 x 127 x 2 for weights, 128 x 127 x 2 for
+        // bytes without their offset.
         return _mm256_add_epi32(acc, _mm256_madd_epi16(_mm256_maddubs_epi16(w, x), _mm256_set1_epi16(1)));
     }
-    static I dot_nibbles(I acc, Bytes w, Quad x) { return {dot_half(acc.low, w.low, x), dot_half(acc.high, w.high, x)}; }
+    static I dot_nibbles(I acc, Bytes w, Quad x) {
+        return {dot_half(acc.low, w.low, x), dot_half(acc.high, w.high, x)};
+    }
     // maddubs would saturate on bytes up to 255: the sign goes to the other factor, so no offset is left to take off.
     static __m256i dot_signed(__m256i acc, __m256i w, __m256i x) {
         const __m256i value = _mm256_xor_si256(w, _mm256_set1_epi8(-128));

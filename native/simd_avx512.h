@@ -15,11 +15,21 @@ struct Simd {
     static constexpr int kTokens = 8;
 
     // One-member structs, because overloads cannot tell the attributes of bare vector types apart.
-    struct F { __m512 v; };
-    struct I { __m512i v; };
-    struct Bytes { __m512i v; };
-    struct Quad { __m512i v; };
-    struct Sums { __m512d low, high; };
+    struct F {
+        __m512 v;
+    };
+    struct I {
+        __m512i v;
+    };
+    struct Bytes {
+        __m512i v;
+    };
+    struct Quad {
+        __m512i v;
+    };
+    struct Sums {
+        __m512d low, high;
+    };
 
     static F set(float value) { return {_mm512_set1_ps(value)}; }
     static F load(const float* from) { return {_mm512_loadu_ps(from)}; }
@@ -65,11 +75,17 @@ struct Simd {
     static F to_float(I a) { return {_mm512_cvtepi32_ps(a.v)}; }
     static I set(int32_t value) { return {_mm512_set1_epi32(value)}; }
     template <int bits>
-    static I shift_left(I a) { return {_mm512_slli_epi32(a.v, bits)}; }
+    static I shift_left(I a) {
+        return {_mm512_slli_epi32(a.v, bits)};
+    }
     template <int bits>
-    static I shift_right(I a) { return {_mm512_srli_epi32(a.v, bits)}; }
+    static I shift_right(I a) {
+        return {_mm512_srli_epi32(a.v, bits)};
+    }
     template <int bits>
-    static I low_bits(I a) { return {_mm512_and_si512(a.v, _mm512_set1_epi32((1 << bits) - 1))}; }
+    static I low_bits(I a) {
+        return {_mm512_and_si512(a.v, _mm512_set1_epi32((1 << bits) - 1))};
+    }
     static I to_int(F a) { return {_mm512_cvtps_epi32(a.v)}; }
     static void store_int8(int8_t* to, I a) {
         _mm_storeu_si128(reinterpret_cast<__m128i*>(to), _mm512_cvtsepi32_epi8(a.v));
@@ -102,7 +118,9 @@ struct Simd {
 
     static I dot_nibbles(I acc, Bytes w, Quad x) { return {_mm512_dpbusd_epi32(acc.v, w.v, x.v)}; }
     static I dot_bytes(I acc, Bytes w, Quad x) { return dot_nibbles(acc, w, x); }
-    static I dot_weights(I acc, Bytes values, Quad weights) { return {_mm512_dpbusd_epi32(acc.v, weights.v, values.v)}; }
+    static I dot_weights(I acc, Bytes values, Quad weights) {
+        return {_mm512_dpbusd_epi32(acc.v, weights.v, values.v)};
+    }
     static int32_t start_q8(int32_t sum_of_x) { return -128 * sum_of_x; }
 };
 

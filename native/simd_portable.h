@@ -15,11 +15,21 @@ namespace {
 struct Simd {
     static constexpr int kTokens = 4;  // tokens that a matrix kernel holds in registers
 
-    struct F { float at[16]; };
-    struct I { int32_t at[16]; };
-    struct Bytes { uint8_t at[64]; };
-    struct Quad { int8_t at[4]; };
-    struct Sums { double at[16]; };
+    struct F {
+        float at[16];
+    };
+    struct I {
+        int32_t at[16];
+    };
+    struct Bytes {
+        uint8_t at[64];
+    };
+    struct Quad {
+        int8_t at[4];
+    };
+    struct Sums {
+        double at[16];
+    };
 
     template <class Op>
     static F each(Op op) {
@@ -28,37 +38,67 @@ struct Simd {
         return result;
     }
 
-    static F set(float value) { return each([&](int) { return value; }); }
-    static F load(const float* from) { return each([&](int i) { return from[i]; }); }
-    static F load_bf16(const uint16_t* from) { return each([&](int i) { return from_bf16(from[i]); }); }
-    static F load_fp16(const uint16_t* from) { return each([&](int i) { return from_fp16(from[i]); }); }
+    static F set(float value) {
+        return each([&](int) { return value; });
+    }
+    static F load(const float* from) {
+        return each([&](int i) { return from[i]; });
+    }
+    static F load_bf16(const uint16_t* from) {
+        return each([&](int i) { return from_bf16(from[i]); });
+    }
+    static F load_fp16(const uint16_t* from) {
+        return each([&](int i) { return from_fp16(from[i]); });
+    }
     static uint16_t to_fp16(float value) { return nextword::to_fp16(value); }
     static void store(float* to, F a) { std::memcpy(to, a.at, sizeof a.at); }
     static void store_bf16(uint16_t* to, F a) {
         for (int i = 0; i < 16; ++i) to[i] = to_bf16(a.at[i]);
     }
 
-    static F add(F a, F b) { return each([&](int i) { return a.at[i] + b.at[i]; }); }
-    static F sub(F a, F b) { return each([&](int i) { return a.at[i] - b.at[i]; }); }
-    static F mul(F a, F b) { return each([&](int i) { return a.at[i] * b.at[i]; }); }
-    static F div(F a, F b) { return each([&](int i) { return a.at[i] / b.at[i]; }); }
-    static F fma(F a, F b, F c) { return each([&](int i) { return __builtin_fmaf(a.at[i], b.at[i], c.at[i]); }); }
-    static F max(F a, F b) { return each([&](int i) { return a.at[i] > b.at[i] ? a.at[i] : b.at[i]; }); }
-    static F min(F a, F b) { return each([&](int i) { return a.at[i] < b.at[i] ? a.at[i] : b.at[i]; }); }
-    static F abs(F a) { return each([&](int i) { return std::fabs(a.at[i]); }); }
+    static F add(F a, F b) {
+        return each([&](int i) { return a.at[i] + b.at[i]; });
+    }
+    static F sub(F a, F b) {
+        return each([&](int i) { return a.at[i] - b.at[i]; });
+    }
+    static F mul(F a, F b) {
+        return each([&](int i) { return a.at[i] * b.at[i]; });
+    }
+    static F div(F a, F b) {
+        return each([&](int i) { return a.at[i] / b.at[i]; });
+    }
+    static F fma(F a, F b, F c) {
+        return each([&](int i) { return __builtin_fmaf(a.at[i], b.at[i], c.at[i]); });
+    }
+    static F max(F a, F b) {
+        return each([&](int i) { return a.at[i] > b.at[i] ? a.at[i] : b.at[i]; });
+    }
+    static F min(F a, F b) {
+        return each([&](int i) { return a.at[i] < b.at[i] ? a.at[i] : b.at[i]; });
+    }
+    static F abs(F a) {
+        return each([&](int i) { return std::fabs(a.at[i]); });
+    }
     // b with the sign of a.
-    static F copysign(F b, F a) { return each([&](int i) { return std::copysign(b.at[i], a.at[i]); }); }
+    static F copysign(F b, F a) {
+        return each([&](int i) { return std::copysign(b.at[i], a.at[i]); });
+    }
     // value where x >= bound, else 0.
     static F keep_from(F x, F bound, F value) {
         return each([&](int i) { return x.at[i] >= bound.at[i] ? value.at[i] : 0.0f; });
     }
-    static F round(F a) { return each([&](int i) { return std::nearbyint(a.at[i]); }); }
+    static F round(F a) {
+        return each([&](int i) { return std::nearbyint(a.at[i]); });
+    }
     // 2^n for whole n from -126 to 127.
     static F pow2(F n) {
         return each([&](int i) { return float_of(static_cast<uint32_t>(static_cast<int32_t>(n.at[i]) + 127) << 23); });
     }
 
-    static F to_float(I a) { return each([&](int i) { return static_cast<float>(a.at[i]); }); }
+    static F to_float(I a) {
+        return each([&](int i) { return static_cast<float>(a.at[i]); });
+    }
     static I set(int32_t value) {
         I result;
         for (int i = 0; i < 16; ++i) result.at[i] = value;

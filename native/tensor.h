@@ -12,9 +12,9 @@
 
 namespace nextword {
 
-constexpr int kLanes = 16;       // numbers in a vector, the same on every instruction set
-constexpr int kPanelRows = 32;   // output rows of a panel: two vectors
-constexpr int kGroup = 32;       // columns that share a scale
+constexpr int kLanes = 16;      // numbers in a vector, the same on every instruction set
+constexpr int kPanelRows = 32;  // output rows of a panel: two vectors
+constexpr int kGroup = 32;      // columns that share a scale
 
 enum class WeightKind {
     F32,    // 32 floats for each column

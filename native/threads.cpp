@@ -44,7 +44,10 @@ void rest() {
 
 }  // namespace
 
-ThreadPool::ThreadPool(int num_threads) : num_threads_(num_threads), shares_(static_cast<size_t>(num_threads)), num_active_(num_threads) { start(); }
+ThreadPool::ThreadPool(int num_threads)
+    : num_threads_(num_threads), shares_(static_cast<size_t>(num_threads)), num_active_(num_threads) {
+    start();
+}
 
 void ThreadPool::start() {
     process_ = getpid();

@@ -49,8 +49,8 @@ public:
         run_shared(num_units, &call<Work>, &work);
     }
 
-    // The memory that the next job will read in the order of its units, at most three stretches: a thread that waits for
-    // that job asks for the beginning of its share. Nothing happens if the memory is gone by then.
+    // The memory that the next job will read in the order of its units, at most three stretches: a thread that waits
+    // for that job asks for the beginning of its share. Nothing happens if the memory is gone by then.
     void expect(std::initializer_list<Stretch> memory);
 
 private:

@@ -47,7 +47,8 @@ template <class Visit>
 [[gnu::always_inline]] inline void by_vectors(int64_t first, int64_t last, float filler, const Visit& visit) {
     int64_t i = first;
     for (; i + kLanes <= last; i += kLanes) {
-        visit([&](const auto* row) { return load_element(row + i); }, [&](auto* row, F value) { store_element(row + i, value); });
+        visit([&](const auto* row) { return load_element(row + i); },
+              [&](auto* row, F value) { store_element(row + i, value); });
     }
     const int64_t count = last - i;
     if (count <= 0) return;
@@ -68,7 +69,8 @@ void train_rms_norm(const Element* x, const Element* weight, float eps, int64_t 
         });
         inverse[row] = 1.0f / std::sqrt(sum_lanes(squares) / static_cast<float>(size) + eps);
         const F factor = Simd::set(inverse[row]);
-        by_vectors(0, size, 0.0f, [&](auto load, auto store) { store(out, Simd::mul(Simd::mul(load(x), factor), load(weight))); });
+        by_vectors(0, size, 0.0f,
+                   [&](auto load, auto store) { store(out, Simd::mul(Simd::mul(load(x), factor), load(weight))); });
     }
 }
 
@@ -163,7 +165,8 @@ void train_activate_backward(const Element* x, const Element* gated, const Eleme
     switch (activation) {
         case Activation::Silu: return activate_backward_as<Activation::Silu>(x, gated, grad, size, x_grad, gated_grad);
         case Activation::Gelu: return activate_backward_as<Activation::Gelu>(x, gated, grad, size, x_grad, gated_grad);
-        case Activation::GeluTanh: return activate_backward_as<Activation::GeluTanh>(x, gated, grad, size, x_grad, gated_grad);
+        case Activation::GeluTanh:
+            return activate_backward_as<Activation::GeluTanh>(x, gated, grad, size, x_grad, gated_grad);
         default: return activate_backward_as<Activation::Relu>(x, gated, grad, size, x_grad, gated_grad);
     }
 }
@@ -261,8 +264,8 @@ void train_cross_entropy(Element* logits, const int64_t* targets, float z_loss, 
 
 template <class Element>
 constexpr TrainingKernels<Element> make_training_kernels_of() {
-    return {train_rms_norm<Element>, train_rms_norm_backward<Element>, train_activate<Element>,
-            train_activate_backward<Element>, train_softmax<Element>, train_softmax_backward<Element>,
+    return {train_rms_norm<Element>,          train_rms_norm_backward<Element>, train_activate<Element>,
+            train_activate_backward<Element>, train_softmax<Element>,           train_softmax_backward<Element>,
             train_cross_entropy<Element>};
 }
 

@@ -19,14 +19,16 @@ inline int& failures() {
 }
 
 // Count a failure, and print it with its line, unless `holds`.
-inline void check(bool holds, const std::string& what, const char* file = __builtin_FILE(), int line = __builtin_LINE()) {
+inline void check(bool holds, const std::string& what, const char* file = __builtin_FILE(),
+                  int line = __builtin_LINE()) {
     if (holds) return;
     // One broken kernel fails everywhere: the first few say enough.
     if (++failures() <= 20) std::fprintf(stderr, "%s:%d: does not hold: %s\n", file, line, what.c_str());
 }
 
 template <class Error, class Work>
-void check_throws(const Work& work, const std::string& what, const char* file = __builtin_FILE(), int line = __builtin_LINE()) {
+void check_throws(const Work& work, const std::string& what, const char* file = __builtin_FILE(),
+                  int line = __builtin_LINE()) {
     try {
         work();
     } catch (const Error&) {

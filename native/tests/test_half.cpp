@@ -24,7 +24,8 @@ void test_fp16_is_read_as_defined_and_written_back() {
             check(std::isnan(value) && std::isnan(from_fp16(to_fp16(value))), "fp16 NaN " + std::to_string(half));
             continue;
         }
-        check(value == expected && std::signbit(value) == std::signbit(expected), "value of fp16 " + std::to_string(half));
+        check(value == expected && std::signbit(value) == std::signbit(expected),
+              "value of fp16 " + std::to_string(half));
         check(to_fp16(value) == half, "fp16 there and back " + std::to_string(half));
     }
 }
@@ -55,8 +56,10 @@ void check_rounding(uint16_t low, const To& to, const From& from) {
 
 void test_values_between_two_go_to_the_nearest_ties_to_even() {
     for (uint32_t sign : {0u, 0x8000u}) {
-        for (uint32_t low = 0; low < 0x7bff; ++low) check_rounding(static_cast<uint16_t>(sign | low), to_fp16, from_fp16);
-        for (uint32_t low = 0; low < 0x7f7f; ++low) check_rounding(static_cast<uint16_t>(sign | low), to_bf16, from_bf16);
+        for (uint32_t low = 0; low < 0x7bff; ++low)
+            check_rounding(static_cast<uint16_t>(sign | low), to_fp16, from_fp16);
+        for (uint32_t low = 0; low < 0x7f7f; ++low)
+            check_rounding(static_cast<uint16_t>(sign | low), to_bf16, from_bf16);
     }
 }
 

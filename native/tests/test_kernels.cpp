@@ -18,7 +18,8 @@ using namespace nextword;
 namespace {
 
 constexpr WeightKind kKinds[] = {WeightKind::F32, WeightKind::BF16, WeightKind::Q8, WeightKind::Q4, WeightKind::Q4Min};
-constexpr Activation kActivations[] = {Activation::None, Activation::Silu, Activation::Gelu, Activation::GeluTanh, Activation::Relu};
+constexpr Activation kActivations[] = {Activation::None, Activation::Silu, Activation::Gelu, Activation::GeluTanh,
+                                       Activation::Relu};
 
 // ---- functions of one number ----
 
@@ -48,7 +49,8 @@ void test_functions_are_as_accurate_as_they_say() {
     check(worst_error(-30.0f, 30.0f, nextword::tanh, std::tanh, false) < 2.5e-7, "tanh");
     check(worst_error(-6.0f, 6.0f, nextword::erf, std::erf, false) < 5e-7, "erf");
     check(at_one(nextword::exp, 0.0f) == 1.0f, "exp(0) is 1");
-    check(at_one(nextword::exp, -87.5f) == 0.0f && at_one(nextword::exp, -HUGE_VALF) == 0.0f, "exp of very little is 0");
+    check(at_one(nextword::exp, -87.5f) == 0.0f && at_one(nextword::exp, -HUGE_VALF) == 0.0f,
+          "exp of very little is 0");
     check(std::isfinite(at_one(nextword::exp, 1e30f)), "exp of very much stays finite");
     check(at_one(nextword::tanh, 1e30f) == 1.0f && at_one(nextword::tanh, -1e30f) == -1.0f, "tanh ends at 1");
     check(at_one(nextword::tanh, 0.0f) == 0.0f && at_one(nextword::erf, 0.0f) < 1e-7f, "zero stays zero");
@@ -59,7 +61,8 @@ double activated(double x, Activation activation) {
         case Activation::None: return x;
         case Activation::Silu: return x / (1 + std::exp(-x));
         case Activation::Gelu: return 0.5 * x * (1 + std::erf(x / std::sqrt(2.0)));
-        case Activation::GeluTanh: return 0.5 * x * (1 + std::tanh(std::sqrt(2 / std::acos(-1.0)) * (x + 0.044715 * x * x * x)));
+        case Activation::GeluTanh:
+            return 0.5 * x * (1 + std::tanh(std::sqrt(2 / std::acos(-1.0)) * (x + 0.044715 * x * x * x)));
         case Activation::Relu: return std::max(x, 0.0);
     }
     return x;
@@ -96,19 +99,24 @@ struct Input {
     std::vector<float> totals;
 
     Input(Random& random, int num_tokens, int columns)
-        : num_tokens(num_tokens), columns(columns), stride(columns + 3), rows(random.numbers(static_cast<size_t>(num_tokens) * stride)) {}
+        : num_tokens(num_tokens),
+          columns(columns),
+          stride(columns + 3),
+          rows(random.numbers(static_cast<size_t>(num_tokens) * stride)) {}
 
     Activations view() const {
         return {num_tokens, columns, rows.data(), stride, quants.data(), scales.data(), sums.data(), totals.data()};
     }
     QuantizedRows make_quantized() {
         const size_t num_groups = static_cast<size_t>(ceil_div(columns, kGroup)) * num_tokens;
-        quants.assign(num_groups * kGroup, 0), scales.assign(num_groups, 0.0f), sums.assign(num_groups, 0), totals.assign(num_groups, 0.0f);
+        quants.assign(num_groups * kGroup, 0), scales.assign(num_groups, 0.0f), sums.assign(num_groups, 0),
+            totals.assign(num_groups, 0.0f);
         return {quants.data(), scales.data(), sums.data(), totals.data()};
     }
     void quantize(const Kernels& kernels) {
         const QuantizedRows out = make_quantized();
-        for (int tile = 0; tile < ceil_div(num_tokens, kernels.tile_tokens); ++tile) kernels.quantize(view(), tile, out);
+        for (int tile = 0; tile < ceil_div(num_tokens, kernels.tile_tokens); ++tile)
+            kernels.quantize(view(), tile, out);
     }
     const float* row(int token) const { return rows.data() + static_cast<size_t>(token) * stride; }
 };
@@ -166,7 +174,8 @@ void test_numbers_next_to_nothing_quantise_alike(const std::vector<const Kernels
             for (float& value : x.rows) value = value > 0 ? tiny : -tiny;
             x.quantize(*kernels);
             const std::vector<float> values = dequantized(*kernels, x, 0);
-            for (const float value : values) check(std::fabs(value) <= tiny * 1.01f, "almost nothing stays almost nothing");
+            for (const float value : values)
+                check(std::fabs(value) <= tiny * 1.01f, "almost nothing stays almost nothing");
             if (first.empty()) first = values;
             check(is_same(first, values), std::string("tiny activations of ") + kernels->name);
         }
@@ -196,7 +205,8 @@ double expected_sum(const Matrix& matrix, int row, const std::vector<float>& x, 
     return sum;
 }
 
-void check_product(const std::vector<const Kernels*>& all, Random& random, const Matrix& matrix, int num_tokens, const Output& how) {
+void check_product(const std::vector<const Kernels*>& all, Random& random, const Matrix& matrix, int num_tokens,
+                   const Output& how) {
     const bool is_gate = how.epilogue == Epilogue::Gate;
     const int width = is_gate ? matrix.rows / 2 - 5 : matrix.rows;
     Input x(random, num_tokens, matrix.columns);
@@ -204,23 +214,26 @@ void check_product(const std::vector<const Kernels*>& all, Random& random, const
     for (const Kernels* kernels : all) {
         x.quantize(*kernels);
         const std::vector<float> out = product(*kernels, matrix, x, how, width);
-        const std::string name = std::string(kernels->name) + ", kind " + std::to_string(static_cast<int>(matrix.kind)) + ", " +
-                                 std::to_string(num_tokens) + " tokens, " + std::to_string(matrix.rows) + " x " + std::to_string(matrix.columns);
+        const std::string name = std::string(kernels->name) + ", kind " +
+                                 std::to_string(static_cast<int>(matrix.kind)) + ", " + std::to_string(num_tokens) +
+                                 " tokens, " + std::to_string(matrix.rows) + " x " + std::to_string(matrix.columns);
         if (!first.empty()) {
             check(is_same(first, out), "bitwise the portable product: " + name);
             continue;
         }
         first = out;
         for (int token = 0; token < num_tokens; ++token) {
-            const std::vector<float> values = is_quantized(matrix.kind) ? dequantized(*kernels, x, token)
-                                                                        : std::vector<float>(x.row(token), x.row(token) + matrix.columns);
+            const std::vector<float> values = is_quantized(matrix.kind)
+                                                  ? dequantized(*kernels, x, token)
+                                                  : std::vector<float>(x.row(token), x.row(token) + matrix.columns);
             const float* row = out.data() + static_cast<size_t>(token) * (width + 1);
             check(row[width] == 0.5f, "nothing is written beyond the width: " + name);
             for (int i = 0; i < width; ++i) {
                 double scale, other_scale;
                 const int at = is_gate ? i / kLanes * kPanelRows + i % kLanes : i;
                 double expected = activated(expected_sum(matrix, at, values, how.bias, scale), how.activation);
-                if (is_gate) expected *= expected_sum(matrix, at + kLanes, values, how.bias, other_scale), scale *= other_scale;
+                if (is_gate)
+                    expected *= expected_sum(matrix, at + kLanes, values, how.bias, other_scale), scale *= other_scale;
                 if (how.epilogue == Epilogue::Add) expected += 0.5;
                 check(is_close(row[i], expected, 3e-6 * scale), "a product: " + name);
             }
@@ -276,7 +289,8 @@ void test_the_largest_bytes_do_not_saturate(const std::vector<const Kernels*>& a
                 Input x(random, 1, kGroup);
                 std::fill(x.rows.begin(), x.rows.end(), value);
                 x.quantize(*kernels);
-                check(product(*kernels, matrix, x, {}, 1)[0] == value * weight * kGroup, std::string("the largest bytes of ") + kernels->name);
+                check(product(*kernels, matrix, x, {}, 1)[0] == value * weight * kGroup,
+                      std::string("the largest bytes of ") + kernels->name);
             }
         }
     }
@@ -289,7 +303,8 @@ void test_norms(const std::vector<const Kernels*>& all) {
     for (const int size : {1, 12, 15, 16, 17, 80, 575, 576, 1000}) {
         const std::vector<float> x = random.numbers(size), weight = random.numbers(size), bias = random.numbers(size);
         double mean = 0, squares = 0, spread = 0;
-        for (const float value : x) mean += value / static_cast<double>(size), squares += static_cast<double>(value) * value;
+        for (const float value : x)
+            mean += value / static_cast<double>(size), squares += static_cast<double>(value) * value;
         for (const float value : x) spread += (value - mean) * (value - mean);
         std::vector<float> first_rms, first_layer;
         for (const Kernels* kernels : all) {
@@ -298,7 +313,8 @@ void test_norms(const std::vector<const Kernels*>& all) {
             kernels->layer_norm(x.data(), weight.data(), bias.data(), 1e-5f, size, layer.data());
             for (int i = 0; i < size; ++i) {
                 check(is_close(rms[i], x[i] / std::sqrt(squares / size + 1e-5f) * weight[i], 3e-6), "RMS norm");
-                check(is_close(layer[i], (x[i] - mean) / std::sqrt(spread / size + 1e-5f) * weight[i] + bias[i], 3e-5), "layer norm");
+                check(is_close(layer[i], (x[i] - mean) / std::sqrt(spread / size + 1e-5f) * weight[i] + bias[i], 3e-5),
+                      "layer norm");
             }
             if (first_rms.empty()) first_rms = rms, first_layer = layer;
             check(is_same(first_rms, rms), std::string("bitwise the portable RMS norm: ") + kernels->name);
@@ -316,7 +332,8 @@ void test_soft_cap(const std::vector<const Kernels*>& all) {
             for (const Kernels* kernels : all) {
                 std::vector<float> capped = x;
                 kernels->soft_cap(capped.data(), size, cap);
-                for (int i = 0; i < size; ++i) check(is_close(capped[i], cap * std::tanh(x[i] / cap), 5e-7 * cap), "soft cap");
+                for (int i = 0; i < size; ++i)
+                    check(is_close(capped[i], cap * std::tanh(x[i] / cap), 5e-7 * cap), "soft cap");
                 check(capped[size] == x[size], "nothing is capped beyond the size");
                 if (first.empty()) first = capped;
                 check(is_same(first, capped), std::string("bitwise the portable soft cap: ") + kernels->name);
@@ -354,14 +371,17 @@ void test_pages_hold_what_is_stored(const std::vector<const Kernels*>& all) {
                 std::vector<float> key = random.numbers(head_dim), value = random.numbers(head_dim);
                 if (slot == 7) std::fill(key.begin(), key.end(), 0.0f), std::fill(value.begin(), value.end(), 1e-38f);
                 for (size_t i = 0; i < all.size(); ++i) pages[i].store(*all[i], shape, slot, key.data(), value.data());
-                const double step = kind == CacheKind::F32 ? 0.0 : kind == CacheKind::BF16 ? 1.0 / 256 : 0.51 / 127 + 1.0 / 2048;
+                const double step = kind == CacheKind::F32    ? 0.0
+                                    : kind == CacheKind::BF16 ? 1.0 / 256
+                                                              : 0.51 / 127 + 1.0 / 2048;
                 for (int d = 0; d < head_dim; ++d) {
                     check(is_close(key_at(shape, pages[0].keys.data(), slot, d), key[d], step), "a stored key");
                     check(is_close(value_at(shape, pages[0].values.data(), slot, d), value[d], step), "a stored value");
                 }
             }
             for (size_t i = 1; i < all.size(); ++i) {
-                check(pages[i].keys == pages[0].keys && pages[i].values == pages[0].values, std::string("the portable page: ") + all[i]->name);
+                check(pages[i].keys == pages[0].keys && pages[i].values == pages[0].values,
+                      std::string("the portable page: ") + all[i]->name);
             }
         }
     }
@@ -376,12 +396,15 @@ struct Segment {
     std::vector<int32_t> first, last;
 
     Segment(Random& random, CacheKind kind, int head_dim, int num_rows, int num_positions, float soft_cap)
-        : queries(random, num_rows, head_dim), residual(random, num_rows, head_dim), scores(static_cast<size_t>(num_rows) * kSegmentPositions) {
+        : queries(random, num_rows, head_dim),
+          residual(random, num_rows, head_dim),
+          scores(static_cast<size_t>(num_rows) * kSegmentPositions) {
         view.page = {kind, head_dim};
         pages.assign(ceil_div(num_positions, kPagePositions), Page(view.page));
         for (int position = 0; position < num_positions; ++position) {
             const std::vector<float> key = random.numbers(head_dim), value = random.numbers(head_dim);
-            pages[position / kPagePositions].store(portable_kernels(), view.page, position % kPagePositions, key.data(), value.data());
+            pages[position / kPagePositions].store(portable_kernels(), view.page, position % kPagePositions, key.data(),
+                                                   value.data());
         }
         for (int row = 0; row < num_rows; ++row) {
             last.push_back(row == 0 ? num_positions : random.below(num_positions + 1));
@@ -419,7 +442,8 @@ struct Segment {
 struct Mixed {
     std::vector<float> max, sum, mixed;
 
-    Mixed(int num_rows, int stride) : max(num_rows, -HUGE_VALF), sum(num_rows), mixed(static_cast<size_t>(num_rows) * stride) {}
+    Mixed(int num_rows, int stride)
+        : max(num_rows, -HUGE_VALF), sum(num_rows), mixed(static_cast<size_t>(num_rows) * stride) {}
     Mixture view() { return {max.data(), sum.data(), mixed.data()}; }
     bool is_same_as(const Mixed& other) const {
         return is_same(max, other.max) && is_same(sum, other.sum) && is_same(mixed, other.mixed);
@@ -446,7 +470,8 @@ void check_mixture(const std::vector<const Segment*>& segments, const Mixed& our
             check(ours.max[row] == -HUGE_VALF && ours.sum[row] == 0, "a row that sees nothing mixes nothing");
             continue;
         }
-        check(is_close(std::log(ours.sum[row]) + ours.max[row], std::log(sum), 2 * tolerance), "the sum of the weights");
+        check(is_close(std::log(ours.sum[row]) + ours.max[row], std::log(sum), 2 * tolerance),
+              "the sum of the weights");
         for (int d = 0; d < page.head_dim; ++d) {
             const double got = ours.mixed[static_cast<size_t>(row) * page.value_stride() + d] / ours.sum[row];
             check(is_close(got, mixed[d] / sum, tolerance), "the mixed values");
@@ -473,7 +498,8 @@ void test_attention_within_a_segment_and_merged_over_two(const std::vector<const
                     two.attend(*kernels, own.view());
                     kernels->merge(total.view(), own.view(), num_rows, stride);
                     if (kernels == all[0]) check_mixture({&one, &two}, total), first_total = total;
-                    check(first_total.is_same_as(total), std::string("bitwise the portable attention: ") + kernels->name);
+                    check(first_total.is_same_as(total),
+                          std::string("bitwise the portable attention: ") + kernels->name);
                 }
             }
         }
@@ -496,7 +522,8 @@ void test_a_row_alone_attends_as_among_others(const std::vector<const Kernels*>&
                 one.queries = query.view(), one.residual = residual.view(), one.first += row, one.last += row;
                 Mixed alone(1, 80);
                 kernels->attend(one, alone.view());
-                const std::vector<float> same(together.mixed.begin() + row * 80, together.mixed.begin() + (row + 1) * 80);
+                const std::vector<float> same(together.mixed.begin() + row * 80,
+                                              together.mixed.begin() + (row + 1) * 80);
                 check(is_same(alone.mixed, same) && alone.sum[0] == together.sum[row], "a row alone");
             }
         }

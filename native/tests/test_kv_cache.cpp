@@ -69,8 +69,9 @@ public:
                 for (int head = 0; head < shape_.num_kv_heads; ++head) {
                     const std::vector<float> numbers = expected(id, layer, head, position);
                     const KVCache::LayerPages pages = cache_.layer(id, layer);
-                    portable_kernels().store_position(shape_.page, position % kPagePositions, numbers.data(), numbers.data() + shape_.page.head_dim,
-                                                      pages.keys(head, position), pages.values(head, position));
+                    portable_kernels().store_position(shape_.page, position % kPagePositions, numbers.data(),
+                                                      numbers.data() + shape_.page.head_dim, pages.keys(head, position),
+                                                      pages.values(head, position));
                 }
             }
         }
@@ -110,8 +111,10 @@ private:
         const KVCache::LayerPages pages = cache_.layer(id, layer);
         const int slot = position % kPagePositions;
         std::vector<float> numbers;
-        for (int d = 0; d < shape_.page.head_dim; ++d) numbers.push_back(key_at(shape_.page, pages.keys(head, position), slot, d));
-        for (int d = 0; d < shape_.page.head_dim; ++d) numbers.push_back(value_at(shape_.page, pages.values(head, position), slot, d));
+        for (int d = 0; d < shape_.page.head_dim; ++d)
+            numbers.push_back(key_at(shape_.page, pages.keys(head, position), slot, d));
+        for (int d = 0; d < shape_.page.head_dim; ++d)
+            numbers.push_back(value_at(shape_.page, pages.values(head, position), slot, d));
         return numbers;
     }
 
@@ -131,7 +134,8 @@ void test_pages_are_counted_once_however_many_share_them() {
     check(filled.cache().bytes_held() == 3 * page, "a fork costs nothing");
     filled.append(second, {7});
     check(filled.cache().bytes_held() == 4 * page, "a fork that writes has its own last page");
-    check(filled.cache().layer(first, 1).keys(1, 63) == filled.cache().layer(second, 1).keys(1, 63), "full pages stay shared");
+    check(filled.cache().layer(first, 1).keys(1, 63) == filled.cache().layer(second, 1).keys(1, 63),
+          "full pages stay shared");
     filled.append(first, {8});
     check(filled.cache().bytes_held() == 4 * page, "the other one is alone now and writes in place");
     check(filled.is_whole(first) && filled.is_whole(second), "both have what they wrote");
@@ -170,7 +174,8 @@ void test_room_is_made_by_giving_up_the_oldest_prefixes() {
         filled.append(id, tokens(64, 1000 * text));
         filled.close(id);
     }
-    check(filled.cache().bytes_taken() == 4 * page && filled.cache().bytes_held() == 0, "two texts of two pages are kept");
+    check(filled.cache().bytes_taken() == 4 * page && filled.cache().bytes_held() == 0,
+          "two texts of two pages are kept");
     filled.close(filled.open(tokens(65, 1000)));  // the first is the younger one now
     const int64_t id = filled.open({});
     check(filled.cache().has_room({id}, {64}), "kept pages are room");
@@ -188,10 +193,12 @@ void test_a_full_cache_refuses_and_changes_nothing() {
     const int64_t first = filled.open({}), second = filled.open({});
     filled.append(first, tokens(60));
     check(filled.cache().max_positions() == 96, "whole pages only");
-    check(!filled.cache().has_room({first, second}, {5, 1}) && filled.cache().has_room({first, second}, {4, 1}), "room for both");
+    check(!filled.cache().has_room({first, second}, {5, 1}) && filled.cache().has_room({first, second}, {4, 1}),
+          "room for both");
     check(!filled.cache().has_room({second}, {33}) && filled.cache().has_room({second}, {32}), "room for one");
     const int64_t fork = filled.fork(first);
-    check(filled.cache().has_room({fork}, {4}) && !filled.cache().has_room({fork}, {5}), "a fork's own page is counted");
+    check(filled.cache().has_room({fork}, {4}) && !filled.cache().has_room({fork}, {5}),
+          "a fork's own page is counted");
     check_throws<std::bad_alloc>([&] { filled.cache().grow(second, tokens(33)); }, "no more pages");
     check(filled.is_whole(first) && filled.is_whole(fork), "the other texts are whole");
 }
@@ -235,7 +242,8 @@ void test_samples_that_part_need_one_page_less_than_they_are() {
     const int64_t first = filled.open({});
     filled.append(first, tokens(20));
     const int64_t second = filled.fork(first), third = filled.fork(first);
-    check(filled.cache().has_room({first, second, third}, {1, 1, 1}), "the last to write has the shared page for itself");
+    check(filled.cache().has_room({first, second, third}, {1, 1, 1}),
+          "the last to write has the shared page for itself");
     for (const int64_t id : {first, second, third}) filled.append(id, tokens(1, static_cast<int>(id)));
     check(filled.cache().bytes_held() == 3 * page, "three pages");
     for (const int64_t id : filled.ids()) check(filled.is_whole(id), "each has its own");
@@ -268,7 +276,8 @@ void test_pages_go_back_when_the_window_has_left_them() {
     const int64_t other = mixed.open({});
     for (int chunk = 0; chunk < 10; ++chunk) mixed.append(other, tokens(37, chunk));
     const size_t full_page = page_bytes(shape_of({0, 0}));
-    check(mixed.cache().bytes_held() <= 12 * full_page + 3 * page_bytes(shape_of({40, 40})), "only the layers that see all keep all");
+    check(mixed.cache().bytes_held() <= 12 * full_page + 3 * page_bytes(shape_of({40, 40})),
+          "only the layers that see all keep all");
     check(mixed.is_whole(other), "both kinds of layers have what they see");
 }
 
@@ -318,7 +327,8 @@ void test_random_work(CacheKind kind, std::vector<int> windows, int num_pages, u
         }
         check(filled.cache().bytes_taken() <= shape.max_bytes, "the limit holds");
         if (step % 5 == 0) {
-            for (const int64_t open : filled.ids()) check(filled.is_whole(open), "every text holds what was written for it");
+            for (const int64_t open : filled.ids())
+                check(filled.is_whole(open), "every text holds what was written for it");
         }
         if (failures() > 0) return;
     }

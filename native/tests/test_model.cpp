@@ -82,12 +82,14 @@ void load_linear(Model& model, Random& random, const std::string& name, WeightKi
 }
 
 std::unique_ptr<Model> random_model(const Shape& shape, const Setting& setting) {
-    auto model = std::make_unique<Model>(shape, setting.cache, setting.max_cache_bytes, setting.num_threads, setting.isa);
+    auto model =
+        std::make_unique<Model>(shape, setting.cache, setting.max_cache_bytes, setting.num_threads, setting.isa);
     Random random(23);
     const int hidden = shape.hidden_size, wide = shape.intermediate_size;
     const int queries = shape.num_heads * shape.head_dim, keys = shape.num_kv_heads * shape.head_dim;
     load_matrix(*model, random, "embedding.weight", setting.weights, shape.vocab_size, hidden);
-    if (shape.has_position_embedding) load_matrix(*model, random, "position_embedding.weight", WeightKind::F32, shape.max_seq_len, hidden);
+    if (shape.has_position_embedding)
+        load_matrix(*model, random, "position_embedding.weight", WeightKind::F32, shape.max_seq_len, hidden);
     for (int layer = 0; layer < shape.num_layers; ++layer) {
         const std::string name = "layers." + std::to_string(layer) + ".";
         load_norm(*model, random, name + "attention_norm", hidden);
@@ -155,7 +157,8 @@ void check_random_schedule(Model& model, Model& reference, uint64_t seed) {
         while (open.empty() || (open.size() < 7 && random.below(3) == 0)) {
             std::vector<int32_t> text = random_text(random, shape, random.between(1, random.below(4) == 0 ? 290 : 60));
             // It may begin as another one does: forked from it, or opened anew and found by its tokens.
-            const Writing* like = !open.empty() && random.below(3) != 0 ? &open[random.below(static_cast<int>(open.size()))] : nullptr;
+            const Writing* like =
+                !open.empty() && random.below(3) != 0 ? &open[random.below(static_cast<int>(open.size()))] : nullptr;
             const bool is_fork = like != nullptr && random.below(2) == 0;
             if (like != nullptr) text.insert(text.begin(), like->text.begin(), like->text.begin() + like->done);
             if (static_cast<int>(text.size()) > shape.max_seq_len) continue;
@@ -173,11 +176,13 @@ void check_random_schedule(Model& model, Model& reference, uint64_t seed) {
         const std::vector<float> logits = step(model, chunks);
         size_t at = 0;
         for (const Chunk& chunk : chunks) {
-            Writing& writing = *std::find_if(open.begin(), open.end(), [&](const Writing& one) { return one.id == chunk.cache_id; });
+            Writing& writing =
+                *std::find_if(open.begin(), open.end(), [&](const Writing& one) { return one.id == chunk.cache_id; });
             writing.done += static_cast<int>(chunk.token_ids.size());
             const size_t end = static_cast<size_t>(writing.done) * vocab_size, size = chunk.num_logits * vocab_size;
             const std::vector<float> expected(writing.expected.begin() + (end - size), writing.expected.begin() + end);
-            check(is_same(expected, {logits.begin() + at, logits.begin() + at + size}), "a text in company has its own logits");
+            check(is_same(expected, {logits.begin() + at, logits.begin() + at + size}),
+                  "a text in company has its own logits");
             at += size;
         }
         for (size_t i = open.size(); i-- > 0;) {
@@ -206,11 +211,14 @@ void test_no_schedule_changes_a_bit(const Shape& shape, WeightKind weights, Cach
 void test_long_texts_are_the_same_in_pieces() {
     const auto model = random_model(odd_shape(), {WeightKind::Q8, CacheKind::Q8, 2});
     Random random(4);
-    const std::vector<int32_t> text = random_text(random, model->shape(), 650), other = random_text(random, model->shape(), 400);
+    const std::vector<int32_t> text = random_text(random, model->shape(), 650),
+                               other = random_text(random, model->shape(), 400);
     const std::vector<float> whole = alone(*model, text), other_whole = alone(*model, other);
     const int64_t first = model->cache().open({}), second = model->cache().open({});
-    std::vector<float> joined = step(*model, {{second, {other.begin(), other.begin() + 399}, 0}, {first, {text.begin(), text.begin() + 300}, 300}});
-    const std::vector<float> rest = step(*model, {{first, {text.begin() + 300, text.end()}, 350}, {second, {other.back()}, 1}});
+    std::vector<float> joined = step(
+        *model, {{second, {other.begin(), other.begin() + 399}, 0}, {first, {text.begin(), text.begin() + 300}, 300}});
+    const std::vector<float> rest =
+        step(*model, {{first, {text.begin() + 300, text.end()}, 350}, {second, {other.back()}, 1}});
     joined.insert(joined.end(), rest.begin(), rest.end());
     std::vector<float> expected = whole;
     expected.insert(expected.end(), other_whole.end() - 77, other_whole.end());
@@ -220,7 +228,8 @@ void test_long_texts_are_the_same_in_pieces() {
 void test_scores_are_those_of_the_logits() {
     const auto model = random_model(odd_shape(), {WeightKind::Q8, CacheKind::BF16, 2});
     Random random(5);
-    const std::vector<int32_t> text = random_text(random, model->shape(), 600), targets = random_text(random, model->shape(), 550);
+    const std::vector<int32_t> text = random_text(random, model->shape(), 600),
+                               targets = random_text(random, model->shape(), 550);
     const std::vector<float> logits = alone(*model, text);
     const int width = model->shape().vocab_size, first = 600 - 530;
     std::vector<TokenScore> scores(550);
@@ -256,7 +265,8 @@ void test_logits_are_the_same_on_every_machine() {
         const auto model = random_model(one.shape, {one.weights, cache_for(one.weights), 2});
         Random random(9);
         const std::vector<float> logits = alone(*model, random_text(random, one.shape, 200));
-        check(std::all_of(logits.begin(), logits.end(), [](float value) { return std::isfinite(value); }), "logits are numbers");
+        check(std::all_of(logits.begin(), logits.end(), [](float value) { return std::isfinite(value); }),
+              "logits are numbers");
         const uint64_t seen = checksum(logits);
         char hex[32];
         std::snprintf(hex, sizeof hex, "0x%016llx", static_cast<unsigned long long>(seen));
@@ -274,14 +284,18 @@ void test_a_refused_step_changes_nothing() {
     step(*model, {{first, {text.begin(), text.begin() + 30}, 0}});
     const size_t held = model->cache().bytes_held();
     const std::vector<int32_t> long_text = random_text(random, shape, 600);
-    check_throws<std::bad_alloc>([&] { step(*model, {{first, {1}, 1}, {second, long_text, 1}}); }, "no room for 600 positions");
+    check_throws<std::bad_alloc>([&] { step(*model, {{first, {1}, 1}, {second, long_text, 1}}); },
+                                 "no room for 600 positions");
     check_throws<std::invalid_argument>([&] { step(*model, {{second, {77}, 1}}); }, "a token beyond the vocabulary");
     check_throws<std::invalid_argument>([&] { step(*model, {{second, {-1}, 1}}); }, "a negative token");
     check_throws<std::invalid_argument>([&] { step(*model, {{second, {1}, 2}}); }, "more logits than tokens");
     check_throws<std::invalid_argument>([&] { step(*model, {{first, {1}, 1}, {first, {2}, 1}}); }, "a text twice");
-    check_throws<std::invalid_argument>([&] { step(*model, {{second, std::vector<int32_t>(701, 1), 1}}); }, "beyond the context");
+    check_throws<std::invalid_argument>([&] { step(*model, {{second, std::vector<int32_t>(701, 1), 1}}); },
+                                        "beyond the context");
     check_throws<std::out_of_range>([&] { step(*model, {{first, {1}, 1}, {99, {1}, 1}}); }, "an unknown text");
-    check(model->cache().bytes_held() == held && model->cache().length(first) == 30 && model->cache().length(second) == 0, "all is as it was");
+    check(
+        model->cache().bytes_held() == held && model->cache().length(first) == 30 && model->cache().length(second) == 0,
+        "all is as it was");
     const std::vector<float> rest = step(*model, {{first, {text.begin() + 30, text.end()}, 10}});
     check(is_same(rest, {expected.end() - 10 * 77, expected.end()}), "and goes on as it would have");
 }
@@ -307,11 +321,13 @@ void test_a_step_that_is_ended_early_changes_nothing() {
             if (--left == 0) throw Ended();
         };
         check_throws<Ended>([&] { model->step(chunks, logits.data(), pause); }, "ended");
-        check(model->cache().length(first) == 40 && model->cache().length(second) == 40, "both texts are as long as before");
+        check(model->cache().length(first) == 40 && model->cache().length(second) == 40,
+              "both texts are as long as before");
         check(model->cache().bytes_held() <= held + held / 2, "no more than a page of its own is held");
     }
     model->step(chunks, logits.data());
-    check(is_same({logits.begin() + 77, logits.end()}, {expected.begin() + 40 * 77, expected.end()}), "and the step gives what it would have");
+    check(is_same({logits.begin() + 77, logits.end()}, {expected.begin() + 40 * 77, expected.end()}),
+          "and the step gives what it would have");
 }
 
 void test_texts_of_the_long_kind_turn_by_other_angles_and_share_nothing() {
@@ -363,16 +379,24 @@ void test_weights_that_the_shape_does_not_have_are_refused() {
     const auto model = random_model(plain_shape(), {});
     const std::vector<float> values(64 * 64);
     const uint8_t* bytes = reinterpret_cast<const uint8_t*>(values.data());
-    check_throws<std::invalid_argument>([&] { model->make_matrix("layers.0.mlp.gate_proj.weight", WeightKind::F32); }, "no gate");
-    check_throws<std::invalid_argument>([&] { model->load_vector("layers.2.mlp_norm.weight", values.data(), 64); }, "no third layer");
-    check_throws<std::invalid_argument>([&] { model->load_vector("final_norm.weight", values.data(), 63); }, "a vector of another size");
+    check_throws<std::invalid_argument>([&] { model->make_matrix("layers.0.mlp.gate_proj.weight", WeightKind::F32); },
+                                        "no gate");
+    check_throws<std::invalid_argument>([&] { model->load_vector("layers.2.mlp_norm.weight", values.data(), 64); },
+                                        "no third layer");
+    check_throws<std::invalid_argument>([&] { model->load_vector("final_norm.weight", values.data(), 63); },
+                                        "a vector of another size");
     for (const int first : {-1, 1, 64}) {
         check_throws<std::invalid_argument>(
-            [&] { model->load_rows("embedding.weight", first, 64, Encoding::F32, bytes, 64 * 64 * 4); }, "rows beyond the matrix");
+            [&] { model->load_rows("embedding.weight", first, 64, Encoding::F32, bytes, 64 * 64 * 4); },
+            "rows beyond the matrix");
     }
-    check_throws<std::invalid_argument>([&] { model->load_rows("embedding.weight", 0, 64, Encoding::F32, bytes, 64 * 64 * 4 - 4); }, "too few bytes");
-    check_throws<std::invalid_argument>([&] { model->load_rows("embedding.weight", 0, 64, Encoding::Q8_0, bytes, 64 * 68); }, "blocks into floats");
-    check_throws<std::invalid_argument>([&] { random_model(plain_shape(), {WeightKind::F32, CacheKind::F32, 1, "mmx"}); }, "an unknown instruction set");
+    check_throws<std::invalid_argument>(
+        [&] { model->load_rows("embedding.weight", 0, 64, Encoding::F32, bytes, 64 * 64 * 4 - 4); }, "too few bytes");
+    check_throws<std::invalid_argument>(
+        [&] { model->load_rows("embedding.weight", 0, 64, Encoding::Q8_0, bytes, 64 * 68); }, "blocks into floats");
+    check_throws<std::invalid_argument>(
+        [&] { random_model(plain_shape(), {WeightKind::F32, CacheKind::F32, 1, "mmx"}); },
+        "an unknown instruction set");
 }
 
 }  // namespace

@@ -48,13 +48,17 @@ void test_floats_come_back_as_the_kind_holds_them(int rows, int columns, Encodin
         // In two pieces, as a loader that reads a file bit by bit does.
         const int first = rows / 3;
         pack_rows(matrix, PanelPart::Whole, 0, first, encoding, bytes.data());
-        pack_rows(matrix, PanelPart::Whole, first, rows - first, encoding, bytes.data() + row_bytes(encoding, columns) * first);
+        pack_rows(matrix, PanelPart::Whole, first, rows - first, encoding,
+                  bytes.data() + row_bytes(encoding, columns) * first);
         for (int row = 0; row < rows; ++row) {
             const std::vector<float> got = unpacked(matrix, row);
             for (int column = 0; column < columns; ++column) {
                 const float expected = decoded(encoding, values[static_cast<size_t>(row) * columns + column]);
-                // Values are within 1: half a step of 8 bits is 1 / 254; of 4 bits, an eighth of the range may be cut off.
-                const double tolerance = kind == WeightKind::Q8 ? 1.01 / 254 : kind == WeightKind::Q4Min ? 1.01 * 2 / 8 : 0.0;
+                // Values are within 1: half a step of 8 bits is 1 / 254; of 4 bits, an eighth of the range may be cut
+                // off.
+                const double tolerance = kind == WeightKind::Q8      ? 1.01 / 254
+                                         : kind == WeightKind::Q4Min ? 1.01 * 2 / 8
+                                                                     : 0.0;
                 const float rounded = kind == WeightKind::BF16 ? from_bf16(to_bf16(expected)) : expected;
                 check(is_close(got[column], rounded, tolerance), "a packed value comes back");
             }
@@ -70,7 +74,8 @@ std::vector<uint8_t> random_blocks(Random& random, Encoding encoding, int num_gr
             const uint16_t bits = static_cast<uint16_t>(random.next() & 0xbbff);
             append(row, &bits, 2);
         }
-        for (int i = 0; i < (encoding == Encoding::Q8_0 ? 32 : 16); ++i) row.push_back(static_cast<uint8_t>(random.next()));
+        for (int i = 0; i < (encoding == Encoding::Q8_0 ? 32 : 16); ++i)
+            row.push_back(static_cast<uint8_t>(random.next()));
     }
     return row;
 }
@@ -161,7 +166,8 @@ void test_the_best_range_of_four_bits_is_no_worse_than_the_whole_range() {
 int main() {
     for (const Encoding encoding : {Encoding::F32, Encoding::F16, Encoding::BF16}) {
         for (const int columns : {1, 31, 32, 33, 80, 100}) {
-            for (const int rows : {1, 32, 33, 70}) test_floats_come_back_as_the_kind_holds_them(rows, columns, encoding);
+            for (const int rows : {1, 32, 33, 70})
+                test_floats_come_back_as_the_kind_holds_them(rows, columns, encoding);
         }
     }
     test_blocks_keep_exactly_their_values(Encoding::Q8_0, WeightKind::Q8);

@@ -75,7 +75,8 @@ void test_all_instruction_sets_give_the_same_bits() {
 }
 
 void test_rows_that_are_no_distribution_give_no_number() {
-    for (const std::vector<float>& logits : {std::vector<float>{1.0f, std::nanf("")}, {kInfinity, 0.0f}, {-kInfinity, -kInfinity}}) {
+    for (const std::vector<float>& logits :
+         {std::vector<float>{1.0f, std::nanf("")}, {kInfinity, 0.0f}, {-kInfinity, -kInfinity}}) {
         const TokenScore found = score(*all_kernels().front(), logits, 0);
         check(std::isnan(found.nats) && std::isnan(found.entropy), "NaN");
     }

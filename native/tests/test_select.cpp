@@ -21,14 +21,14 @@ float key_of_kind(int kind, Random& random) {
     const float x = random.number() + random.number() + random.number();
     switch (kind) {
         case 0: return 4.0f * x;
-        case 1: return 3.0f;                                             // all equal
-        case 2: return static_cast<float>(random.below(2));              // two values
-        case 3: return std::nearbyint(4.0f * x) / 4.0f;                  // ties, 0 and -0 among them
-        case 4: return random.below(500) == 0 ? 50.0f : 0.0f;            // peaks over a plain
-        case 5: return random.below(2) == 0 ? -3e38f : x;                // forbidden by a very low logit
+        case 1: return 3.0f;                                   // all equal
+        case 2: return static_cast<float>(random.below(2));    // two values
+        case 3: return std::nearbyint(4.0f * x) / 4.0f;        // ties, 0 and -0 among them
+        case 4: return random.below(500) == 0 ? 50.0f : 0.0f;  // peaks over a plain
+        case 5: return random.below(2) == 0 ? -3e38f : x;      // forbidden by a very low logit
         case 6: return 1e38f * x;
-        case 7: return 0x1p-140f * x;                                    // denormal
-        default: return -std::ldexp(1.0f, random.between(-120, 120));    // each octave
+        case 7: return 0x1p-140f * x;                                  // denormal
+        default: return -std::ldexp(1.0f, random.between(-120, 120));  // each octave
     }
 }
 
@@ -42,7 +42,9 @@ std::vector<float> keys_of_kind(int kind, int size, Random& random) {
 std::vector<float> any_masses(int size, Random& random) {
     std::vector<float> masses(static_cast<size_t>(size));
     for (float& mass : masses) {
-        mass = random.below(3) == 0 ? 0.0f : static_cast<float>(random.below(1 << 20)) * static_cast<float>(1 << random.below(14));
+        mass = random.below(3) == 0
+                   ? 0.0f
+                   : static_cast<float>(random.below(1 << 20)) * static_cast<float>(1 << random.below(14));
     }
     masses[static_cast<size_t>(random.below(size))] = 1.0f;
     return masses;
@@ -50,13 +52,16 @@ std::vector<float> any_masses(int size, Random& random) {
 
 // ---- the judge ----
 
-std::vector<int64_t> smallest_set_by_sorting(const std::vector<float>& keys, const std::vector<float>& masses, double wanted) {
+std::vector<int64_t> smallest_set_by_sorting(const std::vector<float>& keys, const std::vector<float>& masses,
+                                             double wanted) {
     std::vector<int64_t> order(keys.size());
     std::iota(order.begin(), order.end(), 0);
-    std::stable_sort(order.begin(), order.end(), [&](int64_t a, int64_t b) { return keys[static_cast<size_t>(a)] > keys[static_cast<size_t>(b)]; });
+    std::stable_sort(order.begin(), order.end(),
+                     [&](int64_t a, int64_t b) { return keys[static_cast<size_t>(a)] > keys[static_cast<size_t>(b)]; });
     double mass = 0.0;
     size_t count = 0;
-    while (count < order.size() && mass < wanted) mass += static_cast<double>(masses[static_cast<size_t>(order[count++])]);
+    while (count < order.size() && mass < wanted)
+        mass += static_cast<double>(masses[static_cast<size_t>(order[count++])]);
     order.resize(count);
     std::sort(order.begin(), order.end());
     return order;
@@ -83,8 +88,10 @@ void test_smallest_set_equals_sorting() {
                 for (const double share : {1e-9, 0.3, 0.9, 0.999999, 1.0}) {
                     const std::vector<int64_t> expected = smallest_set_by_sorting(keys, masses, share * total);
                     for (const Kernels* kernels : all_kernels()) {
-                        const auto found = smallest_set(*kernels, keys.data(), masses.data(), size, share * total, total);
-                        check(found == expected, "smallest set, " + where(*kernels, kind, size) + ", share " + std::to_string(share));
+                        const auto found =
+                            smallest_set(*kernels, keys.data(), masses.data(), size, share * total, total);
+                        check(found == expected,
+                              "smallest set, " + where(*kernels, kind, size) + ", share " + std::to_string(share));
                     }
                 }
             }
@@ -98,9 +105,11 @@ void test_largest_equals_sorting() {
         for (const int size : kSizes) {
             const std::vector<float> keys = keys_of_kind(kind, size, random);
             for (const int k : {0, 1, 2, 50, 333, size / 2, size - 1, size, size + 1}) {
-                const std::vector<int64_t> expected = smallest_set_by_sorting(keys, std::vector<float>(keys.size(), 1.0f), k);
+                const std::vector<int64_t> expected =
+                    smallest_set_by_sorting(keys, std::vector<float>(keys.size(), 1.0f), k);
                 for (const Kernels* kernels : all_kernels()) {
-                    check(largest(*kernels, keys.data(), size, k) == expected, std::to_string(k) + " largest, " + where(*kernels, kind, size));
+                    check(largest(*kernels, keys.data(), size, k) == expected,
+                          std::to_string(k) + " largest, " + where(*kernels, kind, size));
                 }
             }
         }
@@ -116,8 +125,10 @@ void test_each_number_of_the_largest() {
         for (int k = 1; k <= size; ++k) {
             const std::vector<int64_t> expected = smallest_set_by_sorting(keys, ones, k);
             const Kernels& kernels = choose_kernels("");
-            check(largest(kernels, keys.data(), size, k) == expected, std::to_string(k) + " largest, " + where(kernels, kind, size));
-            check(smallest_set(kernels, keys.data(), ones.data(), size, k, size) == expected, std::to_string(k) + " of mass 1 each");
+            check(largest(kernels, keys.data(), size, k) == expected,
+                  std::to_string(k) + " largest, " + where(kernels, kind, size));
+            check(smallest_set(kernels, keys.data(), ones.data(), size, k, size) == expected,
+                  std::to_string(k) + " of mass 1 each");
         }
     }
 }
@@ -147,7 +158,8 @@ void test_position_at_is_the_first_whose_cumulated_mass_exceeds_the_target() {
             double below = static_cast<double>(masses[0]);
             while (below <= static_cast<double>(target)) below += static_cast<double>(masses[++expected]);
             for (const Kernels* kernels : all_kernels()) {
-                check(position_at(*kernels, masses.data(), size, target) == static_cast<int64_t>(expected), "draw, " + where(*kernels, 0, size));
+                check(position_at(*kernels, masses.data(), size, target) == static_cast<int64_t>(expected),
+                      "draw, " + where(*kernels, 0, size));
             }
         }
     }
@@ -155,26 +167,32 @@ void test_position_at_is_the_first_whose_cumulated_mass_exceeds_the_target() {
 
 // ---- the choice in one go ----
 
-int64_t draw_by_steps(const Kernels& kernels, const std::vector<float>& logits, Truncation truncation, int bits, uint64_t number) {
+int64_t draw_by_steps(const Kernels& kernels, const std::vector<float>& logits, Truncation truncation, int bits,
+                      uint64_t number) {
     std::vector<int64_t> left(logits.size());
     std::iota(left.begin(), left.end(), 0);
     const auto masses_left = [&] {
         std::vector<float> kept(left.size()), masses(left.size());
-        std::transform(left.begin(), left.end(), kept.begin(), [&](int64_t i) { return logits[static_cast<size_t>(i)]; });
-        kernels.masses(kept.data(), static_cast<int>(kept.size()), *std::max_element(kept.begin(), kept.end()), truncation.divisor, bits, masses.data());
+        std::transform(left.begin(), left.end(), kept.begin(),
+                       [&](int64_t i) { return logits[static_cast<size_t>(i)]; });
+        kernels.masses(kept.data(), static_cast<int>(kept.size()), *std::max_element(kept.begin(), kept.end()),
+                       truncation.divisor, bits, masses.data());
         return masses;
     };
     const auto keep = [&](const std::vector<float>& masses, double wanted) {
         std::vector<float> kept(left.size());
-        std::transform(left.begin(), left.end(), kept.begin(), [&](int64_t i) { return logits[static_cast<size_t>(i)]; });
+        std::transform(left.begin(), left.end(), kept.begin(),
+                       [&](int64_t i) { return logits[static_cast<size_t>(i)]; });
         std::vector<int64_t> fewer;
-        for (const int64_t i : smallest_set_by_sorting(kept, masses, wanted)) fewer.push_back(left[static_cast<size_t>(i)]);
+        for (const int64_t i : smallest_set_by_sorting(kept, masses, wanted))
+            fewer.push_back(left[static_cast<size_t>(i)]);
         left = fewer;
     };
     if (truncation.top_k > 0) keep(std::vector<float>(left.size(), 1.0f), static_cast<double>(truncation.top_k));
     if (truncation.top_p < 1.0) keep(masses_left(), truncation.top_p * total_of(masses_left()));
     const std::vector<float> masses = masses_left();
-    uint64_t target = static_cast<uint64_t>(static_cast<unsigned __int128>(number) * static_cast<uint64_t>(total_of(masses)) >> 53);
+    uint64_t target =
+        static_cast<uint64_t>(static_cast<unsigned __int128>(number) * static_cast<uint64_t>(total_of(masses)) >> 53);
     size_t i = 0;
     while (static_cast<uint64_t>(masses[i]) <= target) target -= static_cast<uint64_t>(masses[i++]);
     return left[i];
@@ -187,12 +205,15 @@ void test_the_draw_is_that_of_its_steps() {
             std::vector<float> logits = keys_of_kind(kind, size, random);
             if (size == 3000) std::fill(logits.begin() + 100, logits.begin() + 1900, -HUGE_VALF);
             const int bits = 52 - std::ilogb(size);
-            for (const Truncation truncation : {Truncation{1.0f, 0, 1.0}, {0.7f, 0, 0.9}, {1.0f, 50, 1.0}, {2.0f, 2000, 0.5}}) {
+            for (const Truncation truncation :
+                 {Truncation{1.0f, 0, 1.0}, {0.7f, 0, 0.9}, {1.0f, 50, 1.0}, {2.0f, 2000, 0.5}}) {
                 for (const double share : {0.0, 0.2, 0.7, 1.0}) {
                     const uint64_t number = static_cast<uint64_t>(share * 0x1.fffffffffffffp52);
-                    const int64_t expected = draw_by_steps(choose_kernels("portable"), logits, truncation, bits, number);
+                    const int64_t expected =
+                        draw_by_steps(choose_kernels("portable"), logits, truncation, bits, number);
                     for (const Kernels* kernels : all_kernels()) {
-                        check(draw(*kernels, logits.data(), size, truncation, number) == expected, "the draw, " + where(*kernels, kind, size));
+                        check(draw(*kernels, logits.data(), size, truncation, number) == expected,
+                              "the draw, " + where(*kernels, kind, size));
                     }
                 }
             }
@@ -220,8 +241,10 @@ void test_broken_rows_are_seen_wherever_they_are() {
                 for (int i = 0; i < size; ++i) {
                     std::vector<float> logits(static_cast<size_t>(size), -1.0f);
                     logits[static_cast<size_t>(i)] = broken;
-                    check(argmax(*kernels, logits.data(), size) == -1, "argmax of a broken row, " + where(*kernels, i, size));
-                    check(draw(*kernels, logits.data(), size, {1.0f, 0, 0.9}, 7) == -1, "draw from a broken row, " + where(*kernels, i, size));
+                    check(argmax(*kernels, logits.data(), size) == -1,
+                          "argmax of a broken row, " + where(*kernels, i, size));
+                    check(draw(*kernels, logits.data(), size, {1.0f, 0, 0.9}, 7) == -1,
+                          "draw from a broken row, " + where(*kernels, i, size));
                 }
             }
             const std::vector<float> nothing(static_cast<size_t>(size), -HUGE_VALF);
@@ -232,7 +255,8 @@ void test_broken_rows_are_seen_wherever_they_are() {
 
 // The first and the last known answers that the generator's authors publish (Random123, kat_vectors).
 void test_philox_gives_its_known_answers() {
-    check(philox({0, 0, 0, 0}, {0, 0}) == std::array<uint64_t, 4>{0x16554d9eca36314c, 0xdb20fe9d672d0fdc, 0xd7e772cee186176b, 0x7e68b68aec7ba23b},
+    check(philox({0, 0, 0, 0}, {0, 0}) ==
+              std::array<uint64_t, 4>{0x16554d9eca36314c, 0xdb20fe9d672d0fdc, 0xd7e772cee186176b, 0x7e68b68aec7ba23b},
           "philox of zeros");
     const uint64_t ones = ~uint64_t{0};
     check(philox({ones, ones, ones, ones}, {ones, ones}) ==
@@ -243,7 +267,8 @@ void test_philox_gives_its_known_answers() {
 void test_too_little_mass_is_refused() {
     const std::vector<float> keys(1000, 0.0f), masses(1000, 1.0f);
     check_throws<std::invalid_argument>(
-        [&] { smallest_set(choose_kernels(""), keys.data(), masses.data(), 1000, 1001.0, 1001.0); }, "1,001 of 1,000 refused");
+        [&] { smallest_set(choose_kernels(""), keys.data(), masses.data(), 1000, 1001.0, 1001.0); },
+        "1,001 of 1,000 refused");
 }
 
 void test_masses_are_exponentials_and_the_same_with_every_instruction_set() {
@@ -258,12 +283,14 @@ void test_masses_are_exponentials_and_the_same_with_every_instruction_set() {
             kernels->masses(logits.data(), size, 5.0f, divisor, bits, masses.data());
             if (expected[0] == 0.0f) expected = masses;
             check(is_same(masses, expected), std::string("masses as the portable ones, ") + kernels->name);
-            check(kernels->sum_from(logits.data(), 0.5f, masses.data(), size) == std::accumulate(masses.begin(), masses.begin() + 4609, 0.0),
+            check(kernels->sum_from(logits.data(), 0.5f, masses.data(), size) ==
+                      std::accumulate(masses.begin(), masses.begin() + 4609, 0.0),
                   std::string("mass from a key on, ") + kernels->name);
         }
         for (size_t i = 0; i < logits.size(); ++i) {
             const double exact = std::exp(static_cast<double>((logits[i] - 5.0f) / divisor)) * unit;
-            check(is_close(static_cast<double>(expected[i]), exact, 0.5 + 1.3 * 0x1p-23 * exact), "mass " + std::to_string(i));
+            check(is_close(static_cast<double>(expected[i]), exact, 0.5 + 1.3 * 0x1p-23 * exact),
+                  "mass " + std::to_string(i));
         }
     }
 }

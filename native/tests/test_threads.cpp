@@ -14,9 +14,12 @@ namespace {
 // Run one job and see that each unit was done once.
 void check_job(ThreadPool& pool, int num_units, int alone) {
     std::vector<std::atomic<int>> done(static_cast<size_t>(num_units));
-    pool.run(num_units, [&](int first, int last) {
-        for (int unit = first; unit < last; ++unit) ++done[unit];
-    }, alone);
+    pool.run(
+        num_units,
+        [&](int first, int last) {
+            for (int unit = first; unit < last; ++unit) ++done[unit];
+        },
+        alone);
     bool is_once = true;
     for (const std::atomic<int>& count : done) is_once = is_once && count == 1;
     check(is_once, "each of " + std::to_string(num_units) + " units is done once");
@@ -39,7 +42,8 @@ void test_a_job_sees_what_the_caller_wrote_and_the_caller_what_it_wrote() {
             for (int unit = first; unit < last; ++unit) values[unit] = before[unit] + unit;
         });
         bool is_seen = true;
-        for (size_t unit = 0; unit < values.size(); ++unit) is_seen = is_seen && values[unit] == job + static_cast<int>(unit);
+        for (size_t unit = 0; unit < values.size(); ++unit)
+            is_seen = is_seen && values[unit] == job + static_cast<int>(unit);
         check(is_seen, "plain memory goes from the caller to the units and back");
     }
 }
@@ -83,7 +87,8 @@ void test_threads_that_were_held_up_pause_and_come_back() {
     const auto end = std::chrono::steady_clock::now() + std::chrono::milliseconds(150);
     for (int job = 0; std::chrono::steady_clock::now() < end; ++job) {
         if (job % 200 == 0) {
-            // A unit of another thread's share that takes much longer than the rest, as if that thread had lost its core.
+            // A unit of another thread's share that takes much longer than the rest, as if that thread had lost its
+            // core.
             pool.run(100, [caller = std::this_thread::get_id()](int first, int last) {
                 if (first > 50 || last <= 50 || std::this_thread::get_id() == caller) return;
                 std::this_thread::sleep_for(std::chrono::milliseconds(4));

@@ -38,12 +38,14 @@ std::vector<uint8_t> all_results(const TrainingKernels<Element>& kernels, int64_
         bytes.insert(bytes.end(), first, first + values.size() * sizeof values[0]);
     };
     Random random(static_cast<uint64_t>(size));
-    const auto x = elements(random, count, Element{}), y = elements(random, count, Element{}), grad = elements(random, count, Element{});
+    const auto x = elements(random, count, Element{}), y = elements(random, count, Element{}),
+               grad = elements(random, count, Element{});
     std::vector<Element> out(count), other(count);
     std::vector<float> inverse(rows), weight_grad(static_cast<size_t>(size));
     kernels.rms_norm(x.data(), y.data(), 1e-5f, rows, size, out.data(), inverse.data());
     keep(out), keep(inverse);
-    kernels.rms_norm_backward(x.data(), y.data(), inverse.data(), grad.data(), rows, size, out.data(), weight_grad.data());
+    kernels.rms_norm_backward(x.data(), y.data(), inverse.data(), grad.data(), rows, size, out.data(),
+                              weight_grad.data());
     keep(out), keep(weight_grad);
     for (Activation activation : {Activation::Silu, Activation::Gelu, Activation::GeluTanh, Activation::Relu}) {
         for (const Element* gated : {static_cast<const Element*>(nullptr), y.data()}) {
@@ -73,7 +75,8 @@ std::vector<uint8_t> all_results(const TrainingKernels<Element>& kernels, int64_
 template <class Element>
 void test_all_instruction_sets_give_the_same_bits(const TrainingKernelSet& set, const std::string& name) {
     for (int64_t size : {1, 7, 16, 33, 64, 2100}) {
-        check(all_results(of_type<Element>(set), size) == all_results(of_type<Element>(portable_training_kernels()), size),
+        check(all_results(of_type<Element>(set), size) ==
+                  all_results(of_type<Element>(portable_training_kernels()), size),
               name + " gives what portable gives, rows of " + std::to_string(size));
     }
 }
