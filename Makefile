@@ -51,7 +51,7 @@ $(VENV)/.installed: pyproject.toml CMakeLists.txt $(wildcard native/*) | $(VENV)
 
 # The same with what the tests need; it serves as the plain environment, too.
 $(VENV)/.installed-dev: pyproject.toml CMakeLists.txt $(wildcard native/*) | $(VENV)/bin/python
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check "$(TORCH)" --editable ".[train,dev]"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --config-settings=cmake.define.NEXTWORD_WERROR=ON "$(TORCH)" --editable ".[train,dev]"
 	@touch $@ $(VENV)/.installed
 
 # Peers of the benchmarks; they are compiled, once, for this processor.

@@ -10,7 +10,7 @@ run() {
   local name=$1
   shift
   echo "== native tests: $name"
-  cmake -S "$source" -B "$build/$name" "$@" > "$build/$name.log" || { cat "$build/$name.log"; exit 1; }
+  cmake -S "$source" -B "$build/$name" -DNEXTWORD_WERROR=ON "$@" > "$build/$name.log" || { cat "$build/$name.log"; exit 1; }
   cmake --build "$build/$name" --parallel "$(nproc)" > "$build/$name.log" || { cat "$build/$name.log"; exit 1; }
   ctest --test-dir "$build/$name" --output-on-failure --parallel "$(nproc)" ${tests:+--tests-regex "$tests"}
 }
