@@ -39,6 +39,7 @@ from transformers.generation.logits_process import (
 from nextword.decoding import sampler, selection, softmax_weights
 from nextword.decoding.params import SamplingParams
 from nextword.decoding.sampler import Sampler
+from nextword.native import native
 
 VOCAB_SIZES = (49_152, 262_144)  # SmolLM2's, Gemma 3's
 WEIGHTS = np.ones(64 << 18, dtype=np.float32)  # 64 MB
@@ -106,7 +107,7 @@ def rows(model: str | None) -> dict[str, Row]:
 
 def compare(strategy: Strategy, row: Row, *, repeats: int) -> dict[str, float]:
     """Median milliseconds of each, and how many times as fast as theirs ours is."""
-    if softmax_weights.native is None:
+    if native is None:
         raise SystemExit("the C++ core was not built: there is nothing to compare")
     scores = torch.from_numpy(row)[None]
     token_ids = torch.zeros((1, 1), dtype=torch.long)

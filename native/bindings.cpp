@@ -295,6 +295,7 @@ NB_MODULE(_native, m) {
     bind_shape(m);
     bind_selection(m);
     m.def("trim_heap", &trim_heap);
+    m.def("choose_isa", [](const std::string& isa) { return choose_kernels(isa.c_str()).name; });
     bind_training(m);
     m.def("read_strings", &read_strings, nb::arg("data").noconvert(), nb::arg("position"), nb::arg("count"));
     nb::class_<Chunk>(m, "Chunk")

@@ -22,7 +22,8 @@ LEVELS = (
     ("html",),
     ("plain_text",),
     ("json_file", "atomic_file", "extras"),
-    ("errors", "_native"),
+    ("errors", "native"),
+    ("_native",),
 )
 LEVEL = {room: level for level, rooms in enumerate(LEVELS) for room in rooms}
 
@@ -41,6 +42,11 @@ def test_a_room_imports_only_rooms_below_its_own() -> None:
             continue
         for other in imported_rooms(path) - {room}:
             assert LEVEL[other] > LEVEL[room], f"{path} of {room} imports {other}"
+
+
+def test_only_one_module_imports_the_extension() -> None:
+    importing = [path.name for path in SOURCE.rglob("*.py") if "_native" in imported_rooms(path)]
+    assert importing == ["native.py"]
 
 
 def test_importing_nextword_imports_no_torch() -> None:

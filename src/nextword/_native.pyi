@@ -37,6 +37,8 @@ class Activation(enum.Enum):
     GELU_TANH = 3
     RELU = 4
 
+def choose_isa(isa: str, /) -> str: ...
+
 class Rope:
     frequencies: list[float]
     long_frequencies: list[float]

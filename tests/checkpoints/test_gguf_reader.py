@@ -13,6 +13,7 @@ import pytest
 from nextword.checkpoints.gguf import reader
 from nextword.checkpoints.gguf.reader import read_gguf
 from nextword.errors import CheckpointError
+from nextword.native import native
 
 VALUES = np.arange(4 * 32, dtype=np.float32).reshape(4, 32)
 UINT8, STRING, ARRAY, F32, F16 = 0, 8, 9, 0, 1
@@ -23,7 +24,7 @@ def _strings(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) ->
     """Strings are read, and what is wrong with them is named, in the same way by both."""
     if request.param == "without it":
         monkeypatch.setattr(reader, "native", None)
-    elif reader.native is None:
+    elif native is None:
         pytest.skip("the C++ core was not built")
 
 

@@ -15,8 +15,8 @@ from nextword.decoding import sampler as sampler_module
 from nextword.decoding.params import SamplingParams
 from nextword.decoding.random_stream import random_numbers
 from nextword.decoding.sampler import Sampler
-from nextword.decoding.softmax_weights import native
 from nextword.errors import RequestError
+from nextword.native import native
 from tests.decoding import oracle
 from tests.decoding.ways import WAYS, computed_by
 

@@ -10,9 +10,10 @@ import torch
 from torch import Tensor
 
 from nextword.models.config import ModelConfig
-from nextword.models.passes import activate, native, rms_norm
+from nextword.models.passes import activate, rms_norm
 from nextword.models.recomputation import Recomputing, recomputable
 from nextword.models.transformer import Transformer
+from nextword.native import native
 from tests.models.test_transformer import CONFIG
 
 WITH_LAYER_NORMS = dataclasses.replace(

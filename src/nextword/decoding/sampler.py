@@ -15,7 +15,7 @@ from nextword.decoding.distribution import SMALLEST_TEMPERATURE, Distribution
 from nextword.decoding.params import SamplingParams
 from nextword.decoding.processors import Logits, active_steps, penalized_logits, processed_distribution, seen_tokens
 from nextword.decoding.random_stream import fresh_seed, random_numbers
-from nextword.decoding.softmax_weights import native
+from nextword.native import native
 
 
 @dataclasses.dataclass(frozen=True)

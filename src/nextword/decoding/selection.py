@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from nextword.decoding.softmax_weights import native
+from nextword.native import native
 
 Keys = NDArray[np.float32] | NDArray[np.float64]
 Positions = NDArray[np.intp]

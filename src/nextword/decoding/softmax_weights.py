@@ -8,16 +8,10 @@ with a sum, no library's exp is called), so that both give the same bits.
 
 from __future__ import annotations
 
-from types import ModuleType
-
 import numpy as np
 from numpy.typing import NDArray
 
-native: ModuleType | None
-try:
-    import nextword._native as native
-except ModuleNotFoundError:
-    native = None
+from nextword.native import native
 
 Row = NDArray[np.float32]
 

@@ -14,7 +14,6 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-import nextword._native as _native
 from nextword.errors import BackendError, RequestError
 from nextword.inference.backend import Chunk, Logits, TokenScores
 from nextword.inference.choices import Weights
@@ -23,29 +22,30 @@ from nextword.models.config import ModelConfig
 from nextword.models.rope import LongRopeScaling, Rope
 from nextword.models.stored_tensor import StoredTensor
 from nextword.models.weights import Shape, require_names, require_shape, weight_shapes
+from nextword.native import core
 
 _KINDS = {
-    "f32": _native.WeightKind.F32,
-    "bf16": _native.WeightKind.BF16,
-    "q8": _native.WeightKind.Q8,
-    "q4": _native.WeightKind.Q4_MIN,
+    "f32": core.WeightKind.F32,
+    "bf16": core.WeightKind.BF16,
+    "q8": core.WeightKind.Q8,
+    "q4": core.WeightKind.Q4_MIN,
 }
 _OWN_KINDS = {
-    "F32": _native.WeightKind.F32,
-    "BF16": _native.WeightKind.BF16,
-    "F16": _native.WeightKind.F32,
-    "Q8_0": _native.WeightKind.Q8,
-    "Q4_0": _native.WeightKind.Q4,
-    "Q4_1": _native.WeightKind.Q4_MIN,
+    "F32": core.WeightKind.F32,
+    "BF16": core.WeightKind.BF16,
+    "F16": core.WeightKind.F32,
+    "Q8_0": core.WeightKind.Q8,
+    "Q4_0": core.WeightKind.Q4,
+    "Q4_1": core.WeightKind.Q4_MIN,
 }
 """The kind that holds the values of an encoding exactly; those of other GGUF types are rounded to 8 bits."""
 
 _CACHE_KINDS = {
-    _native.WeightKind.F32: _native.CacheKind.F32,
-    _native.WeightKind.BF16: _native.CacheKind.BF16,
-    _native.WeightKind.Q8: _native.CacheKind.Q8,
-    _native.WeightKind.Q4: _native.CacheKind.Q8,
-    _native.WeightKind.Q4_MIN: _native.CacheKind.Q8,
+    core.WeightKind.F32: core.CacheKind.F32,
+    core.WeightKind.BF16: core.CacheKind.BF16,
+    core.WeightKind.Q8: core.CacheKind.Q8,
+    core.WeightKind.Q4: core.CacheKind.Q8,
+    core.WeightKind.Q4_MIN: core.CacheKind.Q8,
 }
 """By the kind of the embedding: keys and values are as exact as the numbers that they are made from."""
 
@@ -77,7 +77,7 @@ class NativeBackend:
         if num_threads is None:
             num_threads = num_cores()
         try:
-            self._model = _native.Model(
+            self._model = core.Model(
                 _shape(config),
                 cache_kind=_CACHE_KINDS[_kind("embedding.weight", dtypes, weights)],
                 max_cache_bytes=int(free_bytes() * _CACHE_SHARE) if max_cache_bytes is None else max_cache_bytes,
@@ -92,10 +92,10 @@ class NativeBackend:
         for name, kind in kinds.items():
             # All before any is filled: side by side they lie on huge pages, which one alone is too small for.
             self._model.make_matrix(name, kind)
-        _native.trim_heap()  # of what opening the file and building the tokenizer took: the peak of memory is to come
+        core.trim_heap()  # of what opening the file and building the tokenizer took: the peak of memory is to come
         self._load(tensors, kinds)
 
-    def _load(self, tensors: Mapping[str, StoredTensor], kinds: Mapping[str, _native.WeightKind]) -> None:
+    def _load(self, tensors: Mapping[str, StoredTensor], kinds: Mapping[str, core.WeightKind]) -> None:
         """Pack all weights, some megabytes at a time; what was read of a mapped file leaves the memory again."""
         batch: list[_Part] = []
         for name in weight_shapes(self._config):
@@ -205,8 +205,8 @@ class NativeBackend:
             ) from None
 
 
-def _native_chunks(chunks: Sequence[Chunk]) -> list[_native.Chunk]:
-    return [_native.Chunk(chunk.cache_id, list(chunk.token_ids), chunk.num_logits) for chunk in chunks]
+def _native_chunks(chunks: Sequence[Chunk]) -> list[core.Chunk]:
+    return [core.Chunk(chunk.cache_id, list(chunk.token_ids), chunk.num_logits) for chunk in chunks]
 
 
 def num_cores() -> int:
@@ -214,9 +214,9 @@ def num_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _shape(config: ModelConfig) -> _native.Shape:
+def _shape(config: ModelConfig) -> core.Shape:
     """The config, as the native model takes it."""
-    shape = _native.Shape()
+    shape = core.Shape()
     for name in (
         "vocab_size",
         "hidden_size",
@@ -236,8 +236,8 @@ def _shape(config: ModelConfig) -> _native.Shape:
         setattr(shape, name, getattr(config, name))
     shape.is_layer_norm = config.norm == "layer"
     shape.has_pre_norm, shape.has_post_norm = config.norm_placement != "post", config.norm_placement != "pre"
-    shape.qk_norm = _native.QKNorm[(config.qk_norm or "none").upper()]
-    shape.activation = _native.Activation[config.activation.upper()]
+    shape.qk_norm = core.QKNorm[(config.qk_norm or "none").upper()]
+    shape.activation = core.Activation[config.activation.upper()]
     shape.has_position_embedding = config.rope is None
     shape.attention_soft_cap, shape.logit_soft_cap = config.attention_soft_cap or 0.0, config.logit_soft_cap or 0.0
     layers = range(config.num_layers)
@@ -250,13 +250,13 @@ def _shape(config: ModelConfig) -> _native.Shape:
     return shape
 
 
-def _rope(rope: Rope) -> _native.Rope:
-    native = _native.Rope()
-    native.frequencies = rope.inverse_frequencies(is_long=False).astype(np.float32).tolist()
-    native.factor = rope.attention_factor
+def _rope(rope: Rope) -> core.Rope:
+    converted = core.Rope()
+    converted.frequencies = rope.inverse_frequencies(is_long=False).astype(np.float32).tolist()
+    converted.factor = rope.attention_factor
     if isinstance(rope.scaling, LongRopeScaling):
-        native.long_frequencies = rope.inverse_frequencies(is_long=True).astype(np.float32).tolist()
-    return native
+        converted.long_frequencies = rope.inverse_frequencies(is_long=True).astype(np.float32).tolist()
+    return converted
 
 
 def _checked_dtypes(tensors: Mapping[str, StoredTensor], shapes: Mapping[str, Shape]) -> dict[str, str]:
@@ -270,19 +270,19 @@ def _checked_dtypes(tensors: Mapping[str, StoredTensor], shapes: Mapping[str, Sh
     return dtypes
 
 
-def _kind(name: str, dtypes: Mapping[str, str], weights: Weights) -> _native.WeightKind:
+def _kind(name: str, dtypes: Mapping[str, str], weights: Weights) -> core.WeightKind:
     """What a matrix is packed as. Both halves of a gated MLP become the same."""
     if name == "position_embedding.weight":
-        return _native.WeightKind.F32
-    if weights == "q4" and _OWN_KINDS.get(dtypes[name]) in (_native.WeightKind.Q4, _native.WeightKind.Q4_MIN):
+        return core.WeightKind.F32
+    if weights == "q4" and _OWN_KINDS.get(dtypes[name]) in (core.WeightKind.Q4, core.WeightKind.Q4_MIN):
         weights = "auto"  # the file's own 4 bits
     if weights != "auto":
         # The output head decides between words that are close: at 4 bits it costs more than all layers together.
         is_head = name == "output_head.weight" or name == "embedding.weight"
         return _KINDS["q8" if weights == "q4" and is_head else weights]
     pair = name.replace("gate_proj", "up_proj"), name.replace("up_proj", "gate_proj")
-    kinds = {_OWN_KINDS.get(dtypes[one], _native.WeightKind.Q8) for one in pair if one in dtypes}
-    return kinds.pop() if len(kinds) == 1 else _native.WeightKind.F32
+    kinds = {_OWN_KINDS.get(dtypes[one], core.WeightKind.Q8) for one in pair if one in dtypes}
+    return kinds.pop() if len(kinds) == 1 else core.WeightKind.F32
 
 
 class _Part(NamedTuple):
@@ -291,12 +291,12 @@ class _Part(NamedTuple):
     name: str
     first_row: int
     num_rows: int
-    encoding: _native.Encoding
+    encoding: core.Encoding
     encoded: npt.NDArray[np.uint8]
     source: StoredTensor
 
 
-def _parts(name: str, tensor: StoredTensor, kind: _native.WeightKind) -> Iterator[_Part]:
+def _parts(name: str, tensor: StoredTensor, kind: core.WeightKind) -> Iterator[_Part]:
     """The rows of a matrix, blocks as they are where `kind` has them, no more bytes at a time than are read at once."""
     is_decoded = tensor.is_quantized and _OWN_KINDS.get(tensor.dtype) != kind
     row_bytes = 4 * tensor.shape[1] if is_decoded else tensor.data.nbytes // tensor.shape[0]
@@ -305,4 +305,4 @@ def _parts(name: str, tensor: StoredTensor, kind: _native.WeightKind) -> Iterato
         source = tensor.take_rows(slice(first_row, first_row + step))
         rows = source.encoded_as("F32") if is_decoded else source
         encoded = np.ascontiguousarray(rows.data).view(np.uint8).reshape(-1)
-        yield _Part(name, first_row, rows.shape[0], _native.Encoding[rows.dtype], encoded, source)
+        yield _Part(name, first_row, rows.shape[0], core.Encoding[rows.dtype], encoded, source)

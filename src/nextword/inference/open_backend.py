@@ -13,6 +13,7 @@ from nextword.inference.longrope_backend import rotate_by_length
 from nextword.inference.prompted_backend import PromptedBackend
 from nextword.models.config import ModelConfig
 from nextword.models.stored_tensor import StoredTensor
+from nextword.native import native
 
 _MOST_THREADS = 1024
 
@@ -52,11 +53,7 @@ def _open(
 ) -> Backend:
     if backend == "torch":
         return _open_torch(config, tensors, weights, num_threads)
-    try:
-        from nextword.inference.native_backend import NativeBackend
-    except ModuleNotFoundError as error:
-        if error.name != "nextword._native":
-            raise
+    if native is None:
         missing = "the C++ core was not built: install a C++17 compiler and install nextword again"
         if backend == "native":
             raise BackendError(f"{missing}, or use backend torch") from None
@@ -64,6 +61,8 @@ def _open(
             raise MissingExtraError(f"{missing}, or compute with PyTorch: pip install 'nextword[train]'") from None
         warnings.warn(f"PyTorch computes, slower, since {missing}", stacklevel=2)
         return _open_torch(config, tensors, weights, num_threads)
+    from nextword.inference.native_backend import NativeBackend
+
     return rotate_by_length(NativeBackend(config, tensors, weights=weights, num_threads=num_threads), config)
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from types import ModuleType
 from typing import Any
 
 import torch
@@ -17,12 +16,7 @@ from torch.nn import functional as F
 
 from nextword.models.config import Activation
 from nextword.models.recomputation import recomputable
-
-native: ModuleType | None
-try:
-    import nextword._native as native
-except ModuleNotFoundError:
-    native = None
+from nextword.native import native
 
 _ACTIVATIONS: dict[Activation, Callable[[Tensor], Tensor]] = {
     "silu": F.silu,

@@ -10,7 +10,6 @@ import math
 import struct
 from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType
 
 import numpy as np
 import numpy.typing as npt
@@ -18,12 +17,7 @@ import numpy.typing as npt
 from nextword.checkpoints.gguf.types import BLOCK_TYPES
 from nextword.errors import CheckpointError
 from nextword.models.stored_tensor import FLOAT_DTYPES, StoredTensor
-
-native: ModuleType | None
-try:
-    import nextword._native as native
-except ModuleNotFoundError:
-    native = None
+from nextword.native import native
 
 _SCALARS = {0: "<B", 1: "<b", 2: "<H", 3: "<h", 4: "<I", 5: "<i", 6: "<f", 7: "<?", 10: "<Q", 11: "<q", 12: "<d"}
 _STRING, _ARRAY = 8, 9
