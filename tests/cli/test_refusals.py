@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from nextword.cli import VERBS
+from nextword.cli import GROUPS, VERBS
 from tests.cli.conftest import Command
 
 MODEL_VERBS = ("generate", "chat", "summarize", "next", "score", "tokenize")
@@ -16,6 +16,9 @@ MODEL_VERBS = ("generate", "chat", "summarize", "next", "score", "tokenize")
     ("line", "message"),
     [
         ("generte", "unknown command 'generte': did you mean 'generate'? nextword --help lists all"),
+        ("list", "unknown command 'list': did you mean 'models'?"),
+        ("run", "unknown command 'run': did you mean 'chat'?"),
+        ("serve", "unknown command 'serve': nextword --help lists all"),
         ("--json models", "unknown command '--json'"),
         ("generate", "MODEL PROMPT (nextword generate --help lists all options)"),
         ("generate {tiny}", "PROMPT"),
@@ -116,9 +119,14 @@ def test_help_of_each_verb_goes_to_stdout_without_colours(command: Command, verb
     assert "\033" not in done.out
 
 
-@pytest.mark.parametrize("arguments", [(), ("-h",), ("--help",)])
-def test_help_lists_every_verb(command: Command, arguments: tuple[str, ...]) -> None:
+@pytest.mark.parametrize("arguments", [(), ("-h",), ("--help",), ("help",)])
+def test_help_lists_every_verb_under_a_heading(command: Command, arguments: tuple[str, ...]) -> None:
     done = command(*arguments)
     assert done.code == 0
     listed = [line.split(maxsplit=1) for line in done.out.splitlines()]
     assert all([verb.name, verb.summary] in listed for verb in VERBS)
+    assert all(f"\n\n{heading}:\n" in done.out for heading in GROUPS)
+
+
+def test_help_of_a_verb_can_be_asked_for_in_either_order(command: Command) -> None:
+    assert command("help", "score").out == command("score", "--help").out

@@ -33,7 +33,7 @@ def read_json(command: Command, *arguments: str | Path, given: str = "") -> Any:
 
 
 def test_generate_json_has_the_fields_of_the_python_api_and_each_tokens_text(command: Command, tiny: Path) -> None:
-    found = read_json(command, "generate", tiny, "hi", *SEEDED, "--logprobs", "2", "--echo", "--n", "2")
+    found = read_json(command, "generate", tiny, "hi", *SEEDED, "--logprobs", "2", "--echo", "-n", "2")
     assert set(found) == fields_of(Generation)
     assert [set(completion) for completion in found["completions"]] == [fields_of(Completion)] * 2
     token = found["completions"][0]["tokens"][0]

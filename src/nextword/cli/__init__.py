@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import io
 import os
@@ -18,38 +17,67 @@ from nextword.errors import NextwordError, RequestError
 
 @dataclass(frozen=True)
 class Verb:
-    """Where a verb lives: `Options` and `run` of nextword.cli.verbs.<name>, with _ for -."""
+    """One command: `Options` and `run` of the module nextword.cli.verbs.<name>, with _ for -."""
 
     name: str
     summary: str
 
 
-VERBS = (
-    Verb("generate", "continue a prompt"),
-    Verb("chat", "talk with a model"),
-    Verb("summarize", "summarise a text of any length"),
-    Verb("next", "show the distribution of the next token"),
-    Verb("score", "show how probable each token of a text is"),
-    Verb("classify", "choose a label for each text of a file"),
-    Verb("perplexity", "measure how well a model predicts texts"),
-    Verb("surprise", "show how surprised a model is by each token of a text"),
-    Verb("compare", "compare how well two models predict a text"),
-    Verb("evaluate", "measure a model on tasks of lm-eval"),
-    Verb("rouge", "compare summaries with those of people"),
-    Verb("decoding-report", "show what ways of decoding do to texts"),
-    Verb("tokenize", "show the tokens of a text"),
-    Verb("tokenizer", "train a tokenizer"),
-    Verb("prepare", "turn a corpus into tokens for training"),
-    Verb("data", "show examples for supervised training"),
-    Verb("pretrain", "train a model from nothing"),
-    Verb("finetune", "train a model further, on text or chats"),
-    Verb("merge", "merge an adapter into its model"),
-    Verb("export", "write a model as GGUF or as a Hugging Face folder"),
-    Verb("models", "list the models that are here"),
-    Verb("pull", "fetch a model"),
-    Verb("completion", "print a script for the shell's Tab key"),
-)
+GROUPS = {
+    "Use a model": (
+        Verb("generate", "continue a prompt"),
+        Verb("chat", "talk with a model"),
+        Verb("summarize", "summarise a text of any length"),
+        Verb("classify", "choose a label for each text of a file"),
+    ),
+    "Look inside": (
+        Verb("next", "show the distribution of the next token"),
+        Verb("score", "show how probable each token of a text is"),
+        Verb("surprise", "show how surprised a model is by each token of a text"),
+        Verb("tokenize", "show the tokens of a text"),
+    ),
+    "Train": (
+        Verb("pretrain", "train a model from nothing"),
+        Verb("finetune", "train a model further, on text or chats"),
+        Verb("merge", "merge an adapter into its model"),
+        Verb("tokenizer", "train a tokenizer"),
+        Verb("prepare", "turn a corpus into tokens for training"),
+        Verb("data", "show examples for supervised training"),
+    ),
+    "Measure": (
+        Verb("perplexity", "measure how well a model predicts texts"),
+        Verb("compare", "compare how well two models predict a text"),
+        Verb("evaluate", "measure a model on tasks of lm-eval"),
+        Verb("rouge", "compare summaries with those of people"),
+        Verb("decoding-report", "show what ways of decoding do to texts"),
+    ),
+    "Models": (
+        Verb("models", "list the models that are here"),
+        Verb("pull", "fetch a model"),
+        Verb("export", "write a model as GGUF or as a Hugging Face folder"),
+    ),
+    "Shell": (Verb("completion", "print a script for the shell's Tab key"),),
+}
+"""The verbs under the headings of the help."""
+VERBS = tuple(verb for verbs in GROUPS.values() for verb in verbs)
 
+_OTHERS_WORDS = {
+    "complete": "generate",
+    "download": "pull",
+    "eval": "evaluate",
+    "fine-tune": "finetune",
+    "info": "models",
+    "list": "models",
+    "ls": "models",
+    "ppl": "perplexity",
+    "predict": "next",
+    "quantize": "export",
+    "run": "chat",
+    "show": "models",
+    "tokenise": "tokenize",
+    "train": "pretrain",
+}
+"""What other programs call a verb: the nearest spelling would mislead."""
 _TAKES_RECIPES = ("pretrain", "finetune")
 """Verbs among whose arguments a YAML file stands for the flags in it."""
 
@@ -81,18 +109,20 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def _dispatch(arguments: Sequence[str]) -> None:
-    if not arguments or arguments[0] in ("-h", "--help"):
+    first, *others = arguments or ["--help"]
+    if first == "help":
+        first, others = (others[0], ["--help"]) if others else ("--help", [])
+    if first in ("-h", "--help"):
         print(_help())
-    elif arguments[0] == "--version":
+    elif first == "--version":
         print(f"nextword {__version__}")
     else:
-        _run_verb(arguments[0], arguments[1:])
+        _run_verb(first, others)
 
 
 def _run_verb(name: str, arguments: Sequence[str]) -> None:
     if name not in [verb.name for verb in VERBS]:
-        near = difflib.get_close_matches(name, [verb.name for verb in VERBS], n=1, cutoff=0.0)
-        raise RequestError(f"unknown command {name!r}: did you mean {near[0]!r}? nextword --help lists all")
+        raise RequestError(f"unknown command {name!r}: {_suggestion(name)}nextword --help lists all")
     from nextword.cli.parsing import parse_options
 
     module = importlib.import_module(f"nextword.cli.verbs.{name.replace('-', '_')}")
@@ -103,6 +133,14 @@ def _run_verb(name: str, arguments: Sequence[str]) -> None:
     options = parse_options(module.Options, arguments, prog=f"nextword {name}")
     if options is not None:
         module.run(options)
+
+
+def _suggestion(name: str) -> str:
+    import difflib
+
+    near = difflib.get_close_matches(name, [verb.name for verb in VERBS], n=1, cutoff=0.7)
+    found = [_OTHERS_WORDS[name]] if name in _OTHERS_WORDS else near
+    return f"did you mean {found[0]!r}? " if found else ""
 
 
 def _agree_on_text() -> None:
@@ -123,15 +161,8 @@ def _discard_output() -> None:
 
 def _help() -> str:
     width = max(len(verb.name) for verb in VERBS)
-    lines = [f"  {verb.name:<{width}}  {verb.summary}" for verb in VERBS]
-    return "\n".join(
-        [
-            "usage: nextword COMMAND [--help] ...",
-            "",
-            *lines,
-            "",
-            "  --version  --help",
-            "",
-            "MODEL: a name, folder or file, or hf:owner/name",
-        ]
-    )
+    lines = ["usage: nextword COMMAND [--help] ..."]
+    for heading, verbs in GROUPS.items():
+        lines += ["", f"{heading}:", *(f"  {verb.name:<{width}}  {verb.summary}" for verb in verbs)]
+    lines += ["", "  --version  --help", "", "MODEL: a name, folder or file, or hf:owner/name"]
+    return "\n".join(lines)

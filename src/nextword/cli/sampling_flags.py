@@ -39,7 +39,9 @@ def _flag(hint: Any, field: dataclasses.Field[Any], help_text: str) -> Any:
     if field.name in _EMPTY:
         repeated = tyro.conf.arg(help=help_text, help_behavior_hint="(repeatable)")
         return Annotated[hint, repeated, tyro.conf.UseAppendAction]
-    return Annotated[hint, tyro.conf.arg(help=help_text, help_behavior_hint=f"(default: {field.default})")]
+    aliases = (f"-{field.name}",) if len(field.name) == 1 else None
+    shown = tyro.conf.arg(help=help_text, help_behavior_hint=f"(default: {field.default})", aliases=aliases)
+    return Annotated[hint, shown]
 
 
 def unescaped(text: str) -> str:
