@@ -19,7 +19,7 @@ from nextword.decoding.sampler import ChosenToken
 from nextword.errors import RequestError
 from nextword.evaluation.conventions import ConventionName, choose_convention
 from nextword.evaluation.perplexity import PerplexityReport, measure_perplexity
-from nextword.inference.choices import BackendName, Weights
+from nextword.inference.backend import BackendName, Weights
 from nextword.inference.engine import Engine
 from nextword.inference.generation import Generation, collect
 from nextword.inference.open_backend import open_backend

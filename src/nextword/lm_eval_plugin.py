@@ -7,7 +7,7 @@ Releases of lm-eval that look for plugins find `NextwordLM` by the entry point t
 from __future__ import annotations
 
 from nextword.evaluation.lm_eval_model import EngineLM
-from nextword.inference.choices import BackendName, Weights
+from nextword.inference.backend import BackendName, Weights
 from nextword.language_model import load
 
 

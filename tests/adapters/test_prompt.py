@@ -19,8 +19,7 @@ from nextword.adapters.open import open_adapted, open_merged  # noqa: E402
 from nextword.adapters.spec import PromptSpec  # noqa: E402
 from nextword.checkpoints.open_directory import open_model_directory  # noqa: E402
 from nextword.errors import CheckpointError, ConfigError  # noqa: E402
-from nextword.inference.backend import Backend, Chunk  # noqa: E402
-from nextword.inference.choices import BackendName  # noqa: E402
+from nextword.inference.backend import Backend, BackendName, Chunk  # noqa: E402
 from nextword.inference.open_backend import open_backend  # noqa: E402
 from nextword.models.build import build_transformer  # noqa: E402
 from tests.peers.test_families import VARIANTS, prompts, random_model  # noqa: E402

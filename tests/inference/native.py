@@ -10,8 +10,7 @@ import numpy as np
 import pytest
 
 from nextword.errors import BackendError
-from nextword.inference.backend import Backend, Chunk, Logits
-from nextword.inference.choices import Weights
+from nextword.inference.backend import Backend, Chunk, Logits, Weights
 from nextword.inference.native_backend import NativeBackend
 from nextword.models.config import ModelConfig
 from nextword.models.rope import Rope

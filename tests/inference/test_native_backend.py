@@ -19,8 +19,7 @@ from gguf.quants import dequantize, quantize  # noqa: E402
 
 from nextword.checkpoints.model_directory import ModelDirectory  # noqa: E402
 from nextword.checkpoints.open_directory import open_model_directory  # noqa: E402
-from nextword.inference.backend import Backend, Chunk, Logits  # noqa: E402
-from nextword.inference.choices import Weights  # noqa: E402
+from nextword.inference.backend import Backend, Chunk, Logits, Weights  # noqa: E402
 from nextword.inference.native_backend import NativeBackend  # noqa: E402
 from nextword.inference.open_backend import open_backend  # noqa: E402
 from nextword.inference.torch_backend import TorchBackend  # noqa: E402

@@ -17,8 +17,7 @@ from hypothesis import strategies as st
 pytest.importorskip("nextword._native")
 
 from nextword.decoding.params import SamplingParams
-from nextword.inference.backend import Chunk, Logits
-from nextword.inference.choices import Weights
+from nextword.inference.backend import Chunk, Logits, Weights
 from nextword.inference.engine import Engine
 from nextword.inference.generation import Generation, collect
 from nextword.inference.native_backend import NativeBackend

@@ -18,7 +18,7 @@ import nextword  # noqa: E402
 from nextword.checkpoints.catalogue import CATALOGUE, is_pulled, model_path  # noqa: E402
 from nextword.checkpoints.open_directory import open_model_directory  # noqa: E402
 from nextword.checkpoints.save_directory import save_model_directory  # noqa: E402
-from nextword.inference.choices import BackendName  # noqa: E402
+from nextword.inference.backend import BackendName  # noqa: E402
 from nextword.language_model import LanguageModel  # noqa: E402
 
 pytestmark = [pytest.mark.slow, pytest.mark.model, pytest.mark.peer]

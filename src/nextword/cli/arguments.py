@@ -16,7 +16,7 @@ import tyro
 
 from nextword.cli.console import note_skipped, waiting_for
 from nextword.errors import DataError, RequestError
-from nextword.inference.choices import BackendName, Weights
+from nextword.inference.backend import BackendName, Weights
 
 if TYPE_CHECKING:
     from nextword.data.documents import Document

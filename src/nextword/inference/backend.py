@@ -1,52 +1,60 @@
-"""`Backend`: token ids in, logits out, the KV cache inside. What the engine asks of an implementation.
+"""`Backend`: token ids in, logits out, with the KV cache inside. Holds what the engine asks of an implementation.
 
-A backend knows no text, no sampling and no requests; it holds the keys and values of many texts under handles.
+A backend knows no text, no sampling and no requests; it stores the keys and values of many sequences under handles.
+Importing this file imports neither numpy nor any implementation.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias
 
-import numpy as np
-import numpy.typing as npt
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
 
-Logits = npt.NDArray[np.float32]
+BackendName = Literal["auto", "native", "torch"]
+"""Our own C++ or PyTorch; "auto": the first where it was built, else the second."""
+
+Weights = Literal["auto", "f32", "bf16", "q8", "q4"]
+"""Format of the weights in memory: the file's own values ("auto"), floats, or blocks of 32 with 8 or 4 bits a value."""
+
+Logits: TypeAlias = "npt.NDArray[np.float32]"
+
+PAGE_POSITIONS = 32
+"""Positions in a page, the unit in which memory for keys and values is given out."""
 
 
 @dataclass(frozen=True)
 class Chunk:
-    """Tokens that continue one text in a step."""
+    """Tokens that continue one sequence in a step."""
 
     cache_id: int
+    """The sequence's handle in the KV cache."""
     token_ids: Sequence[int]
     num_logits: int
-    """For how many of the last positions logits are wanted; 0 in the middle of a prompt."""
+    """Number of last positions whose logits are wanted; 0 in the middle of a prompt."""
 
 
 @dataclass(frozen=True)
 class TokenScores:
-    """What the rows of logits say of one given token each, (n,) every field; NaN for rows that are no distribution."""
+    """Scores of one target token for each row of logits; every field is (n,), NaN for rows that are no distribution."""
 
     nats: npt.NDArray[np.float64]
-    """Surprisal: -ln of the token's probability."""
+    """Surprisal: -ln of the target's probability."""
     entropies: npt.NDArray[np.float64]
-    """Of the whole distribution, in nats."""
+    """Entropy of the whole distribution, in nats."""
     ranks: npt.NDArray[np.int32]
-    """1 for the most probable token; of equal ones the lower id comes first."""
+    """Rank of the target: 1 for the most probable token; of equal ones the lower id comes first."""
     largest: npt.NDArray[np.int32]
     """The most probable token."""
-
-
-PAGE_POSITIONS = 32
-"""The unit in which memory for keys and values is given out."""
 
 
 class Backend(Protocol):
     """An implementation of the forward pass with its KV cache.
 
-    The logits of a text must not depend, not in a single bit, on what else runs in the step.
+    The logits of a sequence must not depend, not in a single bit, on what else runs in the step.
     """
 
     @property
@@ -55,29 +63,29 @@ class Backend(Protocol):
 
     @property
     def max_seq_len(self) -> int:
-        """Positions that one text may have."""
+        """Maximum number of positions of one sequence: the context length."""
 
     @property
     def max_positions(self) -> int:
-        """Positions that all open texts may have together, each counted in whole pages of `PAGE_POSITIONS`."""
+        """Maximum number of positions of all open sequences together, each in whole pages of `PAGE_POSITIONS`."""
 
     def open_cache(self, prompt: Sequence[int] = ()) -> int:
-        """The handle of a new place in the KV cache, where a beginning of `prompt` (never all) may stand already."""
+        """Open a sequence and return its handle; it may begin with a stored prefix of `prompt`, never all of it."""
 
     def cache_length(self, cache_id: int) -> int:
-        """Positions that stand in a place."""
+        """Return the number of positions of a sequence."""
 
     def fork_cache(self, cache_id: int) -> int:
-        """The handle of a copy, which then goes its own way."""
+        """Copy a sequence and return the handle of the copy; both grow independently from then on."""
 
     def close_cache(self, cache_id: int) -> None:
-        """Give a place back."""
+        """Close a sequence and free its pages."""
 
     def step(self, chunks: Sequence[Chunk]) -> list[Logits]:
-        """Append each chunk to its text; one (num_logits, vocab_size) float32 array for each chunk, in order."""
+        """Append each chunk to its sequence; return a (num_logits, vocab_size) float32 array per chunk, in order."""
 
     def score(self, chunks: Sequence[Chunk], targets: Sequence[Sequence[int]]) -> list[TokenScores]:
-        """As `step`, but of each row of logits only what it says of a target; `num_logits` targets for each chunk.
+        """Append each chunk as `step` does; score a target for each row of logits, `num_logits` targets per chunk.
 
         Memory does not grow with the number of rows.
         """

@@ -1,12 +1,12 @@
-"""`Engine`: the only loop over tokens. Submit requests, step until they are finished; Python, the command and servers
-all run it. It joins backend, scheduler, samplers and text, and does the work of none of them.
+"""`Engine`: the loop over tokens, by continuous batching. Python, the command and servers all run it.
+
+Requests go in; `step` advances all of them by one token each: schedule, run, sample, finish. The engine joins backend,
+scheduler, samplers and text streams, and does the work of none of them.
 """
 
 from __future__ import annotations
 
 import contextlib
-import os
-import threading
 from collections.abc import Generator, Iterator
 from collections.abc import Sequence as Seq
 
@@ -14,8 +14,9 @@ from nextword.decoding.distribution import Distribution
 from nextword.decoding.params import SamplingParams
 from nextword.decoding.random_stream import fresh_seed
 from nextword.decoding.sampler import ChosenToken, Sampler, score_token
-from nextword.errors import BackendError, NextwordError, RequestError
+from nextword.errors import NextwordError, RequestError
 from nextword.inference.backend import PAGE_POSITIONS, Backend, Chunk, Logits
+from nextword.inference.fork_safe_lock import ForkSafeLock
 from nextword.inference.scheduler import PREFILL_CHUNK, Scheduler
 from nextword.inference.sequence import FinishDetail, Request, Sequence, TextPiece
 from nextword.inference.text_stream import TextStream
@@ -29,49 +30,52 @@ class Engine:
         self.backend = backend
         self.tokenizer = tokenizer
         self._scheduler = Scheduler(max_sequences, max_positions=backend.max_positions)
-        self._lock = threading.RLock()
-        self._process = os.getpid()
+        self._lock = ForkSafeLock()
 
     def submit(self, prompt_token_ids: Seq[int], params: SamplingParams) -> Request:
         """Queue a prompt. Raises RequestError if it is empty, holds unknown ids, or leaves no room in the context."""
         prompt = list(prompt_token_ids)
         self._check_prompt(prompt, room_for=0 if params.max_tokens == 0 else 1)
         seed = params.seed if params.seed is not None else fresh_seed()
-        request = Request(prompt_token_ids=prompt, params=params, seed=seed, num_positions=self._room(prompt, params))
-        with self._turn():
+        num_positions = self._required_positions(prompt, params)
+        request = Request(prompt_token_ids=prompt, params=params, seed=seed, num_positions=num_positions)
+        with self._lock.checked():
             self._scheduler.add(request)
         return request
 
     def step(self) -> None:
-        """Schedule, run, draw, collect: one token for each running sequence, and one piece of one prompt.
+        """Advance each running sequence by one token, and one prompt by one chunk: schedule, run, sample, finish.
 
         Raises RequestError, and has changed nothing, if the backend has no memory for it.
         """
-        with self._turn():
-            prefilling, decoding = self._scheduler.next_step()
+        with self._lock.checked():
+            prefilling, decoding = self._scheduler.schedule()
             with self._ending_together([*decoding, *([prefilling] if prefilling else [])]):
-                self._step(prefilling, decoding)
+                self._run(prefilling, decoding)
 
-    def _step(self, prefilling: Request | None, decoding: Seq[Request]) -> None:
+    def _run(self, prefilling: Request | None, decoding: Seq[Request]) -> None:
+        """Run one batch: the last token of each decoding sequence, and the next chunk of the prefilling prompt."""
         sequences = [(request, sequence) for request in decoding for sequence in request.running]
         chunks = [Chunk(sequence.cache_id, [sequence.tokens[-1].token_id], 1) for _, sequence in sequences]
         if prefilling is not None:
-            chunks.append(self._prompt_chunk(prefilling))
+            chunks.append(self._prefill_chunk(prefilling))
         rows = self.backend.step(chunks)
         for (request, sequence), logits in zip(sequences, rows, strict=False):
             if sequence.finish_detail is None:  # unless a sequence beside it has just ended the whole request
                 with self._failing_alone(request):
-                    self._advance(request, sequence, logits[-1])
+                    self._sample_next(request, sequence, logits[-1])
         if prefilling is not None:
             with self._failing_alone(prefilling):
-                self._take_prompt_logits(prefilling, chunks[-1], rows[-1])
+                self._advance_prefill(prefilling, chunks[-1], rows[-1])
         for request in decoding:
             self._finish_if_done(request)
+
+    # Waiting for requests
 
     def run(self, requests: Seq[Request]) -> None:
         """Step until these requests are finished. Raises the error of the first that had to end with one.
 
-        Whatever ends this early, an interruption too, cancels them: nobody else waits for them.
+        Whatever ends this early, an interruption too, cancels them: no other caller waits for them.
         """
         try:
             while not all(request.is_finished for request in requests):
@@ -84,13 +88,13 @@ class Engine:
                 raise request.error
 
     def stream(self, request: Request) -> Generator[TextPiece, None, None]:
-        """The request's text as it comes. A reader who stops reading cancels the request.
+        """Yield the request's text as it grows. A reader who stops reading cancels the request.
 
         Raises the request's own error, if it had to end with one, after the text before it.
         """
         try:
             while True:
-                with self._turn():
+                with self._lock.checked():
                     if not request.pieces and not request.is_finished:
                         self.step()
                     pieces = [request.pieces.popleft() for _ in range(len(request.pieces))]
@@ -103,19 +107,19 @@ class Engine:
             self.cancel(request)
 
     def cancel(self, request: Request) -> None:
-        """Stop a request; what it has written stays. Nothing happens to one that is finished."""
-        if self._is_lost():
+        """Stop a request and keep the text it has. A finished request stays as it is."""
+        if self._lock.is_lost:
             return
-        with self._turn():
+        with self._lock.checked():
             for sequence in request.running:
                 self._finish(request, sequence, "cancelled")
             self._close(request)
 
     def next_distribution(self, prompt_token_ids: Seq[int]) -> Distribution:
-        """The distribution of the token that follows a prompt, untouched. Raises RequestError as `submit`."""
+        """Return the distribution of the token that follows a prompt, untruncated. Raises RequestError as `submit`."""
         prompt = list(prompt_token_ids)
         self._check_prompt(prompt, room_for=0)
-        with self._turn():
+        with self._lock.checked():
             cache_id = self.backend.open_cache(prompt)
             try:
                 start = self.backend.cache_length(cache_id)
@@ -127,43 +131,7 @@ class Engine:
                 self.backend.close_cache(cache_id)
         return Distribution.from_logits(logits[-1].copy(), token_text=self.tokenizer.token_text)
 
-    def _turn(self) -> threading.RLock:
-        """The lock that whoever changes something holds. Raises BackendError in a process where nobody can."""
-        if self._is_lost():
-            raise BackendError("the engine was computing when this process was forked: load the model again here")
-        return self._lock
-
-    def _is_lost(self) -> bool:
-        """Whether this process was forked while a thread that it does not have held the lock."""
-        if os.getpid() == self._process:
-            return False
-        if not self._lock.acquire(blocking=False):
-            return True
-        self._process = os.getpid()
-        self._lock.release()
-        return False
-
-    @contextlib.contextmanager
-    def _ending_together(self, requests: Seq[Request]) -> Iterator[None]:
-        """End these requests where a step is interrupted: their texts may have grown in the cache and not here."""
-        try:
-            yield
-        except NextwordError:
-            raise
-        except BaseException:
-            for request in requests:
-                request.error = RequestError("the step that computed this was interrupted: ask again")
-                self.cancel(request)
-            raise
-
-    @contextlib.contextmanager
-    def _failing_alone(self, request: Request) -> Iterator[None]:
-        """End only this request where its parameters leave no token to draw; the others go on."""
-        try:
-            yield
-        except NextwordError as error:
-            request.error = error
-            self.cancel(request)
+    # Admission
 
     def _check_prompt(self, prompt: list[int], *, room_for: int) -> None:
         if not prompt:
@@ -178,12 +146,12 @@ class Engine:
         if unknown is not None:
             raise RequestError(f"token id {unknown} in the prompt: the vocabulary has {self.backend.vocab_size} tokens")
 
-    def _room(self, prompt: list[int], params: SamplingParams) -> int:
-        """Positions that the request may come to need. Raises RequestError if there are not so many."""
+    def _required_positions(self, prompt: list[int], params: SamplingParams) -> int:
+        """Return how many positions of the KV cache the request may need. Raises RequestError beyond its size."""
         context = self.backend.max_seq_len - len(prompt)
         growth = context if params.max_tokens is None else min(params.max_tokens, context)
         num_shared = len(prompt) // PAGE_POSITIONS
-        own = len(prompt) % PAGE_POSITIONS + max(growth - 1, 0)  # the last token is drawn and never run
+        own = len(prompt) % PAGE_POSITIONS + max(growth - 1, 0)  # the last token is sampled and never run
         pages = num_shared + params.n * -(-own // PAGE_POSITIONS)
         if pages * PAGE_POSITIONS > self.backend.max_positions:
             raise RequestError(
@@ -192,9 +160,12 @@ class Engine:
             )
         return pages * PAGE_POSITIONS
 
-    def _prompt_chunk(self, request: Request) -> Chunk:
+    # Prefill
+
+    def _prefill_chunk(self, request: Request) -> Chunk:
+        """Return the next chunk of the request's prompt; with the first one its cache is opened."""
         if request.cache_id is None:
-            # What stands in the cache already has no logits, so a prompt that is scored begins anew.
+            # A stored prefix has no logits, so a prompt that is scored starts from an empty cache.
             request.cache_id = self.backend.open_cache(() if request.scores_prompt else request.prompt_token_ids)
             request.num_prefilled = self.backend.cache_length(request.cache_id)
         border = _next_border(request.num_prefilled)
@@ -202,50 +173,57 @@ class Engine:
         is_last = border >= len(request.prompt_token_ids)
         return Chunk(request.cache_id, token_ids, len(token_ids) if request.scores_prompt else int(is_last))
 
-    def _take_prompt_logits(self, request: Request, chunk: Chunk, logits: Logits) -> None:
-        """Score the prompt where asked; at its end, part the request into its sequences and draw their first tokens."""
-        first = request.num_prefilled
-        request.num_prefilled += len(chunk.token_ids)
+    def _advance_prefill(self, request: Request, chunk: Chunk, logits: Logits) -> None:
+        """Score the prompt's chunk where asked; after the last chunk, finish the prefill."""
         if request.scores_prompt:
-            targets = request.prompt_token_ids[first + 1 : request.num_prefilled + 1]
-            request.prompt_tokens.extend(
-                self._score(request, row, target) for row, target in zip(logits, targets, strict=False)
-            )
-        if request.num_prefilled < len(request.prompt_token_ids):
-            return
-        for index in range(request.params.n):
-            sequence = self._part(request, index)
+            self._score_prompt(request, logits)
+        request.num_prefilled += len(chunk.token_ids)
+        if request.num_prefilled == len(request.prompt_token_ids):
+            self._finish_prefill(request, logits[-1])
+
+    def _score_prompt(self, request: Request, logits: Logits) -> None:
+        """Keep the log-probabilities of the tokens that follow the chunk's positions."""
+        targets = request.prompt_token_ids[request.num_prefilled + 1 :]
+        for row, token_id in zip(logits, targets, strict=False):
+            distribution = Distribution.from_logits(row)
+            score = score_token(distribution, token_id, num_alternatives=request.params.logprobs or 0)
+            request.prompt_tokens.append(score)
+
+    def _finish_prefill(self, request: Request, logits: Logits) -> None:
+        """Start the request's sequences and sample their first tokens from the logits after the prompt."""
+        for sequence in self._start_sequences(request):
             if request.params.max_tokens == 0:
                 self._finish(request, sequence, "max_tokens")
             else:
-                self._advance(request, sequence, logits[-1])
+                self._sample_next(request, sequence, logits)
         self._finish_if_done(request)
 
-    def _score(self, request: Request, row: Logits, token_id: int) -> ChosenToken:
-        return score_token(Distribution.from_logits(row), token_id, num_alternatives=request.params.logprobs or 0)
-
-    def _part(self, request: Request, index: int) -> Sequence:
-        """One of the n sequences; the last one takes over the prompt's place in the cache, the others copy it."""
+    def _start_sequences(self, request: Request) -> list[Sequence]:
+        """Start n sequences: the last takes over the prompt's cache, the others a fork of it."""
         assert request.cache_id is not None
-        is_last = index == request.params.n - 1
-        cache_id = request.cache_id if is_last else self.backend.fork_cache(request.cache_id)
-        if is_last:
-            request.cache_id = None
-        sampler = Sampler(
-            request.params,
-            request.prompt_token_ids,
-            end_token_ids=self.tokenizer.eos_token_ids,
-            sample_index=index,
-            seed=request.seed,
-        )
-        stream = TextStream(self.tokenizer.stream_decoder(), request.params.stop)
-        sequence = Sequence(index=index, cache_id=cache_id, sampler=sampler, stream=stream)
-        request.sequences.append(sequence)
-        return sequence
+        for index in range(request.params.n):
+            is_last = index == request.params.n - 1
+            cache_id = request.cache_id if is_last else self.backend.fork_cache(request.cache_id)
+            sampler = Sampler(
+                request.params,
+                request.prompt_token_ids,
+                end_token_ids=self.tokenizer.eos_token_ids,
+                sample_index=index,
+                seed=request.seed,
+            )
+            stream = TextStream(self.tokenizer.stream_decoder(), request.params.stop)
+            request.sequences.append(Sequence(index=index, cache_id=cache_id, sampler=sampler, stream=stream))
+        request.cache_id = None
+        return request.sequences
 
-    def _advance(self, request: Request, sequence: Sequence, logits: Logits) -> None:
-        """Draw the next token from a row of logits, and see whether the sequence ends with it."""
-        token = sequence.sampler.choose(logits)
+    # Sample, advance, finish
+
+    def _sample_next(self, request: Request, sequence: Sequence, logits: Logits) -> None:
+        """Sample the next token from a row of logits and advance the sequence by it."""
+        self._advance(request, sequence, sequence.sampler.choose(logits))
+
+    def _advance(self, request: Request, sequence: Sequence, token: ChosenToken) -> None:
+        """Append a token, release the text that it makes certain, and finish the sequence if it ends here."""
         sequence.tokens.append(token)
         detail = self._end_by_token(request, token.token_id)
         text = "" if detail else sequence.stream.push(token.token_id)
@@ -269,6 +247,7 @@ class Engine:
         return "context" if is_full else None
 
     def _finish(self, request: Request, sequence: Sequence, detail: FinishDetail) -> None:
+        """End a sequence: release the text held back, and close its cache."""
         text = sequence.stream.flush()
         sequence.finish_detail = "stop_string" if sequence.stream.stopped else detail
         request.pieces.append(TextPiece(sequence.index, text, sequence.finish_detail))
@@ -279,13 +258,38 @@ class Engine:
             self._close(request)
 
     def _close(self, request: Request) -> None:
+        """End a request: close the cache of its prompt, and remove it from the schedule."""
         if request.cache_id is not None:
             self.backend.close_cache(request.cache_id)
             request.cache_id = None
         request.is_finished = True
         self._scheduler.remove(request)
 
+    # Failures
+
+    @contextlib.contextmanager
+    def _ending_together(self, requests: Seq[Request]) -> Iterator[None]:
+        """End these requests where a step is interrupted: their caches may have grown and their tokens not."""
+        try:
+            yield
+        except NextwordError:
+            raise
+        except BaseException:
+            for request in requests:
+                request.error = RequestError("the step that computed this was interrupted: ask again")
+                self.cancel(request)
+            raise
+
+    @contextlib.contextmanager
+    def _failing_alone(self, request: Request) -> Iterator[None]:
+        """End only this request where its parameters leave no token to sample; the others continue."""
+        try:
+            yield
+        except NextwordError as error:
+            request.error = error
+            self.cancel(request)
+
 
 def _next_border(position: int) -> int:
-    """Where the piece of a prompt that begins at a position ends."""
+    """Return the end of the prompt's chunk that begins at a position."""
     return (position // PREFILL_CHUNK + 1) * PREFILL_CHUNK

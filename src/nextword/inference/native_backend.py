@@ -15,8 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nextword.errors import BackendError, RequestError
-from nextword.inference.backend import Chunk, Logits, TokenScores
-from nextword.inference.choices import Weights
+from nextword.inference.backend import Chunk, Logits, TokenScores, Weights
 from nextword.inference.free_memory import free_bytes
 from nextword.models.config import ModelConfig
 from nextword.models.rope import LongRopeScaling, Rope

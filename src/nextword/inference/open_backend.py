@@ -7,8 +7,7 @@ import warnings
 from collections.abc import Mapping
 
 from nextword.errors import BackendError, MissingExtraError
-from nextword.inference.backend import Backend
-from nextword.inference.choices import BackendName, Weights
+from nextword.inference.backend import Backend, BackendName, Weights
 from nextword.inference.longrope_backend import rotate_by_length
 from nextword.inference.prompted_backend import PromptedBackend
 from nextword.models.config import ModelConfig

@@ -35,8 +35,8 @@ class Scheduler:
         elif request in self._waiting:
             self._waiting.remove(request)
 
-    def next_step(self) -> tuple[Request | None, list[Request]]:
-        """The request whose prompt advances, if any, and the requests whose sequences decode."""
+    def schedule(self) -> tuple[Request | None, list[Request]]:
+        """Return the request whose prompt advances, if any, and the requests whose sequences decode."""
         self._admit()
         prefilling = [request for request in self._running if not request.sequences]
         decoding = [request for request in self._running if request.sequences]
