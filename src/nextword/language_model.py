@@ -80,6 +80,11 @@ class LanguageModel:
         """Sampling parameters: the call's, else the checkpoint's, else the built-in ones. Raises RequestError."""
         return sampling_params(self.directory.generation_defaults, **overrides)
 
+    def chat_params(self, **overrides: object) -> SamplingParams:
+        """As `params`, with the settings that the publisher recommends for chat before the checkpoint's."""
+        defaults = {**self.directory.generation_defaults, **self.directory.chat_defaults}
+        return sampling_params(defaults, **overrides)
+
     def generate(self, prompt: str, **params: object) -> Generation:
         """Continue a prompt; keywords are the fields of `SamplingParams`. Raises RequestError."""
         return self._run(self.tokenizer.encode(prompt), self.params(**params))
@@ -99,16 +104,19 @@ class LanguageModel:
         return self._stream(self.tokenizer.encode(prompt), self.params(**params))
 
     def chat(self, messages: Sequence[Mapping[str, str]], **params: object) -> Generation:
-        """Answer a conversation of {"role", "content"} messages. Raises RequestError, TokenizerError."""
-        return self._run(self.tokenizer.encode_chat(messages), self.params(**params))
+        """Answer a conversation of {"role", "content"} messages. Raises RequestError, TokenizerError.
+
+        Keywords are the fields of `SamplingParams`; those not given are as in `chat_params`.
+        """
+        return self._run(self.tokenizer.encode_chat(messages), self.chat_params(**params))
 
     def stream_chat(self, messages: Sequence[Mapping[str, str]], **params: object) -> Stream:
         """As `chat`, text as it comes."""
-        return self._stream(self.tokenizer.encode_chat(messages), self.params(**params))
+        return self._stream(self.tokenizer.encode_chat(messages), self.chat_params(**params))
 
     def conversation(self, *, system: str | None = None, **params: object) -> Conversation:
         """Begin a chat that keeps its history; keywords are the fields of `SamplingParams`. Raises RequestError."""
-        return Conversation(self.engine, self.params(**params), system=system)
+        return Conversation(self.engine, self.chat_params(**params), system=system)
 
     def next(self, text: str) -> Distribution:
         """The distribution of the token that follows a text, before any truncation. Textbook section 2.1."""

@@ -143,3 +143,4 @@ def test_the_pulled_catalogue_model_is_described_from_its_file(command: Command)
     entry = CATALOGUE["smollm2-135m"]
     assert (row["family"], row["size_bytes"], row["license"]) == (entry.family, entry.size_bytes, entry.license)
     assert (row["format"], row["weights"], row["problem"]) == ("gguf", "Q4_1", None)
+    assert command("models").out.splitlines()[1].endswith("chat: temperature 0.2, top-p 0.9")

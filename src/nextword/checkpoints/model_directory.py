@@ -31,6 +31,8 @@ class ModelDirectory:
     """Builds the tokenizer; use `tokenizer`, which does so once."""
     generation_defaults: Mapping[str, object]
     """The raw content of generation_config.json, {} where there is none."""
+    chat_defaults: Mapping[str, object] = field(default_factory=dict)
+    """Settings that the publisher recommends for chat, by the keys of generation_config.json; {} if none are known."""
     license: str | None
     """Identifier as the publisher wrote it; None if the files do not say."""
     size_bytes: int

@@ -142,8 +142,17 @@ def _weights_type(model: ModelDirectory) -> str:
 
 def _cells(row: Row) -> tuple[str, ...]:
     known = (row.family, _size(row.size_bytes), row.format, row.weights, row.license)
-    remark = row.problem or ("" if row.is_local else f"not here: nextword pull {row.name}")
+    remark = row.problem or (_chat_settings(row.name) if row.is_local else f"not here: nextword pull {row.name}")
     return (row.name, *(cell or "-" for cell in known), remark)
+
+
+def _chat_settings(name: str) -> str:
+    """Show the publisher's settings that chat uses with a model of the catalogue; "" for other models."""
+    from nextword.checkpoints.catalogue import CATALOGUE
+
+    settings = CATALOGUE[name].chat_defaults if name in CATALOGUE else {}
+    words = ", ".join(f"{option.replace('_', '-')} {value}" for option, value in settings.items())
+    return f"chat: {words}" if words else ""
 
 
 def _size(size_bytes: int | None) -> str | None:
