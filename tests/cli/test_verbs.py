@@ -133,6 +133,20 @@ def test_flags_that_take_several_values_are_repeated(command: Command, tiny: Pat
     assert stopped["completions"][0]["finish_detail"] == "stop_token"
 
 
+@pytest.mark.parametrize("dash", [(), ("-",)])
+def test_a_prompt_from_standard_input_loses_the_line_end_of_echo(
+    command: Command, tiny: Path, dash: tuple[str, ...]
+) -> None:
+    said = command("generate", tiny, "hi\n", *SEEDED).out
+    assert command("generate", tiny, *dash, *SEEDED, given="hi\n\n").out == said
+    assert command("next", tiny, *dash, given="hi\n\n").out == command("next", tiny, "hi\n").out
+
+
+def test_a_text_from_standard_input_is_taken_whole(command: Command, tiny: Path) -> None:
+    assert command("tokenize", tiny, given="a\n").out == command("tokenize", tiny, "a\n").out
+    assert command("score", tiny, given="ab\n").out == command("score", tiny, "ab\n").out
+
+
 def test_stop_strings_understand_escapes(command: Command, tiny: Path) -> None:
     typed = [r"\n", r"\t", r"\\n", r"\u00e9", r"\d", "é"]
     assert [unescaped(text) for text in typed] == ["\n", "\t", r"\n", "é", r"\d", "é"]

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
-from nextword.cli.console import note_skipped, waiting_for
+from nextword.cli.console import note, note_skipped, waiting_for
 from nextword.errors import DataError, RequestError
 from nextword.inference.backend import BackendName, Weights
 
@@ -29,7 +29,14 @@ ModelArgument = Annotated[
     tyro.conf.arg(metavar="MODEL", help="A catalogue name, a Hugging Face folder, a .gguf file, or hf:owner/name."),
 ]
 TextArgument = Annotated[
-    tyro.conf.Positional[str], tyro.conf.arg(metavar="TEXT", help="The text; - reads standard input.")
+    tyro.conf.Positional[str], tyro.conf.arg(metavar="TEXT", help="The text; without it, or for -, standard input.")
+]
+PromptArgument = Annotated[
+    tyro.conf.Positional[str],
+    tyro.conf.arg(
+        metavar="PROMPT",
+        help="The text to continue; without it, or for -, standard input without its last line end.",
+    ),
 ]
 FilesArgument = Annotated[
     tyro.conf.Positional[tuple[str, ...]], tyro.conf.arg(metavar="FILE [FILE ...]", help=_TEXT_FILES)
@@ -80,6 +87,8 @@ def load_model(name: str, compute: ComputeOptions) -> LanguageModel:
 
 def read_text(source: str) -> str:
     """Read the file of that name, or standard input for "-". Raises RequestError if it is not text."""
+    if source == "-" and sys.stdin.isatty():
+        note("reading standard input: Ctrl-D ends it")
     try:
         return sys.stdin.read() if source == "-" else Path(source).read_text(encoding="utf-8")
     except (OSError, ValueError) as error:
@@ -89,6 +98,11 @@ def read_text(source: str) -> str:
 def text_or_stdin(text: str) -> str:
     """Return the text itself, or standard input for "-"."""
     return read_text("-") if text == "-" else text
+
+
+def prompt_or_stdin(prompt: str) -> str:
+    """Return the prompt itself, or standard input for "-", without the line end that `echo` and editors add."""
+    return read_text("-").removesuffix("\n") if prompt == "-" else prompt
 
 
 def _reason(error: Exception) -> str:

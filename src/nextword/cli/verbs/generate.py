@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
-import tyro
-
-from nextword.cli.arguments import DEFAULT_COMPUTE, ComputeArguments, ModelArgument, load_model, text_or_stdin
+from nextword.cli.arguments import (
+    DEFAULT_COMPUTE,
+    ComputeArguments,
+    ModelArgument,
+    PromptArgument,
+    load_model,
+    prompt_or_stdin,
+)
 from nextword.cli.console import note, rate
 from nextword.cli.sampling_flags import SamplingFlags, check_sampling_flags, no_sampling_flags
 
@@ -22,8 +27,7 @@ class Options:
     """Continue a prompt. Where a model's own files give a sampling parameter, that value takes the default's place."""
 
     model: ModelArgument
-    prompt: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="PROMPT")]
-    """The text to continue; - reads standard input."""
+    prompt: PromptArgument = "-"
     params: SamplingFlags = dataclasses.field(default_factory=no_sampling_flags)
     json: bool = False
     """Print one JSON object: completions with their tokens, log-probabilities and finish reasons."""
@@ -33,7 +37,7 @@ class Options:
 def run(options: Options) -> None:
     """Stream one completion, or print all n."""
     check_sampling_flags(options.params)
-    prompt = text_or_stdin(options.prompt)
+    prompt = prompt_or_stdin(options.prompt)
     model = load_model(options.model, options.compute)
     start = time.perf_counter()
     if options.json or model.params(**options.params).n > 1:

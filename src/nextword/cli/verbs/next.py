@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Annotated
 
-import tyro
-
-from nextword.cli.arguments import DEFAULT_COMPUTE, ComputeArguments, ModelArgument, load_model, text_or_stdin
+from nextword.cli.arguments import (
+    DEFAULT_COMPUTE,
+    ComputeArguments,
+    ModelArgument,
+    PromptArgument,
+    load_model,
+    prompt_or_stdin,
+)
 from nextword.cli.console import count
 from nextword.cli.sampling_flags import SamplingFlags, check_sampling_flags, no_sampling_flags
 
@@ -20,8 +24,7 @@ class Options:
     """
 
     model: ModelArgument
-    prompt: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="PROMPT")]
-    """The text before the token; - reads standard input."""
+    prompt: PromptArgument = "-"
     top: int = 10
     """Rows of each table."""
     params: SamplingFlags = dataclasses.field(default_factory=no_sampling_flags)
@@ -36,7 +39,7 @@ def run(options: Options) -> None:
     from nextword.decoding.processors import stages
 
     check_sampling_flags(options.params)
-    prompt = text_or_stdin(options.prompt)
+    prompt = prompt_or_stdin(options.prompt)
     model = load_model(options.model, options.compute)
     params = model.params(**options.params)
     distribution = model.next(prompt)

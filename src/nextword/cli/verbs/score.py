@@ -20,7 +20,7 @@ class Options:
     """Show how probable a model finds each token of a text."""
 
     model: ModelArgument
-    text: TextArgument
+    text: TextArgument = "-"
     json: bool = False
     """Print one JSON object: tokens with their log-probabilities, and the sum."""
     compute: ComputeArguments = DEFAULT_COMPUTE

@@ -12,7 +12,7 @@ class Options:
     """Show the tokens of a text."""
 
     model: ModelArgument
-    text: TextArgument
+    text: TextArgument = "-"
     json: bool = False
     """Print a JSON list: id and text of each token."""
 
