@@ -32,6 +32,7 @@ if TYPE_CHECKING:  # what editors and type checkers read; `_EXPORTS` says the sa
     from nextword.language_model import Score as Score
     from nextword.language_model import Stream as Stream
     from nextword.language_model import load as load
+    from nextword.language_model import load_tokenizer as load_tokenizer
     from nextword.tasks.classify import Classification as Classification
     from nextword.tasks.classify import Classifier as Classifier
     from nextword.tasks.classify import ClassifyOptions as ClassifyOptions
@@ -59,7 +60,7 @@ _EXPORTS = {
     "evaluation.conventions": ("Convention",),
     "evaluation.perplexity": ("PerplexityReport",),
     "inference.generation": ("Completion", "Generation"),
-    "language_model": ("LanguageModel", "Score", "Stream", "load"),
+    "language_model": ("LanguageModel", "Score", "Stream", "load", "load_tokenizer"),
     "tasks.classify": ("Classification", "Classifier", "ClassifyOptions"),
     "tasks.summarize": ("Summary",),
     "text.tokenizer": ("Tokenizer",),

@@ -15,6 +15,7 @@ from nextword.checkpoints.model_directory import ModelDirectory
 from nextword.data.documents import Document
 from nextword.decoding.distribution import Distribution
 from nextword.decoding.params import SamplingParams, sampling_params
+from nextword.decoding.processors import stages
 from nextword.decoding.sampler import ChosenToken
 from nextword.errors import RequestError
 from nextword.evaluation.conventions import ConventionName, choose_convention
@@ -122,6 +123,14 @@ class LanguageModel:
         """The distribution of the token that follows a text, before any truncation. Textbook section 2.1."""
         return self.engine.next_distribution(self.tokenizer.encode(text))
 
+    def next_steps(self, text: str, **params: object) -> dict[str, Distribution]:
+        """Compute what `next` does ("model"), then the distribution after each step that the parameters ask for.
+
+        The keys are the names of the parameters, in the order in which they are applied. Raises RequestError.
+        """
+        distribution = self.next(text)
+        return {"model": distribution, **dict(stages(distribution, self.params(**params)))}
+
     def score(self, text: str, *, alternatives: int = 0) -> Score:
         """The log-probability of each token of a text but the first, which has no context without a BOS token.
 
@@ -227,3 +236,8 @@ def load(
         num_virtual_tokens=directory.num_virtual_tokens,
     )
     return LanguageModel(directory, Engine(opened, tokenizer))
+
+
+def load_tokenizer(name: str | Path) -> Tokenizer:
+    """Load the tokenizer of a model alone; the weights are not read. `name` and errors as in `load`."""
+    return open_adapted(str(name), None).tokenizer

@@ -36,18 +36,18 @@ class Options:
 def run(options: Options) -> None:
     """Print one table for the model's own distribution and one for what is left after each step."""
     from nextword.cli.json_output import print_json
-    from nextword.decoding.processors import stages
 
     check_sampling_flags(options.params)
     prompt = prompt_or_stdin(options.prompt)
     model = load_model(options.model, options.compute)
-    params = model.params(**options.params)
-    distribution = model.next(prompt)
-    steps = [("model", distribution), *stages(distribution, params)]
+    steps = model.next_steps(prompt, **options.params)
     if options.json:
         print_json(
-            {name: dataclasses.asdict(step.table(options.top)) | {"entropy": step.entropy} for name, step in steps}
+            {
+                name: dataclasses.asdict(step.table(options.top)) | {"entropy": step.entropy}
+                for name, step in steps.items()
+            }
         )
         return
-    for name, step in steps:
+    for name, step in steps.items():
         print(f"{name}: {count(len(step), 'token')}, entropy {step.entropy:.3f} nats\n{step.table(options.top)}\n")

@@ -19,12 +19,11 @@ class Options:
 
 def run(options: Options) -> None:
     """Print a line for each token: id and text. The weights are not read."""
-    from nextword.checkpoints.catalogue import resolve
-    from nextword.checkpoints.open_directory import open_model_directory
     from nextword.cli.json_output import print_json
+    from nextword.language_model import load_tokenizer
 
     text = text_or_stdin(options.text)
-    tokenizer = open_model_directory(resolve(options.model)).tokenizer
+    tokenizer = load_tokenizer(options.model)
     tokens = [(token_id, tokenizer.token_text(token_id)) for token_id in tokenizer.encode(text)]
     if options.json:
         print_json([{"token_id": token_id, "text": text} for token_id, text in tokens])
