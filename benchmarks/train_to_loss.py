@@ -26,7 +26,7 @@ from nextword.checkpoints.open_directory import open_model_directory
 from nextword.data.pretraining import PretrainingSource
 from nextword.data.shards import TokenShards
 from nextword.data.token_view import TokenView, split_validation
-from nextword.evaluation.windows import sliding_windows
+from nextword.evaluation.scoring.windows import sliding_windows
 from nextword.models.config import ModelConfig
 from nextword.training.metrics import read_metrics
 from nextword.training.recipe import Recipe, lr_share, recipe_from_json

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 import nextword
 from benchmarks.peers.side import Prompts, Scored, Scoring, Stepwise
-from nextword.evaluation.scoring import score_windows
-from nextword.evaluation.windows import Window
+from nextword.evaluation.scoring.batches import score_windows
+from nextword.evaluation.scoring.windows import Window
 from nextword.inference.backend import Backend, Chunk
 from nextword.inference.scheduler import PREFILL_CHUNK
 

@@ -13,8 +13,8 @@ import pytest
 from nextword.data.documents import Document
 from nextword.errors import DataError, RequestError
 from nextword.evaluation.conventions import ConventionName, choose_convention
-from nextword.evaluation.measurement import Measurement
 from nextword.evaluation.perplexity import PerplexityReport, measure_perplexity
+from nextword.evaluation.perplexity_accumulator import PerplexityAccumulator
 from nextword.text.tokenizer import Tokenizer
 from tests.data.byte_tokenizer import END, byte_tokenizer
 from tests.fakes import HashBackend
@@ -134,9 +134,9 @@ def test_a_run_goes_on_where_it_was_interrupted(name: ConventionName) -> None:
     whole = measure(*texts, name=name)
     kept: list[str] = []
 
-    def interrupt(measurement: Measurement) -> None:
-        kept.append(json.dumps(measurement.to_json()))
-        if measurement.num_documents >= 4:
+    def interrupt(accumulator: PerplexityAccumulator) -> None:
+        kept.append(json.dumps(accumulator.to_json()))
+        if accumulator.num_documents >= 4:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
@@ -144,8 +144,8 @@ def test_a_run_goes_on_where_it_was_interrupted(name: ConventionName) -> None:
             HashBackend(vocab_size=VOCAB_SIZE), tokenizer(), documents(*texts), convention, on_progress=interrupt
         )
     backend = HashBackend(vocab_size=VOCAB_SIZE)
-    begun = Measurement.from_json(json.loads(kept[-1]))
-    report = measure_perplexity(backend, tokenizer(), documents(*texts), convention, begun=begun)
+    interrupted = PerplexityAccumulator.from_json(json.loads(kept[-1]))
+    report = measure_perplexity(backend, tokenizer(), documents(*texts), convention, resume_from=interrupted)
     assert report.sums == whole.sums
     assert (report.nats_interval, report.bits_interval) == (whole.nats_interval, whole.bits_interval)
     assert backend.tokens_computed < 0.75 * 8 * whole.num_windows

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from nextword.evaluation.scored_tokens import ScoredToken, scored_tokens
-from nextword.evaluation.surprise import Summary, pieces_of
+from nextword.evaluation.scoring.tokens import ScoredToken, scored_tokens
+from nextword.evaluation.surprise import SurpriseAccumulator, scored_pieces
 from nextword.workflows.surprise_page import write_surprise_page
 from tests.data.byte_tokenizer import byte_tokenizer
 from tests.fakes import HashBackend, score_rows
@@ -38,7 +38,7 @@ def test_every_token_but_one_without_anything_before_it_has_its_score(add_bos: b
 
 
 def test_tokens_that_make_a_character_together_are_one_piece() -> None:
-    pieces = list(pieces_of(tokens_of(TEXT)))
+    pieces = list(scored_pieces(tokens_of(TEXT)))
     assert "".join(piece.text for piece in pieces) == TEXT
     assert [len(piece.tokens) for piece in pieces] == [len(character.encode()) for character in TEXT]
     water = pieces[-2]
@@ -47,14 +47,14 @@ def test_tokens_that_make_a_character_together_are_one_piece() -> None:
 
 
 def test_an_unfinished_character_is_shown_as_such() -> None:
-    (piece,) = pieces_of([ScoredToken(0xE6, b"\xe6", 1.0, 1.0, 1)])
+    (piece,) = scored_pieces([ScoredToken(0xE6, b"\xe6", 1.0, 1.0, 1)])
     assert piece.text == "\N{REPLACEMENT CHARACTER}"
 
 
 def test_the_summary_counts_and_keeps_the_most_surprising() -> None:
     tokens = tokens_of(TEXT)
-    summary = Summary()
-    pieces = list(summary.watch(pieces_of(tokens), num_kept=3))
+    summary = SurpriseAccumulator()
+    pieces = list(summary.watch(scored_pieces(tokens), num_kept=3))
     nats = [token.nats for token in tokens if token.nats is not None]
     assert summary.num_tokens == len(nats)
     assert summary.total_nats == pytest.approx(sum(nats))
@@ -64,9 +64,9 @@ def test_the_summary_counts_and_keeps_the_most_surprising() -> None:
 
 
 def test_a_page_shows_rank_and_entropy_and_reads_no_markup_in_the_text(tmp_path: Path) -> None:
-    summary = Summary()
+    summary = SurpriseAccumulator()
     tokens = tokens_of(TEXT)
-    write_surprise_page(tmp_path / "p.html", summary.watch(pieces_of(tokens)), summary, title="A <text>")
+    write_surprise_page(tmp_path / "p.html", summary.watch(scored_pieces(tokens)), summary, title="A <text>")
     page = (tmp_path / "p.html").read_text(encoding="utf-8")
     assert "<b>" not in page
     last = tokens[-1]

@@ -17,11 +17,11 @@ from nextword.cli.console import count, note, text_table
 from nextword.errors import RequestError
 from nextword.evaluation.bootstrap import Interval
 from nextword.evaluation.conventions import Convention
-from nextword.evaluation.measurement import BIN_NATS, NUM_BINS, Sums
 from nextword.evaluation.perplexity import PerplexityReport
+from nextword.evaluation.perplexity_accumulator import BIN_NATS, NUM_BINS, Sums
 from nextword.html.page import Html, heading, paragraph, table, write_page
 from nextword.html.plots import plot
-from nextword.workflows.kept_run import KeptRun
+from nextword.workflows.resumable_run import ResumableRun
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -56,7 +56,7 @@ class Measured:
     convention: Convention
     report: PerplexityReport | None
     reader: Reader
-    run: KeptRun
+    run: ResumableRun
     problem: RequestError | None
 
     def documents(self) -> Iterator[tuple[str, Sums]]:
@@ -212,7 +212,7 @@ def _parts(found: list[Measured]) -> Iterator[Html]:
 def _draw_histogram(axes: Axes, reports: list[PerplexityReport]) -> None:
     edges = np.arange(NUM_BINS + 1) * BIN_NATS
     for report in reports:
-        shares = report.measurement.histogram / report.measurement.histogram.sum()
+        shares = report.accumulator.histogram / report.accumulator.histogram.sum()
         axes.stairs(shares, edges, label=report.convention.name)
     axes.set_xlabel("surprisal, nats")
     axes.set_ylabel("share of the tokens")
@@ -221,7 +221,7 @@ def _draw_histogram(axes: Axes, reports: list[PerplexityReport]) -> None:
 
 def _draw_context(axes: Axes, reports: list[PerplexityReport]) -> None:
     for report in reports:
-        nats, counts = report.measurement.by_context
+        nats, counts = report.accumulator.by_context
         used = counts > 0
         axes.plot(2.0 ** np.flatnonzero(used), nats[used] / counts[used], marker="o", label=report.convention.name)
     axes.set_xscale("log", base=2)

@@ -1,6 +1,6 @@
 """`compare_models`: two models and documents in, the difference in bits per byte with its interval out.
 
-The comparison is paired: both are asked about the same bytes, so that what makes a text hard for both drops out.
+The comparison is paired: both models score the same bytes, so that what makes a text hard for both drops out.
 """
 
 from __future__ import annotations
@@ -16,26 +16,27 @@ import numpy.typing as npt
 from nextword.data.documents import Document
 from nextword.errors import RequestError
 from nextword.evaluation.bootstrap import Floats, Interval, Resamples
-from nextword.evaluation.measurement import FEWEST_UNITS
-from nextword.evaluation.paired_tokens import Model, PairedPiece, has_same_vocabulary, paired_pieces
-from nextword.evaluation.texts import texts
+from nextword.evaluation.perplexity_accumulator import FEWEST_UNITS
+from nextword.evaluation.scoring.documents import streamed_documents
+from nextword.evaluation.scoring.pairs import ComparedModel, PairedPiece, has_same_vocabulary, paired_pieces
 
 BLOCK_BYTES = 512
-"""Of few documents, so many bytes each are the units of the interval."""
+"""Bytes of a block; blocks are the units of the interval where documents are few."""
 NUM_KEPT = 20
-"""Pieces where the models differ most."""
+"""Number of pieces kept where the models differ most."""
 BIN_NATS = 0.25
+"""Width of a bin of the histogram of differences."""
 NUM_BINS = 80
-"""Of the histogram of differences, half of them below zero."""
+"""Bins of that histogram, half of them below zero."""
 _BEFORE_BYTES = 60
 
 
 @dataclass(frozen=True)
 class Difference:
-    """A piece of the text that the models see differently."""
+    """A piece of the text for which the surprisal of the two models differs much."""
 
     before: str
-    """What stands before it."""
+    """The end of the text before it."""
     text: str
     nats_a: float
     nats_b: float
@@ -43,7 +44,7 @@ class Difference:
 
 @dataclass
 class Comparison:
-    """Sums over the pieces that both models scored. What is said of B is said beside A."""
+    """Two models, A and B, on the same text: sums over the pieces that both scored, and the figures that follow."""
 
     has_same_vocabulary: bool
     total_nats_a: float = 0.0
@@ -62,44 +63,44 @@ class Comparison:
 
     @property
     def bits_per_byte_a(self) -> float:
-        """Of the first model."""
+        """Surprisal of A, the first model, in bits per byte."""
         return self.total_nats_a / math.log(2) / self.num_bytes
 
     @property
     def bits_per_byte_b(self) -> float:
-        """Of the second model."""
+        """Surprisal of B, the second model, in bits per byte."""
         return self.total_nats_b / math.log(2) / self.num_bytes
 
     @property
     def difference(self) -> float:
-        """Bits per byte that B needs more than A."""
+        """Bits per byte of B less those of A: negative if B predicts the text better."""
         return self.bits_per_byte_b - self.bits_per_byte_a
 
     @property
     def interval(self) -> Interval | None:
-        """Of the difference, 95 %; None for a text too short to have two units."""
+        """95 % interval of the difference; None for fewer than two units."""
         return self.units[1].interval(_difference_in_bits)
 
     @property
     def units(self) -> tuple[str, Resamples]:
-        """What the interval is drawn over."""
+        """Name and resamples of the units of the interval: documents; if these are few, blocks of bytes."""
         if self.by_document.num_units >= FEWEST_UNITS:
             return "documents", self.by_document
         return f"blocks of {BLOCK_BYTES} bytes", self.by_block
 
     @property
     def mean_divergence(self) -> float | None:
-        """Kullback-Leibler divergence of B from A, nats per token; None for different vocabularies."""
+        """KL(A || B) in nats per token; None for different vocabularies."""
         return self.total_divergence / self.num_pieces if self.has_same_vocabulary else None
 
     @property
     def agreement(self) -> float | None:
-        """How often both find the same token the most probable; None for different vocabularies."""
+        """Share of tokens where both have the same most probable token; None for different vocabularies."""
         return self.num_agreeing / self.num_pieces if self.has_same_vocabulary else None
 
     @property
     def verdict(self) -> str:
-        """In words."""
+        """The result in words: which model is better, or that the text cannot show a difference."""
         interval = self.interval
         if self.total_nats_a == self.total_nats_b:
             return "B predicts the text exactly as well as A"
@@ -112,25 +113,25 @@ class Comparison:
 
 
 def compare_models(
-    a: Model,
-    b: Model,
+    a: ComparedModel,
+    b: ComparedModel,
     documents: Iterable[Document],
     *,
     context: int | None = None,
     on_progress: Callable[[Comparison], None] = lambda comparison: None,
 ) -> Comparison:
-    """Compare two models on documents. `context`: None for what both attend to.
+    """Compare two models on documents. `context`: tokens of a window; None: the smaller context of the two.
 
-    Raises RequestError for a context out of range, if nothing can be scored, and if the tokenizers do not read the same
-    bytes.
+    Raises RequestError for a context out of range, if there is no token to score, and if the tokenizers do not read the
+    same bytes.
     """
     limit = min(a.backend.max_seq_len, b.backend.max_seq_len)
     if context is not None and not 3 <= context <= limit:
         raise RequestError(f"context = {context}: from 3 to the {limit} tokens that both models attend to")
     comparison = Comparison(has_same_vocabulary(a, b))
     kept: list[tuple[float, int, Difference]] = []
-    for text in texts(documents):
-        pieces = paired_pieces(a, b, text, context=context or limit)
+    for document in streamed_documents(documents):
+        pieces = paired_pieces(a, b, document, context=context or limit)
         _add_document(comparison, _watch(pieces, comparison, kept), on_progress)
     if not comparison.num_pieces:
         raise RequestError("the text is empty, or has a single token: at least two are needed, the first is context")
@@ -141,7 +142,7 @@ def compare_models(
 def _add_document(
     comparison: Comparison, pieces: Iterator[PairedPiece], on_progress: Callable[[Comparison], None]
 ) -> None:
-    """Count the pieces of a document in, and the blocks that they make."""
+    """Add the pieces of a document, and the blocks that they make."""
     document, block = np.zeros(3), np.zeros(3)
     for piece in pieces:
         if piece.nats_a is None or piece.nats_b is None:
@@ -165,7 +166,7 @@ def _add_document(
 def _watch(
     pieces: Iterable[PairedPiece], comparison: Comparison, kept: list[tuple[float, int, Difference]]
 ) -> Iterator[PairedPiece]:
-    """The same pieces; their divergences are counted, and the largest differences kept."""
+    """Yield the same pieces; add their divergences, and keep the largest differences."""
     before = b""
     for piece in pieces:
         if piece.nats_a is not None and piece.nats_b is not None:

@@ -1,4 +1,4 @@
-"""`Convention`: what exactly a perplexity counts, under the names of the tools that count so."""
+"""`Convention`: the rule of a perplexity for which tokens are scored, under the name of the tool that follows it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from itertools import chain
 from typing import Literal, get_args
 
 from nextword.errors import RequestError
-from nextword.evaluation.windows import Window, halved_chunks, rolling_windows, sliding_windows
+from nextword.evaluation.scoring.windows import Window, halved_chunks, rolling_windows, sliding_windows
 from nextword.text.encode_pieces import encode_pieces
 from nextword.text.tokenizer import Tokenizer
 
@@ -16,7 +16,7 @@ ConventionName = Literal["sliding", "llama.cpp", "lm-eval"]
 CONVENTION_NAMES: tuple[ConventionName, ...] = get_args(ConventionName)
 
 _LLAMA_CPP_CONTEXT = 512
-"""What llama.cpp's tool takes unless told otherwise."""
+"""The default of llama.cpp's tool."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,13 +27,13 @@ class Convention:
     context: int
     """Tokens of a window."""
     stride: int | None = None
-    """Tokens from the start of a window to the start of the next; of `sliding` only."""
+    """Tokens from the start of a window to the start of the next; None except for `sliding`."""
 
     def windows(self, pieces: Iterable[str], tokenizer: Tokenizer) -> Iterator[Window]:
-        """The windows of a text that comes in pieces. Raises RequestError for settings out of range.
+        """Cut a text that comes in pieces into windows. Raises RequestError for settings out of range.
 
-        BOS stands before the text where the tokenizer puts one there, as it does for the peer; the prefix of `lm-eval`
-        is the BOS that the vocabulary has, whether texts begin with it or not, else the end-of-sequence token.
+        BOS stands before the text where the tokenizer puts one there, as in the tool of that name; the prefix of
+        `lm-eval` is the vocabulary's BOS, whether texts begin with it or not, else the end-of-sequence token.
         """
         if self.name == "lm-eval":
             token_ids = chain.from_iterable(encode_pieces(tokenizer, pieces, add_special_tokens=False))
@@ -47,17 +47,17 @@ class Convention:
 
     @property
     def num_needed(self) -> int:
-        """Tokens, BOS among them, that a text must have for any of them to be scored."""
+        """Fewest tokens, BOS included, of a text in which any token is scored."""
         return {"sliding": 2, "llama.cpp": self.context, "lm-eval": 1}[self.name]
 
 
 def choose_convention(
     name: ConventionName, *, context: int | None = None, stride: int | None = None, max_seq_len: int
 ) -> Convention:
-    """A convention with its settings; None: what its tool takes. `max_seq_len`: how many tokens the model attends to.
+    """Return a convention with its settings; None: the default of its tool. `max_seq_len`: the model's context.
 
-    Raises RequestError for an unknown name, a context beyond the model's, and a stride that is out of range or means
-    nothing.
+    Raises RequestError for an unknown name, a context beyond the model's, and a stride that is out of range or given
+    for a convention that has none.
     """
     if name not in CONVENTION_NAMES:
         raise RequestError(f"convention = {name!r}: there are {', '.join(CONVENTION_NAMES)}")
@@ -75,11 +75,6 @@ def choose_convention(
     if not 1 <= stride <= context:
         raise RequestError(f"stride = {stride}: it must be from 1 to the context, {context}, else tokens are left out")
     return Convention(name=name, context=context, stride=stride)
-
-
-def num_bos(tokenizer: Tokenizer) -> int:
-    """Tokens that the tokenizer puts before a text: 1 or 0."""
-    return int(tokenizer.add_bos and tokenizer.bos_token_id is not None)
 
 
 def _prefix(tokenizer: Tokenizer) -> int:

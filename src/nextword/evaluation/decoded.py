@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from nltk.translate.bleu_score import SmoothingFunction, sentence_bleu
 
 from nextword.evaluation.bootstrap import Interval, Resamples
-from nextword.evaluation.measurement import safe_exp
+from nextword.evaluation.perplexity_accumulator import safe_exp
 from nextword.inference.backend import TokenScores
 
 LARGEST_N = 4

@@ -13,18 +13,19 @@ import numpy.typing as npt
 from nextword.data.documents import Document
 from nextword.errors import DataError, RequestError
 from nextword.evaluation.bootstrap import Interval
-from nextword.evaluation.conventions import Convention, num_bos
-from nextword.evaluation.measurement import Measurement, Sums, safe_exp
-from nextword.evaluation.scoring import batches, score_batch
-from nextword.evaluation.texts import Text, texts
-from nextword.evaluation.windows import Window
+from nextword.evaluation.conventions import Convention
+from nextword.evaluation.perplexity_accumulator import PerplexityAccumulator, Sums, safe_exp
+from nextword.evaluation.scoring.batches import batches, score_batch
+from nextword.evaluation.scoring.documents import StreamedDocument, streamed_documents
+from nextword.evaluation.scoring.tokens import num_bos
+from nextword.evaluation.scoring.windows import Window
 from nextword.inference.backend import Backend
 from nextword.text.tokenizer import Tokenizer
 
 
 @dataclass(frozen=True, kw_only=True)
 class DocumentScore:
-    """How well a model predicts one document."""
+    """Sums of one document."""
 
     place: str
     """File and line."""
@@ -33,28 +34,28 @@ class DocumentScore:
 
 @dataclass(frozen=True, kw_only=True)
 class PerplexityReport:
-    """How well a model predicts texts, and how that was counted."""
+    """Perplexity of documents under a model, with its intervals and the convention by which it was counted."""
 
     convention: Convention
     sums: Sums
-    """Over all documents."""
+    """Sums over all documents."""
     nats_interval: Interval | None
-    """Of nats per token, 95 %; None where there was but one unit."""
+    """95 % interval of nats per token; None for fewer than two units."""
     bits_interval: Interval | None
-    """Of bits per byte."""
+    """95 % interval of bits per byte."""
     interval_units: str
-    """What the intervals are drawn over."""
+    """Name of the units that the bootstrap resamples: documents, windows or blocks of tokens."""
     num_units: int
     num_documents: int
     num_too_short: int
     """Documents with too few tokens for this convention to score any."""
     num_windows: int
-    measurement: Measurement
-    """Where the figures come from, for plots."""
+    accumulator: PerplexityAccumulator
+    """Resamples and histograms behind the figures, for plots."""
 
     @property
     def total_nats(self) -> float:
-        """Surprisal of all scored tokens together."""
+        """Sum of the surprisal of all scored tokens."""
         return self.sums.total_nats
 
     @property
@@ -74,18 +75,18 @@ class PerplexityReport:
 
     @property
     def perplexity(self) -> float:
-        """exp(nats per token); inf where no float is as large."""
+        """exp(nats per token); inf on overflow."""
         return self.sums.perplexity
 
     @property
     def perplexity_interval(self) -> Interval | None:
-        """95 %."""
+        """95 % interval of the perplexity."""
         interval = self.nats_interval
         return None if interval is None else Interval(safe_exp(interval.low), safe_exp(interval.high))
 
     @property
     def bits_per_byte(self) -> float:
-        """The one figure that can be compared between tokenizers."""
+        """Surprisal in bits per byte: comparable between tokenizers."""
         return self.sums.bits_per_byte
 
 
@@ -95,41 +96,48 @@ def measure_perplexity(
     documents: Iterable[Document],
     convention: Convention,
     *,
-    begun: Measurement | None = None,
+    resume_from: PerplexityAccumulator | None = None,
     skip_short: bool = False,
     on_document: Callable[[DocumentScore], None] = lambda score: None,
-    on_progress: Callable[[Measurement], None] = lambda measurement: None,
+    on_progress: Callable[[PerplexityAccumulator], None] = lambda accumulator: None,
 ) -> PerplexityReport:
-    """Score documents, a text each.
+    """Score documents and return their perplexity.
 
-    `begun`: what the same call had measured when it was interrupted; documents are read again, but not scored.
-    `on_progress` gets what is known after every few windows, and may keep it. `skip_short`: count documents with too
-    few tokens instead of raising DataError; llama.cpp's convention, which drops the end of every text, always does.
-    Raises RequestError if nothing at all can be scored.
+    Args:
+        backend: runs the model.
+        tokenizer: of the same model.
+        documents: each is scored by itself; pieces of one document are joined.
+        convention: which tokens are scored, and with how much context.
+        resume_from: the state of the same call when it was interrupted; documents are read again, but not scored.
+        skip_short: count documents with too few tokens instead of raising DataError; llama.cpp's convention, which
+            drops the end of every text, always does.
+        on_document: called at the end of each document that has scored tokens.
+        on_progress: called with the state after each batch of windows; may keep it.
+
+    Raises RequestError if there is no token to score, DataError for a document that is too short.
     """
-    measurement = begun or Measurement()
-    items = islice(_items(documents, convention, tokenizer), measurement.num_items, None)
-    for batch in batches(items, lambda item: item.window):
-        following = copy.deepcopy(measurement)  # an interruption leaves what was there before
-        scores = iter(score_batch(backend, [item.window for item in batch if item.window is not None]))
-        for item in batch:
-            if item.window is not None:
-                num_bytes = _bytes_of(item.window, tokenizer, convention)
-                num_before = len(item.window.token_ids) - item.window.num_scored
-                following.add_window(next(scores), num_bytes, num_before=num_before)
+    accumulator = resume_from or PerplexityAccumulator()
+    items = islice(_items(documents, convention, tokenizer), accumulator.num_items, None)
+    for batch in batches(items, lambda item: item[1]):
+        following = copy.deepcopy(accumulator)  # an interruption leaves the state before the batch
+        scores = iter(score_batch(backend, [window for _, window in batch if window is not None]))
+        for document, window in batch:
+            if window is not None:
+                num_bytes = _bytes_of(window, tokenizer, convention)
+                following.add_window(next(scores), num_bytes, num_before=window.num_context)
                 continue
-            sums = following.end_document(**_counts(item.text, convention))
+            sums = following.end_document(**_counts(document, convention))
             if sums.num_tokens:
-                on_document(DocumentScore(place=item.text.place, sums=sums))
+                on_document(DocumentScore(place=document.place, sums=sums))
             elif not skip_short and convention.name != "llama.cpp":
-                raise DataError(f"{item.text.place}: {_too_short(item.text, convention)}")
-        measurement = following
-        on_progress(measurement)
-    return _report(measurement, convention)
+                raise DataError(f"{document.place}: {_too_short(document, convention)}")
+        accumulator = following
+        on_progress(accumulator)
+    return _report(accumulator, convention)
 
 
 def sum_nats(backend: Backend, windows: Iterable[Window]) -> tuple[float, int]:
-    """The surprisal of all scored tokens, in nats, and how many they are."""
+    """Return the summed surprisal of all scored tokens in nats, and their number."""
     total, count = 0.0, 0
     for batch in batches(windows, lambda window: window):
         for scores in score_batch(backend, batch):
@@ -138,64 +146,60 @@ def sum_nats(backend: Backend, windows: Iterable[Window]) -> tuple[float, int]:
     return total, count
 
 
-@dataclass(frozen=True)
-class _Item:
-    """A window of a document, or its end."""
-
-    text: Text
-    window: Window | None = None
-
-
-def _items(documents: Iterable[Document], convention: Convention, tokenizer: Tokenizer) -> Iterator[_Item]:
-    for text in texts(documents):
-        for window in convention.windows(text, tokenizer):
-            yield _Item(text, window)
-        yield _Item(text)
+def _items(
+    documents: Iterable[Document], convention: Convention, tokenizer: Tokenizer
+) -> Iterator[tuple[StreamedDocument, Window | None]]:
+    """Yield each document with each of its windows, then with None at its end."""
+    for document in streamed_documents(documents):
+        for window in convention.windows(document, tokenizer):
+            yield document, window
+        yield document, None
 
 
-def _counts(text: Text, convention: Convention) -> dict[str, int]:
-    """What lm-eval divides by, which scores all of a text."""
-    return {"num_bytes": text.num_bytes, "num_words": text.num_words} if convention.name == "lm-eval" else {}
+def _counts(document: StreamedDocument, convention: Convention) -> dict[str, int]:
+    """Return the counts that lm-eval divides by; {} for conventions that do not score all of a text."""
+    if convention.name != "lm-eval":
+        return {}
+    return {"num_bytes": document.num_bytes, "num_words": document.num_words}
 
 
 def _bytes_of(window: Window, tokenizer: Tokenizer, convention: Convention) -> npt.NDArray[np.int64]:
-    """Of each scored token."""
+    """Return the number of bytes of each scored token, (num_scored,)."""
     first_of_text = 0 if convention.name == "lm-eval" else num_bos(tokenizer)
-    first = window.start + len(window.token_ids) - window.num_scored
     return np.array(
         [
             len(tokenizer.token_bytes(token_id, begins_text=position == first_of_text))
-            for position, token_id in enumerate(window.scored, first)
+            for position, token_id in enumerate(window.scored, window.start + window.num_context)
         ],
         dtype=np.int64,
     )
 
 
-def _too_short(text: Text, convention: Convention) -> str:
-    if not text.num_bytes:
+def _too_short(document: StreamedDocument, convention: Convention) -> str:
+    if not document.num_bytes:
         return "the text is empty"
     return f"the text has a single token, and the convention {convention.name} needs two: the first is context"
 
 
-def _report(measurement: Measurement, convention: Convention) -> PerplexityReport:
-    if not measurement.num_items:
+def _report(accumulator: PerplexityAccumulator, convention: Convention) -> PerplexityReport:
+    if not accumulator.num_items:
         raise RequestError("the text is empty: there is nothing to score")
-    if not measurement.total.num_tokens:
+    if not accumulator.total.num_tokens:
         needed = f"{convention.name} scores texts of at least {convention.num_needed} tokens"
         if convention.name == "llama.cpp":
             needed += ", a whole chunk: choose a smaller context"
         raise RequestError(f"no text that could be scored: {needed}")
-    nats_interval, bits_interval = measurement.intervals()
-    units, resamples = measurement.units()
+    nats_interval, bits_interval = accumulator.intervals()
+    units, resamples = accumulator.units()
     return PerplexityReport(
         convention=convention,
-        sums=measurement.total,
+        sums=accumulator.total,
         nats_interval=nats_interval,
         bits_interval=bits_interval,
         interval_units=units,
         num_units=resamples.num_units,
-        num_documents=measurement.num_documents,
-        num_too_short=measurement.num_too_short,
-        num_windows=measurement.num_windows,
-        measurement=measurement,
+        num_documents=accumulator.num_documents,
+        num_too_short=accumulator.num_too_short,
+        num_windows=accumulator.num_windows,
+        accumulator=accumulator,
     )

@@ -1,4 +1,4 @@
-"""Tokens with their surprisal in, pieces of text to be coloured out: no character is parted, no token is lost."""
+"""`measure_surprise`: a text in; out, its characters with their surprisal, and the sums over all of them."""
 
 from __future__ import annotations
 
@@ -7,26 +7,30 @@ import heapq
 import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from itertools import chain, islice
 
-from nextword.evaluation.scored_tokens import ScoredToken
+from nextword.errors import RequestError
+from nextword.evaluation.scoring.tokens import ScoredToken, scored_tokens
+from nextword.inference.backend import Backend
+from nextword.text.tokenizer import Tokenizer
 
 
 @dataclass(frozen=True)
-class Piece:
-    """Text that is shown as one, of one token, or of the few that make a character together."""
+class ScoredPiece:
+    """A piece of text that can be shown: one token, or the tokens that make a character together."""
 
     text: str
     tokens: tuple[ScoredToken, ...]
 
     @property
     def nats(self) -> float | None:
-        """Surprisal of all its tokens; None if the model had nothing to expect them from."""
+        """Surprisal of all its tokens; None if none of them has a score."""
         known = [token.nats for token in self.tokens if token.nats is not None]
         return sum(known) if known else None
 
 
-def pieces_of(tokens: Iterable[ScoredToken]) -> Iterator[Piece]:
-    """The text of the tokens; what is no UTF-8 becomes U+FFFD."""
+def scored_pieces(tokens: Iterable[ScoredToken]) -> Iterator[ScoredPiece]:
+    """Join tokens into pieces of whole characters; bytes that are no UTF-8 become U+FFFD."""
     decoder = codecs.getincrementaldecoder("utf-8")("replace")
     held: list[ScoredToken] = []
     text = ""
@@ -34,40 +38,40 @@ def pieces_of(tokens: Iterable[ScoredToken]) -> Iterator[Piece]:
         held.append(token)
         text += decoder.decode(token.data)
         if not decoder.getstate()[0]:
-            yield Piece(text, tuple(held))
+            yield ScoredPiece(text, tuple(held))
             held, text = [], ""
     if held:
-        yield Piece(text + decoder.decode(b"", True), tuple(held))
+        yield ScoredPiece(text + decoder.decode(b"", True), tuple(held))
 
 
 @dataclass
-class Summary:
-    """Of the pieces that went by: sums, and the most surprising ones."""
+class SurpriseAccumulator:
+    """Sums over scored pieces, and the most surprising of them."""
 
     total_nats: float = 0.0
     total_entropy: float = 0.0
     num_tokens: int = 0
     num_bytes: int = 0
-    most_surprising: list[tuple[float, int, Piece]] = field(default_factory=list)
-    """Nats, number and piece of so many, the most surprising first once all went by."""
+    most_surprising: list[tuple[float, int, ScoredPiece]] = field(default_factory=list)
+    """Nats, negated index and piece; a heap while pieces come, then the most surprising first."""
 
     @property
     def mean_nats(self) -> float:
-        """Surprisal per token."""
+        """Surprisal in nats per token; NaN without scored tokens."""
         return self.total_nats / self.num_tokens if self.num_tokens else math.nan
 
     @property
     def mean_entropy(self) -> float:
-        """Nats per token that the model expected to need."""
+        """Entropy of the predicted distributions in nats per token: the surprisal that the model expected."""
         return self.total_entropy / self.num_tokens if self.num_tokens else math.nan
 
     @property
     def bits_per_byte(self) -> float:
-        """Of the scored tokens."""
+        """Surprisal in bits per byte of the scored tokens."""
         return self.total_nats / math.log(2) / self.num_bytes if self.num_bytes else math.nan
 
-    def watch(self, pieces: Iterable[Piece], *, num_kept: int = 10) -> Iterator[Piece]:
-        """The same pieces, counted."""
+    def watch(self, pieces: Iterable[ScoredPiece], *, num_kept: int = 10) -> Iterator[ScoredPiece]:
+        """Yield the same pieces, and count them; keep the `num_kept` most surprising ones."""
         for number, piece in enumerate(pieces):
             for token in piece.tokens:
                 if token.nats is not None and token.entropy is not None:
@@ -81,3 +85,60 @@ class Summary:
                     heapq.heappop(self.most_surprising)
             yield piece
         self.most_surprising.sort(reverse=True)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SurpriseReport:
+    """A text with the surprisal of each of its tokens under a model."""
+
+    pieces: tuple[ScoredPiece, ...]
+    """All of the text; a first token without context has no score."""
+    sums: SurpriseAccumulator
+
+    @property
+    def text(self) -> str:
+        """The text that was scored."""
+        return "".join(piece.text for piece in self.pieces)
+
+    @property
+    def nats_per_token(self) -> float:
+        """Mean surprisal."""
+        return self.sums.mean_nats
+
+    @property
+    def entropy_per_token(self) -> float:
+        """Mean entropy in nats: the surprisal that the model expected."""
+        return self.sums.mean_entropy
+
+    @property
+    def bits_per_byte(self) -> float:
+        """Surprisal in bits per byte of the scored tokens."""
+        return self.sums.bits_per_byte
+
+    @property
+    def most_surprising(self) -> tuple[ScoredPiece, ...]:
+        """The ten pieces of the highest surprisal, the highest first."""
+        return tuple(piece for *_, piece in self.sums.most_surprising)
+
+
+def measure_surprise(
+    backend: Backend, tokenizer: Tokenizer, text: str, *, context: int | None = None
+) -> SurpriseReport:
+    """Score each token of a text. `context`: tokens of a window; None: the model's context.
+
+    Raises RequestError for a context out of range, and for a text of fewer than two tokens.
+    """
+    sums = SurpriseAccumulator()
+    pieces = tuple(sums.watch(surprise_pieces(backend, tokenizer, text, context=context)))
+    return SurpriseReport(pieces=pieces, sums=sums)
+
+
+def surprise_pieces(
+    backend: Backend, tokenizer: Tokenizer, text: str, *, context: int | None = None
+) -> Iterator[ScoredPiece]:
+    """Yield the pieces of a text with their scores as they are computed; arguments and errors as above."""
+    tokens = scored_tokens(backend, tokenizer, [text], context=context)
+    first = list(islice(tokens, 2))
+    if not any(token.nats is not None for token in first):
+        raise RequestError("the text is empty" if not text else "the text has a single token: at least two are needed")
+    return scored_pieces(chain(first, tokens))

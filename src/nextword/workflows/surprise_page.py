@@ -6,7 +6,7 @@ import html
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from nextword.evaluation.surprise import Piece, Summary
+from nextword.evaluation.surprise import ScoredPiece, SurpriseAccumulator
 from nextword.html.page import Html, heading, paragraph, table, write_page
 
 _DEEPEST = 12.0
@@ -18,12 +18,12 @@ _STYLE = """
 """
 
 
-def write_surprise_page(path: Path, pieces: Iterable[Piece], summary: Summary, *, title: str) -> None:
+def write_surprise_page(path: Path, pieces: Iterable[ScoredPiece], summary: SurpriseAccumulator, *, title: str) -> None:
     """Write the pieces as they come, then the `summary` that has watched them. Raises DataError if the disk refuses."""
     write_page(path, title, _parts(pieces, summary), style=_STYLE)
 
 
-def _parts(pieces: Iterable[Piece], summary: Summary) -> Iterator[Html]:
+def _parts(pieces: Iterable[ScoredPiece], summary: SurpriseAccumulator) -> Iterator[Html]:
     scale = "".join(f'<span style="{_colour(nats)}">{nats:g}</span>' for nats in (0, 2, 4, 6, 8, 10, 12))
     yield Html(f'<p class="scale">Surprisal in nats: {scale}</p>\n<div class="tokens">')
     for piece in pieces:
@@ -43,7 +43,7 @@ def _parts(pieces: Iterable[Piece], summary: Summary) -> Iterator[Html]:
     yield paragraph("Surprisal is what it took to see the token; entropy what the model expected to need.")
 
 
-def _span(piece: Piece) -> Html:
+def _span(piece: ScoredPiece) -> Html:
     shown = html.escape(piece.text)
     if piece.nats is None:
         return Html(f'<span title="nothing stands before it: not scored">{shown}</span>')
@@ -53,7 +53,7 @@ def _span(piece: Piece) -> Html:
     return Html(f'<span style="{_colour(piece.nats)}" title="{title}">{shown}</span>')
 
 
-def _ranks(piece: Piece) -> tuple[str]:
+def _ranks(piece: ScoredPiece) -> tuple[str]:
     return (", ".join(f"{token.rank:,}" for token in piece.tokens if token.rank is not None),)
 
 

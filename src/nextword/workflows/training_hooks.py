@@ -29,7 +29,7 @@ def most_tokens(checkpointing: CheckpointRecipe, *, tokens_per_step: int) -> int
 def documents_loss(documents: Sequence[Sequence[int]], backend: Backend, *, context: int, most_tokens: int) -> float:
     """Nats per token of the first tokens of texts, as `nextword perplexity` scores them, in windows side by side."""
     from nextword.evaluation.perplexity import sum_nats
-    from nextword.evaluation.windows import sliding_windows
+    from nextword.evaluation.scoring.windows import sliding_windows
 
     total_nats, num_tokens = 0.0, 0
     for document in documents:
@@ -42,8 +42,8 @@ def documents_loss(documents: Sequence[Sequence[int]], backend: Backend, *, cont
 def answers_loss(examples: Sequence[Example], backend: Backend, *, most_tokens: int) -> float:
     """Nats per token of what the assistant says in conversations, scored by what scores texts."""
     from nextword.data.batch import IGNORED
-    from nextword.evaluation.scoring import score_batch
-    from nextword.evaluation.windows import Window
+    from nextword.evaluation.scoring.batches import score_batch
+    from nextword.evaluation.scoring.windows import Window
 
     total_nats, num_tokens, num_read = 0.0, 0, 0
     for example in examples:

@@ -140,8 +140,8 @@ def _finished(engine: Engine, requests: Sequence[Request]) -> Iterator[Request]:
 def _decoded(model: LanguageModel, requests: Sequence[Request]) -> list[list[DecodedText]]:
     """The texts of each prompt with the model's own scores of their tokens."""
     from nextword.evaluation.decoded import DecodedText
-    from nextword.evaluation.scoring import score_windows
-    from nextword.evaluation.windows import Window
+    from nextword.evaluation.scoring.batches import score_windows
+    from nextword.evaluation.scoring.windows import Window
 
     windows = [
         Window(0, [*request.prompt_token_ids, *sequence.token_ids], len(sequence.tokens))

@@ -27,9 +27,9 @@ from nextword.html.plots import require_page
 if TYPE_CHECKING:
     from nextword.cli.perplexity_report import Measured
     from nextword.evaluation.conventions import Convention
-    from nextword.evaluation.measurement import Measurement
+    from nextword.evaluation.perplexity_accumulator import PerplexityAccumulator
     from nextword.language_model import LanguageModel
-    from nextword.workflows.kept_run import KeptRun
+    from nextword.workflows.resumable_run import ResumableRun
 
 
 @dataclasses.dataclass(frozen=True)
@@ -98,8 +98,8 @@ def _measure(model: LanguageModel, convention: Convention, options: Options, kep
 
     reader = Reader(options.files, field=options.field, skip_bad=options.skip_bad)
     run = kept.enter_context(_open_run(convention, options))
-    if run.begun is not None:
-        note(f"{count(run.begun.num_windows, 'window')} of {convention.name} were scored by the run before")
+    if run.resumed is not None:
+        note(f"{count(run.resumed.num_windows, 'window')} of {convention.name} were scored by the run before")
     try:
         with _progress_line(convention.name, run) as show:
             report = measure_perplexity(
@@ -107,7 +107,7 @@ def _measure(model: LanguageModel, convention: Convention, options: Options, kep
                 model.tokenizer,
                 reader.documents(),
                 convention,
-                begun=run.begun,
+                resume_from=run.resumed,
                 skip_short=options.skip_bad,
                 on_document=run.on_document,
                 on_progress=show,
@@ -120,11 +120,11 @@ def _measure(model: LanguageModel, convention: Convention, options: Options, kep
     return Measured(convention, report, reader, run, None)
 
 
-def _open_run(convention: Convention, options: Options) -> KeptRun:
+def _open_run(convention: Convention, options: Options) -> ResumableRun:
     """The run that is kept under these files, model and settings. Raises DataError if the disk refuses."""
     from nextword.checkpoints.catalogue import cache_folder, resolve
     from nextword.data.files import find_files
-    from nextword.workflows.kept_run import KeptRun, fingerprint
+    from nextword.workflows.resumable_run import ResumableRun, fingerprint
 
     model = resolve(options.model)
     adapter = [] if options.compute.adapter is None else [Path(options.compute.adapter)]
@@ -132,22 +132,22 @@ def _open_run(convention: Convention, options: Options) -> KeptRun:
     settings = [dataclasses.asdict(convention), options.field, options.skip_bad, dataclasses.asdict(options.compute)]
     name = fingerprint([*parts, *find_files(options.files)], settings)
     try:
-        return KeptRun(cache_folder() / "perplexity" / name)
+        return ResumableRun(cache_folder() / "perplexity" / name)
     except OSError as error:
         raise DataError(f"{cache_folder()}: cannot keep what is measured: {error.strerror}") from None
 
 
 @contextlib.contextmanager
-def _progress_line(name: str, run: KeptRun) -> Iterator[Callable[[Measurement], None]]:
+def _progress_line(name: str, run: ResumableRun) -> Iterator[Callable[[PerplexityAccumulator], None]]:
     """Save the run now and then, and show on a terminal how much has been scored."""
     start = time.perf_counter()
-    num_before = 0 if run.begun is None else run.begun.num_scored
+    num_before = 0 if run.resumed is None else run.resumed.num_scored
     with ProgressLine() as line:
 
-        def show(measurement: Measurement) -> None:
-            run.on_progress(measurement)
-            speed = (measurement.num_scored - num_before) / (time.perf_counter() - start)
-            figures = f"{speed:,.0f} tokens/s, so far {measurement.so_far:.3f} nats/token"
-            line.show(f"{name}: {measurement.num_scored:,} tokens, {figures}")
+        def show(accumulator: PerplexityAccumulator) -> None:
+            run.on_progress(accumulator)
+            speed = (accumulator.num_scored - num_before) / (time.perf_counter() - start)
+            figures = f"{speed:,.0f} tokens/s, so far {accumulator.nats_per_token:.3f} nats/token"
+            line.show(f"{name}: {accumulator.num_scored:,} tokens, {figures}")
 
         yield show

@@ -8,7 +8,6 @@ import math
 import sys
 from collections import deque
 from collections.abc import Iterable, Iterator
-from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -17,11 +16,9 @@ import tyro
 from nextword.cli.arguments import DEFAULT_COMPUTE, ComputeArguments, ModelArgument, load_model, read_text
 from nextword.cli.colours import SCALE, level, on_background
 from nextword.cli.console import count, note, takes_colours
-from nextword.errors import RequestError
 
 if TYPE_CHECKING:
-    from nextword.evaluation.scored_tokens import ScoredToken
-    from nextword.evaluation.surprise import Piece, Summary
+    from nextword.evaluation.surprise import ScoredPiece, SurpriseAccumulator
     from nextword.language_model import LanguageModel
 
 _NATS_A_COLOUR = 2.0
@@ -44,7 +41,7 @@ class Options:
 
 def run(options: Options) -> None:
     """Print the text, its tokens, or the object, as they come; write the page."""
-    from nextword.evaluation.surprise import Summary, pieces_of
+    from nextword.evaluation.surprise import SurpriseAccumulator, surprise_pieces
     from nextword.html.page import require_folder
     from nextword.workflows.surprise_page import write_surprise_page
 
@@ -52,8 +49,8 @@ def run(options: Options) -> None:
         require_folder(options.html)
     text = read_text(options.file)
     model = load_model(options.model, options.compute)
-    summary = Summary()
-    pieces = summary.watch(pieces_of(_tokens(model, text, options.context)))
+    summary = SurpriseAccumulator()
+    pieces = summary.watch(surprise_pieces(model.engine.backend, model.tokenizer, text, context=options.context))
     if options.json:
         pieces = _as_json(pieces, model, summary)
     elif takes_colours(sys.stdout):
@@ -71,18 +68,7 @@ def run(options: Options) -> None:
         )
 
 
-def _tokens(model: LanguageModel, text: str, context: int | None) -> Iterator[ScoredToken]:
-    """The scored tokens. Raises RequestError if there are none."""
-    from nextword.evaluation.scored_tokens import scored_tokens
-
-    tokens = scored_tokens(model.engine.backend, model.tokenizer, [text], context=context)
-    first = list(islice(tokens, 2))
-    if not any(token.nats is not None for token in first):
-        raise RequestError("the text is empty" if not text else "the text has a single token: at least two are needed")
-    return chain(first, tokens)
-
-
-def _coloured(pieces: Iterable[Piece]) -> Iterator[Piece]:
+def _coloured(pieces: Iterable[ScoredPiece]) -> Iterator[ScoredPiece]:
     """Print the text with colours, and what they mean."""
     steps = [on_background(f" {_NATS_A_COLOUR * index:g} ", colour) for index, colour in enumerate(SCALE)]
     print(f"nats, from: {''.join(steps)}\n")
@@ -92,7 +78,7 @@ def _coloured(pieces: Iterable[Piece]) -> Iterator[Piece]:
     print()
 
 
-def _as_lines(pieces: Iterable[Piece], model: LanguageModel) -> Iterator[Piece]:
+def _as_lines(pieces: Iterable[ScoredPiece], model: LanguageModel) -> Iterator[ScoredPiece]:
     """Print a line for each token."""
     print("   nats  entropy    rank  token")
     for piece in pieces:
@@ -104,7 +90,9 @@ def _as_lines(pieces: Iterable[Piece], model: LanguageModel) -> Iterator[Piece]:
         yield piece
 
 
-def _as_json(pieces: Iterable[Piece], model: LanguageModel, summary: Summary) -> Iterator[Piece]:
+def _as_json(
+    pieces: Iterable[ScoredPiece], model: LanguageModel, summary: SurpriseAccumulator
+) -> Iterator[ScoredPiece]:
     """Print one object, token by token."""
     print('{"tokens": [', end="")
     separator = ""

@@ -1,6 +1,6 @@
-"""`Measurement`: what is known of texts whose windows are being scored: sums, resamples, profiles. No text is kept.
+"""`PerplexityAccumulator`: sums, bootstrap resamples and histograms of the windows scored so far. Keeps no text.
 
-It grows by windows and by ends of documents, and can be written down and taken up again.
+In: the scores of windows, and ends of documents. Out: figures with intervals, or JSON from which a run resumes.
 """
 
 from __future__ import annotations
@@ -20,23 +20,23 @@ BIN_NATS = 0.5
 """Width of the bins of the histogram of surprisals."""
 NUM_BINS = 50
 NUM_CONTEXT_BINS = 20
-"""Powers of two of how many tokens stood before the scored one."""
+"""Bins by the number of tokens before the scored one, bounded by powers of two."""
 BLOCK_TOKENS = 32
-"""Of few windows, so many tokens each are the units of the interval."""
+"""Tokens of a block; blocks are the units of the interval where windows are few."""
 FEWEST_UNITS = 20
-"""An interval over fewer would be too narrow, and finer units are taken."""
+"""Over fewer units an interval would be too narrow: finer units are taken."""
 
 
 @dataclass
 class Sums:
-    """Of scored text: the nats and the counts, kept apart, and what follows from them."""
+    """Nats and counts of scored text, kept apart, and the figures that follow from them."""
 
     total_nats: float = 0.0
     num_tokens: int = 0
     num_bytes: int = 0
-    """Of the scored text in UTF-8."""
+    """Bytes of the scored text in UTF-8."""
     num_words: int | None = None
-    """Of the original text; of the convention lm-eval only."""
+    """Words of the original text; None except for the convention lm-eval."""
 
     @property
     def nats_per_token(self) -> float:
@@ -45,26 +45,26 @@ class Sums:
 
     @property
     def perplexity(self) -> float:
-        """exp(nats per token); inf where no float is as large."""
+        """exp(nats per token), textbook eq. 10.7; inf on overflow."""
         return safe_exp(self.nats_per_token)
 
     @property
     def bits_per_byte(self) -> float:
-        """The one figure that can be compared between tokenizers."""
+        """Surprisal in bits per byte: comparable between tokenizers."""
         return _ratio(self.total_nats, self.num_bytes * math.log(2))
 
     @property
     def word_perplexity(self) -> float | None:
-        """As lm-eval has it."""
+        """exp(nats per word), as lm-eval reports it."""
         return None if self.num_words is None else safe_exp(_ratio(self.total_nats, self.num_words))
 
     @property
     def byte_perplexity(self) -> float | None:
-        """As lm-eval has it."""
+        """exp(nats per byte), as lm-eval reports it."""
         return None if self.num_words is None else safe_exp(_ratio(self.total_nats, self.num_bytes))
 
     def add(self, other: Sums) -> None:
-        """Count another part of the text in."""
+        """Add the sums of another part of the text."""
         self.total_nats += other.total_nats
         self.num_tokens += other.num_tokens
         self.num_bytes += other.num_bytes
@@ -73,39 +73,40 @@ class Sums:
 
 
 @dataclass
-class Measurement:
-    """Sums over all documents and over the one that is being read."""
+class PerplexityAccumulator:
+    """Sums over all documents and over the current one, with resamples and histograms of their tokens."""
 
     total: Sums = field(default_factory=Sums)
-    """Of the documents that have ended."""
+    """Sums of the documents that have ended."""
     document: Sums = field(default_factory=Sums)
+    """Sums of the current document."""
     num_documents: int = 0
     num_too_short: int = 0
-    """Documents of which nothing could be scored."""
+    """Documents with no scored token."""
     num_windows: int = 0
     num_items: int = 0
-    """Windows and ends of documents: how far the reading is."""
+    """Windows and ends of documents counted: the place at which a run resumes."""
     by_document: Resamples = field(default_factory=lambda: Resamples(3))
     by_window: Resamples = field(default_factory=lambda: Resamples(3))
     by_block: Resamples = field(default_factory=lambda: Resamples(3))
-    """Of the first windows."""
+    """Blocks of the first windows."""
     histogram: npt.NDArray[np.float64] = field(default_factory=lambda: np.zeros(NUM_BINS))
-    """Scored tokens by their surprisal; the last bin has the rest."""
+    """Scored tokens by surprisal, bins of `BIN_NATS`; the last bin is open."""
     by_context: npt.NDArray[np.float64] = field(default_factory=lambda: np.zeros((2, NUM_CONTEXT_BINS)))
-    """Nats and scored tokens by how many tokens stood before: bin i from 2^i on."""
+    """Nats and scored tokens by the number of tokens before: bin i begins at 2**i."""
 
     @property
     def num_scored(self) -> int:
-        """Tokens so far."""
+        """Scored tokens, the current document included."""
         return self.total.num_tokens + self.document.num_tokens
 
     @property
-    def so_far(self) -> float:
-        """Nats per token so far."""
+    def nats_per_token(self) -> float:
+        """Mean surprisal, the current document included."""
         return _ratio(self.total.total_nats + self.document.total_nats, self.num_scored)
 
     def add_window(self, scores: TokenScores, num_bytes: npt.NDArray[np.int64], *, num_before: int) -> None:
-        """Count the scored tokens of a window in, with the bytes of each; `num_before` stood before the first."""
+        """Add a window's scores, with the bytes of each token; `num_before`: tokens before the first scored one."""
         nats = scores.nats
         self.num_items += 1
         self.num_windows += 1
@@ -124,7 +125,7 @@ class Measurement:
         self.by_context = self.by_context + counts
 
     def end_document(self, *, num_bytes: int | None = None, num_words: int | None = None) -> Sums:
-        """The sums of the document that has ended; `num_bytes` and `num_words` of its text, if all of it was scored."""
+        """End the current document; return its sums. `num_bytes`, `num_words`: of its text, if all of it was scored."""
         ended = self.document
         ended.num_words = num_words
         ended.num_bytes = ended.num_bytes if num_bytes is None else num_bytes
@@ -139,7 +140,7 @@ class Measurement:
         return ended
 
     def units(self) -> tuple[str, Resamples]:
-        """What the interval is drawn over: documents; of few documents their windows; of few windows their blocks."""
+        """Return the units of the interval: documents; if these are few, windows; else blocks of tokens."""
         if self.by_document.num_units >= FEWEST_UNITS:
             return "documents", self.by_document
         if self.by_window.num_units >= FEWEST_UNITS:
@@ -147,7 +148,7 @@ class Measurement:
         return f"blocks of {BLOCK_TOKENS} tokens", self.by_block
 
     def intervals(self) -> tuple[Interval | None, Interval | None]:
-        """Of nats per token, and of bits per byte."""
+        """Return the 95 % intervals of nats per token and of bits per byte."""
         _, resamples = self.units()
         return (
             resamples.interval(lambda sums: sums[0] / sums[1]),
@@ -155,7 +156,7 @@ class Measurement:
         )
 
     def to_json(self) -> dict[str, Any]:
-        """All of it, as JSON has it."""
+        """Return all fields as JSON values."""
         counts = ("num_documents", "num_too_short", "num_windows", "num_items")
         resamples = ("by_document", "by_window", "by_block")
         return {
@@ -171,8 +172,8 @@ class Measurement:
         }
 
     @classmethod
-    def from_json(cls, fields: Mapping[str, Any]) -> Measurement:
-        """What `to_json` wrote. Raises KeyError, TypeError or ValueError for anything else."""
+    def from_json(cls, fields: Mapping[str, Any]) -> PerplexityAccumulator:
+        """Read the fields that `to_json` wrote. Raises KeyError, TypeError or ValueError for anything else."""
         resamples = ("by_document", "by_window", "by_block")
         return cls(
             **{
@@ -187,10 +188,10 @@ class Measurement:
 
 
 def _ratio(numerator: float, denominator: float) -> float:
-    """nan of nothing."""
+    """Return the ratio; NaN for a denominator of 0."""
     return numerator / denominator if denominator else math.nan
 
 
 def safe_exp(nats: float) -> float:
-    """inf where no float is as large."""
+    """Return exp(nats), inf on overflow."""
     return math.inf if nats > 709 else math.exp(nats)

@@ -1,6 +1,6 @@
-"""Which tokens of a text are scored, and with how much context: the conventions of perplexity, one function each.
+"""The conventions of perplexity, one function each: which tokens of a text are scored, and with how much context.
 
-Token ids in, as they come, windows out. A window is all that is held, so a text may have any length. Knows no models.
+Token ids in, as they come; windows out. Only one window is held, so a text may have any length. Knows no models.
 """
 
 from __future__ import annotations
@@ -15,22 +15,27 @@ class Window:
     """Tokens that the model sees together. The last one is only predicted."""
 
     start: int
-    """Position of the first one in the text's tokens; -1 for a prefix before them."""
+    """Position of the first token in the text's tokens; -1 for a prefix before them."""
     token_ids: Sequence[int]
     num_scored: int
-    """How many of the last tokens are scored; the ones before are context."""
+    """Number of last tokens that are scored; those before are context."""
 
     @property
     def scored(self) -> Sequence[int]:
         """The tokens that are scored."""
-        return self.token_ids[len(self.token_ids) - self.num_scored :]
+        return self.token_ids[self.num_context :]
+
+    @property
+    def num_context(self) -> int:
+        """Number of tokens before the first scored one."""
+        return len(self.token_ids) - self.num_scored
 
 
 def sliding_windows(token_ids: Iterable[int], *, context: int, stride: int) -> Iterator[Window]:
-    """Windows of `context` tokens, moved by `stride`; each scores what none before has scored, never the first token.
+    """Cut windows of `context` tokens, moved by `stride`; each scores the tokens that no window before has scored.
 
-    The convention of transformers' documentation. Without overlap the first token of a window has no context, so it is
-    not scored. `stride` is from 1 to `context`, which is at least 2.
+    The convention of transformers' documentation. The first token of a text is never scored, and without overlap
+    neither is the first token of any window, since it has no context. `stride`: 1 to `context`; `context`: at least 2.
     """
     coming = iter(token_ids)
     window = list(islice(coming, context))
@@ -48,10 +53,10 @@ def sliding_windows(token_ids: Iterable[int], *, context: int, stride: int) -> I
 
 
 def halved_chunks(token_ids: Iterable[int], *, context: int, bos_token_id: int | None) -> Iterator[Window]:
-    """Disjoint chunks of `context` tokens, of each the second half scored; what does not fill a chunk is left out.
+    """Cut disjoint chunks of `context` tokens and score the second half of each; drop what does not fill a chunk.
 
-    The convention of llama.cpp. `bos_token_id`: what takes the place of each chunk's first token, if anything does.
-    `context` is at least 3.
+    The convention of llama.cpp. `bos_token_id`: replaces each chunk's first token; None: nothing does. `context`: at
+    least 3.
     """
     num_scored = context - context // 2 - 1
     coming = iter(token_ids)
@@ -64,9 +69,9 @@ def halved_chunks(token_ids: Iterable[int], *, context: int, bos_token_id: int |
 
 
 def rolling_windows(token_ids: Iterable[int], *, context: int, prefix_token_id: int) -> Iterator[Window]:
-    """Blocks of `context` tokens, all scored, each after the last token of the block before; the first after a prefix.
+    """Cut blocks of `context` tokens and score all of them, each block after the last token of the one before.
 
-    The convention of lm-eval. The last block, if shorter, has as much context as fits.
+    The convention of lm-eval. The first block follows the prefix; the last, if shorter, has as much context as fits.
     """
     coming = iter(token_ids)
     window, num_seen = [prefix_token_id], 0

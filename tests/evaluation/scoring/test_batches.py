@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from nextword.errors import RequestError
-from nextword.evaluation.scoring import score_windows
-from nextword.evaluation.windows import Window
+from nextword.evaluation.scoring.batches import score_windows
+from nextword.evaluation.scoring.windows import Window
 from nextword.inference.backend import Chunk, Logits
 from nextword.language_model import load
 from tests.fakes import HashBackend

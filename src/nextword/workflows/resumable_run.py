@@ -1,7 +1,7 @@
-"""`KeptRun`: a measurement on the disk, so that the same command goes on where it was interrupted.
+"""`ResumableRun`: the state of a perplexity run on disk, from which the same command resumes after an interruption.
 
-A folder holds what is known so far and a line for each document that has ended. It is written every few seconds, and
-goes when the run is complete.
+Its folder holds the accumulator's state and a journal, one line for each document that has ended. The state is written
+every few seconds; the folder is deleted when the run is complete.
 """
 
 from __future__ import annotations
@@ -16,58 +16,58 @@ from pathlib import Path
 from typing import Any
 
 from nextword.atomic_file import write_atomically
-from nextword.evaluation.measurement import Measurement
 from nextword.evaluation.perplexity import DocumentScore
+from nextword.evaluation.perplexity_accumulator import PerplexityAccumulator
 
 _SECONDS_BETWEEN = 10.0
 
 
-class KeptRun:
-    """What has been measured of one run; after a block that was not interrupted, nothing is kept.
+class ResumableRun:
+    """Context manager of one run: saves the state on an interruption, else deletes the folder at its end.
 
-    Raises OSError where the disk refuses.
+    Raises OSError if the disk refuses.
     """
 
     def __init__(self, folder: Path) -> None:
-        """Take up what is in the folder, which is made if need be."""
+        """Load the state in `folder`, which is created if it does not exist."""
         folder.mkdir(parents=True, exist_ok=True)
         self._folder = folder
         self._state = folder / "state.json"
-        self.begun, position = self._read()
+        self.resumed, position = self._read()
         self._lines = (folder / "documents.jsonl").open("r+b" if position else "w+b")
         self._lines.truncate(position)
         self._lines.seek(position)
-        self._latest: tuple[Measurement, int] | None = None
+        self._latest: tuple[PerplexityAccumulator, int] | None = None
         self._saved_at = time.monotonic()
 
     def on_document(self, score: DocumentScore) -> None:
-        """Write a line."""
+        """Append the document to the journal."""
         self._lines.write(json.dumps({"place": score.place, **asdict(score.sums)}).encode() + b"\n")
 
-    def on_progress(self, measurement: Measurement) -> None:
-        """Remember what is known; now and then on the disk."""
-        self._latest = measurement, self._lines.tell()
+    def on_progress(self, accumulator: PerplexityAccumulator) -> None:
+        """Remember the state; save it every few seconds."""
+        self._latest = accumulator, self._lines.tell()
         if time.monotonic() > self._saved_at + _SECONDS_BETWEEN:
             self.save()
 
     def save(self) -> None:
-        """Write what is known."""
+        """Write the latest state to disk."""
         if self._latest is None:
             return
-        measurement, position = self._latest
+        accumulator, position = self._latest
         self._lines.flush()
         with write_atomically(self._state) as out:
-            out.write(json.dumps({"position": position, "measurement": measurement.to_json()}).encode())
+            out.write(json.dumps({"position": position, "measurement": accumulator.to_json()}).encode())
         self._saved_at = time.monotonic()
 
     def documents(self) -> Iterator[dict[str, Any]]:
-        """A dict for each document that has ended: its place, and the fields of its sums."""
+        """Yield the journal: for each document that has ended a dict of its place and the fields of its sums."""
         self._lines.flush()
         with (self._folder / "documents.jsonl").open("rb") as lines:
             for line in lines:
                 yield json.loads(line)
 
-    def __enter__(self) -> KeptRun:
+    def __enter__(self) -> ResumableRun:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
@@ -77,18 +77,18 @@ class KeptRun:
         if kind is not KeyboardInterrupt:
             shutil.rmtree(self._folder, ignore_errors=True)
 
-    def _read(self) -> tuple[Measurement | None, int]:
-        """What is known, and how many bytes of lines belong to it; nothing where that is damaged or older than we."""
+    def _read(self) -> tuple[PerplexityAccumulator | None, int]:
+        """Return the saved state and the length of its journal in bytes; (None, 0) for a damaged or older state."""
         try:
             state = json.loads(self._state.read_bytes())
-            measurement = Measurement.from_json(state["measurement"])
+            accumulator = PerplexityAccumulator.from_json(state["measurement"])
             lines = (self._folder / "documents.jsonl").stat().st_size
-            return (measurement, state["position"]) if lines >= state["position"] else (None, 0)
+            return (accumulator, state["position"]) if lines >= state["position"] else (None, 0)
         except (OSError, ValueError, KeyError, TypeError):
             return None, 0
 
 
 def fingerprint(paths: Iterable[Path], settings: object) -> str:
-    """Of files, taken to be the same if name, size and time are, and of settings."""
+    """Return a name for files (by path, size and time of change) and settings: another for any change of them."""
     stats = [(str(path.resolve()), path.stat().st_size, path.stat().st_mtime_ns) for path in paths]
     return hashlib.sha256(json.dumps([stats, settings], default=str).encode()).hexdigest()[:32]

@@ -1,7 +1,7 @@
-"""Two models on one text: the same pieces of it, each with the surprisal of both, in order, in constant memory.
+"""`paired_pieces`: two models and a text in; out, the text's pieces in order, each with the surprisal of both models.
 
-With one vocabulary the pieces are the tokens, and the distributions can be compared as well. With two, a piece ends
-where tokens of both end.
+With one vocabulary the pieces are the tokens, and the distributions are compared as well. With two, a piece ends where
+tokens of both end. Memory does not grow with the text.
 """
 
 from __future__ import annotations
@@ -15,28 +15,28 @@ import numpy.typing as npt
 
 from nextword.decoding.log_softmax import log_normalizers
 from nextword.errors import RequestError
-from nextword.evaluation.scored_tokens import (
+from nextword.evaluation.scoring.tokens import (
     ScoredToken,
     overlapping_windows,
     scored_data,
     scored_tokens,
     unscored_tokens,
 )
-from nextword.evaluation.windows import Window
+from nextword.evaluation.scoring.windows import Window
 from nextword.inference.backend import Backend, Chunk
 from nextword.text.tokenizer import Tokenizer
 
 _ROWS_AT_ONCE = 64
-"""Positions whose logits are held, of both models: 24 MiB for a vocabulary of 49,152."""
+"""Positions whose logits of both models are held: 24 MiB for a vocabulary of 49,152."""
 _LONGEST_PIECE = 4096
-"""Bytes; tokenizers that change text, each in its own way, may never come together again."""
+"""Bytes of a piece; tokenizers that normalise text differently may never meet again."""
 
 _DIFFERENT_TEXTS = "the two tokenizers do not read the same text: one of them changes it"
 
 
 @dataclass(frozen=True)
-class Model:
-    """What is compared."""
+class ComparedModel:
+    """One of the two models: a backend with its tokenizer."""
 
     backend: Backend
     tokenizer: Tokenizer
@@ -44,25 +44,25 @@ class Model:
 
 @dataclass(frozen=True)
 class PairedPiece:
-    """A piece of the text and what both models made of it; None where nothing stood before it."""
+    """A piece of the text with the surprisal of both models in nats; None for a piece without context."""
 
     data: bytes
-    """Its part of the text, in UTF-8."""
+    """Its bytes of the text in UTF-8."""
     nats_a: float | None
     nats_b: float | None
     divergence: float | None = None
-    """Kullback-Leibler divergence of B's distribution from A's, in nats: what B loses where A is right."""
+    """KL(A || B) of the two distributions in nats: the expected excess surprisal of B if A is right."""
     agrees: bool | None = None
-    """Whether both found the same token the most probable."""
+    """True if both models have the same most probable token."""
 
 
-def has_same_vocabulary(a: Model, b: Model) -> bool:
-    """Whether token ids mean the same to both."""
+def has_same_vocabulary(a: ComparedModel, b: ComparedModel) -> bool:
+    """Return True if token ids mean the same to both."""
     return a.tokenizer.fingerprint == b.tokenizer.fingerprint and a.tokenizer.add_bos == b.tokenizer.add_bos
 
 
-def paired_pieces(a: Model, b: Model, pieces: Iterable[str], *, context: int) -> Iterator[PairedPiece]:
-    """The text in pieces with both surprisals. Raises RequestError if the tokenizers do not read the same bytes."""
+def paired_pieces(a: ComparedModel, b: ComparedModel, pieces: Iterable[str], *, context: int) -> Iterator[PairedPiece]:
+    """Score a text with both models. Raises RequestError if the tokenizers do not read the same bytes."""
     if has_same_vocabulary(a, b):
         for window in overlapping_windows(a.backend, a.tokenizer, pieces, context=context):
             yield from _same_tokens(a, b, window)
@@ -74,7 +74,7 @@ def paired_pieces(a: Model, b: Model, pieces: Iterable[str], *, context: int) ->
     )
 
 
-def _same_tokens(a: Model, b: Model, window: Window) -> Iterator[PairedPiece]:
+def _same_tokens(a: ComparedModel, b: ComparedModel, window: Window) -> Iterator[PairedPiece]:
     for token in unscored_tokens(window, a.tokenizer):
         yield PairedPiece(token.data, None, None)
     tokens = scored_data(window, a.tokenizer)
@@ -88,8 +88,8 @@ def _same_tokens(a: Model, b: Model, window: Window) -> Iterator[PairedPiece]:
 
 
 def _log_probs(backend: Backend, window: Window) -> Iterator[npt.NDArray[np.float64]]:
-    """Of every token after each position before a scored one, some rows at a time: (rows, V)."""
-    first = len(window.token_ids) - window.num_scored - 1
+    """Yield the log-probabilities of every token at each scored position, some rows at a time: (rows, V)."""
+    first = window.num_context - 1
     cache_id = backend.open_cache()
     try:
         if first:
@@ -110,7 +110,7 @@ def _divergences(log_a: npt.NDArray[np.float64], log_b: npt.NDArray[np.float64])
 
 
 def _merged(a: Iterator[ScoredToken], b: Iterator[ScoredToken]) -> Iterator[PairedPiece]:
-    """Pieces that end where tokens of both end. One with a token that has no score has none."""
+    """Join tokens into pieces that end where tokens of both end; a piece with an unscored token has no score."""
     for first in a:
         sides: tuple[list[ScoredToken], list[ScoredToken]] = [first], []
         while (lengths := [sum(len(token.data) for token in side) for side in sides])[0] != lengths[1]:

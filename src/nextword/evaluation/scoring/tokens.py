@@ -1,4 +1,4 @@
-"""`scored_tokens`: a text in, each of its tokens with what the model made of it out, in order, in constant memory."""
+"""`scored_tokens`: a text in; out, its tokens in order, each with its scores, in constant memory."""
 
 from __future__ import annotations
 
@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from itertools import chain
 
 from nextword.errors import RequestError
-from nextword.evaluation.conventions import num_bos
-from nextword.evaluation.scoring import batches, score_batch
-from nextword.evaluation.windows import Window, sliding_windows
+from nextword.evaluation.scoring.batches import batches, score_batch
+from nextword.evaluation.scoring.windows import Window, sliding_windows
 from nextword.inference.backend import Backend
 from nextword.text.encode_pieces import encode_pieces
 from nextword.text.tokenizer import Tokenizer
@@ -17,25 +16,25 @@ from nextword.text.tokenizer import Tokenizer
 
 @dataclass(frozen=True)
 class ScoredToken:
-    """A token of a text. One that nothing stands before has no score."""
+    """A token of a text with its scores; None for a token without context."""
 
     token_id: int
     data: bytes
-    """Its part of the text, in UTF-8; maybe a part of a character."""
+    """Its bytes of the text in UTF-8; perhaps part of a character."""
     nats: float | None = None
-    """Surprisal."""
+    """Surprisal: -ln of its probability."""
     entropy: float | None = None
-    """Of the distribution that the model expected it from, in nats."""
+    """Entropy in nats of the distribution that the model predicted for it."""
     rank: int | None = None
-    """1: no token was more probable."""
+    """Its place among all tokens by probability; 1 for the most probable."""
 
 
 def scored_tokens(
     backend: Backend, tokenizer: Tokenizer, pieces: Iterable[str], *, context: int | None = None
 ) -> Iterator[ScoredToken]:
-    """The tokens of a text that comes in pieces, each after at least half of the context, where there is so much.
+    """Score the tokens of a text that comes in pieces, each with at least half of the context, once there is so much.
 
-    `context`: None for the model's. Raises RequestError for a context out of range.
+    `context`: tokens of a window; None: the model's context. Raises RequestError for a context out of range.
     """
     windows = overlapping_windows(backend, tokenizer, pieces, context=context)
     for batch in batches(windows, lambda window: window):
@@ -54,7 +53,7 @@ def scored_tokens(
 def overlapping_windows(
     backend: Backend, tokenizer: Tokenizer, pieces: Iterable[str], *, context: int | None
 ) -> Iterator[Window]:
-    """Sliding windows, each half of which is context but in the first. Raises RequestError as `scored_tokens`."""
+    """Cut sliding windows whose first half, but in the first window, is context. Raises RequestError as above."""
     if context is not None and not 3 <= context <= backend.max_seq_len:
         raise RequestError(f"context = {context}: from 3 to the {backend.max_seq_len} tokens that the model attends to")
     context = backend.max_seq_len if context is None else context
@@ -63,14 +62,18 @@ def overlapping_windows(
 
 
 def unscored_tokens(window: Window, tokenizer: Tokenizer) -> Iterator[ScoredToken]:
-    """The first token of a text, which nothing stands before; BOS is no part of it."""
+    """Yield the first token of a text, which has no context; BOS is no part of the text."""
     if window.start == 0 and not num_bos(tokenizer):
         token_id = window.token_ids[0]
         yield ScoredToken(token_id, tokenizer.token_bytes(token_id, begins_text=True))
 
 
 def scored_data(window: Window, tokenizer: Tokenizer) -> Iterator[tuple[int, bytes]]:
-    """The scored tokens of a window, each with its part of the text."""
-    first = window.start + len(window.token_ids) - window.num_scored
-    for position, token_id in enumerate(window.scored, first):
+    """Yield the scored tokens of a window, each with its bytes of the text."""
+    for position, token_id in enumerate(window.scored, window.start + window.num_context):
         yield token_id, tokenizer.token_bytes(token_id, begins_text=position == num_bos(tokenizer))
+
+
+def num_bos(tokenizer: Tokenizer) -> int:
+    """Return the number of tokens that the tokenizer puts before a text: 1 or 0."""
+    return int(tokenizer.add_bos and tokenizer.bos_token_id is not None)

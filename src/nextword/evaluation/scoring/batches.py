@@ -1,4 +1,4 @@
-"""How surprised a model is by the last tokens of windows: windows in, scores out, as many at once as run well."""
+"""Windows in, the scores of their tokens out; short windows run together on the backend."""
 
 from __future__ import annotations
 
@@ -8,29 +8,29 @@ from typing import TypeVar
 import numpy as np
 
 from nextword.errors import RequestError
-from nextword.evaluation.windows import Window
+from nextword.evaluation.scoring.windows import Window
 from nextword.inference.backend import Backend, Chunk, TokenScores
 
 T = TypeVar("T")
 
-_TOKENS_AT_ONCE = 512
-"""Of short windows; a longer one runs alone. More would not be computed any faster."""
+_BATCH_TOKENS = 512
+"""Tokens of a batch of short windows; a longer window runs alone. Larger batches are no faster."""
 
 
 def score_windows(backend: Backend, windows: Iterable[Window]) -> Iterator[TokenScores]:
-    """The scores of each window's scored tokens, in order. Raises RequestError if the logits are no numbers."""
+    """Yield the scores of each window's scored tokens, in order. Raises RequestError for NaN logits."""
     for batch in batches(windows, lambda window: window):
         yield from score_batch(backend, batch)
 
 
 def batches(items: Iterable[T], window_of: Callable[[T], Window | None]) -> Iterator[list[T]]:
-    """Items in groups whose windows run together; an item without one counts as a token, for groups to end."""
+    """Group items whose windows run together; an item without a window counts as one token, so that groups end."""
     batch: list[T] = []
     num_tokens = 0
     for item in items:
         window = window_of(item)
         length = 1 if window is None else len(window.token_ids)
-        if batch and num_tokens + length > _TOKENS_AT_ONCE:
+        if batch and num_tokens + length > _BATCH_TOKENS:
             yield batch
             batch, num_tokens = [], 0
         batch.append(item)
@@ -40,7 +40,7 @@ def batches(items: Iterable[T], window_of: Callable[[T], Window | None]) -> Iter
 
 
 def score_batch(backend: Backend, windows: Iterable[Window]) -> list[TokenScores]:
-    """The scores of some windows, computed together. Raises RequestError if the logits are no numbers."""
+    """Score some windows in one step of the backend. Raises RequestError for NaN logits."""
     chunks: list[Chunk] = []
     try:
         targets = []

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nextword.evaluation.windows import Window, halved_chunks, rolling_windows, sliding_windows
+from nextword.evaluation.scoring.windows import Window, halved_chunks, rolling_windows, sliding_windows
 
 PREFIX = -100
 

@@ -1,4 +1,4 @@
-"""`texts`: documents in, each as one text out that is read piece by piece, and counted meanwhile."""
+"""`streamed_documents`: records in; out, each document as one text that is read in pieces and counted meanwhile."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from nextword.data.documents import Document
 from nextword.text.encode_pieces import short_parts
 
 
-class Text:
-    """The pieces of one document, to be read once; what they add up to is known at their end."""
+class StreamedDocument:
+    """The text of one document in pieces, to be read once; its counts are complete at its end."""
 
     def __init__(self, first: Document, others: Iterator[Document]) -> None:
         self.place = first.place
@@ -30,18 +30,18 @@ class Text:
             yield part
 
 
-def texts(documents: Iterable[Document]) -> Iterator[Text]:
-    """A text for each document; it has to be read to its end before the next one is asked for."""
+def streamed_documents(documents: Iterable[Document]) -> Iterator[StreamedDocument]:
+    """Join the pieces of each document; each has to be read to its end before the next is asked for."""
     coming = iter(documents)
     first = next(coming, None)
     while first is not None:
         following: list[Document] = []
-        yield Text(first, _continuations(coming, following))
+        yield StreamedDocument(first, _continuations(coming, following))
         first = following[0] if following else None
 
 
 def _continuations(coming: Iterator[Document], following: list[Document]) -> Iterator[Document]:
-    """The further pieces of a document; the one after them is put into `following`."""
+    """Yield the further pieces of a document; put the document after it into `following`."""
     for document in coming:
         if not document.continues:
             following.append(document)
