@@ -10,7 +10,7 @@ from benchmarks.peers.side import Prompts, Scored, Scoring, Stepwise
 from nextword.evaluation.scoring.batches import score_windows
 from nextword.evaluation.scoring.windows import Window
 from nextword.inference.backend import Backend, Chunk
-from nextword.inference.scheduler import PREFILL_CHUNK
+from nextword.inference.prefill import prefill_chunks
 
 
 class NextwordBackend(Stepwise, Scoring):
@@ -30,10 +30,8 @@ class NextwordBackend(Stepwise, Scoring):
         """In pieces, as the engine does."""
         token_ids = []
         for cache_id, prompt in zip(self._cache_ids, prompts, strict=True):
-            for start in range(0, len(prompt), PREFILL_CHUNK):
-                piece = prompt[start : start + PREFILL_CHUNK]
-                is_last = start + len(piece) == len(prompt)
-                (logits,) = self._backend.step([Chunk(cache_id, piece, int(is_last))])
+            for chunk in prefill_chunks(cache_id, prompt, 0, num_logits=1):
+                (logits,) = self._backend.step([chunk])
             token_ids.append(int(logits[-1].argmax()))
         return token_ids
 

@@ -17,7 +17,7 @@ from nextword.errors import RequestError
 from nextword.inference.backend import PAGE_POSITIONS, Backend, Chunk, Logits
 from nextword.inference.engine import Engine
 from nextword.inference.generation import Generation, collect
-from nextword.inference.scheduler import PREFILL_CHUNK
+from nextword.inference.prefill import PREFILL_CHUNK
 from nextword.inference.torch_backend import TorchBackend
 from nextword.models.build import build_transformer
 from tests.fakes import HashBackend

@@ -17,7 +17,8 @@ import numpy.typing as npt
 from nextword.decoding.log_softmax import log_normalizers
 from nextword.errors import RequestError
 from nextword.inference.backend import PAGE_POSITIONS, Backend, Chunk, Logits
-from nextword.inference.scheduler import PREFILL_CHUNK
+from nextword.inference.cache_budget import forked_positions
+from nextword.inference.prefill import PREFILL_CHUNK, prefill_chunks
 
 _BATCH_PROMPTS = 32
 _BATCH_TOKENS = 2 * PREFILL_CHUNK
@@ -99,9 +100,9 @@ def _check(question: Question, backend: Backend) -> None:
 
 
 def _positions(question: Question) -> int:
-    """What a question may take of the KV cache, each of its places in whole pages."""
-    forks = sum(len(continuation) // PAGE_POSITIONS + 2 for continuation in question.continuations)
-    return (len(question.prompt) // PAGE_POSITIONS + 2 + forks) * PAGE_POSITIONS
+    """Return the positions that a question needs in the KV cache, with the page that the prompts of a batch share."""
+    tails = [len(continuation) - 1 for continuation in question.continuations if len(continuation) > 1]
+    return forked_positions(len(question.prompt), [0, *tails]) + PAGE_POSITIONS
 
 
 class _Places:
@@ -148,7 +149,7 @@ def _open_prompts(places: _Places, prompts: Sequence[list[int]]) -> list[int]:
     if not shared:
         return [places.open(prompt) for prompt in prompts]
     beginning = places.open(shared)
-    for chunk in _cut(beginning, shared, places.backend.cache_length(beginning), num_logits=0):
+    for chunk in prefill_chunks(beginning, shared, places.backend.cache_length(beginning), num_logits=0):
         places.backend.step([chunk])
     return [places.fork(beginning) for _ in prompts]
 
@@ -161,18 +162,10 @@ def _num_shared(prompts: Sequence[list[int]]) -> int:
     return min(in_all, *(len(prompt) - 1 for prompt in prompts))
 
 
-def _cut(cache_id: int, prompt: Sequence[int], start: int, *, num_logits: int) -> Iterator[Chunk]:
-    """The rest of a prompt, cut at multiples of `PREFILL_CHUNK` as the engine does; logits are of its end alone."""
-    while start < len(prompt):
-        border = min((start // PREFILL_CHUNK + 1) * PREFILL_CHUNK, len(prompt))
-        yield Chunk(cache_id, prompt[start:border], num_logits if border == len(prompt) else 0)
-        start = border
-
-
 def _prefill(backend: Backend, cache_ids: Sequence[int], prompts: Sequence[Sequence[int]]) -> list[Logits]:
     """The logits after each prompt, (1, V)."""
     chunks = [
-        list(_cut(cache_id, prompt, backend.cache_length(cache_id), num_logits=1))
+        list(prefill_chunks(cache_id, prompt, backend.cache_length(cache_id), num_logits=1))
         for cache_id, prompt in zip(cache_ids, prompts, strict=True)
     ]
     rows: dict[int, Logits] = {}

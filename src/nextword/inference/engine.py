@@ -15,9 +15,11 @@ from nextword.decoding.params import SamplingParams
 from nextword.decoding.random_stream import fresh_seed
 from nextword.decoding.sampler import ChosenToken, Sampler, score_token
 from nextword.errors import NextwordError, RequestError
-from nextword.inference.backend import PAGE_POSITIONS, Backend, Chunk, Logits
+from nextword.inference.backend import Backend, Chunk, Logits
+from nextword.inference.cache_budget import forked_positions
 from nextword.inference.fork_safe_lock import ForkSafeLock
-from nextword.inference.scheduler import PREFILL_CHUNK, Scheduler
+from nextword.inference.prefill import prefill_chunk, prefill_chunks
+from nextword.inference.scheduler import Scheduler
 from nextword.inference.sequence import FinishDetail, Request, Sequence, TextPiece
 from nextword.inference.text_stream import TextStream
 from nextword.text.tokenizer import Tokenizer
@@ -122,11 +124,8 @@ class Engine:
         with self._lock.checked():
             cache_id = self.backend.open_cache(prompt)
             try:
-                start = self.backend.cache_length(cache_id)
-                while start < len(prompt):
-                    border = _next_border(start)
-                    (logits,) = self.backend.step([Chunk(cache_id, prompt[start:border], int(border >= len(prompt)))])
-                    start = border
+                for chunk in prefill_chunks(cache_id, prompt, self.backend.cache_length(cache_id), num_logits=1):
+                    (logits,) = self.backend.step([chunk])
             finally:
                 self.backend.close_cache(cache_id)
         return Distribution.from_logits(logits[-1].copy(), token_text=self.tokenizer.token_text)
@@ -150,15 +149,14 @@ class Engine:
         """Return how many positions of the KV cache the request may need. Raises RequestError beyond its size."""
         context = self.backend.max_seq_len - len(prompt)
         growth = context if params.max_tokens is None else min(params.max_tokens, context)
-        num_shared = len(prompt) // PAGE_POSITIONS
-        own = len(prompt) % PAGE_POSITIONS + max(growth - 1, 0)  # the last token is sampled and never run
-        pages = num_shared + params.n * -(-own // PAGE_POSITIONS)
-        if pages * PAGE_POSITIONS > self.backend.max_positions:
+        num_run = max(growth - 1, 0)  # the last token is sampled and never run
+        num_positions = forked_positions(len(prompt), [num_run] * params.n)
+        if num_positions > self.backend.max_positions:
             raise RequestError(
-                f"the request may need room for {pages * PAGE_POSITIONS} tokens, and the memory for keys and values "
+                f"the request may need room for {num_positions} tokens, and the memory for keys and values "
                 f"holds {self.backend.max_positions}: lower max_tokens or n"
             )
-        return pages * PAGE_POSITIONS
+        return num_positions
 
     # Prefill
 
@@ -168,10 +166,9 @@ class Engine:
             # A stored prefix has no logits, so a prompt that is scored starts from an empty cache.
             request.cache_id = self.backend.open_cache(() if request.scores_prompt else request.prompt_token_ids)
             request.num_prefilled = self.backend.cache_length(request.cache_id)
-        border = _next_border(request.num_prefilled)
-        token_ids = request.prompt_token_ids[request.num_prefilled : border]
-        is_last = border >= len(request.prompt_token_ids)
-        return Chunk(request.cache_id, token_ids, len(token_ids) if request.scores_prompt else int(is_last))
+        prompt = request.prompt_token_ids
+        num_logits = len(prompt) if request.scores_prompt else 1
+        return prefill_chunk(request.cache_id, prompt, request.num_prefilled, num_logits=num_logits)
 
     def _advance_prefill(self, request: Request, chunk: Chunk, logits: Logits) -> None:
         """Score the prompt's chunk where asked; after the last chunk, finish the prefill."""
@@ -288,8 +285,3 @@ class Engine:
         except NextwordError as error:
             request.error = error
             self.cancel(request)
-
-
-def _next_border(position: int) -> int:
-    """Return the end of the prompt's chunk that begins at a position."""
-    return (position // PREFILL_CHUNK + 1) * PREFILL_CHUNK

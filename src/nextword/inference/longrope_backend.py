@@ -17,7 +17,7 @@ from typing import Protocol, TypeVar
 import numpy as np
 
 from nextword.inference.backend import Backend, Chunk, Logits, TokenScores
-from nextword.inference.scheduler import PREFILL_CHUNK
+from nextword.inference.prefill import prefill_chunks
 from nextword.models.config import ModelConfig
 from nextword.models.rope import LongRopeScaling
 
@@ -145,11 +145,8 @@ class LongRopeBackend:
         """Another text of these tokens."""
         text = self._open(token_ids, is_long=is_long)
         made.append(text)
-        start = len(text.token_ids)
-        while start < len(token_ids):
-            border = (start // PREFILL_CHUNK + 1) * PREFILL_CHUNK
-            self._inner.step([Chunk(text.cache_id, token_ids[start:border], 0)])
-            start = border
+        for chunk in prefill_chunks(text.cache_id, token_ids, len(text.token_ids), num_logits=0):
+            self._inner.step([chunk])
         return text
 
     def _grow(self, chunk: Chunk, texts: list[_Text]) -> None:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 from nextword.inference.backend import PAGE_POSITIONS, Backend, Chunk, Logits, TokenScores
+from nextword.inference.cache_budget import whole_pages
 
 
 class PromptedBackend:
@@ -28,7 +28,7 @@ class PromptedBackend:
     @property
     def max_positions(self) -> int:
         """Positions that all open texts may have together, were each as short as a page."""
-        return self._inner.max_positions // (1 + math.ceil(len(self._virtual) / PAGE_POSITIONS))
+        return self._inner.max_positions // (1 + whole_pages(len(self._virtual)) // PAGE_POSITIONS)
 
     def open_cache(self, prompt: Sequence[int] = ()) -> int:
         """The handle of a new place, in which the virtual tokens stand already."""

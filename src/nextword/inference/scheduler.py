@@ -10,10 +10,6 @@ from collections import deque
 
 from nextword.inference.sequence import Request
 
-PREFILL_CHUNK = 512
-"""Tokens of a prompt in one step. Prompts are always cut at multiples of it, whatever else runs, since another cut
-would round otherwise."""
-
 
 class Scheduler:
     """First come, first served, up to `max_sequences` at a time, and only what the KV cache can hold to its end."""
