@@ -5,13 +5,14 @@ from __future__ import annotations
 import dataclasses
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from nextword.adapters.open import open_adapted
 from nextword.checkpoints import catalogue
 from nextword.checkpoints.catalogue import CATALOGUE, chat_defaults
-from nextword.decoding.params import SamplingParams, sampling_params
+from nextword.decoding.params import SamplingOptions, SamplingParams, sampling_params
 from nextword.inference.engine import Engine
 from nextword.language_model import LanguageModel
 from tests.checkpoints.tiny_folder import write_folder
@@ -40,7 +41,8 @@ def test_chat_takes_the_publishers_settings_before_the_checkpoints(model: Langua
 
 
 def test_the_calls_own_settings_come_first(model: LanguageModel) -> None:
-    assert model.chat_params(temperature=1.0, top_p=None) == SamplingParams(temperature=1.0, top_p=0.9, top_k=7)
+    not_said: Any = None
+    assert model.chat_params(temperature=1.0, top_p=not_said) == SamplingParams(temperature=1.0, top_p=0.9, top_k=7)
 
 
 def test_generate_does_not_take_them(model: LanguageModel) -> None:
@@ -49,7 +51,7 @@ def test_generate_does_not_take_them(model: LanguageModel) -> None:
 
 def test_chat_and_conversation_sample_by_them(model: LanguageModel) -> None:
     question = [{"role": "user", "content": "a"}]
-    said = {"temperature": 0.2, "top_p": 0.9, "seed": 3, "max_tokens": 8}
+    said: SamplingOptions = {"temperature": 0.2, "top_p": 0.9, "seed": 3, "max_tokens": 8}
     expected = model.chat(question, **said).text
     assert model.chat(question, seed=3, max_tokens=8).text == expected
     assert "".join(model.stream_chat(question, seed=3, max_tokens=8)) == expected

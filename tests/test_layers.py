@@ -21,7 +21,7 @@ LEVELS = (
     ("models", "text"),
     ("html",),
     ("plain_text",),
-    ("json_file", "atomic_file", "extras"),
+    ("json_file", "atomic_file", "extras", "checks"),
     ("errors", "native"),
     ("_native",),
 )

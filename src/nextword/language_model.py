@@ -9,12 +9,14 @@ import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated, Unpack
 
 from nextword.adapters.open import open_adapted
 from nextword.checkpoints.model_directory import ModelDirectory
+from nextword.checks import check_items, checked_arguments
 from nextword.data.documents import Document
 from nextword.decoding.distribution import Distribution
-from nextword.decoding.params import SamplingParams, sampling_params
+from nextword.decoding.params import SamplingOptions, SamplingParams, sampling_params
 from nextword.decoding.processors import stages
 from nextword.decoding.sampler import ChosenToken
 from nextword.errors import RequestError
@@ -26,9 +28,16 @@ from nextword.inference.generation import Generation, collect
 from nextword.inference.open_backend import open_backend
 from nextword.inference.sequence import Request
 from nextword.tasks.chat import Conversation
-from nextword.tasks.classify import Classification, Classifier, classify_options
+from nextword.tasks.classify import Classification, Classifier, ClassifyKeywords, classify_options
 from nextword.tasks.summarize import Length, Style, Summary, summarize
-from nextword.text.tokenizer import Tokenizer
+from nextword.text.tokenizer import Tokenizer, check_text
+
+Prompt = Annotated[str, "a string; for several prompts use generate_batch"]
+Messages = Annotated[
+    Sequence[Mapping[str, str]],
+    'a list of messages such as [{"role": "user", "content": "Hello"}], where both values are strings',
+]
+Labels = Annotated[Sequence[str], 'a list of strings such as ["positive", "negative"]']
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,21 +86,39 @@ class LanguageModel:
         """Text <-> token ids of this model."""
         return self.engine.tokenizer
 
-    def params(self, **overrides: object) -> SamplingParams:
-        """Sampling parameters: the call's, else the checkpoint's, else the built-in ones. Raises RequestError."""
+    @checked_arguments
+    def params(self, **overrides: Unpack[SamplingOptions]) -> SamplingParams:
+        """Return the sampling parameters of a call: its keywords, else the checkpoint's, else the built-in defaults.
+
+        Raises RequestError, and ConfigError for an invalid value in the checkpoint.
+        """
         return sampling_params(self.directory.generation_defaults, **overrides)
 
-    def chat_params(self, **overrides: object) -> SamplingParams:
-        """As `params`, with the settings that the publisher recommends for chat before the checkpoint's."""
+    @checked_arguments
+    def chat_params(self, **overrides: Unpack[SamplingOptions]) -> SamplingParams:
+        """Return the sampling parameters of a chat: as `params`, but the publisher's settings for chat come first."""
         defaults = {**self.directory.generation_defaults, **self.directory.chat_defaults}
         return sampling_params(defaults, **overrides)
 
-    def generate(self, prompt: str, **params: object) -> Generation:
+    @checked_arguments
+    def generate(self, prompt: Prompt, **params: Unpack[SamplingOptions]) -> Generation:
         """Continue a prompt; keywords are the fields of `SamplingParams`. Raises RequestError."""
         return self._run(self.tokenizer.encode(prompt), self.params(**params))
 
-    def generate_batch(self, prompts: Sequence[str], params: Sequence[SamplingParams]) -> list[Generation]:
-        """Continue many prompts together, each with its own parameters. Raises RequestError."""
+    @checked_arguments
+    def generate_batch(
+        self,
+        prompts: Sequence[str],
+        params: Sequence[SamplingParams] | None = None,
+        **options: Unpack[SamplingOptions],
+    ) -> list[Generation]:
+        """Continue many prompts together; each completion is the one that `generate` gives for its prompt alone.
+
+        Keywords hold for all prompts; `params` instead gives each prompt its own. Raises RequestError.
+        """
+        if params is not None and options:
+            raise RequestError(f"params and {', '.join(options)}: give either parameters for each prompt, or keywords")
+        params = [self.params(**options)] * len(prompts) if params is None else params
         if len(prompts) != len(params):
             raise RequestError(f"{len(prompts)} prompts but {len(params)} sets of parameters: give one for each")
         requests = [
@@ -100,30 +127,36 @@ class LanguageModel:
         self.engine.run(requests)
         return [collect(request, self.tokenizer) for request in requests]
 
-    def stream(self, prompt: str, **params: object) -> Stream:
-        """Continue a prompt, text as it comes. Raises RequestError; n must be 1."""
+    @checked_arguments
+    def stream(self, prompt: Prompt, **params: Unpack[SamplingOptions]) -> Stream:
+        """Continue a prompt and yield the text as it is generated. Raises RequestError; n must be 1."""
         return self._stream(self.tokenizer.encode(prompt), self.params(**params))
 
-    def chat(self, messages: Sequence[Mapping[str, str]], **params: object) -> Generation:
+    @checked_arguments
+    def chat(self, messages: Messages, **params: Unpack[SamplingOptions]) -> Generation:
         """Answer a conversation of {"role", "content"} messages. Raises RequestError, TokenizerError.
 
         Keywords are the fields of `SamplingParams`; those not given are as in `chat_params`.
         """
-        return self._run(self.tokenizer.encode_chat(messages), self.chat_params(**params))
+        return self._run(self._encode_chat(messages), self.chat_params(**params))
 
-    def stream_chat(self, messages: Sequence[Mapping[str, str]], **params: object) -> Stream:
-        """As `chat`, text as it comes."""
-        return self._stream(self.tokenizer.encode_chat(messages), self.chat_params(**params))
+    @checked_arguments
+    def stream_chat(self, messages: Messages, **params: Unpack[SamplingOptions]) -> Stream:
+        """Answer a conversation as `chat` does and yield the text as it is generated."""
+        return self._stream(self._encode_chat(messages), self.chat_params(**params))
 
-    def conversation(self, *, system: str | None = None, **params: object) -> Conversation:
+    @checked_arguments
+    def conversation(self, *, system: str | None = None, **params: Unpack[SamplingOptions]) -> Conversation:
         """Begin a chat that keeps its history; keywords are the fields of `SamplingParams`. Raises RequestError."""
         return Conversation(self.engine, self.chat_params(**params), system=system)
 
+    @checked_arguments
     def next(self, text: str) -> Distribution:
-        """The distribution of the token that follows a text, before any truncation. Textbook section 2.1."""
+        """Compute the distribution of the token that follows a text, before any truncation. Textbook section 2.1."""
         return self.engine.next_distribution(self.tokenizer.encode(text))
 
-    def next_steps(self, text: str, **params: object) -> dict[str, Distribution]:
+    @checked_arguments
+    def next_steps(self, text: str, **params: Unpack[SamplingOptions]) -> dict[str, Distribution]:
         """Compute what `next` does ("model"), then the distribution after each step that the parameters ask for.
 
         The keys are the names of the parameters, in the order in which they are applied. Raises RequestError.
@@ -131,10 +164,12 @@ class LanguageModel:
         distribution = self.next(text)
         return {"model": distribution, **dict(stages(distribution, self.params(**params)))}
 
+    @checked_arguments
     def score(self, text: str, *, alternatives: int = 0) -> Score:
-        """The log-probability of each token of a text but the first, which has no context without a BOS token.
+        """Compute the log-probability of each token of a text but the first, which has no context without a BOS token.
 
-        Raises RequestError if the text has fewer than two tokens or more than the context.
+        `alternatives`: how many of the most probable tokens to report beside each. Raises RequestError if the text has
+        fewer than two tokens or more than the context.
         """
         token_ids = self.tokenizer.encode(text)
         if len(token_ids) < 2:
@@ -142,6 +177,7 @@ class LanguageModel:
         params = SamplingParams(max_tokens=0, echo=True, logprobs=alternatives)
         return Score(tokens=self._run(token_ids, params).prompt_tokens)
 
+    @checked_arguments
     def perplexity(
         self,
         texts: str | Iterable[str],
@@ -150,17 +186,16 @@ class LanguageModel:
         context: int | None = None,
         stride: int | None = None,
     ) -> PerplexityReport:
-        """How well the model predicts a text or texts, in the way of a convention. Raises RequestError, DataError.
+        """Measure how well the model predicts a text or texts, by a convention. Raises RequestError, DataError.
 
         `context`: tokens of a window; None: the model's context, for llama.cpp 512. `stride`, of sliding windows: None
         for no overlap.
         """
         backend = self.engine.backend
         chosen = choose_convention(convention, context=context, stride=stride, max_seq_len=backend.max_seq_len)
-        texts = [texts] if isinstance(texts, str) else texts
-        documents = (Document(text, Path("text"), number) for number, text in enumerate(texts, 1))
-        return measure_perplexity(backend, self.tokenizer, documents, chosen)
+        return measure_perplexity(backend, self.tokenizer, _documents(texts), chosen)
 
+    @checked_arguments
     def summarize(
         self,
         text: str,
@@ -170,35 +205,53 @@ class LanguageModel:
         on_part: Callable[[int, int], None] = lambda part, num_parts: None,
         on_text: Callable[[str], None] = lambda piece: None,
     ) -> Summary:
-        """Summarise a text of any length. Raises RequestError.
+        """Summarise a text of any length; the same text gives the same summary. Raises RequestError.
 
         `on_part(part, num_parts)` is called after each part of a text beyond the context, `on_text` with each piece of
         the summary as it is generated.
         """
         return summarize(self.engine, text, length=length, style=style, on_part=on_part, on_text=on_text)
 
+    @checked_arguments
     def classify(
-        self, text: str, labels: Sequence[str], *, examples: Sequence[tuple[str, str]] = (), **options: str
+        self,
+        text: str,
+        labels: Labels,
+        *,
+        examples: Sequence[tuple[str, str]] = (),
+        **options: Unpack[ClassifyKeywords],
     ) -> Classification:
         """Choose the label whose words are the likeliest after a text. Raises RequestError.
 
-        `examples`: texts with their labels, shown to the model before. Keywords: the fields of `ClassifyOptions`.
+        `examples`: pairs of a text and its label, shown to the model before the text. Keywords: the fields of
+        `ClassifyOptions`.
         """
         return self.classify_batch([text], labels, examples=examples, **options)[0]
 
+    @checked_arguments
     def classify_batch(
-        self, texts: Sequence[str], labels: Sequence[str], *, examples: Sequence[tuple[str, str]] = (), **options: str
+        self,
+        texts: Sequence[str],
+        labels: Labels,
+        *,
+        examples: Sequence[tuple[str, str]] = (),
+        **options: Unpack[ClassifyKeywords],
     ) -> list[Classification]:
-        """As `classify`, many texts together."""
+        """Classify many texts together; arguments as those of `classify`."""
         return list(self.classifier(labels, examples=examples, **options).classify(texts))
 
+    @checked_arguments
     def classifier(
-        self, labels: Sequence[str], *, examples: Sequence[tuple[str, str]] = (), **options: str
+        self, labels: Labels, *, examples: Sequence[tuple[str, str]] = (), **options: Unpack[ClassifyKeywords]
     ) -> Classifier:
-        """A classifier for texts that come later; arguments as those of `classify`. Raises RequestError."""
+        """Make a classifier for texts that come later; arguments as those of `classify`. Raises RequestError."""
         return Classifier(
             self.engine.backend, self.tokenizer, labels, examples=examples, options=classify_options(**options)
         )
+
+    def _encode_chat(self, messages: Messages) -> list[int]:
+        _check_messages(messages)
+        return self.tokenizer.encode_chat(messages)
 
     def _run(self, prompt_token_ids: list[int], params: SamplingParams) -> Generation:
         request = self.engine.submit(prompt_token_ids, params)
@@ -211,6 +264,25 @@ class LanguageModel:
         return Stream(self.engine, self.engine.submit(prompt_token_ids, params))
 
 
+def _documents(texts: str | Iterable[str]) -> Iterator[Document]:
+    """Yield a document for each text. Raises RequestError for one that is no string, TokenizerError if no Unicode."""
+    for number, text in enumerate([texts] if isinstance(texts, str) else texts, 1):
+        check_items("texts", [text], str, first=number - 1)
+        check_text(text)
+        yield Document(text, Path("text"), number)
+
+
+def _check_messages(messages: Messages) -> None:
+    """Raise RequestError if there are no messages, or one lacks its role or content."""
+    if not messages:
+        raise RequestError("messages = []: must hold at least one message")
+    for index, message in enumerate(messages):
+        for key in ("role", "content"):
+            if key not in message:
+                raise RequestError(f"messages[{index}] = {dict(message)!r}: has no {key!r}")
+
+
+@checked_arguments
 def load(
     name: str | Path,
     *,

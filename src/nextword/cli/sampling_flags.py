@@ -11,11 +11,11 @@ import inspect
 import itertools
 import re
 from collections.abc import Mapping
-from typing import Annotated, Any, TypedDict, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, TypedDict, cast, get_type_hints
 
 import tyro
 
-from nextword.decoding.params import SamplingParams, sampling_params
+from nextword.decoding.params import SamplingOptions, SamplingParams, sampling_params
 
 
 def check_sampling_flags(said: Mapping[str, object]) -> None:
@@ -85,10 +85,13 @@ _EMPTY: dict[str, object] = {
 _OFF: dict[str, object] = {field.name: False for field in _FIELDS if field.default is False}
 """Switches begin as off, else they would get no flag to turn them on; off says nothing."""
 
-SamplingFlags = Annotated[Mapping[str, object], tyro.conf.arg(name="", constructor=_flags())]
+if TYPE_CHECKING:
+    SamplingFlags = SamplingOptions
+else:
+    SamplingFlags = Annotated[SamplingOptions, tyro.conf.arg(name="", constructor=_flags())]
 """Field of a verb's options: name -> value of the sampling parameters that were given."""
 
 
-def no_sampling_flags() -> dict[str, object]:
-    """The default of such a field."""
-    return {**_EMPTY, **_OFF}
+def no_sampling_flags() -> SamplingOptions:
+    """Return the default of such a field."""
+    return cast(SamplingOptions, {**_EMPTY, **_OFF})

@@ -18,6 +18,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from nextword.checks import checked_arguments
 from nextword.decoding.distribution_table import DistributionTable, TableRow
 from nextword.decoding.log_softmax import log_softmax
 from nextword.decoding.params import checked
@@ -53,7 +54,10 @@ class Distribution:
         The row is not copied: leave it unchanged while the distribution is in use. `token_text` names tokens in tables.
         Raises RequestError if a logit is NaN or +inf, or if all are -inf.
         """
-        row = np.asarray(logits, dtype=np.float32)
+        try:
+            row = np.asarray(logits, dtype=np.float32)
+        except (TypeError, ValueError):
+            raise RequestError(f"logits = {logits!r:.80}: must be one row of numbers, (vocab_size,)") from None
         if row.ndim != 1 or not row.size:
             raise RequestError(f"logits of shape {row.shape}: must be one row, (vocab_size,)")
         _check_finite_or_removed(row)
@@ -133,6 +137,7 @@ class Distribution:
         """The most probable token; of equal ones the lowest id."""
         return self._token_id(self._top)
 
+    @checked_arguments
     def sample(self, seed: int | None = None, *, position: int = 0, sample_index: int = 0) -> int:
         """A token drawn from the distribution: the same for the same seed, position and sample index."""
         seed = fresh_seed() if seed is None else checked("seed", seed)
@@ -162,6 +167,7 @@ class Distribution:
         dense[slice(None) if self.kept is None else self.kept] = np.exp(self._log_probs)
         return dense
 
+    @checked_arguments
     def log_prob(self, token_id: int) -> float:
         """Natural logarithm of the token's probability; -inf if it was removed."""
         if not 0 <= token_id < self.vocab_size:
@@ -179,12 +185,16 @@ class Distribution:
         np.multiply(probabilities, self._log_probs, where=probabilities > 0.0, out=probabilities)
         return 0.0 - float(probabilities.sum())  # not minus zero where one token is left
 
+    @checked_arguments
     def most_probable(self, n: int) -> list[tuple[int, float]]:
         """The n most probable tokens left, best first, with their log-probabilities."""
+        if n < 0:
+            raise RequestError(f"n = {n}: must be a whole number of at least 0")
         positions = largest(self.logits, n)
         ranked = positions[np.argsort(-self.logits[positions], kind="stable")]
         return [(self._token_id(i), float(self._log_probs[i])) for i in ranked]
 
+    @checked_arguments
     def table(self, n: int = 10) -> DistributionTable:
         """The n most probable tokens with rank, id, text, probability, log-probability and cumulated probability."""
         rows, cumulative = [], 0.0

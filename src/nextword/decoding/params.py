@@ -9,9 +9,9 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from numbers import Integral, Real
-from typing import Any, Literal, cast, get_args
+from typing import Any, Literal, TypedDict, cast, get_args
 
 from nextword.errors import ConfigError, RequestError
 
@@ -91,6 +91,36 @@ class SamplingParams:
     def is_greedy(self) -> bool:
         """Whether the most probable token is always taken."""
         return self.temperature == 0.0
+
+
+class SamplingOptions(TypedDict, total=False):
+    """The keywords of `generate`, `stream` and `chat`: the fields of `SamplingParams`, none of which must be given."""
+
+    max_tokens: int | None
+    temperature: float
+    top_k: int
+    top_p: float
+    min_p: float
+    typical_p: float
+    epsilon_cutoff: float
+    eta_cutoff: float
+    top_n_sigma: float
+    xtc_probability: float
+    xtc_threshold: float
+    repetition_penalty: float
+    presence_penalty: float
+    frequency_penalty: float
+    no_repeat_ngram_size: int
+    logit_bias: Mapping[int, float]
+    min_tokens: int
+    stop: str | Sequence[str]
+    stop_token_ids: Sequence[int]
+    n: int
+    seed: int | None
+    logprobs: int | None
+    processed_logprobs: bool
+    echo: bool
+    order: ProcessorOrder
 
 
 def sampling_params(generation_defaults: Mapping[str, object], **overrides: object) -> SamplingParams:

@@ -11,7 +11,7 @@ import dataclasses
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal, TypedDict, Unpack, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -40,20 +40,28 @@ class ClassifyOptions:
     """Divide a label's log-probability by its number of tokens, or take the sum."""
 
     def __post_init__(self) -> None:
-        if "{text}" not in self.prompt:
-            raise RequestError(f"prompt = {self.prompt!r}: it has no {{text}}, where the text belongs")
+        if not isinstance(self.prompt, str) or "{text}" not in self.prompt:
+            raise RequestError(f"prompt = {self.prompt!r}: must be a string with {{text}} where the text belongs")
         for name, kind in (("calibration", Calibration), ("normalization", Normalization)):
             if getattr(self, name) not in get_args(kind):
                 raise RequestError(f"{name} = {getattr(self, name)!r}: must be one of {', '.join(get_args(kind))}")
 
 
-def classify_options(**options: str) -> ClassifyOptions:
-    """The options that keywords name. Raises RequestError for an unknown one."""
+class ClassifyKeywords(TypedDict, total=False):
+    """The keywords of `classify`: the fields of `ClassifyOptions`, none of which must be given."""
+
+    prompt: str
+    calibration: Calibration
+    normalization: Normalization
+
+
+def classify_options(**options: Unpack[ClassifyKeywords]) -> ClassifyOptions:
+    """Return the options that keywords name. Raises RequestError for an unknown one."""
     known = [field.name for field in dataclasses.fields(ClassifyOptions)]
     for name in options:
         if name not in known:
             raise RequestError(f"unknown option {name!r} of classification: there are {', '.join(known)}")
-    return ClassifyOptions(**options)  # type: ignore[arg-type]  # checked by the class
+    return ClassifyOptions(**options)
 
 
 @dataclass(frozen=True, kw_only=True)

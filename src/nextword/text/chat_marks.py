@@ -13,6 +13,8 @@ from nextword.errors import TokenizerError
 
 Span = tuple[int, int]
 """Begin and end of a part of a text, in characters."""
+Message = Mapping[str, str]
+"""One message of a conversation: its "role" and "content"."""
 
 _PRIVATE_USE = (*range(0xF0000, 0xFFFFE), *range(0x100000, 0x10FFFE))
 """Characters without a meaning of their own."""
@@ -21,7 +23,7 @@ _PRIVATE_USE = (*range(0xF0000, 0xFFFFE), *range(0x100000, 0x10FFFE))
 class MarkedMessages:
     """Messages with marks around what must stay text, and the way back."""
 
-    def __init__(self, messages: Sequence[Mapping[str, str]], find: Callable[[str], Sequence[Span]]) -> None:
+    def __init__(self, messages: Sequence[Message], find: Callable[[str], Sequence[Span]]) -> None:
         """`find` gives the spans of a text that must stay text, in order.
 
         Raises TokenizerError if the messages hold all characters that could be marks.

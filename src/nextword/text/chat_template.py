@@ -15,9 +15,8 @@ from typing import NoReturn
 import jinja2
 
 from nextword.errors import TokenizerError
+from nextword.text.chat_marks import Message
 from nextword.text.template_sandbox import BoundedSandbox, bounded_work, charge
-
-Message = Mapping[str, str]
 
 _REASON_LENGTH = 300
 

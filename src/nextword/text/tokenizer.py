@@ -10,19 +10,18 @@ import functools
 import json
 import threading
 from collections.abc import Mapping, Sequence
+from numbers import Integral
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import tokenizers
 from tokenizers.pre_tokenizers import Metaspace
 
+from nextword.checks import checked_arguments
 from nextword.errors import TokenizerError
-from nextword.text.chat_marks import MarkedMessages, Span
+from nextword.text.chat_marks import MarkedMessages, Message, Span
 from nextword.text.stream_decoder import StreamDecoder
 from nextword.text.token_bytes import TokenBytes
-
-if TYPE_CHECKING:
-    from nextword.text.chat_template import Message
 
 _HIDDEN = "\ufffe"
 """A noncharacter, as long as a character: stands where special tokens must not be found. No tokenizer knows it."""
@@ -73,10 +72,11 @@ class Tokenizer:
         """Token ids of a text that goes on directly behind another: no BOS, no space that only a beginning gets."""
         return list(self._encoding(text, parse_special=False, begins=False).ids)
 
+    @checked_arguments
     def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
         """`encode` of each text, computed on all cores."""
         for text in texts:
-            _check_text(text)
+            check_text(text)
         with self._lock:
             self._backend.encode_special_tokens = True
             encodings = self._backend.encode_batch_fast(list(texts), add_special_tokens=False)
@@ -90,6 +90,7 @@ class Tokenizer:
         vocabulary = sorted((token_id, token) for token, token_id in self._backend.get_vocab().items())
         return hashlib.sha256(json.dumps(vocabulary).encode()).hexdigest()
 
+    @checked_arguments
     def decode(self, token_ids: Sequence[int], *, skip_special_tokens: bool = True) -> str:
         """The text of token ids; bytes that are no character become U+FFFD, ids without a token are left out.
 
@@ -120,6 +121,7 @@ class Tokenizer:
         """A decoder for tokens that arrive one at a time; its pieces add up to `decode` of all."""
         return StreamDecoder(self._token_bytes, skipped=self._special_ids)
 
+    @checked_arguments
     def render_chat(self, messages: Sequence[Message], *, add_generation_prompt: bool = True) -> str:
         """The messages ({"role", "content"}) as the model's chat template writes them.
 
@@ -136,6 +138,7 @@ class Tokenizer:
             variables=self.special_variables,
         )
 
+    @checked_arguments
     def encode_chat(self, messages: Sequence[Message], *, add_generation_prompt: bool = True) -> list[int]:
         """Token ids of a conversation; no second BOS; special tokens inside a message stay text.
 
@@ -145,6 +148,7 @@ class Tokenizer:
         rendered = self.render_chat(marked.messages, add_generation_prompt=add_generation_prompt)
         return [token_id for token_id, _ in self._encode_rendered(*marked.unwrap(rendered))]
 
+    @checked_arguments
     def encode_answers(self, messages: Sequence[Message]) -> tuple[list[int], list[bool]]:
         """Token ids of a whole conversation as `encode_chat` gives them, and which of them the assistant has to write.
 
@@ -187,7 +191,7 @@ class Tokenizer:
 
     def _encoding(self, text: str, *, parse_special: bool, begins: bool = True) -> tokenizers.Encoding:
         """What the library makes of a text; without `begins` it is the continuation of another one."""
-        _check_text(text)
+        check_text(text)
         words = self._backend.pre_tokenizer
         drops_space = not begins and isinstance(words, Metaspace) and words.prepend_scheme == "first"
         with self._lock:  # the library keeps these choices as properties of the whole tokenizer
@@ -243,12 +247,15 @@ def _without_spaces(text: str, span: Span) -> Span:
 
 
 def _checked(token_id: int) -> int:
-    if not 0 <= token_id < 2**32:
-        raise TokenizerError(f"token id {token_id}: must be a whole number from 0 to {2**32 - 1}")
+    if not isinstance(token_id, Integral) or not 0 <= token_id < 2**32:
+        raise TokenizerError(f"token id {token_id!r}: must be a whole number from 0 to {2**32 - 1}")
     return token_id
 
 
-def _check_text(text: str) -> None:
+def check_text(text: str) -> None:
+    """Raise TokenizerError for what has no UTF-8, and what is no string."""
+    if not isinstance(text, str):
+        raise TokenizerError(f"text = {text!r}: must be a string")
     try:
         text.encode()
     except UnicodeEncodeError as error:

@@ -146,7 +146,7 @@ def _read_setting(field: str, words: list[str]) -> object:
 
     flag, num_words = f"--{field.replace('_', '-')}", _NUM_WORDS.get(field, len(words))
     if field in _NUM_WORDS and words == [""]:
-        return no_sampling_flags()[field]
+        return dict(no_sampling_flags())[field]
     words = ["None" if word == "none" else word for word in words]
     groups = [words[start : start + num_words] for start in range(0, len(words), num_words)]
     try:
@@ -154,7 +154,7 @@ def _read_setting(field: str, words: list[str]) -> object:
     except RequestError as error:
         raise RequestError(str(error).partition(" (/set --help")[0]) from None
     assert said is not None, "no word asks for help"
-    return said.params[field]
+    return dict(said.params)[field]
 
 
 def _words(text: str) -> list[str]:

@@ -1,0 +1,239 @@
+"""`checked_arguments`: a public function refuses arguments of the wrong type or choice with a `RequestError`.
+
+What is allowed is read from the function's own annotations, so that it is said once: in the signature, where editors
+and type checkers read it too. Ranges and other rules beyond the type are for the function itself.
+"""
+
+from __future__ import annotations
+
+import collections.abc
+import difflib
+import functools
+import inspect
+import math
+import os
+import types
+import typing
+from collections.abc import Callable, Iterable, Mapping, Sequence, Sized
+from dataclasses import dataclass
+from numbers import Integral, Real
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar, cast, get_args, get_origin
+
+from nextword.errors import RequestError
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+_LONGEST_SHOWN = 80
+"""Characters of a refused value in a message."""
+
+
+def checked_arguments(function: Function) -> Function:
+    """Check each call's arguments against the annotations before the function runs.
+
+    Known are None, bool, int, float (not NaN), str, Path, Literal, sequences, iterables, mappings and tuples of these,
+    functions, classes and unions. `Annotated[type, "words"]` says in a message what is allowed. Not checked are
+    `**keywords`, the items of iterators, and annotations whose names exist for type checkers alone.
+
+    The function then raises RequestError, naming the argument, its value and what is allowed, and in the place of
+    TypeError for a keyword that is unknown or missing.
+    """
+    signature = inspect.signature(function)
+    find_checks = functools.cache(lambda: _checks(function))  # at the first call, when all names are defined
+
+    @functools.wraps(function)
+    def checked(*args: object, **kwargs: object) -> object:
+        try:
+            arguments = signature.bind(*args, **kwargs).arguments
+        except TypeError as error:
+            raise RequestError(_unbound(function, signature, kwargs, error)) from None
+        for name, check in find_checks().items():
+            if name in arguments and (fault := check(name, arguments[name])) is not None:
+                raise RequestError(fault.message)
+        return function(*args, **kwargs)
+
+    return cast(Function, checked)
+
+
+def check_items(name: str, values: Iterable[object], kind: type, *, first: int = 0) -> None:
+    """Check items against a type, for what an iterator yields; `first`: index of the first. Raises RequestError."""
+    check = _check_for(kind)
+    for index, value in enumerate(values, first):
+        if check is not None and (fault := check(f"{name}[{index}]", value)) is not None:
+            raise RequestError(fault.message)
+
+
+@dataclass(frozen=True)
+class _Fault:
+    """Why a value is refused."""
+
+    name: str
+    """Of the argument, or of the item in it."""
+    value: object
+    allowed: str
+
+    @property
+    def message(self) -> str:
+        """The value seen and the values allowed."""
+        shown = repr(self.value)
+        if len(shown) > _LONGEST_SHOWN:
+            shown = f"{shown[:_LONGEST_SHOWN]}..."
+        return f"{self.name} = {shown}: must be {self.allowed}"
+
+
+_Check = Callable[[str, object], _Fault | None]
+
+
+def _unbound(
+    function: Callable[..., Any], signature: inspect.Signature, given: Mapping[str, object], error: TypeError
+) -> str:
+    known = [name for name in signature.parameters if name != "self"]
+    unknown = [name for name in given if name not in known]
+    near = difflib.get_close_matches(unknown[0], known, n=1) if unknown else []
+    hint = f"did you mean {near[0]!r}?" if near else f"the arguments are {', '.join(known) or 'none'}"
+    return f"{function.__name__}: {error}; {hint}"
+
+
+def _checks(function: Callable[..., Any]) -> dict[str, _Check]:
+    """The checks of the parameters that have one."""
+    keywords = (inspect.Parameter.VAR_KEYWORD, inspect.Parameter.VAR_POSITIONAL)
+    named = [name for name, one in inspect.signature(function).parameters.items() if one.kind not in keywords]
+    found = {name: _check_for(_hint(function, name)) for name in named}
+    return {name: check for name, check in found.items() if check is not None}
+
+
+def _hint(function: Callable[..., Any], name: str) -> object:
+    """The annotation of one parameter; `object` where it names what is imported for type checkers only."""
+    annotations = types.SimpleNamespace(__annotations__={name: function.__annotations__.get(name, object)})
+    try:
+        return typing.get_type_hints(annotations, globalns=function.__globals__, include_extras=True)[name]
+    except NameError:
+        return object
+
+
+def _check_for(hint: Any) -> _Check | None:
+    """The check of a type; None where every value passes."""
+    origin, args = get_origin(hint), get_args(hint)
+    if hint in _PLAIN:
+        return _plain(*_PLAIN[hint])
+    if origin is Annotated:
+        return _in_words(_check_for(args[0]), args[1])
+    if origin is Literal:
+        return _plain(_one_of(args), f"one of {', '.join(map(str, args))}")
+    if origin in (typing.Union, types.UnionType):
+        return _union([_check_for(arg) for arg in args])
+    if origin is tuple and args[-1] is not Ellipsis:
+        return _tuple_check(args)
+    if origin in (list, tuple, collections.abc.Sequence, collections.abc.Iterable):
+        return _items_check(_check_for(args[0]), needs_length=origin is not collections.abc.Iterable)
+    if origin in (dict, collections.abc.Mapping):
+        return _mapping_check(*map(_check_for, args))
+    if origin is collections.abc.Callable:
+        return _plain(callable, "a function")
+    kind = origin or hint
+    if not isinstance(kind, type) or kind is object or getattr(kind, "_is_protocol", False):
+        return None
+    return _plain(lambda value: isinstance(value, kind), f"a {kind.__name__}")
+
+
+def _plain(accepts: Callable[[object], bool], allowed: str) -> _Check:
+    return lambda name, value: None if accepts(value) else _Fault(name, value, allowed)
+
+
+def _in_words(check: _Check | None, allowed: str) -> _Check | None:
+    def renamed(name: str, value: object) -> _Fault | None:
+        fault = None if check is None else check(name, value)
+        return fault if fault is None or fault.name != name else _Fault(name, value, allowed)
+
+    return renamed
+
+
+def _union(checks: Sequence[_Check | None]) -> _Check | None:
+    """One of several types. The fault of an item says more than that of the whole."""
+    known = [check for check in checks if check is not None]
+    if len(known) < len(checks):
+        return None
+
+    def check_union(name: str, value: object) -> _Fault | None:
+        faults = []
+        for check in known:
+            fault = check(name, value)
+            if fault is None:
+                return None
+            faults.append(fault)
+        inner = next((fault for fault in faults if fault.name != name), None)
+        return inner or _Fault(name, value, " or ".join(fault.allowed for fault in faults))
+
+    return check_union
+
+
+def _items_check(item: _Check | None, *, needs_length: bool) -> _Check:
+    noun = "a list" if needs_length else "an iterable"
+    of = "" if item is None else f" of which each is {_allowed_by(item)}"
+
+    def check_all(name: str, value: object) -> _Fault | None:
+        is_sized = isinstance(value, Sized)
+        if (
+            isinstance(value, (str, bytes, Mapping))
+            or not isinstance(value, Iterable)
+            or (needs_length and not is_sized)
+        ):
+            return _Fault(name, value, noun + of)
+        if item is None or not is_sized:
+            return None
+        faults = (item(f"{name}[{index}]", one) for index, one in enumerate(value))
+        return next((fault for fault in faults if fault is not None), None)
+
+    return check_all
+
+
+def _tuple_check(kinds: tuple[Any, ...]) -> _Check:
+    checks = [_check_for(kind) for kind in kinds]
+
+    def check_tuple(name: str, value: object) -> _Fault | None:
+        if not isinstance(value, Sequence) or isinstance(value, (str, bytes)) or len(value) != len(checks):
+            return _Fault(name, value, f"a tuple of {len(checks)} values")
+        pairs = enumerate(zip(checks, value, strict=True))
+        faults = (check(f"{name}[{index}]", one) for index, (check, one) in pairs if check is not None)
+        return next((fault for fault in faults if fault is not None), None)
+
+    return check_tuple
+
+
+def _mapping_check(key: _Check | None, item: _Check | None) -> _Check:
+    def check_mapping(name: str, value: object) -> _Fault | None:
+        if not isinstance(value, Mapping):
+            return _Fault(name, value, "a mapping")
+        for one, content in value.items():
+            fault = None if key is None else key(f"a key of {name}", one)
+            fault = fault or (None if item is None else item(f"{name}[{one!r}]", content))
+            if fault is not None:
+                return fault
+        return None
+
+    return check_mapping
+
+
+def _allowed_by(check: _Check) -> str:
+    """What a check allows, as the fault of a value that none accepts says it."""
+    fault = check("", _NOTHING)
+    return "anything" if fault is None else fault.allowed
+
+
+def _one_of(choices: tuple[object, ...]) -> Callable[[object], bool]:
+    return lambda value: any(type(value) is type(choice) and value == choice for choice in choices)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, Real) and not isinstance(value, bool) and not math.isnan(value)
+
+
+_NOTHING = object()
+_PLAIN: Mapping[Any, tuple[Callable[[object], bool], str]] = {
+    type(None): (lambda value: value is None, "None"),
+    bool: (lambda value: isinstance(value, bool), "True or False"),
+    int: (lambda value: isinstance(value, Integral) and not isinstance(value, bool), "a whole number"),
+    float: (_is_number, "a number"),
+    str: (lambda value: isinstance(value, str), "a string"),
+    Path: (lambda value: isinstance(value, os.PathLike), "a path"),
+}

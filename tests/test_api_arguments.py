@@ -1,0 +1,214 @@
+"""Bad arguments of the public functions end in a `NextwordError` that says what is allowed, and in nothing else."""
+
+from __future__ import annotations
+
+import contextlib
+import inspect
+import math
+from collections.abc import Sequence
+from typing import Any, get_type_hints
+
+import numpy as np
+import pytest
+
+import nextword as nw
+from nextword.decoding.params import SamplingOptions
+from nextword.tasks.classify import ClassifyKeywords
+from tests.checkpoints.tiny_folder import TINY_LLAMA, tiny_weights, write_folder
+from tests.data.byte_tokenizer import byte_tokenizer
+
+TEXT = "Hello there"
+BAD_VALUES: list[Any] = [
+    None,
+    True,
+    3,
+    -1,
+    2.5,
+    math.nan,
+    math.inf,
+    10**30,
+    "tiny",
+    "",
+    "\ud800",
+    b"bytes",
+    [],
+    ["a", 3],
+    ["a", "b"],
+    {},
+    {"role": "user"},
+    [{"role": "user", "content": 3}],
+    [{"content": "Hello"}],
+    [[]],
+    object(),
+    len,
+]
+"""Each is wrong for most arguments; where one is right, the call may succeed."""
+
+
+@pytest.fixture(scope="module")
+def lm(tmp_path_factory: pytest.TempPathFactory) -> nw.LanguageModel:
+    """A tiny model of bytes with random weights."""
+    pytest.importorskip("nextword._native")
+    embedding = np.random.default_rng(7).standard_normal((257, TINY_LLAMA["hidden_size"])).astype(np.float32)
+    weights = {**tiny_weights(), "model.embed_tokens.weight": embedding}
+    config = {"vocab_size": 257, "max_position_embeddings": 64, "eos_token_id": 256}
+    folder = write_folder(tmp_path_factory.mktemp("model") / "bytes", config=config, weights=weights)
+    tokenizer = byte_tokenizer()
+    tokenizer.chat_template = "{% for message in messages %}{{ message['role'] }}: {{ message['content'] }}{% endfor %}"
+    tokenizer.save(folder)
+    return nw.load(folder)
+
+
+SAMPLING: dict[str, Any] = {"max_tokens": 2, "temperature": 0.5, "top_k": 3, "stop": ["x"], "seed": 1, "logprobs": 1}
+MESSAGES = [{"role": "user", "content": TEXT}]
+CHOICE: dict[str, Any] = {"labels": ["good", "bad"], "examples": [("fine", "good")], "calibration": "none"}
+ARGUMENTS: dict[str, dict[str, Any]] = {
+    "load": {"backend": "native", "weights": "f32", "num_threads": 1, "adapter": None},
+    "params": SAMPLING,
+    "chat_params": SAMPLING,
+    "conversation": {"system": None, **SAMPLING},
+    "generate": {"prompt": TEXT, **SAMPLING},
+    "generate_batch": {"prompts": [TEXT, TEXT], "params": None, **SAMPLING},
+    "stream": {"prompt": TEXT, **SAMPLING},
+    "chat": {"messages": MESSAGES, **SAMPLING},
+    "stream_chat": {"messages": MESSAGES, **SAMPLING},
+    "next": {"text": TEXT},
+    "next_steps": {"text": TEXT, **SAMPLING},
+    "score": {"text": TEXT, "alternatives": 1},
+    "perplexity": {"texts": TEXT, "convention": "sliding", "context": 8, "stride": 4},
+    "summarize": {"text": TEXT, "length": "short", "style": "paragraph", "on_part": print, "on_text": print},
+    "classify": {"text": TEXT, **CHOICE, "prompt": "{text} is", "normalization": "none"},
+    "classify_batch": {"texts": [TEXT], **CHOICE},
+    "classifier": CHOICE,
+}
+"""Methods of a model, and `load`, with arguments that they take."""
+
+
+def call(lm: nw.LanguageModel, function: str, **arguments: Any) -> object:
+    """Call a public function with good arguments, but for those given."""
+    if function == "load":
+        return nw.load(**{"name": lm.directory.path, **ARGUMENTS["load"], **arguments})
+    return getattr(lm, function)(**{**ARGUMENTS[function], **arguments})
+
+
+@pytest.mark.parametrize(
+    ("function", "argument"),
+    [("load", "name"), *((name, argument) for name, arguments in ARGUMENTS.items() for argument in arguments)],
+)
+def test_a_bad_value_is_a_nextword_error(lm: nw.LanguageModel, function: str, argument: str) -> None:
+    for value in BAD_VALUES:
+        with contextlib.suppress(nw.NextwordError):
+            call(lm, function, **{argument: value})
+
+
+OPERATIONS = ["temperature", "top_k", "top_p", "min_p", "typical", "epsilon", "eta", "top_n_sigma", "xtc"]
+
+
+@pytest.mark.parametrize("operation", [*OPERATIONS, "sample", "log_prob", "most_probable", "table", "from_logits"])
+def test_a_bad_value_for_a_distribution_is_a_nextword_error(operation: str) -> None:
+    distribution = nw.Distribution.from_logits([2.0, 1.0, 0.0])
+    for value in BAD_VALUES:
+        with contextlib.suppress(nw.NextwordError):
+            getattr(distribution, operation)(value)
+
+
+@pytest.mark.parametrize("operation", ["encode", "decode", "token_text", "encode_chat", "encode_batch"])
+def test_a_bad_value_for_a_tokenizer_is_a_nextword_error(lm: nw.LanguageModel, operation: str) -> None:
+    for value in BAD_VALUES:
+        with contextlib.suppress(nw.NextwordError):
+            getattr(lm.tokenizer, operation)(value)
+
+
+@pytest.mark.parametrize("function", ARGUMENTS)
+def test_an_unknown_keyword_is_a_nextword_error(lm: nw.LanguageModel, function: str) -> None:
+    with pytest.raises(nw.RequestError, match=r"did you mean|there are|the arguments are"):
+        call(lm, function, lenght=3)
+
+
+def test_every_method_of_a_model_is_tried() -> None:
+    methods = {name for name, _ in inspect.getmembers(nw.LanguageModel, inspect.isfunction) if not name.startswith("_")}
+    assert methods == ARGUMENTS.keys() - {"load"}
+
+
+@pytest.mark.parametrize("function", ARGUMENTS)
+def test_every_public_function_checks_its_arguments(lm: nw.LanguageModel, function: str) -> None:
+    assert hasattr(nw.load if function == "load" else getattr(lm, function), "__wrapped__")
+
+
+@pytest.mark.parametrize(
+    ("function", "bad", "said"),
+    [
+        ("generate", {"prompt": None}, "prompt = None: must be a string; for several prompts use generate_batch"),
+        ("generate", {"prompt": ["a", "b"]}, "prompt = ['a', 'b']: must be a string; for several prompts use"),
+        ("generate", {"temperature": "hot"}, "temperature = 'hot': must be a number of at least 0"),
+        ("generate", {"top_k": 2.5}, "top_k = 2.5: must be a whole number of at least 0"),
+        ("generate", {"seed": "x"}, "seed = 'x': must be a whole number from 0 to 2**64 - 1 or null"),
+        ("generate", {"temperature": math.nan}, "temperature = nan: must be a number"),
+        ("generate", {"temprature": 1}, "unknown sampling parameter 'temprature': did you mean 'temperature'?"),
+        ("generate_batch", {"prompts": "Hello"}, "prompts = 'Hello': must be a list of which each is a string"),
+        ("generate_batch", {"params": [3, 4]}, "params[0] = 3: must be a SamplingParams"),
+        ("chat", {"messages": "Hello"}, 'messages = \'Hello\': must be a list of messages such as [{"role": "user",'),
+        ("chat", {"messages": []}, "messages = []: must hold at least one message"),
+        ("chat", {"messages": [{"role": "user"}]}, "messages[0] = {'role': 'user'}: has no 'content'"),
+        ("chat", {"messages": [{"role": "user", "content": 3}]}, "messages[0]['content'] = 3: must be a string"),
+        ("summarize", {"length": "tiny"}, "length = 'tiny': must be one of short, medium, long"),
+        ("summarize", {"style": ["bullets"]}, "style = ['bullets']: must be one of paragraph, bullets"),
+        ("perplexity", {"texts": 3}, "texts = 3: must be a string or an iterable of which each is a string"),
+        ("perplexity", {"texts": ["a", 3]}, "texts[1] = 3: must be a string"),
+        ("perplexity", {"context": "8"}, "context = '8': must be a whole number or None"),
+        (
+            "classify",
+            {"labels": "good"},
+            'labels = \'good\': must be a list of strings such as ["positive", "negative"]',
+        ),
+        ("classify", {"examples": [("fine",)]}, "examples[0] = ('fine',): must be a tuple of 2 values"),
+        ("load", {"name": None}, "name = None: must be a string or a path"),
+        ("load", {"weights": "q5"}, "weights = 'q5': must be one of auto, f32, bf16, q8, q4"),
+        ("load", {"backend": "cuda"}, "backend = 'cuda': must be one of auto, native, torch"),
+        ("load", {"num_threads": "two"}, "num_threads = 'two': must be a whole number or None"),
+        ("load", {"wieghts": "q4"}, "load: got an unexpected keyword argument 'wieghts'; did you mean 'weights'?"),
+    ],
+)
+def test_the_message_says_what_is_allowed(lm: nw.LanguageModel, function: str, bad: dict[str, Any], said: str) -> None:
+    with pytest.raises(nw.RequestError) as caught:
+        call(lm, function, **bad)
+    assert str(caught.value).startswith(said)
+
+
+def test_a_missing_argument_is_named(lm: nw.LanguageModel) -> None:
+    with pytest.raises(nw.RequestError, match="generate: missing a required argument: 'prompt'"):
+        lm.generate()  # type: ignore[call-arg]
+
+
+def test_texts_of_an_iterator_are_checked_as_they_come(lm: nw.LanguageModel) -> None:
+    with pytest.raises(nw.RequestError, match=r"texts\[1\] = 3: must be a string"):
+        lm.perplexity(iter([TEXT, 3]))  # type: ignore[arg-type]
+
+
+def test_numbers_and_strings_of_numpy_are_taken(lm: nw.LanguageModel) -> None:
+    numbers: dict[str, Any] = {"max_tokens": np.int64(2), "temperature": np.float32(0.5)}
+    assert lm.generate(np.str_(TEXT), seed=1, **numbers) == lm.generate(TEXT, seed=1, max_tokens=2, temperature=0.5)
+
+
+def test_one_set_of_keywords_serves_a_whole_batch(lm: nw.LanguageModel) -> None:
+    prompts = [TEXT, "Good morning"]
+    alone = [lm.generate(prompt, max_tokens=5, seed=3) for prompt in prompts]
+    assert lm.generate_batch(prompts, max_tokens=5, seed=3) == alone
+    assert lm.generate_batch(prompts, [lm.params(max_tokens=5, seed=3)] * 2) == alone
+    with pytest.raises(nw.RequestError, match="params and seed: give either"):
+        lm.generate_batch(prompts, [lm.params()] * 2, seed=3)
+
+
+SEVERAL: dict[str, Any] = {"stop": str | Sequence[str], "stop_token_ids": Sequence[int]}
+"""Fields that hold a tuple, and are made of any sequence."""
+
+
+def test_the_keywords_have_the_names_and_types_of_the_sampling_parameters() -> None:
+    dataclass_hints = get_type_hints(nw.SamplingParams)
+    assert get_type_hints(SamplingOptions) == {**dataclass_hints, **SEVERAL}
+    assert not SamplingOptions.__required_keys__
+
+
+def test_the_keywords_have_the_names_and_types_of_the_options_of_classification() -> None:
+    assert get_type_hints(ClassifyKeywords) == get_type_hints(nw.ClassifyOptions)
+    assert not ClassifyKeywords.__required_keys__
