@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -11,7 +12,10 @@ from typing import Any
 import huggingface_hub
 import pytest
 
-from nextword.checkpoints.catalogue import CATALOGUE
+from nextword.checkpoints import download
+from nextword.checkpoints.catalogue import CATALOGUE, CatalogueEntry
+from nextword.checkpoints.download import Report
+from nextword.cli.console import ProgressLine
 from tests.cli.conftest import Command
 
 COMMIT = "0123abcd"
@@ -123,6 +127,19 @@ def test_pull_fetches_from_the_hub_and_prints_the_path(
     assert done.out == f"{caches}/hub/models--owner--tiny/snapshots/{COMMIT}\n"
     assert done.err == ""
     assert command("generate", "hf:owner/tiny", "hi", "--max-tokens", "1").code == 0
+
+
+def test_progress_counts_what_is_fetched_and_names_the_models_size(
+    command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def pull(entry: CatalogueEntry, *, report: Report) -> Path:
+        report(12_000_000, 93_000_000)
+        return Path("model.gguf")
+
+    monkeypatch.setattr(download, "pull", pull)
+    monkeypatch.setattr(ProgressLine, "show", lambda line, text: print(text, file=sys.stderr))
+    done = command("pull", "smollm2-135m")
+    assert (done.out, done.err) == ("model.gguf\n", "fetched 12 of 93 MB (compressed; the model has 98 MB)\n")
 
 
 def test_no_network_is_one_line(command: Command, caches: Path, monkeypatch: pytest.MonkeyPatch) -> None:

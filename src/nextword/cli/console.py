@@ -88,9 +88,9 @@ class ProgressLine:
         left = f", {speed:,.1f} a second, {(total - done) / speed:,.0f} s left" if done else ""
         self.show(f"{done:,} of {total:,} {what}{left}")
 
-    def show_bytes(self, done: int, total: int) -> None:
-        """Show the progress of a download."""
-        self.show(f"{done / 1e6:.0f} of {total / 1e6:.0f} MB")
+    def show_bytes(self, done: int, total: int, what: str) -> None:
+        """Show the progress of a download; `what` follows its size."""
+        self.show(f"fetched {done / 1e6:.0f} of {total / 1e6:.0f} MB {what}")
 
     def clear(self) -> None:
         """Remove the line, so that a message that stays can take its place."""

@@ -38,4 +38,6 @@ def _pull(name: str, line: ProgressLine) -> Path:
     if name not in CATALOGUE:
         known = ", ".join(CATALOGUE)
         raise DownloadError(f"{name}: not in the catalogue, which has {known}; hf:owner/name names one of the Hub")
-    return pull(CATALOGUE[name], report=line.show_bytes)
+    entry = CATALOGUE[name]
+    what = f"(compressed; the model has {entry.size_bytes / 1e6:.0f} MB)"
+    return pull(entry, report=lambda done, total: line.show_bytes(done, total, what))
