@@ -42,9 +42,11 @@ class ShardInfo:
     ends_crc32: int
 
     def tokens_path(self, folder: Path) -> Path:
+        """Return the path of the file with its tokens."""
         return folder / f"{self.name}.tokens"
 
     def ends_path(self, folder: Path) -> Path:
+        """Return the path of the file with the ends of its documents."""
         return folder / f"{self.name}.ends"
 
 
@@ -65,6 +67,7 @@ class Header:
 
     @property
     def num_tokens(self) -> int:
+        """Tokens of all shards."""
         return sum(shard.num_tokens for shard in self.shards)
 
 
