@@ -43,9 +43,8 @@ def modules(room: str) -> Iterator[tuple[Path, ast.Module]]:
 def docstrings(tree: ast.Module) -> Iterator[tuple[int, str]]:
     """Line and text of each docstring: of modules, classes, functions, and below fields and constants."""
     for node in ast.walk(tree):
-        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef):
-            if text := ast.get_docstring(node):
-                yield node.body[0].lineno, text
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and (text := ast.get_docstring(node)):
+            yield node.body[0].lineno, text
         if isinstance(node, ast.Module | ast.ClassDef):
             for above, node_below in zip(node.body, node.body[1:], strict=False):
                 if isinstance(above, ast.Assign | ast.AnnAssign) and (text := _string(node_below)):

@@ -5,14 +5,14 @@ from __future__ import annotations
 import tokenizers
 
 from nextword.checkpoints.gguf.metadata import GGUFMetadata
-from nextword.errors import CheckpointError, TokenizerError
-from nextword.text.gguf_vocabulary import (
+from nextword.checkpoints.gguf.vocabulary import (
     GGUFVocabulary,
     TokenKind,
     begin_with,
     build_byte_level,
     build_sentencepiece,
 )
+from nextword.errors import CheckpointError, TokenizerError
 from nextword.text.pre_tokenizers import find_rules
 from nextword.text.tokenizer import Tokenizer
 

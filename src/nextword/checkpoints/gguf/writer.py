@@ -17,8 +17,8 @@ import numpy.typing as npt
 from nextword.atomic_file import write_atomically
 from nextword.checkpoints.gguf.config import read_gguf_config
 from nextword.checkpoints.gguf.metadata import GGUFMetadata
+from nextword.checkpoints.gguf.tokenizer_metadata import vocabulary_metadata
 from nextword.checkpoints.gguf.types import BLOCK_TYPES
-from nextword.checkpoints.gguf.vocabulary_keys import vocabulary_metadata
 from nextword.checkpoints.model_directory import ModelDirectory
 from nextword.errors import CheckpointError
 from nextword.models.config import ModelConfig

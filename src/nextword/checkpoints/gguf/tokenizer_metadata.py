@@ -1,12 +1,12 @@
-"""The metadata under `tokenizer.` that a GGUF file has of a byte-level BPE tokenizer; read by `gguf_tokenizer`."""
+"""The metadata under `tokenizer.` that a GGUF file has of a byte-level BPE tokenizer; `tokenizer` reads it."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
+from nextword.checkpoints.gguf.vocabulary import TokenKind
 from nextword.errors import CheckpointError
-from nextword.text.gguf_vocabulary import TokenKind
 from nextword.text.pre_tokenizers import find_name
 from nextword.text.tokenizer import Tokenizer
 

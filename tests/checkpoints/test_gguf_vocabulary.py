@@ -6,8 +6,8 @@ import pytest
 import tokenizers
 from tokenizers import pre_tokenizers
 
+from nextword.checkpoints.gguf.vocabulary import GGUFVocabulary, TokenKind, build_byte_level
 from nextword.errors import TokenizerError
-from nextword.text.gguf_vocabulary import GGUFVocabulary, TokenKind, build_byte_level
 from nextword.text.pre_tokenizers import build_pre_tokenizer, find_rules
 
 SPACE = "\N{LATIN CAPITAL LETTER G WITH DOT ABOVE}"
