@@ -25,7 +25,7 @@ else:
 def native_status() -> str:
     """Describe the C++ core in a few words: the instruction set that its kernels use here, or that it was not built."""
     if native is None:
-        return "C++ core: not built"
+        return "C++ core: not built, so PyTorch computes, slower; install a C++17 compiler, then nextword again"
     try:
         return f"C++ core: {native.choose_isa(os.environ.get('NEXTWORD_ISA', ''))}"
     except ValueError as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pty
+import re
 import signal
 import subprocess
 import sys
@@ -19,9 +20,19 @@ from tests.cli.conftest import NEXTWORD, run_program
 ENDLESS = ("--max-tokens", "40000", "--seed", "1")
 
 
-def test_version_is_one_line_and_success() -> None:
+def test_version_says_whether_the_core_was_built_and_what_torch_there_is() -> None:
     done = run_program("--version")
-    assert (done.code, done.out, done.err) == (0, f"nextword {__version__}\n", "")
+    assert (done.code, done.err) == (0, "")
+    name, core, torch = done.out.splitlines()
+    assert name == f"nextword {__version__}"
+    assert re.fullmatch(r"C\+\+ core: (portable|avx2|avx512|not built, .*)", core)
+    assert core.startswith("C++ core: not built") == (find_spec("nextword._native") is None)
+    assert torch.startswith("PyTorch: not installed") == (find_spec("torch") is None)
+
+
+def test_version_does_not_import_torch() -> None:
+    script = "import sys; from nextword.cli import run; run(['--version']); sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", script], stdout=subprocess.DEVNULL, check=False).returncode == 0
 
 
 def test_text_goes_to_stdout_and_everything_else_to_stderr_without_colours(tiny: Path) -> None:

@@ -95,7 +95,9 @@ def test_what_a_page_may_not_show(shown: str, real: str) -> None:
 
 
 def test_a_true_page_has_no_lies(tmp_path: Path) -> None:
-    page = fence("console", f"$ nextword --version\n{VERSION}\n$ nextword --version | tr a-z A-Z\n{VERSION.upper()}")
+    page = fence(
+        "console", f"$ nextword --version\n{VERSION}\n...\n$ nextword --version | tr a-z A-Z\n{VERSION.upper()}\n..."
+    )
     page += fence("python", "word = 'next'") + fence("python", "print(word)") + fence("text", "next")
     page += fence("console", "$ nextword nonsense\nnextword: unknown command 'nonsense': ...\n$ make demo")
     assert lies_of(tmp_path, page) == []

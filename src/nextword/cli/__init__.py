@@ -115,7 +115,7 @@ def _dispatch(arguments: Sequence[str]) -> None:
     if first in ("-h", "--help"):
         print(_help())
     elif first == "--version":
-        print(f"nextword {__version__}")
+        print(_version())
     else:
         _run_verb(first, others)
 
@@ -157,6 +157,19 @@ def _discard_output() -> None:
     nowhere = os.open(os.devnull, os.O_WRONLY)
     for stream in (sys.stdout, sys.stderr):
         os.dup2(nowhere, stream.fileno())
+
+
+def _version() -> str:
+    """Describe this installation: what was built, and what is here of the libraries that are not required."""
+    import importlib.metadata
+
+    from nextword.native import native_status
+
+    try:
+        torch = importlib.metadata.version("torch")  # without importing it
+    except importlib.metadata.PackageNotFoundError:
+        torch = "not installed; training needs it: pip install 'nextword[train]'"
+    return f"nextword {__version__}\n{native_status()}\nPyTorch: {torch}"
 
 
 def _help() -> str:
