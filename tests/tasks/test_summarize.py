@@ -74,7 +74,7 @@ def test_a_summary_that_ends_by_itself_is_taken_as_it_is() -> None:
 def test_a_summary_ends_with_its_last_sentence(length: Length, count: int) -> None:
     sentences = [f"It ran {number}.5 miles." for number in range(12)]
     summary, streamed, _ = summary_by(Scribe(" ".join(sentences)), length=length)
-    assert summary.text == streamed.rstrip() == " ".join(sentences[:count])
+    assert summary.text == streamed == " ".join(sentences[:count])
     assert summary.is_complete
 
 
@@ -83,6 +83,31 @@ def test_bullets_end_with_the_last_line_and_begin_with_a_dash() -> None:
     summary, streamed, _ = summary_by(backend, style="bullets")
     assert summary.text == streamed == "- One. Two. Three.\n- four"
     assert backend.prompts[0].endswith("assistant\n-")
+
+
+@pytest.mark.parametrize(
+    ("written", "kept"),
+    [
+        ("It ran. It fell. It ran. It rose.", "It ran. It fell."),
+        ("It ran. It fell. It fell.", "It ran. It fell."),
+        ("It ran. It ran on. It ran", "It ran. It ran on. It ran"),
+        ("It ran.\n\nIt ran.", "It ran."),
+    ],
+    ids=["in the middle", "at the end", "a longer one", "in a new paragraph"],
+)
+def test_a_summary_ends_before_a_sentence_that_it_would_repeat(written: str, kept: str) -> None:
+    summary, streamed, _ = summary_by(Scribe(written), length="medium")
+    assert summary.text == streamed == kept
+    assert summary.is_complete
+    (in_batch,) = summarize_batch(
+        Engine(Scribe(written), TOKENIZER), ["the river ran"], [summary_params("medium")], length="medium"
+    )
+    assert in_batch.text == kept
+
+
+def test_a_bullet_point_is_not_repeated_either() -> None:
+    summary, streamed, _ = summary_by(Scribe(" one\n- two\n- one\n- three"), style="bullets", length="medium")
+    assert summary.text == streamed == "- one\n- two"
 
 
 def test_without_an_end_the_summary_is_said_to_be_cut() -> None:

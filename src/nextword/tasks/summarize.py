@@ -1,8 +1,8 @@
 """Summarisation as word prediction, of texts of any length.
 
 A text beyond the context is split at paragraph and sentence borders, summarised in parts, and the summaries together;
-nothing is cut off. A summary ends with the last of its sentences, for small models rarely end by themselves. The
-settings were chosen by measurement: benchmarks/NOTES.md. Textbook section 1.1.
+nothing is cut off. A summary ends with the last of its sentences, or before one that it would repeat, for small models
+rarely end by themselves. The settings were chosen by measurement: benchmarks/NOTES.md. Textbook section 1.1.
 """
 
 from __future__ import annotations
@@ -172,7 +172,7 @@ def _ended(running: dict[int, Request], length: Length) -> list[tuple[int, str]]
         if request.error is not None:
             raise request.error
         text = request.sequences[0].stream.text if request.sequences else ""
-        end = _end_of(_NUM_SENTENCES[length], SENTENCE_END, text)
+        end = _end_of(_NUM_SENTENCES[length], SENTENCE_END, text, is_finished=request.is_finished)
         if end is not None or request.is_finished:
             ended.append((index, text[:end]))
             del running[index]
@@ -210,22 +210,46 @@ def _summary(engine: Engine, text: str, written: str, request: Request) -> Summa
 
 
 def _up_to(count: int, border: re.Pattern[str], pieces: Iterable[str]) -> Iterator[str]:
-    """The pieces of a text up to its border of that number, and no piece more than shows it."""
-    text = ""
+    """Yield the pieces of a text up to its end (see `_end_of`), and no piece more than shows it.
+
+    White space is held back until more comes, a sentence that begins as an earlier one until it goes on differently.
+    """
+    text, given = "", 0
     for piece in pieces:
-        given = len(text)
         text += piece
         end = _end_of(count, border, text)
         if end is not None:
             yield text[given:end]
             return
-        yield piece
+        *sentences, unfinished = _sentences(border, text)
+        if not any(sentence.startswith(unfinished) for sentence in sentences):
+            settled = len(text.rstrip())
+            yield text[given:settled]
+            given = max(given, settled)
+    yield text[given : _end_of(count, border, text, is_finished=True)].rstrip()
 
 
-def _end_of(count: int, border: re.Pattern[str], text: str) -> int | None:
-    """Where a text has its border of that number; None if it has fewer."""
+def _end_of(count: int, border: re.Pattern[str], text: str, *, is_finished: bool = False) -> int | None:
+    """Return where a summary ends; None if it goes on.
+
+    It ends after `count` sentences, or before the first that it has already said: greedy decoding then runs in a loop.
+    `is_finished`: the rest after the last border is a sentence, too.
+    """
+    sentences = _sentences(border, text)
     ends = [match.end() for match in border.finditer(text)]
-    return ends[count - 1] if len(ends) >= count else None
+    num_complete = len(sentences) if is_finished else len(ends)
+    for number, sentence in enumerate(sentences[:num_complete]):
+        if sentence and sentence in sentences[:number]:
+            return ends[number - 1]
+        if number + 1 == count and number < len(ends):
+            return ends[number]
+    return None
+
+
+def _sentences(border: re.Pattern[str], text: str) -> list[str]:
+    """Return the text between borders, without white space and the dash of a bullet point; the last is unfinished."""
+    ends = [match.end() for match in border.finditer(text)]
+    return [text[start:end].strip("- \n") for start, end in zip([0, *ends], [*ends, len(text)], strict=True)]
 
 
 def _prompt(engine: Engine, text: str, length: Length, style: Style) -> list[int]:
