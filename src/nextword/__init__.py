@@ -26,10 +26,10 @@ if TYPE_CHECKING:  # what editors and type checkers read; `_EXPORTS` says the sa
     from nextword.evaluation.compare import Comparison as Comparison
     from nextword.evaluation.conventions import Convention as Convention
     from nextword.evaluation.perplexity import PerplexityReport as PerplexityReport
+    from nextword.evaluation.score import Score as Score
     from nextword.inference.generation import Completion as Completion
     from nextword.inference.generation import Generation as Generation
     from nextword.language_model import LanguageModel as LanguageModel
-    from nextword.language_model import Score as Score
     from nextword.language_model import Stream as Stream
     from nextword.language_model import load as load
     from nextword.language_model import load_tokenizer as load_tokenizer
@@ -59,8 +59,9 @@ _EXPORTS = {
     "evaluation.compare": ("Comparison",),
     "evaluation.conventions": ("Convention",),
     "evaluation.perplexity": ("PerplexityReport",),
+    "evaluation.score": ("Score",),
     "inference.generation": ("Completion", "Generation"),
-    "language_model": ("LanguageModel", "Score", "Stream", "load", "load_tokenizer"),
+    "language_model": ("LanguageModel", "Stream", "load", "load_tokenizer"),
     "tasks.classify": ("Classification", "Classifier", "ClassifyOptions"),
     "tasks.summarize": ("Summary",),
     "text.tokenizer": ("Tokenizer",),

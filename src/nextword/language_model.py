@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Unpack
 
@@ -18,10 +17,10 @@ from nextword.data.documents import Document
 from nextword.decoding.distribution import Distribution
 from nextword.decoding.params import SamplingOptions, SamplingParams, sampling_params
 from nextword.decoding.processors import stages
-from nextword.decoding.sampler import ChosenToken
 from nextword.errors import RequestError
 from nextword.evaluation.conventions import ConventionName, choose_convention
 from nextword.evaluation.perplexity import PerplexityReport, measure_perplexity
+from nextword.evaluation.score import Score
 from nextword.inference.backend import BackendName, Weights
 from nextword.inference.engine import Engine
 from nextword.inference.generation import Generation, collect
@@ -38,19 +37,6 @@ Messages = Annotated[
     'a list of messages such as [{"role": "user", "content": "Hello"}], where both values are strings',
 ]
 Labels = Annotated[Sequence[str], 'a list of strings such as ["positive", "negative"]']
-
-
-@dataclass(frozen=True, kw_only=True)
-class Score:
-    """How probable a model finds a text."""
-
-    tokens: tuple[ChosenToken, ...]
-    """The scored tokens with their log-probabilities in nats."""
-
-    @property
-    def log_prob(self) -> float:
-        """Sum over the tokens, in nats."""
-        return sum(token.log_prob for token in self.tokens if token.log_prob is not None)
 
 
 class Stream:
@@ -175,7 +161,9 @@ class LanguageModel:
         if len(token_ids) < 2:
             raise RequestError(f"the text has {len(token_ids)} tokens: at least two are needed, the first is context")
         params = SamplingParams(max_tokens=0, echo=True, logprobs=alternatives)
-        return Score(tokens=self._run(token_ids, params).prompt_tokens)
+        tokens = self._run(token_ids, params).prompt_tokens
+        texts = tuple(self.tokenizer.token_text(token.token_id) for token in tokens)
+        return Score(tokens=tokens, token_texts=texts)
 
     @checked_arguments
     def perplexity(

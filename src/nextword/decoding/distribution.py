@@ -156,6 +156,9 @@ class Distribution:
     def __repr__(self) -> str:
         return f"Distribution({len(self)} of {self.vocab_size} tokens, entropy {self.entropy:.3f} nats)"
 
+    def _repr_html_(self) -> str:
+        return self.table()._repr_html_()
+
     @property
     def token_ids(self) -> Positions:
         """Ids of the tokens left, ascending."""

@@ -44,6 +44,25 @@ class DistributionTable:
             lines.append(f"... and {left_out:,} more")
         return "\n".join(lines)
 
+    def _repr_html_(self) -> str:
+        """Return a bar for the probability of each row, and what the tokens after them have together."""
+        from nextword.html.notebook import bar, block, code, line, small_table
+        from nextword.html.page import escaped
+
+        longest = max((row.probability for row in self.rows), default=1.0)
+        cells = [
+            (
+                code(repr(row.text)) if row.text is not None else escaped(str(row.token_id)),
+                bar(row.probability / longest),
+                escaped(f"{row.probability:.1%}"),
+            )
+            for row in self.rows
+        ]
+        rest = max(0.0, 1.0 - self.rows[-1].cumulative) if self.rows else 1.0
+        left_out = self.num_tokens - len(self.rows)
+        more = [line(f"and {left_out:,} more tokens with {rest:.1%} together")] if left_out else []
+        return block(small_table(("token", "probability", ""), cells, left=(0, 1)), *more)
+
 
 def _cells(row: TableRow, *, has_text: bool) -> list[str]:
     numbers = [f"{row.probability:.6f}", f"{row.log_prob:.4f}", f"{row.cumulative:.6f}"]

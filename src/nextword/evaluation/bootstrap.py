@@ -22,10 +22,13 @@ Floats = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Interval:
-    """Where a figure lies with 95 % confidence."""
+    """A 95 % confidence interval of a figure; `f"{interval:.2f}"` shows both ends."""
 
     low: float
     high: float
+
+    def __format__(self, spec: str) -> str:
+        return f"{self.low:{spec}} to {self.high:{spec}}"
 
 
 class Resamples:

@@ -1,4 +1,4 @@
-"""How good the choices of a classifier are: right labels and the probabilities given in, counts and figures out.
+"""`classification_report`: right labels and predicted probabilities in; accuracy, F1 and calibration out.
 
 Knows no texts and no model.
 """
@@ -12,6 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from nextword.plain_text import count, text_table
+
 _NUM_BINS = 10
 _Z_95 = 1.959964
 """Standard deviations on each side of the mean that hold 95 % of a normal distribution."""
@@ -19,28 +21,28 @@ _Z_95 = 1.959964
 
 @dataclass(frozen=True)
 class CalibrationBin:
-    """Choices made with about the same confidence."""
+    """Choices of about the same confidence."""
 
     low: float
     high: float
     num_texts: int
     confidence: float
-    """Mean probability of the label that was chosen."""
+    """Mean probability of the chosen label."""
     accuracy: float
-    """How many of the choices were right."""
+    """Share of right choices."""
 
 
 @dataclass(frozen=True)
 class LabelScores:
-    """How one label fares."""
+    """Precision and recall of one label."""
 
     label: str
     num_texts: int
-    """That have this label."""
+    """Texts whose right label it is."""
     precision: float
-    """Of the texts that were given it, the share that have it; 0 if none was given it."""
+    """Share of right choices among the texts for which it was chosen; 0 if it was never chosen."""
     recall: float
-    """Of the texts that have it, the share that were given it; 0 if none has it."""
+    """Share of the texts with this label for which it was chosen; 0 without such texts."""
 
     @property
     def f1(self) -> float:
@@ -51,17 +53,17 @@ class LabelScores:
 
 @dataclass(frozen=True, kw_only=True)
 class ClassificationReport:
-    """Choices compared with the right labels."""
+    """Chosen labels compared with the right ones. `print` and notebooks show figures and the confusion matrix."""
 
     labels: tuple[str, ...]
     confusion: tuple[tuple[int, ...], ...]
-    """Row: the right label; column: the one chosen."""
+    """Number of texts by right label (row) and chosen label (column)."""
     bins: tuple[CalibrationBin, ...]
-    """By confidence, ascending; none that is empty."""
+    """Bins by confidence, ascending, without the empty ones."""
 
     @property
     def num_texts(self) -> int:
-        """Texts with a right label."""
+        """Number of texts."""
         return sum(map(sum, self.confusion))
 
     @property
@@ -106,11 +108,43 @@ class ClassificationReport:
         """Mean distance between confidence and accuracy, by bins of equal width (ECE, Guo et al. 2017)."""
         return sum(one.num_texts * abs(one.confidence - one.accuracy) for one in self.bins) / self.num_texts
 
+    def __str__(self) -> str:
+        head, *rows = self._rows()
+        return "\n".join([*self._summary(), text_table(head, rows)])
+
+    def _repr_html_(self) -> str:
+        from nextword.html.notebook import block, line, small_table
+        from nextword.html.page import escaped
+
+        head, *rows = self._rows()
+        table = small_table(head, [[escaped(cell) for cell in row] for row in rows])
+        return block(*(line(text) for text in self._summary()), table)
+
+    def _summary(self) -> list[str]:
+        low, high = self.accuracy_interval
+        accuracy = f"accuracy {self.accuracy:.3f} (95 %: {low:.3f} to {high:.3f}) on {count(self.num_texts, 'text')}"
+        return [
+            f"{accuracy}; the most frequent label: {self.chance:.3f}",
+            f"macro-F1 {self.macro_f1:.3f}, expected calibration error {self.calibration_error:.3f}",
+        ]
+
+    def _rows(self) -> list[tuple[str, ...]]:
+        """Return precision, recall, F1 and the row of the confusion matrix of each label, under a head."""
+        head = ("right label", "texts", "precision", "recall", "F1", *(f"as {label}" for label in self.labels))
+        rows = (
+            (one.label, str(one.num_texts), f"{one.precision:.3f}", f"{one.recall:.3f}", f"{one.f1:.3f}")
+            for one in self.by_label
+        )
+        return [head, *((*row, *map(str, counts)) for row, counts in zip(rows, self.confusion, strict=True))]
+
 
 def classification_report(
     labels: Sequence[str], right: Sequence[int], probabilities: npt.NDArray[np.float64]
 ) -> ClassificationReport:
-    """Compare choices with right labels, (texts,); probabilities of each label: (texts, labels). At least one text."""
+    """Compare predictions with right labels.
+
+    `right`: indices into `labels`, (texts,), at least one; `probabilities`: of each label, (texts, labels).
+    """
     chosen = probabilities.argmax(axis=1)
     confusion = np.zeros((len(labels), len(labels)), dtype=int)
     np.add.at(confusion, (np.asarray(right), chosen), 1)

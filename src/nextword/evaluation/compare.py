@@ -19,6 +19,7 @@ from nextword.evaluation.bootstrap import Floats, Interval, Resamples
 from nextword.evaluation.perplexity_accumulator import FEWEST_UNITS
 from nextword.evaluation.scoring.documents import streamed_documents
 from nextword.evaluation.scoring.pairs import ComparedModel, PairedPiece, has_same_vocabulary, paired_pieces
+from nextword.plain_text import text_table
 
 BLOCK_BYTES = 512
 """Bytes of a block; blocks are the units of the interval where documents are few."""
@@ -29,6 +30,8 @@ BIN_NATS = 0.25
 NUM_BINS = 80
 """Bins of that histogram, half of them below zero."""
 _BEFORE_BYTES = 60
+_NUM_IN_NOTEBOOK = 10
+"""Differences that a notebook shows."""
 
 
 @dataclass(frozen=True)
@@ -55,11 +58,12 @@ class Comparison:
     total_divergence: float = 0.0
     num_agreeing: int = 0
     num_documents: int = 0
-    by_document: Resamples = field(default_factory=lambda: Resamples(3))
-    by_block: Resamples = field(default_factory=lambda: Resamples(3))
-    histogram: npt.NDArray[np.int64] = field(default_factory=lambda: np.zeros(NUM_BINS, np.int64))
-    differences: list[Difference] = field(default_factory=list)
-    """The largest first."""
+    by_document: Resamples = field(default_factory=lambda: Resamples(3), repr=False)
+    by_block: Resamples = field(default_factory=lambda: Resamples(3), repr=False)
+    histogram: npt.NDArray[np.int64] = field(default_factory=lambda: np.zeros(NUM_BINS, np.int64), repr=False)
+    """Pieces by surprisal of B less that of A; the outer bins are open."""
+    differences: list[Difference] = field(default_factory=list, repr=False)
+    """Pieces where the models differ most, the largest difference first."""
 
     @property
     def bits_per_byte_a(self) -> float:
@@ -110,6 +114,49 @@ class Comparison:
             return "no difference that this text could show: the interval holds zero"
         better, worse = ("B", "A") if self.difference < 0 else ("A", "B")
         return f"{better} predicts the text better than {worse}"
+
+    def __str__(self) -> str:
+        lines = [text_table(("bits per byte", "", "95 %"), self._figures(), left=(0, 2)), self.verdict]
+        return "\n".join(lines + self._agreement())
+
+    def _repr_html_(self) -> str:
+        from nextword.html.notebook import block, line, small_table
+        from nextword.html.page import escaped
+        from nextword.html.tokens import marked_difference
+
+        rows = [[escaped(cell) for cell in row] for row in self._figures()]
+        parts = [line(f"{self.verdict}.", strong=True), small_table(("bits per byte", "", "95 %"), rows, left=(0, 2))]
+        parts += [line(text) for text in self._agreement()]
+        if self.differences:
+            cells = [
+                (
+                    escaped(f"{one.nats_a:.2f}"),
+                    escaped(f"{one.nats_b:.2f}"),
+                    marked_difference(one.before, one.text, is_better=one.nats_b < one.nats_a),
+                )
+                for one in self.differences[:_NUM_IN_NOTEBOOK]
+            ]
+            parts.append(small_table(("A, nats", "B, nats", "where they differ most"), cells, left=(2,)))
+        return block(*parts)
+
+    def _figures(self) -> list[tuple[str, str, str]]:
+        spread = ""
+        if self.interval is not None:
+            name, resamples = self.units
+            spread = f"{self.interval:+.4f}, over {resamples.num_units:,} {name}"
+        return [
+            ("A", f"{self.bits_per_byte_a:.4f}", ""),
+            ("B", f"{self.bits_per_byte_b:.4f}", ""),
+            ("B - A", f"{self.difference:+.4f}", spread),
+        ]
+
+    def _agreement(self) -> list[str]:
+        if self.mean_divergence is None or self.agreement is None:
+            return []
+        return [
+            f"KL divergence of B from A: {self.mean_divergence:.4f} nats/token",
+            f"the same most probable token: {self.agreement:.1%} of {self.num_pieces:,}",
+        ]
 
 
 def compare_models(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
 
 import numpy as np
@@ -20,6 +20,7 @@ from nextword.evaluation.scoring.documents import StreamedDocument, streamed_doc
 from nextword.evaluation.scoring.tokens import num_bos
 from nextword.evaluation.scoring.windows import Window
 from nextword.inference.backend import Backend
+from nextword.plain_text import count, text_table
 from nextword.text.tokenizer import Tokenizer
 
 
@@ -50,7 +51,7 @@ class PerplexityReport:
     num_too_short: int
     """Documents with too few tokens for this convention to score any."""
     num_windows: int
-    accumulator: PerplexityAccumulator
+    accumulator: PerplexityAccumulator = field(repr=False)
     """Resamples and histograms behind the figures, for plots."""
 
     @property
@@ -88,6 +89,31 @@ class PerplexityReport:
     def bits_per_byte(self) -> float:
         """Surprisal in bits per byte: comparable between tokenizers."""
         return self.sums.bits_per_byte
+
+    def __str__(self) -> str:
+        return f"{text_table(('', '', '95 %'), self._figures(), left=(0, 2))}\n{self._counted()}"
+
+    def _repr_html_(self) -> str:
+        from nextword.html.notebook import block, line, small_table
+        from nextword.html.page import escaped
+
+        rows = [[escaped(cell) for cell in row] for row in self._figures()]
+        return block(small_table(("", "", "95 %"), rows, left=(0, 2)), line(self._counted()))
+
+    def _figures(self) -> list[tuple[str, str, str]]:
+        rows = (
+            ("perplexity", self.perplexity, self.perplexity_interval),
+            ("nats per token", self.nats_per_token, self.nats_interval),
+            ("bits per byte", self.bits_per_byte, self.bits_interval),
+        )
+        return [(name, f"{figure:.4f}", f"{interval:.4f}" if interval else "") for name, figure, interval in rows]
+
+    def _counted(self) -> str:
+        """Return a line that says what was scored, and how."""
+        scored = f"{self.num_tokens:,} tokens, {self.num_bytes:,} bytes, {count(self.num_documents, 'document')}"
+        stride = "" if self.convention.stride is None else f", stride {self.convention.stride}"
+        units = f"; intervals over {self.num_units:,} {self.interval_units}" if self.nats_interval else ""
+        return f"{scored}; {self.convention.name}, context {self.convention.context}{stride}{units}"
 
 
 def measure_perplexity(

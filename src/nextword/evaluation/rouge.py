@@ -1,6 +1,6 @@
-"""How near summaries are to those that a person wrote: ROUGE-1, ROUGE-2 and ROUGE-L, with intervals. Needs rouge-score.
+"""`rouge_report`: summaries and their references in; ROUGE-1, ROUGE-2 and ROUGE-L with intervals out.
 
-Pairs of texts in, figures out. Words are stemmed, as in most papers. Knows no model.
+Words are stemmed, as in most papers (Lin 2004). Knows no model. Needs rouge-score.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from rouge_score.rouge_scorer import RougeScorer
 
 from nextword.evaluation.bootstrap import Interval, Resamples
+from nextword.plain_text import count, text_table
 
 KINDS = {"rouge1": "ROUGE-1", "rouge2": "ROUGE-2", "rougeL": "ROUGE-L"}
 """Name in rouge-score -> in papers: overlap of words, of pairs of words, and the longest common subsequence."""
@@ -18,7 +19,7 @@ KINDS = {"rouge1": "ROUGE-1", "rouge2": "ROUGE-2", "rougeL": "ROUGE-L"}
 
 @dataclass(frozen=True)
 class RougeFigure:
-    """The mean F1 over the texts, from 0 to 1."""
+    """Mean F1 over the texts, from 0 to 1."""
 
     mean: float
     interval: Interval | None
@@ -27,13 +28,32 @@ class RougeFigure:
 
 @dataclass(frozen=True, kw_only=True)
 class RougeReport:
-    """How near some summaries are to their references."""
+    """Similarity of summaries to their references."""
 
     num_texts: int
     figures: dict[str, RougeFigure]
-    """By the names of rouge-score."""
+    """F1 by rouge-score's name of the metric."""
     mean_words: float
-    """In a summary."""
+    """Words of a summary, mean."""
+
+    def __str__(self) -> str:
+        return f"{text_table(('', 'F1', '95 %'), self._rows(), left=(0, 2))}\n{self._summary()}"
+
+    def _repr_html_(self) -> str:
+        from nextword.html.notebook import block, line, small_table
+        from nextword.html.page import escaped
+
+        rows = [[escaped(cell) for cell in row] for row in self._rows()]
+        return block(small_table(("", "F1", "95 %"), rows, left=(0, 2)), line(self._summary()))
+
+    def _rows(self) -> list[tuple[str, str, str]]:
+        return [
+            (KINDS[kind], f"{figure.mean:.4f}", f"{figure.interval:.4f}" if figure.interval else "")
+            for kind, figure in self.figures.items()
+        ]
+
+    def _summary(self) -> str:
+        return f"{count(self.num_texts, 'text')}, {self.mean_words:.1f} words a summary"
 
 
 def rouge_report(pairs: Iterable[tuple[str, str]]) -> RougeReport:

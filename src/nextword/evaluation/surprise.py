@@ -12,6 +12,7 @@ from itertools import chain, islice
 from nextword.errors import RequestError
 from nextword.evaluation.scoring.tokens import ScoredToken, scored_tokens
 from nextword.inference.backend import Backend
+from nextword.plain_text import count, text_table
 from nextword.text.tokenizer import Tokenizer
 
 
@@ -27,6 +28,19 @@ class ScoredPiece:
         """Surprisal of all its tokens; None if none of them has a score."""
         known = [token.nats for token in self.tokens if token.nats is not None]
         return sum(known) if known else None
+
+    @property
+    def ranks(self) -> str:
+        """The ranks of its scored tokens, with commas between them."""
+        return ", ".join(f"{token.rank:,}" for token in self.tokens if token.rank is not None)
+
+    @property
+    def title(self) -> str:
+        """Its surprisal, ranks and entropy in words, shown on pointing at it."""
+        if self.nats is None:
+            return "no context: not scored"
+        entropy = sum(token.entropy for token in self.tokens if token.entropy is not None)
+        return f"surprisal {self.nats:.3f} nats, rank {self.ranks}, entropy {entropy:.3f} nats"
 
 
 def scored_pieces(tokens: Iterable[ScoredToken]) -> Iterator[ScoredPiece]:
@@ -91,9 +105,9 @@ class SurpriseAccumulator:
 class SurpriseReport:
     """A text with the surprisal of each of its tokens under a model."""
 
-    pieces: tuple[ScoredPiece, ...]
+    pieces: tuple[ScoredPiece, ...] = field(repr=False)
     """All of the text; a first token without context has no score."""
-    sums: SurpriseAccumulator
+    sums: SurpriseAccumulator = field(repr=False)
 
     @property
     def text(self) -> str:
@@ -119,6 +133,23 @@ class SurpriseReport:
     def most_surprising(self) -> tuple[ScoredPiece, ...]:
         """The ten pieces of the highest surprisal, the highest first."""
         return tuple(piece for *_, piece in self.sums.most_surprising)
+
+    def __str__(self) -> str:
+        rows = [(f"{piece.nats:.3f}", f"{piece.ranks}", repr(piece.text)) for piece in self.most_surprising]
+        return f"{self._summary()}\n{text_table(('nats', 'rank', 'most surprising'), rows, left=(2,))}"
+
+    def _repr_html_(self) -> str:
+        from nextword.html.notebook import block, coloured_text, line
+
+        return block(
+            coloured_text((piece.text, piece.nats, piece.title) for piece in self.pieces), line(self._summary())
+        )
+
+    def _summary(self) -> str:
+        return (
+            f"{count(self.sums.num_tokens, 'token')}, {self.nats_per_token:.4f} nats a token where "
+            f"{self.entropy_per_token:.4f} were expected, {self.bits_per_byte:.4f} bits a byte"
+        )
 
 
 def measure_surprise(

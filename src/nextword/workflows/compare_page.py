@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,14 +11,12 @@ import numpy as np
 from nextword.evaluation.compare import BIN_NATS, NUM_BINS, Comparison, Difference
 from nextword.html.page import Html, heading, paragraph, table, write_page
 from nextword.html.plots import plot
+from nextword.html.tokens import marked_difference
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-_STYLE = """
-td.text { text-align: left; white-space: pre-wrap }
-.better { background: #c8e6c9 } .worse { background: #ffcdd2 }
-"""
+_STYLE = "td.text { text-align: left; white-space: pre-wrap; overflow-wrap: anywhere }"
 
 
 def write_compare_page(path: Path, comparison: Comparison, *, names: tuple[str, str], title: str) -> None:
@@ -60,7 +57,7 @@ def _draw(axes: Axes, comparison: Comparison) -> None:
 
 
 def _row(difference: Difference) -> Html:
-    kind = "better" if difference.nats_b < difference.nats_a else "worse"
-    text = f'{html.escape(difference.before)}<span class="{kind}">{html.escape(difference.text)}</span>'
+    is_better = difference.nats_b < difference.nats_a
+    text = marked_difference(difference.before, difference.text, is_better=is_better)
     figures = f"<td>{difference.nats_a:.2f}</td><td>{difference.nats_b:.2f}</td>"
     return Html(f'<tr>{figures}<td class="text">{text}</td></tr>\n')

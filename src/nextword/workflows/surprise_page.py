@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import html
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from nextword.evaluation.surprise import ScoredPiece, SurpriseAccumulator
 from nextword.html.page import Html, heading, paragraph, table, write_page
+from nextword.html.tokens import colour_scale, token_span
 
-_DEEPEST = 12.0
-"""Nats from which on the colour does not deepen."""
 _STYLE = """
 .tokens span { border-radius: 2px }
 .tokens span:hover { outline: 2px solid #555 }
-.scale span { display: inline-block; padding: 0 .6rem; margin-right: 2px }
 """
 
 
@@ -24,10 +21,9 @@ def write_surprise_page(path: Path, pieces: Iterable[ScoredPiece], summary: Surp
 
 
 def _parts(pieces: Iterable[ScoredPiece], summary: SurpriseAccumulator) -> Iterator[Html]:
-    scale = "".join(f'<span style="{_colour(nats)}">{nats:g}</span>' for nats in (0, 2, 4, 6, 8, 10, 12))
-    yield Html(f'<p class="scale">Surprisal in nats: {scale}</p>\n<div class="tokens">')
+    yield Html(f'<p>{colour_scale()}</p>\n<div class="tokens">')
     for piece in pieces:
-        yield _span(piece)
+        yield token_span(piece.text, piece.nats, title=piece.title)
     yield Html("</div>")
     figures = [
         ("scored tokens", f"{summary.num_tokens:,}"),
@@ -38,24 +34,6 @@ def _parts(pieces: Iterable[ScoredPiece], summary: SurpriseAccumulator) -> Itera
     yield heading("In all")
     yield table(("", ""), figures)
     yield heading("The most surprising tokens")
-    rows = [(repr(piece.text), f"{nats:.2f}", *_ranks(piece)) for nats, _, piece in summary.most_surprising]
+    rows = [(repr(piece.text), f"{nats:.2f}", piece.ranks) for nats, _, piece in summary.most_surprising]
     yield table(("token", "nats", "rank"), rows)
     yield paragraph("Surprisal is what it took to see the token; entropy what the model expected to need.")
-
-
-def _span(piece: ScoredPiece) -> Html:
-    shown = html.escape(piece.text)
-    if piece.nats is None:
-        return Html(f'<span title="nothing stands before it: not scored">{shown}</span>')
-    entropy = sum(token.entropy for token in piece.tokens if token.entropy is not None)
-    (ranks,) = _ranks(piece)
-    title = f"surprisal {piece.nats:.3f} nats, rank {ranks}, entropy {entropy:.3f} nats"
-    return Html(f'<span style="{_colour(piece.nats)}" title="{title}">{shown}</span>')
-
-
-def _ranks(piece: ScoredPiece) -> tuple[str]:
-    return (", ".join(f"{token.rank:,}" for token in piece.tokens if token.rank is not None),)
-
-
-def _colour(nats: float) -> str:
-    return f"background:rgba(220,60,30,{min(nats / _DEEPEST, 1.0):.2f})"
