@@ -1,4 +1,4 @@
-"""Words of a command line in, a verb's options out; what is wrong with them as one line."""
+"""Turn the words of a command line into a verb's options; report what is wrong with them as one line."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ import contextlib
 import io
 import re
 import sys
-import types
 from collections.abc import Iterator, Sequence
 from typing import TypeVar
 
 import tyro
 
 from nextword.cli.console import takes_colours
+from nextword.cli.forms import Form
 from nextword.errors import RequestError
 
 T = TypeVar("T")
@@ -24,49 +24,61 @@ _NESTED = " " * 8
 """Help on an option is nested so deep in the parser's messages; their own words are not."""
 
 
-def parse_options(options_class: type[T], arguments: Sequence[str], *, prog: str) -> T | None:
-    """The options that the arguments ask for; None if they asked for help, which was printed.
+def parse_options(options_class: type[T], words: Sequence[str], *, prog: str) -> T | None:
+    """Return the options that the words ask for; None if they asked for help, which was printed.
 
-    Raises RequestError for arguments that are missing, unknown or of the wrong kind.
+    Raises RequestError for arguments that are missing, unknown or of the wrong type.
     """
-    _refuse_renamed(arguments)
-    tyro._experimental_options["ansi_codes"] = takes_colours(sys.stdout)  # it knows terminals, but not NO_COLOR
+    _refuse_renamed(words)
+    form = Form(options_class, has_help=not {"-h", "--help"}.isdisjoint(words))
     complaint = io.StringIO()
     try:
-        with contextlib.redirect_stderr(complaint), _defaults_trusted():
-            return tyro.cli(options_class, args=arguments, prog=prog, config=(tyro.conf.FlagCreatePairsOff,))
+        with contextlib.redirect_stderr(complaint), _plain_output():
+            filled: object = tyro.cli(form.type, args=words, prog=prog, config=(tyro.conf.FlagCreatePairsOff,))
     except SystemExit as end:
         if not end.code:
             return None
-    raise RequestError(f"{_one_line(complaint.getvalue())} ({prog} --help lists all options)")
+        raise RequestError(f"{_one_line(complaint.getvalue())} ({prog} --help lists all options)") from None
+    options: T = form.options(filled, words)
+    return options
 
 
-def _refuse_renamed(arguments: Sequence[str]) -> None:
-    for argument in arguments:
-        flag = argument.partition("=")[0].replace("_", "-")
+def _refuse_renamed(words: Sequence[str]) -> None:
+    for word in words:
+        flag = word.partition("=")[0].replace("_", "-")
         if flag in _RENAMED:
             raise RequestError(f"{flag} is now {_RENAMED[flag]}")
 
 
+class _Plain(io.StringIO):
+    """Output in memory, which is no terminal and so gets no colours, but draws what `stream` can show."""
+
+    def __init__(self, encoding: str) -> None:
+        super().__init__()
+        self._encoding = encoding
+
+    @property
+    def encoding(self) -> str:  # type: ignore[override]
+        return self._encoding
+
+
 @contextlib.contextmanager
-def _defaults_trusted() -> Iterator[None]:
-    """Spare the parser the library that compares defaults with their types: mypy has done so, and the import takes
-    three times as long as the parsing.
-    """
-    if "typeguard" in sys.modules:
+def _plain_output() -> Iterator[None]:
+    """Keep colours from an output that does not take them: the library knows terminals, but not NO_COLOR."""
+    stdout = sys.stdout
+    if takes_colours(stdout):
         yield
         return
-    trusting = types.ModuleType("typeguard")
-    vars(trusting).update(check_type=lambda value, expected_type: value, TypeCheckError=TypeError)
-    sys.modules["typeguard"] = trusting
+    plain = _Plain(stdout.encoding)
     try:
-        yield
+        with contextlib.redirect_stdout(plain):
+            yield
     finally:
-        del sys.modules["typeguard"]
+        stdout.write(plain.getvalue())
 
 
 def _one_line(complaint: str) -> str:
-    """What the parser draws as a box of several parts: its first part, and the first option that it suggests."""
+    """Return the first part of a complaint, which the library draws as a box, and the first flag it suggests."""
     is_framed = complaint.startswith("╭")  # else the terminal has no such characters, and the title is a part too
     lines = [line[2:].rstrip(" │") for line in complaint.splitlines() if not line.startswith(("╭", "╰"))]
     problem, *others = _RULE.split("\n".join(lines))[0 if is_framed else 1 :]
