@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Annotated
+
+import tyro
 
 from nextword.cli.arguments import (
     DEFAULT_COMPUTE,
@@ -27,6 +30,8 @@ class Options:
     prompt: PromptArgument = "-"
     top: int = 10
     """Rows of each table."""
+    plot: Annotated[str | None, tyro.conf.arg(metavar="FILE")] = None
+    """Also draw the rows as bars, in a .png or .svg file."""
     params: SamplingFlags = dataclasses.field(default_factory=no_sampling_flags)
     json: bool = False
     """Print one JSON object: for each step its rows, number of tokens and entropy."""
@@ -41,6 +46,10 @@ def run(options: Options) -> None:
     prompt = prompt_or_stdin(options.prompt)
     model = load_model(options.model, options.compute)
     steps = model.next_steps(prompt, **options.params)
+    if options.plot is not None:
+        from nextword.workflows.next_plot import save_next_plot
+
+        save_next_plot(options.plot, prompt, steps, top=options.top)
     if options.json:
         print_json(
             {
