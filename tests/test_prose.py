@@ -16,11 +16,9 @@ NO_FIRST_WORDS = {"What", "Of", "Whether", "Where", "How", "So", "That", "Those"
 
 NOT_YET_CLEAN = {
     "adapters",
-    "checkpoints",
     "cli",
     "data",
     "decoding",
-    "errors",
     "evaluation",
     "inference",
     "language_model",

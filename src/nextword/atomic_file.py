@@ -1,4 +1,4 @@
-"""`write_atomically`: a file that is whole or not there, whatever interrupts its writing."""
+"""`write_atomically`: write a file so that it is either complete or not there, even if the process is killed."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import IO
 
 @contextmanager
 def write_atomically(path: Path) -> Iterator[IO[bytes]]:
-    """A file open for writing beside `path`, brought to the disk and renamed to it if the block ends without error.
+    """Open a temporary file for writing; flush it to disk and rename it to `path` if the block ends without error.
 
     Raises OSError if the disk refuses, or if what lies at `path` is no regular file (a device must not be replaced).
     """

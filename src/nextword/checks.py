@@ -68,7 +68,7 @@ class _Fault:
     """Why a value is refused."""
 
     name: str
-    """Of the argument, or of the item in it."""
+    """Name of the argument, or of the item in it."""
     value: object
     allowed: str
 
@@ -215,7 +215,7 @@ def _mapping_check(key: _Check | None, item: _Check | None) -> _Check:
 
 
 def _allowed_by(check: _Check) -> str:
-    """What a check allows, as the fault of a value that none accepts says it."""
+    """Describe what a check allows, for the message about a value that none accepts."""
     fault = check("", _NOTHING)
     return "anything" if fault is None else fault.allowed
 

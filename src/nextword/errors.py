@@ -1,47 +1,47 @@
-"""The tree of errors that nextword raises for its users.
+"""Errors that nextword raises for its users, all of them subclasses of `NextwordError`.
 
-Every message says in one line what was wrong, with which value, and what to do about it. The command prints
-the message and exits with 2; anything that is not a `NextwordError` is a defect of nextword itself.
+A message is one line: what is wrong, the value seen, and what to do about it. The command prints the message and exits
+with status 2. Any other exception that leaves nextword is a defect of nextword itself.
 """
 
 from __future__ import annotations
 
 
 class NextwordError(Exception):
-    """Base of all errors with a message for people."""
+    """Base class of all errors of nextword."""
 
 
 class ConfigError(NextwordError):
-    """A setting (of a model, a run, a command) is unknown, contradictory or out of range."""
+    """A setting of a model, a training run or a command is unknown, contradictory or out of range."""
 
 
 class CheckpointError(NextwordError):
-    """A model file or folder cannot be read: damaged, incomplete, or of an unknown kind."""
+    """A model file or folder cannot be read or written: damaged, incomplete, missing, or of an unsupported kind."""
 
 
 class TokenizerError(NextwordError):
-    """Text and token ids cannot be turned into each other: unknown tokenizer kind, id out of range, bad template."""
+    """Text cannot be encoded or token ids decoded: unsupported tokenizer, id out of range, invalid chat template."""
 
 
 class DataError(NextwordError):
-    """Text or examples cannot be read: no such file, damaged, a record without the field, not UTF-8."""
+    """Text, examples or prepared tokens cannot be read: file missing or damaged, field missing, not UTF-8."""
 
 
 class RequestError(NextwordError):
-    """What one call asks for cannot be done: a parameter out of range, a prompt beyond the context."""
+    """A call cannot be carried out: invalid or unknown parameter, prompt longer than the context."""
 
 
 class DownloadError(NextwordError):
-    """A model could not be fetched, or what came is not what was expected."""
+    """A model cannot be downloaded: no network, no such model, or a file with another checksum."""
 
 
 class MissingExtraError(NextwordError):
-    """A feature needs an optional dependency that is not installed."""
+    """An optional dependency that a feature needs is not installed; the message names the extra."""
 
 
 class BackendError(NextwordError):
-    """The backend asked for cannot run here: not built, or not for this processor."""
+    """The requested backend cannot run on this machine: not built, or not for this processor."""
 
 
 class TrainingError(NextwordError):
-    """Training cannot go on: losses that are no numbers, nothing to learn from."""
+    """Training cannot continue: loss that is not finite, or no targets to learn from."""

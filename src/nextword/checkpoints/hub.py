@@ -1,7 +1,7 @@
 """Models of the Hugging Face Hub, named `hf:owner/name` or, for one file, `hf:owner/name/file.gguf`.
 
-Fetched through huggingface_hub (extra `hub`) into the cache that it shares with other programs, and only the files that
-are read here: never a pickle. What lies in that cache already is found without that library and without a network.
+They are downloaded by huggingface_hub (extra `hub`) into the cache that it shares with other programs, and only the
+files that nextword reads: never a pickle. Models in that cache are found without the library and without a network.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ _SETTINGS = (
     "chat_template.jinja",
     "README.md",
 )
-"""The small files that are read beside the weights; README.md for the licence."""
+"""Small files read beside the weights; README.md for the licence."""
 _PART = r"[A-Za-z0-9_](?:[A-Za-z0-9_]|[.-](?![.-]))*"
-"""Of a name on the Hub: letters, digits and single dots, hyphens and underscores. No way out of a folder."""
+"""Pattern of an owner or a name: letters, digits, underscores, single dots and hyphens; no path leads elsewhere."""
 _REPOSITORY = re.compile(rf"{_PART}/{_PART}")
 _GGUF_FILE = re.compile(r"(?:\w[\w.+-]*/)*\w[\w.+-]*\.gguf", flags=re.ASCII)
 _SHARD = re.compile(r"model-\d+-of-\d+\.safetensors")
@@ -41,7 +41,7 @@ _TIMEOUT_SECONDS = 30.0
 
 @dataclass(frozen=True)
 class HubName:
-    """A repository of the Hub, and the GGUF file in it that is meant, if it is one."""
+    """Name of a repository of the Hub, or of one GGUF file in it."""
 
     repository: str
     file: str | None = None
@@ -51,7 +51,7 @@ class HubName:
 
 
 def parse_hub_name(name: str) -> HubName:
-    """The parts of `hf:owner/name` or `hf:owner/name/file.gguf`. Raises CheckpointError for anything else."""
+    """Parse `hf:owner/name` or `hf:owner/name/file.gguf`. Raises CheckpointError for anything else."""
     repository, slash, file = _split_after_repository(name.removeprefix(PREFIX))
     if not _REPOSITORY.fullmatch(repository) or (slash and not _GGUF_FILE.fullmatch(file)):
         raise CheckpointError(f"{name!r} names no model of the Hub: write hf:owner/name or hf:owner/name/file.gguf")
@@ -59,7 +59,7 @@ def parse_hub_name(name: str) -> HubName:
 
 
 def cached_path(name: HubName) -> Path | None:
-    """The folder, or the GGUF file, that a name means in the cache; None if it was not fetched."""
+    """Return the path of a model in the cache, a folder or a GGUF file; None if it was not downloaded."""
     snapshot = _snapshot(_cache_folder() / f"models--{name.repository.replace('/', '--')}")
     if snapshot is None:
         return None
@@ -68,7 +68,7 @@ def cached_path(name: HubName) -> Path | None:
 
 
 def cached_models() -> Iterator[tuple[HubName, Path]]:
-    """All models in the cache, by name: folders with a config.json, and GGUF files."""
+    """Yield name and path of all models in the cache, by name: folders with a config.json, and GGUF files."""
     for folder in sorted(_cache_folder().glob("models--*--*")):
         owner, _, title = folder.name.removeprefix("models--").partition("--")
         snapshot = _snapshot(folder)
@@ -81,7 +81,7 @@ def cached_models() -> Iterator[tuple[HubName, Path]]:
 
 
 def pull_from_hub(name: HubName, *, has_progress: bool = False) -> Path:
-    """Fetch what is missing of a model; the path of its folder or file.
+    """Download the missing files of a model; return the path of its folder or GGUF file.
 
     `has_progress`: let huggingface_hub draw its bars on standard error. Raises MissingExtraError without that library,
     DownloadError if the Hub cannot be reached, has no such model, asks for consent, or holds nothing that is read here.
@@ -129,14 +129,14 @@ def _quiet_client(*, has_progress: bool) -> Iterator[None]:
 
 
 def _split_after_repository(text: str) -> tuple[str, str, str]:
-    """owner/name, the slash behind it, and the rest."""
+    """Split a name into owner/name, the slash after it, and the rest."""
     owner, _, rest = text.partition("/")
     title, slash, file = rest.partition("/")
     return f"{owner}/{title}", slash, file
 
 
 def _cache_folder() -> Path:
-    """Where huggingface_hub keeps what it fetches, by the same variables as there."""
+    """Return the cache folder of huggingface_hub, from the same environment variables."""
     if own := os.environ.get("HF_HUB_CACHE"):
         return Path(own).expanduser()
     shared = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
@@ -145,7 +145,7 @@ def _cache_folder() -> Path:
 
 
 def _snapshot(folder: Path) -> Path | None:
-    """The files of a cached repository as its main branch was when last fetched."""
+    """Return the cached files of a repository, as of the last download of its main branch; None if there are none."""
     try:
         commit = (folder / "refs" / "main").read_text(encoding="ascii").strip()
     except (OSError, UnicodeDecodeError):
@@ -155,7 +155,7 @@ def _snapshot(folder: Path) -> Path | None:
 
 
 def _files_to_fetch(name: HubName, files: Sequence[str]) -> list[str]:
-    """Of the files of a repository those that are read. Raises DownloadError if they make no model."""
+    """Select the files of a repository that nextword reads. Raises DownloadError if they are no model."""
     gguf = [file for file in files if _GGUF_FILE.fullmatch(file)]
     if name.file:
         if name.file not in gguf:

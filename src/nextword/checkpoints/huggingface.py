@@ -1,6 +1,6 @@
-"""Hugging Face folders, read: config.json, safetensors, generation_config.json, the licence in README.md.
+"""Reading of Hugging Face folders: config.json, safetensors, generation_config.json, the licence in README.md.
 
-In: a folder as published on the Hub. Out: a `ModelDirectory` whose names and shapes are checked against the config.
+In: a folder as published on the Hub. Out: a `ModelDirectory` whose weights have the names and shapes of the config.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ CONFIG_NAME = "config.json"
 GENERATION_CONFIG_NAME = "generation_config.json"
 
 _README_BYTES = 65_536
-"""Front matter stands at the beginning; the rest of a README is of no interest here."""
+"""Bytes of a README that are read: the front matter stands at the beginning."""
 
 
 def open_huggingface_folder(folder: Path) -> ModelDirectory:
     """Open a folder as published on the Hub.
 
-    Raises CheckpointError naming file and field: files missing or damaged, a family we do not know, settings we do not
-    implement, weights that do not fit the config.
+    Raises CheckpointError naming file and field if files are missing or damaged, the family or a setting is not
+    supported, or weights do not fit the config.
     """
     _require_files(folder)
     family, config = read_config(folder / CONFIG_NAME)
@@ -57,7 +57,7 @@ def open_huggingface_folder(folder: Path) -> ModelDirectory:
 
 
 def read_config(path: Path) -> tuple[Family, ModelConfig]:
-    """Family and config of a config.json. Raises CheckpointError naming file, field, value and what is supported."""
+    """Read family and config from config.json. Raises CheckpointError naming file, field, value and what is allowed."""
     fields = ConfigFields(read_json_object(path), str(path))
     families = {family.model_type: family for family in FAMILIES.values()}
     if fields.content.get("model_type") == "gemma3":
@@ -70,7 +70,7 @@ def read_config(path: Path) -> tuple[Family, ModelConfig]:
 
 
 def read_license(readme: Path) -> str | None:
-    """`license` in the front matter of a model card; None if there is no card, or it does not say."""
+    """Read `license` from the front matter of a model card; None if there is no card or no such field."""
     try:
         with readme.open("rb") as file:
             text = file.read(_README_BYTES).decode(errors="replace")
@@ -82,7 +82,7 @@ def read_license(readme: Path) -> str | None:
 
 
 def _require_files(folder: Path) -> None:
-    """Explain what is wrong with a folder that has no config or no weights in a form we read."""
+    """Raise a CheckpointError that explains why a folder without config.json or safetensors cannot be opened."""
     has_weights = (folder / SINGLE_NAME).exists() or (folder / INDEX_NAME).exists()
     if has_weights and (folder / CONFIG_NAME).exists():
         return
@@ -104,7 +104,7 @@ def _require_files(folder: Path) -> None:
 def _decide_head(
     family: Family, config: ModelConfig, published: Mapping[str, StoredTensor], *, source: str
 ) -> tuple[ModelConfig, Mapping[str, StoredTensor]]:
-    """Decide from the file, not from the flag, whether the output head is the embedding matrix.
+    """Decide from the stored weights, not from the flag, whether the output head is tied to the embedding.
 
     Absent: tied. Present where the flag says tied: dropped if it equals the embedding, used with a warning if not.
     """

@@ -1,6 +1,6 @@
-"""`ModelDirectory`: a model on disk, opened: its config, its weights by our names, its tokenizer, its defaults.
+"""`ModelDirectory`: an opened model on disk, with its config, weights, tokenizer and defaults.
 
-The same for every format. Weights are mapped, not read; the tokenizer is built when first asked for.
+It is the same for every format. Weights are memory-mapped, not read; the tokenizer is built on first use.
 """
 
 from __future__ import annotations
@@ -20,30 +20,30 @@ Format = Literal["hf", "gguf"]
 
 @dataclass(frozen=True, kw_only=True)
 class ModelDirectory:
-    """A model on disk, its headers checked."""
+    """An opened model on disk, its headers checked."""
 
     path: Path
     format: Format
     config: ModelConfig
     tensors: Mapping[str, StoredTensor]
-    """By our names, in the order of `weights.weight_shapes`."""
+    """Weights by their names in `weights.weight_shapes`, in its order."""
     load_tokenizer: Callable[[], Tokenizer] = field(repr=False)
-    """Builds the tokenizer; use `tokenizer`, which does so once."""
+    """Function that builds the tokenizer; `tokenizer` calls it once."""
     generation_defaults: Mapping[str, object]
-    """The raw content of generation_config.json, {} where there is none."""
+    """Raw content of generation_config.json; {} without such a file."""
     chat_defaults: Mapping[str, object] = field(default_factory=dict)
     """Settings that the publisher recommends for chat, by the keys of generation_config.json; {} if none are known."""
     license: str | None
-    """Identifier as the publisher wrote it; None if the files do not say."""
+    """Licence identifier as the publisher wrote it; None if the files do not say."""
     size_bytes: int
-    """Of the files with the weights."""
+    """Size of the files with the weights."""
     num_virtual_tokens: int = 0
-    """The last tokens of the vocabulary that are no words but a trained prompt, which stands before every text."""
+    """Number of ids at the end of the vocabulary that stand for a trained prompt, which precedes every sequence."""
 
     @cached_property
     def tokenizer(self) -> Tokenizer:
-        """The tokenizer. Raises TokenizerError or CheckpointError if its files are missing or damaged."""
+        """Tokenizer of the model. Raises TokenizerError or CheckpointError if its files are missing or damaged."""
         tokenizer = self.load_tokenizer()
-        # What it was made of, such as a file's lists of tokens and merges, is larger than itself, and may go.
+        # Drop the builder: a file's lists of tokens and merges, which it holds, are larger than the tokenizer.
         object.__setattr__(self, "load_tokenizer", lambda: tokenizer)
         return tokenizer

@@ -1,4 +1,4 @@
-"""`open_model_directory`: a path to a folder or a file in, the opened model out, whatever its format."""
+"""`open_model_directory`: open a Hugging Face folder or a GGUF file; the result is the same for both formats."""
 
 from __future__ import annotations
 
@@ -14,7 +14,10 @@ _PICKLE_SUFFIXES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
 
 
 def open_tokenizer(path: Path) -> Tokenizer:
-    """The tokenizer of a model, or of a folder that holds nothing else. Raises as `open_model_directory`."""
+    """Open the tokenizer of a model, or of a folder without a model.
+
+    Raises CheckpointError or TokenizerError if its files are missing, damaged or not supported.
+    """
     return load_tokenizer_folder(path) if path.is_dir() else open_model_directory(path).tokenizer
 
 

@@ -1,7 +1,7 @@
 """Safetensors files: eight bytes of header length, a JSON header, the values, one tensor after the other.
 
-Reading maps the file and checks the whole header before any value is looked at: nothing is allocated for a size that
-the file merely claims. Writing goes tensor by tensor. It does not know what the tensors are for.
+Reading maps the file and checks the whole header before any value is read: nothing is allocated for a size that the
+header merely claims. Writing goes tensor by tensor. The module knows no model.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ from nextword.models.stored_tensor import FLOAT_DTYPES, FloatDtype, StoredTensor
 from nextword.models.weights import Shape
 
 _LARGEST_HEADER = 100_000_000
-"""The format's own limit, in bytes."""
+"""Limit of the format itself, in bytes."""
 _DTYPES_BY_SIZE = {
     8: "F64 I64 U64 C64",
     4: "F32 I32 U32",
     2: "F16 BF16 I16 U16",
     1: "I8 U8 BOOL F8_E4M3 F8_E5M2 F8_E8M0",
 }
-"""Bytes per element -> the types the format names, but for those smaller than a byte."""
+"""Bytes per element -> type names of the format; types smaller than a byte are left out."""
 _ITEM_BYTES = {name: size for size, names in _DTYPES_BY_SIZE.items() for name in names.split()}
 _MOST_DIMENSIONS = 8
 
@@ -40,7 +40,7 @@ SINGLE_NAME = "model.safetensors"
 
 
 def open_safetensors(path: Path) -> dict[str, StoredTensor]:
-    """The tensors of one file, mapped. Raises CheckpointError naming file, tensor and field if it is damaged."""
+    """Map the tensors of one file, by name. Raises CheckpointError naming file, tensor and field if it is damaged."""
     try:
         size = path.stat().st_size
         if size < 8:
@@ -62,9 +62,10 @@ def open_safetensors(path: Path) -> dict[str, StoredTensor]:
 
 
 def open_safetensors_folder(folder: Path) -> tuple[dict[str, StoredTensor], int]:
-    """The tensors of a folder, from model.safetensors or the shards its index names, and the bytes of all files.
+    """Map the tensors of a folder, from model.safetensors or the shards of its index; return them and the files' bytes.
 
-    Raises CheckpointError: no such file, an index that names files outside the folder, or that does not fit the shards.
+    Raises CheckpointError if a file is missing or damaged, or the index names files outside the folder or does not fit
+    the shards.
     """
     if not (folder / INDEX_NAME).exists():
         path = folder / SINGLE_NAME
@@ -91,9 +92,9 @@ def open_safetensors_folder(folder: Path) -> tuple[dict[str, StoredTensor], int]
 def write_safetensors(
     path: Path, tensors: Mapping[str, StoredTensor], *, shapes: Mapping[str, Shape], dtype: FloatDtype
 ) -> None:
-    """Write the tensors that `shapes` names, in its order, as `dtype`, and bring the bytes to the disk.
+    """Write the tensors that `shapes` names, in its order, as `dtype`, and flush them to the disk.
 
-    Each tensor is asked for once, when its turn comes. Raises CheckpointError for a value beyond the range of F16.
+    Each tensor is read once, when its turn comes. Raises CheckpointError for a value beyond the range of F16.
     """
     header: dict[str, Any] = {"__metadata__": {"format": "pt"}}
     offset = 0
@@ -113,7 +114,7 @@ def write_safetensors(
 
 @dataclass(frozen=True)
 class _Entry:
-    """One tensor of the header, its fields checked each for itself."""
+    """A tensor of the header, each field checked on its own."""
 
     name: str
     dtype: str
@@ -152,7 +153,7 @@ def _is_sizes(value: object) -> TypeGuard[list[int]]:
 
 
 def _require_contiguous(path: Path, entries: list[_Entry], num_bytes: int) -> None:
-    """The tensors fill the values exactly: no overlap, no gap, nothing past the end."""
+    """Raise CheckpointError unless the tensors fill the file exactly: no overlap, no gap, nothing past the end."""
     for entry in entries:
         if entry.end > num_bytes:
             raise CheckpointError(

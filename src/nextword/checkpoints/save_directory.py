@@ -1,6 +1,6 @@
-"""`save_model_directory`: config, weights and tokenizer in, a Hugging Face folder out that every reader opens.
+"""`save_model_directory`: write config, weights and tokenizer as a Hugging Face folder, which other libraries open too.
 
-Written beside the target, brought to the disk, then renamed: the target is whole or as it was.
+The folder is written beside the target, flushed to the disk, then renamed: the target is complete or unchanged.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from nextword.text.tokenizer import Tokenizer
 
 _TORCH_NAMES: dict[FloatDtype, str] = {"F32": "float32", "F16": "float16", "BF16": "bfloat16"}
 _SHARD_BYTES = 5_000_000_000
-"""As the Hub's own tools cut, so that downloads can be taken up again."""
+"""Largest shard, as in the tools of the Hub, so that downloads can be resumed."""
 
 
 def save_model_directory(
@@ -43,10 +43,10 @@ def save_model_directory(
 ) -> None:
     """Write config.json, safetensors, generation_config.json and the tokenizer as a new folder at `path`.
 
-    `tensors` are by our names, quantised ones too; all are stored as `dtype`. `tokenizer` None: weights only.
-    `replace`: put it in the place of a model directory that is there. Raises CheckpointError if the target exists and
-    is not to be replaced or is no model directory, if names or shapes do not fit the config, if a value is beyond the
-    range of F16, or if the disk refuses.
+    `tensors` are named as in `weights.weight_shapes` and may be quantised; all are stored as `dtype`. `tokenizer` None:
+    none is written. `replace`: replace an existing model directory. Raises CheckpointError if the target exists
+    and `replace` is False or it is no model directory, if names or shapes do not fit the config, if a value is beyond
+    the range of F16, or if the disk refuses.
     """
     _require_free(path, replace=replace)
     shapes = weight_shapes(config)
@@ -73,9 +73,9 @@ def save_model_directory(
 
 
 def save_opened(path: Path, directory: ModelDirectory, *, dtype: FloatDtype | None = None) -> FloatDtype:
-    """Write an opened model as a new folder; `dtype` None: the floats it has, float32 for a quantised one.
+    """Write an opened model as a new folder; return the type that its weights were stored as.
 
-    Returns how the weights were stored. Raises as `save_model_directory`.
+    `dtype` None: the model's own type, float32 for a quantised one. Raises as `save_model_directory`.
     """
     own = directory.tensors["embedding.weight"]
     stored = dtype or ("F32" if own.is_quantized else cast("FloatDtype", own.dtype))
@@ -103,7 +103,7 @@ def _require_free(path: Path, *, replace: bool) -> None:
 def _config_json(
     config: ModelConfig, tokenizer: Tokenizer | None, generation_defaults: Mapping[str, object], dtype: FloatDtype
 ) -> dict[str, object]:
-    """The content of config.json. Token ids are written even where null: readers have defaults of their own."""
+    """Build the content of config.json. Token ids are written even where null: readers have defaults of their own."""
     family = FAMILIES[config.family]
     end: object = generation_defaults.get("eos_token_id")
     start: object = generation_defaults.get("bos_token_id")
@@ -143,7 +143,7 @@ def _write_weights(
 
 
 def _shards(sizes: Mapping[str, int], max_shard_bytes: int) -> list[list[str]]:
-    """Names in order, cut before the tensor that would make a shard too large."""
+    """Split the names, in order, into shards of at most `max_shard_bytes` (or one tensor)."""
     shards: list[list[str]] = [[]]
     filled = 0
     for name, size in sizes.items():
@@ -160,7 +160,7 @@ def _write_json(path: Path, content: Mapping[str, Any]) -> None:
 
 
 def _sync_folder(folder: Path) -> None:
-    """Bring all files of the folder, then the folder itself, to the disk."""
+    """Flush all files of the folder, then the folder itself, to the disk."""
     for path in [*folder.iterdir(), folder]:
         descriptor = os.open(path, os.O_RDONLY)
         try:
@@ -170,7 +170,7 @@ def _sync_folder(folder: Path) -> None:
 
 
 def _move_into_place(folder: Path, path: Path) -> None:
-    """Rename the finished folder; what it replaces is moved aside first and deleted after."""
+    """Rename the finished folder to `path`; a folder that it replaces is moved aside first and deleted after."""
     if not path.exists():
         folder.rename(path)
         return

@@ -1,1 +1,1 @@
-"""GGUF files, read and written: metadata, tensors and vocabulary."""
+"""Reading and writing of GGUF files: metadata, tensors and vocabulary."""

@@ -1,6 +1,7 @@
-"""GGUF metadata to `ModelConfig`, through the family's own reading of config.json: both formats mean the same.
+"""`read_gguf_config`: convert GGUF metadata to the `ModelConfig` that config.json of the same model gives.
 
-In: metadata and the names and shapes of tensors. What the keys mean: ggml's docs/gguf.md and llama.cpp's converter.
+In: metadata and the names and shapes of tensors. The metadata is rewritten as config.json, which the family then reads.
+The keys are those of ggml's docs/gguf.md and llama.cpp's converter.
 """
 
 from __future__ import annotations
@@ -23,13 +24,13 @@ ROPE_FACTORS = ("rope_freqs.weight", "rope_factors_short.weight", "rope_factors_
 """Tensors that hold divisors of the rotary frequencies; they are settings, not weights."""
 _EMBEDDING = "token_embd.weight"
 _LLAMA3_SETTINGS = {"low_freq_factor": 1.0, "high_freq_factor": 4.0, "original_max_position_embeddings": 8192}
-"""Of every published model with Llama 3's scaling; GGUF keeps only what follows from them."""
+"""Settings of all published models with Llama 3's scaling; GGUF stores only the divisors that follow from them."""
 
 
 def read_gguf_config(
     metadata: GGUFMetadata, tensors: Mapping[str, StoredTensor]
 ) -> tuple[Family, GGUFMapping, ModelConfig]:
-    """Family, its mapping and the config. Raises CheckpointError naming file and key for what is missing or wrong."""
+    """Read family, its GGUF mapping and the config. Raises CheckpointError naming file and key if one is wrong."""
     known = {family.gguf.architecture: (family, family.gguf) for family in FAMILIES.values() if family.gguf}
     architecture = metadata.text("general.architecture")
     if architecture not in known:
@@ -43,7 +44,7 @@ def read_gguf_config(
 
 
 class _Reader:
-    """Writes, from one file, the config.json that its model was published with."""
+    """Reconstruction of the config.json that a GGUF file's model was published with."""
 
     def __init__(self, metadata: GGUFMetadata, tensors: Mapping[str, StoredTensor], mapping: GGUFMapping) -> None:
         self._metadata = metadata
@@ -52,7 +53,7 @@ class _Reader:
         self._prefix = f"{mapping.architecture}."
 
     def content(self) -> dict[str, object]:
-        """The fields, some of them under the two names that families have for them."""
+        """Return the fields of config.json, under each name that a family has for them."""
         heads, hidden = self._size("attention.head_count"), self._size("embedding_length")
         layers, length = self._size("block_count"), self._size("context_length")
         wide, head_dim = self._size("feed_forward_length"), self._head_dim(hidden, heads)
@@ -100,7 +101,7 @@ class _Reader:
         return self._size("vocab_size", self._tensors[_EMBEDDING].shape[0])
 
     def _own_settings(self) -> dict[str, object]:
-        """What only this family has; a window of 0 says that there is none."""
+        """Return the settings that only this family has; a sliding window of 0 means none."""
         settings: dict[str, object] = {}
         for field, name in self._mapping.settings.items():
             key = self._prefix + name
@@ -158,7 +159,7 @@ class _Reader:
         return scaling
 
     def _llama3(self, rope: Rope) -> dict[str, object]:
-        """Llama 3's scaling where its settings give the divisors in the file, else the divisors themselves."""
+        """Return Llama 3's scaling if its settings give the divisors in the file, else a scaling by those divisors."""
         factors = np.array(self._factors("rope_freqs.weight", rope))
         largest = float(factors.max())
         settings = Llama3Scaling(factor=largest, low_freq_factor=1.0, high_freq_factor=4.0, original_max_seq_len=8192)

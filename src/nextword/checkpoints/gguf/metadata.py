@@ -1,4 +1,4 @@
-"""Typed reading of GGUF metadata: each getter checks one key and names file, key and value if it is wrong."""
+"""Typed access to GGUF metadata: each getter checks one key, and its error names file, key and value."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from nextword.errors import CheckpointError
 
 @dataclass(frozen=True)
 class GGUFMetadata:
-    """The metadata of one file. All getters raise CheckpointError."""
+    """Metadata of one file. All getters raise CheckpointError; without a default a missing key is an error."""
 
     content: Mapping[str, object]
     path: Path
 
     def has(self, key: str) -> bool:
-        """Whether the key is there."""
+        """Return True if the key is present."""
         return key in self.content
 
     def integer(self, key: str, default: int | None = None) -> int:
-        """A whole number, not negative. Lists (a number for each layer) are taken if all are equal."""
+        """Return a non-negative integer. A list (a number for each layer) counts as one if all items are equal."""
         value = self._value(key, default)
         if isinstance(value, list) and value and value.count(value[0]) == len(value):
             value = value[0]
@@ -32,35 +32,35 @@ class GGUFMetadata:
         return value
 
     def number(self, key: str, default: float | None = None) -> float:
-        """A finite number."""
+        """Return a finite number."""
         value = self._value(key, default)
         if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
             self.refuse(key, "a finite number")
         return float(value)
 
     def flag(self, key: str, default: bool | None = None) -> bool:
-        """True or false."""
+        """Return a boolean."""
         value = self._value(key, default)
         if not isinstance(value, bool):
             self.refuse(key, "true or false")
         return value
 
     def text(self, key: str, default: str | None = None) -> str:
-        """A text."""
+        """Return a string."""
         value = self._value(key, default)
         if not isinstance(value, str):
             self.refuse(key, "a text")
         return value
 
     def texts(self, key: str) -> Sequence[str]:
-        """A list of texts."""
+        """Return a list of strings."""
         value = self._value(key, None)
         if not isinstance(value, list) or (value and not isinstance(value[0], str)):
             self.refuse(key, "a list of texts")
         return value
 
     def numbers(self, key: str, *, length: int) -> list[float]:
-        """A list of so many numbers."""
+        """Return a list of `length` finite numbers."""
         value = self._value(key, None)
         is_numbers = isinstance(value, list) and bool(value) and isinstance(value[0], int | float)
         if not is_numbers or not isinstance(value, list) or len(value) != length or not all(map(math.isfinite, value)):
@@ -68,7 +68,7 @@ class GGUFMetadata:
         return value
 
     def refuse(self, key: str, expected: str) -> NoReturn:
-        """Raise the CheckpointError that names file, key, value and what was expected."""
+        """Raise a CheckpointError that names file, key, value and what was expected."""
         seen = repr(self.content[key]).replace("\n", " ") if key in self.content else "missing"
         seen = seen if len(seen) <= 80 else seen[:77] + "..."
         raise CheckpointError(f"{self.path}: {key} is {seen}; expected {expected}")

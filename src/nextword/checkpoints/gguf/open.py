@@ -1,6 +1,6 @@
-"""GGUF files, opened: metadata to `ModelConfig`, tensors to our names, the vocabulary to a `Tokenizer`.
+"""`open_gguf`: open a GGUF file as a `ModelDirectory`, with the weights under their names in nextword.
 
-In: a file. Out: a `ModelDirectory` whose names and shapes are checked against the config. Weights are not read.
+Names and shapes of the weights are checked against the config. Values are not read.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _NOT_WEIGHTS = (*ROPE_FACTORS, "*.attn_rot_embd.weight", "*.rope_freqs.weight")
 
 
 def open_gguf(path: Path) -> ModelDirectory:
-    """Open a GGUF file. Raises CheckpointError naming file and field for what is damaged or not supported."""
+    """Open a GGUF file. Raises CheckpointError naming file and field if it is damaged or not supported."""
     file = read_gguf(path)
     metadata = GGUFMetadata(file.metadata, path)
     family, mapping, config = read_gguf_config(metadata, file.tensors)
@@ -41,14 +41,14 @@ def open_gguf(path: Path) -> ModelDirectory:
 
 
 def _without_offset(tensors: Mapping[str, StoredTensor], offset: float) -> Mapping[str, StoredTensor]:
-    """The same tensors, the weights of norms less by what the converter added."""
+    """Subtract from the weights of norms the offset that the converter added."""
 
-    def lessened(name: str) -> StoredTensor:
+    def without_offset(name: str) -> StoredTensor:
         tensor = tensors[name]
         return StoredTensor(name, "F32", tensor.shape, tensor.to_float32() - offset)
 
     makers: dict[str, Callable[[], StoredTensor]] = {
-        name: functools.partial(lessened if name.endswith("norm.weight") else tensors.__getitem__, name)
+        name: functools.partial(without_offset if name.endswith("norm.weight") else tensors.__getitem__, name)
         for name in tensors
     }
     return LazyTensors(makers)

@@ -1,6 +1,6 @@
-"""The GGUF container, read: metadata and tensors of a mapped file, every size and offset checked before it is used.
+"""`read_gguf`: map a GGUF file and read its metadata and tensor list; sizes and offsets are checked before use.
 
-In: a file. Out: `GGUFFile`, its tensors by the names in the file, not read yet. It knows no architecture.
+In: a file. Out: `GGUFFile`, with tensors under the names in the file, values not read. It knows no architecture.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ _MAGIC = int.from_bytes(b"GGUF", "little")
 
 @dataclass(frozen=True)
 class GGUFFile:
-    """Metadata by key, tensors by the file's names."""
+    """Content of a GGUF file: metadata by key, tensors by name."""
 
     metadata: dict[str, object]
     tensors: dict[str, StoredTensor]
 
 
 def read_gguf(path: Path) -> GGUFFile:
-    """Map a GGUF file of version 2 or 3. Raises CheckpointError naming file and field for anything damaged."""
+    """Map a GGUF file of version 2 or 3. Raises CheckpointError naming file and field if it is damaged."""
     data = _map(path)
     cursor = _Cursor(data.data, path)
     magic, version, num_tensors, num_entries = cursor.unpack("<IIQQ", "header")
@@ -58,7 +58,7 @@ def read_gguf(path: Path) -> GGUFFile:
 
 
 def _map(path: Path) -> npt.NDArray[np.uint8]:
-    """The bytes of a file that is long enough to hold a header."""
+    """Map the bytes of a file, (size,) uint8. Raises CheckpointError if it is too short for a header."""
     try:
         size = path.stat().st_size
         if size < _HEADER_BYTES:
@@ -70,13 +70,13 @@ def _map(path: Path) -> npt.NDArray[np.uint8]:
 
 
 class _Cursor:
-    """A place in the header; never reads past the end of the file."""
+    """Reading position in the header; never reads past the end of the file."""
 
     def __init__(self, data: memoryview, path: Path) -> None:
         self.data, self.path, self.position = data, path, 0
 
     def require(self, count: int, size: int, field: str) -> None:
-        """Refuse a count of things of at least `size` bytes that cannot lie in the rest of the file."""
+        """Raise CheckpointError if `count` items of at least `size` bytes do not fit into the rest of the file."""
         if count * size > len(self.data) - self.position:
             raise CheckpointError(f"{self.path}: {field} goes past the end of the file; it is cut off or damaged")
 
@@ -91,7 +91,7 @@ class _Cursor:
         return self.strings(1, field)[0]
 
     def strings(self, count: int, field: str) -> list[str]:
-        """So many strings. A vocabulary has a hundred thousand, which the C++ core reads where it was built."""
+        """Read `count` strings, by the C++ core where it was built: a vocabulary has a hundred thousand."""
         self.require(count, 8, field)
         if native is not None:
             with contextlib.suppress(ValueError):  # damage, which is named below
@@ -114,7 +114,7 @@ class _Cursor:
         return strings
 
     def entry(self, field: str) -> object:
-        """The value of a metadata entry, after its key; `field` is for messages, without line breaks."""
+        """Read the value of a metadata entry, after its key; messages call it `field`."""
         (kind,) = self.unpack("<I", field)
         if kind in _SCALARS:
             return self.unpack(_SCALARS[kind], field)[0]
@@ -136,6 +136,8 @@ class _Cursor:
 
 @dataclass(frozen=True)
 class _Entry:
+    """A tensor of the header: name, shape as PyTorch gives it, type number, offset in bytes."""
+
     name: str
     shape: tuple[int, ...]
     kind: int

@@ -1,4 +1,4 @@
-"""The tokenizer that the metadata of a GGUF file describes (the keys under `tokenizer.`)."""
+"""`build_gguf_tokenizer`: build a `Tokenizer` from the metadata of a GGUF file (the keys under `tokenizer.`)."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _TURN_ENDS = ("<|im_end|>", "<|eot_id|>", "<|end|>", "<end_of_turn>", "<|endofte
 
 
 def build_gguf_tokenizer(metadata: GGUFMetadata) -> Tokenizer:
-    """The tokenizer. Raises CheckpointError naming file and key for lists that are missing or do not fit together."""
+    """Build the tokenizer. Raises CheckpointError naming file and key if lists are missing or do not fit together."""
     tokens = metadata.texts(_PREFIX + "tokens")
     if not tokens:
         metadata.refuse(_PREFIX + "tokens", "at least one token")
@@ -84,7 +84,7 @@ def _pre_tokenizer(metadata: GGUFMetadata) -> str:
 
 
 def _adds_bos_by_default(metadata: GGUFMetadata) -> bool:
-    """What holds where the file says nothing: SentencePiece vocabularies begin with BOS, some byte-level ones too."""
+    """Return the default of a file that does not say: SentencePiece begins with BOS, and some byte-level ones do."""
     if metadata.text(_PREFIX + "model") == "llama":
         return True
     return find_rules(_pre_tokenizer(metadata)).adds_bos
@@ -101,7 +101,7 @@ def _token_id(metadata: GGUFMetadata, name: str, count: int) -> int | None:
 
 
 def _end_token_ids(metadata: GGUFMetadata, vocabulary: GGUFVocabulary, template: str | None) -> tuple[int, ...]:
-    """All tokens that end a completion: of the text, a turn, a message; and turn ends that the template writes."""
+    """Return all tokens that end a completion: end of text, turn and message, and turn ends in the chat template."""
     count = len(vocabulary.tokens)
     found = [_token_id(metadata, name, count) for name in ("eos_token_id", "eot_token_id", "eom_token_id")]
     if template is not None:

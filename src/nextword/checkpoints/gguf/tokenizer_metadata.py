@@ -1,4 +1,4 @@
-"""The metadata under `tokenizer.` that a GGUF file has of a byte-level BPE tokenizer; `tokenizer` reads it."""
+"""`vocabulary_metadata`: describe a byte-level BPE tokenizer as GGUF metadata, the inverse of `tokenizer`."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ _END_KEYS = ("eos_token_id", "eot_token_id", "eom_token_id")
 
 
 def vocabulary_metadata(tokenizer: Tokenizer, *, num_rows: int) -> dict[str, object]:
-    """Key -> value; the list of tokens is as long as the model's embedding.
+    """Return the metadata by key; the list of tokens has `num_rows` items, one for each row of the embedding.
 
-    Raises CheckpointError, naming what is missing, for a tokenizer that is not byte-level BPE, cuts words as no name
-    of GGUF says, or has more tokens than the model.
+    Raises CheckpointError if the tokenizer is not byte-level BPE, has no merges, has more tokens than the model, or has
+    a pre-tokenizer or normalizer that GGUF cannot name.
     """
     definition = tokenizer.definition()
     model = definition["model"]
@@ -58,7 +58,7 @@ def _is_byte_level(definition: Mapping[str, Any]) -> bool:
 
 
 def _tokens(definition: Mapping[str, Any], num_rows: int) -> tuple[list[str], list[int]]:
-    """All tokens by id and what they are for; rows that are no token get a name that no text has."""
+    """Return all tokens by id, with their kinds; rows without a token get a name that no text has."""
     by_id = {token_id: (token, TokenKind.NORMAL) for token, token_id in definition["model"]["vocab"].items()}
     for added in definition["added_tokens"]:
         kind = TokenKind.CONTROL if added["special"] else TokenKind.USER_DEFINED

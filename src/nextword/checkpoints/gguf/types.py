@@ -1,6 +1,6 @@
-"""How GGUF files encode the values of a tensor: type number to name, values in a block, bytes of a block.
+"""Encodings of tensors in GGUF files: type number -> name, values in a block, bytes of a block.
 
-The table of the gguf package, whose import would cost more time than opening a file; a test holds them equal.
+The table is that of the gguf package, whose import takes longer than opening a file; a test holds them equal.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 
 class BlockType(NamedTuple):
-    """Rows of this type are sequences of blocks."""
+    """Encoding of rows as sequences of blocks, each of `num_values` values in `num_bytes` bytes."""
 
     name: str
     num_values: int

@@ -1,7 +1,7 @@
-"""Vocabularies as GGUF files list them, made into tokenizers of the `tokenizers` library.
+"""Tokenizers of the `tokenizers` library from the vocabularies that GGUF files list.
 
 In: tokens, their kinds, and merges or scores, as plain data. Out: byte-level BPE ("gpt2") or SentencePiece BPE
-("llama") that gives the tokens of the vocabulary's own tokenizer. It knows no file and no metadata keys.
+("llama") with the same tokens for every text as the published tokenizer. It knows no file and no metadata keys.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from nextword.errors import TokenizerError
 from nextword.text.pre_tokenizers import build_pre_tokenizer, find_rules
 
 _SPACE = "\N{LOWER ONE EIGHTH BLOCK}"
-"""What SentencePiece writes for a space."""
+"""Character that stands for a space in SentencePiece vocabularies."""
 
 
 class TokenKind(enum.IntEnum):
-    """What a token of the list is for, as GGUF numbers it."""
+    """Kind of a token, numbered as in GGUF."""
 
     NORMAL = 1
     UNKNOWN = 2
@@ -34,7 +34,7 @@ class TokenKind(enum.IntEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class GGUFVocabulary:
-    """The lists of a GGUF file that say which tokens there are."""
+    """Vocabulary of a GGUF file: its tokens and their kinds."""
 
     tokens: Sequence[str]
     kinds: Sequence[int]
@@ -42,7 +42,7 @@ class GGUFVocabulary:
     unknown_token_id: int | None = None
 
     def added_tokens(self) -> list[tokenizers.AddedToken]:
-        """The tokens found in a text before it is cut into words: control and user-defined ones, but for spaces."""
+        """Return the tokens matched before a text is cut into words: control and user-defined ones, except spaces."""
         added = {TokenKind.CONTROL: True, TokenKind.UNKNOWN: True, TokenKind.USER_DEFINED: False}
         return [
             tokenizers.AddedToken(token, normalized=False, special=added[TokenKind(kind)])
@@ -52,7 +52,7 @@ class GGUFVocabulary:
 
 
 def build_byte_level(vocabulary: GGUFVocabulary, merges: Sequence[str], *, pre_tokenizer: str) -> tokenizers.Tokenizer:
-    """Byte-level BPE; `merges` are pairs of tokens with a space between, best first.
+    """Build byte-level BPE; `merges` are pairs of tokens with a space between, best first.
 
     Raises TokenizerError for an unknown pre-tokenizer or for merges that do not belong to the tokens.
     """
@@ -70,7 +70,7 @@ def build_byte_level(vocabulary: GGUFVocabulary, merges: Sequence[str], *, pre_t
 def build_sentencepiece(
     vocabulary: GGUFVocabulary, scores: Sequence[float], *, adds_space_prefix: bool
 ) -> tokenizers.Tokenizer:
-    """SentencePiece BPE: of all adjacent pairs that form a token, the one with the best score is joined first.
+    """Build SentencePiece BPE, which joins first the adjacent pair whose union has the best score.
 
     Characters outside the vocabulary become their bytes. Raises TokenizerError for a list that contradicts itself.
     """
@@ -91,9 +91,9 @@ def build_sentencepiece(
 
 
 def merges_from_scores(scores: Mapping[str, float]) -> list[tuple[str, str]]:
-    """The pairs of tokens that form a token, best score first: what a BPE with ranks needs to do as SentencePiece does.
+    """Return the pairs of tokens that form a token, best score first: SentencePiece's order as ranked BPE merges.
 
-    Pairs of the same token stand in the order of their longer left part.
+    Of the pairs that form the same token, the one with the longer left part comes first.
     """
     merges = [
         (-score, -cut, token[:cut], token[cut:])
@@ -106,7 +106,7 @@ def merges_from_scores(scores: Mapping[str, float]) -> list[tuple[str, str]]:
 
 
 def begin_with(backend: tokenizers.Tokenizer, token_id: int) -> None:
-    """Make the tokenizer put this token before every text where it adds special tokens (BOS)."""
+    """Make the tokenizer put BOS before every text, if asked to add special tokens."""
     token = backend.id_to_token(token_id)
     backend.post_processor = processors.TemplateProcessing(
         single=[token, "$A"], pair=[token, "$A", token, "$B:1"], special_tokens=[(token, token_id)]
@@ -114,7 +114,7 @@ def begin_with(backend: tokenizers.Tokenizer, token_id: int) -> None:
 
 
 def _joinable(vocabulary: GGUFVocabulary, scores: Sequence[float]) -> dict[str, float]:
-    """Token -> score of those that joining can reach; control tokens, bytes and unused ones are none of them."""
+    """Return token -> score for tokens that merges can form: no control tokens, bytes or unused ones."""
     return {
         token: float(score)
         for token, kind, score in zip(vocabulary.tokens, vocabulary.kinds, scores, strict=True)
@@ -123,7 +123,7 @@ def _joinable(vocabulary: GGUFVocabulary, scores: Sequence[float]) -> dict[str, 
 
 
 def _check_merges(token_ids: Mapping[str, int], pairs: Sequence[tuple[str, str]]) -> None:
-    """Refuse a merge of or into what is no token: the library can panic there, and a panic is no Exception."""
+    """Raise TokenizerError for a merge of, or into, a string that is no token: the library could panic on it."""
     is_token = token_ids.__contains__
     if not all(map(is_token, itertools.chain.from_iterable(pairs))) or not all(map(is_token, map("".join, pairs))):
         left, right = next(pair for pair in pairs if not all(map(is_token, (*pair, "".join(pair)))))

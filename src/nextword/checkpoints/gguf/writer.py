@@ -1,6 +1,6 @@
-"""`save_gguf`: an opened model in, a GGUF file out that llama.cpp runs, with tokenizer and chat template inside.
+"""`save_gguf`: write an opened model as a GGUF file for llama.cpp, with tokenizer and chat template.
 
-What is about to be written is read back first, from memory: settings that GGUF has no words for are refused, not lost.
+Before writing, the metadata is read back from memory: a setting that GGUF cannot express is refused, not lost.
 """
 
 from __future__ import annotations
@@ -28,18 +28,18 @@ from nextword.models.rope import LinearScaling, Llama3Scaling, Rope
 from nextword.models.stored_tensor import FLOAT_DTYPES, FloatDtype, StoredTensor
 
 GGUFWeights = Literal["auto", "f32", "f16", "bf16", "q8", "q4"]
-"""What matrices are stored as; "auto": as the model has them."""
+"""Encoding of matrices; "auto": the one that the model has."""
 
 _TYPES = {"f32": "F32", "f16": "F16", "bf16": "BF16", "q8": "Q8_0", "q4": "Q4_1"}
 _ENDS = ("token_embd.weight", "output.weight")
-"""They decide between words that are close: at 4 bits they would cost more than all layers together."""
+"""Embedding and output head: at 4 bits they would cost more accuracy than all layers together."""
 _FAMILIES = ("llama", "gpt2", "qwen2", "qwen3")
-"""Those whose files are compared with llama.cpp or transformers."""
+"""Families whose files tests compare with llama.cpp or transformers."""
 _FREQUENCIES = "rope_freqs.weight"
 
 
 def save_gguf(path: Path, directory: ModelDirectory, *, weights: GGUFWeights = "auto") -> None:
-    """Write one file. Raises CheckpointError, naming what is missing, for a model that GGUF or this writer cannot hold.
+    """Write a model as one file. Raises CheckpointError, naming the reason, if GGUF or this writer cannot express it.
 
     Vectors are stored as F32; matrices too narrow for blocks as F16 where blocks are asked for.
     """
@@ -59,7 +59,7 @@ def save_gguf(path: Path, directory: ModelDirectory, *, weights: GGUFWeights = "
 
 
 def _family(config: ModelConfig) -> tuple[Family, str]:
-    """The family, its rules those of GGUF, and the architecture."""
+    """Return the family, with the weight names of GGUF, and the GGUF architecture."""
     family = FAMILIES[config.family]
     if config.family not in _FAMILIES or family.gguf is None:
         raise CheckpointError(
@@ -85,13 +85,13 @@ def _getter(tensors: Mapping[str, StoredTensor], name: str) -> Callable[[], Stor
 
 
 def _divisors(rope: Rope) -> npt.NDArray[np.float32]:
-    """What llama.cpp divides the rotary frequencies by."""
+    """Return the divisors of the rotary frequencies, (rotary_dim / 2,), as llama.cpp applies them."""
     plain = dataclasses.replace(rope, scaling=None)
     return (plain.inverse_frequencies() / rope.inverse_frequencies()).astype(np.float32)
 
 
 def _settings(config: ModelConfig) -> dict[str, object]:
-    """The metadata that says what the transformer computes."""
+    """Return the metadata of the transformer's config."""
     architecture = _family(config)[1]
     epsilon = "attention.layer_norm_rms_epsilon" if config.norm == "rms" else "attention.layer_norm_epsilon"
     settings: dict[str, object] = {
@@ -118,7 +118,7 @@ def _settings(config: ModelConfig) -> dict[str, object]:
 
 
 def _require_same(config: ModelConfig, metadata: Mapping[str, object], tensors: Mapping[str, StoredTensor]) -> None:
-    """Refuse a model of which the file would tell something else."""
+    """Raise CheckpointError if reading the metadata would give another config."""
     _, _, told = read_gguf_config(GGUFMetadata(metadata, Path("the file to be written")), tensors)
     for field in dataclasses.fields(ModelConfig):
         own, other = getattr(config, field.name), getattr(told, field.name)
@@ -138,7 +138,7 @@ def _is_same(own: object, other: object) -> bool:
 
 
 class _Encoding(NamedTuple):
-    """How one tensor is stored, and what the file says of it before its values."""
+    """Encoding of one tensor: type, shape in the file, size in bytes."""
 
     kind: str
     shape: tuple[int, ...]
@@ -190,7 +190,7 @@ def _add(writer: object, key: str, value: object) -> None:
 
 
 def _encoded(tensor: StoredTensor, kind: str) -> npt.NDArray[np.generic]:
-    """The values as they stand in the file."""
+    """Return the values as bytes or numbers in the encoding of the file."""
     if kind == tensor.dtype:
         return np.ascontiguousarray(tensor.data)
     if kind in FLOAT_DTYPES:
