@@ -14,8 +14,7 @@ import pytest
 import nextword as nw
 from nextword.decoding.params import SamplingOptions
 from nextword.tasks.classify import ClassifyKeywords
-from tests.checkpoints.tiny_folder import TINY_LLAMA, tiny_weights, write_folder
-from tests.data.byte_tokenizer import byte_tokenizer
+from tests.api_model import load_bytes_model
 
 TEXT = "Hello there"
 BAD_VALUES: list[Any] = [
@@ -47,16 +46,7 @@ BAD_VALUES: list[Any] = [
 
 @pytest.fixture(scope="module")
 def lm(tmp_path_factory: pytest.TempPathFactory) -> nw.LanguageModel:
-    """A tiny model of bytes with random weights."""
-    pytest.importorskip("nextword._native")
-    embedding = np.random.default_rng(7).standard_normal((257, TINY_LLAMA["hidden_size"])).astype(np.float32)
-    weights = {**tiny_weights(), "model.embed_tokens.weight": embedding}
-    config = {"vocab_size": 257, "max_position_embeddings": 64, "eos_token_id": 256}
-    folder = write_folder(tmp_path_factory.mktemp("model") / "bytes", config=config, weights=weights)
-    tokenizer = byte_tokenizer()
-    tokenizer.chat_template = "{% for message in messages %}{{ message['role'] }}: {{ message['content'] }}{% endfor %}"
-    tokenizer.save(folder)
-    return nw.load(folder)
+    return load_bytes_model(tmp_path_factory.mktemp("models") / "bytes")
 
 
 SAMPLING: dict[str, Any] = {"max_tokens": 2, "temperature": 0.5, "top_k": 3, "stop": ["x"], "seed": 1, "logprobs": 1}
@@ -76,6 +66,8 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     "next_steps": {"text": TEXT, **SAMPLING},
     "score": {"text": TEXT, "alternatives": 1},
     "perplexity": {"texts": TEXT, "convention": "sliding", "context": 8, "stride": 4},
+    "compare": {"other": None, "texts": TEXT, "context": 8},
+    "surprise": {"text": TEXT, "context": 8},
     "summarize": {"text": TEXT, "length": "short", "style": "paragraph", "on_part": print, "on_text": print},
     "classify": {"text": TEXT, **CHOICE, "prompt": "{text} is", "normalization": "none"},
     "classify_batch": {"texts": [TEXT], **CHOICE},
@@ -88,7 +80,8 @@ def call(lm: nw.LanguageModel, function: str, **arguments: Any) -> object:
     """Call a public function with good arguments, but for those given."""
     if function == "load":
         return nw.load(**{"name": lm.directory.path, **ARGUMENTS["load"], **arguments})
-    return getattr(lm, function)(**{**ARGUMENTS[function], **arguments})
+    model = {"other": lm} if function == "compare" else {}
+    return getattr(lm, function)(**{**ARGUMENTS[function], **model, **arguments})
 
 
 @pytest.mark.parametrize(
@@ -162,6 +155,8 @@ def test_every_public_function_checks_its_arguments(lm: nw.LanguageModel, functi
             'labels = \'good\': must be a list of strings such as ["positive", "negative"]',
         ),
         ("classify", {"examples": [("fine",)]}, "examples[0] = ('fine',): must be a tuple of 2 values"),
+        ("compare", {"other": "smollm2-135m"}, "other = 'smollm2-135m': must be a LanguageModel"),
+        ("surprise", {"text": None}, "text = None: must be a string"),
         ("load", {"name": None}, "name = None: must be a string or a path"),
         ("load", {"weights": "q5"}, "weights = 'q5': must be one of auto, f32, bf16, q8, q4"),
         ("load", {"backend": "cuda"}, "backend = 'cuda': must be one of auto, native, torch"),

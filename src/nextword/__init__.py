@@ -24,15 +24,18 @@ if TYPE_CHECKING:  # what editors and type checkers read; `_EXPORTS` says the sa
     from nextword.errors import TrainingError as TrainingError
     from nextword.evaluation.bootstrap import Interval as Interval
     from nextword.evaluation.compare import Comparison as Comparison
+    from nextword.evaluation.compare import Difference as Difference
     from nextword.evaluation.conventions import Convention as Convention
     from nextword.evaluation.perplexity import PerplexityReport as PerplexityReport
     from nextword.evaluation.score import Score as Score
+    from nextword.evaluation.surprise import SurpriseReport as SurpriseReport
     from nextword.inference.generation import Completion as Completion
     from nextword.inference.generation import Generation as Generation
     from nextword.language_model import LanguageModel as LanguageModel
     from nextword.language_model import Stream as Stream
     from nextword.language_model import load as load
     from nextword.language_model import load_tokenizer as load_tokenizer
+    from nextword.tasks.chat import Conversation as Conversation
     from nextword.tasks.classify import Classification as Classification
     from nextword.tasks.classify import Classifier as Classifier
     from nextword.tasks.classify import ClassifyOptions as ClassifyOptions
@@ -56,12 +59,14 @@ _EXPORTS = {
         "TrainingError",
     ),
     "evaluation.bootstrap": ("Interval",),
-    "evaluation.compare": ("Comparison",),
+    "evaluation.compare": ("Comparison", "Difference"),
     "evaluation.conventions": ("Convention",),
     "evaluation.perplexity": ("PerplexityReport",),
     "evaluation.score": ("Score",),
+    "evaluation.surprise": ("SurpriseReport",),
     "inference.generation": ("Completion", "Generation"),
     "language_model": ("LanguageModel", "Stream", "load", "load_tokenizer"),
+    "tasks.chat": ("Conversation",),
     "tasks.classify": ("Classification", "Classifier", "ClassifyOptions"),
     "tasks.summarize": ("Summary",),
     "text.tokenizer": ("Tokenizer",),

@@ -18,14 +18,18 @@ from nextword.decoding.distribution import Distribution
 from nextword.decoding.params import SamplingOptions, SamplingParams, sampling_params
 from nextword.decoding.processors import stages
 from nextword.errors import RequestError
+from nextword.evaluation.compare import Comparison, compare_models
 from nextword.evaluation.conventions import ConventionName, choose_convention
 from nextword.evaluation.perplexity import PerplexityReport, measure_perplexity
 from nextword.evaluation.score import Score
+from nextword.evaluation.scoring.pairs import ComparedModel
+from nextword.evaluation.surprise import SurpriseReport, measure_surprise
 from nextword.inference.backend import BackendName, Weights
 from nextword.inference.engine import Engine
 from nextword.inference.generation import Generation, collect
 from nextword.inference.open_backend import open_backend
 from nextword.inference.sequence import Request
+from nextword.native import native
 from nextword.tasks.chat import Conversation
 from nextword.tasks.classify import Classification, Classifier, ClassifyKeywords, classify_options
 from nextword.tasks.summarize import Length, Style, Summary, summarize
@@ -61,11 +65,30 @@ class Stream:
 
 
 class LanguageModel:
-    """A loaded model with its tokenizer and engine."""
+    """A loaded model with its tokenizer and engine; `load` makes one."""
 
-    def __init__(self, directory: ModelDirectory, engine: Engine) -> None:
+    def __init__(
+        self,
+        directory: ModelDirectory,
+        engine: Engine,
+        *,
+        name: str | None = None,
+        backend: BackendName = "auto",
+        weights: Weights = "auto",
+    ) -> None:
+        """`name`, `backend` and `weights` say how it was loaded; they are shown, and change nothing."""
         self.directory = directory
         self.engine = engine
+        self.name = name or directory.path.name
+        self._backend: BackendName = backend
+        self._weights: Weights = weights
+
+    def __repr__(self) -> str:
+        directory = self.directory
+        weights = directory.weights_dtype if self._weights == "auto" else self._weights
+        size = _rounded(directory.num_parameters)
+        known = f"{directory.config.family}, {size} parameters, backend {self._backend}, weights {weights}"
+        return f"LanguageModel({self.name!r}, {known})"
 
     @property
     def tokenizer(self) -> Tokenizer:
@@ -184,6 +207,23 @@ class LanguageModel:
         return measure_perplexity(backend, self.tokenizer, _documents(texts), chosen)
 
     @checked_arguments
+    def compare(self, other: LanguageModel, texts: str | Iterable[str], *, context: int | None = None) -> Comparison:
+        """Compare how well this model, A, and another, B, predict the same texts. Raises RequestError.
+
+        `context`: tokens of a window; None: the smaller context of the two.
+        """
+        a, b = (ComparedModel(model.engine.backend, model.tokenizer) for model in (self, other))
+        return compare_models(a, b, _documents(texts), context=context)
+
+    @checked_arguments
+    def surprise(self, text: str, *, context: int | None = None) -> SurpriseReport:
+        """Measure how surprised the model is by each token of a text. Raises RequestError.
+
+        `context`: tokens of a window; None: the model's context. Windows overlap by half.
+        """
+        return measure_surprise(self.engine.backend, self.tokenizer, text, context=context)
+
+    @checked_arguments
     def summarize(
         self,
         text: str,
@@ -252,6 +292,14 @@ class LanguageModel:
         return Stream(self.engine, self.engine.submit(prompt_token_ids, params))
 
 
+def _rounded(number: int) -> str:
+    """Format a count of parameters as people say it: 3,056, 135M, 1.71B."""
+    for unit, size in (("B", 1e9), ("M", 1e6)):
+        if number >= size:
+            return f"{number / size:.3g}{unit}"
+    return f"{number:,}"
+
+
 def _documents(texts: str | Iterable[str]) -> Iterator[Document]:
     """Yield a document for each text. Raises RequestError for one that is no string, TokenizerError if no Unicode."""
     for number, text in enumerate([texts] if isinstance(texts, str) else texts, 1):
@@ -295,7 +343,8 @@ def load(
         num_threads=num_threads,
         num_virtual_tokens=directory.num_virtual_tokens,
     )
-    return LanguageModel(directory, Engine(opened, tokenizer))
+    chosen: BackendName = ("torch" if native is None else "native") if backend == "auto" else backend
+    return LanguageModel(directory, Engine(opened, tokenizer), name=str(name), backend=chosen, weights=weights)
 
 
 def load_tokenizer(name: str | Path) -> Tokenizer:

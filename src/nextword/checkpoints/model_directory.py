@@ -5,6 +5,7 @@ It is the same for every format. Weights are memory-mapped, not read; the tokeni
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -39,6 +40,20 @@ class ModelDirectory:
     """Size of the files with the weights."""
     num_virtual_tokens: int = 0
     """Number of ids at the end of the vocabulary that stand for a trained prompt, which precedes every sequence."""
+
+    @property
+    def num_parameters(self) -> int:
+        """The number of weights, those that two places share counted once."""
+        return sum(tensor.num_elements for tensor in self.tensors.values())
+
+    @property
+    def weights_dtype(self) -> str:
+        """The type of most weights of the first layer; embeddings are often stored in another one than the rest."""
+        counts: Counter[str] = Counter()
+        for name, tensor in self.tensors.items():
+            if name.startswith("layers.0."):
+                counts[tensor.dtype] += tensor.num_elements
+        return counts.most_common(1)[0][0]
 
     @cached_property
     def tokenizer(self) -> Tokenizer:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -16,7 +15,6 @@ from nextword.errors import CheckpointError, NextwordError
 
 if TYPE_CHECKING:
     from nextword.checkpoints.catalogue import CatalogueEntry
-    from nextword.checkpoints.model_directory import ModelDirectory
 
 _HEAD = ("model", "family", "size", "format", "weights", "licence", "remark")
 _SIZE_COLUMN = _HEAD.index("size")
@@ -124,20 +122,11 @@ def _row(name: str, path: Path) -> Row:
             family=model.config.family,
             size_bytes=model.size_bytes,
             format=model.format,
-            weights=_weights_type(model),
+            weights=model.weights_dtype,
             license=model.license,
         )
     except (NextwordError, OSError) as error:
         return Row(name=name, path=str(path), problem=" ".join(str(error).split()))
-
-
-def _weights_type(model: ModelDirectory) -> str:
-    """The type of most numbers in the first layer; embeddings are often stored in another one than the rest."""
-    counts: Counter[str] = Counter()
-    for name, tensor in model.tensors.items():
-        if name.startswith("layers.0."):
-            counts[tensor.dtype] += tensor.num_elements
-    return counts.most_common(1)[0][0]
 
 
 def _cells(row: Row) -> tuple[str, ...]:
