@@ -63,6 +63,13 @@ def check_items(name: str, values: Iterable[object], kind: type, *, first: int =
             raise RequestError(fault.message)
 
 
+def check_value(name: str, value: object, hint: object) -> None:
+    """Check one value against a type. Raises RequestError."""
+    check = _check_for(hint)
+    if check is not None and (fault := check(name, value)) is not None:
+        raise RequestError(fault.message)
+
+
 @dataclass(frozen=True)
 class _Fault:
     """Why a value is refused."""

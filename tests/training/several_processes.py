@@ -20,7 +20,7 @@ from nextword.adapters.attach import attach
 from nextword.adapters.spec import AdapterSpec
 from nextword.data.batch import Batch
 from nextword.errors import DataError
-from nextword.training.processes import Processes, joined_processes
+from nextword.training.processes import Processes, join_processes, lost_processes_named
 from nextword.training.recipe import CheckpointRecipe, ComputeRecipe, OptimizerRecipe, Recipe
 from nextword.training.trainer import Callbacks, Trainer
 from tests.training.tiny import TextBatches, tiny_transformer
@@ -97,7 +97,8 @@ def _callbacks(said: list[str]) -> Callbacks:
 
 
 def main(folder: Path, what: str) -> None:
-    with joined_processes() as processes:
+    processes = join_processes()
+    with lost_processes_named():
         if what == "fail":
             train("plain", folder / "failed", processes, fail_at=5)
             return
@@ -108,6 +109,7 @@ def main(folder: Path, what: str) -> None:
             train("plain", folder / f"begun-alone-{parallel}", processes, parallel=parallel)
         train("plain", folder / "changed", processes, parallel="fsdp", stop_at=5)
         train("plain", folder / "changed", processes, parallel="ddp")
+    processes.leave()
 
 
 if __name__ == "__main__":

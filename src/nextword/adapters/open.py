@@ -75,5 +75,7 @@ def _merge(directory: ModelDirectory, adapter: Path) -> ModelDirectory:
     from nextword.adapters.merge import with_adapter
 
     if read_json_object(adapter / _CONFIG_NAME).get("peft_type") == prompt.PEFT_TYPE:
-        return prompt.with_prompt(directory, prompt.open_prompt(adapter))
-    return with_adapter(directory, open_adapter(adapter))
+        adapted = prompt.with_prompt(directory, prompt.open_prompt(adapter))
+    else:
+        adapted = with_adapter(directory, open_adapter(adapter))
+    return dataclasses.replace(adapted, adapter=adapter)

@@ -55,6 +55,9 @@ class ModelDirectory:
                 counts[tensor.dtype] += tensor.num_elements
         return counts.most_common(1)[0][0]
 
+    adapter: Path | None = None
+    """Folder of the adapter that is merged into the weights; None: they are as on disk."""
+
     @cached_property
     def tokenizer(self) -> Tokenizer:
         """Tokenizer of the model. Raises TokenizerError or CheckpointError if its files are missing or damaged."""

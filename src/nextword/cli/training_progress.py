@@ -1,4 +1,4 @@
-"""What a training run shows while it runs: a line that changes on a terminal, a line now and then elsewhere."""
+"""Progress of a training run: a line that changes on a terminal, a line now and then elsewhere."""
 
 from __future__ import annotations
 
@@ -7,29 +7,31 @@ import time
 from typing import TYPE_CHECKING
 
 from nextword.cli.console import note
-from nextword.workflows.training_page import duration
+from nextword.workflows.training_page import format_duration
 
 if TYPE_CHECKING:
+    from nextword.training.recipe import Recipe
     from nextword.training.trainer import StepReport
 
 _SECONDS_BETWEEN_LINES = 30.0
-"""Where nobody sees a line change, such as in a log."""
+"""Time between lines that stay, such as in a log."""
 
 
 class TrainingProgress:
-    """Shows each step of a run."""
+    """Shows each step of a run; its methods are the callbacks of `pretrain` and `finetune`."""
 
-    def __init__(self, num_steps: int) -> None:
-        self._num_steps = num_steps
+    def __init__(self, recipe: Recipe) -> None:
+        self._num_steps = recipe.steps
+        self._shows_samples = recipe.checkpointing.sample_every > 0
         self._shown_at = -_SECONDS_BETWEEN_LINES
         self._width = 0
 
     def on_step(self, report: StepReport) -> None:
-        """Show a step: on a terminal each, else one every half a minute, and the last."""
+        """Show a step: each on a terminal, else one every half a minute, and the last."""
         line = (
             f"step {report.step} of {self._num_steps}, loss {report.loss:.4f}, "
             f"{report.tokens_per_second:,.0f} tokens/s, "
-            f"{report.mfu:.0%} of the machine's peak, {duration(report.seconds_left)} left"
+            f"{report.mfu:.0%} MFU, {format_duration(report.seconds_left)} left"
         )
         if sys.stderr.isatty():
             print(f"\r{line:<{self._width}}", end="", file=sys.stderr, flush=True)
@@ -39,13 +41,15 @@ class TrainingProgress:
             note(line)
 
     def note(self, message: str) -> None:
-        """A line that stays."""
+        """Show a line that stays."""
         self._clear()
         note(message)
 
-    def show_text(self, what: str, text: str) -> None:
-        """A text of several lines that stays, set apart."""
-        self.note(what)
+    def on_sample(self, step: int, text: str) -> None:
+        """Show a sample text, set apart, where they were asked for."""
+        if not self._shows_samples:
+            return
+        self.note(f"step {step} writes:")
         for line in text.strip().splitlines():
             print(f"    {line}", file=sys.stderr, flush=True)
 

@@ -58,10 +58,6 @@ def prepare_finetuning(
     Raises DataError, ConfigError, TokenizerError.
     """
     data = recipe.data
-    if data.context > directory.config.max_seq_len:
-        raise ConfigError(
-            f"context = {data.context}: the model attends to at most {directory.config.max_seq_len} tokens"
-        )
     num_virtual = adapter.num_virtual_tokens if isinstance(adapter, PromptSpec) else 0
     if data.on == "chats":
         return _prepare_chats(files, directory, recipe, num_virtual, processes)
@@ -74,6 +70,7 @@ def _prepare_text(
     files: Sequence[str], directory: ModelDirectory, recipe: FinetuneRecipe, folder: Path, processes: Processes
 ) -> FinetuningData:
     data, tokens = recipe.data, prepared_folder(files)
+    seq_len = data.row_length(directory.config.max_seq_len)
     if tokens is None:
         tokens = folder / "tokens"
         processes.on_rank_zero(lambda: prepare_corpus(files, directory.tokenizer, tokens, field=data.field))
@@ -91,7 +88,7 @@ def _prepare_text(
         source=PretrainingSource(
             training,
             batch_size=processes.share(data.batch_size),
-            seq_len=data.context,
+            seq_len=seq_len,
             seed=recipe.run.seed,
             rank=processes.rank,
             num_ranks=processes.count,
@@ -105,7 +102,8 @@ def _prepare_chats(
     files: Sequence[str], directory: ModelDirectory, recipe: FinetuneRecipe, num_virtual: int, processes: Processes
 ) -> FinetuningData:
     data, report = recipe.data, ExamplesReport()
-    room = data.context - num_virtual
+    seq_len = data.row_length(directory.config.max_seq_len)
+    room = seq_len - num_virtual
     chats = read_chats(files, fields=ChatFields(user=data.user, answer=data.answer))
     examples = list(encode_chats(chats, directory.tokenizer, seq_len=room, report=report))
     if not examples:
@@ -116,7 +114,7 @@ def _prepare_chats(
         source=SupervisedSource(
             [_with_virtual_tokens(example, directory.config.vocab_size, num_virtual) for example in kept],
             batch_size=processes.share(data.batch_size),
-            seq_len=data.context,
+            seq_len=seq_len,
             seed=recipe.run.seed,
             rank=processes.rank,
             num_ranks=processes.count,

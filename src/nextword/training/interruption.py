@@ -15,15 +15,19 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 class Interruption:
     """A context in which the first such signal sets `is_asked_for`; a second one acts as it would have before.
 
-    Not so under torchrun, which passes on signals that Slurm may have sent to every process, and kills what takes long.
+    While `is_paused`, between two steps, a signal raises KeyboardInterrupt at once. In other threads than the main one
+    nothing changes: Python hands signals to none of them. Under torchrun, which passes on signals that Slurm may have
+    sent to every process and kills what takes long, every signal is only noted.
     """
 
     def __init__(self) -> None:
         self.is_asked_for = False
+        self.is_paused = False
+        """True while the code of a caller runs, who waits for no step."""
         self._before: dict[signal.Signals, Any] = {}
 
     def __enter__(self) -> Self:
-        if threading.current_thread() is threading.main_thread():  # Python gives signals to no other
+        if threading.current_thread() is threading.main_thread():
             self._before = {number: signal.signal(number, self._note) for number in _SIGNALS}
         return self
 
@@ -32,10 +36,15 @@ class Interruption:
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         self.is_asked_for = True
-        if not _is_under_torchrun():
-            self._restore()
+        if _is_under_torchrun():
+            return
+        self._restore()
+        if self.is_paused:
+            raise KeyboardInterrupt
 
     def _restore(self) -> None:
+        if threading.current_thread() is not threading.main_thread():  # a generator that another thread has closed
+            return
         for number, handler in self._before.items():
             signal.signal(number, handler)
         self._before = {}

@@ -1,28 +1,34 @@
-"""`Metrics`: metrics.jsonl, one JSON object for each step, validation and sample."""
+"""`Metrics`: metrics.jsonl, one JSON object for each step, validation and sample; `Curve`: one of its numbers."""
 
 from __future__ import annotations
 
 import contextlib
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 from nextword.atomic_file import write_atomically
+
+MetricsEntry = Mapping[str, object]
+"""Line of metrics.jsonl: "step", and what was measured at it: "loss", "validation_loss", "sample" ..."""
+_SMOOTHING_WINDOW = 40
+"""A smoothed curve is the mean over the last 1/40 of the run."""
 
 
 class Metrics:
     """The file, open for more lines. A disk that refuses does not stop the training: the line is lost."""
 
     def __init__(self, path: Path, *, after: int) -> None:
-        """`after`: the step to go on from; what stands for later ones was undone when the run was stopped."""
+        """Drop the lines of steps later than `after`: they were undone when the run was stopped."""
         self._path = path
         path.parent.mkdir(parents=True, exist_ok=True)
         kept = [entry for entry in read_metrics(path) if _step(entry) <= after]
         with contextlib.suppress(OSError), write_atomically(path) as out:
             out.writelines(_line(entry) for entry in kept)
 
-    def write(self, entry: Mapping[str, object]) -> None:
+    def write(self, entry: MetricsEntry) -> None:
         """Add a line; numbers that JSON does not have become null."""
         try:
             with self._path.open("ab") as out:
@@ -31,8 +37,21 @@ class Metrics:
             return
 
 
+class Curve(NamedTuple):
+    """One number over the steps of a run: `plot(*curve)` draws it."""
+
+    steps: list[int]
+    values: list[float]
+
+    def smoothed(self) -> list[float]:
+        """Average each value with those shortly before it."""
+        width = max(1, len(self.values) // _SMOOTHING_WINDOW)
+        windows = (self.values[max(0, end - width) : end] for end in range(1, len(self.values) + 1))
+        return [math.fsum(window) / len(window) for window in windows]
+
+
 def read_metrics(path: Path) -> list[dict[str, object]]:
-    """The entries of a metrics file, [] if there is none; a line that was cut off by a kill is left out."""
+    """Read the entries of a metrics file, [] if there is none, without a line that was cut off by a kill."""
     if not path.exists():
         return []
     entries = []
@@ -44,13 +63,24 @@ def read_metrics(path: Path) -> list[dict[str, object]]:
     return entries
 
 
-def _step(entry: Mapping[str, object]) -> int:
+def curve(entries: Iterable[MetricsEntry], name: str) -> Curve:
+    """Select the finite values of one key, such as "loss", with their steps."""
+    steps, values = [], []
+    for entry in entries:
+        value = entry.get(name)
+        if isinstance(value, int | float) and math.isfinite(value):
+            steps.append(_step(entry))
+            values.append(float(value))
+    return Curve(steps, values)
+
+
+def _step(entry: MetricsEntry) -> int:
     step = entry["step"]
     assert isinstance(step, int)
     return step
 
 
-def _line(entry: Mapping[str, object]) -> bytes:
+def _line(entry: MetricsEntry) -> bytes:
     in_json = {key: value if _is_in_json(value) else None for key, value in entry.items()}
     return json.dumps(in_json, ensure_ascii=False).encode() + b"\n"
 

@@ -12,6 +12,7 @@ import torch
 from nextword.models.config import ModelConfig
 from nextword.models.passes import runs_native
 from nextword.models.weights import weight_shapes
+from nextword.training.duration import format_duration
 from nextword.training.loss import CHUNK_POSITIONS
 from nextword.training.machine import choose_dtype, operations_per_token, peak_rate
 from nextword.training.recipe import Recipe
@@ -59,6 +60,19 @@ class Plan:
         """Of all steps."""
         return self.steps * self.rows_per_step * self.row_length
 
+    def __str__(self) -> str:
+        trained = "" if self.num_trained == self.num_weights else f", of which {self.num_trained:,} are trained"
+        return (
+            f"parameters      {self.num_weights:,}{trained}\n"
+            f"memory          about {_megabytes(self.state_bytes + self.batch_bytes)} besides PyTorch's own: "
+            f"{_megabytes(self.state_bytes)} for weights and optimizer, {_megabytes(self.batch_bytes)} for a batch\n"
+            f"steps           {self.steps:,} of {self.rows_per_step} x {self.row_length} tokens, "
+            f"{self.num_tokens:,} in all\n"
+            f"products in     {str(self.dtype).removeprefix('torch.')}\n"
+            f"estimated time  {format_duration(self.seconds)}, at {LIKELY_SHARE_OF_PEAK:.0%} of the "
+            f"{self.peak_rate / 1e9:.0f} GFLOP/s measured here"
+        )
+
 
 def plan_run(
     config: ModelConfig, recipe: Recipe, *, batch_size: int, row_length: int, num_adapter_weights: int | None = None
@@ -89,6 +103,10 @@ def plan_run(
         peak_rate=rate,
         seconds=tokens * operations / (LIKELY_SHARE_OF_PEAK * rate),
     )
+
+
+def _megabytes(num_bytes: int) -> str:
+    return f"{num_bytes / 1e6:,.0f} MB"
 
 
 def _frozen(sizes: Mapping[str, int], patterns: Sequence[str]) -> int:

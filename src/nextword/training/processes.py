@@ -34,14 +34,21 @@ class Processes:
         count: int = 1,
         device: torch.device | str = "cpu",
         group: distributed.ProcessGroup | None = None,
+        has_joined: bool = False,
     ) -> None:
-        """`group`: over which CPU tensors go; None for one process alone."""
+        """`group`: over which CPU tensors go; None for one process alone. `has_joined`: `leave` has to undo that."""
         self.rank, self.count, self.device, self.group = rank, count, torch.device(device), group
+        self._has_joined = has_joined
 
     @property
     def is_rank_zero(self) -> bool:
         """Whether this is the one that writes files and speaks to people."""
         return self.rank == 0
+
+    def leave(self) -> None:
+        """End the membership that `join_processes` began; one that a launcher began, such as Ray, stays."""
+        if self._has_joined and _is_joined():
+            distributed.destroy_process_group()
 
     def share(self, batch_size: int) -> int:
         """Rows of a batch that are this process's. Raises ConfigError if the rows cannot be shared equally."""
@@ -88,34 +95,20 @@ class Processes:
 ALONE = Processes()
 
 
-@contextmanager
-def joined_processes() -> Iterator[Processes]:
-    """The processes that a launcher has started with this one, joined in torch.distributed; ALONE if none has.
+def join_processes() -> Processes:
+    """Join the processes that a launcher has started with this one in torch.distributed; ALONE if none has.
 
-    Raises ConfigError if they do not meet, TrainingError in the others when one of them ends before the rest.
+    Rank, count and where to meet are in the environment, as torchrun, Slurm scripts and Ray set it. Raises ConfigError
+    if the processes do not meet.
     """
-    was_joined = distributed.is_available() and distributed.is_initialized()
-    if not was_joined and int(os.environ.get("WORLD_SIZE", "1")) == 1:
-        yield ALONE
-        return
-    processes = _join()
-    try:
-        yield processes
-    except RuntimeError as error:
-        if any(sign in str(error) for sign in _SIGNS_OF_AN_END):
-            raise TrainingError("another process of this run has ended; what it said tells why") from None
-        raise
-    if not was_joined:
-        distributed.destroy_process_group()
-
-
-def _join() -> Processes:
-    """Rank, count and where to meet are in the environment, as torchrun, Slurm scripts and Ray set it."""
+    if not _is_joined() and int(os.environ.get("WORLD_SIZE", "1")) == 1:
+        return ALONE
     device = torch.device("cpu")
     if torch.cuda.is_available():
         device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
         torch.cuda.set_device(device)
-    if not distributed.is_initialized():
+    was_joined = _is_joined()
+    if not was_joined:
         try:
             distributed.init_process_group("gloo" if device.type == "cpu" else "nccl")
         except (ValueError, RuntimeError) as error:
@@ -125,4 +118,19 @@ def _join() -> Processes:
             ) from None
     group = distributed.new_group(backend="gloo", timeout=_LONGEST_WAIT)
     rank, count = distributed.get_rank(), distributed.get_world_size()
-    return Processes(rank=rank, count=count, device=device, group=group)
+    return Processes(rank=rank, count=count, device=device, group=group, has_joined=not was_joined)
+
+
+@contextmanager
+def lost_processes_named() -> Iterator[None]:
+    """Raise TrainingError where torch reports that another process has ended before the rest."""
+    try:
+        yield
+    except RuntimeError as error:
+        if any(sign in str(error) for sign in _SIGNS_OF_AN_END):
+            raise TrainingError("another process of this run has ended; what it said tells why") from None
+        raise
+
+
+def _is_joined() -> bool:
+    return distributed.is_available() and distributed.is_initialized()

@@ -10,7 +10,7 @@ import dataclasses
 import functools
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -148,22 +148,47 @@ class Trainer:
         return self._num_skipped
 
     def run(self) -> None:
-        """Train to the last step; then the folder holds `model`, and `best` if the model was validated.
+        """Train to the last step; see `steps`."""
+        for _ in self.steps():
+            pass
 
-        SIGTERM and Ctrl-C save a checkpoint first, then raise KeyboardInterrupt. Raises TrainingError if step after
-        step has to be skipped.
+    def steps(self) -> Iterator[StepReport]:
+        """Train, yielding each step as it is done; after the last one `Callbacks.export` has written `model`.
+
+        The best model so far is exported as `best` at each validation. A loop that is left early saves a checkpoint;
+        so do SIGTERM and Ctrl-C, which then raise KeyboardInterrupt. With several processes, all leave the loop at the
+        same step. Raises TrainingError if step after step has to be skipped.
         """
         with Interruption() as interruption, kept_memory():
             self._look_before()
             self._look()  # if the run was stopped between a step and the look that was due
-            while self.step < self.recipe.steps and not self._has_lost_patience:
-                self._callbacks.on_step(self._train_step())
+            while not self.is_finished:
+                report = self._train_step()
+                self._callbacks.on_step(report)
                 self._weights.clear_gradients()  # before anything else, so that it can have their memory
                 if self._processes.any(interruption.is_asked_for):
-                    if self.save():
-                        self._callbacks.note(f"stopped after step {self.step}: the same command goes on from there")
+                    self._stop()
                     raise KeyboardInterrupt
                 self._look()
+                try:
+                    interruption.is_paused = self._processes.count == 1
+                    yield report
+                    interruption.is_paused = False
+                except (GeneratorExit, KeyboardInterrupt):
+                    self._stop()
+                    raise
+        self._finish()
+
+    @property
+    def is_finished(self) -> bool:
+        """True if no step is left to be done."""
+        return self.step >= self.recipe.steps or self._has_lost_patience
+
+    def _stop(self) -> None:
+        if self.save():
+            self._callbacks.note(f"stopped after step {self.step}: the same command goes on from there")
+
+    def _finish(self) -> None:
         if self._has_lost_patience:
             self._callbacks.note(
                 f"step {self.step}: no new best in {self._since_best} looks at the held-out text, so the run ends; "

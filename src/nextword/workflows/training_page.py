@@ -1,75 +1,78 @@
-"""What a training run leaves to look at: loss.png and report.html, made of its metrics.jsonl."""
+"""The report of a training run, made of its metrics: loss.png and report.html, and the curve that a notebook shows."""
 
 from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nextword.errors import DataError, MissingExtraError
+from nextword.html.line_chart import Line, line_chart
+from nextword.html.page import Html, heading, paragraph, preformatted, table, write_page
+from nextword.html.plots import plot, save_plot
+from nextword.training.duration import format_duration as format_duration
+from nextword.training.metrics import Curve, MetricsEntry, curve, read_metrics
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from nextword.html.page import Html
-
-_SMOOTHED_OVER = 40
-"""The line through noisy losses is the mean over so large a part of the run, a 40th."""
 _OTHER_CURVES = {
     "lr": "Learning rate",
-    "grad_norm": "Length of the gradient, before it was shortened",
+    "grad_norm": "Gradient norm before clipping",
     "tokens_per_second": "Tokens per second",
 }
 
 
-@dataclass(frozen=True)
-class _Curve:
-    """A number over the steps."""
+def write_training_report(folder: Path, *, title: str, prompt: str, settings: Mapping[str, object]) -> Path:
+    """Draw loss.png, and write report.html with curves, sample texts and settings; return the page's path.
 
-    steps: list[int]
-    values: list[float]
-
-    def smoothed(self) -> list[float]:
-        """The mean of each value and those shortly before it."""
-        width = max(1, len(self.values) // _SMOOTHED_OVER)
-        windows = (self.values[max(0, end - width) : end] for end in range(1, len(self.values) + 1))
-        return [math.fsum(window) / len(window) for window in windows]
-
-
-def write_training_report(
-    folder: Path, *, title: str, prompt: str, settings: Mapping[str, object], note: Callable[[str], None]
-) -> None:
-    """Draw the losses, and write the page with curves, sample texts and settings; a note says where, or why not.
-
-    `prompt`: what the sample texts answer or go on from; `settings`: section -> settings, or a setting.
+    `prompt`: what the sample texts continue; `settings`: section -> settings, or a setting. Raises MissingExtraError
+    without matplotlib, DataError if the disk refuses.
     """
-    from nextword.html.page import write_page
-    from nextword.html.plots import save_plot
-    from nextword.training.metrics import read_metrics
-
-    entries = read_metrics(folder / "metrics.jsonl")
-    try:
-        save_plot(folder / "loss.png", lambda axes: _draw_losses(axes, entries))
-        write_page(folder / "report.html", title, _parts(entries, prompt, settings))
-    except MissingExtraError:
-        note("no report: matplotlib is not installed: pip install 'nextword[train]'")
-    except DataError as error:
-        note(f"no report: {error}")
-    else:
-        note(f"the report is {folder / 'report.html'}, the loss alone {folder / 'loss.png'}")
+    entries, page = read_metrics(folder / "metrics.jsonl"), folder / "report.html"
+    save_plot(folder / "loss.png", lambda axes: _draw_losses(axes, entries))
+    write_page(page, title, _parts(entries, prompt, settings))
+    return page
 
 
-def _parts(entries: Sequence[Mapping[str, object]], prompt: str, settings: Mapping[str, object]) -> Iterator[Html]:
-    from nextword.html.page import heading, preformatted, table
-    from nextword.html.plots import plot
+def run_html(entries: Sequence[MetricsEntry], *, title: str, state: str) -> Html:
+    """Show a run as a notebook does: its losses so far as a chart, and its figures."""
+    losses, validations = curve(entries, "loss"), curve(entries, "validation_loss")
+    chart = line_chart(
+        [
+            Line("loss of each step", losses.steps, losses.values, colour="#9ecae1"),
+            Line("running mean", losses.steps, losses.smoothed(), colour="#1f77b4"),
+            Line("validation loss", validations.steps, validations.values, colour="#ff7f0e", has_dots=True),
+        ],
+        x_label="step",
+        y_label="nats per token",
+    )
+    return Html("".join([paragraph(f"{title}: {state}"), chart, table(("", ""), run_figures(entries))]))
 
-    yield table(("", ""), _figures(entries))
+
+def run_figures(entries: Sequence[MetricsEntry]) -> Iterator[tuple[str, str]]:
+    """Summarise a run in a few named figures."""
+    losses, validations, seconds = (curve(entries, name) for name in ("loss", "validation_loss", "seconds"))
+    if losses.values:
+        yield "steps", f"{losses.steps[-1]:,}"
+        yield "loss of the last steps, nats per token", f"{losses.smoothed()[-1]:.4f}"
+    if validations.values:
+        best = min(range(len(validations.values)), key=validations.values.__getitem__)
+        for when, place in (("at first", 0), ("at best", best), ("at last", -1)):
+            nats = validations.values[place]
+            yield f"held-out {when}, step {validations.steps[place]}", f"{nats:.4f}, perplexity {_perplexity(nats)}"
+    skipped = [str(entry["skipped"]) for entry in entries if entry.get("skipped")]
+    if skipped:
+        yield "steps skipped", f"{len(skipped)}, the last: {skipped[-1]}"
+    yield "time in steps", format_duration(math.fsum(seconds.values))
+
+
+def _parts(entries: Sequence[MetricsEntry], prompt: str, settings: Mapping[str, object]) -> Iterator[Html]:
+    yield table(("", ""), run_figures(entries))
     yield plot(lambda axes: _draw_losses(axes, entries), caption="Loss of each step, its running mean, and held-out")
-    for name, what in _OTHER_CURVES.items():
-        yield plot(functools.partial(_draw, curve=_curve(entries, name)), caption=what, height=2.0)
+    for name, caption in _OTHER_CURVES.items():
+        yield plot(functools.partial(_draw, shown=curve(entries, name)), caption=caption, height=2.0)
     samples = [(entry["step"], entry["sample"]) for entry in entries if "sample" in entry]
     if samples:
         yield heading("Sample texts")
@@ -81,33 +84,12 @@ def _parts(entries: Sequence[Mapping[str, object]], prompt: str, settings: Mappi
     yield table(("setting", "value"), _flat(settings))
 
 
-def _figures(entries: Sequence[Mapping[str, object]]) -> Iterator[tuple[str, str]]:
-    losses, held_out, seconds = (_curve(entries, name) for name in ("loss", "validation_loss", "seconds"))
-    if losses.values:
-        yield "steps", f"{losses.steps[-1]:,}"
-        yield "loss of the last steps, nats per token", f"{losses.smoothed()[-1]:.4f}"
-    if held_out.values:
-        best = min(range(len(held_out.values)), key=held_out.values.__getitem__)
-        for when, place in (("at first", 0), ("at best", best), ("at last", -1)):
-            nats = held_out.values[place]
-            yield f"held-out {when}, step {held_out.steps[place]}", f"{nats:.4f}, perplexity {_perplexity(nats)}"
-    skipped = [str(entry["skipped"]) for entry in entries if entry.get("skipped")]
-    if skipped:
-        yield "steps skipped", f"{len(skipped)}, the last: {skipped[-1]}"
-    yield "time in steps", duration(math.fsum(seconds.values))
-
-
 def _perplexity(nats: float) -> str:
     return f"{math.exp(nats):,.2f}" if nats < 100 else "beyond counting"
 
 
-def _curve(entries: Sequence[Mapping[str, object]], name: str) -> _Curve:
-    points = [(entry["step"], entry[name]) for entry in entries if isinstance(entry.get(name), int | float)]
-    return _Curve([int(str(step)) for step, _ in points], [float(str(value)) for _, value in points])
-
-
-def _draw_losses(axes: Axes, entries: Sequence[Mapping[str, object]]) -> None:
-    training, held_out = _curve(entries, "loss"), _curve(entries, "validation_loss")
+def _draw_losses(axes: Axes, entries: Sequence[MetricsEntry]) -> None:
+    training, held_out = curve(entries, "loss"), curve(entries, "validation_loss")
     axes.plot(training.steps, training.values, color="tab:blue", alpha=0.25, linewidth=0.8)
     axes.plot(training.steps, training.smoothed(), color="tab:blue", label="training, running mean")
     if held_out.values:
@@ -117,8 +99,8 @@ def _draw_losses(axes: Axes, entries: Sequence[Mapping[str, object]]) -> None:
     axes.legend(frameon=False)
 
 
-def _draw(axes: Axes, curve: _Curve) -> None:
-    axes.plot(curve.steps, curve.values, color="tab:blue", linewidth=1.0)
+def _draw(axes: Axes, shown: Curve) -> None:
+    axes.plot(shown.steps, shown.values, color="tab:blue", linewidth=1.0)
     axes.set_xlabel("step")
 
 
@@ -128,10 +110,3 @@ def _flat(settings: Mapping[str, object]) -> Iterator[tuple[str, object]]:
             yield from _flat(value)
         else:
             yield name, value
-
-
-def duration(seconds: float) -> str:
-    """Hours, minutes and seconds with colons between them."""
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"

@@ -1,0 +1,269 @@
+"""`finetune`: a pretrained model and files of chats or text in, a prepared run that trains it further out.
+
+Importing this needs no PyTorch.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, TypeAlias, Unpack, cast, get_args
+
+from nextword.adapters.spec import AdapterSpec, PromptSpec
+from nextword.errors import ConfigError, RequestError
+from nextword.extras import needs_extra
+from nextword.training.finetune_recipe import DEFAULT_FINETUNE_RECIPE, FinetuneRecipe
+from nextword.training.options import with_options
+from nextword.workflows.paths import FilePath, Files, list_files
+from nextword.workflows.training_hooks import answers_loss, documents_loss, most_tokens, written_text
+from nextword.workflows.training_options import FinetuneOptions
+from nextword.workflows.training_run import Listeners, RunSetup, TrainingRun, ignore
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from nextword.adapters.spec import MethodName
+    from nextword.checkpoints.model_directory import ModelDirectory
+    from nextword.inference.backend import Backend
+    from nextword.language_model import LanguageModel
+    from nextword.models.transformer import Transformer
+    from nextword.training.finetune import FinetuningData
+    from nextword.training.plan import Plan
+    from nextword.training.processes import Processes
+    from nextword.training.trainer import StepReport
+
+__all__ = [
+    "DEFAULT_FINETUNE_RECIPE",
+    "AdapterSpec",
+    "FinetuneMethod",
+    "FinetuneRecipe",
+    "PromptSpec",
+    "finetune",
+    "plan_finetune",
+]
+
+FinetuneMethod: TypeAlias = Literal["full", "lora", "dora", "ia3", "prompt"]
+"""full: every weight is trained; else an adapter, and the model itself stays as it is."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Job:
+    """What is to be trained, settings resolved."""
+
+    directory: ModelDirectory
+    base: str
+    """Name that an adapter says whose it is with."""
+    method: FinetuneMethod
+    adapter: AdapterSpec | PromptSpec | None
+    recipe: FinetuneRecipe
+    context: int
+    folder: Path
+
+
+def finetune(
+    model: FilePath | LanguageModel,
+    data: Files,
+    *,
+    output: FilePath,
+    method: FinetuneMethod = "full",
+    rank: int = AdapterSpec.rank,
+    alpha: float = AdapterSpec.alpha,
+    targets: Sequence[str] = (),
+    virtual_tokens: int = PromptSpec.num_virtual_tokens,
+    recipe: FinetuneRecipe = DEFAULT_FINETUNE_RECIPE,
+    on_step: Callable[[StepReport], None] = ignore,
+    on_note: Callable[[str], None] = ignore,
+    on_sample: Callable[[int, str], None] = ignore,
+    **options: Unpack[FinetuneOptions],
+) -> TrainingRun:
+    """Prepare the training of all weights of a model, or of an adapter for it, on chats or text.
+
+    `model`: a name, a folder, a .gguf file, or a loaded model. `output`: folder of the run; a run that was stopped
+    there goes on. `rank`, `alpha` and `targets` belong to adapters, `virtual_tokens` to method "prompt". Other keywords
+    are the settings of `FinetuneRecipe`, such as steps, lr or on="text", and replace those of `recipe`. Trains nothing
+    yet: see `TrainingRun`. Raises RequestError, ConfigError, DataError, CheckpointError, MissingExtraError.
+    """
+    with needs_extra("train"):
+        from nextword.training.finetune import finetuning, prepare_finetuning
+        from nextword.training.processes import join_processes, lost_processes_named
+    names, processes = list_files(data), join_processes()
+    adapter = _adapter(method, rank=rank, alpha=alpha, targets=targets, virtual_tokens=virtual_tokens)
+    job = _job(model, method, adapter, with_options(recipe, options), Path(output))
+    directory, folder, recipe = job.directory, job.folder, job.recipe
+    listeners = Listeners(on_step=on_step, on_note=on_note, on_sample=on_sample)
+    with lost_processes_named():
+        prepared = prepare_finetuning(names, directory, recipe, folder=folder, adapter=adapter, processes=processes)
+        if processes.is_rank_zero:
+            _note_examples(prepared, job, on_note)
+        return TrainingRun(
+            lambda callbacks: finetuning(
+                directory, prepared, recipe, folder=folder, callbacks=callbacks, adapter=adapter, processes=processes
+            ),
+            _setup(job, names, prepared, listeners, processes),
+        )
+
+
+def plan_finetune(
+    model: FilePath | LanguageModel,
+    *,
+    method: FinetuneMethod = "full",
+    rank: int = AdapterSpec.rank,
+    alpha: float = AdapterSpec.alpha,
+    targets: Sequence[str] = (),
+    virtual_tokens: int = PromptSpec.num_virtual_tokens,
+    recipe: FinetuneRecipe = DEFAULT_FINETUNE_RECIPE,
+    **options: Unpack[FinetuneOptions],
+) -> Plan:
+    """Estimate parameters, memory and time of a run of `finetune`; no data are read. Raises as `finetune`."""
+    adapter = _adapter(method, rank=rank, alpha=alpha, targets=targets, virtual_tokens=virtual_tokens)
+    return _plan(_job(model, method, adapter, with_options(recipe, options), Path()))
+
+
+def _adapter(
+    method: str, *, rank: int, alpha: float, targets: Sequence[str], virtual_tokens: int
+) -> AdapterSpec | PromptSpec | None:
+    if method == "full":
+        return None
+    if method == "prompt":
+        return PromptSpec(num_virtual_tokens=virtual_tokens)
+    if method not in get_args(FinetuneMethod):
+        raise ConfigError(f"method must be one of {', '.join(get_args(FinetuneMethod))}, is {method!r}")
+    named = (targets,) if isinstance(targets, str) else tuple(targets)
+    return AdapterSpec(method=cast("MethodName", method), rank=rank, alpha=alpha, targets=named)
+
+
+def _job(
+    model: FilePath | LanguageModel,
+    method: FinetuneMethod,
+    adapter: AdapterSpec | PromptSpec | None,
+    recipe: FinetuneRecipe,
+    folder: Path,
+) -> _Job:
+    directory, base = _open(model)
+    if adapter is not None and (directory.adapter is not None or directory.num_virtual_tokens):
+        raise ConfigError(f"{base}: an adapter is merged into the model that was given; train another one on its base")
+    context = recipe.data.row_length(directory.config.max_seq_len)
+    recipe = dataclasses.replace(recipe, data=dataclasses.replace(recipe.data, context=context))
+    return _Job(
+        directory=directory,
+        base=base,
+        method=method,
+        adapter=adapter,
+        recipe=recipe,
+        context=context,
+        folder=folder,
+    )
+
+
+def _open(model: FilePath | LanguageModel) -> tuple[ModelDirectory, str]:
+    """Return the model on disk, and the name to open it by."""
+    from nextword.checkpoints.catalogue import resolve
+    from nextword.checkpoints.open_directory import open_model_directory
+
+    if isinstance(model, str | os.PathLike):
+        name = os.fspath(model)
+        path = resolve(name)
+        return open_model_directory(path), str(path.resolve()) if Path(name).exists() else name
+    from nextword.language_model import LanguageModel
+
+    if not isinstance(model, LanguageModel):
+        raise RequestError(f"model must be a name, a path or a LanguageModel, not {type(model).__name__}")
+    return model.directory, str(model.directory.path.resolve())
+
+
+def _setup(
+    job: _Job, names: Sequence[str], data: FinetuningData, listeners: Listeners, processes: Processes
+) -> RunSetup:
+    tokenizer, settings = job.directory.tokenizer, {} if job.adapter is None else vars(job.adapter)
+    return RunSetup(
+        folder=job.folder,
+        title=f"Fine-tuning {job.base} on {', '.join(names)}",
+        prompt=tokenizer.decode(list(data.sample_prompt), skip_special_tokens=False),
+        settings={"method": job.method, **settings, **dataclasses.asdict(job.recipe)},
+        validate=_validation(job, data),
+        sample=lambda model: written_text(data.sample_prompt, tokenizer, _backend(job, model)),
+        export=_exporter(job),
+        make_plan=lambda: _plan(job),
+        listeners=listeners,
+        processes=processes,
+    )
+
+
+def _validation(job: _Job, data: FinetuningData) -> Callable[[Transformer], float] | None:
+    """Return the loss of what is held out, as a function of the model; None if nothing is."""
+    rows = job.recipe.data.batch_size
+    most = most_tokens(job.recipe.run.checkpointing, tokens_per_step=rows * job.context)
+    if data.held_out_texts:
+        return lambda model: documents_loss(
+            data.held_out_texts, _backend(job, model), context=job.context, most_tokens=most
+        )
+    if data.held_out_chats:
+        return lambda model: answers_loss(data.held_out_chats, _backend(job, model), most_tokens=most)
+    return None
+
+
+def _backend(job: _Job, model: Transformer) -> Backend:
+    from nextword.inference.longrope_backend import rotate_by_length
+    from nextword.inference.prompted_backend import PromptedBackend
+    from nextword.inference.torch_backend import TorchBackend
+
+    backend = rotate_by_length(TorchBackend(model), model.config)
+    if not isinstance(job.adapter, PromptSpec):
+        return backend
+    num_virtual_tokens = job.adapter.num_virtual_tokens
+    return PromptedBackend(backend, vocab_size=job.directory.config.vocab_size, num_virtual_tokens=num_virtual_tokens)
+
+
+def _exporter(job: _Job) -> Callable[[dict[str, Tensor], Path], None]:
+    """Return what writes the model, or the adapter alone, which says by name whose it is."""
+    from nextword.adapters.attach import save_trained
+    from nextword.adapters.attach_prompt import save_trained_prompt
+    from nextword.training.model_output import export_model
+
+    directory = job.directory
+    if isinstance(job.adapter, AdapterSpec):
+        return functools.partial(save_trained, spec=job.adapter, config=directory.config, base=job.base)
+    if job.adapter is not None:
+        return functools.partial(save_trained_prompt, config=directory.config, base=job.base)
+    return functools.partial(
+        export_model,
+        config=directory.config,
+        tokenizer=directory.tokenizer,
+        generation_defaults=directory.generation_defaults,
+    )
+
+
+def _plan(job: _Job) -> Plan:
+    with needs_extra("train"):
+        from nextword.adapters.method import num_adapter_weights
+        from nextword.training.plan import plan_run
+
+    config = job.directory.config
+    if isinstance(job.adapter, AdapterSpec):
+        trained: int | None = num_adapter_weights(config, job.adapter)
+    else:
+        trained = None if job.adapter is None else job.adapter.num_virtual_tokens * config.hidden_size
+    return plan_run(
+        config,
+        job.recipe.run,
+        batch_size=job.recipe.data.batch_size,
+        row_length=job.context,
+        num_adapter_weights=trained,
+    )
+
+
+def _note_examples(data: FinetuningData, job: _Job, note: Callable[[str], None]) -> None:
+    report = data.report
+    if report is None:
+        return
+    chats = "chat" if report.num_kept == 1 else "chats"
+    note(f"{report.num_kept} {chats}, {report.num_targets:,} of {report.num_tokens:,} tokens carry loss")
+    if report.num_too_long:
+        chats = "chat" if report.num_too_long == 1 else "chats"
+        note(
+            f"{report.num_too_long} {chats} longer than {job.context} tokens left out; the longest has {report.longest}"
+        )
