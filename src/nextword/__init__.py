@@ -41,6 +41,9 @@ if TYPE_CHECKING:  # what editors and type checkers read; `_EXPORTS` says the sa
     from nextword.tasks.classify import ClassifyOptions as ClassifyOptions
     from nextword.tasks.summarize import Summary as Summary
     from nextword.text.tokenizer import Tokenizer as Tokenizer
+    from nextword.workflows.finetune import finetune as finetune
+    from nextword.workflows.pretrain import pretrain as pretrain
+    from nextword.workflows.training_run import TrainingRun as TrainingRun
 
 _EXPORTS = {
     "decoding.distribution": ("Distribution",),
@@ -70,6 +73,9 @@ _EXPORTS = {
     "tasks.classify": ("Classification", "Classifier", "ClassifyOptions"),
     "tasks.summarize": ("Summary",),
     "text.tokenizer": ("Tokenizer",),
+    "workflows.finetune": ("finetune",),
+    "workflows.pretrain": ("pretrain",),
+    "workflows.training_run": ("TrainingRun",),
 }
 _HOMES = {name: f"nextword.{module}" for module, names in _EXPORTS.items() for name in names}
 

@@ -27,7 +27,7 @@ from nextword.training.processes import ALONE, Processes
 from nextword.training.trainer import Callbacks, Trainer
 
 _SAMPLE_PROMPT = 32
-"""Tokens of a held-out text that a sample goes on from."""
+"""Most tokens of a held-out text that a sample continues; half of a shorter context."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,6 +84,8 @@ def _prepare_text(
         processes.on_rank_zero(shards.check_content)
     training, held_out = split_validation(shards, data.validation, seed=recipe.run.seed)
     documents = held_out.documents()
+    prompt_length = min(_SAMPLE_PROMPT, max(1, directory.config.max_seq_len // 2))
+    start = documents[0] if documents else training.window(0, prompt_length).token_ids.tolist()
     return FinetuningData(
         source=PretrainingSource(
             training,
@@ -94,7 +96,7 @@ def _prepare_text(
             num_ranks=processes.count,
         ),
         held_out_texts=documents,
-        sample_prompt=(documents or [training.window(0, _SAMPLE_PROMPT).token_ids.tolist()])[0][:_SAMPLE_PROMPT],
+        sample_prompt=start[:prompt_length],
     )
 
 

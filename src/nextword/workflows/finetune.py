@@ -11,11 +11,13 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, TypeAlias, Unpack, cast, get_args
+from typing import TYPE_CHECKING, Literal, TypeAlias, Unpack
 
 from nextword.adapters.spec import AdapterSpec, PromptSpec
+from nextword.checks import checked_arguments
 from nextword.errors import ConfigError, RequestError
 from nextword.extras import needs_extra
+from nextword.plain_text import count
 from nextword.training.finetune_recipe import DEFAULT_FINETUNE_RECIPE, FinetuneRecipe
 from nextword.training.options import with_options
 from nextword.workflows.paths import FilePath, Files, list_files
@@ -26,7 +28,6 @@ from nextword.workflows.training_run import Listeners, RunSetup, TrainingRun, ig
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from nextword.adapters.spec import MethodName
     from nextword.checkpoints.model_directory import ModelDirectory
     from nextword.inference.backend import Backend
     from nextword.language_model import LanguageModel
@@ -64,6 +65,7 @@ class _Job:
     folder: Path
 
 
+@checked_arguments
 def finetune(
     model: FilePath | LanguageModel,
     data: Files,
@@ -107,6 +109,7 @@ def finetune(
         )
 
 
+@checked_arguments
 def plan_finetune(
     model: FilePath | LanguageModel,
     *,
@@ -124,16 +127,13 @@ def plan_finetune(
 
 
 def _adapter(
-    method: str, *, rank: int, alpha: float, targets: Sequence[str], virtual_tokens: int
+    method: FinetuneMethod, *, rank: int, alpha: float, targets: Sequence[str], virtual_tokens: int
 ) -> AdapterSpec | PromptSpec | None:
     if method == "full":
         return None
     if method == "prompt":
         return PromptSpec(num_virtual_tokens=virtual_tokens)
-    if method not in get_args(FinetuneMethod):
-        raise ConfigError(f"method must be one of {', '.join(get_args(FinetuneMethod))}, is {method!r}")
-    named = (targets,) if isinstance(targets, str) else tuple(targets)
-    return AdapterSpec(method=cast("MethodName", method), rank=rank, alpha=alpha, targets=named)
+    return AdapterSpec(method=method, rank=rank, alpha=alpha, targets=tuple(targets))
 
 
 def _job(
@@ -260,10 +260,7 @@ def _note_examples(data: FinetuningData, job: _Job, note: Callable[[str], None])
     report = data.report
     if report is None:
         return
-    chats = "chat" if report.num_kept == 1 else "chats"
-    note(f"{report.num_kept} {chats}, {report.num_targets:,} of {report.num_tokens:,} tokens carry loss")
+    note(f"{count(report.num_kept, 'chat')}, {report.num_targets:,} of {report.num_tokens:,} tokens carry loss")
     if report.num_too_long:
-        chats = "chat" if report.num_too_long == 1 else "chats"
-        note(
-            f"{report.num_too_long} {chats} longer than {job.context} tokens left out; the longest has {report.longest}"
-        )
+        left_out = count(report.num_too_long, "chat")
+        note(f"{left_out} longer than {job.context} tokens left out; the longest has {report.longest}")

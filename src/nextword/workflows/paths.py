@@ -4,24 +4,20 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TypeAlias
 
-from nextword.errors import DataError, RequestError
+from nextword.errors import DataError
 
-FilePath: TypeAlias = str | os.PathLike[str]
+FilePath: TypeAlias = str | Path
 """A file or folder."""
-Files: TypeAlias = FilePath | Sequence[FilePath]
+Files: TypeAlias = str | Path | Sequence[str | Path]
 """One file or folder, or several."""
 
 
 def list_files(files: Files) -> list[str]:
-    """Return the names of the files. Raises DataError if there are none, RequestError for what is no path."""
-    listed = [files] if isinstance(files, str | os.PathLike) else files
-    if not isinstance(listed, Sequence):
-        raise RequestError(f"files must be a path or a sequence of paths, not {type(files).__name__}")
-    for file in listed:
-        if not isinstance(file, str | os.PathLike):
-            raise RequestError(f"a file must be named by a path, not by {type(file).__name__}")
-    if not listed:
+    """Return the names of the files. Raises DataError if there are none."""
+    names = [os.fspath(file) for file in ([files] if isinstance(files, str | os.PathLike) else files)]
+    if not names:
         raise DataError("no files: name files or folders with text")
-    return [os.fspath(file) for file in listed]
+    return names

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Unpack
 
+from nextword.checks import checked_arguments
 from nextword.data.prepare import PrepareReport
 from nextword.extras import needs_extra
 from nextword.training.options import with_options
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 __all__ = ["DEFAULT_PRETRAIN_RECIPE", "PretrainRecipe", "plan_pretrain", "pretrain"]
 
 
+@checked_arguments
 def pretrain(
     files: Files,
     *,
@@ -65,6 +67,7 @@ def pretrain(
         )
 
 
+@checked_arguments
 def plan_pretrain(
     files: Files, *, recipe: PretrainRecipe = DEFAULT_PRETRAIN_RECIPE, **options: Unpack[PretrainOptions]
 ) -> Plan:
