@@ -41,3 +41,46 @@ def test_a_model_shows_itself_in_one_line(lm: nw.LanguageModel) -> None:
     name = str(lm.directory.path)
     assert repr(lm) == f"LanguageModel({name!r}, llama, 3,056 parameters, backend native, weights F32)"
     assert "weights q8" in repr(nw.load(name, weights="q8"))
+
+
+def test_a_generation_prints_its_text_and_shows_itself_in_one_line(lm: nw.LanguageModel) -> None:
+    generation = lm.generate(TEXT, max_tokens=6, seed=1, n=2)
+    first, second = generation.completions
+    assert str(generation) == f"{first.text}\n---\n{second.text}"
+    assert str(first) == first.text == generation.text
+    assert repr(generation) == f"Generation({first.text!r}, 6 tokens, max_tokens, 2 completions)"
+    assert first.token_texts == tuple(lm.tokenizer.token_text(token.token_id) for token in first.tokens)
+
+
+def test_a_notebook_shows_a_generation_in_colours_if_it_has_log_probabilities(lm: nw.LanguageModel) -> None:
+    plain = lm.generate(TEXT, max_tokens=6, seed=1)
+    scored = lm.generate(TEXT, max_tokens=6, seed=1, logprobs=0)
+    assert "log-probability" not in plain._repr_html_()
+    assert scored._repr_html_().count('title="log-probability') == 6
+
+
+def test_long_texts_are_shortened_in_a_repr(lm: nw.LanguageModel) -> None:
+    summary = nw.Summary(text="word " * 50, num_parts=3, num_text_tokens=9000, num_summary_tokens=50, is_complete=False)
+    assert str(summary) == summary.text
+    assert repr(summary).startswith("Summary('word word")
+    assert repr(summary).endswith("...', 50 tokens for a text of 9,000 in 3 parts; it stops at the limit of tokens)")
+
+
+def test_markup_in_a_text_is_shown_as_text() -> None:
+    text = "<script>&</script>"
+    summary = nw.Summary(text=text, num_parts=1, num_text_tokens=9, num_summary_tokens=5, is_complete=True)
+    choice = nw.Classification(label=text, probabilities={text: 0.75, "b": 0.25}, log_probs={text: -1.0, "b": -2.0})
+    for shown in (summary._repr_html_(), choice._repr_html_()):
+        assert "<script>" not in shown
+        assert "&lt;script&gt;&amp;" in shown
+
+
+def test_a_classification_lists_its_labels_the_most_probable_first(lm: nw.LanguageModel) -> None:
+    choice = nw.Classification(label="b", probabilities={"a": 0.25, "b": 0.75}, log_probs={"a": -2.0, "b": -1.0})
+    assert str(choice).splitlines() == [
+        "label  probability  log-probability",
+        "b           0.7500          -1.0000",
+        "a           0.2500          -2.0000",
+    ]
+    assert repr(choice) == "Classification('b', probability 0.7500)"
+    assert choice._repr_html_().index(">b<") < choice._repr_html_().index(">a<")

@@ -10,6 +10,11 @@ def count(number: int, noun: str) -> str:
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
+def excerpt(text: str, *, length: int = 48) -> str:
+    """Quote the beginning of a text, at most so many characters of it."""
+    return repr(text if len(text) <= length else f"{text[: length - 3]}...")
+
+
 def text_table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, left: Collection[int] = (0,)) -> str:
     """Align rows under the names of their columns; those with an index in `left` to the left, others to the right."""
     lines = [columns, *rows]

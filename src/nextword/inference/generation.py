@@ -6,7 +6,11 @@ from dataclasses import dataclass
 
 from nextword.decoding.sampler import ChosenToken
 from nextword.inference.sequence import FINISH_REASONS, FinishDetail, FinishReason, Request
+from nextword.plain_text import count, excerpt
 from nextword.text.tokenizer import Tokenizer
+
+_SEPARATOR = "\n---\n"
+"""Between the completions of one prompt."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -14,21 +18,45 @@ class Completion:
     """One completion of a prompt."""
 
     index: int
+    """Number of the completion, from 0 to n - 1."""
     text: str
-    """Without the prompt, unless echo asked for it."""
+    """Generated text, after the prompt if echo asked for it."""
     tokens: tuple[ChosenToken, ...]
+    """Generated tokens, the end-of-sequence token included."""
+    token_texts: tuple[str, ...]
+    """Text of each token, as tables show it."""
     finish_reason: FinishReason
+    """"stop", "length" or "cancelled"."""
     finish_detail: FinishDetail
+    """Exact reason, such as "end_of_sequence" or "max_tokens"."""
+
+    def __str__(self) -> str:
+        return self.text
+
+    def __repr__(self) -> str:
+        return f"Completion({excerpt(self.text)}, {count(len(self.tokens), 'token')}, {self.finish_detail})"
+
+    def _repr_html_(self) -> str:
+        from nextword.html.notebook import block, code, coloured_text, line
+
+        ended = line(f"{count(len(self.tokens), 'token')}, {self.finish_detail}")
+        if not self.tokens or any(token.log_prob is None for token in self.tokens):
+            return block(code(self.text), ended)
+        pairs = zip(self.tokens, self.token_texts, strict=True)
+        known = ((text, token.log_prob or 0.0) for token, text in pairs)
+        return block(coloured_text((text, -number, f"log-probability {number:.4f}") for text, number in known), ended)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Generation:
-    """All that one request gave."""
+    """The completions of one prompt. `print` shows the text, a notebook the tokens' colours if they have `logprobs`."""
 
     prompt_token_ids: tuple[int, ...]
+    """Token ids of the prompt, BOS included."""
     prompt_tokens: tuple[ChosenToken, ...]
     """Log-probabilities of the prompt from its second token on, where echo and logprobs asked for them."""
     completions: tuple[Completion, ...]
+    """One completion for each of `n`."""
     seed: int
     """The seed used: give it again for the same text."""
 
@@ -37,9 +65,20 @@ class Generation:
         """The text of the first completion."""
         return self.completions[0].text
 
+    def __str__(self) -> str:
+        return _SEPARATOR.join(completion.text for completion in self.completions)
+
+    def __repr__(self) -> str:
+        first, *others = self.completions
+        more = f", {count(len(self.completions), 'completion')}" if others else ""
+        return f"Generation({excerpt(first.text)}, {count(len(first.tokens), 'token')}, {first.finish_detail}{more})"
+
+    def _repr_html_(self) -> str:
+        return "".join(completion._repr_html_() for completion in self.completions)
+
 
 def collect(request: Request, tokenizer: Tokenizer) -> Generation:
-    """The values of a finished request."""
+    """Return the values of a finished request."""
     prompt = tokenizer.decode(request.prompt_token_ids) if request.params.echo else ""
     completions = []
     for sequence in request.sequences:
@@ -49,6 +88,7 @@ def collect(request: Request, tokenizer: Tokenizer) -> Generation:
                 index=sequence.index,
                 text=prompt + sequence.stream.text,
                 tokens=tuple(sequence.tokens),
+                token_texts=tuple(tokenizer.token_text(token.token_id) for token in sequence.tokens),
                 finish_reason=FINISH_REASONS[sequence.finish_detail],
                 finish_detail=sequence.finish_detail,
             )

@@ -19,6 +19,7 @@ import numpy.typing as npt
 from nextword.errors import RequestError
 from nextword.inference.backend import Backend
 from nextword.inference.continuations import Answer, Question, num_equal, score_continuations
+from nextword.plain_text import text_table
 from nextword.text.tokenizer import Tokenizer
 
 Calibration = Literal["content-free", "none"]
@@ -66,13 +67,35 @@ def classify_options(**options: Unpack[ClassifyKeywords]) -> ClassifyOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class Classification:
-    """What was chosen for a text."""
+    """The label chosen for a text. `print` shows a line for each label, a notebook bars."""
 
     label: str
+    """The most probable label."""
     probabilities: Mapping[str, float]
-    """Of each label, summing to 1, after calibration and normalization."""
+    """Probability of each label after calibration and normalization; they sum to 1."""
     log_probs: Mapping[str, float]
-    """Of each label's words after the prompt, in nats, as the model has them."""
+    """Log-probability in nats of each label's words after the prompt, as the model gives them."""
+
+    def __str__(self) -> str:
+        rows = [(label, f"{self.probabilities[label]:.4f}", f"{self.log_probs[label]:.4f}") for label in self._ranked]
+        return text_table(("label", "probability", "log-probability"), rows)
+
+    def __repr__(self) -> str:
+        return f"Classification({self.label!r}, probability {self.probabilities[self.label]:.4f})"
+
+    def _repr_html_(self) -> str:
+        from nextword.html.notebook import bar, block, code, small_table
+        from nextword.html.page import Html
+
+        rows = [
+            (code(label), Html(f"{self.probabilities[label]:.4f}"), bar(self.probabilities[label]))
+            for label in self._ranked
+        ]
+        return block(small_table(("label", "probability", ""), rows, left=(0, 2)))
+
+    @property
+    def _ranked(self) -> list[str]:
+        return sorted(self.probabilities, key=self.probabilities.__getitem__, reverse=True)
 
 
 class Classifier:

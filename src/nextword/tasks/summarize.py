@@ -17,6 +17,7 @@ from nextword.decoding.params import SamplingParams
 from nextword.errors import RequestError, TokenizerError
 from nextword.inference.engine import Engine
 from nextword.inference.sequence import Request
+from nextword.plain_text import excerpt
 from nextword.tasks.split_text import SENTENCE_END, num_tokens, split_text
 
 Length = Literal["short", "medium", "long"]
@@ -40,15 +41,34 @@ _LINE_END = re.compile(r"(?<=\S)(?=\n)")
 
 @dataclass(frozen=True, kw_only=True)
 class Summary:
-    """A summary and how it came about."""
+    """A summary and its figures. `print` shows the text."""
 
     text: str
+    """The summary."""
     num_parts: int
-    """Pieces the text was split into; 1 if it fitted the context."""
+    """Pieces that the text was split into; 1 if it fits the context."""
     num_text_tokens: int
+    """Tokens of the text."""
     num_summary_tokens: int
+    """Tokens generated for the final summary."""
     is_complete: bool
-    """Whether it ended with the model's last word or its last sentence; False: it stops at the limit of tokens."""
+    """True if it ends with the model's last word or its last sentence; False if it stops at the limit of tokens."""
+
+    def __str__(self) -> str:
+        return self.text
+
+    def __repr__(self) -> str:
+        return f"Summary({excerpt(self.text)}, {self._figures()})"
+
+    def _repr_html_(self) -> str:
+        from nextword.html.notebook import block, line
+
+        return block(*map(line, self.text.splitlines()), line(self._figures()))
+
+    def _figures(self) -> str:
+        parts = f" in {self.num_parts} parts" if self.num_parts > 1 else ""
+        end = "" if self.is_complete else "; it stops at the limit of tokens"
+        return f"{self.num_summary_tokens} tokens for a text of {self.num_text_tokens:,}{parts}{end}"
 
 
 def summarize(
