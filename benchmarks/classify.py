@@ -22,6 +22,7 @@ import tyro
 from nextword.data.labelled import read_labelled
 from nextword.inference.backend import Backend, Chunk
 from nextword.inference.continuations import Question, score_continuations
+from nextword.inference.engine import Engine
 from nextword.language_model import LanguageModel, load
 
 LABELS = ("positive", "negative")
@@ -85,7 +86,7 @@ def compare(
         for text in texts
     ]
     backend = lm.engine.backend
-    sides = {"shared": lambda: shared(backend, questions), "from nothing": lambda: from_nothing(backend, questions)}
+    sides = {"shared": lambda: shared(lm.engine, questions), "from nothing": lambda: from_nothing(backend, questions)}
     seconds: dict[str, list[float]] = {side: [] for side in sides}
     found = {}
     for number in range(repeats + 1):
@@ -104,9 +105,9 @@ def timed(run: Callable[[], list[list[float]]]) -> tuple[float, list[list[float]
     return time.perf_counter() - start, result
 
 
-def shared(backend: Backend, questions: Sequence[Question]) -> list[list[float]]:
+def shared(engine: Engine, questions: Sequence[Question]) -> list[list[float]]:
     """As `nextword classify` does."""
-    return [[answer.log_prob for answer in answers] for answers in score_continuations(backend, questions)]
+    return [[answer.log_prob for answer in answers] for answers in score_continuations(engine, questions)]
 
 
 def from_nothing(backend: Backend, questions: Sequence[Question]) -> list[list[float]]:

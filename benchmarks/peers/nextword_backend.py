@@ -9,15 +9,16 @@ import nextword
 from benchmarks.peers.side import Prompts, Scored, Scoring, Stepwise
 from nextword.evaluation.scoring.batches import score_windows
 from nextword.evaluation.scoring.windows import Window
-from nextword.inference.backend import Backend, Chunk
+from nextword.inference.backend import Chunk
+from nextword.inference.engine import Engine
 from nextword.inference.prefill import prefill_chunks
 
 
 class NextwordBackend(Stepwise, Scoring):
     """One place in the KV cache for each sequence."""
 
-    def __init__(self, backend: Backend) -> None:
-        self._backend = backend
+    def __init__(self, engine: Engine) -> None:
+        self._engine, self._backend = engine, engine.backend
         self._cache_ids: list[int] = []
 
     def prepare(self, num_sequences: int, num_positions: int) -> None:
@@ -43,11 +44,11 @@ class NextwordBackend(Stepwise, Scoring):
     def score(self, token_ids: Sequence[int]) -> Scored:
         """As `nextword perplexity` scores a window."""
         start = time.perf_counter()
-        (scores,) = score_windows(self._backend, [Window(0, token_ids, len(token_ids) - 1)])
+        (scores,) = score_windows(self._engine, [Window(0, token_ids, len(token_ids) - 1)])
         nats = float(scores.nats.sum())
         return Scored(time.perf_counter() - start, nats)
 
 
 def load(path: str, threads: int) -> NextwordBackend:
     """The native backend of a model; its tokenizer is loaded, too, as the peers do."""
-    return NextwordBackend(nextword.load(path, backend="native", num_threads=threads).engine.backend)
+    return NextwordBackend(nextword.load(path, backend="native", num_threads=threads).engine)

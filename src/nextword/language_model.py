@@ -22,7 +22,6 @@ from nextword.evaluation.compare import Comparison, compare_models
 from nextword.evaluation.conventions import ConventionName, choose_convention
 from nextword.evaluation.perplexity import PerplexityReport, measure_perplexity
 from nextword.evaluation.score import Score
-from nextword.evaluation.scoring.pairs import ComparedModel
 from nextword.evaluation.surprise import SurpriseReport, measure_surprise
 from nextword.inference.backend import BackendName, Weights
 from nextword.inference.engine import Engine
@@ -204,7 +203,7 @@ class LanguageModel:
         """
         backend = self.engine.backend
         chosen = choose_convention(convention, context=context, stride=stride, max_seq_len=backend.max_seq_len)
-        return measure_perplexity(backend, self.tokenizer, _documents(texts), chosen)
+        return measure_perplexity(self.engine, _documents(texts), chosen)
 
     @checked_arguments
     def compare(self, other: LanguageModel, texts: str | Iterable[str], *, context: int | None = None) -> Comparison:
@@ -212,8 +211,7 @@ class LanguageModel:
 
         `context`: tokens of a window; None: the smaller context of the two.
         """
-        a, b = (ComparedModel(model.engine.backend, model.tokenizer) for model in (self, other))
-        return compare_models(a, b, _documents(texts), context=context)
+        return compare_models(self.engine, other.engine, _documents(texts), context=context)
 
     @checked_arguments
     def surprise(self, text: str, *, context: int | None = None) -> SurpriseReport:
@@ -221,7 +219,7 @@ class LanguageModel:
 
         `context`: tokens of a window; None: the model's context. Windows overlap by half.
         """
-        return measure_surprise(self.engine.backend, self.tokenizer, text, context=context)
+        return measure_surprise(self.engine, text, context=context)
 
     @checked_arguments
     def summarize(
@@ -273,9 +271,7 @@ class LanguageModel:
         self, labels: Labels, *, examples: Sequence[tuple[str, str]] = (), **options: Unpack[ClassifyKeywords]
     ) -> Classifier:
         """Make a classifier for texts that come later; arguments as those of `classify`. Raises RequestError."""
-        return Classifier(
-            self.engine.backend, self.tokenizer, labels, examples=examples, options=classify_options(**options)
-        )
+        return Classifier(self.engine, labels, examples=examples, options=classify_options(**options))
 
     def _encode_chat(self, messages: Messages) -> list[int]:
         _check_messages(messages)

@@ -14,8 +14,9 @@ from tokenizers import decoders, models, pre_tokenizers, trainers
 from nextword.data.documents import Document
 from nextword.errors import RequestError
 from nextword.evaluation.compare import compare_models
-from nextword.evaluation.scoring.pairs import ComparedModel, paired_pieces
+from nextword.evaluation.scoring.pairs import paired_pieces
 from nextword.inference.backend import Logits
+from nextword.inference.engine import Engine
 from nextword.text.tokenizer import Tokenizer
 from tests.data.byte_tokenizer import byte_tokenizer
 from tests.fakes import HashBackend
@@ -44,16 +45,16 @@ def word_tokenizer() -> Tokenizer:
     )
 
 
-A = ComparedModel(HashBackend(vocab_size=300), byte_tokenizer())
-B = ComparedModel(Blurred(vocab_size=300), byte_tokenizer())
-WORDS = ComparedModel(HashBackend(vocab_size=300), word_tokenizer())
+A = Engine(HashBackend(vocab_size=300), byte_tokenizer())
+B = Engine(Blurred(vocab_size=300), byte_tokenizer())
+WORDS = Engine(HashBackend(vocab_size=300), word_tokenizer())
 
 
 def documents(*texts: str) -> list[Document]:
     return [Document(text, Path("text"), line) for line, text in enumerate(texts, 1)]
 
 
-def log_probs(model: ComparedModel, context: list[int]) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:
+def log_probs(model: Engine, context: list[int]) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:
     assert isinstance(model.backend, HashBackend)
     logits = model.backend.logits_after(context).astype(np.float64)
     return np.asarray(logits - logits.max() - math.log(np.exp(logits - logits.max()).sum()))
@@ -141,6 +142,6 @@ def test_texts_with_nothing_to_score_are_refused(texts: list[str]) -> None:
 
 
 def test_a_context_beyond_either_model_is_refused() -> None:
-    short = ComparedModel(HashBackend(vocab_size=300, max_seq_len=32), byte_tokenizer())
+    short = Engine(HashBackend(vocab_size=300, max_seq_len=32), byte_tokenizer())
     with pytest.raises(RequestError, match="context = 33: from 3 to the 32 tokens that both models attend to"):
         compare_models(A, short, documents(TEXT), context=33)

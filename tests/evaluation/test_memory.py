@@ -12,6 +12,7 @@ from nextword.data.documents import Document, read_documents
 from nextword.evaluation.conventions import CONVENTION_NAMES, ConventionName, choose_convention
 from nextword.evaluation.perplexity import measure_perplexity
 from nextword.inference.backend import Chunk, TokenScores
+from nextword.inference.engine import Engine
 from tests.data.byte_tokenizer import byte_tokenizer
 from tests.fakes import HashBackend
 
@@ -39,7 +40,7 @@ def peak_of(documents: Iterable[Document], name: ConventionName) -> int:
     backend = Indifferent(vocab_size=300, max_seq_len=2048)
     tracemalloc.start()
     try:
-        measure_perplexity(backend, byte_tokenizer(), documents, convention)
+        measure_perplexity(Engine(backend, byte_tokenizer()), documents, convention)
         return tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()

@@ -15,6 +15,7 @@ from nextword.errors import DataError, RequestError
 from nextword.evaluation.conventions import ConventionName, choose_convention
 from nextword.evaluation.perplexity import PerplexityReport, measure_perplexity
 from nextword.evaluation.perplexity_accumulator import PerplexityAccumulator
+from nextword.inference.engine import Engine
 from nextword.text.tokenizer import Tokenizer
 from tests.data.byte_tokenizer import END, byte_tokenizer
 from tests.fakes import HashBackend
@@ -36,7 +37,7 @@ def measure(
 ) -> PerplexityReport:
     backend = HashBackend(vocab_size=VOCAB_SIZE)
     convention = choose_convention(name, context=context, stride=stride, max_seq_len=64)
-    report = measure_perplexity(backend, tokenizer(add_bos=add_bos), documents(*texts), convention)
+    report = measure_perplexity(Engine(backend, tokenizer(add_bos=add_bos)), documents(*texts), convention)
     assert not backend.caches
     return report
 
@@ -105,8 +106,7 @@ def test_documents_are_measured_by_themselves_and_together() -> None:
     scores: list[float] = []
     convention = choose_convention("sliding", context=8, max_seq_len=64)
     together = measure_perplexity(
-        HashBackend(vocab_size=VOCAB_SIZE),
-        tokenizer(),
+        Engine(HashBackend(vocab_size=VOCAB_SIZE), tokenizer()),
         documents(*texts),
         convention,
         on_document=lambda score: scores.append(score.sums.total_nats),
@@ -122,7 +122,7 @@ def test_pieces_of_a_document_are_one_text() -> None:
         Document(TEXT[start : start + 10], Path("text"), 1, continues=start > 0) for start in range(0, len(TEXT), 10)
     ]
     convention = choose_convention("lm-eval", context=8, max_seq_len=64)
-    report = measure_perplexity(HashBackend(vocab_size=VOCAB_SIZE), tokenizer(), pieces, convention)
+    report = measure_perplexity(Engine(HashBackend(vocab_size=VOCAB_SIZE), tokenizer()), pieces, convention)
     whole = measure(TEXT, name="lm-eval")
     assert (report.num_documents, report.sums) == (1, whole.sums)
 
@@ -139,13 +139,12 @@ def test_a_run_goes_on_where_it_was_interrupted(name: ConventionName) -> None:
         if accumulator.num_documents >= 4:
             raise KeyboardInterrupt
 
+    engine = Engine(HashBackend(vocab_size=VOCAB_SIZE), tokenizer())
     with pytest.raises(KeyboardInterrupt):
-        measure_perplexity(
-            HashBackend(vocab_size=VOCAB_SIZE), tokenizer(), documents(*texts), convention, on_progress=interrupt
-        )
+        measure_perplexity(engine, documents(*texts), convention, on_progress=interrupt)
     backend = HashBackend(vocab_size=VOCAB_SIZE)
     interrupted = PerplexityAccumulator.from_json(json.loads(kept[-1]))
-    report = measure_perplexity(backend, tokenizer(), documents(*texts), convention, resume_from=interrupted)
+    report = measure_perplexity(Engine(backend, tokenizer()), documents(*texts), convention, resume_from=interrupted)
     assert report.sums == whole.sums
     assert (report.nats_interval, report.bits_interval) == (whole.nats_interval, whole.bits_interval)
     assert backend.tokens_computed < 0.75 * 8 * whole.num_windows
@@ -169,7 +168,7 @@ def test_texts_with_nothing_to_score_are_refused(texts: list[str], name: Convent
 def test_short_documents_are_counted_where_they_may_be_left_out() -> None:
     convention = choose_convention("sliding", context=8, max_seq_len=64)
     backend = HashBackend(vocab_size=VOCAB_SIZE)
-    report = measure_perplexity(backend, tokenizer(), documents("a", TEXT, ""), convention, skip_short=True)
+    report = measure_perplexity(Engine(backend, tokenizer()), documents("a", TEXT, ""), convention, skip_short=True)
     assert (report.num_documents, report.num_too_short) == (1, 2)
     assert report.sums == measure(TEXT).sums
 

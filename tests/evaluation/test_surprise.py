@@ -9,6 +9,7 @@ import pytest
 
 from nextword.evaluation.scoring.tokens import ScoredToken, scored_tokens
 from nextword.evaluation.surprise import SurpriseAccumulator, scored_pieces
+from nextword.inference.engine import Engine
 from nextword.workflows.surprise_page import write_surprise_page
 from tests.data.byte_tokenizer import byte_tokenizer
 from tests.fakes import HashBackend, score_rows
@@ -17,7 +18,8 @@ TEXT = "Über <b>Stock</b> & Stein 水!"
 
 
 def tokens_of(text: str, *, add_bos: bool = False, context: int | None = None) -> list[ScoredToken]:
-    return list(scored_tokens(HashBackend(vocab_size=300), byte_tokenizer(add_bos=add_bos), [text], context=context))
+    engine = Engine(HashBackend(vocab_size=300), byte_tokenizer(add_bos=add_bos))
+    return list(scored_tokens(engine, [text], context=context))
 
 
 @pytest.mark.parametrize("context", [None, 8])

@@ -19,8 +19,8 @@ from nextword.evaluation.compare import Comparison, compare_models
 from nextword.evaluation.conventions import choose_convention
 from nextword.evaluation.perplexity import PerplexityReport, measure_perplexity
 from nextword.evaluation.score import Score
-from nextword.evaluation.scoring.pairs import ComparedModel
 from nextword.evaluation.surprise import SurpriseReport, measure_surprise
+from nextword.inference.engine import Engine
 from tests.data.byte_tokenizer import byte_tokenizer
 from tests.fakes import HashBackend
 
@@ -68,7 +68,9 @@ def documents() -> list[Document]:
 
 
 def perplexity() -> PerplexityReport:
-    return measure_perplexity(backend(), byte_tokenizer(), documents(), choose_convention("sliding", max_seq_len=64))
+    return measure_perplexity(
+        Engine(backend(), byte_tokenizer()), documents(), choose_convention("sliding", max_seq_len=64)
+    )
 
 
 def comparison() -> Comparison:
@@ -76,12 +78,12 @@ def comparison() -> Comparison:
         def logits_after(self, token_ids):  # type: ignore[no-untyped-def]
             return super().logits_after(token_ids)[::-1].copy()
 
-    a = ComparedModel(backend(), byte_tokenizer())
-    return compare_models(a, ComparedModel(Other(vocab_size=300), byte_tokenizer()), documents())
+    a = Engine(backend(), byte_tokenizer())
+    return compare_models(a, Engine(Other(vocab_size=300), byte_tokenizer()), documents())
 
 
 def surprise() -> SurpriseReport:
-    return measure_surprise(backend(), byte_tokenizer(), TEXT)
+    return measure_surprise(Engine(backend(), byte_tokenizer()), TEXT)
 
 
 def test_a_perplexity_report_shows_its_figures_with_their_intervals() -> None:

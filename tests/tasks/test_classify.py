@@ -13,6 +13,7 @@ from tokenizers import models, normalizers, pre_tokenizers
 from nextword.data.labelled import read_labelled
 from nextword.decoding.log_softmax import log_softmax
 from nextword.errors import RequestError
+from nextword.inference.engine import Engine
 from nextword.language_model import load
 from nextword.tasks.classify import CONTENT_FREE, Classifier, ClassifyOptions, classify_options
 from nextword.text import Tokenizer
@@ -43,7 +44,7 @@ def softmax(scores: list[float]) -> list[float]:
 
 def test_the_likeliest_label_is_chosen_by_the_sum_of_its_tokens() -> None:
     options = ClassifyOptions(prompt=PROMPT, calibration="none", normalization="none")
-    classifier = Classifier(backend(), TOKENIZER, LABELS, options=options)
+    classifier = Classifier(Engine(backend(), TOKENIZER), LABELS, options=options)
 
     for text, found in zip("abcdefgh", classifier.classify("abcdefgh"), strict=True):
         expected = [log_prob(f"[{text}] is", label) for label in LABELS]
@@ -53,7 +54,7 @@ def test_the_likeliest_label_is_chosen_by_the_sum_of_its_tokens() -> None:
 
 
 def test_calibration_compares_with_texts_without_content_and_normalization_divides_by_tokens() -> None:
-    classifier = Classifier(backend(), TOKENIZER, LABELS, options=ClassifyOptions(prompt=PROMPT))
+    classifier = Classifier(Engine(backend(), TOKENIZER), LABELS, options=ClassifyOptions(prompt=PROMPT))
 
     (found,) = classifier.classify(["a film"])
 
@@ -68,7 +69,7 @@ def test_examples_stand_before_the_text() -> None:
     options = ClassifyOptions(prompt=PROMPT, calibration="none", normalization="none")
     examples = [("x", "good"), ("y", "bad")]
 
-    (found,) = Classifier(backend(), TOKENIZER, LABELS, examples=examples, options=options).classify(["z"])
+    (found,) = Classifier(Engine(backend(), TOKENIZER), LABELS, examples=examples, options=options).classify(["z"])
 
     prompt = "[x] is good\n\n[y] is bad\n\n[z] is"
     assert found.log_probs["so-so"] == pytest.approx(log_prob(prompt, "so-so"))
@@ -78,7 +79,7 @@ def test_examples_and_prompts_are_computed_once_for_all_labels() -> None:
     fake = backend()
     options = ClassifyOptions(prompt=PROMPT, calibration="none")
 
-    list(Classifier(fake, TOKENIZER, ["ya", "no"], examples=[("x", "ya")], options=options).classify("abcd"))
+    list(Classifier(Engine(fake, TOKENIZER), ["ya", "no"], examples=[("x", "ya")], options=options).classify("abcd"))
 
     shared, own, tails = len("[x] is ya\n\n["), len("a] is"), 2 * 2
     assert fake.tokens_computed == shared + 4 * (own + tails)
@@ -93,7 +94,7 @@ def test_two_labels_with_the_same_tokens_are_refused() -> None:
     )
 
     with pytest.raises(RequestError, match="labels 'yes' and 'Yes' have the same tokens"):
-        Classifier(HashBackend(vocab_size=3), words, ["yes", "no", "Yes"])
+        Classifier(Engine(HashBackend(vocab_size=3), words), ["yes", "no", "Yes"])
 
 
 @pytest.mark.parametrize(
@@ -101,12 +102,12 @@ def test_two_labels_with_the_same_tokens_are_refused() -> None:
 )
 def test_labels_without_a_choice_are_refused(labels: list[str], message: str) -> None:
     with pytest.raises(RequestError, match=message):
-        Classifier(backend(), TOKENIZER, labels)
+        Classifier(Engine(backend(), TOKENIZER), labels)
 
 
 def test_an_example_with_another_label_is_refused() -> None:
     with pytest.raises(RequestError, match="'great', which is none of 'good', 'bad'"):
-        Classifier(backend(), TOKENIZER, ["good", "bad"], examples=[("x", "great")])
+        Classifier(Engine(backend(), TOKENIZER), ["good", "bad"], examples=[("x", "great")])
 
 
 def test_options_that_make_no_sense_are_refused() -> None:

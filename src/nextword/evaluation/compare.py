@@ -18,7 +18,8 @@ from nextword.errors import RequestError
 from nextword.evaluation.bootstrap import Floats, Interval, Resamples
 from nextword.evaluation.perplexity_accumulator import FEWEST_UNITS
 from nextword.evaluation.scoring.documents import streamed_documents
-from nextword.evaluation.scoring.pairs import ComparedModel, PairedPiece, has_same_vocabulary, paired_pieces
+from nextword.evaluation.scoring.pairs import PairedPiece, has_same_vocabulary, paired_pieces
+from nextword.inference.engine import Engine
 from nextword.plain_text import text_table
 
 BLOCK_BYTES = 512
@@ -160,8 +161,8 @@ class Comparison:
 
 
 def compare_models(
-    a: ComparedModel,
-    b: ComparedModel,
+    a: Engine,
+    b: Engine,
     documents: Iterable[Document],
     *,
     context: int | None = None,

@@ -128,7 +128,7 @@ class EngineLM(TemplateLM):  # type: ignore[misc]  # lm-eval has no types
         for context, continuation in sorted(pairs):
             continuations.setdefault(context, []).append(continuation)
         questions = (Question(context, of_context) for context, of_context in continuations.items())
-        scored = score_continuations(self._engine.backend, questions)
+        scored = score_continuations(self._engine, questions)
         for (context, of_context), answers in zip(continuations.items(), scored, strict=True):
             for continuation, answer in zip(of_context, answers, strict=True):
                 yield (context, continuation), answer

@@ -19,7 +19,7 @@ from nextword.evaluation.scoring.batches import batches, score_batch
 from nextword.evaluation.scoring.documents import StreamedDocument, streamed_documents
 from nextword.evaluation.scoring.tokens import num_bos
 from nextword.evaluation.scoring.windows import Window
-from nextword.inference.backend import Backend
+from nextword.inference.engine import Engine
 from nextword.plain_text import count, text_table
 from nextword.text.tokenizer import Tokenizer
 
@@ -117,8 +117,7 @@ class PerplexityReport:
 
 
 def measure_perplexity(
-    backend: Backend,
-    tokenizer: Tokenizer,
+    engine: Engine,
     documents: Iterable[Document],
     convention: Convention,
     *,
@@ -130,8 +129,7 @@ def measure_perplexity(
     """Score documents and return their perplexity.
 
     Args:
-        backend: runs the model.
-        tokenizer: of the same model.
+        engine: runs the model.
         documents: each is scored by itself; pieces of one document are joined.
         convention: which tokens are scored, and with how much context.
         resume_from: the state of the same call when it was interrupted; documents are read again, but not scored.
@@ -143,13 +141,13 @@ def measure_perplexity(
     Raises RequestError if there is no token to score, DataError for a document that is too short.
     """
     accumulator = resume_from or PerplexityAccumulator()
-    items = islice(_items(documents, convention, tokenizer), accumulator.num_items, None)
+    items = islice(_items(documents, convention, engine.tokenizer), accumulator.num_items, None)
     for batch in batches(items, lambda item: item[1]):
         following = copy.deepcopy(accumulator)  # an interruption leaves the state before the batch
-        scores = iter(score_batch(backend, [window for _, window in batch if window is not None]))
+        scores = iter(score_batch(engine, [window for _, window in batch if window is not None]))
         for document, window in batch:
             if window is not None:
-                num_bytes = _bytes_of(window, tokenizer, convention)
+                num_bytes = _bytes_of(window, engine.tokenizer, convention)
                 following.add_window(next(scores), num_bytes, num_before=window.num_context)
                 continue
             sums = following.end_document(**_counts(document, convention))
@@ -162,11 +160,11 @@ def measure_perplexity(
     return _report(accumulator, convention)
 
 
-def sum_nats(backend: Backend, windows: Iterable[Window]) -> tuple[float, int]:
+def sum_nats(engine: Engine, windows: Iterable[Window]) -> tuple[float, int]:
     """Return the summed surprisal of all scored tokens in nats, and their number."""
     total, count = 0.0, 0
     for batch in batches(windows, lambda window: window):
-        for scores in score_batch(backend, batch):
+        for scores in score_batch(engine, batch):
             total += float(scores.nats.sum())
             count += len(scores.nats)
     return total, count

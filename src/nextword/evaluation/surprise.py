@@ -11,9 +11,8 @@ from itertools import chain, islice
 
 from nextword.errors import RequestError
 from nextword.evaluation.scoring.tokens import ScoredToken, scored_tokens
-from nextword.inference.backend import Backend
+from nextword.inference.engine import Engine
 from nextword.plain_text import count, text_table
-from nextword.text.tokenizer import Tokenizer
 
 
 @dataclass(frozen=True)
@@ -152,23 +151,19 @@ class SurpriseReport:
         )
 
 
-def measure_surprise(
-    backend: Backend, tokenizer: Tokenizer, text: str, *, context: int | None = None
-) -> SurpriseReport:
+def measure_surprise(engine: Engine, text: str, *, context: int | None = None) -> SurpriseReport:
     """Score each token of a text. `context`: tokens of a window; None: the model's context.
 
     Raises RequestError for a context out of range, and for a text of fewer than two tokens.
     """
     sums = SurpriseAccumulator()
-    pieces = tuple(sums.watch(surprise_pieces(backend, tokenizer, text, context=context)))
+    pieces = tuple(sums.watch(surprise_pieces(engine, text, context=context)))
     return SurpriseReport(pieces=pieces, sums=sums)
 
 
-def surprise_pieces(
-    backend: Backend, tokenizer: Tokenizer, text: str, *, context: int | None = None
-) -> Iterator[ScoredPiece]:
+def surprise_pieces(engine: Engine, text: str, *, context: int | None = None) -> Iterator[ScoredPiece]:
     """Yield the pieces of a text with their scores as they are computed; arguments and errors as above."""
-    tokens = scored_tokens(backend, tokenizer, [text], context=context)
+    tokens = scored_tokens(engine, [text], context=context)
     first = list(islice(tokens, 2))
     if not any(token.nats is not None for token in first):
         raise RequestError("the text is empty" if not text else "the text has a single token: at least two are needed")

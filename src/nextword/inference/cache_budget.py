@@ -1,10 +1,44 @@
-"""Room in the KV cache, counted in positions of whole pages."""
+"""`CacheBudget`: the memory for keys and values, which requests and scorers share.
+
+Whoever runs sequences takes all the room that they may come to need before the first of them runs, and gives it back
+at the end; so no sequence finds the KV cache full in its middle. Room is counted in positions of whole pages.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
+from nextword.errors import RequestError
 from nextword.inference.backend import PAGE_POSITIONS
+
+
+class CacheBudget:
+    """Counts the positions of a KV cache that are taken. Its owner's lock guards it."""
+
+    def __init__(self, max_positions: int) -> None:
+        self.max_positions = max_positions
+        self.num_taken = 0
+
+    def require(self, num_positions: int, *, remedy: str) -> None:
+        """Raise RequestError, which tells the user the remedy, if the whole budget is too small."""
+        if num_positions > self.max_positions:
+            raise RequestError(
+                f"this may need room for {num_positions} tokens, and the memory for keys and values holds "
+                f"{self.max_positions}: {remedy}"
+            )
+
+    def has_room(self, num_positions: int) -> bool:
+        """Return True if so many more positions can be taken."""
+        return self.num_taken + num_positions <= self.max_positions
+
+    def take(self, num_positions: int) -> None:
+        """Take positions, of which `has_room` must be true."""
+        assert self.has_room(num_positions)
+        self.num_taken += num_positions
+
+    def give_back(self, num_positions: int) -> None:
+        """Give back positions taken before."""
+        self.num_taken -= num_positions
 
 
 def whole_pages(num_positions: int) -> int:

@@ -1,7 +1,7 @@
-"""`score_continuations`: how probable a backend finds continuations of prompts; token ids in, log-probabilities out.
+"""`score_continuations`: the probability of continuations of prompts; token ids in, log-probabilities out.
 
-What prompts of a batch have in common at their beginning is computed once, and a prompt once for all its continuations:
-their places in the KV cache are forks. It knows no text, and no engine: nothing is drawn.
+A common prefix of a batch's prompts is computed once, and a prompt once for all its continuations: their sequences in
+the KV cache are forks. It knows no text and samples nothing.
 """
 
 from __future__ import annotations
@@ -18,11 +18,12 @@ from nextword.decoding.log_softmax import log_normalizers
 from nextword.errors import RequestError
 from nextword.inference.backend import PAGE_POSITIONS, Backend, Chunk, Logits
 from nextword.inference.cache_budget import forked_positions
+from nextword.inference.engine import Engine
 from nextword.inference.prefill import PREFILL_CHUNK, prefill_chunks
 
 _BATCH_PROMPTS = 32
 _BATCH_TOKENS = 2 * PREFILL_CHUNK
-"""Of a batch, what its prompts share left out: enough for the speed of matrix products."""
+"""Tokens of a batch beside the prompts' common prefix: enough for the speed of matrix products."""
 
 
 @dataclass(frozen=True)
@@ -32,61 +33,59 @@ class Question:
     prompt: Sequence[int]
     continuations: Sequence[Sequence[int]]
 
+    @property
+    def num_positions(self) -> int:
+        """Positions of the KV cache that the prompt and its forks may need."""
+        tails = [len(continuation) - 1 for continuation in self.continuations if len(continuation) > 1]
+        return forked_positions(len(self.prompt), [0, *tails])
+
 
 @dataclass(frozen=True)
 class Answer:
-    """How probable a continuation is."""
+    """The probability of a continuation."""
 
     log_probs: npt.NDArray[np.float64]
-    """Of each of its tokens, given all before it, in nats."""
+    """Log-probability in nats of each of its tokens, given all tokens before it."""
     is_greedy: bool
-    """Whether greedy decoding would write it: each of its tokens is the most probable one."""
+    """True if greedy decoding would generate it: each of its tokens is the most probable one."""
 
     @property
     def log_prob(self) -> float:
-        """Of the whole continuation, in nats."""
+        """Log-probability of the whole continuation, in nats."""
         return float(self.log_probs.sum())
 
 
-class _Tail(NamedTuple):
-    """A continuation, and where its prompt stands in the KV cache."""
+def score_continuations(engine: Engine, questions: Iterable[Question]) -> Iterator[list[Answer]]:
+    """Yield the answers to each question, one for each continuation; neighbours share the work on their prefix.
 
-    cache_id: int
-    continuation: Sequence[int]
-
-
-def score_continuations(backend: Backend, questions: Iterable[Question]) -> Iterator[list[Answer]]:
-    """The answers to each question, in order, one for each continuation. Neighbours that begin alike are quick.
-
-    Raises RequestError for an empty prompt or continuation, or one beyond the context.
+    Raises RequestError for an empty prompt or continuation, or one beyond the context or the memory.
     """
-    for batch in _batches(questions, backend):
-        with contextlib.ExitStack() as caches:
-            yield from _score_batch(_Places(backend, caches), batch)
+    for batch in _batches(questions, engine.backend):
+        with engine.reserve(_num_positions(batch)) as backend, contextlib.ExitStack() as caches:
+            answers = _score_batch(_OpenCaches(backend, caches), batch)
+        yield from answers
 
 
 def num_equal(first: Sequence[int], second: Sequence[int]) -> int:
-    """How many tokens two texts have in common at their beginnings."""
+    """Return the length of the longest common prefix of two sequences of token ids."""
     pairs = enumerate(zip(first, second, strict=False))
     return next((index for index, (one, other) in pairs if one != other), min(len(first), len(second)))
 
 
 def _batches(questions: Iterable[Question], backend: Backend) -> Iterator[list[Question]]:
-    """Neighbours, as many as are computed together."""
+    """Group neighbours that are computed together."""
     batch: list[Question] = []
-    num_tokens = num_positions = 0
+    num_tokens = 0
     for question in questions:
         _check(question, backend)
-        positions = _positions(question)
-        shared = num_equal(batch[0].prompt, question.prompt) if batch else 0
-        own = len(question.prompt) - shared + sum(map(len, question.continuations))
-        is_full = len(batch) == _BATCH_PROMPTS or num_tokens + own > _BATCH_TOKENS
-        if batch and (is_full or num_positions + positions > backend.max_positions):
+        num_shared = num_equal(batch[0].prompt, question.prompt) if batch else 0
+        num_own = len(question.prompt) - num_shared + sum(map(len, question.continuations))
+        is_full = len(batch) == _BATCH_PROMPTS or num_tokens + num_own > _BATCH_TOKENS
+        if batch and (is_full or _num_positions([*batch, question]) > backend.max_positions):
             yield batch
-            batch, num_tokens, num_positions = [], 0, 0
+            batch, num_tokens = [], 0
         batch.append(question)
-        num_tokens += own
-        num_positions += positions
+        num_tokens += num_own
     if batch:
         yield batch
 
@@ -99,14 +98,14 @@ def _check(question: Question, backend: Backend) -> None:
         raise RequestError(f"a prompt and its continuation have {longest} tokens, the context {backend.max_seq_len}")
 
 
-def _positions(question: Question) -> int:
-    """Return the positions that a question needs in the KV cache, with the page that the prompts of a batch share."""
-    tails = [len(continuation) - 1 for continuation in question.continuations if len(continuation) > 1]
-    return forked_positions(len(question.prompt), [0, *tails]) + PAGE_POSITIONS
+def _num_positions(batch: Sequence[Question]) -> int:
+    """Return the positions of the KV cache that a batch may need."""
+    last_page_of_prefix = PAGE_POSITIONS if len(batch) > 1 else 0
+    return sum(question.num_positions for question in batch) + last_page_of_prefix
 
 
-class _Places:
-    """Places in the KV cache that are given back when the batch is done."""
+class _OpenCaches:
+    """Sequences in the KV cache that are closed when the batch ends."""
 
     def __init__(self, backend: Backend, caches: contextlib.ExitStack) -> None:
         self.backend = backend
@@ -123,39 +122,50 @@ class _Places:
         return cache_id
 
 
-def _score_batch(places: _Places, batch: Sequence[Question]) -> Iterator[list[Answer]]:
+class _Tail(NamedTuple):
+    """A continuation, and the handle of a fork of its prompt."""
+
+    cache_id: int
+    continuation: Sequence[int]
+
+
+def _score_batch(caches: _OpenCaches, batch: Sequence[Question]) -> list[list[Answer]]:
     prompts = [list(question.prompt) for question in batch]
-    cache_ids = _open_prompts(places, prompts)
-    first_rows = _prefill(places.backend, cache_ids, prompts)
+    cache_ids = _open_prompts(caches, prompts)
+    first_rows = _prefill(caches.backend, cache_ids, prompts)
     tails = [
-        _Tail(places.fork(cache_id), continuation)
+        _Tail(caches.fork(cache_id), continuation)
         for cache_id, question in zip(cache_ids, batch, strict=True)
         for continuation in question.continuations
         if len(continuation) > 1
     ]
-    later = iter(_score_tails(places.backend, tails))
-    for row, question in zip(first_rows, batch, strict=True):
-        normalizer = log_normalizers(row)[0]
-        answers = []
-        for continuation in question.continuations:
-            first = Answer(row[0, continuation[:1]] - normalizer, int(row[0].argmax()) == continuation[0])
-            answers.append(_joined(first, next(later)) if len(continuation) > 1 else first)
-        yield answers
+    later = iter(_score_tails(caches.backend, tails))
+    return [_answers(question, row, later) for question, row in zip(batch, first_rows, strict=True)]
 
 
-def _open_prompts(places: _Places, prompts: Sequence[list[int]]) -> list[int]:
-    """A place for each prompt, in which the beginning that all have in common stands already."""
+def _answers(question: Question, row: Logits, later: Iterator[Answer]) -> list[Answer]:
+    """Score first tokens by the logits after the prompt, (1, V); join them with the tails of longer continuations."""
+    normalizer = log_normalizers(row)[0]
+    answers = []
+    for continuation in question.continuations:
+        first = Answer(row[0, continuation[:1]] - normalizer, int(row[0].argmax()) == continuation[0])
+        answers.append(_joined(first, next(later)) if len(continuation) > 1 else first)
+    return answers
+
+
+def _open_prompts(caches: _OpenCaches, prompts: Sequence[list[int]]) -> list[int]:
+    """Open a sequence for each prompt; all of them fork from their common prefix."""
     shared = prompts[0][: _num_shared(prompts)]
     if not shared:
-        return [places.open(prompt) for prompt in prompts]
-    beginning = places.open(shared)
-    for chunk in prefill_chunks(beginning, shared, places.backend.cache_length(beginning), num_logits=0):
-        places.backend.step([chunk])
-    return [places.fork(beginning) for _ in prompts]
+        return [caches.open(prompt) for prompt in prompts]
+    prefix = caches.open(shared)
+    for chunk in prefill_chunks(prefix, shared, caches.backend.cache_length(prefix), num_logits=0):
+        caches.backend.step([chunk])
+    return [caches.fork(prefix) for _ in prompts]
 
 
 def _num_shared(prompts: Sequence[list[int]]) -> int:
-    """How many tokens the beginnings of several prompts have in common, the last of none of them included."""
+    """Return the length of the common prefix of several prompts, never all of any."""
     if len(prompts) == 1:
         return 0
     in_all = num_equal(min(prompts), max(prompts))  # the others lie between, so they begin with it too
@@ -163,7 +173,7 @@ def _num_shared(prompts: Sequence[list[int]]) -> int:
 
 
 def _prefill(backend: Backend, cache_ids: Sequence[int], prompts: Sequence[Sequence[int]]) -> list[Logits]:
-    """The logits after each prompt, (1, V)."""
+    """Prefill the prompts together; return the logits after each, (1, V)."""
     chunks = [
         list(prefill_chunks(cache_id, prompt, backend.cache_length(cache_id), num_logits=1))
         for cache_id, prompt in zip(cache_ids, prompts, strict=True)
@@ -178,7 +188,7 @@ def _prefill(backend: Backend, cache_ids: Sequence[int], prompts: Sequence[Seque
 
 
 def _score_tails(backend: Backend, tails: Sequence[_Tail]) -> list[Answer]:
-    """All but the first token of each continuation."""
+    """Score all but the first token of each continuation."""
     chunks = [Chunk(tail.cache_id, tail.continuation[:-1], len(tail.continuation) - 1) for tail in tails]
     targets = [tail.continuation[1:] for tail in tails]
     scores = backend.score(chunks, targets) if tails else []

@@ -1,7 +1,8 @@
 """`Engine`: the loop over tokens, by continuous batching. Python, the command and servers all run it.
 
 Requests go in; `step` advances all of them by one token each: schedule, run, sample, finish. The engine joins backend,
-scheduler, samplers and text streams, and does the work of none of them.
+scheduler, samplers and text streams, and does the work of none of them. Scorers, which sample nothing, borrow its
+backend by `reserve`: whoever runs a model holds the engine's lock, and has taken its room from the engine's budget.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from nextword.decoding.random_stream import fresh_seed
 from nextword.decoding.sampler import ChosenToken, Sampler, score_token
 from nextword.errors import NextwordError, RequestError
 from nextword.inference.backend import Backend, Chunk, Logits
-from nextword.inference.cache_budget import forked_positions
+from nextword.inference.cache_budget import CacheBudget, forked_positions, whole_pages
 from nextword.inference.fork_safe_lock import ForkSafeLock
 from nextword.inference.prefill import prefill_chunk, prefill_chunks
 from nextword.inference.scheduler import Scheduler
@@ -26,12 +27,13 @@ from nextword.text.tokenizer import Tokenizer
 
 
 class Engine:
-    """Runs a changing set of requests on one backend. Threads may submit, stream and step at the same time."""
+    """Runs a changing set of requests on one backend. Threads may submit, stream, step and score at the same time."""
 
     def __init__(self, backend: Backend, tokenizer: Tokenizer, *, max_sequences: int = 16) -> None:
         self.backend = backend
         self.tokenizer = tokenizer
-        self._scheduler = Scheduler(max_sequences, max_positions=backend.max_positions)
+        self._budget = CacheBudget(backend.max_positions)
+        self._scheduler = Scheduler(max_sequences, self._budget)
         self._lock = ForkSafeLock()
 
     def submit(self, prompt_token_ids: Seq[int], params: SamplingParams) -> Request:
@@ -121,14 +123,32 @@ class Engine:
         """Return the distribution of the token that follows a prompt, untruncated. Raises RequestError as `submit`."""
         prompt = list(prompt_token_ids)
         self._check_prompt(prompt, room_for=0)
-        with self._lock.checked():
-            cache_id = self.backend.open_cache(prompt)
+        with self.reserve(whole_pages(len(prompt)), remedy="shorten the prompt") as backend:
+            cache_id = backend.open_cache(prompt)
             try:
-                for chunk in prefill_chunks(cache_id, prompt, self.backend.cache_length(cache_id), num_logits=1):
-                    (logits,) = self.backend.step([chunk])
+                for chunk in prefill_chunks(cache_id, prompt, backend.cache_length(cache_id), num_logits=1):
+                    (logits,) = backend.step([chunk])
             finally:
-                self.backend.close_cache(cache_id)
+                backend.close_cache(cache_id)
         return Distribution.from_logits(logits[-1].copy(), token_text=self.tokenizer.token_text)
+
+    @contextlib.contextmanager
+    def reserve(self, num_positions: int, *, remedy: str = "shorten the text, or lower context") -> Iterator[Backend]:
+        """Lend the backend, with room for `num_positions` in its KV cache. Other threads wait until it is given back.
+
+        Steps the requests until there is so much room. Hold it for one batch only, and never across a `yield`. Raises
+        RequestError, which tells the user the remedy, for more than the whole KV cache.
+        """
+        self._budget.require(num_positions, remedy=remedy)
+        with self._lock.checked():
+            while not self._budget.has_room(num_positions):
+                assert self._scheduler.has_running, "a reservation within another one"
+                self.step()
+            self._budget.take(num_positions)
+            try:
+                yield self.backend
+            finally:
+                self._budget.give_back(num_positions)
 
     # Admission
 
@@ -151,11 +171,10 @@ class Engine:
         growth = context if params.max_tokens is None else min(params.max_tokens, context)
         num_run = max(growth - 1, 0)  # the last token is sampled and never run
         num_positions = forked_positions(len(prompt), [num_run] * params.n)
-        if num_positions > self.backend.max_positions:
-            raise RequestError(
-                f"the request may need room for {num_positions} tokens, and the memory for keys and values "
-                f"holds {self.backend.max_positions}: lower max_tokens or n"
-            )
+        is_prompt_too_long = whole_pages(len(prompt)) > self._budget.max_positions
+        self._budget.require(
+            num_positions, remedy="shorten the prompt" if is_prompt_too_long else "lower max_tokens or n"
+        )
         return num_positions
 
     # Prefill
@@ -285,3 +304,15 @@ class Engine:
         except NextwordError as error:
             request.error = error
             self.cancel(request)
+
+
+@contextlib.contextmanager
+def reserve_on_each(engines: Seq[Engine], num_positions: int) -> Iterator[list[Backend]]:
+    """Lend the backends of several engines, each as `Engine.reserve`; one that is named twice has room for both.
+
+    Engines are always locked in the same order, so that two threads never wait for each other.
+    """
+    with contextlib.ExitStack() as reservations:
+        for engine in sorted(set(engines), key=id):
+            reservations.enter_context(engine.reserve(num_positions * engines.count(engine)))
+        yield [engine.backend for engine in engines]

@@ -1,49 +1,57 @@
 """`Scheduler`: which requests run in the next step. Policy only; it computes nothing and knows no text.
 
-Every running sequence decodes in every step, beside one piece of one prompt, so that no one who reads has to wait for
-someone else's long prompt.
+Every running sequence decodes in every step, beside one chunk of one prompt, so that a long prompt never makes the
+readers of other requests wait.
 """
 
 from __future__ import annotations
 
 from collections import deque
 
+from nextword.inference.cache_budget import CacheBudget
 from nextword.inference.sequence import Request
 
 
 class Scheduler:
     """First come, first served, up to `max_sequences` at a time, and only what the KV cache can hold to its end."""
 
-    def __init__(self, max_sequences: int, *, max_positions: int) -> None:
+    def __init__(self, max_sequences: int, budget: CacheBudget) -> None:
         self.max_sequences = max_sequences
-        self.max_positions = max_positions
+        self._budget = budget
         self._waiting: deque[Request] = deque()
         self._running: list[Request] = []
 
     def add(self, request: Request) -> None:
-        """Put a request at the end of the queue."""
+        """Put a request at the end of the queue. It must fit the whole budget."""
         self._waiting.append(request)
 
     def remove(self, request: Request) -> None:
-        """Forget a request that is finished or cancelled."""
+        """Remove a request that is finished or cancelled."""
         if request in self._running:
             self._running.remove(request)
+            self._budget.give_back(request.num_positions)
         elif request in self._waiting:
             self._waiting.remove(request)
 
     def schedule(self) -> tuple[Request | None, list[Request]]:
         """Return the request whose prompt advances, if any, and the requests whose sequences decode."""
-        self._admit()
+        while self._waiting and self._fits(self._waiting[0]):
+            self._admit(self._waiting.popleft())
         prefilling = [request for request in self._running if not request.sequences]
         decoding = [request for request in self._running if request.sequences]
         return (prefilling[0] if prefilling else None), decoding
 
-    def _admit(self) -> None:
-        """Let requests in while there is room; one that is larger than the room runs alone."""
-        while self._waiting:
-            first = self._waiting[0]
-            num_sequences = sum(request.params.n for request in self._running) + first.params.n
-            num_positions = sum(request.num_positions for request in self._running) + first.num_positions
-            if self._running and (num_sequences > self.max_sequences or num_positions > self.max_positions):
-                return
-            self._running.append(self._waiting.popleft())
+    @property
+    def has_running(self) -> bool:
+        """True if a step would advance a request that runs already."""
+        return bool(self._running)
+
+    def _admit(self, request: Request) -> None:
+        self._budget.take(request.num_positions)
+        self._running.append(request)
+
+    def _fits(self, request: Request) -> bool:
+        """Return True if the request can run beside the others; one with more sequences than the maximum runs alone."""
+        num_sequences = sum(running.params.n for running in self._running) + request.params.n
+        has_seats = not self._running or num_sequences <= self.max_sequences
+        return has_seats and self._budget.has_room(request.num_positions)

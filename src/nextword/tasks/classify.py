@@ -17,8 +17,8 @@ import numpy as np
 import numpy.typing as npt
 
 from nextword.errors import RequestError
-from nextword.inference.backend import Backend
 from nextword.inference.continuations import Answer, Question, num_equal, score_continuations
+from nextword.inference.engine import Engine
 from nextword.plain_text import text_table
 from nextword.text.tokenizer import Tokenizer
 
@@ -103,8 +103,7 @@ class Classifier:
 
     def __init__(
         self,
-        backend: Backend,
-        tokenizer: Tokenizer,
+        engine: Engine,
         labels: Sequence[str],
         *,
         examples: Sequence[tuple[str, str]] = (),
@@ -116,10 +115,9 @@ class Classifier:
         is none of them.
         """
         self.labels = tuple(label.strip() for label in labels)
-        self._backend = backend
-        self._tokenizer = tokenizer
+        self._engine = engine
         self._options = ClassifyOptions() if options is None else options
-        _check_labels(tokenizer, self.labels)
+        _check_labels(engine.tokenizer, self.labels)
         for _, label in examples:
             if label not in self.labels:
                 known = ", ".join(map(repr, self.labels))
@@ -145,11 +143,11 @@ class Classifier:
             )
 
     def _answers(self, texts: Iterable[str]) -> Iterator[list[Answer]]:
-        return score_continuations(self._backend, map(self._question, texts))
+        return score_continuations(self._engine, map(self._question, texts))
 
     def _question(self, text: str) -> Question:
         before = self._shown + self._before_label(text)
-        prompt, *whole = self._tokenizer.encode_batch([before, *(f"{before} {label}" for label in self.labels)])
+        prompt, *whole = self._engine.tokenizer.encode_batch([before, *(f"{before} {label}" for label in self.labels)])
         # Where a tokenizer joins the prompt's end and the label, that token is the label's.
         start = min(num_equal(prompt, token_ids) for token_ids in whole)
         return Question(prompt[:start], [token_ids[start:] for token_ids in whole])

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from nextword.checkpoints.model_directory import ModelDirectory
-    from nextword.inference.backend import Backend
+    from nextword.inference.engine import Engine
     from nextword.language_model import LanguageModel
     from nextword.models.transformer import Transformer
     from nextword.training.finetune import FinetuningData
@@ -185,7 +185,7 @@ def _setup(
         prompt=tokenizer.decode(list(data.sample_prompt), skip_special_tokens=False),
         settings={"method": job.method, **settings, **dataclasses.asdict(job.recipe)},
         validate=_validation(job, data),
-        sample=lambda model: written_text(data.sample_prompt, tokenizer, _backend(job, model)),
+        sample=lambda model: written_text(data.sample_prompt, _engine(job, model)),
         export=_exporter(job),
         make_plan=lambda: _plan(job),
         listeners=listeners,
@@ -199,23 +199,25 @@ def _validation(job: _Job, data: FinetuningData) -> Callable[[Transformer], floa
     most = most_tokens(job.recipe.run.checkpointing, tokens_per_step=rows * job.context)
     if data.held_out_texts:
         return lambda model: documents_loss(
-            data.held_out_texts, _backend(job, model), context=job.context, most_tokens=most
+            data.held_out_texts, _engine(job, model), context=job.context, most_tokens=most
         )
     if data.held_out_chats:
-        return lambda model: answers_loss(data.held_out_chats, _backend(job, model), most_tokens=most)
+        return lambda model: answers_loss(data.held_out_chats, _engine(job, model), most_tokens=most)
     return None
 
 
-def _backend(job: _Job, model: Transformer) -> Backend:
+def _engine(job: _Job, model: Transformer) -> Engine:
+    from nextword.inference.engine import Engine
     from nextword.inference.longrope_backend import rotate_by_length
     from nextword.inference.prompted_backend import PromptedBackend
     from nextword.inference.torch_backend import TorchBackend
 
     backend = rotate_by_length(TorchBackend(model), model.config)
     if not isinstance(job.adapter, PromptSpec):
-        return backend
-    num_virtual_tokens = job.adapter.num_virtual_tokens
-    return PromptedBackend(backend, vocab_size=job.directory.config.vocab_size, num_virtual_tokens=num_virtual_tokens)
+        return Engine(backend, job.directory.tokenizer)
+    num_words, num_virtual_tokens = job.directory.config.vocab_size, job.adapter.num_virtual_tokens
+    prompted = PromptedBackend(backend, vocab_size=num_words, num_virtual_tokens=num_virtual_tokens)
+    return Engine(prompted, job.directory.tokenizer)
 
 
 def _exporter(job: _Job) -> Callable[[dict[str, Tensor], Path], None]:

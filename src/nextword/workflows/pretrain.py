@@ -24,6 +24,7 @@ from nextword.workflows.training_run import Listeners, RunSetup, TrainingRun, ig
 
 if TYPE_CHECKING:
     from nextword.models.config import ModelConfig
+    from nextword.models.transformer import Transformer
     from nextword.training.plan import Plan
     from nextword.training.pretrain import Corpus
     from nextword.training.processes import Processes
@@ -100,6 +101,7 @@ def _setup(
     listeners: Listeners,
     processes: Processes,
 ) -> RunSetup:
+    from nextword.inference.engine import Engine
     from nextword.inference.torch_backend import TorchBackend
     from nextword.training.model_output import export_model
 
@@ -107,13 +109,17 @@ def _setup(
     most = most_tokens(recipe.run.checkpointing, tokens_per_step=data.batch_size * data.context)
     limits = {"context": data.context, "most_tokens": most}
     prompt_token_ids = tokenizer.encode(prompt)
+
+    def engine_of(model: Transformer) -> Engine:
+        return Engine(TorchBackend(model), tokenizer)
+
     return RunSetup(
         folder=folder,
         title=f"Pretraining on {', '.join(names)}",
         prompt=prompt,
         settings=dataclasses.asdict(recipe),
-        validate=(lambda model: documents_loss(documents, TorchBackend(model), **limits)) if documents else None,
-        sample=lambda model: written_text(prompt_token_ids, tokenizer, TorchBackend(model)),
+        validate=(lambda model: documents_loss(documents, engine_of(model), **limits)) if documents else None,
+        sample=lambda model: written_text(prompt_token_ids, engine_of(model)),
         export=functools.partial(export_model, config=_config(corpus, recipe), tokenizer=tokenizer),
         make_plan=lambda: _plan(recipe, vocab_size=tokenizer.vocab_size),
         listeners=listeners,

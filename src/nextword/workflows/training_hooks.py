@@ -12,8 +12,7 @@ import numpy as np
 
 if TYPE_CHECKING:
     from nextword.data.supervised import Example
-    from nextword.inference.backend import Backend
-    from nextword.text.tokenizer import Tokenizer
+    from nextword.inference.engine import Engine
     from nextword.training.recipe import CheckpointRecipe
 
 _MOST_TOKENS = 50_000
@@ -26,7 +25,7 @@ def most_tokens(checkpointing: CheckpointRecipe, *, tokens_per_step: int) -> int
     return min(_MOST_TOKENS, checkpointing.validate_every * tokens_per_step)
 
 
-def documents_loss(documents: Sequence[Sequence[int]], backend: Backend, *, context: int, most_tokens: int) -> float:
+def documents_loss(documents: Sequence[Sequence[int]], engine: Engine, *, context: int, most_tokens: int) -> float:
     """Nats per token of the first tokens of texts, as `nextword perplexity` scores them, in windows side by side."""
     from nextword.evaluation.perplexity import sum_nats
     from nextword.evaluation.scoring.windows import sliding_windows
@@ -34,12 +33,12 @@ def documents_loss(documents: Sequence[Sequence[int]], backend: Backend, *, cont
     total_nats, num_tokens = 0.0, 0
     for document in documents:
         windows = sliding_windows(document[: most_tokens - num_tokens], context=context, stride=context)
-        nats, count = sum_nats(backend, windows)
+        nats, count = sum_nats(engine, windows)
         total_nats, num_tokens = total_nats + nats, num_tokens + count
     return total_nats / num_tokens
 
 
-def answers_loss(examples: Sequence[Example], backend: Backend, *, most_tokens: int) -> float:
+def answers_loss(examples: Sequence[Example], engine: Engine, *, most_tokens: int) -> float:
     """Nats per token of what the assistant says in conversations, scored by what scores texts."""
     from nextword.data.batch import IGNORED
     from nextword.evaluation.scoring.batches import score_batch
@@ -48,7 +47,7 @@ def answers_loss(examples: Sequence[Example], backend: Backend, *, most_tokens: 
     total_nats, num_tokens, num_read = 0.0, 0, 0
     for example in examples:
         is_answer = example.targets[:-1] != IGNORED
-        (scores,) = score_batch(backend, [Window(0, example.token_ids.tolist(), len(is_answer))])
+        (scores,) = score_batch(engine, [Window(0, example.token_ids.tolist(), len(is_answer))])
         total_nats += float(scores.nats[is_answer].sum())
         num_tokens += int(np.count_nonzero(is_answer))
         num_read += len(example.token_ids)
@@ -57,11 +56,9 @@ def answers_loss(examples: Sequence[Example], backend: Backend, *, most_tokens: 
     return total_nats / num_tokens
 
 
-def written_text(prompt: Sequence[int], tokenizer: Tokenizer, backend: Backend) -> str:
+def written_text(prompt: Sequence[int], engine: Engine) -> str:
     """How the model goes on after a prompt: the same random numbers each time, so that samples can be compared."""
     from nextword.decoding.params import sampling_params
-    from nextword.inference.engine import Engine
 
-    engine = Engine(backend, tokenizer)
     request = engine.submit(list(prompt), sampling_params({}, max_tokens=_SAMPLE_TOKENS, temperature=0.8, seed=0))
     return "".join(piece.text for piece in engine.stream(request))

@@ -49,7 +49,6 @@ class Options:
 def run(options: Options) -> None:
     """Print the figures, a verdict, and the tokens where the models differ most."""
     from nextword.evaluation.compare import compare_models
-    from nextword.evaluation.scoring.pairs import ComparedModel
     from nextword.workflows.compare_page import write_compare_page
 
     require_page(options.html)
@@ -58,8 +57,8 @@ def run(options: Options) -> None:
     reader = Reader((options.file,), field=options.field, skip_bad=options.skip_bad)
     with ProgressLine() as line:
         comparison = compare_models(
-            ComparedModel(a.engine.backend, a.tokenizer),
-            ComparedModel(b.engine.backend, b.tokenizer),
+            a.engine,
+            b.engine,
             reader.documents(),
             context=options.context,
             on_progress=lambda comparison: line.show(f"{comparison.num_pieces:,} pieces"),

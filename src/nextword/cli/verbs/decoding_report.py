@@ -148,7 +148,7 @@ def _decoded(model: LanguageModel, requests: Sequence[Request]) -> list[list[Dec
         for request in requests
         for sequence in request.sequences
     ]
-    scores = score_windows(model.engine.backend, windows)
+    scores = score_windows(model.engine, windows)
     ends = model.tokenizer.eos_token_ids
     return [
         [

@@ -103,8 +103,7 @@ def _measure(model: LanguageModel, convention: Convention, options: Options, kep
     try:
         with _progress_line(convention.name, run) as show:
             report = measure_perplexity(
-                model.engine.backend,
-                model.tokenizer,
+                model.engine,
                 reader.documents(),
                 convention,
                 resume_from=run.resumed,

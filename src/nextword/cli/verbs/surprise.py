@@ -50,7 +50,7 @@ def run(options: Options) -> None:
     text = read_text(options.file)
     model = load_model(options.model, options.compute)
     summary = SurpriseAccumulator()
-    pieces = summary.watch(surprise_pieces(model.engine.backend, model.tokenizer, text, context=options.context))
+    pieces = summary.watch(surprise_pieces(model.engine, text, context=options.context))
     if options.json:
         pieces = _as_json(pieces, model, summary)
     elif takes_colours(sys.stdout):

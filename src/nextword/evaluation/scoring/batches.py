@@ -1,4 +1,4 @@
-"""Windows in, the scores of their tokens out; short windows run together on the backend."""
+"""Windows in, the scores of their tokens out; short windows run together on an engine's backend."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ import numpy as np
 from nextword.errors import RequestError
 from nextword.evaluation.scoring.windows import Window
 from nextword.inference.backend import Backend, Chunk, TokenScores
+from nextword.inference.cache_budget import whole_pages
+from nextword.inference.engine import Engine
 
 T = TypeVar("T")
 
@@ -17,10 +19,10 @@ _BATCH_TOKENS = 512
 """Tokens of a batch of short windows; a longer window runs alone. Larger batches are no faster."""
 
 
-def score_windows(backend: Backend, windows: Iterable[Window]) -> Iterator[TokenScores]:
+def score_windows(engine: Engine, windows: Iterable[Window]) -> Iterator[TokenScores]:
     """Yield the scores of each window's scored tokens, in order. Raises RequestError for NaN logits."""
     for batch in batches(windows, lambda window: window):
-        yield from score_batch(backend, batch)
+        yield from score_batch(engine, batch)
 
 
 def batches(items: Iterable[T], window_of: Callable[[T], Window | None]) -> Iterator[list[T]]:
@@ -39,18 +41,43 @@ def batches(items: Iterable[T], window_of: Callable[[T], Window | None]) -> Iter
         yield batch
 
 
-def score_batch(backend: Backend, windows: Iterable[Window]) -> list[TokenScores]:
-    """Score some windows in one step of the backend. Raises RequestError for NaN logits."""
+def score_batch(engine: Engine, windows: Iterable[Window]) -> list[TokenScores]:
+    """Score some windows together, as far as the memory goes. Raises RequestError for NaN logits."""
+    scores = []
+    for group in _fitting(windows, max_positions=engine.backend.max_positions):
+        with engine.reserve(sum(map(_num_positions, group))) as backend:
+            scores += _score_together(backend, group)
+    if any(np.isnan(of_window.nats).any() for of_window in scores):
+        raise RequestError("the model's logits are no numbers: its weights are damaged, or too large for these floats")
+    return scores
+
+
+def _fitting(windows: Iterable[Window], *, max_positions: int) -> Iterator[list[Window]]:
+    """Group windows that fit the KV cache together; one that is larger than it stands alone."""
+    group: list[Window] = []
+    for window in windows:
+        if group and sum(map(_num_positions, [*group, window])) > max_positions:
+            yield group
+            group = []
+        group.append(window)
+    if group:
+        yield group
+
+
+def _num_positions(window: Window) -> int:
+    """Return the positions of the KV cache that a window needs; its last token is only predicted."""
+    return whole_pages(len(window.token_ids) - 1)
+
+
+def _score_together(backend: Backend, windows: Iterable[Window]) -> list[TokenScores]:
+    """Score windows in one step of the backend."""
     chunks: list[Chunk] = []
     try:
         targets = []
         for window in windows:
             chunks.append(Chunk(backend.open_cache(), window.token_ids[:-1], window.num_scored))
             targets.append(window.scored)
-        scores = backend.score(chunks, targets) if chunks else []
+        return backend.score(chunks, targets)
     finally:
         for chunk in chunks:
             backend.close_cache(chunk.cache_id)
-    if any(np.isnan(of_window.nats).any() for of_window in scores):
-        raise RequestError("the model's logits are no numbers: its weights are damaged, or too large for these floats")
-    return scores

@@ -6,7 +6,8 @@ tokens of both end. Memory does not grow with the text.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import contextlib
+from collections.abc import Generator, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice, tee
 
@@ -24,7 +25,8 @@ from nextword.evaluation.scoring.tokens import (
 )
 from nextword.evaluation.scoring.windows import Window
 from nextword.inference.backend import Backend, Chunk
-from nextword.text.tokenizer import Tokenizer
+from nextword.inference.cache_budget import whole_pages
+from nextword.inference.engine import Engine, reserve_on_each
 
 _ROWS_AT_ONCE = 64
 """Positions whose logits of both models are held: 24 MiB for a vocabulary of 49,152."""
@@ -32,14 +34,6 @@ _LONGEST_PIECE = 4096
 """Bytes of a piece; tokenizers that normalise text differently may never meet again."""
 
 _DIFFERENT_TEXTS = "the two tokenizers do not read the same text: one of them changes it"
-
-
-@dataclass(frozen=True)
-class ComparedModel:
-    """One of the two models: a backend with its tokenizer."""
-
-    backend: Backend
-    tokenizer: Tokenizer
 
 
 @dataclass(frozen=True)
@@ -56,38 +50,43 @@ class PairedPiece:
     """True if both models have the same most probable token."""
 
 
-def has_same_vocabulary(a: ComparedModel, b: ComparedModel) -> bool:
+def has_same_vocabulary(a: Engine, b: Engine) -> bool:
     """Return True if token ids mean the same to both."""
     return a.tokenizer.fingerprint == b.tokenizer.fingerprint and a.tokenizer.add_bos == b.tokenizer.add_bos
 
 
-def paired_pieces(a: ComparedModel, b: ComparedModel, pieces: Iterable[str], *, context: int) -> Iterator[PairedPiece]:
+def paired_pieces(a: Engine, b: Engine, pieces: Iterable[str], *, context: int) -> Iterator[PairedPiece]:
     """Score a text with both models. Raises RequestError if the tokenizers do not read the same bytes."""
     if has_same_vocabulary(a, b):
-        for window in overlapping_windows(a.backend, a.tokenizer, pieces, context=context):
-            yield from _same_tokens(a, b, window)
+        for window in overlapping_windows(a, pieces, context=context):
+            for token in unscored_tokens(window, a.tokenizer):
+                yield PairedPiece(token.data, None, None)
+            with reserve_on_each([a, b], whole_pages(len(window.token_ids) - 1)) as (backend_a, backend_b):
+                scored = _same_tokens(backend_a, backend_b, window, scored_data(window, a.tokenizer))
+            yield from scored
         return
     ours, theirs = tee(pieces)
     yield from _merged(
-        scored_tokens(a.backend, a.tokenizer, ours, context=context),
-        scored_tokens(b.backend, b.tokenizer, theirs, context=context),
+        scored_tokens(a, ours, context=context),
+        scored_tokens(b, theirs, context=context),
     )
 
 
-def _same_tokens(a: ComparedModel, b: ComparedModel, window: Window) -> Iterator[PairedPiece]:
-    for token in unscored_tokens(window, a.tokenizer):
-        yield PairedPiece(token.data, None, None)
-    tokens = scored_data(window, a.tokenizer)
-    for rows_a, rows_b in zip(_log_probs(a.backend, window), _log_probs(b.backend, window), strict=True):
-        width = min(rows_a.shape[1], rows_b.shape[1])  # rows beyond the vocabulary only pad it
-        divergences = _divergences(rows_a[:, :width], rows_b[:, :width])
-        agree = rows_a[:, :width].argmax(axis=1) == rows_b[:, :width].argmax(axis=1)
-        for row, (token_id, data) in enumerate(islice(tokens, len(rows_a))):
-            nats_a, nats_b = -float(rows_a[row, token_id]), -float(rows_b[row, token_id])
-            yield PairedPiece(data, nats_a, nats_b, float(divergences[row]), bool(agree[row]))
+def _same_tokens(a: Backend, b: Backend, window: Window, tokens: Iterator[tuple[int, bytes]]) -> list[PairedPiece]:
+    """Score the tokens of a window, given with their bytes, with both models."""
+    pieces = []
+    with contextlib.closing(_log_probs(a, window)) as all_a, contextlib.closing(_log_probs(b, window)) as all_b:
+        for rows_a, rows_b in zip(all_a, all_b, strict=True):
+            width = min(rows_a.shape[1], rows_b.shape[1])  # rows beyond the vocabulary only pad it
+            divergences = _divergences(rows_a[:, :width], rows_b[:, :width])
+            agree = rows_a[:, :width].argmax(axis=1) == rows_b[:, :width].argmax(axis=1)
+            for row, (token_id, data) in enumerate(islice(tokens, len(rows_a))):
+                nats_a, nats_b = -float(rows_a[row, token_id]), -float(rows_b[row, token_id])
+                pieces.append(PairedPiece(data, nats_a, nats_b, float(divergences[row]), bool(agree[row])))
+    return pieces
 
 
-def _log_probs(backend: Backend, window: Window) -> Iterator[npt.NDArray[np.float64]]:
+def _log_probs(backend: Backend, window: Window) -> Generator[npt.NDArray[np.float64], None, None]:
     """Yield the log-probabilities of every token at each scored position, some rows at a time: (rows, V)."""
     first = window.num_context - 1
     cache_id = backend.open_cache()

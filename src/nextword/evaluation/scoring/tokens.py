@@ -9,7 +9,7 @@ from itertools import chain
 from nextword.errors import RequestError
 from nextword.evaluation.scoring.batches import batches, score_batch
 from nextword.evaluation.scoring.windows import Window, sliding_windows
-from nextword.inference.backend import Backend
+from nextword.inference.engine import Engine
 from nextword.text.encode_pieces import encode_pieces
 from nextword.text.tokenizer import Tokenizer
 
@@ -29,18 +29,16 @@ class ScoredToken:
     """Its place among all tokens by probability; 1 for the most probable."""
 
 
-def scored_tokens(
-    backend: Backend, tokenizer: Tokenizer, pieces: Iterable[str], *, context: int | None = None
-) -> Iterator[ScoredToken]:
+def scored_tokens(engine: Engine, pieces: Iterable[str], *, context: int | None = None) -> Iterator[ScoredToken]:
     """Score the tokens of a text that comes in pieces, each with at least half of the context, once there is so much.
 
     `context`: tokens of a window; None: the model's context. Raises RequestError for a context out of range.
     """
-    windows = overlapping_windows(backend, tokenizer, pieces, context=context)
+    windows = overlapping_windows(engine, pieces, context=context)
     for batch in batches(windows, lambda window: window):
-        for window, scores in zip(batch, score_batch(backend, batch), strict=True):
-            yield from unscored_tokens(window, tokenizer)
-            for index, (token_id, data) in enumerate(scored_data(window, tokenizer)):
+        for window, scores in zip(batch, score_batch(engine, batch), strict=True):
+            yield from unscored_tokens(window, engine.tokenizer)
+            for index, (token_id, data) in enumerate(scored_data(window, engine.tokenizer)):
                 yield ScoredToken(
                     token_id,
                     data,
@@ -50,14 +48,13 @@ def scored_tokens(
                 )
 
 
-def overlapping_windows(
-    backend: Backend, tokenizer: Tokenizer, pieces: Iterable[str], *, context: int | None
-) -> Iterator[Window]:
+def overlapping_windows(engine: Engine, pieces: Iterable[str], *, context: int | None) -> Iterator[Window]:
     """Cut sliding windows whose first half, but in the first window, is context. Raises RequestError as above."""
-    if context is not None and not 3 <= context <= backend.max_seq_len:
-        raise RequestError(f"context = {context}: from 3 to the {backend.max_seq_len} tokens that the model attends to")
-    context = backend.max_seq_len if context is None else context
-    token_ids = chain.from_iterable(encode_pieces(tokenizer, pieces))
+    limit = engine.backend.max_seq_len
+    if context is not None and not 3 <= context <= limit:
+        raise RequestError(f"context = {context}: from 3 to the {limit} tokens that the model attends to")
+    context = limit if context is None else context
+    token_ids = chain.from_iterable(encode_pieces(engine.tokenizer, pieces))
     return sliding_windows(token_ids, context=context, stride=context // 2)
 
 
