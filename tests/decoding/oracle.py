@@ -18,13 +18,13 @@ def largest(keys: Vector, k: int) -> list[int]:
     return sorted(in_order(keys)[:k])
 
 
-def smallest_set(keys: Vector, masses: Vector, wanted: float) -> list[int]:
-    kept, mass = [], 0
+def smallest_set(keys: Vector, weights: Vector, wanted: float) -> list[int]:
+    kept, weight = [], 0
     for position in in_order(keys):
-        if mass >= wanted:
+        if weight >= wanted:
             break
         kept.append(position)
-        mass += int(masses[position])
+        weight += int(weights[position])
     return sorted(kept)
 
 

@@ -134,8 +134,8 @@ def plain_min_p(probabilities: NDArray[np.float64], min_p: float) -> NDArray[np.
     return renormalised(np.where(probabilities < min_p * probabilities.max(), 0, probabilities))
 
 
-def renormalised(masses: NDArray[np.float64]) -> NDArray[np.float64]:
-    return masses / masses.sum()  # type: ignore[no-any-return]
+def renormalised(weights: NDArray[np.float64]) -> NDArray[np.float64]:
+    return weights / weights.sum()  # type: ignore[no-any-return]
 
 
 @given(

@@ -1,11 +1,11 @@
-"""The distribution of the next token, with the textbook's operations as methods.
+"""`Distribution`: the distribution of the next token, with the textbook's operations as methods.
 
 In: one row of logits. Out: reshaped and truncated distributions, and in the end a token id. Knows nothing of requests,
 sequences or text (a function may be given that shows a token).
 
-How edges are decided: tokens are ordered by logit, equal ones by the lower id. Masses (`masses.py`) are whole numbers,
-so sums are exact and do not depend on the order of adding: the smallest set with mass p is the same however it is
-found. The rounding takes away tokens some 2**-36 times as probable as the first.
+Edges: tokens are ordered by logit, equal ones by the lower id. Softmax weights (`softmax_weights.py`) are whole
+numbers, so sums are exact in any order: the smallest set with mass p is the same however it is found. The rounding
+removes tokens some 2**-36 times as probable as the first.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from nextword.decoding.softmax_weights import softmax_weights
 from nextword.errors import RequestError
 
 SMALLEST_TEMPERATURE = 1e-30
-"""Below it float32 quotients would over- and underflow; the draw has been greedy for long by then."""
+"""Below it float32 quotients over- and underflow; the draw is greedy far above it."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False, kw_only=True)
@@ -39,7 +39,7 @@ class Distribution:
     """
 
     logits: NDArray[np.float32]
-    """Of the tokens left, by ascending token id, finite, not divided by the temperature."""
+    """Logits of the tokens left, by ascending token id, finite, not divided by the temperature."""
     divisor: float
     """The temperature, or the product of those applied."""
     vocab_size: int
@@ -49,7 +49,7 @@ class Distribution:
 
     @classmethod
     def from_logits(cls, logits: ArrayLike, *, token_text: Callable[[int], str] | None = None) -> Distribution:
-        """Softmax of one row of logits, shape (vocab_size,). A logit of -inf removes its token.
+        """Make the softmax of one row of logits, shape (vocab_size,). A logit of -inf removes its token.
 
         The row is not copied: leave it unchanged while the distribution is in use. `token_text` names tokens in tables.
         Raises RequestError if a logit is NaN or +inf, or if all are -inf.
@@ -67,31 +67,31 @@ class Distribution:
     # Reshaping and truncating
 
     def temperature(self, temperature: float) -> Distribution:
-        """softmax(u / temperature): below 1 greedier, above 1 flatter; 0 leaves the most probable token alone."""
+        """Return softmax(u / temperature): below 1 greedier, above 1 flatter; 0 keeps the most probable token alone."""
         temperature = checked("temperature", temperature)
         if temperature == 0.0:
             return self._keep(np.array([self._top]))
         return dataclasses.replace(self, divisor=max(self.divisor * temperature, SMALLEST_TEMPERATURE))
 
     def top_k(self, k: int) -> Distribution:
-        """The k most probable tokens; 0 keeps all."""
+        """Keep the k most probable tokens; 0 keeps all."""
         k = checked("top_k", k)
         return self if k == 0 or k >= len(self) else self._keep(largest(self.logits, k))
 
     def top_p(self, p: float) -> Distribution:
-        """The smallest set of most probable tokens with mass >= p, the crossing token included; 1 keeps all."""
+        """Keep the smallest set of most probable tokens with mass >= p (Holtzman et al. 2020); 1 keeps all."""
         p = checked("top_p", p)
         if p == 1.0:
             return self
         return self._keep(self._smallest_set(self.logits, p))
 
     def min_p(self, min_p: float) -> Distribution:
-        """Tokens at least min_p times as probable as the most probable one; 0 keeps all."""
+        """Keep tokens at least min_p times as probable as the most probable one; 0 keeps all."""
         min_p = checked("min_p", min_p)
         return self if min_p == 0.0 else self._keep_logits_from(self._top_logit + self.divisor * math.log(min_p))
 
     def typical(self, p: float) -> Distribution:
-        """The smallest set with mass >= p of surprisals nearest to the entropy (Meister et al. 2023); 1 keeps all."""
+        """Keep the smallest set with mass >= p of surprisals nearest the entropy (Meister et al. 2023); 1 keeps all."""
         p = checked("typical_p", p)
         if p == 1.0:
             return self
@@ -99,19 +99,19 @@ class Distribution:
         return self._keep(self._smallest_set(nearness, p))
 
     def epsilon(self, cutoff: float) -> Distribution:
-        """Tokens with probability >= cutoff (Hewitt et al. 2022); 0 keeps all."""
+        """Keep tokens with probability >= cutoff (Hewitt et al. 2022); 0 keeps all."""
         cutoff = checked("epsilon_cutoff", cutoff)
         return self if cutoff == 0.0 else self._keep_where(self._log_probs >= math.log(cutoff))
 
     def eta(self, cutoff: float) -> Distribution:
-        """Tokens with probability >= min(cutoff, sqrt(cutoff) exp(-entropy)) (Hewitt et al. 2022); 0 keeps all."""
+        """Keep tokens with probability >= min(cutoff, sqrt(cutoff) exp(-entropy)) (Hewitt et al. 2022); 0 keeps all."""
         cutoff = checked("eta_cutoff", cutoff)
         if cutoff == 0.0:
             return self
         return self._keep_where(self._log_probs >= min(math.log(cutoff), math.log(cutoff) / 2 - self.entropy))
 
     def top_n_sigma(self, n: float) -> Distribution:
-        """Tokens whose logit is within n standard deviations (of the logits left) of the largest; 0 keeps all.
+        """Keep tokens whose logit is within n standard deviations (of the logits left) of the largest; 0 keeps all.
 
         The temperature divides distances and deviation alike, so it does not matter here (Tang et al. 2024).
         """
@@ -119,9 +119,9 @@ class Distribution:
         return self if n == 0.0 else self._keep_logits_from(self._top_logit - n * self.logits.std(dtype=np.float64))
 
     def xtc(self, threshold: float) -> Distribution:
-        """Exclude top choices: of two or more tokens with probability >= threshold only the least probable stays.
+        """Exclude top choices: of two or more tokens with probability >= threshold keep only the least probable.
 
-        Of equal ones the highest id stays, the last in order. Whether it is done at all is for the caller's coin.
+        Of equal ones the highest id stays, the last in order. The caller's coin decides whether this is done at all.
         """
         choices = self._log_probs >= (math.log(threshold) if checked("xtc_threshold", threshold) > 0.0 else -math.inf)
         positions = np.flatnonzero(choices)
@@ -134,21 +134,21 @@ class Distribution:
     # Choosing a token
 
     def argmax(self) -> int:
-        """The most probable token; of equal ones the lowest id."""
+        """Return the most probable token; of equal ones the lowest id."""
         return self._token_id(self._top)
 
     @checked_arguments
     def sample(self, seed: int | None = None, *, position: int = 0, sample_index: int = 0) -> int:
-        """A token drawn from the distribution: the same for the same seed, position and sample index."""
+        """Draw a token: the same for the same seed, position and sample index. None: a fresh seed."""
         seed = fresh_seed() if seed is None else checked("seed", seed)
         return self.draw(random_numbers(seed, position=position, sample_index=sample_index)[0])
 
     def draw(self, number: int) -> int:
-        """The token on which a number, uniform over 0 .. 2**53 - 1, falls when masses are cumulated by ascending id."""
-        masses, total = self._masses_and_total
-        return self._token_id(position_at(masses, (number * int(total)) >> RANDOM_BITS))
+        """Return the token on which `number`, uniform over 0 .. 2**53 - 1, falls among the weights by ascending id."""
+        weights, total = self._weights_and_total
+        return self._token_id(position_at(weights, (number * int(total)) >> RANDOM_BITS))
 
-    # Looking at it
+    # Reading
 
     def __len__(self) -> int:
         return len(self.logits)
@@ -157,7 +157,11 @@ class Distribution:
         return f"Distribution({len(self)} of {self.vocab_size} tokens, entropy {self.entropy:.3f} nats)"
 
     def _repr_html_(self) -> str:
-        return self.table()._repr_html_()
+        from nextword.html.notebook import block, line
+        from nextword.html.page import Html
+
+        left = f"{len(self):,} of {self.vocab_size:,} tokens, entropy {self.entropy:.3f} nats"
+        return block(line(left), Html(self.table()._repr_html_()))
 
     @property
     def token_ids(self) -> Positions:
@@ -165,14 +169,14 @@ class Distribution:
         return np.arange(self.vocab_size) if self.kept is None else self.kept
 
     def probabilities(self) -> NDArray[np.float64]:
-        """Of every token of the vocabulary, shape (vocab_size,); 0 for those removed."""
+        """Return the probability of every token, shape (vocab_size,); 0 for those removed."""
         dense = np.zeros(self.vocab_size)
         dense[slice(None) if self.kept is None else self.kept] = np.exp(self._log_probs)
         return dense
 
     @checked_arguments
     def log_prob(self, token_id: int) -> float:
-        """Natural logarithm of the token's probability; -inf if it was removed."""
+        """Return the natural logarithm of the token's probability; -inf if it was removed."""
         if not 0 <= token_id < self.vocab_size:
             raise RequestError(f"token id {token_id}: must be from 0 to {self.vocab_size - 1}")
         if self.kept is None:
@@ -183,14 +187,14 @@ class Distribution:
 
     @functools.cached_property
     def entropy(self) -> float:
-        """In nats."""
+        """Entropy in nats: the expected surprisal of the next token."""
         probabilities = np.exp(self._log_probs)
         np.multiply(probabilities, self._log_probs, where=probabilities > 0.0, out=probabilities)
         return 0.0 - float(probabilities.sum())  # not minus zero where one token is left
 
     @checked_arguments
     def most_probable(self, n: int) -> list[tuple[int, float]]:
-        """The n most probable tokens left, best first, with their log-probabilities."""
+        """Return the n most probable tokens left, best first, with their log-probabilities."""
         if n < 0:
             raise RequestError(f"n = {n}: must be a whole number of at least 0")
         positions = largest(self.logits, n)
@@ -199,7 +203,7 @@ class Distribution:
 
     @checked_arguments
     def table(self, n: int = 10) -> DistributionTable:
-        """The n most probable tokens with rank, id, text, probability, log-probability and cumulated probability."""
+        """Return the n most probable tokens: rank, id, text, probability, log-probability, cumulative probability."""
         rows, cumulative = [], 0.0
         for rank, (token_id, log_prob) in enumerate(self.most_probable(n), start=1):
             cumulative += math.exp(log_prob)
@@ -218,13 +222,13 @@ class Distribution:
         return float(self.logits[self._top])
 
     @functools.cached_property
-    def _masses_and_total(self) -> tuple[NDArray[np.float32], float]:
+    def _weights_and_total(self) -> tuple[NDArray[np.float32], float]:
         """exp((u - max u) / temperature) as whole numbers, and their sum."""
         return softmax_weights(self.logits, highest=self._top_logit, divisor=self.divisor, vocab_size=self.vocab_size)
 
     def _smallest_set(self, keys: NDArray[np.float32] | NDArray[np.float64], p: float) -> Positions:
-        masses, total = self._masses_and_total
-        return smallest_set(keys, masses, wanted=p * total, total=total)
+        weights, total = self._weights_and_total
+        return smallest_set(keys, weights, wanted=p * total, total=total)
 
     @functools.cached_property
     def _log_probs(self) -> NDArray[np.float64]:
@@ -239,12 +243,12 @@ class Distribution:
         return dataclasses.replace(self, logits=self.logits.take(positions), kept=kept)
 
     def _keep_where(self, stays: NDArray[np.bool_]) -> Distribution:
-        """Where `stays` holds; the most probable token alone where it holds nowhere."""
+        """Keep the tokens where `stays` is true; the most probable one alone if there is none."""
         positions = np.flatnonzero(stays)
         return self._keep(positions if len(positions) else np.array([self._top]))
 
     def _keep_logits_from(self, bound: float) -> Distribution:
-        """Logits >= bound, compared as if in float64: `bound` is rounded up to the next float32."""
+        """Keep logits >= bound, compared as if in float64: `bound` is rounded up to the next float32."""
         with np.errstate(over="ignore"):
             nearest = np.float32(bound)
         return self._keep_where(

@@ -1,7 +1,7 @@
-"""The sampler of one sequence: logits in, chosen token out.
+"""`Sampler`: chooses the tokens of one sequence. Logits in, chosen token out.
 
-It holds what a sequence carries from token to token (the tokens that penalties look at, the place in the random stream)
-and nothing else: not the text, the model, or when to stop.
+It holds what a sequence carries from token to token (the tokens that penalties look at, the position in the random
+stream) and nothing else: not the text, the model, or when to stop.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from nextword.native import native
 
 @dataclasses.dataclass(frozen=True)
 class ChosenToken:
-    """A token with what is reported of it."""
+    """A token with its reported log-probabilities."""
 
     token_id: int
     log_prob: float | None = None
@@ -64,14 +64,14 @@ class Sampler:
         self._is_plain = params.logprobs is None and _is_plain(active_steps(params))
 
     def distribution(self, logits: Logits) -> Distribution:
-        """The processed distribution of the next token, from the model's logits (vocab_size,)."""
+        """Return the processed distribution of the next token, from the model's logits (vocab_size,)."""
         return self._distribution_and_number(logits)[0]
 
     def choose(self, logits: Logits) -> ChosenToken:
-        """Choose the next token from the model's logits (vocab_size,) and take it in."""
+        """Choose the next token from the model's logits (vocab_size,) and append it."""
         if self._is_plain:
-            token_id = self._plain_choice(logits)
-            if token_id >= 0:
+            token_id = self._native_choice(logits)
+            if token_id is not None:
                 self.append(token_id)
                 return ChosenToken(token_id)
         distribution, number = self._distribution_and_number(logits)
@@ -82,18 +82,18 @@ class Sampler:
         reported = distribution if self.params.processed_logprobs else Distribution.from_logits(logits)
         return score_token(reported, token_id, num_alternatives=self.params.logprobs)
 
-    def _plain_choice(self, logits: Logits) -> int:
-        """What the distribution would give, by one call to C++: its many small steps in Python cost more than they do.
+    def _native_choice(self, logits: Logits) -> int | None:
+        """Choose the token that the distribution would give in one call to C++, which saves many small steps in Python.
 
-        -1 where it was not built, or must leave the row to the distribution, which knows what to say of broken logits.
+        None if C++ was not built, and for logits that are no distribution (NaN, +inf, all -inf): the caller raises.
         """
         logits = penalized_logits(logits, self.params, self._seen, end_token_ids=self._end_token_ids)
         if native is None or logits.dtype != np.float32 or logits.ndim != 1 or not logits.flags.c_contiguous:
-            return -1
+            return None
         if self.params.is_greedy:
-            return int(native.argmax(logits))
-        return int(
-            native.draw(
+            token_id = native.argmax(logits)
+        else:
+            token_id = native.draw(
                 logits,
                 divisor=max(self.params.temperature, SMALLEST_TEMPERATURE),
                 top_k=self.params.top_k,
@@ -102,10 +102,10 @@ class Sampler:
                 sample_index=self.sample_index,
                 position=self.position,
             )
-        )
+        return None if token_id < 0 else int(token_id)
 
     def append(self, token_id: int) -> None:
-        """Take in a token that was chosen elsewhere."""
+        """Append a token that was chosen elsewhere."""
         self._seen.append(token_id)
         self.position += 1
 
@@ -120,15 +120,15 @@ class Sampler:
 
 
 def _is_plain(steps: tuple[str, ...]) -> bool:
-    """Whether the C++ core has these steps, in this order."""
+    """Return True if the C++ core has these steps, in this order."""
     return steps == tuple(name for name in ("temperature", "top_k", "top_p") if name in steps)
 
 
 def score_token(distribution: Distribution, token_id: int, *, num_alternatives: int = 0) -> ChosenToken:
-    """A given token with its log-probability and the most probable alternatives.
+    """Return a given token with its log-probability and the most probable alternatives.
 
-    Of the model's own logits when the distribution is `Distribution.from_logits(logits)`. Raises RequestError for a
-    token id outside the vocabulary.
+    These are of the model's own logits if the distribution is `Distribution.from_logits(logits)`. Raises RequestError
+    for a token id outside the vocabulary.
     """
     log_prob = distribution.log_prob(token_id)
     alternatives = distribution.most_probable(num_alternatives)

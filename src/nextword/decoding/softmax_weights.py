@@ -1,4 +1,4 @@
-"""The numerators of a softmax as whole numbers, the same on every machine.
+"""`softmax_weights`: the numerators of a softmax as whole numbers, the same on every machine.
 
 In: logits and a temperature. Out: exp((u - max u) / temperature) of each, in units so small that the sum over the
 vocabulary just fits the 53 bits of a float64, held in float32; and their sum, which is exact in whatever order it is
@@ -16,7 +16,7 @@ from nextword.native import native
 Row = NDArray[np.float32]
 
 LOWEST = np.float32(-64)
-"""e to this is no mass, in whatever units."""
+"""exp of it rounds to a weight of 0 in any unit."""
 
 # Those of `scaled_exp` in native/kernels_impl.h.
 ONE_BY_LN_2 = np.float32(float.fromhex("0x1.715476p+0"))
@@ -26,23 +26,24 @@ COEFFICIENTS = tuple(
     np.float32(float.fromhex(digits))
     for digits in ("0x1.6a21acp-10", "0x1.123b6ap-7", "0x1.5558fap-5", "0x1.555490p-3", "0x1.fffffcp-2", "1", "1")
 )
-"""Of a polynomial that is e^r for |r| <= ln(2) / 2, the highest power first."""
+"""Coefficients of a polynomial that is e^r for |r| <= ln(2) / 2, the highest power first."""
 
 
 def softmax_weights(logits: Row, *, highest: float, divisor: float, vocab_size: int) -> tuple[Row, float]:
-    """Masses of finite logits, (n,), of which `highest` is the largest, and their sum.
+    """Return the softmax weights of finite logits, (n,), and their sum.
 
-    `divisor`: the temperature, more than 0. `vocab_size`: how many masses the units leave room for, at least n.
+    `highest`: the largest of the logits. `divisor`: the temperature, more than 0. `vocab_size`: the number of weights
+    whose sum must fit 53 bits, at least n.
     """
     bits = 53 - vocab_size.bit_length()
     if native is None:
-        masses = _masses_by_numpy(logits, np.float32(highest), np.float32(divisor), bits)
-        return masses, float(masses.sum(dtype=np.float64))
-    masses = np.empty(len(logits), dtype=np.float32)
-    return masses, native.masses(np.ascontiguousarray(logits), highest, divisor, bits, masses)
+        weights = _weights_by_numpy(logits, np.float32(highest), np.float32(divisor), bits)
+        return weights, float(weights.sum(dtype=np.float64))
+    weights = np.empty(len(logits), dtype=np.float32)
+    return weights, native.masses(np.ascontiguousarray(logits), highest, divisor, bits, weights)
 
 
-def _masses_by_numpy(logits: Row, highest: np.float32, divisor: np.float32, bits: int) -> Row:
+def _weights_by_numpy(logits: Row, highest: np.float32, divisor: np.float32, bits: int) -> Row:
     with np.errstate(over="ignore"):
         x = logits - highest
         if divisor != 1.0:
@@ -55,5 +56,5 @@ def _masses_by_numpy(logits: Row, highest: np.float32, divisor: np.float32, bits
     for coefficient in COEFFICIENTS[1:]:
         power *= x
         power += coefficient
-    masses: Row = np.ldexp(power, exponent.astype(np.int32) + bits)
-    return np.rint(masses, out=masses)
+    weights: Row = np.ldexp(power, exponent.astype(np.int32) + bits)
+    return np.rint(weights, out=weights)
