@@ -42,7 +42,16 @@ if TYPE_CHECKING:  # what editors and type checkers read; `_EXPORTS` says the sa
     from nextword.tasks.summarize import Summary as Summary
     from nextword.text.tokenizer import Tokenizer as Tokenizer
     from nextword.workflows.finetune import finetune as finetune
+    from nextword.workflows.prepare import PreparedCorpus as PreparedCorpus
+    from nextword.workflows.prepare import prepare as prepare
     from nextword.workflows.pretrain import pretrain as pretrain
+    from nextword.workflows.save_model import SavedModel as SavedModel
+    from nextword.workflows.save_model import export as export
+    from nextword.workflows.save_model import merge as merge
+    from nextword.workflows.train_tokenizer import TrainedTokenizer as TrainedTokenizer
+    from nextword.workflows.train_tokenizer import train_tokenizer as train_tokenizer
+    from nextword.workflows.training_example import TrainingExample as TrainingExample
+    from nextword.workflows.training_example import training_example as training_example
     from nextword.workflows.training_run import TrainingRun as TrainingRun
 
 _EXPORTS = {
@@ -74,7 +83,11 @@ _EXPORTS = {
     "tasks.summarize": ("Summary",),
     "text.tokenizer": ("Tokenizer",),
     "workflows.finetune": ("finetune",),
+    "workflows.prepare": ("PreparedCorpus", "prepare"),
     "workflows.pretrain": ("pretrain",),
+    "workflows.save_model": ("SavedModel", "export", "merge"),
+    "workflows.train_tokenizer": ("TrainedTokenizer", "train_tokenizer"),
+    "workflows.training_example": ("TrainingExample", "training_example"),
     "workflows.training_run": ("TrainingRun",),
 }
 _HOMES = {name: f"nextword.{module}" for module, names in _EXPORTS.items() for name in names}

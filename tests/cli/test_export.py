@@ -12,7 +12,7 @@ def test_a_folder_in_other_floats_opens(command: Command, tiny: Path, tmp_path: 
     outcome = command("export", tiny, "-o", tmp_path / "half", "--to", "hf", "--weights", "f16")
     assert outcome.code == 0, outcome.err
     size = sum(file.stat().st_size for file in (tmp_path / "half").iterdir())
-    assert outcome.err == f"[{tmp_path / 'half'}: {size:,} bytes]\n"
+    assert outcome.err == f"[{tmp_path / 'half'}: {size:,} bytes, weights in F16]\n"
     assert open_model_directory(tmp_path / "half").tensors["embedding.weight"].dtype == "F16"
 
 

@@ -11,7 +11,6 @@ from collections.abc import Iterable, Iterator
 from typing import Literal, Protocol
 
 from nextword.data.documents import Document
-from nextword.data.duplicates import ExactDuplicates, NearDuplicates
 from nextword.errors import ConfigError
 
 Deduplicate = Literal["none", "exact", "near"]
@@ -54,7 +53,7 @@ class _Duplicates(Protocol):
 
 def select(documents: Iterable[Document], options: SelectionOptions, report: SelectionReport) -> Iterator[Document]:
     """The documents to keep; the pieces of a long text stay or go with the first one."""
-    duplicates = _DUPLICATES[options.deduplicate]()
+    duplicates = _duplicates(options.deduplicate)
     is_kept = False
     for document in documents:
         if not document.continues:
@@ -83,8 +82,9 @@ class _NoDuplicates:
         return True
 
 
-_DUPLICATES: dict[Deduplicate, type[_Duplicates]] = {
-    "none": _NoDuplicates,
-    "exact": ExactDuplicates,
-    "near": NearDuplicates,
-}
+def _duplicates(name: Deduplicate) -> _Duplicates:
+    if name == "none":
+        return _NoDuplicates()
+    from nextword.data.duplicates import ExactDuplicates, NearDuplicates  # numpy takes time that --help has not
+
+    return ExactDuplicates() if name == "exact" else NearDuplicates()

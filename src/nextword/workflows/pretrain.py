@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Unpack
 
 from nextword.checks import checked_arguments
-from nextword.data.prepare import PrepareReport
 from nextword.extras import needs_extra
 from nextword.training.options import with_options
 from nextword.training.pretrain_recipe import DEFAULT_PRETRAIN_RECIPE, PretrainRecipe
@@ -23,6 +22,7 @@ from nextword.workflows.training_options import PretrainOptions
 from nextword.workflows.training_run import Listeners, RunSetup, TrainingRun, ignore
 
 if TYPE_CHECKING:
+    from nextword.data.prepare import PrepareReport
     from nextword.models.config import ModelConfig
     from nextword.models.transformer import Transformer
     from nextword.training.plan import Plan

@@ -8,8 +8,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 if TYPE_CHECKING:
     from nextword.data.supervised import Example
     from nextword.inference.engine import Engine
@@ -40,6 +38,8 @@ def documents_loss(documents: Sequence[Sequence[int]], engine: Engine, *, contex
 
 def answers_loss(examples: Sequence[Example], engine: Engine, *, most_tokens: int) -> float:
     """Nats per token of what the assistant says in conversations, scored by what scores texts."""
+    import numpy as np
+
     from nextword.data.batch import IGNORED
     from nextword.evaluation.scoring.batches import score_batch
     from nextword.evaluation.scoring.windows import Window

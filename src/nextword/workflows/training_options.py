@@ -1,13 +1,14 @@
-"""The keywords of `pretrain` and `finetune`, for editors and type checkers: the settings of their recipes, flat.
+"""The keywords of `pretrain`, `finetune` and `prepare`, for editors and type checkers: their settings, flat.
 
-What each means stands beside the field of its name in `nextword.training.recipe`, `pretrain_recipe` and
-`finetune_recipe`; a test holds that names and types are the same. Defaults are the recipes'.
+What each means stands beside the field of its name in `nextword.training.recipe`, `pretrain_recipe`,
+`finetune_recipe` and `nextword.data.selection`; a test holds that names and types are the same. Defaults are theirs.
 """
 
 from __future__ import annotations
 
 from typing import Literal, TypedDict
 
+from nextword.data.selection import Deduplicate
 from nextword.training.recipe import OptimizerName, ParallelName, Precision, ScheduleName
 
 
@@ -70,3 +71,12 @@ class FinetuneOptions(TrainingOptions, total=False):
     field: str
     user: str | None
     answer: str | None
+
+
+class SelectionKeywords(TypedDict, total=False):
+    """Keywords of `prepare`, the fields of `SelectionOptions`."""
+
+    min_characters: int
+    max_characters: int | None
+    min_letters: float
+    deduplicate: Deduplicate

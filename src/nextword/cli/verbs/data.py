@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
-import itertools
 import sys
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 import tyro
 
 from nextword.cli.arguments import ModelArgument
-from nextword.cli.console import count, takes_colours
-from nextword.errors import RequestError
+from nextword.cli.console import takes_colours
+from nextword.workflows.training_example import training_example
 
-if TYPE_CHECKING:
-    from nextword.data.chats import Chat
-    from nextword.text.tokenizer import Tokenizer
+_GREEN = ("\033[32m", "\033[0m")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,45 +38,14 @@ class Options:
 
 
 def run(options: Options) -> None:
-    """Print the example, then how many of its tokens carry loss. The weights are not read."""
-    from nextword.checkpoints.catalogue import resolve
-    from nextword.checkpoints.open_directory import open_tokenizer
+    """Print the example, then how many of its tokens carry loss."""
     from nextword.cli.json_output import print_json
 
-    chat = _chat(options)
-    tokenizer = open_tokenizer(resolve(options.model))
-    token_ids, has_loss = tokenizer.encode_answers(chat.messages)
+    example = training_example(
+        options.model, options.file, number=options.number, user=options.user, answer=options.answer
+    )
     if options.json:
-        tokens = [
-            {"token_id": token_id, "text": tokenizer.token_text(token_id), "carries_loss": is_target}
-            for token_id, is_target in zip(token_ids, has_loss, strict=True)
-        ]
-        print_json({"place": chat.place, "tokens": tokens})
+        print_json({"place": example.place, "tokens": [dataclasses.asdict(token) for token in example.tokens]})
         return
-    begin, end = ("\033[32m", "\033[0m") if takes_colours(sys.stdout) else ("⟦", "⟧")
-    runs = _runs(tokenizer, token_ids, has_loss)
-    print("".join(f"{begin}{text}{end}" if is_target else text for text, is_target in runs).rstrip("\n"))
-    print(f"{chat.place}: {count(len(token_ids), 'token')}, {sum(has_loss)} with loss")
-
-
-def _chat(options: Options) -> Chat:
-    from nextword.data.chats import ChatFields, read_chats
-
-    fields = ChatFields(user=options.user, answer=options.answer)
-    if options.number < 1:
-        raise RequestError(f"example {options.number}: they are counted from 1")
-    chats = read_chats([options.file], fields=fields)
-    chat = next(itertools.islice(chats, options.number - 1, None), None)
-    if chat is None:
-        raise RequestError(f"{options.file}: has no example {options.number}")
-    return chat
-
-
-def _runs(tokenizer: Tokenizer, token_ids: Sequence[int], has_loss: Sequence[bool]) -> Iterator[tuple[str, bool]]:
-    """The text, cut where loss begins and ends."""
-    shown, position = "", 0
-    for is_target, run in itertools.groupby(has_loss):
-        position += len(list(run))
-        text = tokenizer.decode(token_ids[:position], skip_special_tokens=False)
-        yield text[len(shown) :], is_target
-        shown = text
+    print(example.marked(*_GREEN) if takes_colours(sys.stdout) else example.marked())
+    print(example.caption)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-from pathlib import Path
 from typing import Annotated
 
 import tyro
 
 from nextword.cli.arguments import ModelArgument, OutputArgument
 from nextword.cli.console import note
+from nextword.workflows.save_model import merge
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,9 +25,4 @@ class Options:
 
 def run(options: Options) -> None:
     """Write the folder in the floats that the model had; quantised weights become float32."""
-    from nextword.adapters.open import open_merged
-    from nextword.checkpoints.save_directory import save_opened
-
-    path = Path(options.output)
-    dtype = save_opened(path, open_merged(options.model, options.adapter))
-    note(f"{path}: weights in {dtype}")
+    note(str(merge(options.model, options.adapter, output=options.output)))

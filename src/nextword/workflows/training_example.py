@@ -1,0 +1,96 @@
+"""`training_example`: a record of chats in, its tokens as a model will see them in training out."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from nextword.checks import checked_arguments
+from nextword.errors import RequestError
+from nextword.html.page import Html, escaped
+from nextword.plain_text import count
+from nextword.workflows.paths import FilePath
+
+
+@dataclass(frozen=True)
+class ExampleToken:
+    """A token of an example."""
+
+    token_id: int
+    text: str
+    carries_loss: bool
+    """True if the assistant has to write it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingExample:
+    """A conversation as the model's chat template writes it, with the tokens that carry loss."""
+
+    place: str
+    """File and line of the record."""
+    tokens: tuple[ExampleToken, ...]
+    parts: tuple[tuple[str, bool], ...]
+    """The text, cut where loss begins and ends: each part, and whether it carries loss."""
+
+    @property
+    def num_targets(self) -> int:
+        """Number of tokens that carry loss."""
+        return sum(token.carries_loss for token in self.tokens)
+
+    def marked(self, begin: str = "⟦", end: str = "⟧") -> str:
+        """Return the text with marks around what carries loss."""
+        return "".join(f"{begin}{text}{end}" if is_target else text for text, is_target in self.parts).rstrip("\n")
+
+    @property
+    def caption(self) -> str:
+        """Where the example stands, and how many of its tokens carry loss."""
+        return f"{self.place}: {count(len(self.tokens), 'token')}, {self.num_targets} with loss"
+
+    def __str__(self) -> str:
+        return f"{self.marked()}\n{self.caption}"
+
+    def _repr_html_(self) -> Html:
+        shown = (
+            f'<span style="background:#c8e6c9;color:#000">{escaped(text)}</span>' if is_target else escaped(text)
+            for text, is_target in self.parts
+        )
+        return Html(f'<pre style="white-space:pre-wrap">{"".join(shown)}</pre><p>{escaped(self.caption)}</p>')
+
+
+@checked_arguments
+def training_example(
+    model: FilePath, file: FilePath, *, number: int = 1, user: str | None = None, answer: str | None = None
+) -> TrainingExample:
+    """Show an example of a file as the model sees it in fine-tuning; the weights are not read.
+
+    `number`: which example of the file, from 1. `user` and `answer`: for records of another form than the known ones,
+    what the user says with fields in braces, and the field with the answer. Raises RequestError for an example that is
+    not there, DataError for one that cannot be read, TokenizerError if the chat template hides where answers are.
+    """
+    from nextword.checkpoints.catalogue import resolve
+    from nextword.checkpoints.open_directory import open_tokenizer
+    from nextword.data.chats import ChatFields, read_chats
+
+    fields = ChatFields(user=user, answer=answer)
+    if number < 1:
+        raise RequestError(f"example {number}: they are counted from 1")
+    chat = next(itertools.islice(read_chats([file], fields=fields), number - 1, None), None)
+    if chat is None:
+        raise RequestError(f"{file}: has no example {number}")
+    tokenizer = open_tokenizer(resolve(str(model)))
+    token_ids, has_loss = tokenizer.encode_answers(chat.messages)
+    tokens = (
+        ExampleToken(token_id, tokenizer.token_text(token_id), is_target)
+        for token_id, is_target in zip(token_ids, has_loss, strict=True)
+    )
+
+    def parts() -> Iterator[tuple[str, bool]]:
+        shown, position = "", 0
+        for is_target, run in itertools.groupby(has_loss):
+            position += len(list(run))
+            text = tokenizer.decode(token_ids[:position], skip_special_tokens=False)
+            yield text[len(shown) :], is_target
+            shown = text
+
+    return TrainingExample(place=chat.place, tokens=tuple(tokens), parts=tuple(parts()))
