@@ -15,7 +15,7 @@ import types
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from inspect import cleandoc, getsourcefile
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 import tyro
 from tyro.constructors import PrimitiveConstructorSpec
@@ -192,7 +192,7 @@ def _is_mapping(hint: object) -> bool:
 
 def _optional(hint: object) -> Any:
     """Return the X of `X | None`, None for other types."""
-    if not isinstance(hint, types.UnionType):
+    if get_origin(hint) not in (Union, types.UnionType):  # Literal[...] | None is the former
         return None
     (one,) = (part for part in get_args(hint) if part is not types.NoneType)
     return one
