@@ -41,10 +41,20 @@ if TYPE_CHECKING:  # what editors and type checkers read; `_EXPORTS` says the sa
     from nextword.tasks.classify import ClassifyOptions as ClassifyOptions
     from nextword.tasks.summarize import Summary as Summary
     from nextword.text.tokenizer import Tokenizer as Tokenizer
+    from nextword.workflows.decoding_report import DecodingReport as DecodingReport
+    from nextword.workflows.decoding_report import decoding_report as decoding_report
+    from nextword.workflows.evaluate import TaskReport as TaskReport
+    from nextword.workflows.evaluate import evaluate as evaluate
     from nextword.workflows.finetune import finetune as finetune
+    from nextword.workflows.model_list import ListedModel as ListedModel
+    from nextword.workflows.model_list import ModelList as ModelList
+    from nextword.workflows.model_list import list_models as list_models
     from nextword.workflows.prepare import PreparedCorpus as PreparedCorpus
     from nextword.workflows.prepare import prepare as prepare
     from nextword.workflows.pretrain import pretrain as pretrain
+    from nextword.workflows.pull import pull as pull
+    from nextword.workflows.rouge import RougeComparison as RougeComparison
+    from nextword.workflows.rouge import rouge as rouge
     from nextword.workflows.save_model import SavedModel as SavedModel
     from nextword.workflows.save_model import export as export
     from nextword.workflows.save_model import merge as merge
@@ -82,9 +92,14 @@ _EXPORTS = {
     "tasks.classify": ("Classification", "Classifier", "ClassifyOptions"),
     "tasks.summarize": ("Summary",),
     "text.tokenizer": ("Tokenizer",),
+    "workflows.decoding_report": ("DecodingReport", "decoding_report"),
+    "workflows.evaluate": ("TaskReport", "evaluate"),
     "workflows.finetune": ("finetune",),
+    "workflows.model_list": ("ListedModel", "ModelList", "list_models"),
     "workflows.prepare": ("PreparedCorpus", "prepare"),
     "workflows.pretrain": ("pretrain",),
+    "workflows.pull": ("pull",),
+    "workflows.rouge": ("RougeComparison", "rouge"),
     "workflows.save_model": ("SavedModel", "export", "merge"),
     "workflows.train_tokenizer": ("TrainedTokenizer", "train_tokenizer"),
     "workflows.training_example": ("TrainingExample", "training_example"),

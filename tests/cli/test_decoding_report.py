@@ -47,7 +47,7 @@ def test_ten_settings_are_compared_where_none_is_named(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("--setting", "n=2"), "--samples and --max-tokens say n"),
+        (("--setting", "n=2"), "samples and max_tokens say n"),
         (("--setting", "greedy", "--setting", "greedy"), "twice"),
         (("--samples", "1"), "at least two"),
         (("--max-tokens", "0"), "at least one token"),

@@ -59,7 +59,7 @@ def test_the_table_and_the_page_have_all_settings(
         (("--setting", ""), "an empty setting"),
         (("--setting", "n=2"), "a summary each"),
         (("--setting", "greedy", "--setting", "greedy"), "twice"),
-        (("--limit", "0"), "--limit 0"),
+        (("--limit", "0"), "limit = 0"),
         (("--html", "/no/such/folder/page.html"), "is no folder"),
         (("--text-field", "text"), "dialogues.jsonl:1: no text in 'text' and 'summary'; the fields are dialogue"),
     ],

@@ -6,21 +6,21 @@ Each has its type, its words for `--help`, and the function that reads what it n
 from __future__ import annotations
 
 import dataclasses
-import gc
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal, cast
 
 import tyro
 
-from nextword.cli.console import note, note_skipped, waiting_for
+from nextword.cli.console import ProgressLine, note, note_skipped
 from nextword.errors import DataError, RequestError
 from nextword.inference.backend import BackendName, Weights
 
 if TYPE_CHECKING:
     from nextword.data.documents import Document
     from nextword.language_model import LanguageModel
+    from nextword.workflows.opening import LoadOptions
 
 _TEXT_FILES = "Files and folders: .txt, .md, .jsonl, .json, .parquet; all but the last also as .gz and .zst."
 
@@ -52,6 +52,14 @@ FieldArgument = Annotated[str, tyro.conf.arg(help="Field of a record that holds 
 SkipBadArgument = Annotated[
     bool, tyro.conf.arg(help="Leave out and count records that cannot be read, instead of ending with an error.")
 ]
+SettingArgument = Annotated[
+    tuple[str, ...],
+    tyro.conf.UseAppendAction,
+    tyro.conf.arg(
+        help='A way of decoding: greedy, or parameters as in "temperature=0.7 top_p=0.9"; repeat it for more lines.'
+    ),
+]
+LengthArgument = Annotated[Literal["short", "medium", "long"], tyro.conf.arg(help="How long a summary should be.")]
 HtmlArgument = Annotated[str | None, tyro.conf.arg(metavar="FILE", help="Also write a page with plots.")]
 
 
@@ -73,16 +81,17 @@ ComputeArguments = Annotated[ComputeOptions, tyro.conf.arg(name="")]
 DEFAULT_COMPUTE = ComputeOptions()
 
 
+def load_options(compute: ComputeOptions) -> LoadOptions:
+    """Return the options as keywords of `nextword.load` and of the functions that load a model."""
+    return cast("LoadOptions", {field.name: getattr(compute, field.name) for field in dataclasses.fields(compute)})
+
+
 def load_model(name: str, compute: ComputeOptions) -> LanguageModel:
     """Load a model; a terminal shows that it is being loaded. Raises as `nextword.load`."""
-    gc.disable()  # all that loading makes, a hundred thousand strings among it, stays: there is no garbage to find
-    try:
-        from nextword.language_model import load
+    from nextword.workflows.opening import open_model
 
-        with waiting_for(f"loading {name} ..."):
-            return load(name, **dataclasses.asdict(compute))
-    finally:
-        gc.enable()
+    with ProgressLine() as line:
+        return open_model(name, line.update, **load_options(compute))
 
 
 def read_text(source: str) -> str:

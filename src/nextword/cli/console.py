@@ -10,10 +10,13 @@ import sys
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import TextIO, TypeVar
+from typing import TYPE_CHECKING, TextIO, TypeVar
 
 from nextword.plain_text import count as count
 from nextword.plain_text import text_table as text_table
+
+if TYPE_CHECKING:
+    from nextword.workflows.progress import Progress
 
 T = TypeVar("T")
 
@@ -88,9 +91,12 @@ class ProgressLine:
         left = f", {speed:,.1f} a second, {(total - done) / speed:,.0f} s left" if done else ""
         self.show(f"{done:,} of {total:,} {what}{left}")
 
-    def show_bytes(self, done: int, total: int, what: str) -> None:
-        """Show the progress of a download; `what` follows its size."""
-        self.show(f"fetched {done / 1e6:.0f} of {total / 1e6:.0f} MB {what}")
+    def update(self, progress: Progress) -> None:
+        """Show the progress of a workflow."""
+        if progress.total is None or progress.line is not None:
+            self.show(str(progress))
+        else:
+            self.show_count(progress.done, progress.total, progress.what)
 
     def clear(self) -> None:
         """Remove the line, so that a message that stays can take its place."""

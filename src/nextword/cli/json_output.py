@@ -5,10 +5,12 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
-from nextword.decoding.sampler import ChosenToken
-from nextword.inference.generation import Generation
-from nextword.text import Tokenizer
+if TYPE_CHECKING:
+    from nextword.decoding.sampler import ChosenToken
+    from nextword.inference.generation import Generation
+    from nextword.text import Tokenizer
 
 
 def print_json(value: object) -> None:

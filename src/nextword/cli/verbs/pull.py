@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-import sys
-from pathlib import Path
 from typing import Annotated
 
 import tyro
 
 from nextword.cli.console import ProgressLine
-from nextword.errors import DownloadError
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,21 +20,8 @@ class Options:
 
 def run(options: Options) -> None:
     """Fetch with progress on standard error, print where the model lies."""
+    from nextword.workflows.pull import pull
+
     with ProgressLine() as line:
-        path = _pull(options.name, line)
+        path = pull(options.name, has_bars=line.is_visible, on_progress=line.update)
     print(path)
-
-
-def _pull(name: str, line: ProgressLine) -> Path:
-    from nextword.checkpoints.catalogue import CATALOGUE
-    from nextword.checkpoints.download import pull
-    from nextword.checkpoints.hub import PREFIX, parse_hub_name, pull_from_hub
-
-    if name.startswith(PREFIX):
-        return pull_from_hub(parse_hub_name(name), has_progress=sys.stderr.isatty())
-    if name not in CATALOGUE:
-        known = ", ".join(CATALOGUE)
-        raise DownloadError(f"{name}: not in the catalogue, which has {known}; hf:owner/name names one of the Hub")
-    entry = CATALOGUE[name]
-    what = f"(compressed; the model has {entry.size_bytes / 1e6:.0f} MB)"
-    return pull(entry, report=lambda done, total: line.show_bytes(done, total, what))

@@ -1,0 +1,223 @@
+"""`decoding_report`: continue prompts by several ways of decoding, and measure what each does to the texts."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Unpack
+
+from nextword.checks import checked_arguments
+from nextword.decoding.params import SamplingParams
+from nextword.decoding.settings import decoding_setting
+from nextword.errors import DataError, RequestError
+from nextword.extras import needs_extra
+from nextword.html.plots import require_page
+from nextword.inference.sequence import Request
+from nextword.language_model import LanguageModel
+from nextword.plain_text import text_table
+from nextword.workflows.opening import LoadOptions, ModelSource, name_of, open_model
+from nextword.workflows.progress import OnProgress, Progress, ignore_progress
+
+if TYPE_CHECKING:
+    from nextword.evaluation.decoded import DecodedFigures, DecodedText
+
+SETTINGS = (
+    "greedy",
+    *(
+        f"{truncation}temperature={temperature}"
+        for truncation in ("", "top_k=50 ", "top_p=0.9 ")
+        for temperature in (0.5, 1.0, 1.5)
+    ),
+)
+"""Ways of decoding compared where none is named: greedy; random, top-k and top-p sampling at three temperatures."""
+COLUMNS = (
+    "decoding",
+    "rep-2",
+    "rep-3",
+    "rep-4",
+    "distinct-1",
+    "distinct-2",
+    "self-BLEU",
+    "perplexity",
+    "95 %",
+    "entropy",
+    "tokens",
+)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class DecodingReport:
+    """Repetition, diversity and probability of texts by way of decoding; `print` shows a table."""
+
+    model: str
+    prompts: tuple[str, ...]
+    figures: Mapping[str, DecodedFigures]
+    """Figures by way of decoding."""
+    texts: Mapping[str, tuple[tuple[str, ...], ...]] = dataclasses.field(repr=False)
+    """Texts by way of decoding: for each prompt the sampled ones."""
+
+    def __str__(self) -> str:
+        return text_table(COLUMNS, self.rows())
+
+    def rows(self) -> list[list[str]]:
+        """Return the cells of the table, a row for each way of decoding."""
+        return [_row(name, figures) for name, figures in self.figures.items()]
+
+    @property
+    def num_texts(self) -> int:
+        """Number of all texts."""
+        return sum(figures.num_texts for figures in self.figures.values())
+
+    def to_json(self) -> dict[str, object]:
+        """Return plain values: all figures and texts."""
+        settings = [
+            {"decoding": name, **dataclasses.asdict(figures), "texts": [list(texts) for texts in self.texts[name]]}
+            for name, figures in self.figures.items()
+        ]
+        return {"model": self.model, "prompts": list(self.prompts), "settings": settings}
+
+
+@checked_arguments
+def decoding_report(
+    model: ModelSource,
+    prompts: str | Path | Sequence[str],
+    *,
+    setting: Sequence[str] = (),
+    samples: int = 4,
+    max_tokens: int = 128,
+    limit: int | None = None,
+    seed: int = 0,
+    html: str | Path | None = None,
+    on_progress: OnProgress = ignore_progress,
+    **loading: Unpack[LoadOptions],
+) -> DecodingReport:
+    """Continue each prompt by each way of decoding; measure repetition, diversity, perplexity and entropy.
+
+    Args:
+        model: name, path or loaded model; further keywords as those of `load`.
+        prompts: a file with a prompt on each line, or the prompts.
+        setting: ways of decoding: "greedy", or parameters as in "temperature=0.7 top_p=0.9"; `SETTINGS` if empty.
+        samples: texts to sample after each prompt, at least two.
+        max_tokens: most tokens of a text.
+        limit: most prompts to read.
+        seed: makes the draws repeatable.
+        html: file for a page with plots.
+        on_progress: called after each prompt that has been continued.
+
+    Raises RequestError, DataError, MissingExtraError without nltk, and as `load`.
+    """
+    with needs_extra("eval"):
+        from nextword.evaluation.decoded import decoded_figures
+    require_page(html)
+    params = _params(setting, samples=samples, max_tokens=max_tokens, seed=seed)
+    lines = _prompts(prompts, limit)
+    opened = open_model(model, on_progress, **loading)
+    requests = _continued(opened, lines, params, on_progress)
+    report = DecodingReport(
+        model=name_of(model),
+        prompts=lines,
+        figures={name: decoded_figures(_decoded(opened, of_setting)) for name, of_setting in requests.items()},
+        texts={
+            name: tuple(tuple(sequence.stream.text for sequence in request.sequences) for request in of_setting)
+            for name, of_setting in requests.items()
+        },
+    )
+    if html is not None:
+        from nextword.workflows.decoding_page import write_decoding_page
+
+        write_decoding_page(html, report)
+    return report
+
+
+def _params(setting: Sequence[str], *, samples: int, max_tokens: int, seed: int) -> dict[str, SamplingParams]:
+    """Return the parameters of each way of decoding, by its name. Raises RequestError."""
+    if samples < 2:
+        raise RequestError(f"samples = {samples}: at least two texts of a prompt are compared")
+    if max_tokens < 1:
+        raise RequestError(f"max_tokens = {max_tokens}: at least one token is needed")
+    base = SamplingParams(max_tokens=max_tokens, n=samples)
+    settings = [decoding_setting(words) for words in setting or SETTINGS]
+    params = {one.name: one.params(base, seed=seed) for one in settings}
+    if len(params) < len(settings):
+        raise RequestError("a setting is named twice")
+    for name, of_setting in params.items():
+        if (of_setting.n, of_setting.max_tokens) != (base.n, base.max_tokens):
+            raise RequestError(f"setting {name!r}: samples and max_tokens say n and max_tokens, alike for all")
+    return params
+
+
+def _prompts(prompts: str | Path | Sequence[str], limit: int | None) -> tuple[str, ...]:
+    if limit is not None and limit < 1:
+        raise RequestError(f"limit = {limit}: at least one prompt is needed")
+    lines = _read_lines(Path(prompts)) if isinstance(prompts, (str, Path)) else prompts
+    kept = tuple(line.rstrip() for line in lines if line.strip())[:limit]
+    if not kept:
+        raise DataError(f"{prompts if isinstance(prompts, (str, Path)) else 'prompts'}: there is no prompt")
+    return kept
+
+
+def _read_lines(path: Path) -> list[str]:
+    try:
+        return path.read_text(encoding="utf-8").splitlines()
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path}: not UTF-8 text at byte {error.start}") from None
+
+
+def _continued(
+    model: LanguageModel, prompts: Sequence[str], params: Mapping[str, SamplingParams], on_progress: OnProgress
+) -> dict[str, list[Request]]:
+    """Return the finished requests of each way of decoding, one for each prompt; the engine runs them all together."""
+    engine, what = model.engine, "prompts continued"
+    requests = {
+        name: [engine.submit(model.tokenizer.encode(prompt), of_setting) for prompt in prompts]
+        for name, of_setting in params.items()
+    }
+    every = [request for of_setting in requests.values() for request in of_setting]
+    try:
+        on_progress(Progress(what, 0, len(every)))
+        for number, request in enumerate(every, 1):
+            engine.run([request])  # the others advance beside it
+            on_progress(Progress(what, number, len(every)))
+    finally:
+        for request in every:
+            engine.cancel(request)
+    return requests
+
+
+def _decoded(model: LanguageModel, requests: Sequence[Request]) -> list[list[DecodedText]]:
+    """Return the texts of each prompt with the model's own scores of their tokens."""
+    from nextword.evaluation.decoded import DecodedText
+    from nextword.evaluation.scoring.batches import score_windows
+    from nextword.evaluation.scoring.windows import Window
+
+    windows = [
+        Window(0, [*request.prompt_token_ids, *sequence.token_ids], len(sequence.tokens))
+        for request in requests
+        for sequence in request.sequences
+    ]
+    scores = score_windows(model.engine, windows)
+    ends = model.tokenizer.eos_token_ids
+    return [
+        [
+            DecodedText([token_id for token_id in sequence.token_ids if token_id not in ends], next(scores))
+            for sequence in request.sequences
+        ]
+        for request in requests
+    ]
+
+
+def _row(name: str, figures: DecodedFigures) -> list[str]:
+    interval = figures.perplexity_interval
+    return [
+        name,
+        *(f"{share:.3f}" for share in figures.repetition.values()),
+        *(f"{figures.distinct[n]:.3f}" for n in (1, 2)),
+        f"{figures.self_bleu:.3f}",
+        f"{figures.perplexity:.2f}",
+        f"{interval.low:.2f}-{interval.high:.2f}" if interval else "",
+        f"{figures.entropy:.2f}",
+        f"{figures.mean_length:.0f}",
+    ]

@@ -1,0 +1,56 @@
+"""Open the model that a workflow is given: a name, a path, or a model that is loaded already."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TypedDict, Unpack
+
+from nextword.errors import RequestError
+from nextword.inference.backend import BackendName, Weights
+from nextword.language_model import LanguageModel, load
+from nextword.workflows.progress import OnProgress, Progress, ignore_progress
+
+ModelSource = str | Path | LanguageModel
+"""A name or path as `load` takes it, or a loaded model."""
+
+
+class LoadOptions(TypedDict, total=False):
+    """Keywords of `load`, which workflows pass on to it."""
+
+    adapter: str | Path | None
+    backend: BackendName
+    weights: Weights
+    num_threads: int | None
+
+
+def open_model(
+    model: ModelSource, on_progress: OnProgress = ignore_progress, **options: Unpack[LoadOptions]
+) -> LanguageModel:
+    """Load a model unless it is loaded. Raises as `load`, and RequestError for options of a loaded model."""
+    if isinstance(model, LanguageModel):
+        if options:
+            raise RequestError(f"{', '.join(options)}: the model is loaded already, give its name instead")
+        return model
+    on_progress(Progress(f"loading {model} ..."))
+    with _collector_paused():
+        return load(model, **options)
+
+
+def name_of(model: ModelSource) -> str:
+    """Return the name by which reports call a model: the one given, or the path of a loaded model."""
+    return str(model.directory.path if isinstance(model, LanguageModel) else model)
+
+
+@contextmanager
+def _collector_paused() -> Iterator[None]:
+    """Pause the garbage collector: all that loading makes, a hundred thousand strings among it, stays."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()

@@ -1,0 +1,30 @@
+"""`Progress`: what a workflow tells its `on_progress` callback."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Progress:
+    """State of work in progress; `str` of it is a line to show."""
+
+    what: str
+    """The things that are counted, or what is done if they are not."""
+    done: int = 0
+    total: int | None = None
+    """None if it is not known."""
+    line: str | None = None
+    """The line to show, where it says more than the fields above."""
+
+    def __str__(self) -> str:
+        return self.line or (self.what if self.total is None else f"{self.done:,} of {self.total:,} {self.what}")
+
+
+OnProgress = Callable[[Progress], None]
+"""Called with each change; what it returns is ignored."""
+
+
+def ignore_progress(progress: Progress) -> None:
+    """Do nothing: the default of `on_progress`."""

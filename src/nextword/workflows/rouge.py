@@ -1,0 +1,184 @@
+"""`rouge`: summarise texts by several ways of decoding, and compare with the summaries that people wrote."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Unpack
+
+from nextword.checks import checked_arguments
+from nextword.data.records import BadRecords
+from nextword.data.summarised import SummarisedText, read_summarised
+from nextword.decoding.settings import DecodingSetting, decoding_setting
+from nextword.errors import DataError, RequestError
+from nextword.extras import needs_extra
+from nextword.html.plots import require_page
+from nextword.inference.engine import Engine
+from nextword.plain_text import count, text_table
+from nextword.tasks.summarize import Length, Summary, summarize_batch, summary_params
+from nextword.workflows.opening import LoadOptions, ModelSource, name_of, open_model
+from nextword.workflows.progress import OnProgress, Progress, ignore_progress
+
+if TYPE_CHECKING:
+    from nextword.evaluation.rouge import RougeReport
+
+SETTINGS = ("greedy", "temperature=0.7", "top_k=50", "top_p=0.9")
+"""Ways of decoding that are compared where none is named."""
+COLUMNS = ("decoding", "ROUGE-1", "95 %", "ROUGE-2", "95 %", "ROUGE-L", "95 %", "words", "texts")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class RougeComparison:
+    """ROUGE of a model's summaries for several ways of decoding; `print` shows a table."""
+
+    model: str
+    file: str
+    reports: Mapping[str, RougeReport]
+    """Figures by way of decoding."""
+    texts: tuple[SummarisedText, ...] = dataclasses.field(repr=False)
+    """The texts with the summaries that people wrote."""
+    summaries: Mapping[str, tuple[str, ...]] = dataclasses.field(repr=False)
+    """The model's summaries, one for each text, by way of decoding."""
+    num_split: Mapping[str, int]
+    """Number of texts beyond the context, which were summarised in parts, by way of decoding."""
+    num_bad: int = 0
+    """Records left out because they cannot be read."""
+    first_bad: str | None = None
+    """Message about the first of them."""
+
+    def __str__(self) -> str:
+        return text_table(COLUMNS, self.rows())
+
+    def rows(self) -> list[list[str]]:
+        """Return the cells of the table: mean F1 times 100 with its 95 % interval, for each way of decoding."""
+        return [_row(name, report) for name, report in self.reports.items()]
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Remarks on how the summaries were made."""
+        return tuple(
+            f"{name}: {count(number, 'text')} beyond the context summarised in parts"
+            for name, number in self.num_split.items()
+            if number
+        )
+
+    def to_json(self) -> dict[str, object]:
+        """Return plain values: all figures and summaries."""
+        settings = [
+            {"decoding": name, **dataclasses.asdict(report), "summaries": list(self.summaries[name])}
+            for name, report in self.reports.items()
+        ]
+        return {"model": self.model, "settings": settings}
+
+
+@checked_arguments
+def rouge(
+    model: ModelSource,
+    file: str | Path,
+    *,
+    setting: Sequence[str] = (),
+    limit: int | None = None,
+    length: Length = "short",
+    text_field: str = "dialogue",
+    summary_field: str = "summary",
+    seed: int = 0,
+    skip_bad: bool = False,
+    html: str | Path | None = None,
+    on_progress: OnProgress = ignore_progress,
+    **loading: Unpack[LoadOptions],
+) -> RougeComparison:
+    """Summarise the texts of a file and compare with the summaries in it by ROUGE (Lin 2004).
+
+    Args:
+        model: name, path or loaded model; further keywords as those of `load`.
+        file: .jsonl, .json or .parquet with texts and summaries.
+        setting: ways of decoding: "greedy", or parameters as in "temperature=0.7 top_p=0.9"; `SETTINGS` if empty.
+        limit: most texts to read.
+        length: how long the summaries should be.
+        text_field: field of a record that holds the text.
+        summary_field: field of a record that holds the summary.
+        seed: makes the draws repeatable.
+        skip_bad: leave out and count records that cannot be read.
+        html: file for a page with a plot.
+        on_progress: called after each summary.
+
+    Raises RequestError, DataError, MissingExtraError without rouge-score, and as `load`.
+    """
+    with needs_extra("eval"):
+        from nextword.evaluation.rouge import rouge_report
+    require_page(html)
+    settings = _settings(setting, length, seed)
+    bad = BadRecords(skip=skip_bad)
+    texts = _read(file, text_field, summary_field, limit, bad)
+    engine = open_model(model, on_progress, **loading).engine
+    summaries = {one.name: _summaries(engine, texts, one, length, seed, on_progress) for one in settings}
+    result = RougeComparison(
+        model=name_of(model),
+        file=str(file),
+        reports={
+            name: rouge_report((text.summary, summary.text) for text, summary in zip(texts, written, strict=True))
+            for name, written in summaries.items()
+        },
+        texts=texts,
+        summaries={name: tuple(summary.text for summary in written) for name, written in summaries.items()},
+        num_split={name: sum(one.num_parts > 1 for one in written) for name, written in summaries.items()},
+        num_bad=bad.num_bad,
+        first_bad=bad.first,
+    )
+    if html is not None:
+        from nextword.workflows.rouge_page import write_rouge_page
+
+        write_rouge_page(html, result)
+    return result
+
+
+def _settings(setting: Sequence[str], length: Length, seed: int) -> list[DecodingSetting]:
+    """Return the ways of decoding, each of which draws one summary of a text. Raises RequestError."""
+    settings = [decoding_setting(words) for words in setting or SETTINGS]
+    for one in settings:
+        if one.params(summary_params(length), seed=seed).n != 1:
+            raise RequestError(f"setting {one.name!r}: n is not for comparisons, which draw a summary each")
+        if [other.name for other in settings].count(one.name) > 1:
+            raise RequestError(f"setting {one.name!r} is named twice")
+    return settings
+
+
+def _read(
+    file: str | Path, text_field: str, summary_field: str, limit: int | None, bad: BadRecords
+) -> tuple[SummarisedText, ...]:
+    if limit is not None and limit < 1:
+        raise RequestError(f"limit = {limit}: at least one text is needed")
+    read = read_summarised(file, text_field=text_field, summary_field=summary_field, on_bad=bad.on_bad)
+    texts = tuple(itertools.islice(read, limit))
+    if not texts:
+        raise DataError(f"{file}: there is no text to summarise")
+    return texts
+
+
+def _summaries(
+    engine: Engine,
+    texts: Sequence[SummarisedText],
+    setting: DecodingSetting,
+    length: Length,
+    seed: int,
+    on_progress: OnProgress,
+) -> list[Summary]:
+    base = summary_params(length)
+    params = [setting.params(base, seed=seed + number) for number in range(len(texts))]
+    what = f"texts, {setting.name}"
+    on_progress(Progress(what, 0, len(texts)))
+    summaries = []
+    for summary in summarize_batch(engine, [text.text for text in texts], params, length=length):
+        summaries.append(summary)
+        on_progress(Progress(what, len(summaries), len(texts)))
+    return summaries
+
+
+def _row(name: str, report: RougeReport) -> list[str]:
+    cells = [name]
+    for figure in report.figures.values():
+        interval = figure.interval
+        cells += [f"{100 * figure.mean:.1f}", f"{100 * interval.low:.1f}-{100 * interval.high:.1f}" if interval else ""]
+    return [*cells, f"{report.mean_words:.0f}", str(report.num_texts)]

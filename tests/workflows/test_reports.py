@@ -1,0 +1,69 @@
+"""Workflows from Python: what the verbs print, as values."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+import nextword as nw
+from nextword.workflows.progress import Progress
+
+
+@pytest.fixture
+def dialogues(tmp_path: Path) -> Path:
+    path = tmp_path / "dialogues.jsonl"
+    records = [
+        {"dialogue": "A: Shall we go to the river?\nB: Yes.", "summary": "A and B go to the river."},
+        {"dialogue": "A: It rains.\nB: It does."},
+    ]
+    path.write_text("".join(json.dumps(record) + "\n" for record in records))
+    return path
+
+
+def test_rouge_takes_a_loaded_model_and_reports_progress(tiny: Path, dialogues: Path) -> None:
+    pytest.importorskip("rouge_score")
+    seen: list[Progress] = []
+    lm = nw.load(tiny)
+    result = nw.rouge(lm, dialogues, setting=["greedy"], skip_bad=True, on_progress=seen.append)
+    assert (result.num_bad, len(result.texts), list(result.reports)) == (1, 1, ["greedy"])
+    assert [str(progress) for progress in seen] == ["0 of 1 texts, greedy", "1 of 1 texts, greedy"]
+    assert str(result).splitlines()[1].startswith("greedy")
+    by_name = nw.rouge(str(tiny), dialogues, setting=["greedy"], skip_bad=True)
+    assert by_name.to_json() == {**result.to_json(), "model": str(tiny)}
+
+
+def test_decoding_report_takes_prompts_or_their_file(tiny: Path, tmp_path: Path) -> None:
+    pytest.importorskip("nltk")
+    (tmp_path / "prompts.txt").write_text("The river\n\nOnce upon\n")
+    lm = nw.load(tiny)
+    listed, read = (
+        nw.decoding_report(lm, prompts, setting=["greedy", "temperature=2"], samples=2, max_tokens=4)
+        for prompts in (["The river", "Once upon"], tmp_path / "prompts.txt")
+    )
+    assert listed == read
+    assert (listed.num_texts, len(str(listed).splitlines())) == (8, 3)
+
+
+def test_options_of_loading_are_refused_with_a_loaded_model(tiny: Path) -> None:
+    pytest.importorskip("nltk")
+    with pytest.raises(nw.RequestError, match="weights: the model is loaded already"):
+        nw.decoding_report(nw.load(tiny), ["a"], weights="f32")
+
+
+def test_listed_models_can_be_loaded_and_printed(tiny: Path) -> None:
+    (model,) = nw.list_models(tiny)
+    assert (model.family, model.is_local, model.problem) == ("llama", True, None)
+    assert nw.load(model.name).generate("a", max_tokens=1).text is not None
+    assert str(nw.list_models(tiny)).splitlines()[1].split()[:2] == [str(tiny), "llama"]
+
+
+def test_pull_refuses_unknown_names() -> None:
+    with pytest.raises(nw.DownloadError, match="nosuch: not in the catalogue"):
+        nw.pull("nosuch")
+
+
+def test_workflows_print_nothing(tiny: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    nw.list_models(tiny)
+    assert capsys.readouterr() == ("", "")
