@@ -24,7 +24,6 @@ NOT_YET_CLEAN = {
     "language_model",
     "models",
     "tasks",
-    "text",
     "training",
     "workflows",
 }

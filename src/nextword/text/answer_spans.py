@@ -1,7 +1,7 @@
-"""Where a rendered conversation holds what the assistant wrote: what a model is trained to say.
+"""Spans of the assistant's messages in a rendered conversation, on which the loss of fine-tuning is taken.
 
-Marks go through the chat template with the messages, and come out around the same text. It is taken only if the
-template wrote the same as without them, so no rule of any template is guessed. This module knows no tokens.
+Marks are put around the messages, go through the chat template with them, and come out around the same text. They are
+used only if the template writes the same text as without them, so no rule of any template is guessed.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ _Messages = Sequence[Mapping[str, str]]
 
 
 def find_answers(messages: _Messages, render: Callable[[_Messages], str], clean: Callable[[str], str]) -> list[Span]:
-    """The parts of `clean(render(messages))` that are assistant's messages, in order.
+    """Return the spans of the assistant's messages in `clean(render(messages))`, in order.
 
-    `clean` removes other marks from any part of what was rendered. Raises TokenizerError if the template rewrites such
-    messages, so that their parts cannot be told.
+    `clean` removes other marks from any part of the rendered text. Raises TokenizerError if the template rewrites these
+    messages, so that their spans are unknown.
     """
     expected = clean(render(messages))
     begin, end = absent_characters([text for message in messages for text in message.values()])
@@ -38,9 +38,10 @@ def find_answers(messages: _Messages, render: Callable[[_Messages], str], clean:
 
 
 def answer_tokens(text: str, places: Sequence[Span], is_special: Sequence[bool], answers: Sequence[Span]) -> list[bool]:
-    """Whether each token of a text holds a character of an answer, or is the special token that ends one.
+    """Return the loss mask of a text: for each token, True if it covers a character of an answer or ends one.
 
-    `places` are those that the tokens stand for. Only spaces can lie between an answer and the token that ends it.
+    `places` are the spans of the tokens in the text. The token that ends an answer is a special token behind it, with
+    nothing but spaces between.
     """
     starts, stops = _without_gaps(places)
     is_answer = [False] * len(places)
@@ -56,9 +57,9 @@ def answer_tokens(text: str, places: Sequence[Span], is_special: Sequence[bool],
 
 
 def _without_gaps(places: Sequence[Span]) -> tuple[list[int], list[int]]:
-    """Begins and ends of places; what lies between two belongs to the latter.
+    """Return starts and stops of the places, without gaps: text between two places belongs to the second.
 
-    Byte-level tokenizers leave out the space before a word, tokens of one character's bytes all have its place.
+    Byte-level tokenizers leave out the space before a word; tokens of one character's bytes all have its place.
     """
     starts, stops, position = [], [], 0
     for start, stop in places:
@@ -79,7 +80,7 @@ def _around_words(content: str, begin: str, end: str) -> str:
 
 
 def _odd_spans(parts: Sequence[str]) -> list[Span]:
-    """Begin and end of every second part, counted in all of them joined."""
+    """Return the spans of every second part in the joined text."""
     spans, position = [], 0
     for number, part in enumerate(parts):
         if number % 2:

@@ -1,7 +1,7 @@
-"""Marks around the special tokens that people wrote into messages, so that they are told from the template's own.
+"""`MarkedMessages`: mark special tokens written inside messages, to tell them from those of the chat template.
 
 The marks are characters that no message holds. They go through the chat template with the message, and come out around
-the same text, wherever the template put it. This module knows no tokenizer.
+the same text, wherever the template puts it. This module knows no tokenizer.
 """
 
 from __future__ import annotations
@@ -12,19 +12,19 @@ from collections.abc import Callable, Mapping, Sequence
 from nextword.errors import TokenizerError
 
 Span = tuple[int, int]
-"""Begin and end of a part of a text, in characters."""
+"""Start and stop of a part of a text, in characters."""
 Message = Mapping[str, str]
-"""One message of a conversation: its "role" and "content"."""
+"""Message of a conversation, with the keys "role" and "content"."""
 
 _PRIVATE_USE = (*range(0xF0000, 0xFFFFE), *range(0x100000, 0x10FFFE))
-"""Characters without a meaning of their own."""
+"""Private-use code points: characters without a meaning of their own."""
 
 
 class MarkedMessages:
-    """Messages with marks around what must stay text, and the way back."""
+    """Messages with marks around parts that must stay text, and the removal of the marks after rendering."""
 
     def __init__(self, messages: Sequence[Message], find: Callable[[str], Sequence[Span]]) -> None:
-        """`find` gives the spans of a text that must stay text, in order.
+        """Mark the spans that `find` returns for each text, in order.
 
         Raises TokenizerError if the messages hold all characters that could be marks.
         """
@@ -33,9 +33,9 @@ class MarkedMessages:
         self.messages = [{key: self._wrap(text, find(text)) for key, text in message.items()} for message in messages]
 
     def unwrap(self, rendered: str) -> tuple[str, list[Span]]:
-        """The rendered text without marks, and the spans that they stood around.
+        """Remove the marks from rendered text; return it with the spans that were marked.
 
-        A template that cuts messages can lose one mark of a pair: the other one is enough.
+        A template that cuts messages can lose one mark of a pair; the other one is enough.
         """
         begin, end = self._begin, self._end
         known = "|".join(re.escape(text) for text in sorted(self._marked, key=len, reverse=True)) or "(?!)"
@@ -58,7 +58,7 @@ class MarkedMessages:
 
 
 def absent_characters(texts: Sequence[str]) -> tuple[str, str]:
-    """Two characters without a meaning that none of the texts holds. Raises TokenizerError if there are none."""
+    """Return two private-use characters that none of the texts holds. Raises TokenizerError if there are none."""
     written = set().union(*texts)
     free = (chr(point) for point in _PRIVATE_USE if chr(point) not in written)
     first, second = next(free, None), next(free, None)

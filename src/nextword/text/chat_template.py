@@ -1,7 +1,7 @@
-"""Chat templates: messages in, the text that the model was trained to see out.
+"""`render_chat_template`: render a conversation as text by the chat template of a model.
 
 A template comes with a checkpoint and is not trusted: it runs in jinja2's immutable sandbox, with a bound on its work.
-What it finds there, and what it writes, is as in transformers. It knows no token ids.
+Its variables, filters and output are those of transformers. This module knows no token ids.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _REASON_LENGTH = 300
 def render_chat_template(
     template: str, messages: Sequence[Message], *, add_generation_prompt: bool, variables: Mapping[str, str]
 ) -> str:
-    """The conversation as the template writes it; `variables` are the special tokens that templates name (bos_token).
+    """Render a conversation by a template; `variables` are the special tokens by name, such as bos_token.
 
     Raises TokenizerError if the template is damaged, refuses the messages, or does more work than they need.
     """
@@ -39,14 +39,14 @@ def render_chat_template(
                 add_generation_prompt=add_generation_prompt,
                 **variables,
             )
-    except Exception as error:  # a template is a program of somebody else: all that it raises is its own failure
+    except Exception as error:  # a template is a foreign program: whatever it raises is its own failure
         reason = " ".join(str(error)[:_REASON_LENGTH].split()) or type(error).__name__
         raise TokenizerError(f"the chat template cannot be applied to these messages: {reason}") from None
 
 
 @functools.lru_cache(maxsize=8)
 def _compile(template: str) -> jinja2.Template:
-    """Compiling takes a hundred times as long as rendering."""
+    """Compile a template and cache it: compiling takes a hundred times as long as rendering."""
     environment = BoundedSandbox()
     environment.filters["tojson"] = _to_json
     environment.globals["raise_exception"] = _refuse

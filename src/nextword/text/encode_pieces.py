@@ -1,6 +1,6 @@
-"""`encode_pieces`: token ids of a text that is never in memory whole.
+"""`encode_pieces`: encode a text of any length in bounded memory.
 
-A text is only cut where the tokens on both sides are those of the uncut text, which is tried on the characters around.
+The text is cut only where both sides have the tokens of the uncut text, which is tried on the characters around a cut.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ from collections.abc import Iterable, Iterator
 from nextword.text.tokenizer import Tokenizer
 
 _PIECE = 1 << 16
-"""Characters that are encoded at once."""
+"""Characters encoded at once."""
 _AROUND = 128
-"""Characters on each side of a cut that decide whether it changes tokens: more than any token has, with its word."""
+"""Characters on each side of a cut that are encoded to see if it changes tokens: more than a token with its word."""
 _MOST_TRIALS = 32
 _WORD_END = re.compile(r"(?<=\S)\s(?=\S)")
 
@@ -21,7 +21,7 @@ _WORD_END = re.compile(r"(?<=\S)\s(?=\S)")
 def encode_pieces(
     tokenizer: Tokenizer, pieces: Iterable[str], *, add_special_tokens: bool = True
 ) -> Iterator[list[int]]:
-    """Token ids of the joined pieces, as `encode` gives them, some at a time."""
+    """Yield the token ids of the joined pieces, a part at a time; together they are those of `Tokenizer.encode`."""
     text, is_first = "", True
     for part in short_parts(pieces):
         text += part
@@ -34,7 +34,7 @@ def encode_pieces(
 
 
 def short_parts(pieces: Iterable[str]) -> Iterator[str]:
-    """The same text in parts that are cheap to move, however long a piece is."""
+    """Cut the pieces into parts of at most 2**16 characters."""
     return (piece[start : start + _PIECE] for piece in pieces for start in range(0, len(piece), _PIECE))
 
 
@@ -45,7 +45,7 @@ def _encode(tokenizer: Tokenizer, text: str, is_first: bool, add_special_tokens:
 
 
 def _find_cut(tokenizer: Tokenizer, text: str) -> tuple[int, int]:
-    """Where a piece of the text ends, and where the next one starts: behind a space that the next one gets anyway."""
+    """Return the end of the next part and the start of the one after: behind a space that the tokenizer would add."""
     ends = [match.start() for match in _WORD_END.finditer(text, _PIECE // 2, _PIECE)] or range(_PIECE // 2, _PIECE)
     for end in reversed(ends[-_MOST_TRIALS:]):
         before, after = text[end - _AROUND : end], text[end : end + _AROUND]

@@ -1,4 +1,4 @@
-"""How byte-level BPE vocabularies cut a text into words before merging, by the names that GGUF files use.
+"""Pre-tokenizers of byte-level BPE: rules that cut a text into words before merging, by their names in GGUF.
 
 Each vocabulary was learned on words cut by its own rules; other rules give other tokens, without any error. The
 patterns are those of the published tokenizers, in the syntax of the `tokenizers` library (Oniguruma), and llama.cpp
@@ -43,14 +43,14 @@ _DEEPSEEK_V3 = (
 
 @dataclass(frozen=True, kw_only=True)
 class PreTokenizerRules:
-    """The rules of one kind of vocabulary."""
+    """Pre-tokenization rules of a group of vocabularies."""
 
     patterns: tuple[str, ...]
-    """Applied in turn: each cuts out its matches from the pieces that the one before it left."""
+    """Regular expressions, applied in turn: each isolates its matches in the pieces left by the one before."""
     ignores_merges: bool = False
-    """Whether a word that is a token as a whole is taken as such, even if no merges lead there."""
+    """True if a word that is a token as a whole is taken as such, even if no merges form it."""
     adds_bos: bool = False
-    """Whether texts begin with BOS where the file does not say."""
+    """True if texts begin with BOS in a file that does not say."""
 
 
 _RULES: dict[PreTokenizerRules, str] = {
@@ -76,18 +76,18 @@ _RULES: dict[PreTokenizerRules, str] = {
     PreTokenizerRules(patterns=(r"\p{N}+", r"(?=(\d{3})+(?!\d))")): "superbpe",
 }
 RULES_BY_NAME = {name: rules for rules, names in _RULES.items() for name in names.split()}
-"""Value of tokenizer.ggml.pre -> rules."""
+"""Rules by value of tokenizer.ggml.pre."""
 
 
 def find_rules(name: str) -> PreTokenizerRules:
-    """The rules of a name. Raises TokenizerError for a name we do not know: guessing would give wrong tokens."""
+    """Return the rules of a name. Raises TokenizerError for an unknown name: guessing would give wrong tokens."""
     if name not in RULES_BY_NAME:
         raise TokenizerError(f"pre-tokenizer {name!r} is unknown; known are {', '.join(sorted(RULES_BY_NAME))}")
     return RULES_BY_NAME[name]
 
 
 def find_name(definition: Mapping[str, Any] | None, *, ignores_merges: bool) -> str | None:
-    """The name of the rules that a pre-tokenizer of a tokenizer.json follows; None if no name stands for them."""
+    """Return the name of the rules that the `pre_tokenizer` of a tokenizer.json follows; None if it has no name."""
     patterns = _patterns(definition)
     for rules, names in _RULES.items():
         if rules.patterns == patterns and rules.ignores_merges == ignores_merges:
@@ -96,7 +96,7 @@ def find_name(definition: Mapping[str, Any] | None, *, ignores_merges: bool) -> 
 
 
 def _patterns(definition: Mapping[str, Any] | None) -> tuple[str, ...] | None:
-    """The patterns that cut, one after the other; None for a way of cutting that is not told by patterns."""
+    """Return the patterns of a `pre_tokenizer`, in order; None if patterns cannot express it."""
     if definition is None:
         return None
     steps = definition["pretokenizers"] if definition["type"] == "Sequence" else [definition]
@@ -114,7 +114,7 @@ def _patterns(definition: Mapping[str, Any] | None) -> tuple[str, ...] | None:
 
 
 def build_pre_tokenizer(rules: PreTokenizerRules) -> pre_tokenizers.PreTokenizer:
-    """The rules as a pre-tokenizer that ends in the byte alphabet."""
+    """Build a pre-tokenizer of the `tokenizers` library that follows the rules and maps bytes to characters."""
     to_bytes = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
     splits = [pre_tokenizers.Split(tokenizers.Regex(pattern), behavior="isolated") for pattern in rules.patterns]
     return pre_tokenizers.Sequence([*splits, to_bytes])

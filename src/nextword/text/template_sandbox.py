@@ -1,7 +1,7 @@
-"""jinja2's immutable sandbox with a bound on the work that a template may do.
+"""`BoundedSandbox`: jinja2's immutable sandbox with a bound on the work of a template.
 
-The sandbox keeps a template away from Python; it does not keep it from looping without end or filling the memory. Here
-every iteration, every call and every text that is built is charged to a budget, before the memory is taken.
+jinja2's sandbox keeps a template away from Python, but not from endless loops or from filling the memory. Here every
+iteration, every call and every string that is built is charged to a budget before memory is allocated.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 from jinja2.visitor import NodeTransformer
 
 _WORK = 20_000_000
-"""Characters that one rendering may build, beside what the size of the conversation allows."""
+"""Budget of one rendering, in characters built, besides that of the conversation's size."""
 _WORK_PER_CHARACTER = 64
-"""Templates handle each character of a message a few times."""
+"""Budget for each character of a conversation: templates handle each a few times."""
 _ENTRY = 8
-"""What an entry of a list costs, in characters."""
+"""Cost of a list item, in characters."""
 _STEP = 400
-"""What an iteration or a call costs, in characters: fifty thousand of them take up to a second."""
+"""Cost of an iteration or a call, in characters: fifty thousand of them take up to a second."""
 _SECONDS = 10.0
-"""The net below the net: for what is slow without building anything, such as searches in long texts."""
+"""Time limit, for work that is slow without building anything, such as searches in long texts."""
 _FORMAT_WIDTH = re.compile(r"[%:.][^\s%{}]*?(\d+)")
 _COMPUTED_WIDTH = re.compile(r"\*|:[^}]*\{")
 _THRIFTY = """
@@ -41,11 +41,11 @@ _THRIFTY = """
     startswith string strip swapcase title tojson trim truncate unique upper values
 """
 _NEVER_GROW = frozenset(_THRIFTY.split())
-"""Methods and filters that give back no more than they got, whatever their arguments."""
+"""Methods and filters whose result is never larger than their operand, whatever the arguments."""
 
 
 class _Budget:
-    """What is left of the work of one rendering."""
+    """Remaining budget of one rendering."""
 
     def __init__(self, num_characters: int) -> None:
         self._left = float(_WORK + _WORK_PER_CHARACTER * num_characters)
@@ -62,7 +62,7 @@ _budget: ContextVar[_Budget] = ContextVar("_budget")
 
 @contextmanager
 def bounded_work(num_characters: int) -> Iterator[None]:
-    """Give what is rendered inside a budget for a conversation of this size; without one nothing can be rendered."""
+    """Give renderings inside the block a budget for a conversation of `num_characters`; without one none can run."""
     token = _budget.set(_Budget(num_characters))
     try:
         yield
@@ -71,12 +71,12 @@ def bounded_work(num_characters: int) -> Iterator[None]:
 
 
 def charge(amount: float) -> None:
-    """Take from the budget of this rendering. Raises jinja2.TemplateError once nothing is left."""
+    """Charge an amount to the budget of this rendering. Raises jinja2.TemplateError once it is used up."""
     _budget.get().charge(amount)
 
 
 class BoundedSandbox(ImmutableSandboxedEnvironment):
-    """The environment of chat templates: settings and tags as transformers has them, work as `bounded_work` allows."""
+    """Environment of chat templates: settings and tags of transformers, with the budget of `bounded_work`."""
 
     intercepted_binops = frozenset(("+", "*", "**", "%"))
 
@@ -88,7 +88,7 @@ class BoundedSandbox(ImmutableSandboxedEnvironment):
         del self.globals["lipsum"]
 
     def compile_bounded(self, source: str) -> jinja2.Template:
-        """The template, with every iteration and every `~` charged."""
+        """Compile a template so that every iteration and every `~` is charged."""
         tree = self.parse(source)
         for loop in tree.find_all(nodes.For):
             # Any call is charged as a step.
@@ -99,10 +99,10 @@ class BoundedSandbox(ImmutableSandboxedEnvironment):
         return jinja2.Template.from_code(self, self.compile(tree), self.make_globals(None))
 
     def step(self) -> None:
-        """What compiled templates call in each iteration."""
+        """Do nothing; compiled templates call it in each iteration, and a call is charged."""
 
     def concat(self, parts: Iterable[str]) -> str:
-        """Join what a template, a macro or a block wrote."""
+        """Join the output of a template, a macro or a block, charging each part."""
         written = []
         for part in parts:
             charge(len(part))
@@ -110,7 +110,7 @@ class BoundedSandbox(ImmutableSandboxedEnvironment):
         return "".join(written)
 
     def call(__self, __context: Context, __obj: Any, *args: Any, **kwargs: Any) -> Any:  # noqa: N805
-        """Call on behalf of a template: one step, and what the result takes."""
+        """Call a function for a template; charge one step and the size of the result."""
         charge(_STEP)
         function = getattr(__obj, "__wrapped__", __obj)
         owner = getattr(function, "__self__", None)
@@ -123,7 +123,7 @@ class BoundedSandbox(ImmutableSandboxedEnvironment):
         return result
 
     def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:
-        """Compute on behalf of a template, if the result can be afforded."""
+        """Compute an operation for a template, after charging the size of its result."""
         charge(_size_of_operation(operator, left, right))
         return super().call_binop(context, operator, left, right)
 
@@ -132,23 +132,23 @@ class BoundedSandbox(ImmutableSandboxedEnvironment):
 
 
 class GenerationTag(jinja2.ext.Extension):
-    """`{% generation %}` marks for training what the assistant wrote: its content, as if the tag were not there."""
+    """Tag `{% generation %}`, which marks the assistant's text for training; here it changes nothing."""
 
     tags = {"generation"}  # noqa: RUF012
 
     def parse(self, parser: Parser) -> nodes.Node:
-        """The content in a scope of its own."""
+        """Parse the content, in a scope of its own."""
         line = next(parser.stream).lineno
         body = parser.parse_statements(("name:endgeneration",), drop_needle=True)
         return nodes.Scope(body, lineno=line)
 
 
 _JOINED = "joined without end"
-"""Name of the filter that `~` becomes; no template can write it."""
+"""Name of the filter that replaces `~`; no template can write it."""
 
 
 class _ChargedJoins(NodeTransformer):
-    """Makes each `a ~ b` a filter: the environment has no hook for this operator."""
+    """Replacement of each `a ~ b` by a filter: the environment has no hook for this operator."""
 
     def visit_Concat(self, node: nodes.Concat) -> nodes.Filter:  # noqa: N802
         self.generic_visit(node)
@@ -173,21 +173,21 @@ def _bounded_filter(name: str, function: Callable[..., Any]) -> Callable[..., An
 
 
 def _charged(parts: Iterable[Any], *, separator: object) -> Iterator[Any]:
-    """The parts, each paid for before it is joined to the others."""
+    """Yield the parts, each charged before it is joined to the others."""
     for part in parts:
         charge(_size(part) + _size(separator))
         yield part
 
 
 def _size(value: object) -> int:
-    """Of a value in characters."""
+    """Return the size of a value, in characters."""
     if isinstance(value, str | bytes):
         return len(value)
     return _ENTRY * len(value) if isinstance(value, Sized) else _ENTRY
 
 
 def _growth(name: str, operand: Any, arguments: tuple[Any, ...]) -> float:
-    """At most how large the result of a method or filter becomes: a width is a number, so numbers count as such."""
+    """Bound the size of a method's or filter's result; a number may be a width, so it counts as its value."""
     if name in _NEVER_GROW or name in ("join", "sum"):  # these two are charged part by part
         return 0
     if name == "list":

@@ -1,8 +1,8 @@
-"""`TokenBytes`: what each token adds to a text, as bytes, read from the decoder of a `tokenizers` tokenizer.
+"""`TokenBytes`: the bytes that each token adds to a text, read from the decoder of a `tokenizers` tokenizer.
 
-All decoders of language models are alike in this: the bytes of the tokens, joined, are the text in UTF-8. They differ
-in how a token is spelled, in the space that is taken from the beginning, and in what stands for bytes that are no
-character. So a text can be decoded a token at a time, and the pieces are those of the whole.
+With every decoder of a language model the bytes of the tokens, joined, are the text in UTF-8, so a text can be decoded
+a token at a time. Decoders differ in the spelling of tokens, in the space that is removed from the beginning, and in
+the replacement of bytes that are not UTF-8.
 """
 
 from __future__ import annotations
@@ -18,26 +18,26 @@ import tokenizers
 from nextword.errors import TokenizerError
 
 REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
-"""What is written for bytes that are no character."""
+"""Replacement for bytes that are not UTF-8."""
 _BYTE_TOKEN = re.compile(r"<0x([0-9A-Fa-f]{2})>")
 _ESCAPED_BYTE = re.compile("[\udc80-\udcff]")
-"""Python's "surrogateescape" writes byte B, where it is no part of a character, as the code point U+DC00 + B."""
+"""Code points U+DC00 + B, by which Python's "surrogateescape" decodes a byte B that is not UTF-8."""
 
 
 class TokenBytes:
-    """The bytes of each token, and the rules by which bytes become text."""
+    """Bytes of each token, and the rules by which bytes become text."""
 
     def __init__(self, backend: tokenizers.Tokenizer) -> None:
-        """Raises TokenizerError for a decoder that makes more of tokens than their bytes in a row."""
+        """Read the decoder. Raises TokenizerError for one that does more than join the bytes of tokens."""
         self.removes_space = False
-        """Whether a space at the very beginning of a text is left out."""
+        """True if a space at the very beginning of a text is left out."""
         self._id_to_token = backend.id_to_token
         self._replaces_each_byte = False
         self._spell = self._read_decoder(_decoder_steps(backend))
         self._cache: dict[int, bytes] = {}
 
     def __getitem__(self, token_id: int) -> bytes:
-        """The bytes of a token; none for an id without a token, such as a row that only pads the vocabulary."""
+        """Return the bytes of a token; none for an id without a token, such as a padding row of the vocabulary."""
         found = self._cache.get(token_id)
         if found is None:
             token = self._id_to_token(token_id)
@@ -45,19 +45,19 @@ class TokenBytes:
         return found
 
     def decoder(self) -> Callable[[bytes, bool], str]:
-        """A function of the next bytes, and of whether they are the last: the characters that are complete by then."""
+        """Return an incremental decoder: a function (next bytes, True if they are the last) -> completed characters."""
         if not self._replaces_each_byte:
             return codecs.getincrementaldecoder("utf-8")("replace").decode
         decode = codecs.getincrementaldecoder("utf-8")("surrogateescape").decode
         return lambda data, is_last: _ESCAPED_BYTE.sub(REPLACEMENT, decode(data, is_last))
 
     def show(self, token_id: int) -> str:
-        """The text of one token for people, bytes that are no whole character as <0xE2>."""
+        """Return the text of one token for display; bytes of an incomplete character as <0xE2>."""
         text = self[token_id].decode("utf-8", "surrogateescape")
         return _ESCAPED_BYTE.sub(lambda byte: f"<0x{ord(byte[0]) - 0xDC00:02X}>", text)
 
     def _read_decoder(self, steps: Sequence[Mapping[str, Any]]) -> Callable[[str], bytes]:
-        """How tokens are spelled."""
+        """Return the function that spells a token as bytes. Raises TokenizerError for an unknown decoder."""
         kinds = [step["type"] for step in steps]
         if kinds == ["ByteLevel"]:
             return _byte_level_spelling()
@@ -73,15 +73,15 @@ class TokenBytes:
                 " ByteFallback, Fuse, Strip of one space at the beginning"
             )
         self.removes_space = "Strip" in kinds
-        # As SentencePiece does: one sign for each byte that is no part of a character. Elsewhere one for each beginning
-        # of a character, as the Unicode standard advises.
+        # SentencePiece replaces each byte that is not UTF-8; others replace each truncated character once, as the
+        # Unicode standard advises.
         self._replaces_each_byte = "ByteFallback" in kinds
         replacements = {step["pattern"]["String"]: step["content"] for step in steps if step["type"] == "Replace"}
         return _piece_spelling(replacements, has_bytes="ByteFallback" in kinds)
 
 
 def _decoder_steps(backend: tokenizers.Tokenizer) -> list[dict[str, Any]]:
-    """The parts of the decoder as tokenizer.json writes them, in order."""
+    """Return the steps of the decoder as in tokenizer.json, in order."""
     if backend.decoder is None:
         return []
     step = json.loads(backend.decoder.__getstate__())
@@ -100,7 +100,7 @@ def _is_piece_decoder(steps: Sequence[Mapping[str, Any]]) -> bool:
 
 
 def _byte_level_spelling() -> Callable[[str], bytes]:
-    """Every character stands for a byte; a token with other characters (an added one) is written as it is."""
+    """Spell byte-level tokens, a byte for each character; added tokens with other characters stay as they are."""
     printable = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
     others = (byte for byte in range(0x100) if byte not in printable)
     alphabet = {chr(byte): byte for byte in printable} | {chr(0x100 + rank): byte for rank, byte in enumerate(others)}
@@ -114,7 +114,7 @@ def _byte_level_spelling() -> Callable[[str], bytes]:
 
 
 def _piece_spelling(replacements: Mapping[str, str], *, has_bytes: bool = False) -> Callable[[str], bytes]:
-    """Tokens are pieces of text with other spaces, some of them single bytes spelled <0xE2>."""
+    """Spell tokens that are pieces of text with other spaces, some of them single bytes such as <0xE2>."""
 
     def spell(token: str) -> bytes:
         for old, new in replacements.items():

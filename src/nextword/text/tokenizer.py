@@ -1,7 +1,7 @@
-"""`Tokenizer`: text to token ids and back, special tokens, chats. Built on the `tokenizers` library.
+"""`Tokenizer`: encode text as token ids, decode them, encode conversations. Built on the `tokenizers` library.
 
-Special tokens that a person wrote into text stay text: only the tokenizer itself and chat templates make control
-tokens. It knows no model and no file format but its own folder.
+Special tokens written inside a text stay text: only the tokenizer itself and chat templates make control tokens. It
+knows no model and no file format but its own folder.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ from nextword.text.stream_decoder import StreamDecoder
 from nextword.text.token_bytes import TokenBytes
 
 _HIDDEN = "\ufffe"
-"""A noncharacter, as long as a character: stands where special tokens must not be found. No tokenizer knows it."""
+"""Noncharacter that hides text in which special tokens must not be found; it is one character, in no vocabulary."""
 
 
 class Tokenizer:
-    """Text <-> token ids of one model."""
+    """Conversion between text and token ids of one model."""
 
     def __init__(
         self,
@@ -40,9 +40,9 @@ class Tokenizer:
         chat_template: str | None,
         special_variables: Mapping[str, str],
     ) -> None:
-        """`backend` must not add special tokens by itself where `add_bos` asks us to.
+        """Wrap a tokenizer of the `tokenizers` library; with `add_bos` it must not add special tokens by itself.
 
-        `special_variables` are the names that chat templates use for special tokens, such as bos_token.
+        `special_variables`: special tokens by the names that chat templates use, such as bos_token.
         """
         self.bos_token_id = bos_token_id
         self.eos_token_ids = eos_token_ids
@@ -57,24 +57,25 @@ class Tokenizer:
 
     @functools.cached_property
     def vocab_size(self) -> int:
-        """One more than the largest token id; the rows of a model can be more."""
+        """Largest token id plus one; the embedding of a model can have more rows."""
         return max(self._backend.get_vocab().values(), default=-1) + 1
 
     def encode(self, text: str, *, add_special_tokens: bool = True, parse_special: bool = False) -> list[int]:
-        """Token ids of a text, begun with BOS where the model wants it.
+        """Encode a text as token ids, with BOS before them if the model was trained so.
 
-        `parse_special`: read special tokens written in the text as control tokens; without it they stay text.
+        `add_special_tokens`: False leaves out BOS. `parse_special`: read special tokens written in the text as control
+        tokens; without it they stay text. Raises TokenizerError if the text is not Unicode.
         """
         token_ids = self._encode_text(text, parse_special=parse_special)
         return self._begun(token_ids) if add_special_tokens else token_ids
 
     def encode_continuation(self, text: str) -> list[int]:
-        """Token ids of a text that goes on directly behind another: no BOS, no space that only a beginning gets."""
+        """Encode a text that directly continues another: without BOS and the space that only a beginning gets."""
         return list(self._encoding(text, parse_special=False, begins=False).ids)
 
     @checked_arguments
     def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
-        """`encode` of each text, computed on all cores."""
+        """Encode each text as `encode` does, on all cores."""
         for text in texts:
             check_text(text)
         with self._lock:
@@ -84,7 +85,7 @@ class Tokenizer:
 
     @functools.cached_property
     def fingerprint(self) -> str:
-        """The same for tokenizers with the same tokens, whatever file they came from."""
+        """SHA-256 of the vocabulary: equal for tokenizers with the same tokens, whatever file they came from."""
         import hashlib  # with OpenSSL, 3 MB that generating spares
 
         vocabulary = sorted((token_id, token) for token, token_id in self._backend.get_vocab().items())
@@ -92,9 +93,9 @@ class Tokenizer:
 
     @checked_arguments
     def decode(self, token_ids: Sequence[int], *, skip_special_tokens: bool = True) -> str:
-        """The text of token ids; bytes that are no character become U+FFFD, ids without a token are left out.
+        """Decode token ids as text; bytes that are not UTF-8 become U+FFFD, ids without a token are left out.
 
-        Models have such ids where their vocabulary is padded. Raises TokenizerError for a number that is no token id.
+        Padded vocabularies have such ids. Raises TokenizerError for a number that is no token id.
         """
         skipped = self._special_ids if skip_special_tokens else frozenset()
         data = b"".join([self._token_bytes[_checked(token_id)] for token_id in token_ids if token_id not in skipped])
@@ -102,15 +103,15 @@ class Tokenizer:
         return text.removeprefix(" ") if self._token_bytes.removes_space else text
 
     def token_text(self, token_id: int) -> str:
-        """One token for tables: its text, bytes of a part of a character as <0xE2>, <unused 49153> for no token."""
+        """Return one token's text for display: bytes of an incomplete character as <0xE2>, no token as <unused 7>."""
         if self._backend.id_to_token(_checked(token_id)) is None:
             return f"<unused {token_id}>"
         return self._token_bytes.show(token_id)
 
     def token_bytes(self, token_id: int, *, begins_text: bool = False) -> bytes:
-        """The UTF-8 bytes of the text that a token stands for, none for a special token.
+        """Return the UTF-8 bytes of the text that a token stands for; none for a special token.
 
-        `begins_text`: without the space that the vocabulary may put before a text.
+        `begins_text`: leave out the space that the vocabulary may put before a text.
         """
         if token_id in self._special_ids:
             return b""
@@ -118,12 +119,14 @@ class Tokenizer:
         return found.removeprefix(b" ") if begins_text and self._token_bytes.removes_space else found
 
     def stream_decoder(self) -> StreamDecoder:
-        """A decoder for tokens that arrive one at a time; its pieces add up to `decode` of all."""
+        """Return a decoder for tokens that arrive one at a time; its pieces add up to `decode` of all."""
         return StreamDecoder(self._token_bytes, skipped=self._special_ids)
 
     @checked_arguments
     def render_chat(self, messages: Sequence[Message], *, add_generation_prompt: bool = True) -> str:
-        """The messages ({"role", "content"}) as the model's chat template writes them.
+        """Render messages ({"role", "content"}) as text by the model's chat template.
+
+        `add_generation_prompt`: end with the beginning of the assistant's next message.
 
         Raises TokenizerError if there is no template, or it refuses the messages.
         """
@@ -140,7 +143,7 @@ class Tokenizer:
 
     @checked_arguments
     def encode_chat(self, messages: Sequence[Message], *, add_generation_prompt: bool = True) -> list[int]:
-        """Token ids of a conversation; no second BOS; special tokens inside a message stay text.
+        """Encode a conversation as token ids, with one BOS at most; special tokens inside a message stay text.
 
         Raises TokenizerError as `render_chat`.
         """
@@ -150,10 +153,10 @@ class Tokenizer:
 
     @checked_arguments
     def encode_answers(self, messages: Sequence[Message]) -> tuple[list[int], list[bool]]:
-        """Token ids of a whole conversation as `encode_chat` gives them, and which of them the assistant has to write.
+        """Encode a conversation as `encode_chat` does; return its token ids and its loss mask.
 
-        Those are the tokens of its messages, and the special token that ends each. Raises TokenizerError as
-        `render_chat`, and if the template rewrites the assistant's messages.
+        The mask is True for the tokens of the assistant's messages and the special token that ends each. Raises
+        TokenizerError as `render_chat`, and if the template rewrites the assistant's messages.
         """
         from nextword.text.answer_spans import answer_tokens, find_answers
 
@@ -167,12 +170,12 @@ class Tokenizer:
         return [token_id for token_id, _ in tokens], is_answer
 
     def definition(self) -> dict[str, Any]:
-        """The content of tokenizer.json: vocabulary, merges, how words are cut."""
+        """Return the content of tokenizer.json: vocabulary, merges, pre-tokenizer, decoder."""
         content: dict[str, Any] = json.loads(self._backend.to_str())
         return content
 
     def save(self, folder: Path) -> None:
-        """Write tokenizer.json and tokenizer_config.json as transformers' AutoTokenizer reads them."""
+        """Write tokenizer.json and tokenizer_config.json, which transformers' AutoTokenizer reads."""
         self._backend.save(str(folder / "tokenizer.json"))
         settings: dict[str, object] = {"tokenizer_class": "PreTrainedTokenizerFast", **self.special_variables}
         settings["add_bos_token"] = self.add_bos
@@ -181,7 +184,7 @@ class Tokenizer:
         (folder / "tokenizer_config.json").write_text(json.dumps(settings, ensure_ascii=False, indent=2) + "\n")
 
     def _begun(self, token_ids: list[int]) -> list[int]:
-        """Begun with BOS where the model wants it."""
+        """Put BOS before token ids if the model was trained so and it is not there."""
         if not self.add_bos or self.bos_token_id is None or token_ids[:1] == [self.bos_token_id]:
             return token_ids
         return [self.bos_token_id, *token_ids]
@@ -190,7 +193,7 @@ class Tokenizer:
         return list(self._encoding(text, parse_special=parse_special).ids)
 
     def _encoding(self, text: str, *, parse_special: bool, begins: bool = True) -> tokenizers.Encoding:
-        """What the library makes of a text; without `begins` it is the continuation of another one."""
+        """Encode a text by the library; without `begins` it continues another text."""
         check_text(text)
         words = self._backend.pre_tokenizer
         drops_space = not begins and isinstance(words, Metaspace) and words.prepend_scheme == "first"
@@ -205,17 +208,17 @@ class Tokenizer:
                     words.prepend_scheme = "first"
 
     def _special_texts(self, text: str) -> list[Span]:
-        """Where special tokens are written in a text, without the spaces around them that some of them take in."""
+        """Return the spans of special tokens written in a text, without the spaces that some of them absorb."""
         return [_without_spaces(text, span) for _, span in self._special_spans(text)]
 
     def _special_spans(self, text: str) -> list[tuple[int, Span]]:
-        """Special tokens in a text and the parts that they stand for, as the library finds them."""
+        """Return the special tokens that the library finds in a text, with their spans."""
         encoding = self._encoding(text, parse_special=True)
         pairs = zip(encoding.ids, encoding.offsets, strict=True)
         return [(token_id, span) for token_id, span in pairs if token_id in self._special_ids]
 
     def _encode_rendered(self, text: str, kept_as_text: Sequence[Span]) -> list[tuple[int, Span]]:
-        """Tokens, with their places, of a text whose special tokens are control tokens, but for some of them."""
+        """Encode a text whose special tokens are control tokens, except in `kept_as_text`; return tokens with spans."""
         if not kept_as_text:
             encoding = self._encoding(text, parse_special=True)
             return list(zip(encoding.ids, encoding.offsets, strict=True))
@@ -230,7 +233,7 @@ class Tokenizer:
         return [*tokens, *self._encode_part(text, (position, len(text)))]
 
     def _encode_part(self, text: str, span: Span) -> list[tuple[int, Span]]:
-        """Tokens, with their places in the whole text, of a part without control tokens."""
+        """Encode a part of a text without control tokens; return tokens with their spans in the whole text."""
         first = span[0]
         encoding = self._encoding(text[slice(*span)], parse_special=False, begins=first == 0)
         places = [(first + start, first + stop) for start, stop in encoding.offsets]
@@ -253,7 +256,7 @@ def _checked(token_id: int) -> int:
 
 
 def check_text(text: str) -> None:
-    """Raise TokenizerError for what has no UTF-8, and what is no string."""
+    """Raise TokenizerError if `text` is no string or has no UTF-8 encoding."""
     if not isinstance(text, str):
         raise TokenizerError(f"text = {text!r}: must be a string")
     try:

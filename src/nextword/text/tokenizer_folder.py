@@ -1,4 +1,4 @@
-"""`load_tokenizer_folder`: the tokenizer files of a Hugging Face folder in, a `Tokenizer` out."""
+"""`load_tokenizer_folder`: build a `Tokenizer` from the tokenizer files of a Hugging Face folder."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from nextword.json_file import read_json_object
 from nextword.text.tokenizer import Tokenizer
 
 _ROLES = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
-"""What chat templates may name."""
+"""Special tokens by the names that chat templates may use."""
 
 
 def load_tokenizer_folder(folder: Path) -> Tokenizer:
@@ -48,7 +48,7 @@ def load_tokenizer_folder(folder: Path) -> Tokenizer:
 
 
 def _adds_bos(backend: tokenizers.Tokenizer, bos_token_id: int) -> bool:
-    """Whether the post-processor begins texts with BOS: what the file does counts, not what a flag says."""
+    """Return True if the post-processor puts BOS before texts; its effect counts, not a flag in the settings."""
     return list(backend.encode("").ids[:1]) == [bos_token_id]
 
 
@@ -85,5 +85,5 @@ def _token_content(token: object) -> str | None:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    """The object in a settings file, {} where there is no such file."""
+    """Read the object in a settings file; {} if there is no such file."""
     return read_json_object(path) if path.exists() else {}

@@ -1,7 +1,7 @@
-"""`train_tokenizer`: texts in, a tokenizer made for them out: byte-level BPE, or a token for each character.
+"""`train_tokenizer`: train a tokenizer on texts, as byte-level BPE or with a token for each character.
 
-Either has the special tokens that pretraining and chats need, so that what is trained with it can be taught to answer
-later. It knows no files but those that `Tokenizer.save` writes.
+Both have the special tokens of pretraining and of chats, so that a model pretrained with them can be fine-tuned on
+conversations later. This module reads and writes no files.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from nextword.text.tokenizer import Tokenizer
 TokenizerKind = Literal["bpe", "characters"]
 
 END_OF_TEXT = "<|endoftext|>"
-"""Ends a document, and every message of a chat: one token means that nothing more is to be written."""
+"""End of a document and of every message of a chat: one token that always ends generation."""
 UNKNOWN = "<|unknown|>"
-"""Stands for the characters that a vocabulary of characters has not."""
+"""Token for characters outside a vocabulary of characters."""
 CHAT_MARKS = ("<|system|>", "<|user|>", "<|assistant|>")
 CHAT_TEMPLATE = (
     "{% for message in messages %}"
@@ -31,34 +31,34 @@ CHAT_TEMPLATE = (
     "{% endfor %}"
     "{% if add_generation_prompt %}{{ '<|assistant|>\\n' }}{% endif %}"
 )
-"""The form that llama.cpp knows as "zephyr"."""
+"""Chat template of the form that llama.cpp calls "zephyr"."""
 _WORDS = "smollm"
-"""How words are cut, by its name in pre_tokenizers: as GPT-2 does, but each digit by itself."""
+"""Pre-tokenizer, by its name in pre_tokenizers: GPT-2's, with each digit on its own."""
 _SPECIALS = [END_OF_TEXT, *CHAT_MARKS]
 _NUM_BYTES = 256
 
 
 @dataclass(frozen=True)
 class TokenizerReport:
-    """What a tokenizer makes of a text."""
+    """Size of a text in tokens of a tokenizer."""
 
     vocab_size: int
     num_bytes: int
     num_tokens: int
     num_unknown: int
-    """Tokens that stand for characters which the vocabulary has not."""
+    """Tokens for characters outside the vocabulary."""
 
     @property
     def bytes_per_token(self) -> float:
-        """How much text a token holds on average."""
+        """Mean bytes of UTF-8 in a token."""
         return self.num_bytes / max(self.num_tokens, 1)
 
 
 def train_tokenizer(texts: Iterable[str], *, vocab_size: int, kind: TokenizerKind = "bpe") -> Tokenizer:
-    """A tokenizer of at most `vocab_size` tokens, special ones included; memory grows with the different words only.
+    """Train a tokenizer of at most `vocab_size` tokens, special ones included.
 
-    The same texts in the same order give the same tokenizer. Raises ConfigError for a vocabulary too small for bytes
-    and special tokens, DataError if there is no text.
+    The same texts in the same order give the same tokenizer; memory grows with the number of different words only.
+    Raises ConfigError for a vocabulary too small for bytes and special tokens, DataError if there is no text.
     """
     smallest = len(_SPECIALS) + (_NUM_BYTES if kind == "bpe" else 2)
     if vocab_size < smallest:
@@ -77,7 +77,7 @@ def train_tokenizer(texts: Iterable[str], *, vocab_size: int, kind: TokenizerKin
 
 
 def measure_tokenizer(tokenizer: Tokenizer, text: str) -> TokenizerReport:
-    """How many tokens a text takes."""
+    """Encode a text and count its bytes, tokens and unknown tokens."""
     token_ids = tokenizer.encode(text)
     unknown = tokenizer.special_variables.get("unk_token")
     num_unknown = sum(tokenizer.token_text(token_id) == unknown for token_id in token_ids)
@@ -101,7 +101,7 @@ def _train_bpe(texts: Iterable[str], vocab_size: int) -> tokenizers.Tokenizer:
 
 
 def _count_characters(texts: Iterable[str], vocab_size: int) -> tokenizers.Tokenizer:
-    """The most frequent characters, in the order of Unicode."""
+    """Build a vocabulary of the most frequent characters, in the order of Unicode."""
     counts: Counter[str] = Counter()
     seen = _Seen()
     for text in seen.pass_on(texts):
@@ -116,7 +116,7 @@ def _count_characters(texts: Iterable[str], vocab_size: int) -> tokenizers.Token
 
 
 class _Seen:
-    """Whether any text came: the library trains on nothing without a word."""
+    """Check that any text came: the library trains on nothing without an error."""
 
     def __init__(self) -> None:
         self._has_text = False
