@@ -17,7 +17,6 @@ NO_FIRST_WORDS = {"What", "Of", "Whether", "Where", "How", "So", "That", "Those"
 NOT_YET_CLEAN = {
     "adapters",
     "cli",
-    "data",
     "decoding",
     "evaluation",
     "inference",

@@ -1,1 +1,3 @@
-"""From files of text to batches of token ids: reading, preparing, packing, supervised examples. It knows no model."""
+"""Training data, from files of text to batches of token ids: reading, shards, packing, conversations with loss masks.
+
+This room knows no model."""

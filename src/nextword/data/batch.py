@@ -1,4 +1,4 @@
-"""`Batch`: what one step of training sees, as numpy arrays; and the contract of whoever gives batches."""
+"""`Batch`: the token ids and targets of a training step, as numpy arrays; `BatchSource`: an endless supply of them."""
 
 from __future__ import annotations
 
@@ -10,36 +10,36 @@ import numpy as np
 import numpy.typing as npt
 
 IGNORED = -100
-"""A target that carries no loss, as PyTorch's cross-entropy numbers it."""
+"""Target without loss, the `ignore_index` of PyTorch's cross-entropy."""
 PADDING_DOCUMENT = -1
-"""The document id of positions behind the last document of a row."""
+"""Document id of padding, behind the last document of a row."""
 
 TokenArray = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
 class Batch:
-    """B rows of T tokens; a row can hold several documents, which do not see each other. All arrays: (B, T)."""
+    """B rows of T tokens; a row can hold several documents, which do not attend to each other. Arrays are (B, T)."""
 
     token_ids: TokenArray
     targets: TokenArray
-    """The token after the one at the same place, in the same document; IGNORED where there is no loss."""
+    """Id of the next token of the same document; IGNORED where there is no loss."""
     positions: TokenArray
-    """Place within the document; 0 at its beginning, and on padding."""
+    """Position within the document; 0 at its first token, and on padding."""
     document_ids: TokenArray
-    """Equal numbers within a row are one document; PADDING_DOCUMENT is none."""
+    """Number of the document within its row; PADDING_DOCUMENT on padding."""
     places: tuple[str, ...] = ()
-    """Where the documents stood, for messages."""
+    """Sources of the documents (file and line), for messages."""
 
 
 class BatchSource(Protocol):
-    """Batches without end, whose order depends on the settings alone: not on threads, and not on interruptions."""
+    """Endless batches in an order that depends on the settings alone: not on threads or interruptions."""
 
     def next_batch(self) -> Batch:
-        """The batch after the one given last."""
+        """Return the next batch."""
 
     def state(self) -> dict[str, object]:
-        """Where the source stands, as plain JSON."""
+        """Return the position in the data, as plain JSON, for `resume`."""
 
     def resume(self, state: Mapping[str, object]) -> None:
-        """Go where `state` was taken: the next batch is the one that followed. Raises DataError for other data."""
+        """Continue with the batch that followed when `state` was taken. Raises DataError for other data."""

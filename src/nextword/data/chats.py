@@ -1,4 +1,4 @@
-"""`read_chats`: examples for supervised training in the forms that people store them in, read as conversations.
+"""`read_chats`: read conversations for supervised fine-tuning from records in the usual forms.
 
 | form | fields |
 |---|---|
@@ -7,7 +7,7 @@
 | instruction | `instruction`, `output`, and `input` and `system` if wanted |
 | prompt | `prompt` and `completion`: texts, or lists of messages |
 
-Others are read by naming what the user says and which field answers. It knows no tokens.
+Other forms are read with `ChatFields`. This module knows no tokens.
 """
 
 from __future__ import annotations
@@ -23,17 +23,17 @@ from nextword.data.records import OnBad, Record, read_records, refuse
 from nextword.errors import ConfigError
 
 _SPEAKERS = {"human": "user", "gpt": "assistant", "chatgpt": "assistant"}
-"""Roles by the names that ShareGPT gives them; others are roles already."""
+"""Role by its name in ShareGPT; other names are roles already."""
 
 
 @dataclass(frozen=True)
 class ChatFields:
-    """How to read records of any other form."""
+    """Fields of the user's and the assistant's message in records of any other form."""
 
     user: str | None = None
-    """What the user says; fields of the record in braces: "Summarise: {dialogue}"."""
+    """User's message, with fields of the record in braces: "Summarise: {dialogue}"."""
     answer: str | None = None
-    """The field that holds the assistant's answer."""
+    """Field that holds the assistant's answer."""
 
     def __post_init__(self) -> None:
         if (self.user is None) != (self.answer is None):
@@ -42,10 +42,10 @@ class ChatFields:
 
 @dataclass(frozen=True)
 class Chat:
-    """A conversation, and where it stood."""
+    """Conversation, with its file and line."""
 
     messages: tuple[dict[str, str], ...]
-    """Each {"role", "content"}."""
+    """Messages, each {"role", "content"}."""
     place: str
     """File and line, for messages."""
 
@@ -53,10 +53,10 @@ class Chat:
 def read_chats(
     paths: Sequence[Path | str], *, fields: ChatFields | None = None, on_bad: OnBad = None
 ) -> Iterator[Chat]:
-    """The conversations of .jsonl, .json and .parquet files and of folders with such.
+    """Read the conversations of .jsonl, .json and .parquet files, and of folders with such files.
 
-    `fields`: how to read records that have none of the known forms. Raises DataError, naming file and line, for what
-    cannot be read or has nothing that the assistant says, unless `on_bad` takes it.
+    `fields`: how to read records of another form. Raises DataError, naming file and line, for a record that cannot be
+    read or has no message of the assistant, unless `on_bad` is given.
     """
     fields = fields or ChatFields()
     return (chat for file in find_files(paths, kinds=RECORD_KINDS) for chat in _file_chats(file, fields, on_bad))
@@ -75,7 +75,7 @@ def _file_chats(path: Path, fields: ChatFields, on_bad: OnBad) -> Iterator[Chat]
 
 
 class _FormError(Exception):
-    """What is wrong with a record."""
+    """A record has none of the known forms."""
 
 
 def _messages(record: Record, chosen: ChatFields) -> list[dict[str, str]]:
@@ -122,7 +122,7 @@ _FORMS: Mapping[tuple[str, ...], Callable[[Mapping[str, Any]], list[dict[str, st
     ("instruction", "output"): _from_instruction,
     ("prompt", "completion"): _from_prompt,
 }
-"""Fields -> how to read a record that has all of them; the first that fits."""
+"""Reader by the fields that a record must have; the first that fits is used."""
 
 
 def _turns(turns: object, role: str, content: str) -> list[dict[str, str]]:
@@ -163,5 +163,5 @@ def _field(fields: Mapping[str, Any], name: str) -> str:
 
 
 def _filled(template: str, fields: Mapping[str, Any]) -> str:
-    """Names in braces become those fields; other braces stay."""
+    """Replace names in braces by the fields of the record; other braces stay."""
     return re.sub(r"\{(\w+)\}", lambda match: _field(fields, match[1]), template)

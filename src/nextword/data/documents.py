@@ -1,7 +1,7 @@
-"""`read_documents`: the texts of a corpus, one after the other, each with the place that it came from.
+"""`read_documents`: read the texts of a corpus one after the other, each with its file and line.
 
-A text file is one document; JSON lines, JSON and Parquet hold one a record. Memory does not grow with the corpus: a
-text file beyond `LONGEST_PIECE` comes in pieces. It knows no tokens.
+A text file is one document; JSON lines, JSON and Parquet hold one in each record. Memory does not grow with the corpus:
+a text file longer than `LONGEST_PIECE` comes in pieces. This module knows no tokens.
 """
 
 from __future__ import annotations
@@ -15,33 +15,33 @@ from nextword.data.files import TEXT, file_kind, find_files, open_decompressed
 from nextword.data.records import OnBad, Record, read_records, refuse
 
 LONGEST_PIECE = 1 << 21
-"""Characters that a text file gives at once, at most."""
+"""Most characters of a piece of a text file."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Document:
-    """A text, or a piece of a long one, and where it stood."""
+    """Text, or a piece of a long one, with its file and line."""
 
     text: str
     path: Path
     line: int
-    """Where the text begins, from 1; the number of the record in a Parquet file or a JSON array."""
+    """First line of the text, from 1; the number of the record in a Parquet file or a JSON array."""
     continues: bool = False
-    """This text follows directly on the one before: both are pieces of one file."""
+    """True if this text directly continues the one before: both are pieces of one file."""
 
     @property
     def place(self) -> str:
-        """For messages."""
+        """File and line, for messages."""
         return f"{self.path}:{self.line}"
 
 
 def read_documents(
     paths: Sequence[Path | str], *, field: str = "text", on_bad: OnBad = None, longest_piece: int = LONGEST_PIECE
 ) -> Iterator[Document]:
-    """The documents of files and folders: .txt, .md, .jsonl, .json, .parquet, the former also as .gz and .zst.
+    """Read the documents of files and folders: .txt, .md, .jsonl, .json, .parquet; all but the last also .gz and .zst.
 
-    `field` is where records hold their text. A text file of more than `longest_piece` characters is cut where a
-    paragraph ends, else a line, else a word; its pieces joined are the file. `on_bad` is told of each text or record
+    `field`: the field of a record that holds its text. A text file of more than `longest_piece` characters is cut after
+    a paragraph, else a line, else a word; its pieces joined are the file. `on_bad` is called for each text or record
     that cannot be read, which is then left out. Raises DataError, naming file and line, without it; and always for a
     path that does not exist.
     """
@@ -62,7 +62,7 @@ def _file_documents(path: Path, field: str, on_bad: OnBad, longest_piece: int) -
 
 
 def _text_problem(record: Record, field: str) -> str | None:
-    """What makes a record no document."""
+    """Return the reason why a record is no document; None if it is one."""
     if field not in record.fields:
         known = ", ".join(record.fields) or "none"
         return f"{record.place}: no field {field!r}; there is {known} (--field names another)"
@@ -92,7 +92,7 @@ class _NotUnicodeError(Exception):
 
 
 def _decoded(path: Path, block_bytes: int = 1 << 20) -> Iterator[str]:
-    """The text of a file in blocks, as it is written: no line end is changed, only a byte order mark left out."""
+    """Decode a file in blocks; line ends stay as they are, a byte order mark is left out."""
     decoder = codecs.getincrementaldecoder("utf-8-sig")()
     position = 0
     with open_decompressed(path) as stream:
@@ -109,7 +109,7 @@ def _decoded(path: Path, block_bytes: int = 1 << 20) -> Iterator[str]:
 
 
 def _cut(blocks: Iterator[str], longest: int) -> Iterator[str]:
-    """The same text in pieces of at most `longest` characters; none for an empty text."""
+    """Cut a text into pieces of at most `longest` characters; none for an empty text."""
     parts: list[str] = []
     size = 0
     for block in blocks:
@@ -128,7 +128,7 @@ def _cut(blocks: Iterator[str], longest: int) -> Iterator[str]:
 
 
 def _end_of_piece(text: str, longest: int) -> int:
-    """Where to cut: after the last paragraph that fits, else line, else word; in its second half only."""
+    """Return the end of the first piece: after the last paragraph in its second half, else line, else word."""
     for end in ("\n\n", "\n", " "):
         position = text.rfind(end, longest // 2, longest)
         if position >= 0:

@@ -1,4 +1,4 @@
-"""One copy of each text: exact copies by a hash, near ones by MinHash and locality-sensitive hashing.
+"""Deduplication of texts: exact copies by a hash, near copies by MinHash and locality-sensitive hashing.
 
 Memory grows with the number of texts kept, not with their length: some 100 bytes each for exact copies, 5 kB for near
 ones. The same texts in the same order are kept on every machine.
@@ -16,21 +16,21 @@ import numpy.typing as npt
 _SHINGLE_WORDS = 5
 _NUM_HASHES = 128
 _NUM_BANDS = 16
-"""With 8 hashes a band, two texts that share 80 % of their shingles meet in some band with probability 0.95."""
+"""Bands of 8 hashes: two texts that share 80 % of their shingles agree in some band with probability 0.95."""
 _LEAST_SIMILARITY = 0.8
-"""Estimated share of common shingles (Jaccard) from which a text counts as a copy."""
+"""Estimated Jaccard similarity of shingles from which a text counts as a copy."""
 _CHUNK = 4096
-"""Shingles hashed at once, for little memory."""
+"""Shingles hashed at once, which bounds the memory."""
 
 
 class ExactDuplicates:
-    """Texts seen so far, as hashes of 128 bits."""
+    """Set of the texts seen, as hashes of 128 bits."""
 
     def __init__(self) -> None:
         self._seen: set[bytes] = set()
 
     def is_new(self, text: str) -> bool:
-        """Whether this text has not been asked about before."""
+        """Return True for a text that is asked about for the first time."""
         digest = hashlib.blake2b(text.encode(), digest_size=16).digest()
         if digest in self._seen:
             return False
@@ -39,7 +39,7 @@ class ExactDuplicates:
 
 
 class NearDuplicates:
-    """Texts kept so far, as MinHash signatures that are found again by bands of equal hashes."""
+    """Set of the texts kept, as MinHash signatures that are looked up by bands of equal hashes."""
 
     def __init__(self) -> None:
         numbers = np.random.Philox(key=0).random_raw(2 * _NUM_HASHES)
@@ -48,7 +48,7 @@ class NearDuplicates:
         self._by_band: dict[tuple[int, bytes], list[int]] = {}
 
     def is_new(self, text: str) -> bool:
-        """Whether no text kept before is alike. A text without words is like every other one."""
+        """Return True, and keep the text, if it is similar to none kept before; all texts without words are similar."""
         signature = self._signature(text)
         bands = [(band, part.tobytes()) for band, part in enumerate(np.split(signature, _NUM_BANDS))]
         candidates = {number for band in bands for number in self._by_band.get(band, ())}
@@ -60,7 +60,7 @@ class NearDuplicates:
         return True
 
     def _signature(self, text: str) -> npt.NDArray[np.uint32]:
-        """For each of the hash functions, the least hash of any shingle."""
+        """Compute the MinHash signature, (hashes,): for each hash function the least hash of any shingle."""
         shingles = _shingles(text)
         least = np.full(_NUM_HASHES, np.iinfo(np.uint64).max, np.uint64)
         for start in range(0, len(shingles), _CHUNK):
@@ -70,7 +70,7 @@ class NearDuplicates:
 
 
 def _shingles(text: str) -> npt.NDArray[np.uint64]:
-    """A hash for each group of five words in a row, in small letters and without signs; (shingles,)."""
+    """Hash each group of five successive words, in lower case without punctuation; (shingles,)."""
     words = re.findall(r"\w+", text.lower())
     groups = {" ".join(words[i : i + _SHINGLE_WORDS]) for i in range(max(len(words) - _SHINGLE_WORDS + 1, 1))}
     return np.array(sorted(zlib.crc32(group.encode()) for group in groups), np.uint64)

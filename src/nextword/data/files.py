@@ -1,4 +1,4 @@
-"""Files of a corpus: which ones a list of paths names, and their bytes, decompressed. It knows no records."""
+"""Files of a corpus: find them by path or folder, and open them decompressed. It knows no records."""
 
 from __future__ import annotations
 
@@ -23,32 +23,32 @@ KINDS = {
     ".json": JSON,
     ".parquet": PARQUET,
 }
-"""What a file holds, by the end of its name; other ends are text, where the file itself was named."""
+"""Kind of a file by the end of its name; a file with any other end is text if it is named itself."""
 RECORD_KINDS = (LINES, JSON, PARQUET)
-"""Files of records with fields."""
+"""Kinds of files that hold records with fields."""
 ALL_KINDS = (TEXT, *RECORD_KINDS)
 _COMPRESSED = (".gz", ".zst")
 
 
 def find_files(paths: Sequence[Path | str], *, kinds: Collection[str] = ALL_KINDS) -> list[Path]:
-    """The files named, and those of one of the kinds below the folders named, in the order of their names.
+    """Find the files named, and those of these kinds below the folders named, in the order of their names.
 
-    Raises DataError if there is no such file or folder, or a folder holds no file of these kinds.
+    Raises DataError if a path does not exist, or a folder holds no file of these kinds.
     """
     return [file for path in paths for file in _files_of(Path(path), kinds)]
 
 
 def file_kind(path: Path) -> str:
-    """TEXT, LINES (a JSON value a line), JSON or PARQUET."""
+    """Return the kind of a file: TEXT, LINES (a JSON value on each line), JSON or PARQUET."""
     return KINDS.get(_bare_name(path).suffix.lower(), TEXT)
 
 
 @contextlib.contextmanager
 def open_decompressed(path: Path) -> Iterator[IO[bytes]]:
-    """The bytes of a file, decompressed by the end of its name: .gz, .zst.
+    """Open a file for reading bytes, decompressed by the end of its name: .gz, .zst.
 
-    Raises DataError, also out of the block, if the disk or the compressed data refuse; MissingExtraError for .zst
-    without a library for it.
+    Raises DataError, also for errors inside the block, if the file cannot be read or the compressed data are damaged;
+    MissingExtraError for .zst without a library for it.
     """
     try:
         with path.open("rb") as raw, _decompress(raw, path) as stream:

@@ -1,11 +1,11 @@
-"""`read_labelled`: texts with the label that each should get, from records or from lines with a tab.
+"""`read_labelled`: read texts with their labels, from records or from lines with a tab.
 
 | file | holds |
 |---|---|
 | .tsv | a text, a tab and its label on each line; a first line with `label` in its place names the columns |
 | .jsonl, .json, .parquet | records with the fields `text` and `label` |
 
-A label may be missing, where nobody knows it yet. It knows no labels.
+A label may be missing. This module does not know which labels there are.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _TAB_SEPARATED = ".tsv"
 
 @dataclass(frozen=True)
 class LabelledText:
-    """A text, its label as it was written, and where it stood."""
+    """Text with its label as written, None if it has none; `place` is file and line."""
 
     text: str
     label: str | None
@@ -33,7 +33,7 @@ class LabelledText:
 def read_labelled(
     path: Path | str, *, text_field: str = "text", label_field: str = "label", on_bad: OnBad = None
 ) -> Iterator[LabelledText]:
-    """The texts of a file. Raises DataError, naming file and line, for what cannot be read unless `on_bad` takes it."""
+    """Read the texts of a file. Raises DataError, naming file and line, for a bad record unless `on_bad` is given."""
     path = Path(path)
     if not path.is_file():
         raise DataError(f"{path}: no such file")

@@ -1,4 +1,4 @@
-"""Rows and how they are put together. It knows neither files nor text."""
+"""Packing of examples into rows of equal length, and of rows into batches. It knows neither files nor text."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from nextword.data.batch import IGNORED, PADDING_DOCUMENT, Batch
 
 
 def empty_row(length: int) -> Batch:
-    """A row of padding; arrays: (length,)."""
+    """Return a row of padding, with arrays of (length,)."""
     return Batch(
         token_ids=np.zeros(length, np.int64),
         targets=np.full(length, IGNORED, np.int64),
@@ -21,7 +21,7 @@ def empty_row(length: int) -> Batch:
 
 
 def stack(rows: Sequence[Batch]) -> Batch:
-    """Rows of (T,) as a batch of (B, T)."""
+    """Stack rows with arrays of (T,) into a batch of (B, T)."""
     return Batch(
         token_ids=np.stack([row.token_ids for row in rows]),
         targets=np.stack([row.targets for row in rows]),
@@ -32,9 +32,9 @@ def stack(rows: Sequence[Batch]) -> Batch:
 
 
 def pack_best_fit(lengths: Sequence[int], row_length: int) -> list[list[int]]:
-    """Numbers of the examples in each row: the longest first, each into the fullest row that has room for it.
+    """Pack examples into rows by best-fit decreasing; return the numbers of the examples in each row.
 
-    No length may be above `row_length`.
+    The longest example comes first; each goes into the fullest row with room for it. No length may exceed `row_length`.
     """
     rows: list[list[int]] = []
     room: list[tuple[int, int]] = []  # (tokens left, row), least room first

@@ -1,7 +1,6 @@
-"""`prepare_corpus`: files of text in, token shards out, in constant memory; an interrupted run goes on.
+"""`prepare_corpus`: encode a corpus into token shards, in constant memory; an interrupted run can be resumed.
 
-What lies in the folder afterwards depends on corpus, tokenizer and settings alone: not on interruptions, not on the
-number of cores.
+The resulting folder depends on corpus, tokenizer and settings alone: not on interruptions or the number of cores.
 """
 
 from __future__ import annotations
@@ -31,23 +30,23 @@ from nextword.errors import DataError
 from nextword.text.tokenizer import Tokenizer
 
 TOKENIZER_FOLDER = "tokenizer"
-"""In the prepared folder, so that it is all that training needs."""
+"""Subfolder with the tokenizer, so that the prepared folder is all that training needs."""
 _LONGEST_PIECE = 1 << 20
-"""Characters; encoding takes some hundred bytes a token for a moment."""
+"""Most characters of a piece; encoding takes about a hundred bytes for each token."""
 _BATCH_CHARACTERS = 1 << 22
 _BATCH_TEXTS = 1024
 
 
 @dataclasses.dataclass
 class PrepareReport:
-    """What a run read and wrote."""
+    """Counts of a run: documents selected, unreadable, tokens written."""
 
     selection: SelectionReport = dataclasses.field(default_factory=SelectionReport)
     num_unreadable: int = 0
     num_tokens: int = 0
-    """In the folder."""
+    """Tokens in the folder."""
     num_resumed: int = 0
-    """Tokens that were there before."""
+    """Tokens that an interrupted run had written before."""
 
 
 def prepare_corpus(
@@ -61,11 +60,11 @@ def prepare_corpus(
     on_progress: Callable[[PrepareReport], None] = lambda report: None,
     shard_tokens: int = SHARD_TOKENS,
 ) -> PrepareReport:
-    """Write the tokens of a corpus: of each document BOS where the model wants it, its text, and the end token.
+    """Write the tokens of a corpus: for each document BOS if the model uses it, its text, and the end token.
 
     A folder that the same call has begun is completed; a complete one is checked against its checksums. Raises
-    DataError if the folder holds anything else, if a text cannot be read and no `on_bad` takes it, if the tokenizer has
-    no end token, or if the disk refuses.
+    DataError if the folder holds anything else, if a text cannot be read and `on_bad` is None, if the tokenizer has no
+    end token, or if the disk refuses.
     """
     selection = selection or SelectionOptions()
     report = PrepareReport()
@@ -87,7 +86,7 @@ def prepare_corpus(
         (folder / TOKENIZER_FOLDER).mkdir(parents=True, exist_ok=True)
         for partial in folder.glob(".*.partial"):  # left by a run that was killed while it wrote
             partial.unlink()
-        write_header(folder, header)  # first of all, so that an interrupted run is known as one
+        write_header(folder, header)  # first, so that an interrupted run is recognised
         tokenizer.save(folder / TOKENIZER_FOLDER)
         writer = ShardWriter(folder, header, shard_tokens=shard_tokens)
         for pieces in _batches(itertools.islice(kept, header.num_pieces, None)):
@@ -103,9 +102,9 @@ def prepare_corpus(
 
 
 def prepared_folder(paths: Sequence[Path | str]) -> Path | None:
-    """The folder of tokens that is named in place of a corpus; None where files of text are.
+    """Return the path if it is one prepared folder of tokens; None for files of text.
 
-    Raises DataError if such a folder stands beside others.
+    Raises DataError if a prepared folder is named beside other paths.
     """
     folders = [Path(path) for path in paths if (Path(path) / HEADER_NAME).is_file()]
     if folders and len(paths) > 1:
@@ -114,7 +113,7 @@ def prepared_folder(paths: Sequence[Path | str]) -> Path | None:
 
 
 def _begin(folder: Path, tokenizer: Tokenizer, source: str) -> Header:
-    """The header to go on with."""
+    """Return the header to continue from: that of the folder, or an empty one."""
     if not tokenizer.eos_token_ids:
         raise DataError("the tokenizer has no end-of-sequence token to put between documents")
     fresh = Header(smallest_dtype(tokenizer.vocab_size), tokenizer.fingerprint, source)
@@ -129,14 +128,14 @@ def _begin(folder: Path, tokenizer: Tokenizer, source: str) -> Header:
 
 
 def _fingerprint(paths: Sequence[Path | str], field: str, selection: SelectionOptions) -> str:
-    """Of all that decides which documents come in which order; a file's content is taken to be as long as it is."""
+    """Hash the settings, and path and size of each file: they decide which documents come in which order."""
     files = [(str(path.resolve()), path.stat().st_size) for path in find_files(paths)]
     settings = json.dumps([files, field, dataclasses.asdict(selection)])
     return hashlib.sha256(settings.encode()).hexdigest()
 
 
 _Piece = tuple[Document, bool]
-"""A text, and whether its document ends with it."""
+"""Piece of a document, and True if it is the last one."""
 
 
 def _with_ends(documents: Iterable[Document]) -> Iterator[_Piece]:
@@ -150,7 +149,7 @@ def _with_ends(documents: Iterable[Document]) -> Iterator[_Piece]:
 
 
 def _batches(pieces: Iterable[_Piece]) -> Iterator[list[_Piece]]:
-    """So many at a time that all cores have something to encode."""
+    """Group pieces into batches that are large enough to use all cores."""
     batch: list[_Piece] = []
     num_characters = 0
     for piece in pieces:

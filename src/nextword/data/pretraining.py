@@ -1,8 +1,7 @@
-"""`PretrainingSource`: shuffled windows of a corpus as batches, without end; and the same in order, for validation.
+"""`PretrainingSource`: endless batches of shuffled windows of a corpus; `batches_in_order`: windows for validation.
 
-Each epoch cuts the tokens into windows that lie side by side, beginning at another place each time, and shuffles them.
-Row r of the run is a function of (seed, r): the place in the data is one number, whatever the batch size and the number
-of processes.
+Each epoch cuts the tokens into adjacent windows, from another offset each time, and shuffles them. Row r of the run is
+a function of (seed, r): the position in the data is one number, for any batch size and number of processes.
 """
 
 from __future__ import annotations
@@ -16,16 +15,16 @@ from nextword.data.token_view import TokenView
 from nextword.errors import ConfigError, DataError
 
 _OFFSET = 1
-"""Tells the number that moves the windows of an epoch from others made of the same seed."""
+"""Constant hashed with the seed for the offset of an epoch's windows, unlike the seed's other uses."""
 
 
 class PretrainingSource:
-    """Batches of `batch_size` rows of `seq_len` tokens for one process of `num_ranks`."""
+    """Endless batches of `batch_size` rows of `seq_len` tokens, for one process of `num_ranks`."""
 
     def __init__(
         self, view: TokenView, *, batch_size: int, seq_len: int, seed: int, rank: int = 0, num_ranks: int = 1
     ) -> None:
-        """Raises ConfigError for sizes below one, DataError for a view without tokens."""
+        """Begin with row 0. Raises ConfigError for sizes below 1, DataError for a view without tokens."""
         if min(batch_size, seq_len) < 1:
             raise ConfigError(f"{batch_size} rows of {seq_len} tokens: both must be at least 1")
         if not view.num_tokens:
@@ -34,22 +33,22 @@ class PretrainingSource:
         self._rank, self._num_ranks = rank, num_ranks
         self._next_row = 0
         self.rows_per_epoch = max(view.num_tokens // seq_len, 1)
-        """Windows that the tokens are cut into."""
+        """Windows of one epoch."""
 
     def next_batch(self) -> Batch:
-        """The next rows; with several processes the rows of one step lie side by side, in the order of ranks."""
+        """Return the next rows; with several processes each takes its share of a step, in the order of ranks."""
         first = self._next_row + self._rank * self._batch_size
         self._next_row += self._batch_size * self._num_ranks
         return stack([self._row(number) for number in range(first, first + self._batch_size)])
 
     def state(self) -> dict[str, object]:
-        """The next row, and what it is a row of."""
+        """Return the number of the next row, with the fingerprints of the data and the settings."""
         return {"next_row": self._next_row, **self._identity()}
 
     def resume(self, state: Mapping[str, object]) -> None:
-        """Go on at that row, also with another batch size or number of processes.
+        """Continue at the row of `state`, also with another batch size or number of processes.
 
-        Raises DataError if the state is of other tokens, another seed or another length of rows.
+        Raises DataError if the state is of other tokens, another seed or another row length.
         """
         expected = {"next_row": state.get("next_row"), **self._identity()}
         if dict(state) != expected or not isinstance(expected["next_row"], int):
@@ -74,7 +73,7 @@ class PretrainingSource:
 
 
 def batches_in_order(view: TokenView, *, batch_size: int, seq_len: int) -> Iterator[Batch]:
-    """Every token of the view once, from the beginning; the last row is padded, the last batch can be smaller."""
+    """Yield every token of the view once, in order; the last row is padded, the last batch can be smaller."""
     starts = range(0, view.num_tokens, seq_len)
     for first in range(0, len(starts), batch_size):
         yield stack([view.window(start, seq_len, wraps=False) for start in starts[first : first + batch_size]])

@@ -1,6 +1,6 @@
-"""Records of JSON lines, JSON and Parquet files, one after the other, each with the place that it came from.
+"""`read_records`: read the records of JSON lines, JSON and Parquet files, each with its file and line.
 
-A line or a batch is in memory at a time; only a .json file that holds one array is read whole. It knows no field.
+One line or batch is in memory at a time; only a .json file that holds one array is read whole. It knows no field.
 """
 
 from __future__ import annotations
@@ -15,22 +15,22 @@ from nextword.data.files import JSON, PARQUET, RECORD_KINDS, file_kind, open_dec
 from nextword.errors import DataError, MissingExtraError
 
 _LONGEST_LINE = 1 << 28
-"""Bytes; a file without line ends is not read into memory whole."""
+"""Most bytes of a line, so that a file without line ends is not read into memory whole."""
 _BATCH_RECORDS = 1024
 
 OnBad = Callable[[DataError], None] | None
-"""What is told of each unreadable part, which is then left out; None: the error is raised."""
+"""Function called for each bad record, which is then left out; None: the error is raised."""
 
 
 class BadRecords:
-    """Counts the records that cannot be read, if they are to be skipped."""
+    """Counter of records that cannot be read; `skip` False makes the first one an error."""
 
     def __init__(self, *, skip: bool) -> None:
         self.on_bad: OnBad = self._count if skip else None
-        """Argument for the functions that read; None makes the first bad record an error."""
+        """Argument for the functions that read; None if bad records are errors."""
         self.num_bad = 0
         self.first: str | None = None
-        """Message about the first."""
+        """Message about the first bad record."""
 
     def _count(self, error: DataError) -> None:
         self.num_bad += 1
@@ -39,23 +39,23 @@ class BadRecords:
 
 @dataclass(frozen=True)
 class Record:
-    """The fields of one record, and where they stood."""
+    """Fields of one record, with its file and line."""
 
     fields: Mapping[str, Any]
     path: Path
     line: int
-    """From 1; the number of the record in a Parquet file or a JSON array."""
+    """Line, from 1; the number of the record in a Parquet file or a JSON array."""
 
     @property
     def place(self) -> str:
-        """For messages."""
+        """File and line, for messages."""
         return f"{self.path}:{self.line}"
 
 
 def read_records(path: Path, *, columns: Sequence[str] | None = None, on_bad: OnBad = None) -> Iterator[Record]:
-    """The records of a file. `columns`: what is read of Parquet, None for all.
+    """Read the records of a file; `columns`: the columns of Parquet to read, None for all.
 
-    Raises DataError, naming file and line, for what cannot be read, unless `on_bad` takes it.
+    Raises DataError, naming file and line, for a record that cannot be read, unless `on_bad` is given.
     """
     for line, value in _values(path, columns, on_bad):
         if isinstance(value, Mapping):
@@ -65,7 +65,7 @@ def read_records(path: Path, *, columns: Sequence[str] | None = None, on_bad: On
 
 
 def refuse(message: str, on_bad: OnBad) -> None:
-    """Raise the DataError, or tell it to who counts them."""
+    """Raise a DataError, or pass it to `on_bad`."""
     error = DataError(message)
     if on_bad is None:
         raise error
@@ -89,7 +89,7 @@ def _values(path: Path, columns: Sequence[str] | None, on_bad: OnBad) -> Iterato
 
 
 def _first_line(stream: IO[bytes]) -> bytes:
-    """Up to the end of the first line with something on it."""
+    """Read to the end of the first line that is not blank; a byte order mark is left out."""
     read = b""
     while not read.strip(b"\xef\xbb\xbf \t\r\n") and (line := stream.readline(_LONGEST_LINE)):
         read += line

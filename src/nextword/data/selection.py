@@ -1,6 +1,6 @@
-"""Which documents of a corpus are kept: bounds on length and on the share of letters, and one copy of each text.
+"""`select`: filter the documents of a corpus by length, share of letters and duplicates.
 
-Every document left out is counted under the reason. This module knows no tokens.
+Every document that is left out is counted under its reason. This module knows no tokens.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ Deduplicate = Literal["none", "exact", "near"]
 
 @dataclasses.dataclass(frozen=True)
 class SelectionOptions:
-    """What a document must be like to be kept."""
+    """Conditions that a document must meet to be kept."""
 
     min_characters: int = 1
     """Shortest document; 1 leaves out empty ones."""
     max_characters: int | None = None
-    """Longest document; None: no limit. Of a text file of more than 2**20 characters the first so many count."""
+    """Longest document; None: no limit. For a text file of more than 2**20 characters, the first 2**20 are judged."""
     min_letters: float = 0.0
-    """Share of its characters that are letters of any script."""
+    """Least share of characters that are letters of any script, from 0 to 1."""
     deduplicate: Deduplicate = "none"
-    """exact: the same text; near: the same but for a few words (MinHash over groups of five words)."""
+    """Copies to leave out: exact, the same text; near, all but a few words the same (MinHash of five-word groups)."""
 
     def __post_init__(self) -> None:
         if self.min_characters < 0 or (self.max_characters is not None and self.max_characters < self.min_characters):
@@ -39,12 +39,12 @@ class SelectionOptions:
 
 @dataclasses.dataclass
 class SelectionReport:
-    """What became of the documents."""
+    """Counts of documents read, kept and left out."""
 
     num_read: int = 0
     num_kept: int = 0
     left_out: Counter[str] = dataclasses.field(default_factory=Counter)
-    """Reason -> documents."""
+    """Number of documents by reason."""
 
 
 class _Duplicates(Protocol):
@@ -52,7 +52,7 @@ class _Duplicates(Protocol):
 
 
 def select(documents: Iterable[Document], options: SelectionOptions, report: SelectionReport) -> Iterator[Document]:
-    """The documents to keep; the pieces of a long text stay or go with the first one."""
+    """Yield the documents to keep; the pieces of a long text are kept or left out with the first one."""
     duplicates = _duplicates(options.deduplicate)
     is_kept = False
     for document in documents:

@@ -1,8 +1,8 @@
-"""Token shards: the tokens of a corpus in files that are mapped into memory, with the ends of its documents.
+"""Token shards: the tokens of a corpus in memory-mapped files, with the ends of its documents.
 
-A folder holds tokens.json (the header), and for each shard its tokens and the places where documents end, as arrays of
-plain little-endian numbers. The shards are one long row of tokens: a document may lie in two of them. This module
-knows no text.
+A folder holds tokens.json (the header), and for each shard its tokens and the ends of its documents, as arrays of plain
+little-endian numbers. The shards are one long sequence of tokens: a document may lie in two of them. This module knows
+no text.
 """
 
 from __future__ import annotations
@@ -27,17 +27,17 @@ _FORMAT = "nextword tokens 1"
 _DTYPES: Mapping[str, np.dtype[Any]] = {"uint16": np.dtype("<u2"), "uint32": np.dtype("<u4")}
 _END_DTYPE = np.dtype("<u8")
 SHARD_TOKENS = 1 << 24
-"""A shard is closed when it has so many: 32 or 64 MB, which are in memory until then."""
+"""Tokens from which on a shard is written: 32 or 64 MB, held in memory until then."""
 
 
 @dataclasses.dataclass(frozen=True)
 class ShardInfo:
-    """One shard, as the header lists it."""
+    """Entry of the header about one shard."""
 
     name: str
     num_tokens: int
     num_documents: int
-    """Documents that end in it."""
+    """Documents that end in the shard."""
     tokens_crc32: int
     ends_crc32: int
 
@@ -52,16 +52,16 @@ class ShardInfo:
 
 @dataclasses.dataclass(frozen=True)
 class Header:
-    """What tokens.json says."""
+    """Content of tokens.json."""
 
     dtype: str
-    """uint16 or uint32."""
+    """Type of the token ids: uint16 or uint32."""
     tokenizer: str
-    """Fingerprint of the tokenizer whose tokens these are."""
+    """Fingerprint of the tokenizer."""
     source: str
     """Fingerprint of the corpus and of all settings."""
     num_pieces: int = 0
-    """Texts of the corpus that the shards hold: where to go on after an interruption."""
+    """Pieces of the corpus in the shards, after which an interrupted run continues."""
     is_complete: bool = False
     shards: tuple[ShardInfo, ...] = ()
 
@@ -72,12 +72,12 @@ class Header:
 
 
 def smallest_dtype(vocab_size: int) -> str:
-    """The type for token ids below `vocab_size`."""
+    """Return the smallest type for token ids below `vocab_size`."""
     return "uint16" if vocab_size <= 1 << 16 else "uint32"
 
 
 def read_header(folder: Path) -> Header:
-    """Raises DataError, naming the file, if it is none of ours; CheckpointError if it is no JSON."""
+    """Read tokens.json. Raises DataError, naming the file, if it is damaged; CheckpointError if it is no JSON."""
     path = folder / HEADER_NAME
     content = read_json_object(path)
     try:
@@ -96,14 +96,14 @@ def read_header(folder: Path) -> Header:
 
 
 def write_header(folder: Path, header: Header) -> None:
-    """Whole or not at all. Raises OSError if the disk refuses."""
+    """Write tokens.json atomically. Raises OSError if the disk refuses."""
     content: Mapping[str, Any] = {"format": _FORMAT, **dataclasses.asdict(header)}
     with write_atomically(folder / HEADER_NAME) as out:
         out.write((json.dumps(content, indent=1) + "\n").encode())
 
 
 class ShardWriter:
-    """Collects the tokens of a shard, then writes them. After an interruption it begins with the next shard."""
+    """Writer of shards, which holds the tokens of one shard in memory. After an interruption it begins a new shard."""
 
     def __init__(self, folder: Path, header: Header, *, shard_tokens: int = SHARD_TOKENS) -> None:
         self.header = header
@@ -113,7 +113,7 @@ class ShardWriter:
         self._num_tokens = self._num_pieces = 0
 
     def add(self, token_ids: Sequence[int], *, ends_document: bool) -> None:
-        """The tokens of the next piece of text; a full shard is written, and the header with it."""
+        """Append the tokens of the next piece of text; write the shard, and the header, once it is full."""
         self._parts.append(np.asarray(token_ids, _DTYPES[self.header.dtype]))
         self._num_tokens += len(token_ids)
         self._num_pieces += 1
@@ -123,7 +123,7 @@ class ShardWriter:
             self._write_shard(is_complete=False)
 
     def finish(self) -> Header:
-        """Write what is left; the folder is complete."""
+        """Write the last shard and mark the folder as complete."""
         self._write_shard(is_complete=True)
         return self.header
 
@@ -147,10 +147,10 @@ class ShardWriter:
 
 
 class TokenShards:
-    """The tokens of a prepared corpus, read where they are asked for."""
+    """Tokens of a prepared corpus, memory-mapped."""
 
     def __init__(self, folder: Path) -> None:
-        """Raises DataError if the folder is not complete, or a file is missing or not as long as the header says."""
+        """Map the shards. Raises DataError if the folder is incomplete, or a file is missing or has another size."""
         self.folder = folder
         self.header = read_header(folder)
         if not self.header.is_complete:
@@ -164,16 +164,16 @@ class TokenShards:
             [np.empty(0, np.int64)]
             + [part.astype(np.int64) + start for part, start in zip(ends, self._starts[:-1], strict=True)]
         )
-        """Where each document ends: the place behind its last token."""
+        """End of each document, (documents,) int64: the index after its last token."""
         self._check_ends()
 
     @property
     def num_tokens(self) -> int:
-        """In all shards."""
+        """Tokens of all shards."""
         return int(self._starts[-1])
 
     def read(self, start: int, stop: int) -> TokenArray:
-        """The tokens of places `start` to `stop`."""
+        """Read the tokens from `start` to `stop` (exclusive), (stop - start,) int64."""
         first = int(np.searchsorted(self._starts, start, side="right")) - 1
         parts = []
         while start < stop:
@@ -185,7 +185,7 @@ class TokenShards:
         return np.concatenate(parts) if parts else np.empty(0, np.int64)
 
     def check_content(self) -> None:
-        """Read everything. Raises DataError, naming the file, where a checksum is not the header's."""
+        """Read all files. Raises DataError, naming the file, if a checksum is not that of the header."""
         for shard in self.header.shards:
             for path, crc32 in (
                 (shard.tokens_path(self.folder), shard.tokens_crc32),
@@ -204,7 +204,7 @@ class TokenShards:
 
 
 def _map(path: Path, dtype: np.dtype[Any], size: int) -> npt.NDArray[Any]:
-    """The numbers in a file, whose length is checked first."""
+    """Map the numbers in a file. Raises DataError if it does not hold `size` of them."""
     try:
         found = path.stat().st_size
         if found != size * dtype.itemsize:

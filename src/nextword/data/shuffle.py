@@ -1,7 +1,7 @@
-"""`shuffled_index`: a shuffle that is a function of seed, epoch and place, so that nothing has to be remembered of it.
+"""`shuffled_index`: a shuffle that is a function of seed, epoch and index, so that no state has to be kept.
 
-A Feistel network permutes the numbers of 2k bits; those beyond the size walk on until they are below it. All arithmetic
-is on whole numbers: every machine and every version of every library gives the same order.
+A Feistel network permutes the numbers of 2k bits; results beyond the size are permuted again until they are below it
+(cycle walking). All arithmetic is on integers: every machine and version of a library gives the same order.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ _MASK = (1 << 64) - 1
 
 
 def shuffled_index(index: int, size: int, *, seed: int, epoch: int) -> int:
-    """What stands at place `index` of 0 .. size - 1 shuffled; each epoch has another order."""
+    """Return the item at `index` of a shuffle of 0 .. size - 1; each epoch has another order."""
     half = max((size - 1).bit_length() + 1, 2) // 2
     value = index
     while True:
@@ -21,7 +21,7 @@ def shuffled_index(index: int, size: int, *, seed: int, epoch: int) -> int:
 
 
 def mix(*numbers: int) -> int:
-    """A number of 64 bits in which each bit depends on all of the numbers."""
+    """Hash integers into one of 64 bits, each bit of which depends on all of them."""
     state = 0
     for number in numbers:
         state = _scramble((state + number + 0x9E3779B97F4A7C15) & _MASK)
@@ -36,7 +36,7 @@ def _permute(value: int, half: int, key: int) -> int:
 
 
 def _scramble(state: int) -> int:
-    """The finaliser of SplitMix64 (Steele, Lea and Flood, 2014)."""
+    """Mix 64 bits by the finaliser of SplitMix64 (Steele, Lea and Flood, 2014)."""
     state = (state ^ state >> 30) * 0xBF58476D1CE4E5B9 & _MASK
     state = (state ^ state >> 27) * 0x94D049BB133111EB & _MASK
     return state ^ state >> 31

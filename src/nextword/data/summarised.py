@@ -1,4 +1,4 @@
-"""`read_summarised`: texts with the summary that a person wrote of each, from records."""
+"""`read_summarised`: read texts with reference summaries from records."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from nextword.errors import DataError
 
 @dataclass(frozen=True)
 class SummarisedText:
-    """A text, its summary, and where they stood."""
+    """Text with its reference summary; `place` is file and line."""
 
     text: str
     summary: str
@@ -22,9 +22,9 @@ class SummarisedText:
 def read_summarised(
     path: Path | str, *, text_field: str = "dialogue", summary_field: str = "summary", on_bad: OnBad = None
 ) -> Iterator[SummarisedText]:
-    """The records of a .jsonl, .json or .parquet file.
+    """Read the records of a .jsonl, .json or .parquet file.
 
-    Raises DataError, naming file and line, for a record without text or summary, unless `on_bad` takes it.
+    Raises DataError, naming file and line, for a record without text or summary, unless `on_bad` is given.
     """
     path = Path(path)
     if not path.is_file():

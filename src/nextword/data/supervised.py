@@ -1,7 +1,7 @@
-"""`SupervisedSource`: conversations as packed rows, with loss on the assistant's tokens only.
+"""`SupervisedSource`: batches of conversations in packed rows, with a loss mask on the assistant's tokens.
 
-Examples are shuffled, then packed into rows of one length, anew in each epoch; the packing is a function of seed and
-epoch. An example too long for a row is left out and counted, never cut.
+In each epoch examples are shuffled, then packed into rows of equal length, as a function of seed and epoch. An example
+too long for a row is left out and counted, never truncated.
 """
 
 from __future__ import annotations
@@ -23,23 +23,23 @@ from nextword.errors import ConfigError, DataError, TokenizerError
 from nextword.text.tokenizer import Tokenizer
 
 _GROUP = 1024
-"""Examples packed together: enough for full rows, few enough that rows stay mixed."""
+"""Examples packed at once: enough for full rows, few enough that rows stay shuffled."""
 
 
 @dataclass(frozen=True)
 class Example:
-    """A conversation in tokens."""
+    """Encoded conversation; arrays are (tokens,)."""
 
     token_ids: npt.NDArray[np.int32]
     targets: npt.NDArray[np.int32]
-    """The token after each, where the assistant has to write it; IGNORED elsewhere."""
+    """Id of the next token if it is the assistant's; IGNORED elsewhere."""
     place: str = ""
-    """Where the conversation stood."""
+    """File and line of the conversation, for messages."""
 
 
 @dataclass
 class ExamplesReport:
-    """What became of the conversations."""
+    """Counts of conversations read, kept and left out, and of their tokens."""
 
     num_read: int = 0
     num_kept: int = 0
@@ -48,15 +48,15 @@ class ExamplesReport:
     """Tokens of the longest conversation, kept or not."""
     num_tokens: int = 0
     num_targets: int = 0
-    """Tokens that carry loss."""
+    """Tokens with loss."""
 
 
 def encode_chats(
     chats: Iterable[Chat], tokenizer: Tokenizer, *, seq_len: int, report: ExamplesReport, on_bad: OnBad = None
 ) -> Iterator[Example]:
-    """The examples that fit into a row of `seq_len` tokens; the others are counted in the report.
+    """Encode conversations; yield those that fit into a row of `seq_len` tokens, count the others in `report`.
 
-    Raises DataError, naming file and line, for a conversation that the chat template refuses, unless `on_bad` takes it.
+    Raises DataError, naming file and line, if the chat template refuses a conversation, unless `on_bad` is given.
     """
     for chat in chats:
         try:
@@ -81,7 +81,7 @@ def encode_chats(
 
 
 def split_examples(examples: Sequence[Example], share: float, *, seed: int) -> tuple[list[Example], list[Example]]:
-    """Training and validation examples; `share` of them, at least one, are validation, drawn at random by the seed.
+    """Split examples into training and validation; `share` of them, at least one, are drawn for validation by `seed`.
 
     Raises ConfigError for a share outside [0, 1), DataError if it leaves nothing to train on.
     """
@@ -99,14 +99,14 @@ def split_examples(examples: Sequence[Example], share: float, *, seed: int) -> t
 
 @dataclass
 class _Epoch:
-    """The rows of one epoch: numbers of the examples in each."""
+    """Packing of one epoch: the numbers of the examples in each row."""
 
     number: int
     rows: list[list[int]] = field(repr=False)
 
 
 class SupervisedSource:
-    """Batches of `batch_size` rows of `seq_len` tokens for one process of `num_ranks`."""
+    """Endless batches of `batch_size` rows of `seq_len` tokens, for one process of `num_ranks`."""
 
     def __init__(
         self,
@@ -118,7 +118,7 @@ class SupervisedSource:
         rank: int = 0,
         num_ranks: int = 1,
     ) -> None:
-        """Raises ConfigError for sizes below one, DataError without examples or for one longer than a row."""
+        """Begin with epoch 0. Raises ConfigError for sizes below 1, DataError for no examples or one beyond a row."""
         if min(batch_size, seq_len) < 1:
             raise ConfigError(f"{batch_size} rows of {seq_len} tokens: both must be at least 1")
         if not examples:
@@ -131,27 +131,27 @@ class SupervisedSource:
         self._fingerprint = _fingerprint(examples)
         self._epoch = self._pack(0)
         self._next_row = 0
-        """In the epoch."""
+        """Index of the next row in the epoch."""
 
     @property
     def rows_per_epoch(self) -> int:
-        """Rows that the examples were packed into in this epoch; another one can have a few more or less."""
+        """Rows of this epoch; other epochs, packed differently, can have a few more or fewer."""
         return len(self._epoch.rows)
 
     def next_batch(self) -> Batch:
-        """The next rows; with several processes the rows of one step lie side by side, in the order of ranks."""
+        """Return the next rows; with several processes each takes its share of a step, in the order of ranks."""
         rows = [self._take_row() for _ in range(self._batch_size * self._num_ranks)]
         own = rows[self._rank * self._batch_size :][: self._batch_size]
         return stack([self._row(numbers) for numbers in own])
 
     def state(self) -> dict[str, object]:
-        """Epoch and row, and what they are of."""
+        """Return epoch and next row, with the fingerprint of the examples and the settings."""
         return {"epoch": self._epoch.number, "next_row": self._next_row, **self._identity()}
 
     def resume(self, state: Mapping[str, object]) -> None:
-        """Go on at that row, also with another batch size or number of processes.
+        """Continue at the row of `state`, also with another batch size or number of processes.
 
-        Raises DataError if the state is of other examples, another seed or another length of rows.
+        Raises DataError if the state is of other examples, another seed or another row length.
         """
         epoch, row = state.get("epoch"), state.get("next_row")
         identity = {name: value for name, value in state.items() if name not in ("epoch", "next_row")}
@@ -184,7 +184,7 @@ class SupervisedSource:
 
 
 def examples_in_order(examples: Sequence[Example], *, batch_size: int, seq_len: int) -> Iterator[Batch]:
-    """Every example once, packed, for validation; the last batch can be smaller."""
+    """Yield every example once, packed, for validation; the last batch can be smaller."""
     rows = pack_best_fit([len(example.token_ids) for example in examples], seq_len)
     for first in range(0, len(rows), batch_size):
         packed = [[examples[number] for number in row] for row in rows[first : first + batch_size]]
@@ -192,7 +192,7 @@ def examples_in_order(examples: Sequence[Example], *, batch_size: int, seq_len: 
 
 
 def packed_row(examples: Sequence[Example], length: int) -> Batch:
-    """Examples side by side, each a document of its own, then padding; arrays: (length,)."""
+    """Put examples side by side in a row, each as a document, then padding; arrays are (length,)."""
     row = empty_row(length)
     filled = 0
     for number, example in enumerate(examples):

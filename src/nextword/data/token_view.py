@@ -1,7 +1,7 @@
-"""`TokenView`: parts of documents in a row, from which windows of any place and length are cut, around the end too.
+"""`TokenView`: a selection of documents in token shards, from which windows of any length are cut.
 
-It is how training and validation data share one set of shards. Documents keep apart: positions begin anew in each, and
-no token is predicted from another document.
+Training and validation data share one set of shards by two views. Documents stay apart: positions begin at 0 in each,
+and no token is predicted from another document.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from nextword.data.shuffle import mix
 from nextword.errors import ConfigError, DataError
 
 _LEAST_RANDOM_DOCUMENTS = 20
-"""So many validation documents are drawn at random; fewer would be an accident, and the end of the corpus is taken."""
+"""Least number of validation documents to draw at random; for fewer the end of the corpus is taken instead."""
 
 
 @dataclass(frozen=True)
 class TokenView:
-    """The tokens `starts[i]` to `stops[i]` of the shards for each i, one part after the other."""
+    """Tokens `starts[i]` to `stops[i]` of the shards for each i, one part after the other."""
 
     shards: TokenShards
     starts: TokenArray
@@ -32,23 +32,23 @@ class TokenView:
 
     @property
     def num_tokens(self) -> int:
-        """In all parts."""
+        """Tokens of all parts."""
         return int(self._part_ends[-1]) if len(self.starts) else 0
 
     @functools.cached_property
     def _part_ends(self) -> TokenArray:
-        """Where each part ends, counted in the view."""
+        """Ends of the parts, (parts,) int64, counted in tokens of the view."""
         return np.cumsum(self.stops - self.starts, dtype=np.int64)
 
     def documents(self) -> list[list[int]]:
-        """All parts as token ids."""
+        """Read the token ids of each part."""
         parts = zip(self.starts.tolist(), self.stops.tolist(), strict=True)
         return [self.shards.read(start, stop).tolist() for start, stop in parts]
 
     def window(self, start: int, length: int, *, wraps: bool = True) -> Batch:
-        """A row of `length` tokens from place `start`; arrays: (length,). The beginning follows on the end if it wraps.
+        """Read a row of `length` tokens from `start`, arrays (length,); with `wraps` it continues at the beginning.
 
-        What there are too few tokens for is padding; with `wraps`, none comes twice.
+        The rest of the row is padding if there are too few tokens; no token comes twice.
         """
         row = empty_row(length)
         available = min(length, self.num_tokens if wraps else self.num_tokens - start)
@@ -62,7 +62,7 @@ class TokenView:
         return dataclasses.replace(row, places=tuple(places))
 
     def _name(self, place: int, size: int) -> str:
-        """What messages call so many tokens from a place."""
+        """Describe `size` tokens from `place` for messages."""
         part = int(np.searchsorted(self._part_ends, place, side="right"))
         first = int(self.stops[part] - self._part_ends[part]) + place  # in the shards
         document = int(np.searchsorted(self.shards.document_ends, first, side="right"))
@@ -70,7 +70,7 @@ class TokenView:
         return f"document {document + 1:,} (tokens {first - begin:,} to {first - begin + size - 1:,})"
 
     def _copy_part(self, row: Batch, room: slice, place: int, number: int) -> int:
-        """Copy what fits of the rest of the part that `place` lies in; returns how many tokens that was."""
+        """Copy the rest of the part at `place`, as far as there is room; return the number of tokens copied."""
         part = int(np.searchsorted(self._part_ends, place, side="right"))
         end, rest = int(self.stops[part]), int(self._part_ends[part]) - place
         size: int = min(room.stop - room.start, rest)
@@ -84,15 +84,15 @@ class TokenView:
 
 
 def whole_view(shards: TokenShards) -> TokenView:
-    """All documents."""
+    """Return a view of all documents."""
     ends = shards.document_ends
     return TokenView(shards, np.concatenate([[0], ends[:-1]]).astype(np.int64), ends)
 
 
 def split_validation(shards: TokenShards, share: float, *, seed: int) -> tuple[TokenView, TokenView]:
-    """Training and validation parts; about `share` of the documents are validation, drawn at random by the seed.
+    """Split a corpus into training and validation views.
 
-    Where that would be fewer than 20 documents, it is the last tokens of the corpus. Raises ConfigError for a share
+    About `share` of the documents are drawn for validation by `seed`. If that would be fewer than 20 documents, validation is the last tokens of the corpus instead. Raises ConfigError for a share
     outside [0, 1), DataError if it leaves nothing on one side.
     """
     if not 0 <= share < 1:
