@@ -1,1 +1,1 @@
-"""Adapters: parameter-efficient fine-tuning as a small change made to a built model. See `spec` and `attach`."""
+"""Adapters: parameter-efficient fine-tuning (PEFT) as a small change to a built model. See `spec` and `attach`."""

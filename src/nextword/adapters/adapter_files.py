@@ -1,4 +1,4 @@
-"""The two files of an adapter folder in the format of the peft library; what stands in them is their owners' matter."""
+"""The two files of an adapter folder in the format of the peft library, for all kinds of adapters."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ WEIGHTS_NAME = "adapter_model.safetensors"
 def write_adapter(
     folder: Path, settings: Mapping[str, object], tensors: Mapping[str, npt.NDArray[np.float32]], *, base: str | None
 ) -> None:
-    """Write both; `base`: what the model is called. Raises CheckpointError if the disk refuses."""
+    """Write settings and tensors; `base`: name of the base model. Raises CheckpointError if the disk refuses."""
     stored = {name: StoredTensor(name, "F32", values.shape, values) for name, values in tensors.items()}
     common = {"base_model_name_or_path": base, "task_type": "CAUSAL_LM", "inference_mode": True}
     try:
@@ -34,7 +34,7 @@ def write_adapter(
 
 
 def base_name(fields: ConfigFields) -> str | None:
-    """What the base model was called. Raises CheckpointError for what is no name."""
+    """Read the name of the base model; None if there is none. Raises CheckpointError if it is no string."""
     value = fields.content.get("base_model_name_or_path")
     if value is not None and not isinstance(value, str):
         fields.refuse("base_model_name_or_path", "a text")

@@ -1,7 +1,7 @@
-"""Adapters on a built `Transformer`: attached for training, switched by name, taken off again.
+"""Adapters on a built `Transformer`: attach them for training, switch between them by name, save them.
 
-The model's own weights keep their names and values and ask for no gradient; an adapter's are parameters of the module
-`model.adapters`. What a linear map computes is changed by a hook, so the transformer knows nothing of adapters.
+The model's own weights keep their names and values and get no gradient; an adapter's are parameters of the module
+`model.adapters`. Forward hooks change the outputs of linear layers, so the transformer knows nothing of adapters.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from nextword.models.transformer import Transformer
 
 
 class AttachedAdapter(nn.Module):
-    """The tensors of one adapter as parameters."""
+    """Tensors of one adapter as parameters."""
 
     def __init__(self, spec: AdapterSpec, sites: list[Site], tensors: dict[str, Array]) -> None:
         super().__init__()
@@ -36,7 +36,7 @@ class AttachedAdapter(nn.Module):
         )
 
     def of_part(self, site: Site, index: int) -> dict[str, Tensor]:
-        """What concerns one part of a site."""
+        """Return the tensors for one part of a site, by name."""
         method, rows = METHODS[self.spec.method], site.parts[index].rows
         tensors = {
             name: self.values[f"{site.name}.{name}".replace(".", "/")] for name in method.shapes(self.spec, site)
@@ -48,12 +48,12 @@ class AttachedAdapter(nn.Module):
         }
 
     def tensors(self) -> dict[str, Array]:
-        """The values by published name, as `save_adapter` takes them."""
+        """Return the values by published name, for `save_adapter`."""
         return {name.replace("/", "."): values.detach().float().cpu().numpy() for name, values in self.values.items()}
 
 
 class Adapters(nn.Module):
-    """The adapters of one model, of which one at a time is active."""
+    """Adapters of one model, of which at most one is active."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -61,7 +61,7 @@ class Adapters(nn.Module):
         self.active: str | None = None
 
     def add(self, model: Transformer, name: str, attached: AttachedAdapter) -> None:
-        """Let an adapter change the model while it is the active one."""
+        """Add an adapter and make it the active one. Raises ConfigError if the name is taken."""
         if name in self.by_name:
             raise ConfigError(f"adapter {name!r}: there is one of that name; choose another")
         weight = model.embedding.weight
@@ -74,7 +74,7 @@ class Adapters(nn.Module):
 
 
 class _Change:
-    """A hook of one linear map."""
+    """Forward hook of one linear layer, which applies an adapter while it is active."""
 
     def __init__(self, adapters: Adapters, name: str, attached: AttachedAdapter, site: Site, index: int) -> None:
         self._adapters, self._name, self._attached, self._site, self._index = adapters, name, attached, site, index
@@ -89,9 +89,10 @@ class _Change:
 
 
 def attach(model: Transformer, spec: AdapterSpec, *, name: str = "default", seed: int = 0) -> list[nn.Parameter]:
-    """Put a new adapter on a model, active and with no effect yet; returns its parameters, the only trainable ones.
+    """Attach a new adapter to a model; return its parameters, which are then the only trainable ones.
 
-    Raises ConfigError if the model lacks one of the targets, or has an adapter of that name.
+    The adapter is active and changes no output until it is trained. Raises ConfigError if the model lacks one of the
+    targets, or has an adapter of that name.
     """
     sites = chosen_sites(model.config, spec.adapted)
     random, method = np.random.default_rng(seed), METHODS[spec.method]
@@ -104,14 +105,14 @@ def attach(model: Transformer, spec: AdapterSpec, *, name: str = "default", seed
 
 
 def attach_saved(model: Transformer, adapter: Adapter, *, name: str = "default") -> list[nn.Parameter]:
-    """As `attach`, with the values of an adapter from disk. Raises CheckpointError if it is another model's."""
+    """Attach an adapter read from disk, as `attach` does. Raises CheckpointError if it does not fit the model."""
     sites = adapter.sites(model.config)
     tensors = {f"{site.name}.{key}": values for site in sites for key, values in adapter.of_site(site).items()}
     return _add(model, name, AttachedAdapter(adapter.spec, sites, tensors))
 
 
 def switch(model: Transformer, name: str | None) -> None:
-    """Compute with the adapter of that name, or with none. Raises ConfigError for a name that nothing has."""
+    """Activate the adapter of that name, or none. Raises ConfigError for an unknown name."""
     adapters = _adapters(model)
     if name is not None and name not in adapters.by_name:
         raise ConfigError(f"adapter {name!r}: there are {', '.join(adapters.by_name) or 'none'}")
@@ -119,14 +120,14 @@ def switch(model: Transformer, name: str | None) -> None:
 
 
 def detached(model: Transformer, *, name: str = "default", base: str | None = None) -> Adapter:
-    """The adapter of that name with the values it has now, apart from the model."""
+    """Copy the adapter of that name out of the model, with its present values."""
     attached = _named(model, name)
     tensors = {key: StoredTensor(key, "F32", values.shape, values) for key, values in attached.tensors().items()}
     return Adapter(spec=attached.spec, tensors=tensors, base=base, source=f"adapter {name}")
 
 
 def save(model: Transformer, folder: Path, *, name: str = "default", base: str | None = None) -> None:
-    """Write the adapter of that name in peft's format; `base` is what the model is called. Raises CheckpointError."""
+    """Write the adapter of that name in peft's format; `base`: name of the base model. Raises CheckpointError."""
     attached = _named(model, name)
     save_adapter(folder, spec=attached.spec, config=model.config, tensors=attached.tensors(), base=base)
 
@@ -134,7 +135,7 @@ def save(model: Transformer, folder: Path, *, name: str = "default", base: str |
 def save_trained(
     state: Mapping[str, Tensor], folder: Path, *, spec: AdapterSpec, config: ModelConfig, base: str | None
 ) -> None:
-    """As `save`, of the adapter in a state dict of a model that has one. Raises CheckpointError."""
+    """Write the adapter in the state dict of a model, as `save` does. Raises CheckpointError."""
     tensors = {
         name.partition(".values.")[2].replace("/", "."): values.detach().float().cpu().numpy()
         for name, values in state.items()

@@ -1,4 +1,4 @@
-"""A prompt in training: virtual tokens, numbered from the end of the vocabulary, on a built `Transformer`."""
+"""Training of a prompt: virtual tokens, with ids from the end of the vocabulary on, on a built `Transformer`."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ _NAME = "embedding.prompt"
 
 
 class _PromptedEmbedding(nn.Embedding):
-    """The embedding of a model, whose ids from its number of rows on are those of the prompt."""
+    """Embedding of a model in which ids from the number of its rows on are those of the prompt."""
 
     def __init__(self, embedding: nn.Embedding, words: Tensor, scale: float) -> None:
-        """`words`: ids that the prompt begins as; `scale`: what all rows are multiplied by when they were looked up."""
+        """Begin the prompt as the embeddings of `words` (ids); `scale`: factor on all rows after look-up."""
         super().__init__(embedding.num_embeddings, embedding.embedding_dim, _weight=embedding.weight)
         self._scale = scale
         self.prompt = nn.Parameter(embedding.weight.detach()[words] * scale)
 
     def forward(self, token_ids: Tensor) -> Tensor:
-        """(...) int64 -> (..., hidden size)."""
+        """Look up token ids (...) int64 -> (..., hidden size)."""
         place = token_ids - self.num_embeddings
         is_virtual = place >= 0
         words = super().forward(token_ids.masked_fill(is_virtual, 0))
@@ -34,9 +34,9 @@ class _PromptedEmbedding(nn.Embedding):
 
 
 def attach_prompt(model: Transformer, spec: PromptSpec, *, seed: int = 0) -> nn.Parameter:
-    """Let the model know the virtual tokens; returns their vectors, now the only trainable parameter.
+    """Add virtual tokens to a model; return their vectors, which are then the only trainable parameter.
 
-    They begin as words drawn from the vocabulary.
+    The vectors begin as embeddings of tokens drawn from the vocabulary by `seed`.
     """
     random = torch.Generator().manual_seed(seed)
     words = torch.randint(model.config.vocab_size, (spec.num_virtual_tokens,), generator=random)
@@ -48,5 +48,5 @@ def attach_prompt(model: Transformer, spec: PromptSpec, *, seed: int = 0) -> nn.
 
 
 def save_trained_prompt(state: Mapping[str, Tensor], folder: Path, *, config: ModelConfig, base: str | None) -> None:
-    """Write the prompt in a state dict of a model that has one, in peft's format. Raises CheckpointError."""
+    """Write the prompt in the state dict of a model, in peft's format. Raises CheckpointError."""
     save_prompt(folder, state[_NAME].detach().float().cpu().numpy(), config=config, base=base)

@@ -1,4 +1,4 @@
-"""DoRA: LoRA for the direction of each output's weights, and a trained length for it (arXiv:2402.09353)."""
+"""DoRA: LoRA for the direction of each output's weights, and a trained magnitude (arXiv:2402.09353)."""
 
 from __future__ import annotations
 
@@ -23,21 +23,21 @@ BY_OUTPUT = lora.BY_OUTPUT | {_LENGTH}
 
 
 def shapes(spec: AdapterSpec, site: Site) -> dict[str, Shape]:
-    """Those of LoRA, and a length for each output."""
+    """Return the shapes of LoRA's tensors, and of a magnitude for each output."""
     return {**lora.shapes(spec, site), _LENGTH: (site.num_outputs,)}
 
 
 def initial(
     spec: AdapterSpec, site: Site, matrix: Callable[[], Array], random: np.random.Generator
 ) -> dict[str, Array]:
-    """As LoRA; lengths as they are."""
+    """Return LoRA's initial values, and as magnitudes the norms of the rows of W."""
     return {**lora.initial(spec, site, matrix, random), _LENGTH: np.linalg.norm(matrix(), axis=1)}
 
 
 def adapted(
     spec: AdapterSpec, site: Site, linear: nn.Linear, inputs: Tensor, outputs: Tensor, tensors: Mapping[str, Tensor]
 ) -> Tensor:
-    """LoRA's outputs, each brought to its length; the length it had counts as a constant (section 4.3)."""
+    """Scale LoRA's outputs to the trained magnitudes; the norm divided by gets no gradient (section 4.3)."""
     update = tensors["lora_B.weight"].detach() @ tensors["lora_A.weight"].detach()
     seen: Tensor = (linear.weight.detach() + spec.scaling * update).norm(dim=1)
     bias: Tensor | None = linear.bias
@@ -49,6 +49,6 @@ def adapted(
 def merged(
     spec: AdapterSpec, site: Site, weight: Array, bias: Array | None, tensors: Mapping[str, Array]
 ) -> tuple[Array, Array | None]:
-    """Rows of W + scaling * B A, each of its length."""
+    """Return the rows of W + scaling * B A, scaled to their magnitudes."""
     turned, _ = lora.merged(spec, site, weight, bias, tensors)
     return turned * (tensors[_LENGTH] / np.linalg.norm(turned, axis=1))[:, None], bias

@@ -1,6 +1,6 @@
-"""Adapters on disk, in the format of the peft library: adapter_config.json and adapter_model.safetensors.
+"""Reading and writing of adapters in the format of the peft library: adapter_config.json, adapter_model.safetensors.
 
-In and out: an `Adapter`. Names of tensors are checked against a model's config when the adapter is put to use.
+Names and shapes of tensors are checked against a model's config when the adapter is used.
 """
 
 from __future__ import annotations
@@ -23,30 +23,30 @@ from nextword.models.stored_tensor import StoredTensor
 from nextword.models.weights import require_names, require_shape
 
 _PREFIX = "base_model.model."
-"""Before the name of every module in the file."""
+"""Prefix of the name of every module in the file."""
 _PLAIN_STARTS = (True, False, "gaussian", "eva", "orthogonal")
-"""Ways to begin LoRA that leave the base model's weights as they are (init_lora_weights)."""
+"""Values of init_lora_weights that leave the base model's weights as they are."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Adapter:
-    """An adapter apart from any model."""
+    """Adapter read from disk or copied from a model."""
 
     spec: AdapterSpec
     tensors: Mapping[str, StoredTensor]
-    """Published module and name of the tensor, joined by a dot -> values."""
+    """Values by published module and name of the tensor, joined by a dot."""
     base: str | None
-    """What the base model was called when the adapter was made."""
+    """Name of the base model when the adapter was made."""
     source: str
-    """As messages name the adapter."""
+    """Name of the adapter in messages."""
 
     @property
     def method(self) -> Method:
-        """How it changes a linear map."""
+        """Module that computes with this kind of adapter."""
         return METHODS[self.spec.method]
 
     def sites(self, config: ModelConfig) -> list[Site]:
-        """The sites it has tensors for. Raises CheckpointError if they are not a model's of this config."""
+        """Return the sites with tensors. Raises CheckpointError if they do not fit a model of this config."""
         sites = [
             site
             for site in all_sites(config)
@@ -65,11 +65,11 @@ class Adapter:
         return sites
 
     def of_site(self, site: Site) -> dict[str, Array]:
-        """The tensors of one site."""
+        """Read the tensors of one site, by name, as float32."""
         return {name: self.tensors[f"{site.name}.{name}"].to_float32() for name in self._names(site)}
 
     def of_part(self, site: Site, index: int) -> dict[str, Array]:
-        """What concerns one part of a site."""
+        """Read the tensors for one part of a site, by name, as float32."""
         return {name: of_part(self.method, site, index, name, values) for name, values in self.of_site(site).items()}
 
     def _names(self, site: Site) -> list[str]:
@@ -96,7 +96,7 @@ def open_adapter(folder: Path) -> Adapter:
 def save_adapter(
     folder: Path, *, spec: AdapterSpec, config: ModelConfig, tensors: Mapping[str, Array], base: str | None
 ) -> None:
-    """Write an adapter as peft reads it; `tensors` by published module and name, `base` what the model is called.
+    """Write an adapter in peft's format; `tensors` by published module and name, `base`: name of the base model.
 
     Raises CheckpointError if the disk refuses.
     """

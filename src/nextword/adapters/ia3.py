@@ -1,4 +1,4 @@
-"""IA3: a trained factor for each key, value and inner activation of the MLP (arXiv:2205.05638)."""
+"""IA3: a trained factor on each key, value and inner activation of the MLP (arXiv:2205.05638)."""
 
 from __future__ import annotations
 
@@ -22,21 +22,21 @@ BY_OUTPUT = frozenset({_FACTORS})
 
 
 def shapes(spec: AdapterSpec, site: Site) -> dict[str, Shape]:
-    """A factor for each input of the MLP's last map, for each output elsewhere."""
+    """Return the shape of the factors: of the inputs for the MLP's last layer, else of the outputs."""
     return {_FACTORS: (1, site.num_inputs) if site.is_feed_forward else (site.num_outputs, 1)}
 
 
 def initial(
     spec: AdapterSpec, site: Site, matrix: Callable[[], Array], random: np.random.Generator
 ) -> dict[str, Array]:
-    """All factors 1."""
+    """Return factors of 1."""
     return {name: np.ones(shape, dtype=np.float32) for name, shape in shapes(spec, site).items()}
 
 
 def adapted(
     spec: AdapterSpec, site: Site, linear: nn.Linear, inputs: Tensor, outputs: Tensor, tensors: Mapping[str, Tensor]
 ) -> Tensor:
-    """The map of the multiplied inputs, or its outputs multiplied."""
+    """Multiply the inputs of the MLP's last layer, the outputs of any other, by the factors."""
     factors = tensors[_FACTORS].flatten()
     if not site.is_feed_forward:
         return outputs * factors
@@ -47,6 +47,6 @@ def adapted(
 def merged(
     spec: AdapterSpec, site: Site, weight: Array, bias: Array | None, tensors: Mapping[str, Array]
 ) -> tuple[Array, Array | None]:
-    """Columns, or rows and biases, multiplied."""
+    """Multiply the columns of the MLP's last layer, rows and bias of any other, by the factors."""
     factors = tensors[_FACTORS]
     return weight * factors, bias if bias is None or site.is_feed_forward else bias * factors.ravel()

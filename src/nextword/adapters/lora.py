@@ -1,6 +1,6 @@
-"""LoRA: the product of two thin matrices is added to a frozen one (arXiv:2106.09685).
+"""LoRA: a trained low-rank product B A is added to a frozen matrix W (arXiv:2106.09685).
 
-On weights dequantised from a GGUF file the same is QLoRA (arXiv:2305.14314).
+With weights dequantised from a GGUF file this is QLoRA (arXiv:2305.14314).
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ BY_OUTPUT = frozenset({"lora_B.weight"})
 
 
 def shapes(spec: AdapterSpec, site: Site) -> dict[str, Shape]:
-    """A maps the inputs to `rank` numbers, B those to the outputs."""
+    """Return the shapes of A, (rank, inputs), and B, (outputs, rank)."""
     return {"lora_A.weight": (spec.rank, site.num_inputs), "lora_B.weight": (site.num_outputs, spec.rank)}
 
 
 def initial(
     spec: AdapterSpec, site: Site, matrix: Callable[[], Array], random: np.random.Generator
 ) -> dict[str, Array]:
-    """A uniform within 1 / sqrt(inputs), as peft draws it; B zero."""
+    """Return A uniform within 1 / sqrt(inputs), as in peft, and B zero."""
     bound = 1 / math.sqrt(site.num_inputs)
     first = random.uniform(-bound, bound, (spec.rank, site.num_inputs)).astype(np.float32)
     return {"lora_A.weight": first, "lora_B.weight": np.zeros((site.num_outputs, spec.rank), dtype=np.float32)}
@@ -41,7 +41,7 @@ def initial(
 def adapted(
     spec: AdapterSpec, site: Site, linear: nn.Linear, inputs: Tensor, outputs: Tensor, tensors: Mapping[str, Tensor]
 ) -> Tensor:
-    """outputs + scaling * B A inputs."""
+    """Compute outputs + scaling * B A inputs."""
     narrow = inputs @ tensors["lora_A.weight"].T  # (..., rank)
     return outputs + narrow @ tensors["lora_B.weight"].T * spec.scaling
 
@@ -49,6 +49,6 @@ def adapted(
 def merged(
     spec: AdapterSpec, site: Site, weight: Array, bias: Array | None, tensors: Mapping[str, Array]
 ) -> tuple[Array, Array | None]:
-    """W + scaling * B A."""
+    """Compute W + scaling * B A; the bias is unchanged."""
     update: Array = tensors["lora_B.weight"] @ tensors["lora_A.weight"] * np.float32(spec.scaling)
     return weight + update, bias

@@ -1,7 +1,7 @@
-"""Adapters merged into weights: a model directory and an adapter in, a model directory without an adapter out.
+"""Merging of an adapter into the weights of a model directory.
 
-PyTorch is not needed, so that every backend runs an adapted model as it runs any other. Matrices are merged when they
-are asked for, in float32, then rounded to the base's own type; quantised ones become float32.
+PyTorch is not needed, so every backend runs an adapted model like any other. Matrices are merged when they are read, in
+float32, then rounded to the type of the base; quantised ones become float32.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from nextword.models.stored_tensor import FloatDtype, StoredTensor
 
 
 def with_adapter(directory: ModelDirectory, adapter: Adapter) -> ModelDirectory:
-    """The model with the adapter merged into its weights. Raises CheckpointError if they do not belong together."""
+    """Merge an adapter into a model. Raises CheckpointError if they do not fit each other."""
     return dataclasses.replace(directory, tensors=merged_tensors(directory.config, directory.tensors, adapter))
 
 
 def merged_tensors(
     config: ModelConfig, tensors: Mapping[str, StoredTensor], adapter: Adapter
 ) -> Mapping[str, StoredTensor]:
-    """The weights, by our names, of a model that computes the same without the adapter. Raises CheckpointError."""
+    """Return the weights with the adapter merged, by name; they are computed when read. Raises CheckpointError."""
     makers: dict[str, Callable[[], StoredTensor]] = {
         name: functools.partial(tensors.__getitem__, name) for name in tensors
     }

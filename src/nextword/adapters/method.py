@@ -1,6 +1,6 @@
-"""`Method`: what one way of adapting linear maps has to say, and the table of all ways.
+"""`Method`: interface of a kind of adapter for linear layers, and the table of all kinds.
 
-A method's tensors carry the names that the peft library saves them by. Nothing here needs PyTorch to be installed.
+Tensors have the names of the peft library's files. This module does not need PyTorch.
 """
 
 from __future__ import annotations
@@ -25,36 +25,36 @@ Array = npt.NDArray[np.float32]
 
 
 class Method(Protocol):
-    """A module of this room: lora, dora, ia3."""
+    """Interface of the modules lora, dora and ia3."""
 
     BY_OUTPUT: frozenset[str]
-    """Tensors with a row for each output, of which a part of a fused site has its own."""
+    """Names of tensors with a row for each output; a part of a fused site uses its own rows."""
 
     def shapes(self, spec: AdapterSpec, site: Site) -> dict[str, Shape]:
-        """Name -> shape of the site's tensors."""
+        """Return the shapes of the site's tensors, by name."""
 
     def initial(
         self, spec: AdapterSpec, site: Site, matrix: Callable[[], Array], random: np.random.Generator
     ) -> dict[str, Array]:
-        """First values, with which the model computes what it did; `matrix` makes the site's (outputs, inputs)."""
+        """Return initial values, which change no output; `matrix` returns the site's weight, (outputs, inputs)."""
 
     def adapted(
         self, spec: AdapterSpec, site: Site, linear: nn.Linear, inputs: Tensor, outputs: Tensor,
         tensors: Mapping[str, Tensor],
     ) -> Tensor:  # fmt: skip
-        """The outputs of a changed linear map: (..., inputs) and (..., outputs) -> (..., outputs)."""
+        """Compute the adapted outputs of a linear layer: (..., inputs), (..., outputs) -> (..., outputs)."""
 
     def merged(
         self, spec: AdapterSpec, site: Site, weight: Array, bias: Array | None, tensors: Mapping[str, Array]
     ) -> tuple[Array, Array | None]:
-        """Weight and bias of a linear map that computes the same without the adapter."""
+        """Merge the adapter into weight and bias of a linear layer, which then computes the same without it."""
 
 
 METHODS: dict[MethodName, Method] = {"lora": lora, "dora": dora, "ia3": ia3}
 
 
 def num_adapter_weights(config: ModelConfig, spec: AdapterSpec) -> int:
-    """How many numbers such an adapter of a model has. Raises ConfigError for a target that the model has not."""
+    """Count the trainable parameters of an adapter for a model. Raises ConfigError for a target that it lacks."""
     method = METHODS[spec.method]
     return sum(
         math.prod(shape) for site in chosen_sites(config, spec.adapted) for shape in method.shapes(spec, site).values()
@@ -62,5 +62,5 @@ def num_adapter_weights(config: ModelConfig, spec: AdapterSpec) -> int:
 
 
 def of_part(method: Method, site: Site, index: int, name: str, values: Array) -> Array:
-    """What a part of a site has of one of its tensors."""
+    """Select the values of one tensor that belong to a part of a site."""
     return values[site.parts[index].rows] if name in method.BY_OUTPUT else values

@@ -1,6 +1,6 @@
-"""`open_adapted`: the name of a model and perhaps an adapter in, one model directory out.
+"""`open_adapted`: open a model by name, with an adapter merged into it if one is named.
 
-What adapters are is imported only where there is one: opening a model must stay quick.
+The code of adapters is imported only if there is one: opening a model must stay quick.
 """
 
 from __future__ import annotations
@@ -18,7 +18,10 @@ _CONFIG_NAME = "adapter_config.json"
 
 
 def open_merged(name: str, adapter: str | None = None) -> ModelDirectory:
-    """As `open_adapted`, for those who write weights: a prompt cannot be told by them. Raises CheckpointError."""
+    """Open a model as `open_adapted` does, to write its weights. Raises CheckpointError for a trained prompt too.
+
+    A prompt changes no weight, so it cannot be merged.
+    """
     directory = open_adapted(name, adapter)
     if directory.num_virtual_tokens:
         raise CheckpointError(
@@ -29,7 +32,7 @@ def open_merged(name: str, adapter: str | None = None) -> ModelDirectory:
 
 
 def open_adapted(name: str, adapter: str | None = None) -> ModelDirectory:
-    """The model that a name means, with an adapter merged into it if one is named, or if the name is an adapter's.
+    """Open the model that a name means, with the adapter merged if one is named, or if the name is an adapter's.
 
     Raises CheckpointError as `open_model_directory`, and for an adapter that is damaged or of another model.
     """

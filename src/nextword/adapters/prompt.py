@@ -1,8 +1,8 @@
-"""Prompt tuning: trained vectors stand before every text, in the place of words (arXiv:2104.08691).
+"""Prompt tuning: trained vectors that precede every sequence in place of token embeddings (arXiv:2104.08691).
 
-On disk it is an adapter in the format of the peft library. A model that has such a prompt is told as one with more
-tokens: the vectors are the last rows of its embedding, and the output head never chooses them. So every backend
-computes it; `inference.prompted_backend` puts the virtual tokens before each text.
+On disk a prompt is an adapter in the format of the peft library. A model with a prompt is represented as one with more
+tokens: the vectors are the last rows of its embedding, and the output head never chooses them. So every backend can
+compute it; `inference.prompted_backend` puts the virtual tokens before each sequence.
 """
 
 from __future__ import annotations
@@ -31,19 +31,19 @@ Array = npt.NDArray[np.float32]
 PEFT_TYPE = "PROMPT_TUNING"
 _TENSOR = "prompt_embeddings"
 _NEVER = -1e30
-"""The logit of a virtual token: its probability is 0, and no sum becomes infinite."""
+"""Logit of a virtual token: its probability is 0, yet no sum becomes infinite."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Prompt:
-    """A trained prompt apart from any model."""
+    """Trained prompt read from disk."""
 
     values: StoredTensor
-    """(virtual tokens, hidden size)."""
+    """Vectors, (virtual tokens, hidden size)."""
     base: str | None
-    """What the base model was called when the prompt was trained."""
+    """Name of the base model when the prompt was trained."""
     source: str
-    """As messages name it."""
+    """Name of the prompt in messages."""
 
 
 def open_prompt(folder: Path) -> Prompt:
@@ -75,7 +75,7 @@ def save_prompt(folder: Path, values: Array, *, config: ModelConfig, base: str |
 
 
 def with_prompt(directory: ModelDirectory, prompt: Prompt) -> ModelDirectory:
-    """The model with the prompt as further tokens. Raises CheckpointError if it is of another width."""
+    """Add the prompt to a model as further tokens. Raises CheckpointError if the hidden sizes differ."""
     config = directory.config
     if prompt.values.shape[1] != config.hidden_size:
         raise CheckpointError(
@@ -104,7 +104,7 @@ def _extended(tensors: Mapping[str, StoredTensor], prompt: Prompt, config: Model
 
 
 def _rows(prompt: Prompt, config: ModelConfig) -> StoredTensor:
-    """The vectors, as rows of an embedding that is scaled when it is looked up; the prompt itself is not (peft)."""
+    """Return the vectors as rows of an embedding that is scaled after look-up; peft does not scale the prompt."""
     values = prompt.values.to_float32() / np.float32(config.embedding_scale)
     return StoredTensor("embedding.weight", "F32", values.shape, values)
 
@@ -114,7 +114,7 @@ def _getter(tensors: Mapping[str, StoredTensor], name: str) -> Callable[[], Stor
 
 
 def _with_zero_rows(tensor: StoredTensor, num_rows: int) -> StoredTensor:
-    """The matrix with rows of zeros below: bytes of 0 are values of 0 in every encoding."""
+    """Append rows of zeros to a matrix: bytes of 0 are values of 0 in every encoding."""
     zeros = np.zeros((num_rows, *tensor.data.shape[1:]), dtype=tensor.data.dtype)
     below = StoredTensor(tensor.name, tensor.dtype, (num_rows, *tensor.shape[1:]), zeros)
     return join_rows("output_head.weight", [tensor, below])

@@ -1,7 +1,7 @@
-"""`Site`: a linear map as the family publishes it, which adapters change, and the modules of ours that it holds.
+"""`Site`: a linear layer as the family publishes it, which adapters change, and the modules of nextword that it holds.
 
-Where a family fuses queries, keys and values in one matrix, an adapter of it is one adapter, as in the peft library;
-each of our modules has its share of the outputs.
+If a family fuses queries, keys and values in one matrix, it has one adapter, as in the peft library; each module of
+nextword computes some of its outputs.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from nextword.models.weights import Shape, weight_shapes
 
 @dataclass(frozen=True, kw_only=True)
 class Part:
-    """One of our modules and the outputs of the site that it computes."""
+    """Module of nextword and the outputs (rows) of the site that it computes."""
 
     module: str
     rows: Rows
@@ -30,26 +30,26 @@ class Part:
 
 @dataclass(frozen=True, kw_only=True)
 class Site:
-    """One published linear map of one layer."""
+    """Published linear layer that an adapter changes."""
 
     name: str
-    """Of the published module: model.layers.0.self_attn.q_proj."""
+    """Name of the published module: model.layers.0.self_attn.q_proj."""
     kind: str
-    """The same without the layer: self_attn.q_proj."""
+    """Name without the layer: self_attn.q_proj."""
     parts: tuple[Part, ...]
     num_inputs: int
     num_outputs: int
     is_transposed: bool
-    """Whether the family stores the matrix as (inputs, outputs)."""
+    """True if the family stores the matrix as (inputs, outputs)."""
 
     @property
     def is_feed_forward(self) -> bool:
-        """Whether it is the last map of the MLP, where IA3 multiplies the inputs."""
+        """True for the last linear layer of the MLP, where IA3 multiplies the inputs."""
         return self.parts[0].module.endswith(".down_proj")
 
 
 def all_sites(config: ModelConfig) -> list[Site]:
-    """Every linear map of every layer, in the order of the family's rules."""
+    """Return every linear layer of the transformer's layers, in the order of the family's rules."""
     shapes = weight_shapes(config)
     return [
         _site(rule, layer, config, shapes)
@@ -60,9 +60,9 @@ def all_sites(config: ModelConfig) -> list[Site]:
 
 
 def chosen_sites(config: ModelConfig, targets: tuple[str, ...]) -> list[Site]:
-    """The sites that hold one of the projections named; a fused site is adapted as a whole.
+    """Return the sites that hold one of the projections named; a fused site is adapted as a whole.
 
-    Raises ConfigError for a projection that the model has not.
+    Raises ConfigError for a projection that the model lacks.
     """
     sites = all_sites(config)
     projections = {part.module.rpartition(".")[2] for site in sites for part in site.parts}
@@ -91,7 +91,7 @@ def _ours(rule: WeightRule, layer: int) -> tuple[str, ...]:
 
 
 def whole_matrix(site: Site, parts: Sequence[npt.NDArray[np.float32]]) -> npt.NDArray[np.float32]:
-    """The site's matrix, (outputs, inputs), from those of its parts."""
+    """Assemble the site's matrix, (outputs, inputs), from those of its parts."""
     matrix = np.empty((site.num_outputs, site.num_inputs), dtype=np.float32)
     for part, values in zip(site.parts, parts, strict=True):
         matrix[part.rows] = values

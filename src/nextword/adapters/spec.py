@@ -1,4 +1,4 @@
-"""`AdapterSpec`: what an adapter is, validated; what its numbers are, it does not know."""
+"""`AdapterSpec` and `PromptSpec`: validated settings of an adapter, without its values."""
 
 from __future__ import annotations
 
@@ -9,31 +9,31 @@ from typing import Literal, get_args
 from nextword.errors import ConfigError
 
 MethodName = Literal["lora", "dora", "ia3"]
-"""Low-rank updates, those with a magnitude for each output, or a factor for each activation."""
+"""Kinds of adapters: low-rank updates, those with a magnitude for each output, or a factor on each activation."""
 PROJECTIONS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
-"""The linear maps of a layer, by our names in every family."""
+"""Linear layers of a transformer layer, by their names in nextword."""
 _USUAL_TARGETS: dict[MethodName, tuple[str, ...]] = {
     "lora": ("q_proj", "v_proj"),
     "dora": ("q_proj", "v_proj"),
     "ia3": ("k_proj", "v_proj", "down_proj"),
 }
-"""Those of the papers (arXiv:2106.09685, arXiv:2205.05638)."""
+"""Targets of the papers (arXiv:2106.09685, arXiv:2205.05638)."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class AdapterSpec:
-    """The settings of one adapter. Raises ConfigError naming the field, its value and what is allowed."""
+    """Settings of an adapter. Raises ConfigError naming the field, its value and what is allowed."""
 
     method: MethodName = "lora"
-    """Which change is trained."""
+    """Kind of adapter to train."""
     rank: int = 8
-    """Rows and columns of the two thin matrices whose product is added (LoRA, DoRA)."""
+    """Rank of the low-rank update B A (LoRA, DoRA)."""
     alpha: float = 16.0
-    """The product counts alpha / rank times (LoRA, DoRA)."""
+    """Scale of the update, which is multiplied by alpha / rank (LoRA, DoRA)."""
     is_rank_stabilized: bool = False
     """Divide alpha by the square root of the rank instead (rsLoRA, arXiv:2312.03732)."""
     targets: tuple[str, ...] = ()
-    """Linear maps that are adapted, such as q_proj v_proj; none named: the usual ones of the method."""
+    """Linear layers to adapt, such as q_proj v_proj; if none is named, the usual ones of the method."""
 
     def __post_init__(self) -> None:
         if self.method not in get_args(MethodName):
@@ -48,21 +48,21 @@ class AdapterSpec:
 
     @property
     def scaling(self) -> float:
-        """The factor on the product of the two matrices."""
+        """Factor on the low-rank update."""
         return self.alpha / (math.sqrt(self.rank) if self.is_rank_stabilized else self.rank)
 
     @property
     def adapted(self) -> tuple[str, ...]:
-        """The linear maps that are adapted."""
+        """Names of the linear layers to adapt."""
         return self.targets or _USUAL_TARGETS[self.method]
 
 
 @dataclass(frozen=True, kw_only=True)
 class PromptSpec:
-    """The settings of a trained prompt. Raises ConfigError for one without tokens."""
+    """Settings of a trained prompt. Raises ConfigError if it has no tokens."""
 
     num_virtual_tokens: int = 20
-    """Vectors that stand before every text."""
+    """Number of trained vectors before every sequence."""
 
     def __post_init__(self) -> None:
         if self.num_virtual_tokens < 1:

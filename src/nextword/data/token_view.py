@@ -92,8 +92,9 @@ def whole_view(shards: TokenShards) -> TokenView:
 def split_validation(shards: TokenShards, share: float, *, seed: int) -> tuple[TokenView, TokenView]:
     """Split a corpus into training and validation views.
 
-    About `share` of the documents are drawn for validation by `seed`. If that would be fewer than 20 documents, validation is the last tokens of the corpus instead. Raises ConfigError for a share
-    outside [0, 1), DataError if it leaves nothing on one side.
+    About `share` of the documents are drawn for validation by `seed`. If that would be fewer than 20 documents,
+    validation is the last tokens of the corpus instead. Raises ConfigError for a share outside [0, 1), DataError if it
+    leaves no tokens on one side.
     """
     if not 0 <= share < 1:
         raise ConfigError(f"validation share {share}: must be from 0 to below 1")
