@@ -103,17 +103,21 @@ STEPS: Mapping[str, Callable[[Distribution, SamplingParams], Distribution]] = {
 }
 """What is done to a distribution, by the name of the parameter that asks for it."""
 
-_OURS = tuple(STEPS)
+
+def _order(*first: str, last: tuple[str, ...] = ()) -> tuple[str, ...]:
+    """Return all steps: the named ones in the program's order, between them those that it does not have."""
+    return (*first, *(name for name in STEPS if name not in (*first, *last)), *last)
+
+
 ORDERS: Mapping[ProcessorOrder, tuple[str, ...]] = {
-    "nextword": _OURS,
-    "transformers": _OURS,
-    "vllm": ("temperature", "min_p", "top_k", "top_p", *_OURS[4:]),
-    "llama.cpp": (
-        *("top_n_sigma", "top_k", "typical_p", "top_p", "min_p", "epsilon_cutoff", "eta_cutoff"),
-        *("xtc_threshold", "temperature"),
+    "nextword": _order(),
+    "transformers": _order(),
+    "vllm": _order("temperature", "min_p", "top_k", "top_p"),
+    "llama.cpp": _order(
+        *("top_n_sigma", "top_k", "typical_p", "top_p", "min_p"), last=("xtc_threshold", "temperature")
     ),
 }
-"""The steps in order. A truncation that a program does not have follows those that it has."""
+"""The steps in the order of each program."""
 
 
 def active_steps(params: SamplingParams) -> tuple[str, ...]:
