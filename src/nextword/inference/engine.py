@@ -245,7 +245,7 @@ class Engine:
         text = "" if detail else sequence.stream.push(token.token_id)
         detail = detail or self._end_by_length(request, sequence)
         if text:
-            request.pieces.append(TextPiece(sequence.index, text))
+            request.pieces.append(TextPiece(sequence.index, text, len(sequence.tokens)))
         if detail:
             self._finish(request, sequence, detail)
 
@@ -266,7 +266,7 @@ class Engine:
         """End a sequence: release the text held back, and close its cache."""
         text = sequence.stream.flush()
         sequence.finish_detail = "stop_string" if sequence.stream.stopped else detail
-        request.pieces.append(TextPiece(sequence.index, text, sequence.finish_detail))
+        request.pieces.append(TextPiece(sequence.index, text, len(sequence.tokens), sequence.finish_detail))
         self.backend.close_cache(sequence.cache_id)
 
     def _finish_if_done(self, request: Request) -> None:

@@ -33,6 +33,8 @@ class TextPiece:
 
     index: int
     text: str
+    num_tokens: int
+    """Tokens of the completion up to here."""
     finish_detail: FinishDetail | None = None
 
 

@@ -93,12 +93,13 @@ class Conversation:
         request = self._engine.submit(prompt, self._params)
         self.num_forgotten = num_forgotten
         self._turns = turns[2 * num_forgotten :]
+        answer = ""
         try:
             for piece in self._engine.stream(request):
+                answer += piece.text
                 yield piece.text
         finally:
             self._engine.cancel(request)
-            answer = request.sequences[0].stream.text if request.sequences else ""
             if answer:
                 self._turns.append({"role": "assistant", "content": answer})
             else:

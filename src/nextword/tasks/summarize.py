@@ -16,7 +16,7 @@ from typing import Literal
 from nextword.decoding.params import SamplingParams
 from nextword.errors import RequestError, TokenizerError
 from nextword.inference.engine import Engine
-from nextword.inference.sequence import Request
+from nextword.inference.sequence import Request, TextPiece
 from nextword.plain_text import excerpt
 from nextword.tasks.split_text import SENTENCE_END, num_tokens, split_text
 
@@ -167,36 +167,29 @@ def _write(
 ) -> Iterator[Summary]:
     """The summaries of texts that fit the context, in order, all written together."""
     requests: list[Request] = []
-    done: dict[int, Summary] = {}
+    drafts = [_Draft(_NUM_SENTENCES[length], SENTENCE_END) for _ in texts]
     try:
         for text, one in zip(texts, params, strict=True):
             requests.append(engine.submit(_prompt(engine, text.strip(), length, "paragraph"), one))
-        running = dict(enumerate(requests))
-        for index in range(len(texts)):
-            while index not in done:
+        for text, draft in zip(texts, drafts, strict=True):
+            while not draft.is_over:
                 engine.step()
-                done |= {
-                    other: _summary(engine, texts[other], text, requests[other])
-                    for other, text in _ended(running, length)
-                }
-            yield done.pop(index)
+                for request, other in zip(requests, drafts, strict=True):
+                    _read(engine, request, other)
+            yield _summary(engine, text, draft)
     finally:
         for request in requests:
             engine.cancel(request)
 
 
-def _ended(running: dict[int, Request], length: Length) -> list[tuple[int, str]]:
-    """The requests that have written enough, with what they wrote; they are running no more. Raises what ended one."""
-    ended = []
-    for index, request in list(running.items()):
-        if request.error is not None:
-            raise request.error
-        text = request.sequences[0].stream.text if request.sequences else ""
-        end = _end_of(_NUM_SENTENCES[length], SENTENCE_END, text, is_finished=request.is_finished)
-        if end is not None or request.is_finished:
-            ended.append((index, text[:end]))
-            del running[index]
-    return ended
+def _read(engine: Engine, request: Request, draft: _Draft) -> None:
+    """Take in the pieces that a request has, up to the draft's end. Raises the error that ended the request."""
+    while request.pieces and not draft.is_over:
+        draft.push(request.pieces.popleft())
+    if draft.is_over:
+        engine.cancel(request)
+    if request.error is not None:
+        raise request.error
 
 
 def summary_params(length: Length = "medium") -> SamplingParams:
@@ -207,46 +200,65 @@ def summary_params(length: Length = "medium") -> SamplingParams:
 def _summarize_part(engine: Engine, text: str, length: Length, style: Style, on_text: Callable[[str], None]) -> Summary:
     """The summary of a text that fits the context."""
     request = engine.submit(_prompt(engine, text.strip(), length, style), summary_params(length))
-    border = _LINE_END if style == "bullets" else SENTENCE_END
-    pieces = [_OPENING[style]]
+    draft = _Draft(_NUM_SENTENCES[length], _LINE_END if style == "bullets" else SENTENCE_END)
     on_text(_OPENING[style])
-    for piece in _up_to(_NUM_SENTENCES[length], border, (piece.text for piece in engine.stream(request))):
+    for piece in _settled(draft, engine.stream(request)):
         on_text(piece)
-        pieces.append(piece)
-    return _summary(engine, text, "".join(pieces), request)
+    return _summary(engine, text, draft, opening=_OPENING[style])
 
 
-def _summary(engine: Engine, text: str, written: str, request: Request) -> Summary:
-    """What was written of a text, by a request that is not read any further."""
-    engine.cancel(request)
-    sequence = request.sequences[0]
+def _summary(engine: Engine, text: str, draft: _Draft, *, opening: str = "") -> Summary:
+    """Return the draft of a text's summary as its summary."""
     return Summary(
-        text=written.strip(),
+        text=(opening + draft.text).strip(),
         num_parts=1,
         num_text_tokens=num_tokens(engine.tokenizer, text),
-        num_summary_tokens=len(sequence.tokens),
-        is_complete=sequence.finish_detail in ("end_of_sequence", "cancelled"),
+        num_summary_tokens=draft.num_tokens,
+        is_complete=draft.is_complete,
     )
 
 
-def _up_to(count: int, border: re.Pattern[str], pieces: Iterable[str]) -> Iterator[str]:
-    """Yield the pieces of a text up to its end (see `_end_of`), and no piece more than shows it.
+class _Draft:
+    """A summary as it is generated, up to its end (see `_end_of`); it takes in no piece more than shows the end."""
+
+    def __init__(self, num_sentences: int, border: re.Pattern[str]) -> None:
+        self.text = ""
+        self.num_tokens = 0
+        self.is_over = False
+        self.is_complete = False
+        self._num_sentences, self._border = num_sentences, border
+
+    def push(self, piece: TextPiece) -> None:
+        """Append a piece; find out whether the summary ends with it."""
+        self.text += piece.text
+        self.num_tokens = piece.num_tokens
+        is_finished = piece.finish_detail is not None
+        end = _end_of(self._num_sentences, self._border, self.text, is_finished=is_finished)
+        self.text = self.text[:end]
+        self.is_over = is_finished or end is not None
+        self.is_complete = piece.finish_detail == "end_of_sequence" if is_finished else end is not None
+
+    @property
+    def may_repeat(self) -> bool:
+        """True if the unfinished sentence begins as an earlier one."""
+        *sentences, unfinished = _sentences(self._border, self.text)
+        return any(sentence.startswith(unfinished) for sentence in sentences)
+
+
+def _settled(draft: _Draft, pieces: Iterable[TextPiece]) -> Iterator[str]:
+    """Yield the text of a draft as its pieces come in, up to its end.
 
     White space is held back until more comes, a sentence that begins as an earlier one until it goes on differently.
     """
-    text, given = "", 0
+    given = 0
     for piece in pieces:
-        text += piece
-        end = _end_of(count, border, text)
-        if end is not None:
-            yield text[given:end]
-            return
-        *sentences, unfinished = _sentences(border, text)
-        if not any(sentence.startswith(unfinished) for sentence in sentences):
-            settled = len(text.rstrip())
-            yield text[given:settled]
+        draft.push(piece)
+        if draft.is_over or not draft.may_repeat:
+            settled = len(draft.text.rstrip())
+            yield draft.text[given:settled]
             given = max(given, settled)
-    yield text[given : _end_of(count, border, text, is_finished=True)].rstrip()
+        if draft.is_over:
+            return
 
 
 def _end_of(count: int, border: re.Pattern[str], text: str, *, is_finished: bool = False) -> int | None:
