@@ -20,7 +20,6 @@ NOT_YET_CLEAN = {
     "evaluation",
     "inference",
     "language_model",
-    "models",
     "tasks",
     "training",
     "workflows",

@@ -1,1 +1,1 @@
-"""What a transformer is: its configuration, its weights by name, the families it is published in, and the module."""
+"""Decoder-only transformers: configuration, weights by name, published families, and the PyTorch module."""

@@ -1,7 +1,7 @@
-"""Causal attention as arithmetic: queries, keys and values in, mixed values out; no weights, no cache.
+"""Causal scaled dot-product attention, without weights or cache: queries, keys and values in, weighted values out.
 
-The kernel of PyTorch does the work where it can. Masks are made for a block of queries at a time, so memory grows
-with the length of the text, not with its square. Letters: B sequences, H heads, K key-value heads, T queries, S keys.
+PyTorch's kernel is used where it applies. Masks are made for a block of queries at a time, so memory grows with the
+length of the sequence, not with its square. Letters: B sequences, H heads, K key-value heads, T queries, S keys.
 """
 
 from __future__ import annotations
@@ -13,16 +13,16 @@ from torch.nn import functional as F
 from nextword.models.block_attention import block_attention, plan_blocks
 
 _QUERY_BLOCK = 256
-"""Queries masked at once: large enough to keep the kernels busy, small enough for a mask of a few megabytes."""
+"""Queries in a masked block: enough to keep the kernels busy, few enough for a mask of a few megabytes."""
 
 
 def causal_attention(
     queries: Tensor, keys: Tensor, values: Tensor, *, scale: float, window: int | None, soft_cap: float | None
 ) -> Tensor:
-    """Each query attends to the keys up to its own position, the last query's being the last key's.
+    """Attend from each query to the keys up to its own position; the last query stands at the last key.
 
-    queries (B, H, T, head_dim), keys and values (B, K, S, head_dim) -> (B, H, T, head_dim). `window`: only so many
-    latest keys, its own included. `soft_cap`: c * tanh(score / c) before the softmax.
+    queries (B, H, T, head_dim), keys and values (B, K, S, head_dim) -> (B, H, T, head_dim). `window`: number of latest
+    keys that a query sees, its own included. `soft_cap`: c in c * tanh(score / c), before the softmax.
     """
     num_queries, num_keys = queries.shape[2], keys.shape[2]
     if window is not None and num_keys <= window:
@@ -57,16 +57,16 @@ def packed_causal_attention(
     window: int | None,
     soft_cap: float | None,
 ) -> Tensor:
-    """Causal attention within each document of packed rows, as if each stood alone.
+    """Attend causally within each document of packed rows, as if each stood alone.
 
-    queries (B, T, H, head_dim), keys and values (B, T, K, head_dim) -> (B, T, H, head_dim). `document_lengths`: in
-    the order of the B * T positions.
+    queries (B, T, H, head_dim), keys and values (B, T, K, head_dim) -> (B, T, H, head_dim). `document_lengths`: tokens
+    of each document, in the order of the B * T positions.
     """
     if queries.device.type == "cpu":
         blocks = plan_blocks(document_lengths, window)
         rows = queries.flatten(0, 1), keys.flatten(0, 1), values.flatten(0, 1)
         return block_attention(*rows, blocks=blocks, scale=scale, soft_cap=soft_cap).view_as(queries)
-    # One call for each document costs less than one with a mask, which computes products and throws them away.
+    # One call for each document costs less than one with a mask, which computes products and discards them.
     lengths = list(document_lengths)
     parts = (torch.split(tensor.flatten(0, 1), lengths) for tensor in (queries, keys, values))
     mixed = [
@@ -77,7 +77,7 @@ def packed_causal_attention(
 
 
 def _causal_mask(num_queries: int, num_keys: int, window: int | None, device: torch.device) -> Tensor:
-    """(T, S), true where a query may attend; the last query stands at the last key."""
+    """Return the attention mask (T, S), True if a query sees a key; the last query stands at the last key."""
     position = torch.arange(num_keys, device=device)
     query_position = position[num_keys - num_queries :, None]
     mask = position <= query_position
@@ -87,7 +87,7 @@ def _causal_mask(num_queries: int, num_keys: int, window: int | None, device: to
 def _attend(
     queries: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None, scale: float, soft_cap: float | None
 ) -> Tensor:
-    """Attention with a mask (T, S) or none; the query heads of one key-value head are laid out as more queries."""
+    """Attend with a mask (T, S) or none; the query heads of one key-value head are laid out as more queries."""
     batch_size, num_heads, num_queries, head_dim = queries.shape
     groups = num_heads // keys.shape[1]
     grouped = queries.reshape(batch_size, keys.shape[1], groups * num_queries, head_dim)

@@ -1,8 +1,8 @@
-"""Causal attention of packed documents for training on a CPU: blocks of queries as matrix products, gradients included.
+"""Causal attention of packed documents for training on a CPU, in blocks of queries, with gradients.
 
-PyTorch's own attention takes three times as long there, since its products of small tiles are far from the speed of
-large ones. A block is a part of one long document, or several short ones with a mask between them. Nothing of the size
-of the scores is kept for the backward pass: it computes them again. Letters: N positions, H heads, K key-value heads,
+PyTorch's own attention takes three times as long there, since products of small tiles are far slower than large ones. A
+block is a part of one long document, or several short ones with a mask between them. The backward pass recomputes the
+scores: nothing of their size is kept. Letters: N positions, H heads, K key-value heads,
 G = H / K, T queries of a block, S keys that they see.
 """
 
@@ -21,24 +21,24 @@ from torch import Tensor
 from nextword.models.passes import Seen, softmax, softmax_backward
 
 _BLOCK_QUERIES = 128
-"""Large enough for products at full speed, small enough that few scores are computed of keys not seen."""
+"""Queries of a block: enough for products at full speed, few enough that little is computed for masked keys."""
 
 
 @dataclass(frozen=True)
 class Block:
-    """Queries that are computed together."""
+    """Block of queries that are computed together, and the keys they see."""
 
     queries: slice
     keys: slice
-    """From the first that any of the queries sees to the last query's own."""
+    """Keys from the first that any of the queries sees to the last query's own."""
     seen: Seen
     is_whole: bool
-    """Whether no other block's queries see these keys."""
+    """True if no query of another block sees these keys."""
 
 
 @functools.lru_cache(maxsize=4)  # every layer of a step asks for the same
 def plan_blocks(document_lengths: tuple[int, ...], window: int | None) -> tuple[Block, ...]:
-    """Blocks of all queries of documents that lie one after the other; `window` as in `causal_attention`."""
+    """Divide the queries of successive documents into blocks; `window` as in `causal_attention`."""
     starts = np.repeat(np.cumsum([0, *document_lengths[:-1]]), document_lengths)  # (N,), of each position's document
     return tuple(_block(span, starts, window) for span in _spans(document_lengths))
 
@@ -46,13 +46,13 @@ def plan_blocks(document_lengths: tuple[int, ...], window: int | None) -> tuple[
 def block_attention(
     queries: Tensor, keys: Tensor, values: Tensor, blocks: Sequence[Block], *, scale: float, soft_cap: float | None
 ) -> Tensor:
-    """queries (N, H, head_dim), keys and values (N, K, head_dim) -> (N, H, head_dim), in the type of the queries."""
+    """Attend causally by blocks: queries (N, H, head_dim), keys and values (N, K, head_dim) -> (N, H, head_dim)."""
     mixed: Tensor = _BlockAttention.apply(queries, keys, values, blocks, scale, soft_cap)  # type: ignore[no-untyped-call]
     return mixed
 
 
 def _spans(document_lengths: Sequence[int]) -> Iterator[slice]:
-    """Parts of equal size of long documents; as many short ones together as there is room for."""
+    """Yield the queries of each block: equal parts of a long document, or as many short documents as fit."""
     first = end = 0
     for length in document_lengths:
         if end > first and end - first + length > _BLOCK_QUERIES:
@@ -102,7 +102,7 @@ class _BlockAttention(torch.autograd.Function):
     def backward(context: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         queries, keys, values = context.saved_tensors
         blocks, scale, soft_cap = context.settings
-        # Where several blocks add to a sum, it must not be rounded in between.
+        # A sum to which several blocks add must not be rounded in between.
         sum_dtype = keys.dtype if all(block.is_whole for block in blocks) else torch.float32
         query_grads = torch.empty_like(queries, memory_format=torch.contiguous_format)
         key_grads, value_grads = (torch.zeros(tensor.shape, dtype=sum_dtype) for tensor in (keys, values))
@@ -110,33 +110,33 @@ class _BlockAttention(torch.autograd.Function):
             own_queries, own_keys = _grouped(queries[block.queries], keys), keys[block.keys].transpose(0, 1)
             own_values, grad = values[block.keys].transpose(0, 1), _grouped(grads[0][block.queries], keys)
             scores, factor = _scores(own_queries, keys[block.keys], scale, soft_cap)
-            slope = None if soft_cap is None else (1 - (scores / soft_cap).square()) * scale
+            cap_derivative = None if soft_cap is None else (1 - (scores / soft_cap).square()) * scale
             weights = softmax(scores, block.seen, scale=factor)
             value_grads[block.keys].transpose(0, 1).add_(torch.bmm(weights.transpose(1, 2), grad))
             weight_grads = torch.bmm(grad, own_values.transpose(1, 2))
             score_grads = softmax_backward(weights, weight_grads, block.seen, scale=factor)
-            if slope is not None:
-                score_grads *= slope
+            if cap_derivative is not None:
+                score_grads *= cap_derivative
             _put(query_grads[block.queries], torch.bmm(score_grads, own_keys))
             key_grads[block.keys].transpose(0, 1).add_(torch.bmm(score_grads.transpose(1, 2), own_queries))
         return query_grads, key_grads.to(keys.dtype), value_grads.to(values.dtype), None, None, None
 
 
 def _grouped(heads: Tensor, keys: Tensor) -> Tensor:
-    """(T, H, head_dim) -> (K, G * T, head_dim): those that share keys and values are more queries of one head."""
+    """Lay out the query heads that share a key-value head as more queries: (T, H, head_dim) -> (K, G * T, head_dim)."""
     num_queries, _, head_dim = heads.shape
     num_kv_heads = keys.shape[1]
     return heads.view(num_queries, num_kv_heads, -1, head_dim).permute(1, 2, 0, 3).reshape(num_kv_heads, -1, head_dim)
 
 
 def _put(out: Tensor, grouped: Tensor) -> None:
-    """The inverse of `_grouped`."""
+    """Write a result in the layout of `_grouped`, (K, G * T, head_dim), to `out`, (T, H, head_dim)."""
     num_queries, num_heads, head_dim = out.shape
     apart = grouped.view(num_heads, num_queries, head_dim).transpose(0, 1)
     out.copy_(apart)
 
 
 def _scores(queries: Tensor, keys: Tensor, scale: float, soft_cap: float | None) -> tuple[Tensor, float]:
-    """(K, G * T, S) of (K, G * T, head_dim) and (S, K, head_dim); and the factor that they still lack."""
+    """Compute scores (K, G * T, S) from (K, G * T, head_dim) and (S, K, head_dim), and the scale yet to apply."""
     scores = torch.bmm(queries, keys.permute(1, 2, 0))
     return (scores, scale) if soft_cap is None else (torch.tanh(scores * (scale / soft_cap)) * soft_cap, 1.0)

@@ -1,6 +1,6 @@
-"""`build_transformer`: stored tensors in, a `Transformer` that holds their values out.
+"""`build_transformer`: build a `Transformer` with the values of stored tensors.
 
-Tensor by tensor: no random initial values, no second copy of the model in memory.
+It loads tensor by tensor: no random initial values, no second copy of the model in memory.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def build_transformer(
     dtype: torch.dtype = torch.float32,
     device: torch.device | str = "cpu",
 ) -> Transformer:
-    """A transformer with these weights, by our names, in evaluation mode.
+    """Build a transformer, in eval mode, from weights named as in `weights.weight_shapes`.
 
     The output head is tied to the embedding if, and only if, there is no `output_head.weight`. Raises CheckpointError
     naming the tensor for one that is missing, unexpected, mis-shaped, or of an encoding that cannot be read.
@@ -40,13 +40,13 @@ def build_transformer(
         tensor = tensors[name]
         require_shape(name, tensor.shape, shape, source="weights")
         state[name] = to_torch(tensor, dtype=dtype, device=device)
-        tensor.leave_memory()  # or the file would stand beside the weights
+        tensor.leave_memory()  # else the pages of the file would stay beside the weights
     transformer.load_state_dict(state, assign=True)
     return transformer.eval()
 
 
 def to_torch(tensor: StoredTensor, *, dtype: torch.dtype, device: torch.device | str) -> Tensor:
-    """The values in a tensor of its own memory. Raises CheckpointError for an encoding that cannot be read."""
+    """Copy the values into a PyTorch tensor. Raises CheckpointError for an encoding that cannot be read."""
     if tensor.dtype == "BF16" and dtype == torch.bfloat16:
         return torch.from_numpy(np.array(tensor.data, order="C").view(np.int16)).view(torch.bfloat16).to(device)
     if tensor.dtype == "F16" and dtype == torch.float16:

@@ -1,7 +1,7 @@
 """`ModelConfig`: the shape of a decoder-only transformer, one frozen dataclass for every family.
 
-In: numbers that a family file read from a checkpoint. Out: validated values that every backend trusts. It knows
-the parts a transformer can have; which family has which is written in `families/`.
+In: values that a family file read from a checkpoint. Out: validated values that every backend trusts. This module knows
+the parts that a transformer can have; `families/` knows which family has which.
 """
 
 from __future__ import annotations
@@ -29,19 +29,19 @@ _POSITIVE = (
     "max_seq_len",
 )
 LARGEST_SIZE = 2**31 - 1
-"""Sizes beyond this are damage, not models; they would overflow the index types of the kernels."""
+"""Largest valid size; a larger one means a damaged file and would overflow the index types of the kernels."""
 MOST_LAYERS = 4096
-"""Ten times the deepest published model; a damaged count must not make us list billions of weights."""
+"""Largest valid number of layers, ten times the deepest published model; more means a damaged file."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ModelConfig:
-    """The shape of a transformer. Raises ConfigError naming the field, its value and what is allowed."""
+    """Shape of a transformer. Raises ConfigError naming the field, its value and what is allowed."""
 
     family: str
     """Name of the family, a key of `families.FAMILIES`."""
     vocab_size: int
-    """Rows of the embedding (may exceed the tokenizer's vocabulary, padded to a round number)."""
+    """Rows of the embedding; they may exceed the tokenizer's vocabulary, padded to a round number."""
     hidden_size: int
     intermediate_size: int
     num_layers: int
@@ -50,45 +50,45 @@ class ModelConfig:
     """Key-value heads; each serves num_heads / num_kv_heads query heads."""
     head_dim: int
     max_seq_len: int
-    """Positions the model was made for."""
+    """Context length: positions that the model was trained for."""
 
     norm: NormKind = "rms"
     norm_eps: float
     norm_offset: float = 0.0
-    """Added to the stored norm weight before it multiplies (1 in Gemma, whose files hold weight - 1)."""
+    """Offset added to the stored weight of norms (1 in Gemma, whose files hold weight - 1)."""
     norm_placement: NormPlacement = "pre"
-    """Norms before attention and MLP, after them (before the residual sum), or both."""
+    """Position of norms: before attention and MLP, after them (before the residual sum), or both."""
     qk_norm: QKNorm | None = None
     """RMS norm of queries and keys: over each head, or over all heads together."""
 
     activation: Activation = "silu"
     is_gated: bool = True
-    """Whether the MLP multiplies its activation with a second projection (SwiGLU and kin)."""
+    """True if the MLP multiplies its activation by a second projection (SwiGLU and similar)."""
 
     rope: Rope | None = None
-    """Rotary positions; None: learned absolute positions (`position_embedding`)."""
+    """Rotary position embedding; None: learned absolute positions (`position_embedding`)."""
     local_rope: Rope | None = None
-    """Other rotary positions for the layers with a sliding window (Gemma 3)."""
+    """Rotary position embedding of the layers with a sliding window, if it differs (Gemma 3)."""
     layers_without_rope: tuple[int, ...] = ()
-    """Layers (from 0) that see no positions (SmolLM3)."""
+    """Layers (from 0) without position embedding (NoPE, in SmolLM3)."""
     sliding_window: int | None = None
-    """In the layers named next, a token attends to this many latest positions, itself included."""
+    """Number of latest positions that a token attends to in `sliding_layers`, its own included."""
     sliding_layers: tuple[int, ...] = ()
-    """Layers (from 0) with the sliding window; the others see everything."""
+    """Layers (from 0) with the sliding window; in the others a token attends to all positions before it."""
 
     attention_scale: float
     """Factor on query-key products."""
     attention_soft_cap: float | None = None
-    """c in c * tanh(x / c), on scaled query-key products."""
+    """Soft cap on attention scores: c in c * tanh(x / c), after scaling."""
     logit_soft_cap: float | None = None
-    """The same on the logits."""
+    """Soft cap on the logits: c in c * tanh(x / c)."""
     embedding_scale: float = 1.0
     """Factor on token embeddings."""
 
     is_parallel: bool = False
-    """Whether attention and MLP read the same residual stream and are added at once (GPT-NeoX)."""
+    """True if attention and MLP read the same hidden states and are added together (GPT-NeoX)."""
     is_tied: bool = False
-    """Whether the output head is the embedding matrix."""
+    """True if the output head is the embedding matrix."""
     qkv_bias: bool = False
     attention_out_bias: bool = False
     mlp_bias: bool = False
@@ -100,11 +100,11 @@ class ModelConfig:
         self._check_layers()
 
     def is_sliding(self, layer: int) -> bool:
-        """Whether the layer has the sliding window."""
+        """Return True if the layer has the sliding window."""
         return layer in self.sliding_layers
 
     def layer_rope(self, layer: int) -> Rope | None:
-        """The rotary positions of the layer, if it has any."""
+        """Return the rotary position embedding of a layer; None if it has none."""
         if layer in self.layers_without_rope:
             return None
         return self.local_rope if self.local_rope is not None and self.is_sliding(layer) else self.rope

@@ -1,4 +1,4 @@
-"""The keys and values of the positions computed so far: made by its owner, given to the model, grown by doubling."""
+"""`KVCache`: keys and values of the positions already computed, passed to the model; its capacity grows by doubling."""
 
 from __future__ import annotations
 
@@ -9,13 +9,14 @@ from nextword.errors import RequestError
 from nextword.models.config import ModelConfig
 
 _FIRST_CAPACITY = 64
-"""Positions allocated at first; most prompts need one or two doublings."""
+"""Initial capacity in positions; most prompts need one or two doublings."""
 
 
 class KVCache:
-    """Keys and values of `batch_size` rows for every layer, up to `max_seq_len` positions.
+    """Keys and values of `batch_size` sequences for every layer, up to `max_seq_len` positions.
 
-    `is_long`: which angles of LongRoPE the keys have; None: those for the length that a forward pass reaches.
+    `is_long`: True for keys rotated by LongRoPE's long factors, False for its short ones; None: chosen in each forward
+    pass by the length that it reaches.
     """
 
     def __init__(
@@ -28,7 +29,7 @@ class KVCache:
         is_long: bool | None = None,
     ) -> None:
         self.length = 0
-        """Positions filled, the same for all rows and, between two forward passes, for all layers."""
+        """Filled positions, the same for all sequences and, between two forward passes, for all layers."""
         self.is_long = is_long
         self._max_seq_len = config.max_seq_len
         empty = torch.empty(batch_size, config.num_kv_heads, 0, config.head_dim, dtype=dtype, device=device)
@@ -36,9 +37,9 @@ class KVCache:
         self._values = [empty] * config.num_layers
 
     def append(self, layer: int, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
-        """Write one layer's keys and values, (B, K, T, head_dim), after the filled positions; return all so far.
+        """Append one layer's keys and values, (B, K, T, head_dim); return all of the layer.
 
-        The result is a view, (B, K, length + T, head_dim). `length` itself moves by `advance`, once per forward pass.
+        The results are views, (B, K, length + T, head_dim). `advance` then adds T to `length`, once per forward pass.
         Raises RequestError beyond max_seq_len.
         """
         end = self.length + keys.shape[2]
@@ -50,7 +51,7 @@ class KVCache:
         return all_keys, all_values
 
     def advance(self, num_positions: int) -> None:
-        """Count the positions that every layer has now appended."""
+        """Add positions, appended in every layer, to `length`."""
         self.length += num_positions
 
     def truncate(self, length: int) -> None:
@@ -59,7 +60,7 @@ class KVCache:
         self.length = length
 
     def fork(self) -> KVCache:
-        """An independent copy."""
+        """Return an independent copy."""
         copy = object.__new__(KVCache)
         copy.length, copy.is_long, copy._max_seq_len = self.length, self.is_long, self._max_seq_len
         copy._keys = [keys[:, :, : self.length].clone() for keys in self._keys]

@@ -1,4 +1,4 @@
-"""`Packing`: where documents begin and end within the rows of a batch, in the form that the transformer uses."""
+"""`Packing`: boundaries of the documents in the rows of a batch, in the form that the transformer uses."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ class Packing:
     """Documents packed into rows of equal length; a row's end always ends a document."""
 
     positions: Tensor
-    """(B, T) int64, the position of each token in its document."""
+    """Position of each token in its document, (B, T) int64."""
     num_positions: int
-    """One more than the largest position."""
+    """Largest position plus one."""
     lengths: tuple[int, ...]
     """Tokens of each document (or part of one), in the order of the B * T positions."""
 
@@ -25,9 +25,9 @@ class Packing:
     def of(
         positions: npt.NDArray[np.int64], document_ids: npt.NDArray[np.int64], *, device: torch.device | str = "cpu"
     ) -> Packing | None:
-        """The packing that positions and document ids, both (B, T), describe; None if every row is one document.
+        """Build the packing from positions and document ids, both (B, T); None if every row is one document.
 
-        One document's tokens stand together in a row.
+        The tokens of a document must be adjacent in a row.
         """
         starts = np.ones(document_ids.shape, dtype=bool)
         starts[:, 1:] = document_ids[:, 1:] != document_ids[:, :-1]

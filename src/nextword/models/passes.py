@@ -1,7 +1,7 @@
-"""Passes over activations while gradients are recorded: one in C++ for what PyTorch does in several.
+"""Fused element-wise operations for training: one C++ pass over activations where PyTorch needs several.
 
-Taken on a CPU in float32 or bfloat16 where the C++ core was built. Everything else goes through PyTorch's own
-operations, which are also what tests hold these to.
+They are used on a CPU in float32 or bfloat16 if the C++ core was built. Otherwise PyTorch's own operations compute the
+same, and tests compare the two.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ _ACTIVATIONS: dict[Activation, Callable[[Tensor], Tensor]] = {
 
 
 def runs_native(tensor: Tensor) -> bool:
-    """Whether there are kernels for a tensor like this."""
+    """Return True if the C++ core has kernels for this type and device."""
     return native is not None and tensor.device.type == "cpu" and tensor.dtype in (torch.float32, torch.bfloat16)
 
 
 def rms_norm(hidden: Tensor, weight: Tensor, eps: float) -> Tensor:
-    """x / rms(x) * weight over the last axis, (..., size)."""
+    """Compute x / rms(x) * weight over the last axis, (..., size) (arXiv:1910.07467)."""
     if not torch.is_grad_enabled() or not runs_native(hidden) or hidden.dtype != weight.dtype:
         return F.rms_norm(hidden, weight.shape, weight, eps)
     normed: Tensor = _RMSNorm.apply(hidden, weight, eps)  # type: ignore[no-untyped-call]
@@ -41,7 +41,7 @@ def rms_norm(hidden: Tensor, weight: Tensor, eps: float) -> Tensor:
 
 
 def activate(hidden: Tensor, gated: Tensor | None, activation: Activation) -> Tensor:
-    """activation(hidden), times `gated` where there is one; all of one shape."""
+    """Compute activation(hidden), times `gated` if given; all of one shape."""
     if torch.is_grad_enabled() and runs_native(hidden):
         activated: Tensor = _Activate.apply(hidden, gated, activation)  # type: ignore[no-untyped-call]
         inputs = hidden.detach(), None if gated is None else gated.detach()
@@ -52,20 +52,20 @@ def activate(hidden: Tensor, gated: Tensor | None, activation: Activation) -> Te
 
 @dataclass(frozen=True)
 class Seen:
-    """Of T queries, which of S keys each sees: from `first` up to `last`, exclusive; both (T,) int32, never empty."""
+    """Range of keys that each of T queries sees: `first` to `last` (exclusive), both (T,) int32, never empty."""
 
     first: Tensor
     last: Tensor
 
     def mask(self, num_keys: int, dtype: torch.dtype) -> Tensor:
-        """(T, S): 0 where a query sees a key, -inf elsewhere."""
+        """Return the additive attention mask (T, S): 0 if a query sees a key, else -inf."""
         key = torch.arange(num_keys)
         is_seen = (key >= self.first[:, None]) & (key < self.last[:, None])
         return torch.zeros(is_seen.shape, dtype=dtype).masked_fill_(~is_seen, -torch.inf)
 
 
 def softmax(scores: Tensor, seen: Seen, *, scale: float) -> Tensor:
-    """softmax(scale * scores) over the keys seen, 0 elsewhere; (K, G * T, S) -> the same, in place. No gradient."""
+    """Compute softmax(scale * scores) over the keys seen, 0 elsewhere; (K, G * T, S), in place, without gradient."""
     num_keys = scores.shape[-1]
     if not runs_native(scores):
         by_query = scores.view(scores.shape[0], -1, len(seen.first), num_keys)
@@ -76,7 +76,7 @@ def softmax(scores: Tensor, seen: Seen, *, scale: float) -> Tensor:
 
 
 def softmax_backward(weights: Tensor, grads: Tensor, seen: Seen, *, scale: float) -> Tensor:
-    """Gradient of the scores from that of the weights that `softmax` gave; in the place of the latter."""
+    """Compute the gradient of the scores from `grads`, the gradient of the softmax weights, in place of `grads`."""
     if not runs_native(weights):
         return torch._softmax_backward_data(grads, weights, -1, weights.dtype) * scale
     assert native is not None
@@ -87,7 +87,7 @@ def softmax_backward(weights: Tensor, grads: Tensor, seen: Seen, *, scale: float
 
 
 def cross_entropy(logits: Tensor, targets: Tensor, *, z_loss: float, has_slopes: bool) -> tuple[Tensor, Tensor]:
-    """log(sum(exp(logits))) of each row, and the target's logit; (N, V) and (N,) -> (N,), (N,), float32.
+    """Compute log(sum(exp(logits))) and the target's logit of each row: (N, V), (N,) -> (N,), (N,), float32.
 
     If asked, the logits become the derivative by them of log_sum - target's logit + z_loss * log_sum^2. Only where
     `runs_native`.
@@ -102,12 +102,12 @@ def cross_entropy(logits: Tensor, targets: Tensor, *, z_loss: float, has_slopes:
 
 
 def _sizes(scores: Tensor, seen: Seen) -> tuple[int, int, int]:
-    """Rows, queries, keys."""
+    """Return the numbers of rows, queries and keys."""
     return scores.shape[0] * scores.shape[1], len(seen.first), scores.shape[2]
 
 
 def _rms_norm(hidden: Tensor, weight: Tensor, eps: float) -> tuple[Tensor, Tensor]:
-    """The normed rows, and 1 / rms of each."""
+    """Return the normed rows, and 1 / rms of each."""
     assert native is not None
     hidden, weight = hidden.contiguous(), weight.contiguous()
     size = weight.numel()
@@ -168,7 +168,7 @@ class _Activate(torch.autograd.Function):
 
 
 def _addresses(*tensors: Tensor | None) -> tuple[bool | int, ...]:
-    """Whether the first tensor is in bfloat16; and where each begins, 0 for none."""
+    """Return True if the first tensor is in bfloat16, then the address of each; 0 for None."""
     first = tensors[0]
     assert first is not None
     return first.dtype == torch.bfloat16, *(0 if tensor is None else tensor.data_ptr() for tensor in tensors)

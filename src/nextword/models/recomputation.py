@@ -1,7 +1,7 @@
-"""Cheap values that a backward pass reads: forgotten after the forward pass, computed again when they are needed.
+"""Activation recomputation: the backward pass computes cheap values again instead of keeping them in memory.
 
-Norms and activations take one operation for hundreds of those in the products that read them, but as much memory as
-all else that a layer keeps. What they are computed from is kept anyway, for their own gradients.
+Norms and activations take one operation for hundreds in the products that read them, but as much memory as everything
+else that a layer keeps. Their inputs are kept anyway, for their own gradients. (arXiv:1604.06174)
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from torch.utils.weak import WeakTensorKeyDictionary
 
 
 class _Value:
-    """A value that is not there between the passes."""
+    """Value that is dropped after the forward pass and recomputed in the backward pass."""
 
     def __init__(self, compute: Callable[[], Tensor]) -> None:
         self._compute = compute
@@ -24,11 +24,11 @@ class _Value:
         self._again: Tensor | None = None
 
     def forget(self) -> None:
-        """One more operation wants it later."""
+        """Count one more operation that will read the value in the backward pass."""
         self._num_readers += 1
 
     def again(self) -> Tensor:
-        """The value for one of those operations; it stays until the last has had it."""
+        """Return the value to one of those operations; it is kept until the last one has read it."""
         value = self._compute() if self._again is None else self._again
         self._num_readers -= 1
         self._again = value if self._num_readers else None
@@ -42,18 +42,18 @@ class _View:
 
 
 _VALUES = WeakTensorKeyDictionary()
-"""Tensors that can be computed again -> `_Value`; entries go with the tensors."""
+"""`_Value` of each tensor that can be recomputed; entries are removed with the tensors."""
 
 
 def recomputable(tensor: Tensor, compute: Callable[[], Tensor]) -> Tensor:
-    """The tensor, of which `Recomputing` need not keep the values: `compute` makes the same ones, bit by bit."""
+    """Mark a tensor as recomputable by `compute`, which must return the same bits; return the tensor."""
     if tensor.requires_grad:
         _VALUES[tensor] = _Value(compute)
     return tensor
 
 
 class Recomputing(saved_tensors_hooks):
-    """A context: operations in it keep no recomputable tensor for their gradients, which are taken once."""
+    """Context in which operations save no recomputable tensors for the backward pass, which may run only once."""
 
     def __init__(self) -> None:
         super().__init__(_pack, _unpack)
@@ -63,7 +63,7 @@ def _pack(tensor: Tensor) -> Tensor | _View:
     whole = tensor if tensor._base is None else tensor._base
     value = _VALUES.get(whole)  # type: ignore[no-untyped-call]
     if value is None or not (tensor.is_contiguous() and tensor.numel() == whole.numel()):
-        return tensor.detach()  # itself would keep alive the operation that keeps it
+        return tensor.detach()  # the tensor itself would form a reference cycle with the operation that saves it
     value.forget()
     return _View(value, tensor.size())
 

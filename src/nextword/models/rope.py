@@ -1,7 +1,7 @@
-"""Rotary position embedding (RoFormer, arXiv:2104.09864) and its published stretchings to longer contexts.
+"""Rotary position embedding (RoFormer, arXiv:2104.09864) and its published scalings to longer contexts.
 
-In: a `Rope`, the settings of one checkpoint. Out: the angle per position of each rotated pair, and the factor that
-some stretchings put on cosine and sine. Numpy only, shared by all backends; nothing here rotates a tensor.
+In: a `Rope`, the settings of one checkpoint. Out: the angle per position of each rotated pair, and the factor of some
+scalings on cosine and sine. Numpy only, shared by all backends; nothing here rotates a tensor.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from nextword.errors import ConfigError
 
 @dataclass(frozen=True, kw_only=True)
 class LinearScaling:
-    """Positions divided by `factor` (arXiv:2306.15595)."""
+    """Position interpolation: positions are divided by `factor` (arXiv:2306.15595)."""
 
     factor: float
 
 
 @dataclass(frozen=True, kw_only=True)
 class Llama3Scaling:
-    """Llama 3.1: slow pairs are divided by `factor`, fast ones kept, those between interpolated."""
+    """Scaling of Llama 3.1: slow pairs are divided by `factor`, fast ones kept, those between interpolated."""
 
     factor: float
     low_freq_factor: float
@@ -43,9 +43,9 @@ class YarnScaling:
     beta_slow: float = 1.0
     """Pairs that rotate less often than this are divided by `factor`."""
     attention_factor: float = 1.0
-    """On cosine and sine."""
+    """Factor on cosine and sine."""
     truncate: bool = True
-    """Whether the ends of the ramp are rounded outward to whole pairs."""
+    """True if the ends of the ramp are rounded outward to whole pairs."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,7 +56,7 @@ class LongRopeScaling:
     long_factors: tuple[float, ...]
     original_max_seq_len: int
     attention_factor: float
-    """On cosine and sine."""
+    """Factor on cosine and sine."""
 
 
 RopeScaling = LinearScaling | Llama3Scaling | YarnScaling | LongRopeScaling
@@ -64,12 +64,12 @@ RopeScaling = LinearScaling | Llama3Scaling | YarnScaling | LongRopeScaling
 
 @dataclass(frozen=True, kw_only=True)
 class Rope:
-    """How queries and keys are rotated by their position."""
+    """Settings of rotary position embedding."""
 
     theta: float
     """Base of the geometric series of angles."""
     rotary_dim: int
-    """The first so many dimensions of each head are rotated, as pairs (i, i + rotary_dim / 2)."""
+    """Number of leading dimensions of each head that are rotated, as pairs (i, i + rotary_dim / 2)."""
     scaling: RopeScaling | None = None
 
     def __post_init__(self) -> None:
@@ -86,7 +86,7 @@ class Rope:
                     raise ConfigError(f"rope {name} has {count} numbers, {self.rotary_dim // 2} pairs are rotated")
 
     def inverse_frequencies(self, *, is_long: bool = False) -> npt.NDArray[np.float64]:
-        """Angle per position of each pair, in radians, float64 of (rotary_dim / 2,).
+        """Compute the angle per position of each pair, in radians: (rotary_dim / 2,) float64.
 
         `is_long`: the sequence is longer than the original context (LongRoPE has other divisors there).
         """
@@ -113,7 +113,7 @@ class Rope:
 
 
 def _llama3(frequencies: npt.NDArray[np.float64], scaling: Llama3Scaling) -> npt.NDArray[np.float64]:
-    """Keep what rotates more than `high_freq_factor` times over the original context, slow down what does not."""
+    """Keep pairs that rotate more than `high_freq_factor` times over the original context; slow the others down."""
     rotations = scaling.original_max_seq_len * frequencies / (2 * math.pi)
     kept = (rotations - scaling.low_freq_factor) / (scaling.high_freq_factor - scaling.low_freq_factor)
     return _between(frequencies / scaling.factor, frequencies, np.clip(kept, 0.0, 1.0))
@@ -128,7 +128,7 @@ def _between(
 def _yarn(
     frequencies: npt.NDArray[np.float64], scaling: YarnScaling, *, theta: float, rotary_dim: int
 ) -> npt.NDArray[np.float64]:
-    """Keep the fast pairs, divide the slow ones, and go over from one to the other along a ramp."""
+    """Keep the fast pairs, divide the slow ones, and interpolate linearly between them."""
 
     def pair_that_rotates(times: float) -> float:
         wave = scaling.original_max_seq_len / (times * 2 * math.pi)

@@ -1,4 +1,4 @@
-"""Rotary positions applied: tables of cosine and sine by position, and the rotation of queries and keys by them."""
+"""Rotation of queries and keys by rotary position embedding, with tables of cosine and sine by position."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ from torch import Tensor
 from nextword.models.rope import Rope
 
 Positions = slice | Tensor
-"""Consecutive positions, the same in every row; or (B, T) int64 where rows hold several documents."""
+"""Consecutive positions, the same in every row; or (B, T) int64 if rows hold several documents."""
 
 _FIRST_POSITIONS = 1024
-"""Positions in a new table; it doubles when a text outgrows it."""
+"""Positions in a new table; it doubles when a sequence outgrows it."""
 
 
 @dataclass(frozen=True)
 class Rotation:
-    """Cosine and signed sine, (T, 1, rotary_dim), or (B, T, 1, rotary_dim) where rows differ in their positions."""
+    """Cosine and signed sine, (T, 1, rotary_dim), or (B, T, 1, rotary_dim) if rows differ in their positions."""
 
     cosine: Tensor
     signed_sine: Tensor
-    """The first half negated, so that the rotation of all pairs is x * cosine + (x with halves exchanged) * this."""
+    """Sine, its first half negated: the rotation of x is x * cosine + (x with halves exchanged) * signed_sine."""
 
     def rotate_(self, heads: Tensor) -> Tensor:
-        """Rotate the first rotary_dim dimensions of each head, (B, T, heads, head_dim), in place where that is all."""
+        """Rotate the first rotary_dim dimensions of each head, (B, T, heads, head_dim); in place if those are all."""
         rotary_dim = self.cosine.shape[-1]
         if rotary_dim < heads.shape[-1]:
             return torch.cat((self.rotate_(heads[..., :rotary_dim].clone()), heads[..., rotary_dim:]), dim=-1)
@@ -35,7 +35,7 @@ class Rotation:
 
 
 class RotationTable:
-    """The rotations of one `Rope` for positions from 0 on, in the type and on the device of the hidden states."""
+    """Rotations of one `Rope` for positions from 0 on, in the type and on the device of the hidden states."""
 
     def __init__(self, rope: Rope, *, is_long: bool, like: Tensor) -> None:
         self._factor = rope.attention_factor
@@ -44,11 +44,11 @@ class RotationTable:
         self._fill(_FIRST_POSITIONS)
 
     def serves(self, hidden: Tensor) -> bool:
-        """Whether type and device are those of the hidden states."""
+        """Return True if the table has the type and device of the hidden states."""
         return self._dtype == hidden.dtype and self._frequencies.device == hidden.device
 
     def at(self, positions: Positions, end: int) -> Rotation:
-        """The rotations of positions, all of them below `end`."""
+        """Return the rotations of positions, which are all below `end`."""
         if end > self._cosine.shape[0]:
             self._fill(max(end, 2 * self._cosine.shape[0]))
         return Rotation(self._cosine[positions], self._signed_sine[positions])

@@ -1,7 +1,7 @@
-"""One named tensor as it lies in a mapped file: float or quantised, read only when asked for.
+"""`StoredTensor`: a named tensor in a memory-mapped file, float or quantised, read on demand.
 
-In: a numpy view of the file's bytes. Out: float32 values, rows, transposes and joins of such tensors, still lazy
-where the layout allows it. It knows how values are encoded, not which file they come from nor what they mean.
+In: a numpy view of the file's bytes. Out: float32 values, rows, transposes and joins of such tensors, still lazy where
+the layout allows it. This module knows how values are encoded, not which file they come from or what they mean.
 """
 
 from __future__ import annotations
@@ -25,36 +25,36 @@ FLOAT_DTYPES: dict[str, np.dtype[np.generic]] = {
     "F16": np.dtype("<f2"),
     "BF16": np.dtype("<u2"),
 }
-"""The unquantised encodings of weights, and the numpy type of their elements (BF16 as its 16 bits)."""
+"""Unquantised encodings of weights, with the numpy type of their elements (BF16 as its 16 bits)."""
 
 _VALUES_AT_ONCE = 2**18
-"""Values dequantised in one call: enough to outweigh the call, few enough for the processor's cache (1 MiB)."""
+"""Values dequantised in one call: enough to outweigh its overhead, few enough for the processor's cache (1 MiB)."""
 
 
 @dataclass(frozen=True)
 class StoredTensor:
-    """One named tensor as it lies in a mapped file; nothing is read until asked for."""
+    """Named tensor in a memory-mapped file; values are read on demand."""
 
     name: str
     dtype: str
-    """"F32", "F16", "BF16", or a GGUF quantisation by its name: "Q4_1", "Q8_0", "Q6_K", ..."""
+    """Encoding: "F32", "F16", "BF16", or a GGUF quantisation such as "Q4_1", "Q8_0", "Q6_K"."""
     shape: tuple[int, ...]
-    """As PyTorch shows it: (out_features, in_features) for a matrix."""
+    """Shape as in PyTorch: (out_features, in_features) for a matrix."""
     data: npt.NDArray[np.generic]
-    """Of `shape`, in the numpy type of FLOAT_DTYPES; a quantised one uint8 of (*shape[:-1], bytes per row)."""
+    """Encoded values: `shape`, in the type of FLOAT_DTYPES; if quantised, (*shape[:-1], bytes per row) uint8."""
 
     @property
     def is_quantized(self) -> bool:
-        """Whether rows are blocks of a GGUF quantisation rather than numbers."""
+        """True if rows are blocks of a GGUF quantisation rather than numbers."""
         return self.dtype not in FLOAT_DTYPES
 
     @property
     def num_elements(self) -> int:
-        """How many numbers the tensor has."""
+        """Number of values."""
         return math.prod(self.shape)
 
     def to_float32(self) -> npt.NDArray[np.float32]:
-        """The values, float32 of `shape`; a view where the file holds float32 itself.
+        """Return the values, `shape` float32; a view if the file holds float32 itself.
 
         Raises CheckpointError for an encoding that the gguf package cannot dequantise.
         """
@@ -68,7 +68,7 @@ class StoredTensor:
         return self._dequantized()
 
     def encoded_as(self, dtype: FloatDtype) -> StoredTensor:
-        """The same values, each rounded to the nearest of `dtype`, ties to even.
+        """Return the tensor encoded as `dtype`, each value rounded to nearest, ties to even.
 
         Raises CheckpointError if a finite value is beyond the range of `dtype`.
         """
@@ -85,26 +85,26 @@ class StoredTensor:
         return encoded
 
     def renamed(self, name: str) -> StoredTensor:
-        """The same tensor under another name."""
+        """Return the tensor under another name."""
         return dataclasses.replace(self, name=name)
 
     def take_rows(self, rows: npt.NDArray[np.intp] | slice) -> StoredTensor:
-        """The given rows (first axis), in the order given; works on quantised rows, which are encoded one by one."""
+        """Return the given rows (first axis) in the order given; rows of a quantised tensor are encoded one by one."""
         data = self.data[rows]
         return StoredTensor(self.name, self.dtype, (data.shape[0], *self.shape[1:]), data)
 
     def transposed(self) -> StoredTensor:
-        """The matrix with its axes exchanged; a quantised one becomes F32, since its blocks run along the rows."""
+        """Return the transposed matrix; a quantised one becomes F32, since its blocks run along the rows."""
         if self.is_quantized:
             return StoredTensor(self.name, "F32", self.shape[::-1], self.to_float32().T)
         return StoredTensor(self.name, self.dtype, self.shape[::-1], self.data.T)
 
     def leave_memory(self) -> None:
-        """Let the system have back what reading the mapped file took so far; a later use reads the file again."""
+        """Release the memory pages of the mapped file; a later use reads the file again."""
         owner: object = self.data
         while isinstance(owner, np.ndarray):
             owner = owner.base
-        # What was written into a mapping that may be written to would be lost.
+        # Changes in a writable mapping would be lost.
         if isinstance(owner, mmap.mmap) and memoryview(owner).readonly and hasattr(mmap, "MADV_DONTNEED"):
             owner.madvise(mmap.MADV_DONTNEED)
 
@@ -118,7 +118,7 @@ class StoredTensor:
         try:
             for start in range(0, len(values), step):
                 chunk = values[start : start + step]
-                # Rows are whole numbers of blocks, so many of them can be read as one long row.
+                # A row is a whole number of blocks, so several rows can be read as one long row.
                 encoded = np.ascontiguousarray(rows[start : start + step]).reshape(1, -1)
                 chunk[:] = dequantize(encoded, GGMLQuantizationType[self.dtype]).reshape(chunk.shape)
         except (KeyError, NotImplementedError):
@@ -130,7 +130,7 @@ class StoredTensor:
 
 
 def _bfloat16_bits(values: npt.NDArray[np.float32]) -> npt.NDArray[np.uint16]:
-    """The upper half of each float32, rounded to nearest, ties to even; what is no number stays none."""
+    """Round float32 to the 16 bits of bfloat16, to nearest, ties to even; NaN stays NaN."""
     bits = np.ascontiguousarray(values).view(np.uint32)
     rounded = (bits + np.uint32(0x7FFF) + ((bits >> np.uint32(16)) & np.uint32(1))) >> np.uint32(16)
     quiet_nan = np.uint32(0x7FC0)
@@ -138,9 +138,9 @@ def _bfloat16_bits(values: npt.NDArray[np.float32]) -> npt.NDArray[np.uint16]:
 
 
 def join_rows(name: str, parts: Sequence[StoredTensor]) -> StoredTensor:
-    """The rows of all parts, one tensor after the other; parts of unlike encodings become F32.
+    """Concatenate tensors along the first axis; parts of different encodings become F32.
 
-    All parts have the same shape but for the first axis.
+    All parts have the same shape except for the first axis.
     """
     dtypes = {part.dtype for part in parts}
     same = len(dtypes) == 1

@@ -1,7 +1,7 @@
-"""The decoder-only transformer: token ids in, logits out, for every family; it reads in the order of computation.
+"""The decoder-only transformer of all families as a PyTorch module: token ids in, logits out.
 
-It knows nothing of sampling, loss, tokenizers or files. Letters in comments: B sequences, T tokens, D hidden size,
-H heads, K key-value heads, V vocabulary.
+It reads in the order of computation and knows nothing of sampling, loss, tokenizers or files. Letters in comments:
+B sequences, T tokens, D hidden size, H heads, K key-value heads, V vocabulary.
 """
 
 from __future__ import annotations
@@ -22,7 +22,10 @@ from nextword.models.rotation import Positions, Rotation, RotationTable
 
 
 class Transformer(nn.Module):
-    """Embedding, layers, final norm, output head. Parameter names are those of `weights.weight_shapes`."""
+    """Decoder-only transformer: embedding, layers, final norm, output head.
+
+    Parameters are named as in `weights.weight_shapes`.
+    """
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
@@ -38,10 +41,10 @@ class Transformer(nn.Module):
         self._tables: dict[tuple[Rope, bool], RotationTable] = {}
 
     def forward(self, token_ids: Tensor, *, kv_cache: KVCache | None = None, last_rows: int | None = None) -> Tensor:
-        """Logits of the token after each position: (B, T) int64 -> (B, T, V), or (B, last_rows, V).
+        """Compute the logits of the token after each position: (B, T) int64 -> (B, T, V), or (B, last_rows, V).
 
-        Positions go on after those of `kv_cache`, which the new ones are added to. Only the rows asked for go through
-        the output head. Raises RequestError beyond max_seq_len.
+        Positions continue those of `kv_cache`, to which the new keys and values are appended. `last_rows`: compute the
+        output head for the last positions only. Raises RequestError beyond max_seq_len.
         """
         start = 0 if kv_cache is None else kv_cache.length
         end = start + token_ids.shape[1]
@@ -55,9 +58,9 @@ class Transformer(nn.Module):
         return self._logits(self.final_norm(hidden))
 
     def hidden_states(self, token_ids: Tensor, *, packing: Packing | None = None) -> Tensor:
-        """What the output head reads, for whoever computes it in parts: (B, T) int64 -> (B, T, D).
+        """Compute the final hidden states, the inputs of the output head: (B, T) int64 -> (B, T, D).
 
-        `packing`: where documents end within the rows, which then do not see each other; None: a row is one document.
+        `packing`: boundaries of documents, which do not attend to each other; None: each row is one document.
         Raises RequestError for a document longer than max_seq_len.
         """
         positions: Positions = slice(0, token_ids.shape[1]) if packing is None else packing.positions
@@ -70,7 +73,7 @@ class Transformer(nn.Module):
 
     @property
     def head(self) -> tuple[Tensor, Tensor | None]:
-        """Weight (V, D) and bias (V,) of the output head; the weight is the embedding's where they are tied."""
+        """Weight (V, D) and bias (V,) of the output head; the weight is the embedding's if they are tied."""
         if self.config.is_tied:
             return self.embedding.weight, None
         return self.output_head.weight, self.output_head.bias
@@ -97,7 +100,7 @@ class Transformer(nn.Module):
     def _embed(self, token_ids: Tensor, positions: Positions) -> Tensor:
         hidden: Tensor = self.embedding(token_ids)
         if self.config.embedding_scale != 1.0:
-            # The factor is rounded to the weights' type before it multiplies, as it was in training.
+            # The factor is rounded to the weights' type before the multiplication, as it was in training.
             hidden = hidden * hidden.new_tensor(self.config.embedding_scale)
         if self.config.rope is None:
             hidden = hidden + self.position_embedding.weight[positions]
@@ -106,7 +109,7 @@ class Transformer(nn.Module):
     def _rotation(
         self, rope: Rope, positions: Positions, end: int, hidden: Tensor, kv_cache: KVCache | None
     ) -> Rotation:
-        """Cosine and sine of positions below `end`; LongRoPE goes by the cache, or by the length that is reached."""
+        """Return the rotation of positions below `end`; LongRoPE depends on the cache, else on the length `end`."""
         is_long = isinstance(rope.scaling, LongRopeScaling) and end > rope.scaling.original_max_seq_len
         if isinstance(rope.scaling, LongRopeScaling) and kv_cache is not None and kv_cache.is_long is not None:
             is_long = kv_cache.is_long
@@ -122,16 +125,16 @@ class Transformer(nn.Module):
 
 
 class Embedding(nn.Embedding):
-    """A table of vectors by token id or position."""
+    """Table of vectors by token id or position."""
 
     def reset_parameters(self) -> None:
-        """Draw initial values, but not for a table without memory: that would load a compiler, for 1.4 seconds."""
+        """Draw initial values, except on the meta device: that would load a compiler, for 1.4 seconds."""
         if not self.weight.is_meta:
             super().reset_parameters()
 
 
 class Layer(nn.Module):
-    """Attention and MLP, each with its norms, added to the residual stream one after the other or at once."""
+    """Transformer layer: attention and MLP with their norms, added to the residual stream in turn or in parallel."""
 
     def __init__(self, config: ModelConfig, index: int) -> None:
         super().__init__()
@@ -151,7 +154,7 @@ class Layer(nn.Module):
         kv_cache: KVCache | None,
         document_lengths: tuple[int, ...] | None,
     ) -> Tensor:
-        """(B, T, D) -> (B, T, D)."""
+        """Apply the layer to hidden states (B, T, D) -> (B, T, D)."""
         mixed: Tensor = self.attention(self.attention_norm(hidden), rotation, kv_cache, document_lengths)
         attended: Tensor = self.post_attention_norm(mixed)
         mlp_input = hidden if self.is_parallel else hidden + attended
@@ -160,7 +163,7 @@ class Layer(nn.Module):
 
 
 class Attention(nn.Module):
-    """Multi-head attention with grouped keys and values, over the positions so far."""
+    """Multi-head causal attention with grouped keys and values (GQA, arXiv:2305.13245)."""
 
     def __init__(self, config: ModelConfig, index: int) -> None:
         super().__init__()
@@ -187,7 +190,7 @@ class Attention(nn.Module):
         kv_cache: KVCache | None,
         document_lengths: tuple[int, ...] | None,
     ) -> Tensor:
-        """(B, T, D) -> (B, T, D)."""
+        """Attend from hidden states (B, T, D) -> (B, T, D)."""
         batch_size, num_tokens, _ = hidden.shape
         queries: Tensor = self.q_proj(hidden)
         keys: Tensor = self.k_proj(hidden)
@@ -218,7 +221,7 @@ class Attention(nn.Module):
 
 
 class MLP(nn.Module):
-    """Two linear maps with an activation between them, gated by a third or not."""
+    """Feed-forward network: two linear layers with an activation between them, gated by a third or not."""
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
@@ -231,7 +234,7 @@ class MLP(nn.Module):
         self.down_proj = nn.Linear(wide, hidden, bias=config.mlp_bias)
 
     def forward(self, hidden: Tensor) -> Tensor:
-        """(B, T, D) -> (B, T, D)."""
+        """Apply the MLP to hidden states (B, T, D) -> (B, T, D)."""
         widened: Tensor = self.up_proj(hidden)  # (B, T, intermediate size)
         if self.is_gated:
             activated = activate(self.gate_proj(hidden), widened, self.activation)
@@ -242,7 +245,7 @@ class MLP(nn.Module):
 
 
 class RMSNorm(nn.Module):
-    """x / rms(x) * (weight + offset), over the last axis (arXiv:1910.07467)."""
+    """RMS norm over the last axis: x / rms(x) * (weight + offset) (arXiv:1910.07467)."""
 
     def __init__(self, config: ModelConfig, size: int) -> None:
         super().__init__()
@@ -250,16 +253,16 @@ class RMSNorm(nn.Module):
         self.eps, self.offset = config.norm_eps, config.norm_offset
 
     def forward(self, hidden: Tensor) -> Tensor:
-        """(..., size) -> (..., size)."""
+        """Normalise hidden states (..., size) -> (..., size)."""
         weight = self.weight + self.offset if self.offset else self.weight
         return rms_norm(hidden, weight, self.eps)
 
 
 class LayerNorm(nn.LayerNorm):
-    """(x - mean(x)) / deviation(x) * weight + bias, over the last axis (arXiv:1607.06450)."""
+    """Layer norm over the last axis: (x - mean(x)) / deviation(x) * weight + bias (arXiv:1607.06450)."""
 
     def forward(self, hidden: Tensor) -> Tensor:
-        """(..., size) -> (..., size)."""
+        """Normalise hidden states (..., size) -> (..., size)."""
         inputs = hidden.detach(), self.normalized_shape, self.weight.detach(), self.bias.detach(), self.eps
         return recomputable(super().forward(hidden), lambda: F.layer_norm(*inputs))
 

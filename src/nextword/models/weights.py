@@ -1,4 +1,4 @@
-"""Which weights a transformer has: their names, in the order of computation, and shapes, from the config alone."""
+"""`weight_shapes`: names and shapes of a transformer's weights, from its config; and checks of tensors against them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ Shape = tuple[int, ...]
 
 
 def weight_shapes(config: ModelConfig) -> dict[str, Shape]:
-    """Name -> shape of every weight, matrices as (out_features, in_features), in the order of computation."""
+    """Return the shape of every weight by name, in order of computation; matrices are (out_features, in_features)."""
     hidden = config.hidden_size
     shapes: dict[str, Shape] = {"embedding.weight": (config.vocab_size, hidden)}
     if config.rope is None:
@@ -34,7 +34,7 @@ def require_shape(name: str, seen: Shape, expected: Shape, *, source: str) -> No
 
 
 def require_names(found: Mapping[str, object], expected: Mapping[str, object], *, source: str) -> None:
-    """Raise CheckpointError naming the tensors of `expected` that are not in `found`, or those nobody expects."""
+    """Raise CheckpointError naming tensors of `expected` that are missing in `found`, or unexpected ones."""
     missing = [name for name in expected if name not in found]
     unexpected = [name for name in found if name not in expected]
     for kind, names in (("missing", missing), ("unexpected", unexpected)):

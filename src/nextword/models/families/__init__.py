@@ -1,4 +1,4 @@
-"""The published architectures we read and write, one small file each; `FAMILIES` is the table of them."""
+"""Published architectures that nextword reads and writes, one small file each; `FAMILIES` is their table."""
 
 from __future__ import annotations
 
@@ -32,4 +32,4 @@ FAMILIES: dict[str, Family] = {
     "phi3": phi3.FAMILY,
     "smollm3": smollm3.FAMILY,
 }
-"""Our name of the family (`ModelConfig.family`) -> what we know about it."""
+"""Families by name (`ModelConfig.family`)."""

@@ -1,7 +1,7 @@
-"""`Family`: how one published architecture maps to our configuration and weight names, as data.
+"""`Family`: mapping of a published architecture to the config and weight names of nextword, as data.
 
-A family file fills in one `Family`. Weight rules speak of modules ("layers.{i}.attention.q_proj"); their weight and
-bias follow. Nothing here opens a file, and nothing here computes with weights beyond moving rows.
+A family file fills in one `Family`. Weight rules name modules ("layers.{i}.attention.q_proj"), whose weight and bias
+follow. Nothing here opens a file or computes with weights beyond moving rows.
 """
 
 from __future__ import annotations
@@ -20,53 +20,53 @@ Rows = npt.NDArray[np.intp] | slice
 
 @dataclass(frozen=True)
 class WeightRule:
-    """One module of the published checkpoint and the module or modules of ours it holds.
+    """Module of the published checkpoint, with the module or modules of nextword that it holds.
 
-    `{i}` in a name stands for the layer. Inverting a rule gives the published tensor back bit by bit.
+    `{i}` in a name stands for the layer. The inverse of a rule gives the published tensor back bit by bit.
     """
 
     theirs: str
     ours: tuple[str, ...]
-    """One module; or several, fused in one matrix, each with the rows that `rows` names."""
+    """Names in nextword: one module, or several that are fused in one matrix, each with its rows in `rows`."""
     is_transposed: bool = False
-    """Whether their matrix is stored (in_features, out_features)."""
+    """True if the published matrix is stored as (in_features, out_features)."""
     rows: Callable[[ModelConfig], tuple[Rows, ...]] | None = None
-    """Rows of their (out, in) matrix that each of ours takes; together a permutation of all rows."""
+    """Function that returns, for each of `ours`, its rows in the published matrix (out, in), each row once."""
     alias: str | None = None
-    """Another name of theirs that some releases use; read, never written."""
+    """Published name in some other releases; read, never written."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class GGUFMapping:
-    """How the family's GGUF files name and change what it publishes."""
+    """Names in a family's GGUF files, and changes that the converter makes to its weights."""
 
     architecture: str
     """Value of general.architecture."""
     weights: tuple[WeightRule, ...]
-    """As the family's own rules, with the names of GGUF."""
+    """Weight rules with the names of GGUF."""
     norm_offset: float = 0.0
-    """What the converter added to the weights of all norms (1 in Gemma)."""
+    """Offset that the converter adds to the weights of all norms (1 in Gemma)."""
     settings: Mapping[str, str] = field(default_factory=dict)
-    """Field of config.json -> metadata key (after the architecture), for what only this family has."""
+    """Metadata key (after the architecture) by field of config.json, for settings that only this family has."""
     wide_scale_layers: int | None = None
-    """The number of layers of the one size whose attention scale follows hidden_size / num_heads, not head_dim."""
+    """Number of layers of the one size whose attention scale depends on hidden_size / num_heads, not on head_dim."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Family:
-    """One published architecture."""
+    """Published architecture: its names in files, reader and writer of config.json, weight rules."""
 
     model_type: str
-    """`model_type` in config.json; our name of the family."""
+    """`model_type` in config.json, which is the name of the family."""
     architecture: str
     """Class name in `architectures` of config.json."""
     config_from_hf: Callable[[ConfigFields], ModelConfig]
-    """Reads config.json. Raises ConfigError or CheckpointError naming file, field, value and what is supported."""
+    """Reader of config.json. Raises ConfigError or CheckpointError naming file, field, value and what is supported."""
     config_to_hf: Callable[[ModelConfig], dict[str, object]]
-    """The content of config.json, but for the entries common to all families."""
+    """Writer of config.json, except for the entries common to all families."""
     base_prefix: str
-    """What names of weights begin with, but for the output head; files of the bare model leave it out."""
+    """Prefix of the names of weights, except the output head; files of the model without head leave it out."""
     weights: tuple[WeightRule, ...]
     ignored_weights: tuple[str, ...] = ()
-    """Shell patterns of tensors that old checkpoints carry and that are no weights (masks, frequency tables)."""
+    """Shell patterns of tensors in old checkpoints that are no weights (masks, frequency tables)."""
     gguf: GGUFMapping | None = None

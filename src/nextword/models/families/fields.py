@@ -1,6 +1,6 @@
-"""Typed reading of a JSON settings file: each getter checks one field and names file, field and value if it is wrong.
+"""`ConfigFields`: typed access to a JSON settings file; errors name file, field and value.
 
-In: the parsed object. Out: numbers, flags and choices. It does not know what the fields mean.
+In: the parsed object. Out: numbers, flags and choices. It does not know the meaning of the fields.
 """
 
 from __future__ import annotations
@@ -15,80 +15,80 @@ from nextword.errors import CheckpointError
 Value = TypeVar("Value")
 
 _LARGEST_INTEGER = 2**53
-"""Beyond this JSON's numbers are not exact, and no setting of a model goes near it."""
+"""Largest integer that is exact in JSON; settings of models are far smaller."""
 
 
 @dataclass(frozen=True)
 class ConfigFields:
-    """The fields of one settings file (or of an object inside it). All getters raise CheckpointError."""
+    """Fields of a settings file, or of an object inside it. All getters raise CheckpointError."""
 
     content: Mapping[str, object]
     source: str
-    """The file, as messages name it."""
+    """Name of the file in messages."""
     prefix: str = ""
-    """Path of this object inside the file: "rope_scaling."."""
+    """Path of this object inside the file, such as "rope_scaling."."""
 
     def has(self, name: str) -> bool:
-        """Whether the field is there and not null."""
+        """Return True if the field is present and not null."""
         return self.content.get(name) is not None
 
     def integer(self, name: str, default: int | None = None) -> int:
-        """A whole number; `default` where the field is absent or null."""
+        """Return an integer; `default` if the field is absent or null."""
         value = self._value(name, default)
         if isinstance(value, bool) or not isinstance(value, int) or abs(value) > _LARGEST_INTEGER:
             self.refuse(name, "a whole number")
         return value
 
     def number(self, name: str, default: float | None = None) -> float:
-        """A finite number; `default` where the field is absent or null."""
+        """Return a finite number; `default` if the field is absent or null."""
         value = self._value(name, default)
         if isinstance(value, bool) or not isinstance(value, int | float) or not _is_finite(value):
             self.refuse(name, "a finite number")
         return float(value)
 
     def flag(self, name: str, default: bool | None = None) -> bool:
-        """True or false; `default` where the field is absent or null."""
+        """Return a boolean; `default` if the field is absent or null."""
         value = self._value(name, default)
         if not isinstance(value, bool):
             self.refuse(name, "true or false")
         return value
 
     def choice(self, name: str, choices: Mapping[str, Value], default: str | None = None) -> Value:
-        """The value that `choices` has for the field's text."""
+        """Return the value that `choices` has for the string in the field; `default` if it is absent or null."""
         value = self._value(name, default)
         if not isinstance(value, str) or value not in choices:
             self.refuse(name, f"one of {', '.join(sorted(choices))}")
         return choices[value]
 
     def numbers(self, name: str) -> tuple[float, ...]:
-        """A list of finite numbers."""
+        """Return a list of finite numbers."""
         values = self.array(name)
         if not all(isinstance(v, int | float) and not isinstance(v, bool) and _is_finite(v) for v in values):
             self.refuse(name, "a list of finite numbers")
         return tuple(float(v) for v in values)  # type: ignore[arg-type]
 
     def array(self, name: str) -> Sequence[object]:
-        """A list of anything."""
+        """Return a list of values of any type."""
         value = self._value(name, None)
         if not isinstance(value, list | tuple):
             self.refuse(name, "a list")
         return value
 
     def section(self, name: str) -> ConfigFields:
-        """An object inside this one."""
+        """Return the fields of an object inside this one."""
         value = self._value(name, None)
         if not isinstance(value, Mapping):
             self.refuse(name, "an object")
         return ConfigFields(value, self.source, f"{self.prefix}{name}.")
 
     def require(self, name: str, *supported: object) -> None:
-        """Refuse any value that the transformer does not implement; an absent or null field is fine."""
+        """Raise CheckpointError unless the field is absent, null or one of the supported values."""
         if self.has(name) and self.content[name] not in supported:
             implemented = " or ".join(_shown(value) for value in supported or (None,))
             self.refuse(name, f"{implemented}; nothing else is implemented")
 
     def refuse(self, name: str, expected: str) -> NoReturn:
-        """Raise the CheckpointError that names file, field, value and what was expected."""
+        """Raise a CheckpointError that names file, field, value and what was expected."""
         seen = _shown(self.content[name]) if name in self.content else "missing"
         raise CheckpointError(f"{self.source}: {self.prefix}{name} is {seen}; expected {expected}")
 
@@ -109,6 +109,6 @@ def _is_finite(value: int | float) -> bool:
 
 
 def _shown(value: object) -> str:
-    """The value, short enough for a message."""
+    """Format a value for a message, in at most 80 characters."""
     text = "null" if value is None else repr(value)
     return text if len(text) <= 80 else text[:77] + "..."

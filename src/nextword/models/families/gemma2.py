@@ -20,7 +20,7 @@ NORMS = shared.same(
 
 
 def read_gemma(fields: ConfigFields, *, pattern: int) -> dict[str, Any]:
-    """Keyword arguments of ModelConfig common to Gemma 2 and 3; of `pattern` layers all but the last slide."""
+    """Read the arguments of ModelConfig common to Gemma 2 and 3; of each `pattern` layers all but the last slide."""
     shape = shared.read_shape(fields, head_dim=256)
     fields.require("use_bidirectional_attention", False)
     scalar = fields.number("query_pre_attn_scalar", 256.0)
@@ -47,7 +47,7 @@ def read_gemma(fields: ConfigFields, *, pattern: int) -> dict[str, Any]:
 
 
 def write_gemma(config: ModelConfig) -> dict[str, object]:
-    """The fields of `read_gemma`, as config.json has them."""
+    """Write the fields of `read_gemma` for config.json."""
     activation = shared.PUBLISHED_ACTIVATIONS[config.activation]
     scalar = config.attention_scale**-2
     return {
@@ -64,7 +64,7 @@ def write_gemma(config: ModelConfig) -> dict[str, object]:
 
 
 def read_cap(fields: ConfigFields, name: str, default: float | None) -> float | None:
-    """A soft cap; an explicit null means none."""
+    """Read a soft cap; an explicit null means none."""
     if fields.has(name):
         return fields.number(name)
     return None if name in fields.content else default

@@ -29,7 +29,7 @@ UNGATED_MLP = same(*((f"blk.{{i}}.ffn_{name}", f"layers.{{i}}.mlp.{name}_proj") 
 
 
 def _from_pairs(num_heads: int, head_dim: int) -> Rows:
-    """Rows of a head from rotated pairs side by side, as llama.cpp wants them for Llama, to first and second halves."""
+    """Return the rows that undo llama.cpp's order for Llama, pairs side by side, into first and second halves."""
     rows = np.arange(num_heads * head_dim, dtype=np.intp).reshape(num_heads, head_dim // 2, 2)
     return rows.swapaxes(1, 2).ravel()
 

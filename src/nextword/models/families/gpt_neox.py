@@ -57,7 +57,7 @@ def config_to_hf(config: ModelConfig) -> dict[str, object]:
 
 
 def _head_rows(config: ModelConfig) -> tuple[Rows, ...]:
-    """The matrix holds, head by head, the rows of its queries, its keys, its values."""
+    """Return the rows of queries, keys and values in the fused matrix, which holds them head by head."""
     rows = np.arange(3 * config.num_heads * config.head_dim).reshape(config.num_heads, 3, config.head_dim)
     return tuple(rows[:, part].ravel() for part in range(3))
 

@@ -1,7 +1,7 @@
-"""Weights under the names a family publishes them by, seen under ours, and back: the weight rules at work.
+"""Conversion of weights between the names and layouts of a family and those of nextword, by its weight rules.
 
-In: stored tensors by one set of names. Out: a mapping by the other set that cuts, joins or transposes a tensor when
-it is asked for. Names and shapes are checked at once, against the config; values are not read.
+In: stored tensors by one set of names. Out: a mapping by the other set, which splits, joins or transposes a tensor when
+it is read. Names and shapes are checked at once, against the config; values are not read.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from nextword.models.weights import Shape, require_names, require_shape, weight_
 
 
 class LazyTensors(Mapping[str, StoredTensor]):
-    """Tensors by name, each made when it is asked for."""
+    """Tensors by name, each computed when it is read."""
 
     def __init__(self, makers: Mapping[str, Callable[[], StoredTensor]]) -> None:
         self._makers = makers
@@ -37,9 +37,9 @@ class LazyTensors(Mapping[str, StoredTensor]):
 def from_published(
     family: Family, config: ModelConfig, published: Mapping[str, StoredTensor], *, source: str
 ) -> Mapping[str, StoredTensor]:
-    """The tensors of a published checkpoint by our names.
+    """Return the tensors of a published checkpoint by their names in nextword, in the order of computation.
 
-    Raises CheckpointError, naming `source` and the tensor, for one that is missing, unexpected or of another shape.
+    Raises CheckpointError, naming `source` and the tensor, if one is missing, unexpected or of another shape.
     """
     parameters = _parameters(family, config)
     found = _by_canonical_name(family, parameters, published)
@@ -56,36 +56,36 @@ def from_published(
 def to_published(
     family: Family, config: ModelConfig, tensors: Mapping[str, StoredTensor]
 ) -> Mapping[str, StoredTensor]:
-    """Tensors by our names under the names and in the layout that the family publishes; inverts `from_published`."""
+    """Return tensors under the names and in the layout of the family; the inverse of `from_published`."""
     return LazyTensors({parameter.name: _whole(parameter, tensors) for parameter in _parameters(family, config)})
 
 
 def published_name(family: Family, ours: str) -> str:
-    """The published name of one of our parameters that is not part of a fused one and belongs to no layer."""
+    """Return the published name of a parameter that is not part of a fused one and belongs to no layer."""
     stem, _, kind = ours.rpartition(".")
     return next(f"{rule.theirs}.{kind}" for rule in family.weights if rule.ours == (stem,))
 
 
 def published_shapes(family: Family, config: ModelConfig) -> dict[str, Shape]:
-    """Published name -> shape in the published layout, of every weight."""
+    """Return the shape of every weight in the published layout, by published name."""
     return {parameter.name: parameter.shape for parameter in _parameters(family, config)}
 
 
 @dataclass(frozen=True)
 class _Parameter:
-    """One published tensor (weight or bias) of one layer, and the parameters of ours that it holds."""
+    """Published tensor (weight or bias) of one layer, with the parameters of nextword that it holds."""
 
     name: str
     alias: str | None
     shape: Shape
     ours: tuple[str, ...]
     rows: Callable[[], tuple[Rows | None, ...]]
-    """The rows of each of ours; None: all."""
+    """Function that returns the rows of each of `ours`; None: all."""
     is_transposed: bool
 
 
 def _parameters(family: Family, config: ModelConfig) -> list[_Parameter]:
-    """Every published tensor that a checkpoint of this config has."""
+    """Return every published tensor that a checkpoint of this config has."""
     shapes = weight_shapes(config)
     parameters = []
     for rule in family.weights:
@@ -116,7 +116,7 @@ def _parameter(
 def _by_canonical_name(
     family: Family, parameters: list[_Parameter], published: Mapping[str, StoredTensor]
 ) -> dict[str, StoredTensor]:
-    """The tensors under the names of the rules: other names for the same resolved, what is no weight left out."""
+    """Rename tensors to the names of the rules: aliases are resolved, tensors that are no weights left out."""
     other_names = {parameter.alias: parameter.name for parameter in parameters if parameter.alias is not None}
     for parameter in parameters:
         if parameter.name.startswith(family.base_prefix):
@@ -148,7 +148,7 @@ def _whole(parameter: _Parameter, tensors: Mapping[str, StoredTensor]) -> Callab
 
 
 def _inverse(rows: tuple[Rows | None, ...], count: int) -> Rows:
-    """Where each published row lies in our parts put one after the other."""
+    """Return the position of each published row in the concatenated parts."""
     if all(isinstance(part, slice) for part in rows):
         return slice(None)  # contiguous parts in their own order
     order = np.concatenate([np.arange(count)[part] for part in rows])

@@ -36,7 +36,7 @@ def config_to_hf(config: ModelConfig) -> dict[str, object]:
 
 
 def read_sliding(fields: ConfigFields, num_layers: int) -> tuple[int | None, tuple[int, ...]]:
-    """Window and layers that have it: `layer_types`, else those from `max_window_layers` on; only if switched on."""
+    """Read the sliding window, if enabled, and its layers: `layer_types`, else those from `max_window_layers` on."""
     window = shared.read_window(fields, 4096)
     if window is None or not fields.flag("use_sliding_window", False):
         return None, ()
@@ -46,7 +46,7 @@ def read_sliding(fields: ConfigFields, num_layers: int) -> tuple[int | None, tup
 
 
 def write_sliding(config: ModelConfig) -> dict[str, object]:
-    """The sliding window as Qwen writes it, for readers that know `layer_types` and for those that do not."""
+    """Write the sliding window as Qwen does, for readers that know `layer_types` and for those that do not."""
     first = min(config.sliding_layers, default=config.num_layers)
     return {
         "use_sliding_window": bool(config.sliding_layers),

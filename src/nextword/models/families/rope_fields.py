@@ -1,4 +1,4 @@
-"""Rotary settings as config.json writes them: both the older `rope_theta` + `rope_scaling` and `rope_parameters`.
+"""Rotary settings of config.json, in both forms: the older `rope_theta` with `rope_scaling`, and `rope_parameters`.
 
 Reads either. Writes the older fields, which every version of transformers and the other runtimes understand.
 """
@@ -41,7 +41,7 @@ def read_rope(
     original: int | None = None,
     layer_type: str | None = None,
 ) -> Rope:
-    """The rotary positions of a checkpoint, or of one of its layer types where those differ.
+    """Read the rotary position embedding of a checkpoint, or of one of its layer types if those differ.
 
     `theta`, `share` (the part of each head that is rotated; None: the family always rotates all) and `original` (the
     context length before stretching; None: `max_seq_len`) hold where the file says nothing. Raises CheckpointError.
@@ -59,12 +59,12 @@ def read_rope(
 
 
 def write_rope(rope: Rope) -> dict[str, object]:
-    """`rope_theta` and `rope_scaling` of config.json."""
+    """Write `rope_theta` and `rope_scaling` for config.json."""
     return {"rope_theta": rope.theta, "rope_scaling": None if rope.scaling is None else write_scaling(rope.scaling)}
 
 
 def write_scaling(scaling: RopeScaling) -> dict[str, object]:
-    """The content of `rope_scaling`."""
+    """Write the content of `rope_scaling`."""
     match scaling:
         case LinearScaling():
             return {"rope_type": "linear", "factor": scaling.factor}
@@ -95,13 +95,13 @@ def write_scaling(scaling: RopeScaling) -> dict[str, object]:
 
 
 def rope_of(config: ModelConfig) -> Rope:
-    """The rope of a config whose family always has one."""
+    """Return the rope of a config whose family always has one."""
     assert config.rope is not None, f"family {config.family} has rotary positions"
     return config.rope
 
 
 def _settings(fields: ConfigFields, layer_type: str | None) -> ConfigFields:
-    """The object with the rotary settings; an empty one if there is none.
+    """Return the object with the rotary settings; an empty one if there is none.
 
     Where layer types differ, `rope_parameters` holds one object for each, and `rope_scaling` is about full attention.
     """
@@ -124,7 +124,7 @@ def _share(fields: ConfigFields, settings: ConfigFields, name: str, default: flo
 
 
 def _original_max_seq_len(fields: ConfigFields, settings: ConfigFields, default: int) -> int:
-    """The context length before stretching: a field of the file, or else of its rope settings."""
+    """Read the context length before scaling: a field of the file, or else of its rope settings."""
     name = "original_max_position_embeddings"
     return positive(fields, name, positive(settings, name, default))
 
@@ -185,5 +185,5 @@ def _longrope(settings: ConfigFields, max_seq_len: int, original: int) -> LongRo
 
 
 def longrope_attention_factor(factor: float, original: int) -> float:
-    """What LongRoPE puts on cosine and sine when the context grows by `factor` from `original` (section 3.3)."""
+    """Compute LongRoPE's factor on cosine and sine for a context grown by `factor` from `original` (section 3.3)."""
     return math.sqrt(1 + math.log(factor) / math.log(original)) if factor > 1 and original > 1 else 1.0

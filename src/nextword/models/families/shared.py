@@ -1,4 +1,4 @@
-"""What the families descended from Llama share: field names of config.json and names of weights.
+"""Parts that the families descended from Llama share: fields of config.json and names of weights.
 
 A family file takes these and states its differences.
 """
@@ -20,7 +20,7 @@ ACTIVATIONS: dict[str, Activation] = {
     "gelu_fast": "gelu_tanh",
     "relu": "relu",
 }
-"""Name in config.json -> ours. The three tanh approximations of GELU are the same function."""
+"""Activation by its name in config.json. The three tanh approximations of GELU are the same function."""
 
 PUBLISHED_ACTIVATIONS: dict[Activation, str] = {
     "silu": "silu",
@@ -33,9 +33,9 @@ _LAYER_TYPES = {"full_attention": False, "sliding_attention": True}
 
 
 def read_shape(fields: ConfigFields, *, eps: float = 1e-6, head_dim: int | None = None) -> dict[str, Any]:
-    """Keyword arguments of ModelConfig that every descendant of Llama reads alike. Raises CheckpointError.
+    """Read the arguments of ModelConfig that all descendants of Llama share. Raises CheckpointError.
 
-    `eps` and `head_dim` hold where the file says nothing (head_dim None: hidden_size / num_heads).
+    `eps` and `head_dim` are the defaults of absent fields (head_dim None: hidden_size / num_heads).
     """
     fields.require("quantization_config")
     num_heads = positive(fields, "num_attention_heads")
@@ -58,7 +58,7 @@ def read_shape(fields: ConfigFields, *, eps: float = 1e-6, head_dim: int | None 
 
 
 def positive(fields: ConfigFields, name: str, default: int | None = None, *, most: int = LARGEST_SIZE) -> int:
-    """A size; `default` where the field is absent. Raises CheckpointError if it is not from 1 to `most`."""
+    """Read a size; `default` if the field is absent. Raises CheckpointError if it is not from 1 to `most`."""
     value = fields.integer(name, default)
     if not 1 <= value <= most:
         fields.refuse(name, f"a number from 1 to {most}")
@@ -66,7 +66,7 @@ def positive(fields: ConfigFields, name: str, default: int | None = None, *, mos
 
 
 def write_shape(config: ModelConfig) -> dict[str, object]:
-    """The fields of `read_shape`, as config.json has them."""
+    """Write the fields of `read_shape` for config.json."""
     return {
         "vocab_size": config.vocab_size,
         "hidden_size": config.hidden_size,
@@ -82,7 +82,7 @@ def write_shape(config: ModelConfig) -> dict[str, object]:
 
 
 def read_sliding_layers(fields: ConfigFields, num_layers: int, default: tuple[int, ...]) -> tuple[int, ...]:
-    """The layers that `layer_types` calls sliding; `default` where the field is absent. Raises CheckpointError."""
+    """Read the layers that `layer_types` calls sliding; `default` if the field is absent. Raises CheckpointError."""
     if not fields.has("layer_types"):
         return default
     kinds = fields.array("layer_types")
@@ -92,12 +92,12 @@ def read_sliding_layers(fields: ConfigFields, num_layers: int, default: tuple[in
 
 
 def write_layer_types(config: ModelConfig) -> list[str]:
-    """`layer_types` of config.json."""
+    """Write `layer_types` for config.json."""
     return ["sliding_attention" if config.is_sliding(layer) else "full_attention" for layer in range(config.num_layers)]
 
 
 def read_window(fields: ConfigFields, default: int | None = None) -> int | None:
-    """`sliding_window`, None where there is none; an explicit null means none. Raises CheckpointError."""
+    """Read `sliding_window`; `default` if it is absent, None if it is null. Raises CheckpointError."""
     if "sliding_window" in fields.content and not fields.has("sliding_window"):
         return None
     if default is None and not fields.has("sliding_window"):
@@ -106,7 +106,7 @@ def read_window(fields: ConfigFields, default: int | None = None) -> int | None:
 
 
 def same(*pairs: tuple[str, str]) -> tuple[WeightRule, ...]:
-    """Rules for modules that differ in name only: (theirs, ours)."""
+    """Build weight rules for modules that differ in name only: (theirs, ours)."""
     return tuple(WeightRule(theirs, (ours,)) for theirs, ours in pairs)
 
 
@@ -128,4 +128,4 @@ PRE_NORMS = same(
     ("model.layers.{i}.post_attention_layernorm", "layers.{i}.mlp_norm"),
 )
 FREQUENCY_TABLES = ("*.rotary_emb.inv_freq",)
-"""Old checkpoints carry the rotary frequencies, which follow from the config."""
+"""Pattern of the rotary frequencies in old checkpoints, which follow from the config."""

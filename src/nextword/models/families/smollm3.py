@@ -1,4 +1,4 @@
-"""SmolLM3: Llama whose every fourth layer sees no positions (NoPE)."""
+"""SmolLM3: Llama with every fourth layer without position embedding (NoPE)."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def config_to_hf(config: ModelConfig) -> dict[str, object]:
 
 
 def _layers_without_rope(fields: ConfigFields, num_layers: int) -> tuple[int, ...]:
-    """`no_rope_layers` holds, despite its name, 1 for each layer with rotary positions."""
+    """Read `no_rope_layers`, which despite its name holds 1 for each layer with rotary positions."""
     if fields.has("no_rope_layers"):
         has_rope = fields.array("no_rope_layers")
         if len(has_rope) != num_layers or not all(value in (0, 1) for value in has_rope):
