@@ -65,6 +65,12 @@ def test_every_sampling_parameter_is_explained() -> None:
     assert not missing
 
 
+def test_every_public_name_is_explained() -> None:
+    page = (ROOT / "docs" / "python.md").read_text(encoding="utf-8")
+    missing = [name for name in nextword.__all__ if not re.search(rf"\b{name}\b", page)]
+    assert not missing
+
+
 def test_every_verb_is_shown() -> None:
     commands = [step.source for page in PAGES for step in read_steps(page.read_text(encoding="utf-8"))]
     missing = [verb.name for verb in VERBS if not any(f"nextword {verb.name}" in command for command in commands)]
