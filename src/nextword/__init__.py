@@ -41,6 +41,10 @@ if TYPE_CHECKING:  # what editors and type checkers read; `_EXPORTS` says the sa
     from nextword.tasks.classify import ClassifyOptions as ClassifyOptions
     from nextword.tasks.summarize import Summary as Summary
     from nextword.text.tokenizer import Tokenizer as Tokenizer
+    from nextword.workflows.classify import ClassifiedFile as ClassifiedFile
+    from nextword.workflows.classify import classify as classify
+    from nextword.workflows.compare import FileComparison as FileComparison
+    from nextword.workflows.compare import compare as compare
     from nextword.workflows.decoding_report import DecodingReport as DecodingReport
     from nextword.workflows.decoding_report import decoding_report as decoding_report
     from nextword.workflows.evaluate import TaskReport as TaskReport
@@ -58,6 +62,7 @@ if TYPE_CHECKING:  # what editors and type checkers read; `_EXPORTS` says the sa
     from nextword.workflows.save_model import SavedModel as SavedModel
     from nextword.workflows.save_model import export as export
     from nextword.workflows.save_model import merge as merge
+    from nextword.workflows.surprise import surprise as surprise
     from nextword.workflows.train_tokenizer import TrainedTokenizer as TrainedTokenizer
     from nextword.workflows.train_tokenizer import train_tokenizer as train_tokenizer
     from nextword.workflows.training_example import TrainingExample as TrainingExample
@@ -92,6 +97,9 @@ _EXPORTS = {
     "tasks.classify": ("Classification", "Classifier", "ClassifyOptions"),
     "tasks.summarize": ("Summary",),
     "text.tokenizer": ("Tokenizer",),
+    "workflows.classify": ("ClassifiedFile", "classify"),
+    "workflows.compare": ("FileComparison", "compare"),
+    "workflows.surprise": ("surprise",),
     "workflows.decoding_report": ("DecodingReport", "decoding_report"),
     "workflows.evaluate": ("TaskReport", "evaluate"),
     "workflows.finetune": ("finetune",),

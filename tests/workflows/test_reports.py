@@ -67,3 +67,32 @@ def test_pull_refuses_unknown_names() -> None:
 def test_workflows_print_nothing(tiny: Path, capsys: pytest.CaptureFixture[str]) -> None:
     nw.list_models(tiny)
     assert capsys.readouterr() == ("", "")
+
+
+def test_classify_takes_labels_as_a_list_or_a_mapping(tiny: Path, tmp_path: Path) -> None:
+    (tmp_path / "reviews.tsv").write_text("a fine day\tfine\na bad day\tbad\n")
+    (tmp_path / "numbers.tsv").write_text("a fine day\t1\na bad day\t0\n")
+    lm = nw.load(tiny)
+    named = nw.classify(lm, tmp_path / "reviews.tsv", labels=["fine", "bad"])
+    numbered = nw.classify(lm, tmp_path / "numbers.tsv", labels={"fine": "1", "bad": "0"})
+    assert named.choices == numbered.choices
+    assert named.report is not None
+    assert named.report == numbered.report
+    assert [text.label for text in numbered.texts] == ["fine", "bad"]
+
+
+def test_compare_of_a_model_with_itself_finds_no_difference(tiny: Path, tmp_path: Path) -> None:
+    (tmp_path / "text.txt").write_text("The river ran past the mill.")
+    lm = nw.load(tiny)
+    result = nw.compare(lm, lm, tmp_path / "text.txt")
+    assert result.comparison.difference == 0.0
+    assert result.comparison.verdict in str(result)
+    assert result.models == (str(tiny), str(tiny))
+
+
+def test_surprise_is_that_of_the_method_and_writes_a_page(tiny: Path, tmp_path: Path) -> None:
+    lm, text = nw.load(tiny), "The river ran."
+    report = nw.surprise(lm, text, html=tmp_path / "page.html")
+    assert report.text == text
+    assert report.nats_per_token == lm.surprise(text).nats_per_token
+    assert (tmp_path / "page.html").read_text().count("title=") == len(text)

@@ -16,6 +16,7 @@ import tyro
 from nextword.cli.console import ProgressLine, note, note_skipped
 from nextword.errors import DataError, RequestError
 from nextword.inference.backend import BackendName, Weights
+from nextword.tasks.classify_options import ClassifyOptions
 
 if TYPE_CHECKING:
     from nextword.data.documents import Document
@@ -60,6 +61,8 @@ SettingArgument = Annotated[
     ),
 ]
 LengthArgument = Annotated[Literal["short", "medium", "long"], tyro.conf.arg(help="How long a summary should be.")]
+ClassifyArguments = Annotated[ClassifyOptions, tyro.conf.arg(name="")]
+DEFAULT_CLASSIFY = ClassifyOptions()
 HtmlArgument = Annotated[str | None, tyro.conf.arg(metavar="FILE", help="Also write a page with plots.")]
 
 

@@ -8,17 +8,13 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, TextIO, TypeVar
+from typing import TYPE_CHECKING, TextIO
 
 from nextword.plain_text import count as count
 from nextword.plain_text import text_table as text_table
 
 if TYPE_CHECKING:
     from nextword.workflows.progress import Progress
-
-T = TypeVar("T")
 
 _CLEAR = "\r\033[K"
 """Back to the beginning of the line, and erase it."""
@@ -102,20 +98,3 @@ class ProgressLine:
         """Remove the line, so that a message that stays can take its place."""
         if self.is_visible:
             print(_CLEAR, end="", file=sys.stderr, flush=True)
-
-
-def with_progress(things: Iterable[T], *, total: int, what: str) -> Iterator[T]:
-    """Yield the things, and show how many have come."""
-    with ProgressLine() as line:
-        line.show_count(0, total, what)
-        for number, thing in enumerate(things, 1):
-            line.show_count(number, total, what)
-            yield thing
-
-
-@contextmanager
-def waiting_for(what: str) -> Iterator[None]:
-    """Show on a terminal what is being waited for, until the block ends."""
-    with ProgressLine() as line:
-        line.show(what)
-        yield

@@ -23,6 +23,7 @@ from tyro.constructors import PrimitiveConstructorSpec
 from nextword.errors import RequestError
 
 _TITLES = {
+    "choice": "choice of a label",
     "compute": "computing",
     "optimization": "optimizer",
     "scheduling": "schedule",
@@ -236,7 +237,8 @@ def _behaviour(argument: _Argument) -> str | None:
         return "" if _is_collection(argument.hint) else None
     if argument.default is False or argument.default == ():
         return ""
-    return f"(default: {argument.default!r})" if argument.default in ("", "\n") else None
+    is_invisible = (isinstance(argument.default, str) and not argument.default.isprintable()) or argument.default == ""
+    return f"(default: {argument.default!r})" if is_invisible else None
 
 
 def _metavar(hint: object) -> str:

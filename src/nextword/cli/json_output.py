@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,11 @@ if TYPE_CHECKING:
 def print_json(value: object) -> None:
     """One line of JSON on standard output."""
     print(json.dumps(value, ensure_ascii=False))
+
+
+def finite(number: float | None) -> float | None:
+    """Return the number, None if it is infinite or NaN: JSON has no word for those."""
+    return number if number is not None and math.isfinite(number) else None
 
 
 def generation_json(generation: Generation, tokenizer: Tokenizer) -> dict[str, object]:

@@ -7,11 +7,9 @@ share the prompt's keys and values, and prompts those of what they begin with. T
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, TypedDict, Unpack, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -20,49 +18,15 @@ from nextword.errors import RequestError
 from nextword.inference.continuations import Answer, Question, num_equal, score_continuations
 from nextword.inference.engine import Engine
 from nextword.plain_text import text_table
+from nextword.tasks.classify_options import Calibration as Calibration
+from nextword.tasks.classify_options import ClassifyKeywords as ClassifyKeywords
+from nextword.tasks.classify_options import ClassifyOptions as ClassifyOptions
+from nextword.tasks.classify_options import Normalization as Normalization
+from nextword.tasks.classify_options import classify_options as classify_options
 from nextword.text.tokenizer import Tokenizer
-
-Calibration = Literal["content-free", "none"]
-Normalization = Literal["tokens", "none"]
 
 CONTENT_FREE = ("N/A", "", "[MASK]")
 """Texts without content; a label's probability after them is averaged."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class ClassifyOptions:
-    """How a label is chosen."""
-
-    prompt: str = "{text}\n\nIn one word:"
-    """What a label follows, after a space; {text} stands for the text."""
-    calibration: Calibration = "content-free"
-    """Compare a label's likelihood with the one after texts without content, or take it as it is."""
-    normalization: Normalization = "tokens"
-    """Divide a label's log-probability by its number of tokens, or take the sum."""
-
-    def __post_init__(self) -> None:
-        if not isinstance(self.prompt, str) or "{text}" not in self.prompt:
-            raise RequestError(f"prompt = {self.prompt!r}: must be a string with {{text}} where the text belongs")
-        for name, kind in (("calibration", Calibration), ("normalization", Normalization)):
-            if getattr(self, name) not in get_args(kind):
-                raise RequestError(f"{name} = {getattr(self, name)!r}: must be one of {', '.join(get_args(kind))}")
-
-
-class ClassifyKeywords(TypedDict, total=False):
-    """The keywords of `classify`: the fields of `ClassifyOptions`, none of which must be given."""
-
-    prompt: str
-    calibration: Calibration
-    normalization: Normalization
-
-
-def classify_options(**options: Unpack[ClassifyKeywords]) -> ClassifyOptions:
-    """Return the options that keywords name. Raises RequestError for an unknown one."""
-    known = [field.name for field in dataclasses.fields(ClassifyOptions)]
-    for name in options:
-        if name not in known:
-            raise RequestError(f"unknown option {name!r} of classification: there are {', '.join(known)}")
-    return ClassifyOptions(**options)
 
 
 @dataclass(frozen=True, kw_only=True)

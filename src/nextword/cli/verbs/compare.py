@@ -4,22 +4,26 @@ from __future__ import annotations
 
 import dataclasses
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
-from nextword.cli.arguments import DEFAULT_COMPUTE, ComputeArguments, FieldArgument, Reader, SkipBadArgument, load_model
+from nextword.cli.arguments import (
+    DEFAULT_COMPUTE,
+    ComputeArguments,
+    FieldArgument,
+    HtmlArgument,
+    SkipBadArgument,
+    load_options,
+)
 from nextword.cli.colours import BETTER, WORSE, on_background, shown
-from nextword.cli.console import ProgressLine, takes_colours
-from nextword.html.plots import require_page
+from nextword.cli.console import ProgressLine, note_skipped, takes_colours
+from nextword.cli.json_output import print_json
 
 if TYPE_CHECKING:
-    from nextword.evaluation.compare import Comparison, Difference
+    from nextword.workflows.compare import Difference
 
 _HELP = "A catalogue name, a Hugging Face folder, a .gguf file, an adapter's folder, or hf:owner/name."
-_SHOWN_BEFORE = 40
-"""Characters before a token."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,84 +45,42 @@ class Options:
     skip_bad: SkipBadArgument = False
     json: bool = False
     """Print one JSON object: both models' figures, the difference, and where it is largest."""
-    html: Annotated[str | None, tyro.conf.arg(metavar="FILE")] = None
-    """Write a page with plots, too."""
+    html: HtmlArgument = None
     compute: ComputeArguments = DEFAULT_COMPUTE
 
 
 def run(options: Options) -> None:
     """Print the figures, a verdict, and the tokens where the models differ most."""
-    from nextword.evaluation.compare import compare_models
-    from nextword.workflows.compare_page import write_compare_page
+    from nextword.workflows.compare import compare
 
-    require_page(options.html)
-    names = options.model_a, options.model_b
-    a, b = (load_model(name, options.compute) for name in names)
-    reader = Reader((options.file,), field=options.field, skip_bad=options.skip_bad)
     with ProgressLine() as line:
-        comparison = compare_models(
-            a.engine,
-            b.engine,
-            reader.documents(),
+        result = compare(
+            options.model_a,
+            options.model_b,
+            options.file,
             context=options.context,
-            on_progress=lambda comparison: line.show(f"{comparison.num_pieces:,} pieces"),
+            field=options.field,
+            skip_bad=options.skip_bad,
+            html=options.html,
+            on_progress=line.update,
+            **load_options(options.compute),
         )
-    reader.note_skipped()
+    note_skipped(result.num_bad, result.first_bad)
     if options.json:
-        _print_json(comparison, names)
+        print_json(result.to_json())
     else:
-        _print(comparison, names)
-    if options.html is not None:
-        title = f"{names[0]} and {names[1]} on {options.file}"
-        write_compare_page(Path(options.html), comparison, names=names, title=title)
+        print(result.to_text(_coloured if takes_colours(sys.stdout) else _plain))
 
 
-def _print(comparison: Comparison, names: tuple[str, str]) -> None:
-    print(f"A      {comparison.bits_per_byte_a:7.4f} bits/byte  {names[0]}")
-    print(f"B      {comparison.bits_per_byte_b:7.4f} bits/byte  {names[1]}")
-    spread = ""
-    if comparison.interval is not None:
-        units, resamples = comparison.units
-        low, high = comparison.interval.low, comparison.interval.high
-        spread = f"  95 %: {low:+.4f} to {high:+.4f}, over {resamples.num_units:,} {units}"
-    print(f"B - A  {comparison.difference:+7.4f} bits/byte{spread}\n{comparison.verdict}")
-    if comparison.mean_divergence is not None and comparison.agreement is not None:
-        print(f"KL divergence of B from A: {comparison.mean_divergence:.4f} nats/token")
-        print(f"the same most probable token: {comparison.agreement:.1%} of {comparison.num_pieces:,}")
-    if comparison.differences:
-        print("\n A nats   B nats  where they differ most")
-    for difference in comparison.differences:
-        print(f"{difference.nats_a:7.3f}  {difference.nats_b:7.3f}  {_in_context(difference)}")
+def _plain(difference: Difference) -> str:
+    from nextword.workflows.compare import in_brackets
+
+    return shown(in_brackets(difference))
 
 
-def _in_context(difference: Difference) -> str:
-    """The end of what stands before, then the token, green where B knew better, red where worse; all on one line."""
-    before = shown(" ".join(difference.before[-_SHOWN_BEFORE:].split("\n")))
-    if not takes_colours(sys.stdout):
-        return f"{before}[{shown(difference.text.replace(chr(10), ' '))}]"
+def _coloured(difference: Difference) -> str:
+    """Return the end of the text before a token, then the token: green where B is less surprised, red where more."""
+    from nextword.workflows.compare import text_before
+
     colour = BETTER if difference.nats_b < difference.nats_a else WORSE
-    return before + on_background(difference.text.replace("\n", " "), colour)
-
-
-def _print_json(comparison: Comparison, names: tuple[str, str]) -> None:
-    from nextword.cli.json_output import print_json
-
-    interval = comparison.interval
-    units, resamples = comparison.units
-    print_json(
-        {
-            "models": names,
-            "bits_per_byte": [comparison.bits_per_byte_a, comparison.bits_per_byte_b],
-            "difference": comparison.difference,
-            "interval": None if interval is None else [interval.low, interval.high],
-            "units": units,
-            "num_units": resamples.num_units,
-            "verdict": comparison.verdict,
-            "num_bytes": comparison.num_bytes,
-            "num_documents": comparison.num_documents,
-            "has_same_vocabulary": comparison.has_same_vocabulary,
-            "divergence": comparison.mean_divergence,
-            "agreement": comparison.agreement,
-            "differences": [dataclasses.asdict(difference) for difference in comparison.differences],
-        }
-    )
+    return shown(text_before(difference)) + on_background(difference.text.replace("\n", " "), colour)
