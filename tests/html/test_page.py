@@ -24,6 +24,14 @@ def test_text_is_shown_and_not_read_as_markup(tmp_path: Path) -> None:
     assert written.count("&lt;script&gt;alert(&#x27;1 &amp; 2&#x27;)&lt;/script&gt;") == 7
 
 
+def test_a_wide_table_scrolls_in_a_box_and_not_the_page(tmp_path: Path) -> None:
+    write_page(tmp_path / "page.html", "Wide", [table([f"column {number}" for number in range(40)], [range(40)])])
+    written = (tmp_path / "page.html").read_text(encoding="utf-8")
+    assert '<div class="box"><table>' in written
+    assert ".box { overflow-x: auto;" in written
+    assert '<meta name="viewport" content="width=device-width, initial-scale=1">' in written
+
+
 def test_a_plot_is_an_svg_within_the_page_and_the_same_each_time() -> None:
     pytest.importorskip("matplotlib")
     figures = [plot(lambda axes: axes.bar(["a", "b"], [1, 2]), caption="Bars < lines") for _ in range(2)]

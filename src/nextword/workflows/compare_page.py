@@ -9,19 +9,17 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from nextword.evaluation.compare import BIN_NATS, NUM_BINS, Comparison, Difference
-from nextword.html.page import Html, heading, paragraph, table, write_page
+from nextword.html.page import Html, escaped, heading, markup_table, paragraph, table, write_page
 from nextword.html.plots import plot
 from nextword.html.tokens import marked_difference
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-_STYLE = "td.text { text-align: left; white-space: pre-wrap; overflow-wrap: anywhere }"
-
 
 def write_compare_page(path: Path, comparison: Comparison, *, names: tuple[str, str], title: str) -> None:
     """Write the page. Raises DataError if the disk refuses, MissingExtraError without matplotlib."""
-    write_page(path, title, _parts(comparison, names), style=_STYLE)
+    write_page(path, title, _parts(comparison, names))
 
 
 def _parts(comparison: Comparison, names: tuple[str, str]) -> Iterator[Html]:
@@ -42,10 +40,7 @@ def _parts(comparison: Comparison, names: tuple[str, str]) -> Iterator[Html]:
         caption="Pieces of the text by how much more surprised B is than A; below zero B knows better.",
     )
     yield heading("Where they differ most")
-    yield Html("<table><thead><tr><th>A, nats</th><th>B, nats</th><th>text</th></tr></thead><tbody>\n")
-    for difference in comparison.differences:
-        yield _row(difference)
-    yield Html("</tbody></table>")
+    yield markup_table(("A, nats", "B, nats", "text"), map(_row, comparison.differences), text=(2,))
 
 
 def _draw(axes: Axes, comparison: Comparison) -> None:
@@ -56,8 +51,7 @@ def _draw(axes: Axes, comparison: Comparison) -> None:
     axes.set_ylabel("pieces")
 
 
-def _row(difference: Difference) -> Html:
+def _row(difference: Difference) -> tuple[Html, Html, Html]:
     is_better = difference.nats_b < difference.nats_a
     text = marked_difference(difference.before, difference.text, is_better=is_better)
-    figures = f"<td>{difference.nats_a:.2f}</td><td>{difference.nats_b:.2f}</td>"
-    return Html(f'<tr>{figures}<td class="text">{text}</td></tr>\n')
+    return escaped(f"{difference.nats_a:.2f}"), escaped(f"{difference.nats_b:.2f}"), text
