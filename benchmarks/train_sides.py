@@ -18,8 +18,9 @@ from nextword.adapters.attach import attach
 from nextword.checkpoints.open_directory import open_model_directory
 from nextword.data.batch import IGNORED, Batch
 from nextword.models.build import build_transformer
+from nextword.training.callbacks import Callbacks, StepReport
 from nextword.training.recipe import ComputeRecipe, OptimizerRecipe, Precision, Recipe, ScheduleRecipe
-from nextword.training.trainer import Callbacks, StepReport, Trainer
+from nextword.training.trainer import Trainer
 
 LR = 1e-4
 BETAS = 0.9, 0.95

@@ -5,8 +5,9 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+from nextword.training.callbacks import Callbacks
 from nextword.training.recipe import CheckpointRecipe, ComputeRecipe, Recipe
-from nextword.training.trainer import Callbacks, Trainer
+from nextword.training.trainer import Trainer
 from tests.training.tiny import TextBatches, tiny_transformer
 
 RECIPE = Recipe(

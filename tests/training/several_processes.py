@@ -20,9 +20,10 @@ from nextword.adapters.attach import attach
 from nextword.adapters.spec import AdapterSpec
 from nextword.data.batch import Batch
 from nextword.errors import DataError
+from nextword.training.callbacks import Callbacks
 from nextword.training.processes import Processes, join_processes, lost_processes_named
 from nextword.training.recipe import CheckpointRecipe, ComputeRecipe, OptimizerRecipe, Recipe
-from nextword.training.trainer import Callbacks, Trainer
+from nextword.training.trainer import Trainer
 from tests.training.tiny import TextBatches, tiny_transformer
 
 PLAIN = Recipe(

@@ -99,7 +99,7 @@ def test_a_run_goes_on_in_another_way(runs: Path) -> None:
 def test_only_the_first_process_speaks_and_files_hold_no_pickle(way: str, runs: Path) -> None:
     folder = runs / f"plain-{way}"
     said = [json.loads((folder / f"outcome-{rank}.json").read_text())["said"] for rank in (0, 1)]
-    assert said[0][0].startswith("step 0: held-out text")
+    assert said[0][0].startswith("step 0: validation loss")
     assert "step 1" in said[0]
     assert said[1] == []
     (checkpoint,) = (folder / "checkpoints").iterdir()

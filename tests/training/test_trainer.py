@@ -15,11 +15,13 @@ import torch
 from nextword.data.batch import Batch
 from nextword.errors import CheckpointError, ConfigError, TrainingError
 from nextword.models.transformer import Transformer
+from nextword.training import layer_memory
 from nextword.training import trainer as trainer_module
+from nextword.training.callbacks import Callbacks, StepReport
 from nextword.training.initial_weights import initial_transformer
 from nextword.training.metrics import read_metrics
 from nextword.training.recipe import CheckpointRecipe, ComputeRecipe, OptimizerRecipe, Recipe
-from nextword.training.trainer import Callbacks, StepReport, Trainer
+from nextword.training.trainer import Trainer
 from tests.training.tiny import TINY, TextBatches, tiny_transformer
 
 FLOAT32 = ComputeRecipe(precision="float32")
@@ -113,7 +115,7 @@ def test_deep_models_give_back_gaps_on_both_ways_of_a_step_and_only_then(
     again: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     given_back: list[None] = []
-    monkeypatch.setattr(trainer_module, "give_back_gaps", lambda: given_back.append(None))
+    monkeypatch.setattr(layer_memory, "give_back_gaps", lambda: given_back.append(None))
     model = initial_transformer(dataclasses.replace(TINY, num_layers=8), seed=0)
     recipe = dataclasses.replace(RECIPE, compute=dataclasses.replace(FLOAT32, gradient_checkpointing=again))
 
@@ -166,9 +168,9 @@ def test_skipping_on_and_on_ends_the_run_with_what_happened(tmp_path: Path) -> N
 
 def test_a_loss_that_jumps_is_skipped(tmp_path: Path) -> None:
     trainer = make_trainer(tmp_path)
-    trainer._recent = [0.1] * 10
+    trainer._guard._recent = [0.1] * 10
     assert "the loss jumps to 2." in str(trainer._train_step().skipped)
-    trainer._recent = [0.1] * 9
+    trainer._guard._recent = [0.1] * 9
     assert trainer._train_step().skipped is None
 
 
@@ -250,7 +252,7 @@ def test_the_best_weights_are_written_and_patience_ends_the_run(tmp_path: Path) 
     trainer.run()
     assert trainer.step == 4
     assert written == ["best", "best", "model"]
-    assert notes[-1].startswith("step 4: no new best in 2 looks at the held-out text, so the run ends; the best is ")
+    assert notes[-1].startswith("step 4: no new best in 2 validations, so the run ends; the best is ")
 
 
 def test_samples_are_taken_without_changing_the_run(tmp_path: Path) -> None:
@@ -281,7 +283,7 @@ def test_in_another_thread_signals_are_left_alone(tmp_path: Path) -> None:
     assert trainer.step == 6
 
 
-def test_a_look_that_a_signal_came_before_is_made_when_the_run_goes_on(tmp_path: Path) -> None:
+def test_a_validation_that_a_signal_came_before_is_made_when_the_run_goes_on(tmp_path: Path) -> None:
     recipe = dataclasses.replace(RECIPE, checkpointing=CheckpointRecipe(validate_every=3))
 
     def stop(report: StepReport) -> None:
@@ -292,5 +294,5 @@ def test_a_look_that_a_signal_came_before_is_made_when_the_run_goes_on(tmp_path:
         make_trainer(tmp_path, recipe, on_step=stop, validate=lambda model: 1.0).run()
     for _ in range(2):  # and once only
         make_trainer(tmp_path, recipe, validate=lambda model: 1.0).run()
-    looks = [entry["step"] for entry in read_metrics(tmp_path / "metrics.jsonl") if "validation_loss" in entry]
-    assert looks == [0, 3, 6]
+    validations = [entry["step"] for entry in read_metrics(tmp_path / "metrics.jsonl") if "validation_loss" in entry]
+    assert validations == [0, 3, 6]

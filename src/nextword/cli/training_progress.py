@@ -10,8 +10,8 @@ from nextword.cli.console import note
 from nextword.workflows.training_page import format_duration
 
 if TYPE_CHECKING:
+    from nextword.training.callbacks import StepReport
     from nextword.training.recipe import Recipe
-    from nextword.training.trainer import StepReport
 
 _SECONDS_BETWEEN_LINES = 30.0
 """Time between lines that stay, such as in a log."""

@@ -22,9 +22,10 @@ from nextword.data.supervised import Example, ExamplesReport, SupervisedSource, 
 from nextword.data.token_view import split_validation
 from nextword.errors import ConfigError, DataError
 from nextword.models.build import build_transformer
+from nextword.training.callbacks import Callbacks
 from nextword.training.finetune_recipe import FinetuneRecipe
 from nextword.training.processes import ALONE, Processes
-from nextword.training.trainer import Callbacks, Trainer
+from nextword.training.trainer import Trainer
 
 _SAMPLE_PROMPT = 32
 """Most tokens of a held-out text that a sample continues; half of a shorter context."""

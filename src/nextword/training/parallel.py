@@ -1,6 +1,6 @@
 """`Parallel`: how the processes of a run share the training of one model, put on it from outside.
 
-The model and the loop know nothing of it. Here is what one process alone does, and the choice among the ways.
+The model and the loop know nothing of it. Here is what one process alone does, the base of the others.
 """
 
 from __future__ import annotations
@@ -14,8 +14,6 @@ from torch import Tensor
 from nextword.data.batch import Batch
 from nextword.models.transformer import Transformer
 from nextword.training.objective import Objective
-from nextword.training.processes import Processes
-from nextword.training.recipe import ParallelName
 from nextword.training.trained_weights import TrainedWeights
 
 Differentiable = Callable[[Batch], tuple[Tensor, Tensor]]
@@ -60,16 +58,3 @@ class Parallel:
     def memory_for(self, weights: TrainedWeights, name: str, size: torch.Size, dtype: torch.dtype) -> Tensor | None:
         """Where to read a tensor of a checkpoint to, by its name there; None: it is wanted whole."""
         return None
-
-
-def choose_parallel(name: ParallelName, processes: Processes) -> Parallel:
-    """The way of that name; with one process there is nothing to share."""
-    if processes.count == 1:
-        return Parallel()
-    if name == "ddp":
-        from nextword.training.replicated import Replicated
-
-        return Replicated(processes)
-    from nextword.training.sharded import Sharded
-
-    return Sharded(processes)

@@ -20,10 +20,11 @@ from nextword.errors import ConfigError
 from nextword.text import load_tokenizer_folder
 from nextword.text.tokenizer import Tokenizer
 from nextword.text.train_tokenizer import train_tokenizer
+from nextword.training.callbacks import Callbacks
 from nextword.training.initial_weights import initial_transformer
 from nextword.training.pretrain_recipe import DataRecipe, PretrainRecipe
 from nextword.training.processes import ALONE, Processes
-from nextword.training.trainer import Callbacks, Trainer
+from nextword.training.trainer import Trainer
 
 
 @dataclass(frozen=True, kw_only=True)

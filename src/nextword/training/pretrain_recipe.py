@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from nextword.errors import ConfigError
-from nextword.models.config import ModelConfig
-from nextword.models.rope import Rope
 from nextword.training.recipe import CheckpointRecipe, Recipe
+
+if TYPE_CHECKING:
+    from nextword.models.config import ModelConfig
 
 _ROPE_THETA = 10_000.0
 """As in Llama and Llama 2, for contexts of a few thousand tokens."""
@@ -43,6 +44,9 @@ class ModelShape:
 
     def config(self, *, vocab_size: int, context: int) -> ModelConfig:
         """The config of such a model. Raises ConfigError for sizes that no model can have."""
+        from nextword.models.config import ModelConfig  # numpy takes time that --help has not
+        from nextword.models.rope import Rope
+
         head_dim = self.hidden_size // self.num_heads
         wide = math.ceil(self.hidden_size * 8 / 3 / _ROUND) * _ROUND
         return ModelConfig(

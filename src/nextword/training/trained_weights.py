@@ -78,6 +78,11 @@ class TrainedWeights:
         for name, copy in self._copies.items():
             copy.copy_(self.tensors[name])
 
+    def state(self) -> dict[str, Tensor]:
+        """Return what a checkpoint remembers, as `weight:<name>` and `average:<name>`."""
+        weights = {f"weight:{name}": tensor for name, tensor in self.tensors.items()}
+        return weights | {f"average:{name}": tensor for name, tensor in self.averages.items()}
+
     def resume(self, tensors: Mapping[str, Tensor], averages: Mapping[str, Tensor]) -> None:
         """Take the values that an interrupted run had. Raises CheckpointError if they are not of the same weights."""
         require_names(tensors, self.tensors, source="checkpoint")

@@ -32,10 +32,10 @@ if TYPE_CHECKING:
     from nextword.inference.engine import Engine
     from nextword.language_model import LanguageModel
     from nextword.models.transformer import Transformer
+    from nextword.training.callbacks import StepReport
     from nextword.training.finetune import FinetuningData
     from nextword.training.plan import Plan
     from nextword.training.processes import Processes
-    from nextword.training.trainer import StepReport
 
 __all__ = [
     "DEFAULT_FINETUNE_RECIPE",
@@ -93,14 +93,13 @@ def finetune(
         from nextword.training.finetune import finetuning, prepare_finetuning
         from nextword.training.processes import join_processes, lost_processes_named
     names, processes = list_files(data), join_processes()
+    listeners = Listeners(on_step=on_step, on_note=on_note, on_sample=on_sample)
     adapter = _adapter(method, rank=rank, alpha=alpha, targets=targets, virtual_tokens=virtual_tokens)
     job = _job(model, method, adapter, with_options(recipe, options), Path(output))
-    directory, folder, recipe = job.directory, job.folder, job.recipe
-    listeners = Listeners(on_step=on_step, on_note=on_note, on_sample=on_sample)
+    directory, recipe, folder = job.directory, job.recipe, job.folder
     with lost_processes_named():
         prepared = prepare_finetuning(names, directory, recipe, folder=folder, adapter=adapter, processes=processes)
-        if processes.is_rank_zero:
-            _note_examples(prepared, job, on_note)
+        _note_examples(prepared, job, on_note if processes.is_rank_zero else ignore)
         return TrainingRun(
             lambda callbacks: finetuning(
                 directory, prepared, recipe, folder=folder, callbacks=callbacks, adapter=adapter, processes=processes

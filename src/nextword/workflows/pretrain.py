@@ -25,10 +25,10 @@ if TYPE_CHECKING:
     from nextword.data.prepare import PrepareReport
     from nextword.models.config import ModelConfig
     from nextword.models.transformer import Transformer
+    from nextword.training.callbacks import StepReport
     from nextword.training.plan import Plan
     from nextword.training.pretrain import Corpus
     from nextword.training.processes import Processes
-    from nextword.training.trainer import StepReport
 
 __all__ = ["DEFAULT_PRETRAIN_RECIPE", "PretrainRecipe", "plan_pretrain", "pretrain"]
 

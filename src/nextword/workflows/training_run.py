@@ -22,10 +22,11 @@ if TYPE_CHECKING:
 
     from nextword.language_model import LanguageModel
     from nextword.models.transformer import Transformer
+    from nextword.training.callbacks import Callbacks, StepReport
     from nextword.training.plan import Plan
     from nextword.training.processes import Processes
     from nextword.training.tensorboard import TensorBoardLog
-    from nextword.training.trainer import Callbacks, StepReport, Trainer
+    from nextword.training.trainer import Trainer
 
 
 def ignore(*_: object) -> None:
@@ -87,7 +88,7 @@ class TrainingRun:
 
     def __init__(self, make_trainer: Callable[[Callbacks], Trainer], setup: RunSetup) -> None:
         """Build the trainer. Raises as `Trainer`."""
-        from nextword.training.trainer import Callbacks
+        from nextword.training.callbacks import Callbacks
 
         self._setup, self._record, self._is_complete = setup, _Record(setup.listeners.on_sample), False
         self._trainer = make_trainer(

@@ -1,0 +1,20 @@
+"""`choose_parallel`: how the processes of a run share the training of one model, by name."""
+
+from __future__ import annotations
+
+from nextword.training.parallel import Parallel
+from nextword.training.processes import Processes
+from nextword.training.recipe import ParallelName
+
+
+def choose_parallel(name: ParallelName, processes: Processes) -> Parallel:
+    """Return the parallelism of that name; one process alone has nothing to share."""
+    if processes.count == 1:
+        return Parallel()
+    if name == "ddp":
+        from nextword.training.replicated import Replicated
+
+        return Replicated(processes)
+    from nextword.training.sharded import Sharded
+
+    return Sharded(processes)

@@ -1,0 +1,30 @@
+"""Hooks on the layers of a model in training that lower a step's peak memory; what is computed stays the same."""
+
+from __future__ import annotations
+
+import functools
+
+import torch
+from torch import Tensor
+from torch.utils.checkpoint import checkpoint
+
+from nextword.models.transformer import Transformer
+from nextword.training.kept_memory import give_back_gaps
+
+_LAYERS_BETWEEN = 6
+"""Gaps of so many layers are small beside what they keep, and giving them back after each would take time."""
+
+
+def lower_peak_memory(model: Transformer, *, gradient_checkpointing: bool) -> None:
+    """Give back gaps between layers, forward and backward; with checkpointing compute layers twice to keep less."""
+    for layer in model.layers[_LAYERS_BETWEEN::_LAYERS_BETWEEN]:
+        layer.register_forward_hook(_give_back_gaps)
+    if gradient_checkpointing:
+        for layer in model.layers:
+            layer.forward = functools.partial(checkpoint, layer.forward, use_reentrant=False)
+
+
+def _give_back_gaps(layer: torch.nn.Module, inputs: object, hidden: Tensor) -> None:
+    if hidden.requires_grad:  # not for each token of a sample
+        give_back_gaps()
+        hidden.register_hook(lambda _: give_back_gaps())  # type: ignore[no-untyped-call]
