@@ -33,30 +33,30 @@ GROUPS = {
     "Look inside": (
         Verb("next", "show the distribution of the next token"),
         Verb("score", "show how probable each token of a text is"),
-        Verb("surprise", "show how surprised a model is by each token of a text"),
+        Verb("surprise", "show the surprisal of each token of a text"),
         Verb("tokenize", "show the tokens of a text"),
     ),
     "Train": (
-        Verb("pretrain", "train a model from nothing"),
+        Verb("pretrain", "train a new model on text"),
         Verb("finetune", "train a model further, on text or chats"),
         Verb("merge", "merge an adapter into its model"),
         Verb("tokenizer", "train a tokenizer"),
-        Verb("prepare", "turn a corpus into tokens for training"),
+        Verb("prepare", "tokenize a corpus for training"),
         Verb("data", "show examples for supervised training"),
     ),
     "Measure": (
         Verb("perplexity", "measure how well a model predicts texts"),
         Verb("compare", "compare how well two models predict a text"),
         Verb("evaluate", "measure a model on tasks of lm-eval"),
-        Verb("rouge", "compare summaries with those of people"),
-        Verb("decoding-report", "show what ways of decoding do to texts"),
+        Verb("rouge", "compare summaries with reference summaries by ROUGE"),
+        Verb("decoding-report", "compare texts of several decoding strategies"),
     ),
     "Models": (
-        Verb("models", "list the models that are here"),
-        Verb("pull", "fetch a model"),
+        Verb("models", "list the models on this machine"),
+        Verb("pull", "download a model"),
         Verb("export", "write a model as GGUF or as a Hugging Face folder"),
     ),
-    "Shell": (Verb("completion", "print a script for the shell's Tab key"),),
+    "Shell": (Verb("completion", "print a script for the shell's Tab completion"),),
 }
 """The verbs under the headings of the help."""
 VERBS = tuple(verb for verbs in GROUPS.values() for verb in verbs)
@@ -77,14 +77,14 @@ _OTHERS_WORDS = {
     "tokenise": "tokenize",
     "train": "pretrain",
 }
-"""What other programs call a verb: the nearest spelling would mislead."""
+"""Words of other programs, and our verbs: the nearest spelling would mislead."""
 _TAKES_RECIPES = ("pretrain", "finetune")
 """Verbs among whose arguments a YAML file stands for the flags in it."""
 
 
 def main() -> None:
-    """The entry point: exits with 0, with 2 for an error that has a message for people, with 130 after Ctrl-C."""
-    _agree_on_text()
+    """Run the command line of this process; exit with 0, with 2 after a `NextwordError`, with 130 after Ctrl-C."""
+    _set_encodings()
     if not is_rank_zero():
         sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
     # numpy's matrix library, which is not used here, would start a thread for each core, and they spin.
@@ -94,7 +94,7 @@ def main() -> None:
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Run one command line; returns the exit code."""
+    """Run one command line; return the exit code."""
     try:
         _dispatch(arguments)
         sys.stdout.flush()
@@ -143,8 +143,8 @@ def _suggestion(name: str) -> str:
     return f"did you mean {found[0]!r}? " if found else ""
 
 
-def _agree_on_text() -> None:
-    """Read UTF-8 whatever the locale says; write what the terminal can show, and "?" for what it cannot."""
+def _set_encodings() -> None:
+    """Read UTF-8 in any locale; write "?" for characters that the terminal cannot show."""
     if isinstance(sys.stdin, io.TextIOWrapper):
         sys.stdin.reconfigure(encoding="utf-8", errors="strict")
     for stream in (sys.stdout, sys.stderr):
@@ -153,7 +153,7 @@ def _agree_on_text() -> None:
 
 
 def _discard_output() -> None:
-    """Let what is still buffered go nowhere, else Python complains when it ends."""
+    """Discard buffered output, else Python reports the closed pipe when it exits."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     for stream in (sys.stdout, sys.stderr):
         os.dup2(nowhere, stream.fileno())

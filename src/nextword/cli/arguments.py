@@ -89,6 +89,13 @@ def load_options(compute: ComputeOptions) -> LoadOptions:
     return cast("LoadOptions", {field.name: getattr(compute, field.name) for field in dataclasses.fields(compute)})
 
 
+def catalogue_names() -> tuple[str, ...]:
+    """Return the names that `nextword pull` knows."""
+    from nextword.checkpoints.catalogue import CATALOGUE
+
+    return tuple(CATALOGUE)
+
+
 def load_model(name: str, compute: ComputeOptions) -> LanguageModel:
     """Load a model; a terminal shows that it is being loaded. Raises as `nextword.load`."""
     from nextword.workflows.opening import open_model

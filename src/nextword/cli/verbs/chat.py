@@ -24,16 +24,16 @@ if TYPE_CHECKING:
 
 @dataclasses.dataclass(frozen=True)
 class Options:
-    """Talk with a model. /help lists what can be said to the program; Ctrl-C stops an answer, Ctrl-D ends.
+    """Talk with a model. /help lists the commands inside the chat; Ctrl-C stops an answer, Ctrl-D ends.
 
-    Where a model's own files give a sampling parameter, that value takes the default's place.
+    Sampling parameters in the model's own files replace the defaults.
     """
 
     model: ModelArgument
     system: str | None = None
     """How the model should behave."""
     load: Annotated[str | None, tyro.conf.arg(metavar="FILE")] = None
-    """Continue the conversation that /save wrote to this file. Its system prompt counts, not that of --system."""
+    """Continue the conversation that /save wrote to this file. Its system prompt replaces that of --system."""
     params: SamplingFlags = dataclasses.field(default_factory=no_sampling_flags)
     compute: ComputeArguments = DEFAULT_COMPUTE
 
@@ -66,7 +66,7 @@ def _answer(conversation: Conversation, text: str, is_terminal: bool) -> None:
     except KeyboardInterrupt:
         answer.close()
     except NextwordError as error:
-        if not is_terminal:  # no one is there to ask something else
+        if not is_terminal:  # a pipe has no one who could rephrase
             raise
         note(str(error))
     print(flush=True)

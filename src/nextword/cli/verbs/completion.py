@@ -1,4 +1,4 @@
-"""`nextword completion`: a script that makes a shell's Tab key complete verbs, options, and their values.
+"""`nextword completion`: a script for a shell's Tab completion of verbs, options and their values.
 
 The script holds the words themselves, made from the same dataclasses as the options: no Tab has to start Python.
 """
@@ -12,9 +12,9 @@ from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
 import tyro
 
+from nextword import SamplingParams
 from nextword.cli import VERBS
-from nextword.cli.arguments import ComputeOptions
-from nextword.decoding.params import SamplingParams
+from nextword.cli.arguments import ComputeOptions, catalogue_names
 
 Shell = Literal["bash", "zsh", "fish"]
 
@@ -24,12 +24,12 @@ class Options:
     """Print a script that completes verbs, options and values. For bash: eval "$(nextword completion bash)"."""
 
     shell: tyro.conf.Positional[Shell]
-    """zsh takes it in the same way; fish by: nextword completion fish | source."""
+    """bash and zsh: eval "$(nextword completion SHELL)"; fish: nextword completion fish | source."""
 
 
 @dataclasses.dataclass(frozen=True)
 class _Words:
-    """What can be said after a verb."""
+    """Words that can follow a verb."""
 
     summary: str
     first: tuple[str, ...] = ()
@@ -85,10 +85,8 @@ def _bare(hint: Any) -> Any:
 
 
 def _first_words(name: str, hint: Any) -> tuple[str, ...]:
-    from nextword.checkpoints.catalogue import CATALOGUE
-
     if name in ("model", "name"):
-        return tuple(CATALOGUE)
+        return catalogue_names()
     return get_args(hint) if get_origin(hint) is Literal else ()
 
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 @dataclasses.dataclass(frozen=True)
 class Options:
-    """Continue a prompt. Where a model's own files give a sampling parameter, that value takes the default's place."""
+    """Continue a prompt. Sampling parameters in the model's own files replace the defaults."""
 
     model: ModelArgument
     prompt: PromptArgument = "-"
@@ -35,7 +35,7 @@ class Options:
 
 
 def run(options: Options) -> None:
-    """Stream one completion, or print all n."""
+    """Print one completion as it is generated, or all n at the end."""
     check_sampling_flags(options.params)
     prompt = prompt_or_stdin(options.prompt)
     model = load_model(options.model, options.compute)

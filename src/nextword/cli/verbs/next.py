@@ -1,4 +1,4 @@
-"""`nextword next`: the distribution of the next token, and what each truncation leaves of it. Textbook section 2."""
+"""`nextword next`: the distribution of the next token, before and after each truncation. Textbook section 2."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ from nextword.cli.sampling_flags import SamplingFlags, check_sampling_flags, no_
 
 @dataclasses.dataclass(frozen=True)
 class Options:
-    """Show the distribution of the token that follows a text, and what temperature and truncations make of it.
+    """Show the distribution of the token that follows a text, before and after temperature and truncations.
 
-    Where a model's own files give a sampling parameter, that value takes the default's place.
+    Sampling parameters in the model's own files replace the defaults.
     """
 
     model: ModelArgument
@@ -39,7 +39,7 @@ class Options:
 
 
 def run(options: Options) -> None:
-    """Print one table for the model's own distribution and one for what is left after each step."""
+    """Print a table of the model's own distribution, then one after each step."""
     from nextword.cli.json_output import print_json
 
     check_sampling_flags(options.params)

@@ -1,4 +1,4 @@
-"""`nextword summarize`: a file or standard input in, its summary out as it is written."""
+"""`nextword summarize`: a file or standard input in, its summary out as it is generated."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ class Options:
     file: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="FILE")] = "-"
     """The file with the text; - reads standard input."""
     length: Length = "medium"
-    """How long the summary should be."""
+    """Up to 2 (short), 5 (medium) or 10 (long) sentences or bullet points."""
     style: Style = "paragraph"
     """Running text or bullet points."""
     json: bool = False
-    """Print one JSON object instead of streaming."""
+    """Print one JSON object at the end."""
     compute: ComputeArguments = DEFAULT_COMPUTE
 
 
 def run(options: Options) -> None:
-    """Stream the summary to standard output; say what was read and how fast on standard error."""
+    """Print the summary as it is generated; note parts, tokens and time on standard error."""
     from nextword.cli.json_output import print_json
 
     text = read_text(options.file)
