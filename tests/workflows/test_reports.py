@@ -96,3 +96,28 @@ def test_surprise_is_that_of_the_method_and_writes_a_page(tiny: Path, tmp_path: 
     assert report.text == text
     assert report.nats_per_token == lm.surprise(text).nats_per_token
     assert (tmp_path / "page.html").read_text().count("title=") == len(text)
+
+
+def test_perplexity_of_files_is_that_of_their_texts(
+    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NEXTWORD_CACHE", str(tmp_path / "cache"))
+    texts = ["The river ran past the mill.", "On to the sea."]
+    for number, text in enumerate(texts):
+        (tmp_path / f"{number}.txt").write_text(text)
+    lm, files = nw.load(tiny), [tmp_path / "0.txt", tmp_path / "1.txt"]
+    expected = lm.perplexity(texts, context=8)
+    for model in (lm, tiny):
+        result = nw.perplexity(model, files, context=8)
+        assert result.report.perplexity == expected.perplexity
+        assert [place for place, _ in result.results[0].documents] == [f"{file}:1" for file in files]
+        assert len(list(result.results[0].documents)) == 2
+        assert f"{expected.perplexity:.4f}" in str(result)
+        assert result.to_json()["num_unreadable"] == 0
+    assert not any((tmp_path / "cache" / "perplexity").iterdir())
+
+
+def test_perplexity_without_a_result_is_an_error(tiny: Path, tmp_path: Path) -> None:
+    (tmp_path / "text.txt").write_text("The river.")
+    with pytest.raises(nw.RequestError, match="context = 2"):
+        nw.perplexity(nw.load(tiny), tmp_path / "text.txt", context=2)

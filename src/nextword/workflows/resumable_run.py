@@ -9,17 +9,34 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+import tempfile
 import time
+import weakref
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from nextword.atomic_file import write_atomically
 from nextword.evaluation.perplexity import DocumentScore
-from nextword.evaluation.perplexity_accumulator import PerplexityAccumulator
+from nextword.evaluation.perplexity_accumulator import PerplexityAccumulator, Sums
 
 _SECONDS_BETWEEN = 10.0
+
+
+class Journal:
+    """Places and sums of documents, on disk, however many; iterate as often as you like."""
+
+    def __init__(self, lines: IO[bytes]) -> None:
+        self._lines = tempfile.TemporaryFile()  # noqa: SIM115
+        weakref.finalize(self, self._lines.close)  # which deletes it
+        shutil.copyfileobj(lines, self._lines)
+
+    def __iter__(self) -> Iterator[tuple[str, Sums]]:
+        self._lines.seek(0)
+        for line in self._lines:
+            fields: dict[str, Any] = json.loads(line)
+            yield fields.pop("place"), Sums(**fields)
 
 
 class ResumableRun:
@@ -60,12 +77,11 @@ class ResumableRun:
             out.write(json.dumps({"position": position, "measurement": accumulator.to_json()}).encode())
         self._saved_at = time.monotonic()
 
-    def documents(self) -> Iterator[dict[str, Any]]:
-        """Yield the journal: for each document that has ended a dict of its place and the fields of its sums."""
+    def journal(self) -> Journal:
+        """Return the documents that have ended, in a file that outlives the run."""
         self._lines.flush()
-        with (self._folder / "documents.jsonl").open("rb") as lines:
-            for line in lines:
-                yield json.loads(line)
+        self._lines.seek(0)
+        return Journal(self._lines)
 
     def __enter__(self) -> ResumableRun:
         return self
