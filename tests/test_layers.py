@@ -44,6 +44,28 @@ def test_a_room_imports_only_rooms_below_its_own() -> None:
             assert LEVEL[other] > LEVEL[room], f"{path} of {room} imports {other}"
 
 
+VERBS_OPEN_TO = {"cli", "workflows", "language_model", "errors"}
+"""Rooms that a verb may import; it also may import names from nextword itself."""
+OUTSTANDING = {
+    "chat": {"tasks"},
+    "completion": {"checkpoints", "decoding"},
+    "generate": {"inference"},
+    "prepare": {"data"},
+    "summarize": {"tasks"},
+}
+"""Verb -> rooms that it still imports against the rule; shrinks, never grows."""
+
+
+def test_a_verb_imports_only_workflows_and_console_helpers() -> None:
+    """A verb is parse, one library call, print. Imports inside functions and for type checkers count, too."""
+    found = {
+        path.stem: rooms
+        for path in (SOURCE / "cli" / "verbs").glob("*.py")
+        if (rooms := imported_rooms(path) - VERBS_OPEN_TO)
+    }
+    assert found == OUTSTANDING
+
+
 def test_only_one_module_imports_the_extension() -> None:
     importing = [path.name for path in SOURCE.rglob("*.py") if "_native" in imported_rooms(path)]
     assert importing == ["native.py"]
