@@ -60,7 +60,11 @@ SettingArgument = Annotated[
         help='A way of decoding: greedy, or parameters as in "temperature=0.7 top_p=0.9"; repeat it for more lines.'
     ),
 ]
-LengthArgument = Annotated[Literal["short", "medium", "long"], tyro.conf.arg(help="How long a summary should be.")]
+LengthArgument = Annotated[
+    Literal["short", "medium", "long"],
+    tyro.conf.arg(help="Up to 2 (short), 5 (medium) or 10 (long) sentences or bullet points."),
+]
+StyleArgument = Annotated[Literal["paragraph", "bullets"], tyro.conf.arg(help="Running text or bullet points.")]
 ClassifyArguments = Annotated[ClassifyOptions, tyro.conf.arg(name="")]
 DEFAULT_CLASSIFY = ClassifyOptions()
 HtmlArgument = Annotated[str | None, tyro.conf.arg(metavar="FILE", help="Also write a page with plots.")]

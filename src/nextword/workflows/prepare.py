@@ -14,7 +14,7 @@ from nextword.workflows.paths import FilePath, Files, list_files
 from nextword.workflows.training_options import SelectionKeywords
 
 if TYPE_CHECKING:
-    from nextword.data.prepare import PrepareReport
+    from nextword.data.prepare import PrepareReport as PrepareReport
 
 __all__ = ["DEFAULT_SELECTION", "PreparedCorpus", "SelectionOptions", "prepare"]
 

@@ -19,7 +19,7 @@ from nextword.cli.sampling_flags import SamplingFlags, check_sampling_flags, no_
 from nextword.errors import NextwordError, RequestError
 
 if TYPE_CHECKING:
-    from nextword.tasks.chat import Conversation
+    from nextword import Conversation
 
 
 @dataclasses.dataclass(frozen=True)

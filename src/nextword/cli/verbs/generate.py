@@ -18,7 +18,7 @@ from nextword.cli.console import note, rate
 from nextword.cli.sampling_flags import SamplingFlags, check_sampling_flags, no_sampling_flags
 
 if TYPE_CHECKING:
-    from nextword.inference.generation import Generation
+    from nextword import Generation
     from nextword.language_model import LanguageModel
 
 

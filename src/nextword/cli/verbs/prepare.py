@@ -15,7 +15,7 @@ from nextword.cli.console import ProgressLine, count, note, note_skipped
 from nextword.workflows.prepare import DEFAULT_SELECTION, SelectionOptions, prepare
 
 if TYPE_CHECKING:
-    from nextword.data.prepare import PrepareReport
+    from nextword.workflows.prepare import PrepareReport
 
 SelectionArguments = Annotated[SelectionOptions, tyro.conf.arg(name="")]
 

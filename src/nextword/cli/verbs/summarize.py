@@ -8,9 +8,16 @@ from typing import Annotated
 
 import tyro
 
-from nextword.cli.arguments import DEFAULT_COMPUTE, ComputeArguments, ModelArgument, load_model, read_text
+from nextword.cli.arguments import (
+    DEFAULT_COMPUTE,
+    ComputeArguments,
+    LengthArgument,
+    ModelArgument,
+    StyleArgument,
+    load_model,
+    read_text,
+)
 from nextword.cli.console import count, note, rate
-from nextword.tasks.summarize import Length, Style
 
 
 @dataclasses.dataclass(frozen=True)
@@ -20,10 +27,8 @@ class Options:
     model: ModelArgument
     file: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="FILE")] = "-"
     """The file with the text; - reads standard input."""
-    length: Length = "medium"
-    """Up to 2 (short), 5 (medium) or 10 (long) sentences or bullet points."""
-    style: Style = "paragraph"
-    """Running text or bullet points."""
+    length: LengthArgument = "medium"
+    style: StyleArgument = "paragraph"
     json: bool = False
     """Print one JSON object at the end."""
     compute: ComputeArguments = DEFAULT_COMPUTE
