@@ -18,9 +18,7 @@ NOT_YET_CLEAN = {
     "cli",
     "decoding",
     "evaluation",
-    "inference",
     "language_model",
-    "tasks",
     "training",
     "workflows",
 }

@@ -137,7 +137,7 @@ def test_greedy_text_is_that_of_transformers(
     engine.run([request])
     for sequence in request.sequences:
         assert [*prompt, *sequence.token_ids] == output[0].tolist()
-    assert ours._texts == {}
+    assert ours._sequences == {}
 
 
 def test_no_schedule_changes_a_bit(theirs: tuple[Any, Path]) -> None:

@@ -1,1 +1,1 @@
-"""Token ids in, token ids out: backends, sequences, the scheduler and the engine that runs them."""
+"""Run a model: token ids in, sampled token ids and scores out. Backends, sequences, scheduler and engine."""

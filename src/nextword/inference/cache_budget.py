@@ -1,7 +1,7 @@
 """`CacheBudget`: the memory for keys and values, which requests and scorers share.
 
-Whoever runs sequences takes all the room that they may come to need before the first of them runs, and gives it back
-at the end; so no sequence finds the KV cache full in its middle. Room is counted in positions of whole pages.
+A request or a scorer's batch takes all the room that its sequences may need before the first of them runs, and gives it
+back at the end; so no sequence finds the KV cache full in its middle. Room is counted in positions of whole pages.
 """
 
 from __future__ import annotations

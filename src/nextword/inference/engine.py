@@ -2,7 +2,7 @@
 
 Requests go in; `step` advances all of them by one token each: schedule, run, sample, finish. The engine joins backend,
 scheduler, samplers and text streams, and does the work of none of them. Scorers, which sample nothing, borrow its
-backend by `reserve`: whoever runs a model holds the engine's lock, and has taken its room from the engine's budget.
+backend by `reserve`: all that runs a model holds the engine's lock, and has taken its room from the engine's budget.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""How much memory this process may still take, as the system and the container that it runs in say."""
+"""`free_bytes`: the memory that this process may still take, by the system and the container that it runs in."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ _CONTAINERS = (
     ("sys/fs/cgroup", "memory.max", "memory.current"),
     ("sys/fs/cgroup/memory", "memory.limit_in_bytes", "memory.usage_in_bytes"),
 )
-"""Of Linux's control groups, version 2 and 1: the folder, and the files with the limit and what is used of it."""
+"""Linux's control groups, version 2 and 1: the folder, and the files with the limit and the memory in use."""
 
 
 def free_bytes(root: Path = Path("/")) -> int:
-    """What is free, and what the system only keeps of files; half of the memory where the system does not say."""
+    """Return the free memory, the system's file cache included; half of all memory where the system does not say."""
     found = [_of_container(root / folder, limit, used) for folder, limit, used in _CONTAINERS]
     found.append(_of_system(root / "proc/meminfo"))
     known = [free for free in found if free is not None]
@@ -34,7 +34,7 @@ def _of_container(folder: Path, limit: str, used: str) -> int | None:
 
 
 def _fields(path: Path) -> dict[str, int]:
-    """The numbers of a file by the words before them; none if there is no such file."""
+    """Return the numbers of a file by the words before them; {} if there is no such file."""
     try:
         lines = [line.split() for line in path.read_text(encoding="ascii").splitlines()]
     except OSError:

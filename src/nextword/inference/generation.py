@@ -1,4 +1,4 @@
-"""What comes back to a caller: `Generation`, the finished form of a request, as values."""
+"""`Generation`: the values of a finished request, as a caller gets them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from nextword.plain_text import count, excerpt
 from nextword.text.tokenizer import Tokenizer
 
 _SEPARATOR = "\n---\n"
-"""Between the completions of one prompt."""
+"""Printed between the completions of one prompt."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,9 +1,9 @@
-"""`LongRopeBackend`: texts of models with LongRoPE, which rotate otherwise beyond their original context.
+"""`LongRopeBackend`: sequences of models with LongRoPE, whose rotation changes beyond their original context.
 
-The published rule goes by the length of a text: up to the original context all its positions are rotated by one set of
-angles, in a longer text all of them by another. So a text that outgrows the original context is computed again, once,
-as transformers' `generate` does it. The logits of a position are those of a text that ends there; they do not depend
-on how the text came in, nor on what follows.
+The published rule goes by the length of a sequence: up to the original context all its positions are rotated by one set
+of angles, beyond it all of them by another. So a sequence that outgrows the original context is computed again, once,
+as transformers' `generate` does it. The logits of a position are those of a sequence that ends there; they do not
+depend on the chunks it came in, nor on what follows.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ Rows = TypeVar("Rows")
 
 
 class TwoKindsBackend(Backend, Protocol):
-    """A backend that rotates by the angles for short texts or by those for long ones, as a text is opened."""
+    """A backend that rotates a sequence by the angles for short or for long ones, as it is opened."""
 
     def open_cache(self, prompt: Sequence[int] = (), *, is_long: bool = False) -> int:
-        """As `Backend.open_cache`; only texts of the same kind share anything."""
+        """Open a sequence of one of the two kinds; only sequences of the same kind share a prefix."""
 
 
 def rotate_by_length(backend: TwoKindsBackend, config: ModelConfig) -> Backend:
-    """The backend, with texts that go over to LongRoPE's other angles where the model has such."""
+    """Return the backend, wrapped in a `LongRopeBackend` if the model has LongRoPE with two sets of angles."""
     scaling = None if config.rope is None else config.rope.scaling
     if not isinstance(scaling, LongRopeScaling) or scaling.original_max_seq_len >= config.max_seq_len:
         return backend
@@ -42,8 +42,8 @@ def rotate_by_length(backend: TwoKindsBackend, config: ModelConfig) -> Backend:
 
 
 @dataclass(eq=False)
-class _Text:
-    """A text, and where it stands in the backend's cache."""
+class _Sequence:
+    """A sequence of one kind: its handle in the inner backend, and its tokens."""
 
     cache_id: int
     is_long: bool
@@ -51,12 +51,12 @@ class _Text:
 
 
 class LongRopeBackend:
-    """Wraps a backend whose texts rotate in one of two ways, and chooses the way by their length."""
+    """Wraps a backend of two kinds of sequences, and chooses the kind by a sequence's length."""
 
     def __init__(self, inner: TwoKindsBackend, *, original_max_seq_len: int) -> None:
         self._inner = inner
         self._original = original_max_seq_len
-        self._texts: dict[int, _Text] = {}
+        self._sequences: dict[int, _Sequence] = {}
         self._new_ids = count()
 
     @property
@@ -66,40 +66,41 @@ class LongRopeBackend:
 
     @property
     def max_seq_len(self) -> int:
-        """Positions that one text may have."""
+        """Maximum number of positions of one sequence: the context length."""
         return self._inner.max_seq_len
 
     @property
     def max_positions(self) -> int:
-        """Positions that all open texts may have together: half, since those that outgrow are there twice meanwhile."""
+        """Half of the inner backend's maximum: a sequence that outgrows its kind exists twice for a while."""
         return self._inner.max_positions // 2
 
     def open_cache(self, prompt: Sequence[int] = ()) -> int:
-        """The handle of a new place in the KV cache, where a beginning of `prompt` (never all) may stand already.
+        """Open a sequence and return its handle; it may begin with a stored prefix of `prompt`, never all of it.
 
-        It is computed as a long text from its first token on if the prompt will be one.
+        If the prompt is longer than the original context, the sequence is a long one from its first token on.
         """
         return self._keep(self._open(prompt, is_long=len(prompt) > self._original))
 
     def cache_length(self, cache_id: int) -> int:
-        """Positions that stand in a place."""
-        return len(self._texts[cache_id].token_ids)
+        """Return the number of positions of a sequence."""
+        return len(self._sequences[cache_id].token_ids)
 
     def fork_cache(self, cache_id: int) -> int:
-        """The handle of a copy, which then goes its own way."""
-        text = self._texts[cache_id]
-        return self._keep(_Text(self._inner.fork_cache(text.cache_id), text.is_long, list(text.token_ids)))
+        """Copy a sequence and return the handle of the copy; both grow independently from then on."""
+        sequence = self._sequences[cache_id]
+        fork = self._inner.fork_cache(sequence.cache_id)
+        return self._keep(_Sequence(fork, sequence.is_long, list(sequence.token_ids)))
 
     def close_cache(self, cache_id: int) -> None:
-        """Give a place back."""
-        self._inner.close_cache(self._texts.pop(cache_id).cache_id)
+        """Close a sequence and free its pages."""
+        self._inner.close_cache(self._sequences.pop(cache_id).cache_id)
 
     def step(self, chunks: Sequence[Chunk]) -> list[Logits]:
-        """Append each chunk to its text; one (num_logits, vocab_size) float32 array for each chunk, in order."""
+        """Append each chunk to its sequence; return a (num_logits, vocab_size) float32 array per chunk, in order."""
         return [np.concatenate(parts) for parts in self._run(chunks, self._inner.step)]
 
     def score(self, chunks: Sequence[Chunk], targets: Sequence[Sequence[int]]) -> list[TokenScores]:
-        """As `step`, but of each row of logits only what it says of a target; `num_logits` targets for each chunk."""
+        """Append each chunk as `step` does; score a target for each row of logits, `num_logits` targets per chunk."""
         rest = iter([target for of_chunk in targets for target in of_chunk])
 
         def run(parts: Sequence[Chunk]) -> list[TokenScores]:
@@ -108,66 +109,67 @@ class LongRopeBackend:
         return [_joined(parts) for parts in self._run(chunks, run)]
 
     def _run(self, chunks: Sequence[Chunk], run: Callable[[Sequence[Chunk]], list[Rows]]) -> list[list[Rows]]:
-        """What `run` gives for the parts of each chunk. If it fails, all texts are as before."""
-        made: list[_Text] = []
+        """Apply `run` to the parts of each chunk. If it fails, all sequences are as before."""
+        made: list[_Sequence] = []
         try:
-            parts = [self._parts(self._texts[chunk.cache_id], chunk, made) for chunk in chunks]
+            parts = [self._parts(self._sequences[chunk.cache_id], chunk, made) for chunk in chunks]
             rows = iter(run([part for of_chunk in parts for _, part in of_chunk]))
         except BaseException:
-            for text in made:
-                self._inner.close_cache(text.cache_id)
+            for sequence in made:
+                self._inner.close_cache(sequence.cache_id)
             raise
         for chunk, of_chunk in zip(chunks, parts, strict=True):
-            self._grow(chunk, [text for text, _ in of_chunk])
+            self._grow(chunk, [sequence for sequence, _ in of_chunk])
         return [[next(rows) for _ in of_chunk] for of_chunk in parts]
 
-    def _parts(self, text: _Text, chunk: Chunk, made: list[_Text]) -> list[tuple[_Text, Chunk]]:
-        """The tokens within the original context and those beyond it, each with the text of its kind that it continues.
+    def _parts(self, sequence: _Sequence, chunk: Chunk, made: list[_Sequence]) -> list[tuple[_Sequence, Chunk]]:
+        """Split a chunk at the original context; return each part with the sequence of its kind that it continues.
 
-        Where that is not there it is computed, and added to `made`. The last one is what the text is from then on.
+        A sequence that does not exist yet is computed and added to `made`. The last one replaces the chunk's sequence.
         """
-        num_within = min(max(self._original - len(text.token_ids), 0), len(chunk.token_ids))
+        num_within = min(max(self._original - len(sequence.token_ids), 0), len(chunk.token_ids))
         within, beyond = list(chunk.token_ids[:num_within]), list(chunk.token_ids[num_within:])
         num_logits = min(chunk.num_logits, len(beyond))
         parts = []
         if chunk.num_logits > num_logits or not beyond:
             # Without logits, a prompt that will be long goes on as it began.
-            is_long = text.is_long and chunk.num_logits == 0
-            short = text if text.is_long == is_long else self._compute(text.token_ids, made, is_long=is_long)
+            is_long = sequence.is_long and chunk.num_logits == 0
+            is_same = sequence.is_long == is_long
+            short = sequence if is_same else self._compute(sequence.token_ids, made, is_long=is_long)
             parts.append((short, Chunk(short.cache_id, within, chunk.num_logits - num_logits)))
         if beyond:
-            long = text if text.is_long else self._compute([*text.token_ids, *within], made, is_long=True)
-            rest = [*within, *beyond] if text.is_long else beyond
+            long = sequence if sequence.is_long else self._compute([*sequence.token_ids, *within], made, is_long=True)
+            rest = [*within, *beyond] if sequence.is_long else beyond
             parts.append((long, Chunk(long.cache_id, rest, num_logits)))
         return parts
 
-    def _compute(self, token_ids: list[int], made: list[_Text], *, is_long: bool) -> _Text:
-        """Another text of these tokens."""
-        text = self._open(token_ids, is_long=is_long)
-        made.append(text)
-        for chunk in prefill_chunks(text.cache_id, token_ids, len(text.token_ids), num_logits=0):
+    def _compute(self, token_ids: list[int], made: list[_Sequence], *, is_long: bool) -> _Sequence:
+        """Compute another sequence of these tokens."""
+        sequence = self._open(token_ids, is_long=is_long)
+        made.append(sequence)
+        for chunk in prefill_chunks(sequence.cache_id, token_ids, len(sequence.token_ids), num_logits=0):
             self._inner.step([chunk])
-        return text
+        return sequence
 
-    def _grow(self, chunk: Chunk, texts: list[_Text]) -> None:
-        """Let the last of these texts take the place of what the chunk has continued."""
-        old, new = self._texts[chunk.cache_id], texts[-1]
+    def _grow(self, chunk: Chunk, sequences: list[_Sequence]) -> None:
+        """Replace the sequence that the chunk has continued by the last of these."""
+        old, new = self._sequences[chunk.cache_id], sequences[-1]
         new.token_ids = [*old.token_ids, *chunk.token_ids]
-        self._texts[chunk.cache_id] = new
-        for text in {old, *texts} - {new}:
-            self._inner.close_cache(text.cache_id)
+        self._sequences[chunk.cache_id] = new
+        for sequence in {old, *sequences} - {new}:
+            self._inner.close_cache(sequence.cache_id)
 
-    def _open(self, prompt: Sequence[int], *, is_long: bool) -> _Text:
+    def _open(self, prompt: Sequence[int], *, is_long: bool) -> _Sequence:
         cache_id = self._inner.open_cache(prompt, is_long=is_long)
-        return _Text(cache_id, is_long, list(prompt[: self._inner.cache_length(cache_id)]))
+        return _Sequence(cache_id, is_long, list(prompt[: self._inner.cache_length(cache_id)]))
 
-    def _keep(self, text: _Text) -> int:
+    def _keep(self, sequence: _Sequence) -> int:
         cache_id = next(self._new_ids)
-        self._texts[cache_id] = text
+        self._sequences[cache_id] = sequence
         return cache_id
 
 
 def _joined(parts: Sequence[TokenScores]) -> TokenScores:
-    """The rows of all parts."""
+    """Join the rows of all parts."""
     columns = zip(*(dataclasses.astuple(part) for part in parts), strict=True)
     return TokenScores(*(np.concatenate(column) for column in columns))

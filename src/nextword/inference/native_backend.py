@@ -1,7 +1,6 @@
 """`NativeBackend`: the forward pass in our own C++, for CPUs. Weights are packed once, when the model is loaded.
 
-It never imports torch. Which numbers the weights become is decided here, tensor by tensor; how they are computed on,
-in `native/`.
+It never imports torch. The format of each weight is decided here, tensor by tensor; the computation is in `native/`.
 """
 
 from __future__ import annotations
@@ -37,7 +36,7 @@ _OWN_KINDS = {
     "Q4_0": core.WeightKind.Q4,
     "Q4_1": core.WeightKind.Q4_MIN,
 }
-"""The kind that holds the values of an encoding exactly; those of other GGUF types are rounded to 8 bits."""
+"""Kind that holds the values of an encoding exactly; values of other GGUF types are rounded to 8 bits."""
 
 _CACHE_KINDS = {
     core.WeightKind.F32: core.CacheKind.F32,
@@ -46,12 +45,12 @@ _CACHE_KINDS = {
     core.WeightKind.Q4: core.CacheKind.Q8,
     core.WeightKind.Q4_MIN: core.CacheKind.Q8,
 }
-"""By the kind of the embedding: keys and values are as exact as the numbers that they are made from."""
+"""Kind of the keys and values by that of the embedding: as exact as the numbers that they are made from."""
 
 _BYTES_AT_ONCE = 2**21
-"""Of rows, decoded or as the file has them, so that loading needs little memory beside the weights."""
+"""Bytes of rows, decoded or encoded, that are held at once, so that loading needs little memory beside the weights."""
 _CACHE_SHARE = 0.5
-"""Of the memory that is free when a model is loaded, what its keys and values may take."""
+"""Share of the memory free when a model is loaded that its keys and values may take."""
 
 
 class NativeBackend:
@@ -95,7 +94,7 @@ class NativeBackend:
         self._load(tensors, kinds)
 
     def _load(self, tensors: Mapping[str, StoredTensor], kinds: Mapping[str, core.WeightKind]) -> None:
-        """Pack all weights, some megabytes at a time; what was read of a mapped file leaves the memory again."""
+        """Pack all weights, some megabytes at a time; the pages of a mapped file leave the memory again."""
         batch: list[_Part] = []
         for name in weight_shapes(self._config):
             if name not in kinds:
@@ -109,7 +108,7 @@ class NativeBackend:
         self._pack(batch)
 
     def _pack(self, batch: list[_Part]) -> None:
-        """Pack these rows, and forget them."""
+        """Pack these rows, and release them."""
         self._model.load_rows([part[:-1] for part in batch])
         for part in batch:
             part.source.leave_memory()
@@ -122,50 +121,50 @@ class NativeBackend:
 
     @property
     def max_seq_len(self) -> int:
-        """Positions that one text may have."""
+        """Maximum number of positions of one sequence: the context length."""
         return self._config.max_seq_len
 
     @property
     def isa(self) -> str:
-        """The instruction set that the kernels use."""
+        """Instruction set that the kernels use."""
         return self._model.isa
 
     @property
     def weight_bytes(self) -> int:
-        """Memory that the packed matrices take."""
+        """Bytes of the packed matrices."""
         return self._model.weight_bytes
 
     @property
     def cache_bytes(self) -> int:
-        """Memory that keys and values of open texts take."""
+        """Bytes of the keys and values of open sequences."""
         return self._model.cache_bytes_held
 
     @property
     def max_positions(self) -> int:
-        """Positions that all open texts may have together, each counted in whole pages."""
+        """Maximum number of positions of all open sequences together, each in whole pages."""
         return self._model.max_positions
 
     def open_cache(self, prompt: Sequence[int] = (), *, is_long: bool = False) -> int:
-        """The handle of a new place in the KV cache; pages of earlier texts that begin as `prompt` does stand in it.
+        """Open a sequence and return its handle; it begins with stored pages of the same prefix as `prompt`.
 
-        `is_long`: LongRoPE rotates by the angles of long texts there.
+        `is_long`: rotate by LongRoPE's angles for long sequences.
         """
         return self._model.open_cache(list(prompt), is_long)
 
     def cache_length(self, cache_id: int) -> int:
-        """Positions that stand in a place."""
+        """Return the number of positions of a sequence."""
         return self._model.cache_length(cache_id)
 
     def fork_cache(self, cache_id: int) -> int:
-        """The handle of a copy, which shares what both have in common and then goes its own way."""
+        """Copy a sequence and return the handle of the copy, which shares its full pages; both grow independently."""
         return self._model.fork_cache(cache_id)
 
     def close_cache(self, cache_id: int) -> None:
-        """Give a place back."""
+        """Close a sequence and free its pages."""
         self._model.close_cache(cache_id)
 
     def step(self, chunks: Sequence[Chunk]) -> list[Logits]:
-        """Append each chunk to its text; one (num_logits, vocab_size) float32 array for each chunk, in order.
+        """Append each chunk to its sequence; return a (num_logits, vocab_size) float32 array per chunk, in order.
 
         Raises RequestError if the new positions do not fit into the memory for keys and values.
         """
@@ -176,7 +175,7 @@ class NativeBackend:
         return np.split(logits, np.cumsum(counts)[:-1]) if counts else []
 
     def score(self, chunks: Sequence[Chunk], targets: Sequence[Sequence[int]]) -> list[TokenScores]:
-        """As `step`, but of each row of logits only what it says of a target; `num_logits` targets for each chunk.
+        """Append each chunk as `step` does; score a target for each row of logits, `num_logits` targets per chunk.
 
         Raises RequestError as `step`.
         """
@@ -209,12 +208,12 @@ def _native_chunks(chunks: Sequence[Chunk]) -> list[core.Chunk]:
 
 
 def num_cores() -> int:
-    """Processor cores that this process may use."""
+    """Return the number of processor cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _shape(config: ModelConfig) -> core.Shape:
-    """The config, as the native model takes it."""
+    """Return the config in the form that the native model takes."""
     shape = core.Shape()
     for name in (
         "vocab_size",
@@ -259,7 +258,7 @@ def _rope(rope: Rope) -> core.Rope:
 
 
 def _checked_dtypes(tensors: Mapping[str, StoredTensor], shapes: Mapping[str, Shape]) -> dict[str, str]:
-    """How each weight is encoded. Raises CheckpointError unless there are the weights of these shapes and no others."""
+    """Return the encoding of each weight. Raises CheckpointError for a missing, unknown or misshapen weight."""
     require_names(tensors, shapes, source="weights")
     dtypes = {}
     for name, shape in shapes.items():
@@ -270,7 +269,7 @@ def _checked_dtypes(tensors: Mapping[str, StoredTensor], shapes: Mapping[str, Sh
 
 
 def _kind(name: str, dtypes: Mapping[str, str], weights: Weights) -> core.WeightKind:
-    """What a matrix is packed as. Both halves of a gated MLP become the same."""
+    """Choose the kind that a matrix is packed as. Both halves of a gated MLP get the same."""
     if name == "position_embedding.weight":
         return core.WeightKind.F32
     if weights == "q4" and _OWN_KINDS.get(dtypes[name]) in (core.WeightKind.Q4, core.WeightKind.Q4_MIN):
@@ -285,7 +284,7 @@ def _kind(name: str, dtypes: Mapping[str, str], weights: Weights) -> core.Weight
 
 
 class _Part(NamedTuple):
-    """Some rows of a matrix: the first, how many, and what they hold, as it lay in the file or decoded."""
+    """Some rows of a matrix: the first, their number, and their values, encoded as in the file or decoded."""
 
     name: str
     first_row: int
@@ -296,7 +295,7 @@ class _Part(NamedTuple):
 
 
 def _parts(name: str, tensor: StoredTensor, kind: core.WeightKind) -> Iterator[_Part]:
-    """The rows of a matrix, blocks as they are where `kind` has them, no more bytes at a time than are read at once."""
+    """Cut a matrix into parts of at most `_BYTES_AT_ONCE`; quantized blocks stay as they are where `kind` has them."""
     is_decoded = tensor.is_quantized and _OWN_KINDS.get(tensor.dtype) != kind
     row_bytes = 4 * tensor.shape[1] if is_decoded else tensor.data.nbytes // tensor.shape[0]
     step = max(1, _BYTES_AT_ONCE // row_bytes)

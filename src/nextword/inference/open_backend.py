@@ -26,11 +26,11 @@ def open_backend(
     num_threads: int | None = None,
     num_virtual_tokens: int = 0,
 ) -> Backend:
-    """The backend named, loaded; "auto": our own C++ where it was built, else PyTorch.
+    """Load a model into the backend named; "auto": our own C++ where it was built, else PyTorch.
 
-    `num_threads`: how many cores to use, all if None. `num_virtual_tokens`: so many last tokens of the vocabulary stand
-    before every text. Raises BackendError for what cannot run here, MissingExtraError without PyTorch, CheckpointError
-    for weights that do not fit the config.
+    `num_threads`: cores to use; None: all. `num_virtual_tokens`: number of last tokens of the vocabulary that are put
+    before every sequence. Raises BackendError for what cannot run here, MissingExtraError without PyTorch,
+    CheckpointError for weights that do not fit the config.
     """
     if num_threads is not None and num_threads < 1:
         raise BackendError(f"{num_threads} threads: at least one has to compute")

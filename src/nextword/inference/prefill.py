@@ -1,7 +1,7 @@
 """Prefill: a prompt in, the chunks that fill its KV cache out.
 
-Every prompt is cut at multiples of `PREFILL_CHUNK`, whoever computes it and whatever else runs: another cut would round
-otherwise.
+Every prompt is cut at multiples of `PREFILL_CHUNK`, by the engine and by scorers, whatever else runs: another cut would
+round differently.
 """
 
 from __future__ import annotations

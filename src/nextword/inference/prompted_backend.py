@@ -1,4 +1,4 @@
-"""`PromptedBackend`: a backend whose texts all begin with virtual tokens, which nobody above it sees."""
+"""`PromptedBackend`: a backend whose sequences all begin with virtual tokens, which its users do not see."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from nextword.inference.cache_budget import whole_pages
 
 
 class PromptedBackend:
-    """Wraps a backend that knows tokens `vocab_size` to `vocab_size + num_virtual_tokens - 1`, a trained prompt."""
+    """Puts a trained prompt, token ids `vocab_size` to `vocab_size + num_virtual_tokens - 1`, before each sequence."""
 
     def __init__(self, inner: Backend, *, vocab_size: int, num_virtual_tokens: int) -> None:
         self._inner, self._vocab_size = inner, vocab_size
@@ -17,43 +17,47 @@ class PromptedBackend:
 
     @property
     def vocab_size(self) -> int:
-        """Width of a row of logits: virtual tokens are never chosen."""
+        """Width of a row of logits, without virtual tokens: they are never sampled."""
         return self._vocab_size
 
     @property
     def max_seq_len(self) -> int:
-        """Positions that one text may have behind the prompt."""
+        """Maximum number of positions of one sequence after the virtual tokens."""
         return self._inner.max_seq_len - len(self._virtual)
 
     @property
     def max_positions(self) -> int:
-        """Positions that all open texts may have together, were each as short as a page."""
+        """Maximum number of positions of all open sequences together, even if each is as short as a page."""
         return self._inner.max_positions // (1 + whole_pages(len(self._virtual)) // PAGE_POSITIONS)
 
     def open_cache(self, prompt: Sequence[int] = ()) -> int:
-        """The handle of a new place, in which the virtual tokens stand already."""
+        """Open a sequence that begins with the virtual tokens, and return its handle."""
         cache_id = self._inner.open_cache([*self._virtual, *prompt])
         missing = self._virtual[self._inner.cache_length(cache_id) :]
-        if missing:
-            self._inner.step([Chunk(cache_id, missing, 0)])
+        try:
+            if missing:
+                self._inner.step([Chunk(cache_id, missing, 0)])
+        except BaseException:
+            self._inner.close_cache(cache_id)
+            raise
         return cache_id
 
     def cache_length(self, cache_id: int) -> int:
-        """Positions that stand in a place, virtual ones not counted."""
+        """Return the number of positions of a sequence, without virtual tokens."""
         return self._inner.cache_length(cache_id) - len(self._virtual)
 
     def fork_cache(self, cache_id: int) -> int:
-        """The handle of a copy, which then goes its own way."""
+        """Copy a sequence and return the handle of the copy; both grow independently from then on."""
         return self._inner.fork_cache(cache_id)
 
     def close_cache(self, cache_id: int) -> None:
-        """Give a place back."""
+        """Close a sequence and free its pages."""
         self._inner.close_cache(cache_id)
 
     def step(self, chunks: Sequence[Chunk]) -> list[Logits]:
-        """Append each chunk to its text; one (num_logits, vocab_size) float32 array for each chunk, in order."""
+        """Append each chunk to its sequence; return a (num_logits, vocab_size) float32 array per chunk, in order."""
         return [logits[:, : self._vocab_size] for logits in self._inner.step(chunks)]
 
     def score(self, chunks: Sequence[Chunk], targets: Sequence[Sequence[int]]) -> list[TokenScores]:
-        """As `step`, but of each row of logits only what it says of a target; `num_logits` targets for each chunk."""
+        """Append each chunk as `step` does; score a target for each row of logits, `num_logits` targets per chunk."""
         return self._inner.score(chunks, targets)

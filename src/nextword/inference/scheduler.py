@@ -1,4 +1,4 @@
-"""`Scheduler`: which requests run in the next step. Policy only; it computes nothing and knows no text.
+"""`Scheduler`: chooses the requests that run in the next step. Policy only; it computes nothing and knows no text.
 
 Every running sequence decodes in every step, beside one chunk of one prompt, so that a long prompt never makes the
 readers of other requests wait.

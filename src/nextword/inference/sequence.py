@@ -1,6 +1,6 @@
-"""`Sequence`: one text being written, and the `Request` it belongs to. State only; the engine moves it.
+"""`Sequence`: one completion while it is generated, and the `Request` it belongs to. State only; the engine changes it.
 
-A request is a prompt with its parameters; its n sequences share the prompt's keys and values until they part.
+A request is a prompt with its parameters; its n sequences share the prompt's keys and values until they diverge.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ FINISH_REASONS: dict[FinishDetail, FinishReason] = {
 
 @dataclass(frozen=True)
 class TextPiece:
-    """What one step added to one completion."""
+    """Text that one step added to one completion."""
 
     index: int
     text: str
@@ -57,28 +57,28 @@ class Sequence:
 
 @dataclass(kw_only=True, eq=False)
 class Request:
-    """A prompt, what is asked of it, and what has come of it so far."""
+    """A prompt with its parameters, and the state of its sequences."""
 
     prompt_token_ids: list[int]
     params: SamplingParams
     seed: int
     num_positions: int
-    """Of the KV cache that all its sequences together may come to need."""
+    """Positions of the KV cache that all its sequences together may need."""
     cache_id: int | None = None
-    """The prompt's place in the KV cache; None before the first step and after the prompt."""
+    """The prompt's handle in the KV cache; None before the first step and after the prefill."""
     num_prefilled: int = 0
     prompt_tokens: list[ChosenToken] = field(default_factory=list)
     """Log-probabilities of the prompt from its second token on, where echo and logprobs ask for them."""
     sequences: list[Sequence] = field(default_factory=list)
     pieces: deque[TextPiece] = field(default_factory=deque)
-    """Text for whoever streams this request."""
+    """Text that a reader of the stream has not taken yet."""
     is_finished: bool = False
     error: NextwordError | None = None
-    """Why this request alone had to end, if it did: raised to whoever waits for it."""
+    """The error that ended this request alone, if one did: raised where the request is waited for."""
 
     @property
     def scores_prompt(self) -> bool:
-        """Whether the log-probabilities of the prompt are wanted."""
+        """True if the log-probabilities of the prompt are wanted."""
         return self.params.echo and self.params.logprobs is not None
 
     @property

@@ -1,4 +1,4 @@
-"""Tokens of one completion in, text out that may be shown: whole characters, and never a part of a stop string."""
+"""`TextStream`: tokens of one completion in, text to show out: whole characters, never a part of a stop string."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ class TextStream:
 
     def __init__(self, decoder: StreamDecoder, stop: tuple[str, ...]) -> None:
         self.stopped = False
-        """Whether a stop string was found; it is not part of the text."""
+        """True once a stop string was found; it is no part of the text."""
         self._decoder = decoder
         self._stop = stop
         self._held = ""
-        self._given: list[str] = []
+        self._released: list[str] = []
 
     @property
     def text(self) -> str:
-        """All that was given out so far."""
-        return "".join(self._given)
+        """The text released up to now."""
+        return "".join(self._released)
 
     def push(self, token_id: int) -> str:
-        """The text that this token makes certain."""
+        """Append a token; return the text that it makes certain."""
         return self._release(self._decoder.push(token_id), is_last=False)
 
     def flush(self) -> str:
-        """What was held back, once no token follows."""
+        """Return the text that was held back; no token follows."""
         return self._release(self._decoder.flush(), is_last=True)
 
     def _release(self, piece: str, *, is_last: bool) -> str:
@@ -40,11 +40,11 @@ class TextStream:
         else:
             safe = self._held if is_last else self._held[: len(self._held) - self._dangerous_suffix()]
         self._held = self._held[len(safe) :]
-        self._given.append(safe)
+        self._released.append(safe)
         return safe
 
     def _dangerous_suffix(self) -> int:
-        """Length of the longest end of the held text that begins a stop string."""
+        """Return the length of the longest suffix of the held text that begins a stop string."""
         longest = max((len(stop) for stop in self._stop), default=1) - 1
         for length in range(min(longest, len(self._held)), 0, -1):
             if any(stop.startswith(self._held[-length:]) for stop in self._stop):

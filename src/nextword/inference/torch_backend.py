@@ -1,7 +1,7 @@
 """`TorchBackend`: the forward pass in PyTorch, for reference and GPUs.
 
-Texts run one after the other within a step: PyTorch's matrix products round differently for different batch shapes, and
-a text must not depend on its company. So a batch here costs what its texts cost alone.
+Sequences run one after the other within a step: PyTorch's matrix products round differently for different batch shapes,
+and a sequence must not depend on what runs beside it. So a batch costs what its sequences cost alone.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from nextword.models.kv_cache import KVCache
 from nextword.models.transformer import Transformer
 
 _SCORED_ROWS = 256
-"""Rows of logits that are held at once: 48 MiB for a vocabulary of 49,152, however long the text."""
+"""Rows of logits that are held at once, however long the sequence: 48 MiB for a vocabulary of 49,152."""
 
 
 class TorchBackend:
-    """Runs a `Transformer` where its weights lie."""
+    """Runs a `Transformer` on the device of its weights."""
 
     def __init__(self, model: Transformer) -> None:
         self._model = model.eval()
@@ -38,36 +38,36 @@ class TorchBackend:
 
     @property
     def max_seq_len(self) -> int:
-        """Positions that one text may have."""
+        """Maximum number of positions of one sequence: the context length."""
         return self._model.config.max_seq_len
 
     @property
     def max_positions(self) -> int:
-        """Positions that all open texts may have together: as many as the system gives memory for."""
+        """Maximum number of positions of all open sequences together: no limit but the system's memory."""
         return sys.maxsize
 
     def open_cache(self, prompt: Sequence[int] = (), *, is_long: bool = False) -> int:
-        """The handle of a new, empty place in the KV cache: nothing is kept for later prompts.
+        """Open an empty sequence and return its handle; no prefix is stored for later prompts.
 
-        `is_long`: LongRoPE rotates by the angles of long texts there.
+        `is_long`: rotate by LongRoPE's angles for long sequences.
         """
         return self._keep(KVCache(self._model.config, dtype=self._dtype, device=self._device, is_long=is_long))
 
     def cache_length(self, cache_id: int) -> int:
-        """Positions that stand in a place."""
+        """Return the number of positions of a sequence."""
         return self._caches[cache_id].length
 
     def fork_cache(self, cache_id: int) -> int:
-        """The handle of a copy, which then goes its own way."""
+        """Copy a sequence and return the handle of the copy; both grow independently from then on."""
         return self._keep(self._caches[cache_id].fork())
 
     def close_cache(self, cache_id: int) -> None:
-        """Give a place back."""
+        """Close a sequence and free its pages."""
         del self._caches[cache_id]
 
     @torch.inference_mode()
     def step(self, chunks: Sequence[Chunk]) -> list[Logits]:
-        """Append each chunk to its text; one (num_logits, vocab_size) float32 array for each chunk, in order."""
+        """Append each chunk to its sequence; return a (num_logits, vocab_size) float32 array per chunk, in order."""
         return [self._run(chunk) for chunk in chunks]
 
     def _run(self, chunk: Chunk) -> Logits:
@@ -81,7 +81,7 @@ class TorchBackend:
 
     @torch.inference_mode()
     def score(self, chunks: Sequence[Chunk], targets: Sequence[Sequence[int]]) -> list[TokenScores]:
-        """As `step`, but of each row of logits only what it says of a target; `num_logits` targets for each chunk."""
+        """Append each chunk as `step` does; score a target for each row of logits, `num_logits` targets per chunk."""
         return [self._score(chunk, of_chunk) for chunk, of_chunk in zip(chunks, targets, strict=True)]
 
     def _score(self, chunk: Chunk, targets: Sequence[int]) -> TokenScores:
@@ -103,7 +103,7 @@ class TorchBackend:
 
 
 def _score_rows(logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """The fields of `TokenScores` for rows of logits, (n, V), and a target each, (n,)."""
+    """Compute the fields of `TokenScores` for rows of logits, (n, V), and a target each, (n,)."""
     highest, largest = logits.max(dim=1, keepdim=True)
     distances = logits - highest  # (n, V), none above 0
     exponentials = distances.exp()

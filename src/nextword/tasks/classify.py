@@ -1,6 +1,6 @@
-"""Classification as word prediction: of several labels the one whose words are the likeliest after a text.
+"""Classification as word prediction: choose the label whose words are the most probable after a text.
 
-A model prefers some words whatever the text says, and short labels to long ones. So a label's log-probability is
+A model prefers some words in any text, and short labels to long ones. So a label's log-probability is
 compared with what it gets after texts without content (Zhao et al. 2021), and divided by its number of tokens. Labels
 share the prompt's keys and values, and prompts those of what they begin with. Textbook section 1.1.
 """
@@ -73,7 +73,7 @@ class Classifier:
         examples: Sequence[tuple[str, str]] = (),
         options: ClassifyOptions | None = None,
     ) -> None:
-        """`examples`: texts with their labels, which stand in the prompt, in this order, before each text.
+        """Prepare prompt and calibration. `examples`: labelled texts that the prompt shows, in order, before each text.
 
         Raises RequestError for fewer than two labels, an empty one, two with the same tokens, or an example whose label
         is none of them.
@@ -90,7 +90,7 @@ class Classifier:
         self._bias = self._content_free_log_probs()
 
     def classify(self, texts: Iterable[str]) -> Iterator[Classification]:
-        """The choice for each text, in order, read and computed some at a time.
+        """Yield the label chosen for each text, in order; texts are read and computed in batches.
 
         Raises RequestError for a text that does not fit the context beside the examples.
         """
@@ -120,7 +120,7 @@ class Classifier:
         return self._options.prompt.replace("{text}", text).rstrip()
 
     def _content_free_log_probs(self) -> npt.NDArray[np.float64]:
-        """The logarithm of each label's mean probability after texts without content; 0 if nothing is calibrated."""
+        """Return the log of each label's mean probability after content-free texts; 0 without calibration."""
         if self._options.calibration == "none":
             return np.zeros(len(self.labels))
         answers = list(self._answers(CONTENT_FREE))

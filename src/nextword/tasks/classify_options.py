@@ -1,4 +1,4 @@
-"""`ClassifyOptions`: how a label is chosen. Imports no numpy, so that commands can show their help fast."""
+"""`ClassifyOptions`: the options of classification. Imports no numpy, so that commands can show their help fast."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ Normalization = Literal["tokens", "none"]
 
 @dataclass(frozen=True, kw_only=True)
 class ClassifyOptions:
-    """How a label is chosen."""
+    """Options by which a label is chosen."""
 
     prompt: str = "{text}\n\nIn one word:"
-    """What a label follows, after a space; {text} stands for the text."""
+    """Prompt that a label follows after a space; {text} stands for the text."""
     calibration: Calibration = "content-free"
-    """Compare a label's likelihood with the one after texts without content, or take it as it is."""
+    """Correct for labels that the model prefers in any text, by texts without content; or not."""
     normalization: Normalization = "tokens"
     """Divide a label's log-probability by its number of tokens, or take the sum."""
 

@@ -1,6 +1,6 @@
-"""Where texts can be cut: `split_text` makes pieces that fit a model, `SENTENCE_END` says where a sentence is over.
+"""`split_text`: a text in, pieces that fit a model out. `SENTENCE_END` matches up to the end of a sentence.
 
-Borders are found by punctuation and white space alone; no language is asked for. Nothing is lost in cutting.
+Borders are found by punctuation and white space alone, in any language. Joined, the pieces are the text.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ SENTENCE_END = re.compile(
 )
 """Matches up to the end of a sentence that another one follows."""
 _BORDERS = (re.compile(r"\n\s*\n"), SENTENCE_END, re.compile(r"\S+"))
-"""Ends of paragraphs, sentences and words, the best first."""
+"""Ends of paragraphs, sentences and words, in order of preference."""
 
 
 def split_text(tokenizer: Tokenizer, text: str, *, max_tokens: int) -> list[str]:
-    """The text in pieces of at most `max_tokens` tokens, filled from the left; joined they are the text.
+    """Cut a text into pieces of at most `max_tokens` tokens, filled from the left.
 
     Cut after paragraphs where possible, else after sentences, else after words, else between characters. A character
     that has more tokens than that is a piece of its own.
@@ -38,18 +38,18 @@ def split_text(tokenizer: Tokenizer, text: str, *, max_tokens: int) -> list[str]
 
 
 def num_tokens(tokenizer: Tokenizer, text: str) -> int:
-    """How many tokens a text has in the middle of a prompt."""
+    """Return the number of tokens of a text in the middle of a prompt."""
     return len(tokenizer.encode(text, add_special_tokens=False))
 
 
 def _cut(text: str, border: re.Pattern[str]) -> list[str]:
-    """The text cut after each match."""
+    """Cut a text after each match."""
     ends = [match.end() for match in border.finditer(text)]
     return [text[start:end] for start, end in zip([0, *ends], [*ends, len(text)], strict=True) if end > start]
 
 
 def _filled(tokenizer: Tokenizer, pieces: list[str], max_tokens: int) -> list[str]:
-    """Neighbours joined while the sum of their tokens fits; a piece that is too long alone stays alone."""
+    """Join neighbours while the sum of their tokens fits; a piece that is too long alone stays alone."""
     groups = [pieces[0]]
     used = num_tokens(tokenizer, pieces[0])
     for piece in pieces[1:]:

@@ -1,8 +1,8 @@
 """Summarisation as word prediction, of texts of any length.
 
-A text beyond the context is split at paragraph and sentence borders, summarised in parts, and the summaries together;
-nothing is cut off. A summary ends with the last of its sentences, or before one that it would repeat, for small models
-rarely end by themselves. The settings were chosen by measurement: benchmarks/NOTES.md. Textbook section 1.1.
+A text beyond the context is split at paragraph and sentence borders, its parts are summarised, then their summaries
+together; nothing is cut off. A summary ends with the last of its sentences, or before one that it would repeat, for
+small models rarely end by themselves. The settings were measured: benchmarks/NOTES.md. Textbook section 1.1.
 """
 
 from __future__ import annotations
@@ -27,15 +27,15 @@ _NUM_SENTENCES: dict[Length, int] = {"short": 2, "medium": 5, "long": 10}
 _IN_WORDS = {2: "two", 5: "five", 10: "ten"}
 _MAX_TOKENS: dict[Length, int] = {"short": 160, "medium": 320, "long": 640}
 _LEAST_ROOM = 64
-"""Tokens of a text below which there is nothing to summarise."""
+"""Minimum number of tokens for the text beside prompt and summary."""
 _FREQUENCY_PENALTY = 0.2
-"""Leads out of loops. A repetition penalty would count the text too, and so forbid its names and facts."""
+"""Breaks loops. A repetition penalty would count the text, too, and so forbid its names and facts."""
 _INSTRUCTION = (
     "Give a short, objective summary of the input text in up to {}. Focus on the key actions and intentions, and do "
     "not use second or third person pronouns."
 )
 _OPENING: dict[Style, str] = {"paragraph": "", "bullets": "-"}
-"""What the model is given of its summary, to show it the form."""
+"""First characters of the summary, given to the model to show it the form."""
 _LINE_END = re.compile(r"(?<=\S)(?=\n)")
 
 
@@ -82,8 +82,8 @@ def summarize(
 ) -> Summary:
     """Summarise a text in up to 2 (short), 5 (medium) or 10 (long) sentences or bullet points.
 
-    Greedy, so the same text gives the same summary. `on_part(part, num_parts)` is told of each part that has been
-    summarised, `on_text` the pieces of the final summary. Raises RequestError for an empty text, or a context too
+    Decoding is greedy, so the same text gives the same summary. `on_part(part, num_parts)` is called after each part,
+    `on_text` with the pieces of the final summary. Raises RequestError for an empty text, or a context too
     small to hold a sentence beside the instruction.
     """
     text = text.strip()
@@ -101,30 +101,29 @@ def summarize_batch(
     length: Length = "medium",
     on_part: Callable[[int, int], None] = lambda part, num_parts: None,
 ) -> Iterator[Summary]:
-    """The summaries of texts, in order, all written together; each with its own parameters.
+    """Summarise texts together, each with its own parameters; yield the summaries in order.
 
-    `summary_params(length)` are those of `summarize`, which also says what becomes of texts beyond the context, what
-    `on_part` is told, and what is an error.
+    `summary_params(length)` gives the parameters of `summarize`. Long texts, `on_part` and errors are as there.
     """
     for index, text in enumerate(texts):
         if not text.strip():
             raise RequestError(f"text {index + 1} of {len(texts)} is empty: there is nothing to summarise")
     fitting = _fit(engine, [text.strip() for text in texts], params, length=length, style="paragraph", on_part=on_part)
-    written = _write(engine, [fit.text for fit in fitting], params, length=length)
+    written = _summarize_together(engine, [fit.text for fit in fitting], params, length=length)
     return (fit.of_whole(summary) for fit, summary in zip(fitting, written, strict=True))
 
 
 @dataclass(frozen=True)
 class _Fitting:
-    """What fits the context: a text, or the summaries of its parts."""
+    """A text that fits the context, or the summaries of the parts of one that does not."""
 
     text: str
     num_parts: int
     num_tokens: int
-    """Of the whole text."""
+    """Tokens of the whole text."""
 
     def of_whole(self, summary: Summary) -> Summary:
-        """The summary of what fits as one of the whole text."""
+        """Return the summary of the fitting text as one of the whole text."""
         return dataclasses.replace(summary, num_parts=self.num_parts, num_text_tokens=self.num_tokens)
 
 
@@ -137,7 +136,7 @@ def _fit(
     style: Style,
     on_part: Callable[[int, int], None],
 ) -> list[_Fitting]:
-    """Summarise the parts of texts beyond the context, those of all texts together, until the summaries fit it."""
+    """Summarise the parts of texts beyond the context, all together, until the summaries fit it."""
     room = engine.backend.max_seq_len - len(_prompt(engine, "", length, style)) - _MAX_TOKENS[length]
     if room < _LEAST_ROOM:
         raise RequestError(f"the context of {engine.backend.max_seq_len} tokens is too small to summarise anything")
@@ -145,7 +144,7 @@ def _fit(
     num_parts = [len(of_text) for of_text in parts]
     while too_long := [index for index, of_text in enumerate(parts) if len(of_text) > 1]:
         asked = [(part, params[index]) for index in too_long for part in parts[index]]
-        written = _write(engine, [part for part, _ in asked], [one for _, one in asked], length=length)
+        written = _summarize_together(engine, [part for part, _ in asked], [one for _, one in asked], length=length)
         summaries = []
         for number, summary in enumerate(written, 1):
             on_part(number, len(asked))
@@ -162,10 +161,10 @@ def _fit(
     ]
 
 
-def _write(
+def _summarize_together(
     engine: Engine, texts: Sequence[str], params: Sequence[SamplingParams], *, length: Length
 ) -> Iterator[Summary]:
-    """The summaries of texts that fit the context, in order, all written together."""
+    """Summarise texts that fit the context together; yield the summaries in order."""
     requests: list[Request] = []
     drafts = [_Draft(_NUM_SENTENCES[length], SENTENCE_END) for _ in texts]
     try:
@@ -193,12 +192,12 @@ def _read(engine: Engine, request: Request, draft: _Draft) -> None:
 
 
 def summary_params(length: Length = "medium") -> SamplingParams:
-    """How summaries are drawn: greedily."""
+    """Return the sampling parameters of a summary: greedy, with a frequency penalty against loops."""
     return SamplingParams(temperature=0.0, frequency_penalty=_FREQUENCY_PENALTY, max_tokens=_MAX_TOKENS[length])
 
 
 def _summarize_part(engine: Engine, text: str, length: Length, style: Style, on_text: Callable[[str], None]) -> Summary:
-    """The summary of a text that fits the context."""
+    """Summarise a text that fits the context, piece by piece."""
     request = engine.submit(_prompt(engine, text.strip(), length, style), summary_params(length))
     draft = _Draft(_NUM_SENTENCES[length], _LINE_END if style == "bullets" else SENTENCE_END)
     on_text(_OPENING[style])
@@ -285,7 +284,7 @@ def _sentences(border: re.Pattern[str], text: str) -> list[str]:
 
 
 def _prompt(engine: Engine, text: str, length: Length, style: Style) -> list[int]:
-    """An instruction for a model that chats, "TL;DR:" for one that only continues text; then the summary's opening."""
+    """Encode an instruction for a chat model, "TL;DR:" for a base model; then the summary's opening."""
     tokenizer = engine.tokenizer
     if tokenizer.chat_template is None:
         opening = "\n" + _OPENING[style] if _OPENING[style] else ""
