@@ -53,11 +53,13 @@ if TYPE_CHECKING:  # what editors and type checkers read; `_EXPORTS` says the sa
     from nextword.workflows.model_list import ListedModel as ListedModel
     from nextword.workflows.model_list import ModelList as ModelList
     from nextword.workflows.model_list import list_models as list_models
+    from nextword.workflows.perplexity import ConventionResult as ConventionResult
     from nextword.workflows.perplexity import FilePerplexity as FilePerplexity
     from nextword.workflows.perplexity import perplexity as perplexity
     from nextword.workflows.prepare import PreparedCorpus as PreparedCorpus
     from nextword.workflows.prepare import prepare as prepare
     from nextword.workflows.pretrain import pretrain as pretrain
+    from nextword.workflows.progress import Progress as Progress
     from nextword.workflows.pull import pull as pull
     from nextword.workflows.rouge import RougeComparison as RougeComparison
     from nextword.workflows.rouge import rouge as rouge
@@ -106,9 +108,10 @@ _EXPORTS = {
     "workflows.evaluate": ("TaskReport", "evaluate"),
     "workflows.finetune": ("finetune",),
     "workflows.model_list": ("ListedModel", "ModelList", "list_models"),
-    "workflows.perplexity": ("FilePerplexity", "perplexity"),
+    "workflows.perplexity": ("ConventionResult", "FilePerplexity", "perplexity"),
     "workflows.prepare": ("PreparedCorpus", "prepare"),
     "workflows.pretrain": ("pretrain",),
+    "workflows.progress": ("Progress",),
     "workflows.pull": ("pull",),
     "workflows.rouge": ("RougeComparison", "rouge"),
     "workflows.save_model": ("SavedModel", "export", "merge"),

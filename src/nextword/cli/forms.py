@@ -117,7 +117,7 @@ class Form:
     def _group(self, title: str) -> tuple[Any, Any]:
         group: Any = dataclasses.make_dataclass("Group", self._fields(title), kw_only=True)
         group.__doc__ = ""
-        hint = Annotated[group, tyro.conf.arg(name=title), tyro.conf.OmitArgPrefixes]
+        hint = Annotated[group, tyro.conf.arg(name=title, help=""), tyro.conf.OmitArgPrefixes]
         return hint, dataclasses.field(default_factory=group)
 
 

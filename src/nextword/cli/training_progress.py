@@ -6,7 +6,7 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
-from nextword.cli.console import note
+from nextword.cli.console import ProgressLine, note
 from nextword.workflows.training_page import format_duration
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ class TrainingProgress:
         self._num_steps = recipe.steps
         self._shows_samples = recipe.checkpointing.sample_every > 0
         self._shown_at = -_SECONDS_BETWEEN_LINES
-        self._width = 0
+        self._line = ProgressLine()
 
     def on_step(self, report: StepReport) -> None:
         """Show a step: each on a terminal, else one every half a minute, and the last."""
@@ -33,16 +33,15 @@ class TrainingProgress:
             f"{report.tokens_per_second:,.0f} tokens/s, "
             f"{report.mfu:.0%} MFU, {format_duration(report.seconds_left)} left"
         )
-        if sys.stderr.isatty():
-            print(f"\r{line:<{self._width}}", end="", file=sys.stderr, flush=True)
-            self._width = len(line)
+        if self._line.is_visible:
+            self._line.show(line)
         elif time.monotonic() >= self._shown_at + _SECONDS_BETWEEN_LINES or report.step == self._num_steps:
             self._shown_at = time.monotonic()
             note(line)
 
     def note(self, message: str) -> None:
         """Show a line that stays."""
-        self._clear()
+        self._line.clear()
         note(message)
 
     def on_sample(self, step: int, text: str) -> None:
@@ -52,7 +51,3 @@ class TrainingProgress:
         self.note(f"step {step} writes:")
         for line in text.strip().splitlines():
             print(f"    {line}", file=sys.stderr, flush=True)
-
-    def _clear(self) -> None:
-        if self._width:
-            print("\r" + " " * self._width + "\r", end="", file=sys.stderr)
