@@ -121,3 +121,19 @@ def test_perplexity_without_a_result_is_an_error(tiny: Path, tmp_path: Path) -> 
     (tmp_path / "text.txt").write_text("The river.")
     with pytest.raises(nw.RequestError, match="context = 2"):
         nw.perplexity(nw.load(tiny), tmp_path / "text.txt", context=2)
+
+
+def test_results_show_themselves_in_notebooks(tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NEXTWORD_CACHE", str(tmp_path / "cache"))
+    (tmp_path / "text.txt").write_text("The river ran past the mill.")
+    (tmp_path / "texts.tsv").write_text("a <fine> day\n")
+    lm = nw.load(tiny)
+    results = (
+        nw.list_models(tiny),
+        nw.perplexity(lm, tmp_path / "text.txt"),
+        nw.compare(lm, lm, tmp_path / "text.txt"),
+        nw.classify(lm, tmp_path / "texts.tsv", labels="good,bad"),
+    )
+    shown = [result._repr_html_() for result in results]
+    assert all("<table" in one for one in shown)
+    assert "a &lt;fine&gt; day" in shown[-1]

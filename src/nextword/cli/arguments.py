@@ -72,14 +72,14 @@ HtmlArgument = Annotated[str | None, tyro.conf.arg(metavar="FILE", help="Also wr
 
 @dataclasses.dataclass(frozen=True)
 class ComputeOptions:
-    """How the model is computed."""
+    """Options of computing with a model."""
 
     adapter: Annotated[str | None, tyro.conf.arg(metavar="DIR")] = None
     """Folder of an adapter (LoRA, DoRA, IA3; peft's format) to merge into the model."""
     backend: BackendName = "auto"
     """native: our own C++; torch: PyTorch; auto: native where it was built."""
     weights: Weights = "auto"
-    """The numbers to compute with: floats, or blocks with 8 or 4 bits each; auto: as in the file, where possible."""
+    """Number format to compute with: floats, or blocks with 8 or 4 bits each; auto: as in the file, where possible."""
     num_threads: Annotated[int | None, tyro.conf.arg(name="threads")] = None
     """Cores to use; None: all."""
 

@@ -1,4 +1,4 @@
-"""What `--json` prints: the values of the Python API under the same names, each token with its text beside its id."""
+"""Values of the Python API as JSON for `--json`, under the same names, each token with its text beside its id."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def print_json(value: object) -> None:
-    """One line of JSON on standard output."""
+    """Print a value as one line of JSON on standard output."""
     print(json.dumps(value, ensure_ascii=False))
 
 
@@ -25,7 +25,7 @@ def finite(number: float | None) -> float | None:
 
 
 def generation_json(generation: Generation, tokenizer: Tokenizer) -> dict[str, object]:
-    """The fields of `Generation` and `Completion`, tokens as in `tokens_json`."""
+    """Return the fields of `Generation` and `Completion`, tokens as in `tokens_json`."""
     completions = [
         dataclasses.asdict(completion) | {"tokens": tokens_json(completion.tokens, tokenizer)}
         for completion in generation.completions
@@ -37,7 +37,7 @@ def generation_json(generation: Generation, tokenizer: Tokenizer) -> dict[str, o
 
 
 def tokens_json(tokens: Iterable[ChosenToken], tokenizer: Tokenizer) -> list[dict[str, object]]:
-    """For each token `token_id`, `text`, `log_prob` (null if not asked for), and `alternatives` of the first three."""
+    """Return for each token its `token_id`, `text`, `log_prob` (None if not asked for), and `alternatives` of these."""
     return [
         {
             **_token(token.token_id, token.log_prob, tokenizer),

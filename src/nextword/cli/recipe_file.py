@@ -18,7 +18,7 @@ _TRUTH = "tag:yaml.org,2002:bool"
 
 
 def with_recipe_files(arguments: Sequence[str]) -> list[str]:
-    """The arguments with the flags of each recipe file among them in its place, and at the front.
+    """Return the arguments with each recipe file among them replaced by its flags, which stand at the front.
 
     Raises ConfigError, naming the file, for what is no recipe.
     """
@@ -43,7 +43,7 @@ def _read_flags(path: Path) -> list[str]:
 
 
 def _loader() -> Any:
-    """YAML's safe loader with true and false as the only truth values: `on` is one of our settings."""
+    """Return YAML's safe loader with true and false as the only truth values: `on` is one of our settings."""
     import yaml
 
     class Loader(yaml.SafeLoader):  # type: ignore[misc]
@@ -57,7 +57,7 @@ def _loader() -> Any:
 
 
 def _flags(content: Mapping[object, object]) -> Iterator[str]:
-    """Sections group settings and have no name of their own on the command line."""
+    """Yield the flags of all settings; sections group them and have no flag of their own."""
     for key, value in content.items():
         if isinstance(value, dict):
             yield from _flags(value)

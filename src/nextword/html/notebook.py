@@ -37,6 +37,11 @@ def small_table(columns: Sequence[str], rows: Iterable[Sequence[Html]], *, left:
     return Html(f'<table style="border-collapse:collapse;margin:.4em 0">{head}{body}</table>')
 
 
+def table_block(columns: Sequence[str], rows: Iterable[Sequence[str]], *, left: Collection[int] = (0,)) -> str:
+    """Return a table of plain text as the value of `_repr_html_`; `left` as in `small_table`."""
+    return block(small_table(columns, [[Html(html.escape(cell)) for cell in row] for row in rows], left=left))
+
+
 def bar(share: float) -> Html:
     """Return a bar that fills `share`, from 0 to 1, of its column."""
     width = _BAR_WIDTH_EM * min(max(share, 0.0), 1.0)

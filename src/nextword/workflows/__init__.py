@@ -1,1 +1,1 @@
-"""What joins tasks, evaluation and training: whole runs, called with values and callbacks. None prints."""
+"""Whole runs that join tasks, evaluation and training: functions of values and callbacks. None prints."""

@@ -37,7 +37,7 @@ class ClassifiedFile:
     texts: tuple[LabelledText, ...] = dataclasses.field(repr=False)
     """Texts with the right labels, if they are known."""
     choices: tuple[Classification, ...] = dataclasses.field(repr=False)
-    """What was chosen for each of them."""
+    """The choice for each of them."""
     num_bad: int = 0
     """Records left out because they cannot be read."""
     first_bad: str | None = None
@@ -50,6 +50,15 @@ class ClassifiedFile:
             f"{choice.label}\t{choice.probabilities[choice.label]:.3f}\t{text.text}"
             for text, choice in zip(self.texts, self.choices, strict=True)
         )
+
+    def _repr_html_(self) -> str:
+        from nextword.html.notebook import table_block
+
+        if self.report is not None:
+            return self.report._repr_html_()
+        rows = zip(self.texts, self.choices, strict=True)
+        cells = [(choice.label, f"{choice.probabilities[choice.label]:.3f}", text.text) for text, choice in rows]
+        return table_block(("label", "probability", "text"), cells, left=(0, 2))
 
     def to_json(self) -> dict[str, object]:
         """Return plain values: the figures, and what was chosen for each text."""

@@ -38,6 +38,9 @@ class FileComparison:
     def __str__(self) -> str:
         return self.to_text()
 
+    def _repr_html_(self) -> str:
+        return self.comparison._repr_html_()
+
     def to_text(self, mark: Callable[[Difference], str] | None = None) -> str:
         """Return what `print` shows. `mark` shows a token in its context; None: the token stands in brackets."""
         compared = self.comparison

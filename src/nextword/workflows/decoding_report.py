@@ -60,6 +60,11 @@ class DecodingReport:
     def __str__(self) -> str:
         return text_table(COLUMNS, self.rows())
 
+    def _repr_html_(self) -> str:
+        from nextword.html.notebook import table_block
+
+        return table_block(COLUMNS, self.rows())
+
     def rows(self) -> list[list[str]]:
         """Return the cells of the table, a row for each way of decoding."""
         return [_row(name, figures) for name, figures in self.figures.items()]

@@ -33,6 +33,11 @@ class TaskReport:
     def __str__(self) -> str:
         return text_table(_COLUMNS, self._rows(), left=range(len(_COLUMNS)))
 
+    def _repr_html_(self) -> str:
+        from nextword.html.notebook import table_block
+
+        return table_block(_COLUMNS, self._rows(), left=range(len(_COLUMNS)))
+
     def to_json(self) -> dict[str, object]:
         """Return plain values."""
         return {"model": self.model, "metrics": [dataclasses.asdict(metric) for metric in self.metrics]}

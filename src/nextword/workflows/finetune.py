@@ -53,7 +53,7 @@ FinetuneMethod: TypeAlias = Literal["full", "lora", "dora", "ia3", "prompt"]
 
 @dataclass(frozen=True, kw_only=True)
 class _Job:
-    """What is to be trained, settings resolved."""
+    """A run to be trained, its settings resolved."""
 
     directory: ModelDirectory
     base: str

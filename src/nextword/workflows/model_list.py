@@ -14,7 +14,8 @@ from nextword.errors import CheckpointError, NextwordError
 from nextword.plain_text import text_table
 
 _COLUMNS = ("model", "family", "size", "format", "weights", "licence", "remark")
-_SIZE_COLUMN = _COLUMNS.index("size")
+_LEFT = {*range(len(_COLUMNS))} - {_COLUMNS.index("size")}
+"""Columns that are aligned to the left."""
 _WEIGHT_SUFFIXES = (".safetensors", ".bin", ".pt", ".pth")
 
 
@@ -25,7 +26,7 @@ class ListedModel:
     name: str
     """Name or path by which `load` opens it."""
     path: str | None
-    """Where it lies; None if it is not on this machine."""
+    """File or folder; None if it is not on this machine."""
     family: str | None = None
     size_bytes: int | None = None
     """Size of the files with the weights."""
@@ -53,8 +54,12 @@ class ModelList:
         return len(self.models)
 
     def __str__(self) -> str:
-        left = {*range(len(_COLUMNS))} - {_SIZE_COLUMN}
-        return text_table(_COLUMNS, [_cells(model) for model in self.models], left=left)
+        return text_table(_COLUMNS, [_cells(model) for model in self.models], left=_LEFT)
+
+    def _repr_html_(self) -> str:
+        from nextword.html.notebook import table_block
+
+        return table_block(_COLUMNS, [_cells(model) for model in self.models], left=_LEFT)
 
     def to_json(self) -> list[dict[str, object]]:
         """Return plain values."""

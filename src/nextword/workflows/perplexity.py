@@ -94,6 +94,11 @@ class FilePerplexity:
         problems = [f"\n{one.convention.name}: {one.problem}" for one in self.results if one.problem is not None]
         return "".join([*parts, text_table(COLUMNS, [convention_row(report) for report in self.reports]), *problems])
 
+    def _repr_html_(self) -> str:
+        from nextword.html.notebook import table_block
+
+        return table_block(COLUMNS, [convention_row(report) for report in self.reports])
+
     @property
     def notes(self) -> tuple[str, ...]:
         """Remarks on how the figures were made."""

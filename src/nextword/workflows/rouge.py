@@ -51,6 +51,11 @@ class RougeComparison:
     def __str__(self) -> str:
         return text_table(COLUMNS, self.rows())
 
+    def _repr_html_(self) -> str:
+        from nextword.html.notebook import table_block
+
+        return table_block(COLUMNS, self.rows())
+
     def rows(self) -> list[list[str]]:
         """Return the cells of the table: mean F1 times 100 with its 95 % interval, for each way of decoding."""
         return [_row(name, report) for name, report in self.reports.items()]

@@ -44,7 +44,7 @@ class TrainingExample:
 
     @property
     def caption(self) -> str:
-        """Where the example stands, and how many of its tokens carry loss."""
+        """Place of the example, and how many of its tokens carry loss."""
         return f"{self.place}: {count(len(self.tokens), 'token')}, {self.num_targets} with loss"
 
     def __str__(self) -> str:

@@ -1,6 +1,6 @@
-"""What is looked at on the way of a training run: the loss of held-out texts or answers, and a text the model writes.
+"""Hooks of a training run: the loss of held-out texts or answers, and a sample text.
 
-The training room knows neither engines nor scores; these are the callbacks that it is given.
+The training room knows neither engines nor scores; it is given these as callbacks.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ _SAMPLE_TOKENS = 60
 
 
 def most_tokens(checkpointing: CheckpointRecipe, *, tokens_per_step: int) -> int:
-    """How many held-out tokens to score: a look is not to take longer than the training between two looks."""
+    """Return how many held-out tokens to score: validation is not to take longer than the training between two."""
     return min(_MOST_TOKENS, checkpointing.validate_every * tokens_per_step)
 
 
 def documents_loss(documents: Sequence[Sequence[int]], engine: Engine, *, context: int, most_tokens: int) -> float:
-    """Nats per token of the first tokens of texts, as `nextword perplexity` scores them, in windows side by side."""
+    """Return nats per token of the first tokens of texts, as `nextword perplexity` scores them in disjoint windows."""
     from nextword.evaluation.perplexity import sum_nats
     from nextword.evaluation.scoring.windows import sliding_windows
 
@@ -37,7 +37,7 @@ def documents_loss(documents: Sequence[Sequence[int]], engine: Engine, *, contex
 
 
 def answers_loss(examples: Sequence[Example], engine: Engine, *, most_tokens: int) -> float:
-    """Nats per token of what the assistant says in conversations, scored by what scores texts."""
+    """Return nats per token of the assistant's messages in conversations."""
     import numpy as np
 
     from nextword.data.batch import IGNORED
@@ -57,7 +57,7 @@ def answers_loss(examples: Sequence[Example], engine: Engine, *, most_tokens: in
 
 
 def written_text(prompt: Sequence[int], engine: Engine) -> str:
-    """How the model goes on after a prompt: the same random numbers each time, so that samples can be compared."""
+    """Continue a prompt, with the same random numbers each time, so that samples can be compared."""
     from nextword.decoding.params import sampling_params
 
     request = engine.submit(list(prompt), sampling_params({}, max_tokens=_SAMPLE_TOKENS, temperature=0.8, seed=0))

@@ -31,7 +31,7 @@ class Options:
 
     model: ModelArgument
     system: str | None = None
-    """How the model should behave."""
+    """System prompt: instructions on how to behave."""
     load: Annotated[str | None, tyro.conf.arg(metavar="FILE")] = None
     """Continue the conversation that /save wrote to this file. Its system prompt replaces that of --system."""
     params: SamplingFlags = dataclasses.field(default_factory=no_sampling_flags)

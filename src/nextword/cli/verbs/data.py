@@ -23,7 +23,7 @@ class Options:
     """
 
     action: tyro.conf.Positional[Literal["show"]]
-    """What to do."""
+    """Action to take."""
     model: ModelArgument
     file: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="FILE")]
     """Examples as .jsonl, .json or .parquet: messages, ShareGPT, instruction and output, prompt and completion."""

@@ -28,11 +28,11 @@ class Options:
     model: ModelArgument
     files: FilesArgument
     convention: Literal["sliding", "llama.cpp", "lm-eval", "all"] = "sliding"
-    """Which tokens are scored, and with how much context: as transformers' documentation, llama.cpp or lm-eval do."""
+    """Tool whose way of cutting texts into windows to follow; sliding is that of transformers' documentation."""
     context: int | None = None
     """Tokens of a window; None: as many as the model attends to, for llama.cpp 512."""
     stride: int | None = None
-    """Of sliding windows, tokens from one to the next; None: the context, so that they do not overlap."""
+    """Tokens from one sliding window to the next; None: the context, so that they do not overlap."""
     field: FieldArgument = "text"
     skip_bad: SkipBadArgument = False
     json: bool = False

@@ -17,7 +17,7 @@ class Options:
     """Train a tokenizer: nextword tokenizer train CORPUS... --vocab-size 4096 -o DIR."""
 
     action: tyro.conf.Positional[Literal["train"]]
-    """What to do."""
+    """Action to take."""
     corpus: CorpusArgument
     output: OutputArgument
     """Folder for tokenizer.json and its settings, as transformers reads them."""
