@@ -15,8 +15,6 @@ NO_FIRST_WORDS = {"What", "Of", "Whether", "Where", "How", "So", "That", "Those"
 """First words of subordinate clauses: such a sentence says nothing without the name that it stands under."""
 
 NOT_YET_CLEAN = {
-    "decoding",
-    "evaluation",
     "language_model",
     "training",
 }

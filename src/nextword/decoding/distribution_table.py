@@ -18,7 +18,7 @@ class TableRow:
     """1 for the most probable."""
     token_id: int
     text: str | None
-    """The token made readable, if the distribution knows how."""
+    """Text of the token, if the distribution has a tokenizer."""
     probability: float
     log_prob: float
     """Natural logarithm of the probability."""
@@ -32,7 +32,7 @@ class DistributionTable:
 
     rows: tuple[TableRow, ...]
     num_tokens: int
-    """How many tokens the distribution has, of which the rows are the first."""
+    """Tokens of the whole distribution, of which the rows are the most probable."""
 
     def __str__(self) -> str:
         has_text = any(row.text is not None for row in self.rows)

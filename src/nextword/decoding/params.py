@@ -36,7 +36,7 @@ def _field(default: object, check: Check) -> Any:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class SamplingParams:
-    """Everything that decides which tokens are chosen, when to stop, and what is reported; see `sampling_params`.
+    """Parameters of one call: which tokens are chosen, when to stop, and what is reported; see `sampling_params`.
 
     Raises RequestError naming the field, the value and what is allowed.
     """
@@ -44,7 +44,7 @@ class SamplingParams:
     max_tokens: int | None = _field(256, Number(int, 0, optional=True))
     """Most tokens to generate; None: as many as the context has room for."""
     temperature: float = _field(1.0, Number(float, 0, LARGEST))
-    """Divides the logits: below 1 makes the distribution greedier, 0 always takes the most probable token."""
+    """Divide the logits: below 1 makes the distribution greedier, 0 always takes the most probable token."""
     top_k: int = _field(0, Number(int, 0))
     """Keep the k most probable tokens; 0 keeps all."""
     top_p: float = _field(1.0, Number(float, 0, 1, above_low=True))
@@ -56,25 +56,25 @@ class SamplingParams:
     epsilon_cutoff: float = _field(0.0, Number(float, 0, 1, below_high=True))
     """Remove tokens less probable than this; 0 keeps all."""
     eta_cutoff: float = _field(0.0, Number(float, 0, 1, below_high=True))
-    """As epsilon-cutoff, with a bound that sinks when the distribution is flat; 0 keeps all."""
+    """Remove tokens less probable than a bound that sinks as the entropy rises; 0 keeps all."""
     top_n_sigma: float = _field(0.0, Number(float, 0))
     """Keep tokens whose logit is within this many standard deviations of the largest; 0 keeps all."""
     xtc_probability: float = _field(0.0, Number(float, 0, 1))
-    """How often, from 0 to 1, the most probable choices are left out (XTC); 0: never."""
+    """Probability of leaving out the most probable tokens at a position (XTC); 0: never."""
     xtc_threshold: float = _field(0.1, Number(float, 0, 1))
-    """With XTC, tokens at least this probable count as choices; all but the least probable of them are left out."""
+    """XTC leaves out all but the least probable of the tokens that are at least this probable."""
     repetition_penalty: float = _field(1.0, Number(float, 1 / LARGEST, LARGEST))
-    """Makes tokens seen in the prompt or the completion less likely by this factor on the logit; 1: off."""
+    """Make tokens of the prompt and the completion less likely by this factor on the logit; 1: off."""
     presence_penalty: float = _field(0.0, Number(float, -LARGEST, LARGEST))
-    """Subtracted once from the logit of each token already generated."""
+    """Subtract once from the logit of each token already generated."""
     frequency_penalty: float = _field(0.0, Number(float, -LARGEST, LARGEST))
-    """Subtracted from the logit of a token for each time it was generated."""
+    """Subtract from the logit of a token for each time it was generated."""
     no_repeat_ngram_size: int = _field(0, Number(int, 0))
     """Never repeat a run of this many tokens; 0: off."""
     logit_bias: Mapping[int, float] = dataclasses.field(
         default_factory=dict, hash=False, metadata={_CHECK: check_logit_bias}
     )
-    """Added to the logits of these token ids; -inf forbids a token."""
+    """Add to the logits of these token ids; -inf forbids a token."""
     min_tokens: int = _field(0, Number(int, 0))
     """Generate at least this many tokens before an end-of-sequence or stop token may come."""
     stop: tuple[str, ...] = _field((), check_strings)
@@ -82,9 +82,9 @@ class SamplingParams:
     stop_token_ids: tuple[int, ...] = _field((), check_token_ids)
     """Stop at any of these tokens, besides the model's own end-of-sequence tokens."""
     n: int = _field(1, Number(int, 1))
-    """How many completions to generate for each prompt."""
+    """Number of completions to generate for each prompt."""
     seed: int | None = _field(None, Seed(int, 0, 2**64, below_high=True, optional=True))
-    """Makes the draw repeatable: the same prompt, parameters and seed give the same text. None: a new one each time."""
+    """Make the draw repeatable: the same prompt, parameters and seed give the same text. None: a new one each time."""
     logprobs: int | None = _field(None, Number(int, 0, optional=True))
     """Report the log-probability of each token and of this many most probable alternatives; None: none."""
     processed_logprobs: bool = _field(False, check_bool)
@@ -92,7 +92,7 @@ class SamplingParams:
     echo: bool = _field(False, check_bool)
     """Return the prompt in front of the completion."""
     order: ProcessorOrder = dataclasses.field(default="nextword", metadata={_CHECK: one_of(get_args(ProcessorOrder))})
-    """In which program's order temperature and truncations are applied."""
+    """Program in whose order temperature and truncations are applied."""
 
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):

@@ -1,4 +1,4 @@
-"""The chain from a model's logits to the distribution that the next token is drawn from.
+"""`processed_distribution`: the chain from a model's logits to the distribution that the next token is drawn from.
 
 In: one row of logits, the parameters, the tokens seen. Out: a `Distribution`. Each penalty is a small pure function
 (tokens, logits) -> logits; `processed_distribution` is the one place where they, the temperature and the truncations
@@ -35,7 +35,7 @@ def add_logit_bias(logits: Logits, biases: Mapping[int, float]) -> Logits:
 
 
 def penalize_repetition(logits: Logits, seen: TokenCounts, penalty: float) -> Logits:
-    """For tokens of prompt or output: divide positive logits, multiply negative ones (CTRL, Keskar et al. 2019)."""
+    """Divide positive and multiply negative logits of the seen tokens by `penalty` (CTRL, Keskar et al. 2019)."""
     penalized = logits.copy()
     of_seen = logits[seen.token_ids]
     factor = np.float32(penalty)
@@ -46,21 +46,21 @@ def penalize_repetition(logits: Logits, seen: TokenCounts, penalty: float) -> Lo
 def penalize_presence_and_frequency(
     logits: Logits, output: TokenCounts, *, presence: float, frequency: float
 ) -> Logits:
-    """For tokens of the output: subtract `presence` once, `frequency` for each occurrence (as OpenAI does)."""
+    """Subtract `presence` once and `frequency` for each occurrence from logits of output tokens (as OpenAI does)."""
     penalized = logits.copy()
     penalized[output.token_ids] -= np.float32(presence) + np.float32(frequency) * output.counts
     return penalized
 
 
 def forbid(logits: Logits, token_ids: Collection[int]) -> Logits:
-    """Set the logits of some tokens to -inf, which removes them; ids outside the vocabulary name nothing."""
+    """Set the logits of some tokens to -inf, which removes them; ids outside the vocabulary are ignored."""
     allowed = logits.copy()
     allowed[[token_id for token_id in token_ids if token_id < logits.size]] = -np.inf
     return allowed
 
 
 def seen_tokens(prompt_token_ids: Iterable[int], params: SamplingParams) -> SeenTokens:
-    """The memory that `processed_distribution` needs for a sequence with these parameters."""
+    """Return the memory that `processed_distribution` needs for a sequence with these parameters."""
     return SeenTokens(
         prompt_token_ids,
         count_all=params.repetition_penalty != 1.0,
@@ -72,7 +72,7 @@ def seen_tokens(prompt_token_ids: Iterable[int], params: SamplingParams) -> Seen
 def penalized_logits(
     logits: Logits, params: SamplingParams, seen: SeenTokens, *, end_token_ids: Collection[int] = ()
 ) -> Logits:
-    """The logits after bias, penalties and bans; the very array given if none of them applies.
+    """Return the logits after bias, penalties and bans; the very array given if none of them applies.
 
     `end_token_ids` are the tokens that end a text: forbidden until `params.min_tokens` tokens are generated.
     """
@@ -101,7 +101,7 @@ STEPS: Mapping[str, Callable[[Distribution, SamplingParams], Distribution]] = {
     "top_n_sigma": lambda distribution, params: distribution.top_n_sigma(params.top_n_sigma),
     "xtc_threshold": lambda distribution, params: distribution.xtc(params.xtc_threshold),
 }
-"""What is done to a distribution, by the name of the parameter that asks for it."""
+"""Steps that reshape or truncate a distribution, by the name of their parameter."""
 
 
 def _order(*first: str, last: tuple[str, ...] = ()) -> tuple[str, ...]:
@@ -121,7 +121,7 @@ ORDERS: Mapping[ProcessorOrder, tuple[str, ...]] = {
 
 
 def active_steps(params: SamplingParams) -> tuple[str, ...]:
-    """Names of the steps that these parameters ask for, in order. Greedy decoding has the temperature alone."""
+    """Return the names of the steps that these parameters ask for, in order; for greedy decoding the temperature."""
     if params.is_greedy:
         return ("temperature",)
     off = {name: getattr(_ALL_OFF, name) for name in STEPS if name != "xtc_threshold"}
@@ -137,7 +137,7 @@ _ALL_OFF = SamplingParams()
 def stages(
     distribution: Distribution, params: SamplingParams, *, coin: int | None = None
 ) -> Iterator[tuple[str, Distribution]]:
-    """Each active step's name with the distribution that it leaves.
+    """Yield each active step's name with the distribution that it leaves.
 
     `coin`: a number uniform over 0 .. 2**53 - 1, which decides whether XTC is done this time; None: it is done.
     """
@@ -157,7 +157,7 @@ def processed_distribution(
     coin: int | None = None,
     token_text: TextOfToken | None = None,
 ) -> Distribution:
-    """The distribution that the next token is drawn from: logits (vocab_size,) through the whole chain.
+    """Return the distribution that the next token is drawn from: logits (vocab_size,) through the whole chain.
 
     The logits are left as they are. Raises RequestError if a logit is NaN or +inf, or if no token is allowed.
     """

@@ -1,4 +1,4 @@
-"""Random numbers that depend on a seed, a sample index and a position, and on nothing else.
+"""`random_numbers`: random numbers that depend on a seed, a sample index and a position, and on nothing else.
 
 In: those three numbers. Out: numbers of 53 random bits. A counter-based generator (Philox 4x64, Salmon et al. 2011) has
 no state to carry, so a token's random number is the same alone, in a batch, streamed, or after a restart.
@@ -15,7 +15,7 @@ RANDOM_BITS = 53
 
 
 def random_numbers(seed: int, *, sample_index: int, position: int) -> tuple[int, int]:
-    """Two independent numbers, uniform over 0 .. 2**53 - 1: the first draws the token, the second is for coins.
+    """Return two independent numbers, uniform over 0 .. 2**53 - 1: the first draws the token, the second is a coin.
 
     Args:
         seed: 0 .. 2**64 - 1, one half of the generator's key.
@@ -29,5 +29,5 @@ def random_numbers(seed: int, *, sample_index: int, position: int) -> tuple[int,
 
 
 def fresh_seed() -> int:
-    """A seed for a call that gave none, from the system's entropy; 53 bits, so that JSON carries it exactly."""
+    """Return a seed from the system's entropy for a call without one; 53 bits, so that JSON carries it exactly."""
     return int.from_bytes(os.urandom(8)) >> (64 - RANDOM_BITS)

@@ -1,4 +1,4 @@
-"""What the penalties need to know of a sequence's tokens, kept up to date token by token.
+"""`SeenTokens`: the tokens of a sequence as penalties need them, updated token by token.
 
 In: the prompt's token ids, then each token of the completion. Out: distinct tokens, their counts, and the tokens that
 would repeat an n-gram. The work for one more token does not grow with the length of the text.
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 
 class TokenCounts:
-    """Distinct tokens in the order of their first use, and how often each was used, in arrays that grow by doubling."""
+    """Distinct tokens in the order of their first use, with their counts, in arrays that grow by doubling."""
 
     def __init__(self) -> None:
         self._places: dict[int, int] = {}
@@ -21,7 +21,7 @@ class TokenCounts:
         self._counts = np.zeros(16, dtype=np.float32)
 
     def add(self, token_id: int) -> None:
-        """Count one more use of a token."""
+        """Count one more occurrence of a token."""
         place = self._places.setdefault(token_id, len(self._places))
         if place == len(self._token_ids):
             self._token_ids = np.concatenate([self._token_ids, np.zeros_like(self._token_ids)])
@@ -36,12 +36,12 @@ class TokenCounts:
 
     @property
     def counts(self) -> NDArray[np.float32]:
-        """How often each of `token_ids` was used."""
+        """Count of each of `token_ids`."""
         return self._counts[: len(self._places)]
 
 
 class NGramMemory:
-    """For each run of size - 1 tokens, the tokens that have followed it."""
+    """The tokens that have followed each run of size - 1 tokens."""
 
     def __init__(self, size: int) -> None:
         self._size = size
@@ -49,18 +49,18 @@ class NGramMemory:
         self._followers: dict[tuple[int, ...], set[int]] = {}
 
     def add(self, token_id: int) -> None:
-        """Take in the next token of the text."""
+        """Append the next token of the sequence."""
         if len(self._latest) == self._size - 1:
             self._followers.setdefault(self._latest, set()).add(token_id)
         self._latest = (*self._latest, token_id)[-(self._size - 1) :] if self._size > 1 else ()
 
     def repeating(self) -> list[int]:
-        """The tokens that would now end an n-gram which is in the text already, ascending."""
+        """Return the tokens that would now complete an n-gram of the sequence again, ascending."""
         return sorted(self._followers.get(self._latest, ()))
 
 
 class SeenTokens:
-    """The tokens of one sequence so far, as far as its penalties ask for them: what is not asked for is not kept."""
+    """The tokens of one sequence, in the forms that its penalties need; no others are kept."""
 
     def __init__(
         self, prompt_token_ids: Iterable[int], *, count_all: bool, count_output: bool, ngram_size: int
@@ -82,7 +82,7 @@ class SeenTokens:
                 self._add_to(self.all, self.ngrams, token_id=token_id)
 
     def append(self, token_id: int) -> None:
-        """Take in the next token of the output."""
+        """Append the next token of the output."""
         self._add_to(self.all, self.output, self.ngrams, token_id=token_id)
         self.num_output += 1
 

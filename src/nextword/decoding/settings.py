@@ -1,4 +1,4 @@
-"""Ways of decoding by a name: "greedy", or parameters written as "temperature=0.7 top_p=0.9", read and checked once."""
+"""`decoding_setting`: "greedy", or parameters as in "temperature=0.7 top_p=0.9", read and checked once."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ GREEDY = "greedy"
 
 @dataclass(frozen=True)
 class DecodingSetting:
-    """Some sampling parameters under the words that they were asked for with."""
+    """Sampling parameters under the words that named them."""
 
     name: str
     overrides: tuple[tuple[str, object], ...]
 
     def params(self, base: SamplingParams, *, seed: int) -> SamplingParams:
-        """The parameters of `base` with these in their place."""
+        """Return the parameters of `base` with these in their place."""
         fields: dict[str, Any] = {"seed": seed, **dict(self.overrides)}
         return dataclasses.replace(base, **fields)
 

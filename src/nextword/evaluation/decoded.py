@@ -1,7 +1,7 @@
-"""What a way of decoding does to texts: token ids and the model's scores of them in, figures out. Knows no model.
+"""`decoded_figures`: generated texts and the model's scores of them in; repetition, diversity, perplexity out.
 
 Repetition (Welleck et al. 2020), distinct n-grams (Li et al. 2016), Self-BLEU (Zhu et al. 2018), all over token ids,
-and the perplexity and entropy of the model itself along the texts.
+and the perplexity and entropy of the model itself along the texts. Knows no model.
 """
 
 from __future__ import annotations
@@ -21,37 +21,37 @@ _SIZES = range(2, LARGEST_N + 1)
 
 @dataclass(frozen=True)
 class DecodedText:
-    """What was drawn after a prompt. At least one token is scored."""
+    """A completion with its scores. At least one token is scored."""
 
     token_ids: Sequence[int]
-    """Without an end of the sequence."""
+    """Its tokens without the end-of-sequence token."""
     scores: TokenScores
-    """What the model, without temperature or truncation, made of each token, an end included."""
+    """Scores of each token, the end included, under the model without temperature or truncation."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class DecodedFigures:
-    """Of all texts that one way of decoding wrote."""
+    """Figures of all texts generated with one setting."""
 
     num_texts: int
     repetition: dict[int, float]
-    """rep-n by n: the share of n-grams of a text that it had before; mean over the texts long enough to have any."""
+    """rep-n by n: share of a text's n-grams that repeat an earlier one; mean over texts of at least n tokens."""
     distinct: dict[int, float]
-    """distinct-n by n: how many different n-grams all texts have, by how many they have."""
+    """distinct-n by n: different n-grams of all texts divided by all their n-grams."""
     self_bleu: float
     """Mean BLEU-4, from 0 to 1, of each text against the others of its prompt; 1: all are the same."""
     perplexity: float
-    """Of the texts under the model."""
+    """Perplexity of the texts under the model itself."""
     perplexity_interval: Interval | None
-    """95 %, by bootstrap over the prompts."""
+    """95 % interval by the bootstrap over prompts."""
     entropy: float
-    """Mean, in nats, of the distributions of the model before each token."""
+    """Mean entropy in nats of the model's distributions before each token."""
     mean_length: float
-    """Tokens of a text."""
+    """Tokens of a text, mean."""
 
 
 def decoded_figures(by_prompt: Sequence[Sequence[DecodedText]]) -> DecodedFigures:
-    """The figures of the texts of each prompt, of which there are at least two."""
+    """Compute the figures of the texts of each prompt; at least two texts a prompt."""
     texts = [text for of_prompt in by_prompt for text in of_prompt]
     num_scored = sum(len(text.scores.nats) for text in texts)
     resamples = Resamples(2)
@@ -74,19 +74,19 @@ def decoded_figures(by_prompt: Sequence[Sequence[DecodedText]]) -> DecodedFigure
 
 
 def repetition(token_ids: Sequence[int], n: int) -> float:
-    """The share of the n-grams of a text that stood in it before; 0 if it has none."""
+    """Return the share of a text's n-grams that repeat an earlier one; 0 if it has none."""
     grams = _grams(token_ids, n)
     return 1 - len(set(grams)) / len(grams) if grams else 0.0
 
 
 def distinct(texts: Sequence[Sequence[int]], n: int) -> float:
-    """Different n-grams of all texts by all n-grams of all texts; 0 if there are none."""
+    """Return the different n-grams of all texts divided by all their n-grams; 0 if there are none."""
     grams = [gram for text in texts for gram in _grams(text, n)]
     return len(set(grams)) / len(grams) if grams else 0.0
 
 
 def self_bleu(texts: Sequence[Sequence[int]]) -> float:
-    """Mean BLEU-4 of each text against the others; n-grams that none shares count as a tenth (nltk's method1)."""
+    """Return the mean BLEU-4 of each text against the others; no shared n-gram counts as 0.1 (nltk's method1)."""
     smooth = SmoothingFunction().method1
     others = [[*texts[:index], *texts[index + 1 :]] for index in range(len(texts))]
     return _mean(

@@ -24,13 +24,13 @@ from nextword.inference.sequence import Request
 
 _Tokens = tuple[int, ...]
 _OWN_KEYS = ("do_sample", "until", "max_gen_toks")
-"""Of a task's generation settings, what is not a sampling parameter under the same name."""
+"""Generation settings of a task that are no sampling parameters of the same name."""
 _MAX_GENERATED_TOKENS = 256
-"""Where a task names no limit; the same as lm-eval's `hf` model."""
+"""Limit of tasks that name none; the same as in lm-eval's `hf` model."""
 
 
 class EngineLM(TemplateLM):  # type: ignore[misc]  # lm-eval has no types
-    """Answers lm-eval's requests with an engine."""
+    """A model for lm-eval that answers its requests with an engine."""
 
     def __init__(self, engine: Engine, *, name: str, max_length: int | None = None) -> None:
         """`name`: for reports and caches. `max_length`: tokens that a text may have; None: the model's context."""
@@ -43,7 +43,7 @@ class EngineLM(TemplateLM):  # type: ignore[misc]  # lm-eval has no types
         self._name = name
         self._max_length = limit if max_length is None else max_length
 
-    # What lm-eval asks about the model
+    # Properties that lm-eval reads
 
     @property
     def eot_token_id(self) -> int:
@@ -54,34 +54,34 @@ class EngineLM(TemplateLM):  # type: ignore[misc]  # lm-eval has no types
 
     @property
     def prefix_token_id(self) -> int:
-        """What stands before a text that has nothing before it."""
+        """The token that stands before a text without context: BOS, else the end-of-sequence token."""
         return self.eot_token_id if self.tokenizer.bos_token_id is None else self.tokenizer.bos_token_id
 
     @property
     def max_length(self) -> int:
-        """Tokens that a text may have."""
+        """Most tokens of a text."""
         return self._max_length
 
     @property
     def max_gen_toks(self) -> int:
-        """Tokens to generate where a task does not say."""
+        """Most tokens to generate where a task names no limit."""
         return _MAX_GENERATED_TOKENS
 
     @property
     def tokenizer_name(self) -> str:
-        """For the names of lm-eval's caches."""
+        """Name of the model in lm-eval's cache files."""
         return self._name.replace("/", "__")
 
     def get_model_info(self) -> dict[str, str]:
-        """What a report says of the model."""
+        """Return the model's name and backend, for lm-eval's report."""
         return {"model_name": self._name, "backend": type(self._engine.backend).__name__}
 
     def tok_encode(self, string: str, add_special_tokens: bool | None = None, **kwargs: object) -> list[int]:
-        """Token ids; special tokens in the string are control tokens, for chat templates write them so."""
+        """Encode a string; special tokens in it become control tokens, since chat templates write them so."""
         return self.tokenizer.encode(string, add_special_tokens=add_special_tokens is not False, parse_special=True)
 
     def apply_chat_template(self, chat_history: list[dict[str, str]], add_generation_prompt: bool = True) -> str:
-        """The conversation as the model's template writes it, or up to the end of the last message.
+        """Render a conversation with the model's template, up to the end of the last message unless a prompt is added.
 
         Where a template refuses a system prompt, it is left out. Raises TokenizerError without a template.
         """
@@ -98,14 +98,14 @@ class EngineLM(TemplateLM):  # type: ignore[misc]  # lm-eval has no types
     # Log-likelihoods
 
     def loglikelihood(self, requests: Sequence[Instance], disable_tqdm: bool = False) -> list[tuple[float, bool]]:
-        """Log-probability of each continuation after its context, and whether it is the greedy one."""
+        """Compute the log-probability of each continuation after its context, and whether it is the greedy one."""
         answers: list[tuple[float, bool]] = super().loglikelihood(requests, disable_tqdm or not sys.stderr.isatty())
         return answers
 
     def _loglikelihood_tokens(
         self, requests: Sequence[tuple[Any, list[int], list[int]]], disable_tqdm: bool = False, **kwargs: object
     ) -> list[tuple[float, bool]]:
-        """Log-probability of each continuation, and whether it is greedy. Too long contexts lose their beginning."""
+        """Answer requests of token ids; the beginning of a context that is too long is dropped."""
         pairs = [self._fitting(context, continuation) for _, context, continuation in requests]
         answers: dict[tuple[_Tokens, _Tokens], tuple[float, bool]] = {}
         with _bar(len(requests), "Scoring continuations", disable_tqdm) as bar:
@@ -123,7 +123,7 @@ class EngineLM(TemplateLM):  # type: ignore[misc]  # lm-eval has no types
         return tuple(context[-kept:]), tuple(continuation)
 
     def _answers(self, pairs: set[tuple[_Tokens, _Tokens]]) -> Iterator[tuple[tuple[_Tokens, _Tokens], Answer]]:
-        """The answer to each pair of context and continuation, neighbours in order, so that much is shared."""
+        """Yield the answer to each pair of context and continuation, sorted, so that neighbours share prefixes."""
         continuations: dict[_Tokens, list[_Tokens]] = {}
         for context, continuation in sorted(pairs):
             continuations.setdefault(context, []).append(continuation)
@@ -134,7 +134,7 @@ class EngineLM(TemplateLM):  # type: ignore[misc]  # lm-eval has no types
                 yield (context, continuation), answer
 
     def loglikelihood_rolling(self, requests: Sequence[Instance], disable_tqdm: bool = False) -> list[float]:
-        """Log-probability of each whole text, in windows that together predict every token once."""
+        """Compute the log-probability of each whole text, in windows that together predict every token once."""
         windows = [self._windows(*request.args) for request in requests]
         scored = iter(self._loglikelihood_tokens([window for of_text in windows for window in of_text], disable_tqdm))
         totals = [sum(next(scored)[0] for _ in of_text) for of_text in windows]
@@ -151,7 +151,7 @@ class EngineLM(TemplateLM):  # type: ignore[misc]  # lm-eval has no types
     # Generation
 
     def generate_until(self, requests: Sequence[Instance], disable_tqdm: bool = False) -> list[str]:
-        """The text that follows each context, up to one of the strings that the task names; all run together."""
+        """Generate after each context, up to one of the task's stop strings; all requests run together."""
         order = sorted(range(len(requests)), key=lambda index: str(requests[index].args[0]))
         submitted = {index: self._submit(*requests[index].args, seed=index) for index in order}
         with _bar(len(requests), "Generating", disable_tqdm) as bar:
@@ -173,7 +173,7 @@ class EngineLM(TemplateLM):  # type: ignore[misc]  # lm-eval has no types
 
 
 def _params(settings: dict[str, Any], *, seed: int) -> SamplingParams:
-    """A task's generation settings as sampling parameters, greedy unless it samples. Raises RequestError."""
+    """Return a task's generation settings as sampling parameters, greedy unless it samples. Raises RequestError."""
     normal = normalize_gen_kwargs(settings, _MAX_GENERATED_TOKENS)
     until = normal.get("until") or []
     others = {key: value for key, value in normal.items() if key not in _OWN_KEYS}

@@ -19,18 +19,18 @@ _TASK_FILE = ".yaml"
 
 @dataclass(frozen=True)
 class TaskMetric:
-    """One figure of a task."""
+    """Value of one metric of a task."""
 
     task: str
     metric: str
     filter: str
-    """What lm-eval did to the answers before; "none" if nothing."""
+    """Name of the filter that lm-eval applied to the answers; "none" without one."""
     num_fewshot: int
     num_examples: int | None
-    """None for a group of tasks."""
+    """Number of examples; None for a group of tasks."""
     value: float
     error: float | None
-    """Standard error of the value; None where there is none."""
+    """Standard error of the value, if lm-eval gives one."""
     is_higher_better: bool | None
 
 

@@ -10,7 +10,7 @@ from nextword.plain_text import count
 
 @dataclass(frozen=True, kw_only=True)
 class Score:
-    """How probable a model finds a text. `print` shows a line for each token, a notebook its colours."""
+    """Log-probabilities of the tokens of a text. `print` shows a line for each token, a notebook its colours."""
 
     tokens: tuple[ChosenToken, ...]
     """The scored tokens with their log-probabilities in nats."""

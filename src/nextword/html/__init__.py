@@ -1,1 +1,1 @@
-"""Reports as HTML pages: one file each, with styles and plots inside, that opens without a network."""
+"""Reports as HTML: pages of one file that open without a network, and blocks for notebooks."""

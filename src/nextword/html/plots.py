@@ -1,6 +1,6 @@
 """`plot`: a drawing on matplotlib's axes in, a figure for a page out, as SVG within the page, or a file of its own.
 
-The drawing itself is left to who knows the numbers: `plot(lambda axes: axes.bar(names, heights), caption="...")`.
+The caller draws: `plot(lambda axes: axes.bar(names, heights), caption="...")`.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _SETTINGS = {
 
 
 def require_matplotlib() -> None:
-    """For those who measure long before they plot. Raises MissingExtraError without matplotlib."""
+    """Check for matplotlib, before a long measurement. Raises MissingExtraError without it."""
     try:
         import matplotlib  # noqa: F401
     except ModuleNotFoundError:
@@ -49,7 +49,7 @@ def require_page(path: Path | str | None) -> None:
 
 
 def plot(draw: Draw, *, caption: str, width: float = 8.0, height: float = 3.5, alt: str = "") -> Html:
-    """A figure of `width` x `height` inches that `draw` fills, with its caption. `alt`: for those who cannot see it.
+    """Return a figure of `width` x `height` inches that `draw` fills, with its caption. `alt`: for screen readers.
 
     Raises MissingExtraError without matplotlib.
     """
@@ -59,7 +59,7 @@ def plot(draw: Draw, *, caption: str, width: float = 8.0, height: float = 3.5, a
 
 
 def save_plot(path: Path, draw: Draw, *, width: float = 8.0, height: float = 3.5) -> None:
-    """The same as a file by itself: .png or .svg.
+    """Write the same drawing to a .png or .svg file.
 
     Raises MissingExtraError without matplotlib, DataError if the disk refuses.
     """

@@ -1,4 +1,4 @@
-"""A classification report as a page: figures, the confusion matrix, and confidence against accuracy."""
+"""`write_classification_page`: figures, the confusion matrix, and confidence against accuracy."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Two models on one text as a page: the difference, how it is spread, and where it is largest."""
+"""`write_compare_page`: two models on one text: the difference, its histogram, and where it is largest."""
 
 from __future__ import annotations
 

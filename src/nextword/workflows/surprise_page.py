@@ -1,4 +1,4 @@
-"""A text as a page, each token on the colour of its surprisal; pointing at one shows its rank and entropy."""
+"""`write_surprise_page`: a text, each token on the colour of its surprisal, with rank and entropy on pointing."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _STYLE = """
 
 
 def write_surprise_page(path: Path, pieces: Iterable[ScoredPiece], summary: SurpriseAccumulator, *, title: str) -> None:
-    """Write the pieces as they come, then the `summary` that has watched them. Raises DataError if the disk refuses."""
+    """Write the pieces as they come, then the sums of the `summary` that counts them. Raises DataError."""
     write_page(path, title, _parts(pieces, summary), style=_STYLE)
 
 
@@ -31,9 +31,9 @@ def _parts(pieces: Iterable[ScoredPiece], summary: SurpriseAccumulator) -> Itera
         ("entropy, nats per token", f"{summary.mean_entropy:.4f}"),
         ("bits per byte", f"{summary.bits_per_byte:.4f}"),
     ]
-    yield heading("In all")
+    yield heading("Sums")
     yield table(("", ""), figures)
     yield heading("The most surprising tokens")
     rows = [(repr(piece.text), f"{nats:.2f}", piece.ranks) for nats, _, piece in summary.most_surprising]
     yield table(("token", "nats", "rank"), rows)
-    yield paragraph("Surprisal is what it took to see the token; entropy what the model expected to need.")
+    yield paragraph("Surprisal is -ln of the token's probability; entropy is the surprisal that the model expected.")
