@@ -40,6 +40,12 @@ def rms_norm(hidden: Tensor, weight: Tensor, eps: float) -> Tensor:
     return recomputable(normed, lambda: _rms_norm(*inputs, eps)[0])
 
 
+def layer_norm(hidden: Tensor, weight: Tensor, bias: Tensor, eps: float) -> Tensor:
+    """Compute (x - mean(x)) / deviation(x) * weight + bias over the last axis, (..., size) (arXiv:1607.06450)."""
+    inputs = hidden.detach(), weight.shape, weight.detach(), bias.detach(), eps
+    return recomputable(F.layer_norm(hidden, weight.shape, weight, bias, eps), lambda: F.layer_norm(*inputs))
+
+
 def activate(hidden: Tensor, gated: Tensor | None, activation: Activation) -> Tensor:
     """Compute activation(hidden), times `gated` if given; all of one shape."""
     if torch.is_grad_enabled() and runs_native(hidden):

@@ -15,8 +15,7 @@ from nextword.models.attention import causal_attention, packed_causal_attention
 from nextword.models.config import ModelConfig
 from nextword.models.kv_cache import KVCache
 from nextword.models.packing import Packing
-from nextword.models.passes import activate, rms_norm
-from nextword.models.recomputation import recomputable
+from nextword.models.passes import activate, layer_norm, rms_norm
 from nextword.models.rope import LongRopeScaling, Rope
 from nextword.models.rotation import Positions, Rotation, RotationTable
 
@@ -263,8 +262,7 @@ class LayerNorm(nn.LayerNorm):
 
     def forward(self, hidden: Tensor) -> Tensor:
         """Normalise hidden states (..., size) -> (..., size)."""
-        inputs = hidden.detach(), self.normalized_shape, self.weight.detach(), self.bias.detach(), self.eps
-        return recomputable(super().forward(hidden), lambda: F.layer_norm(*inputs))
+        return layer_norm(hidden, self.weight, self.bias, self.eps)
 
 
 def _norm(config: ModelConfig, size: int) -> nn.Module:
