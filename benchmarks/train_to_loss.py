@@ -1,6 +1,6 @@
 """Held-out loss after equal steps, beside LitGPT: the same shape, batches, learning rates and precision.
 
-    nextword pretrain examples/tinyshakespeare/recipe.yaml tinyshakespeare.txt -o run
+    nextword pretrain examples/tinyshakespeare/recipe.yaml examples/tinyshakespeare/tinyshakespeare.txt -o run
     python -m benchmarks.train_to_loss run
 
 The first command is nextword's side: its figures are read from run/metrics.jsonl. Here LitGPT's GPT is trained in a

@@ -15,6 +15,7 @@ from nextword.adapters.spec import AdapterSpec, PromptSpec
 from nextword.checkpoints.model_directory import ModelDirectory
 from nextword.data.batch import IGNORED, BatchSource
 from nextword.data.chats import ChatFields, read_chats
+from nextword.data.files import TEXT, file_kind
 from nextword.data.prepare import prepare_corpus, prepared_folder
 from nextword.data.pretraining import PretrainingSource
 from nextword.data.shards import TokenShards
@@ -104,6 +105,9 @@ def _prepare_text(
 def _prepare_chats(
     files: Sequence[str], directory: ModelDirectory, recipe: FinetuneRecipe, num_virtual: int, processes: Processes
 ) -> FinetuningData:
+    for file in files:
+        if Path(file).is_file() and file_kind(Path(file)) == TEXT:
+            raise DataError(f'{file}: plain text, no chats: train on it with --on text (in Python on="text")')
     data, report = recipe.data, ExamplesReport()
     seq_len = data.row_length(directory.config.max_seq_len)
     room = seq_len - num_virtual
