@@ -61,6 +61,12 @@ def test_labels_with_the_same_tokens_are_refused(command: Command, tiny: Path, r
     assert (refused.code, "twice" in refused.err) == (2, True)
 
 
+@pytest.mark.parametrize("limit", ["0", "-1"])
+def test_a_limit_below_one_is_refused(command: Command, tiny: Path, reviews: Path, limit: str) -> None:
+    refused = command("classify", tiny, reviews, *ASKED, "--limit", limit)
+    assert (refused.code, f"limit = {limit}: at least one text is needed" in refused.err) == (2, True)
+
+
 def test_examples_are_read_from_a_file(command: Command, tiny: Path, reviews: Path, tmp_path: Path) -> None:
     (tmp_path / "few.jsonl").write_text('{"text": "lovely", "label": "positive"}\n{"text": "so so"}\n')
     refused = command("classify", tiny, reviews, *ASKED, "--examples", tmp_path / "few.jsonl")

@@ -1,5 +1,5 @@
-"""The tiny model of the command's tests."""
+"""The tiny model of the command's tests, and the command."""
 
-from tests.cli.conftest import tiny
+from tests.cli.conftest import command, tiny
 
-__all__ = ["tiny"]
+__all__ = ["command", "tiny"]

@@ -59,6 +59,11 @@ def test_listed_models_can_be_loaded_and_printed(tiny: Path) -> None:
     assert str(nw.list_models(tiny)).splitlines()[1].split()[:2] == [str(tiny), "llama"]
 
 
+def test_what_is_no_path_is_refused() -> None:
+    with pytest.raises(nw.RequestError, match="paths: None: must be a string or a path"):
+        nw.list_models(None)  # type: ignore[arg-type]
+
+
 def test_pull_refuses_unknown_names() -> None:
     with pytest.raises(nw.DownloadError, match="nosuch: not in the catalogue"):
         nw.pull("nosuch")

@@ -7,19 +7,17 @@ from __future__ import annotations
 
 import dataclasses
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, cast
 
 import tyro
 
-from nextword.cli.console import ProgressLine, note, note_skipped
-from nextword.errors import DataError, RequestError
+from nextword.cli.console import ProgressLine, note
+from nextword.errors import RequestError
 from nextword.inference.backend import BackendName, Weights
 from nextword.tasks.classify_options import ClassifyOptions
 
 if TYPE_CHECKING:
-    from nextword.data.documents import Document
     from nextword.language_model import LanguageModel
     from nextword.workflows.opening import LoadOptions
 
@@ -132,26 +130,3 @@ def _reason(error: Exception) -> str:
     if isinstance(error, UnicodeDecodeError):
         return f"not UTF-8 text at byte {error.start}"
     return f"cannot be read: {error.strerror if isinstance(error, OSError) else error}"
-
-
-class Reader:
-    """Reads the documents of a corpus, and counts the records left out."""
-
-    def __init__(self, corpus: tuple[str, ...], *, field: str, skip_bad: bool) -> None:
-        """Raises DataError if no corpus is named."""
-        from nextword.data.records import BadRecords
-
-        if not corpus:
-            raise DataError("no CORPUS: name files or folders with text")
-        self._corpus, self._field = corpus, field
-        self.bad = BadRecords(skip=skip_bad)
-
-    def documents(self) -> Iterator[Document]:
-        """Yield the documents. Raises DataError for the first that cannot be read, unless such are skipped."""
-        from nextword.data.documents import read_documents
-
-        return read_documents(self._corpus, field=self._field, on_bad=self.bad.on_bad)
-
-    def note_skipped(self) -> None:
-        """Print how many records were left out."""
-        note_skipped(self.bad.num_bad, self.bad.first)

@@ -107,6 +107,8 @@ def classify(
     Raises RequestError, DataError, and as `load`.
     """
     require_page(html)
+    if limit is not None and limit < 1:
+        raise RequestError(f"limit = {limit}: at least one text is needed")
     words, bad = _label_words(labels), BadRecords(skip=skip_bad)
     fields = {"text_field": text_field, "label_field": label_field}
     shown = [] if examples is None else [_known(one) for one in _read(examples, words, bad.on_bad, **fields)]

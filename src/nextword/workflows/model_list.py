@@ -10,7 +10,7 @@ from pathlib import Path
 from nextword.checkpoints.catalogue import CATALOGUE, CatalogueEntry, is_pulled, model_path
 from nextword.checkpoints.hub import cached_models
 from nextword.checkpoints.open_directory import open_model_directory
-from nextword.errors import CheckpointError, NextwordError
+from nextword.errors import CheckpointError, NextwordError, RequestError
 from nextword.plain_text import text_table
 
 _COLUMNS = ("model", "family", "size", "format", "weights", "licence", "remark")
@@ -69,8 +69,12 @@ class ModelList:
 def list_models(*paths: str | Path) -> ModelList:
     """List the models of the catalogue and of the Hugging Face cache, or those in the given folders and files.
 
-    A damaged model is listed with its problem. Raises CheckpointError for a path that does not exist.
+    A damaged model is listed with its problem. Raises CheckpointError for a path that does not exist, RequestError for
+    what is no path.
     """
+    for path in paths:
+        if not isinstance(path, str | Path):
+            raise RequestError(f"paths: {path!r}: must be a string or a path")
     models = _models_at(paths) if paths else [*_catalogue_models(), *_hub_models()]
     return ModelList(tuple(models))
 
