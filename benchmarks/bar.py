@@ -1,4 +1,4 @@
-"""`Bar`: a figure that a benchmark is held to: what is wanted, what was measured, and whether that is enough."""
+"""`Bar`: a target of a benchmark, with the value required, the value measured, and the verdict."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ TITLE_WIDTH = 66
 
 @dataclass(frozen=True)
 class Bar:
-    """One of them. `value` is None where a side was not measured."""
+    """Target of a figure and its measured value, None if a side was not measured."""
 
     title: str
     wanted: float
     value: float | None
     is_most: bool = False
-    """Whether less is better."""
+    """True if less is better."""
 
     @property
     def verdict(self) -> str:
-        """For the table."""
+        """Verdict for the table."""
         if self.value is None:
             return "not measured"
         is_met = self.value <= self.wanted if self.is_most else self.value >= self.wanted
@@ -28,7 +28,7 @@ class Bar:
 
 
 def print_bars(bars: Iterable[Bar]) -> None:
-    """A line for each."""
+    """Print a line for each target."""
     print(f"\n{'bar':{TITLE_WIDTH}} {'wanted':>10} {'measured':>10}")
     for bar in bars:
         sign = "<=" if bar.is_most else ">="

@@ -1,4 +1,4 @@
-"""The bars that `inference` is held to on two cores."""
+"""Targets of `inference` on two cores."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from benchmarks.sides import OURS
 
 
 def bars(report: Report) -> Iterator[Bar]:
-    """All, in the order of the table."""
+    """Return all targets, in the order of the table."""
     at_512, at_2048 = decode_figure(512), decode_figure(2048)
     limit = report.limits.get("Q4_1", {}).get(at_512)
     yield _beside(report, at_512, 2.8, "Q4_1", "llama.cpp")
@@ -46,7 +46,7 @@ def bars(report: Report) -> Iterator[Bar]:
 def _beside(
     report: Report, figure: str, wanted: float, group: str | None = None, library: str | None = None, ours: str = "Q4_1"
 ) -> Bar:
-    """Ours over the fastest line of a library with the weights of a group, or over the fastest of all peers."""
+    """Return our speed over the fastest line of a library with a group's weights, or over the fastest of all peers."""
     others = [
         values[figure]
         for name, sides in report.medians.items()

@@ -33,11 +33,11 @@ TOKEN = 100
 SETTLE_SECONDS = 0.05
 RESULTS = Path(__file__).parent / "results" / "busy_core.json"
 BUSY = "import os, sys\nos.sched_setaffinity(0, {int(sys.argv[1])})\nprint(flush=True)\nwhile True: pass"
-"""What keeps a core busy: it says when it begins."""
+"""Script that keeps a core busy; it prints a line when it begins."""
 
 
 class Decoder:
-    """A model that writes after the same text again and again."""
+    """Model that continues the same text again and again."""
 
     def __init__(self, model: str, num_threads: int) -> None:
         self.backend: Backend = nextword.load(model, backend="native", num_threads=num_threads).engine.backend
@@ -45,7 +45,7 @@ class Decoder:
         self.backend.step([Chunk(self._base, [TOKEN] * CONTEXT, 0)])
 
     def tokens_per_second(self) -> float:
-        """Of one round."""
+        """Return the tokens per second of one round."""
         cache_id = self.backend.fork_cache(self._base)
         start = time.perf_counter()
         for _ in range(STEPS):
@@ -82,7 +82,7 @@ def main(model: str = "smollm2-135m", threads: int = 2, rounds: int = 15) -> Non
 
 @contextlib.contextmanager
 def busy_core(core: int) -> Iterator[None]:
-    """Another process counts on that core meanwhile."""
+    """Run a busy process on that core during the block."""
     process = subprocess.Popen([sys.executable, "-c", BUSY, str(core)], stdout=subprocess.PIPE)
     try:
         assert process.stdout is not None
@@ -94,7 +94,7 @@ def busy_core(core: int) -> Iterator[None]:
 
 
 def print_table(medians: dict[tuple[int, bool], float]) -> None:
-    """One line a number of threads."""
+    """Print a line for each number of threads."""
     print(f"{'tokens/s, context ' + str(CONTEXT):28} {'alone':>10} {'beside a busy process':>24}")
     for count in dict.fromkeys(count for count, _ in medians):
         name = f"{count} thread{'s' if count > 1 else ''}"
@@ -102,7 +102,7 @@ def print_table(medians: dict[tuple[int, bool], float]) -> None:
 
 
 def write(rates: dict[tuple[int, bool], list[float]], ratio: float) -> None:
-    """The figures as JSON."""
+    """Write the figures as JSON."""
     rounds = [
         {"threads": count, "beside_a_busy_process": is_busy, "tokens_per_second": found}
         for (count, is_busy), found in rates.items()

@@ -39,7 +39,7 @@ SETTINGS = {
     "8 labels": (TOPICS, ()),
 }
 BATCH = 32
-"""Texts in a step, on both sides."""
+"""Texts in a step, for both sides."""
 
 
 def main(
@@ -76,7 +76,7 @@ def main(
 def compare(
     lm: LanguageModel, texts: Sequence[str], labels: Sequence[str], examples: Sequence[tuple[str, str]], repeats: int
 ) -> tuple[float, float, float]:
-    """Texts per second shared and from nothing, and the largest difference of their log-probabilities."""
+    """Measure texts per second, with a shared prompt and without, and the largest difference of log-probabilities."""
     shown = "".join(f"{text}\n\nIn one word: {label}\n\n" for text, label in examples)
     questions = [
         Question(
@@ -99,19 +99,19 @@ def compare(
 
 
 def timed(run: Callable[[], list[list[float]]]) -> tuple[float, list[list[float]]]:
-    """Seconds and result."""
+    """Return seconds and result of a call."""
     start = time.perf_counter()
     result = run()
     return time.perf_counter() - start, result
 
 
 def shared(engine: Engine, questions: Sequence[Question]) -> list[list[float]]:
-    """As `nextword classify` does."""
+    """Score all labels after one shared prompt, as `nextword classify` does."""
     return [[answer.log_prob for answer in answers] for answers in score_continuations(engine, questions)]
 
 
 def from_nothing(backend: Backend, questions: Sequence[Question]) -> list[list[float]]:
-    """Every text and label a text of its own."""
+    """Score every pair of text and label from its beginning."""
     pairs = [(question.prompt, label) for question in questions for label in question.continuations]
     log_probs: list[float] = []
     for start in range(0, len(pairs), BATCH):

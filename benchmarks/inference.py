@@ -69,40 +69,40 @@ PACKAGES = (
 NUM_STEPS, BATCH_STEPS = 24, 8
 FIRST_TOKEN_PROMPT, MEMORY_PROMPT = 20, 512
 SLOW_SECONDS = 8
-"""What takes a side longer is not repeated."""
+"""Seconds beyond which a measurement is not repeated."""
 CONTEXT_OF_CHOICE = 512
-"""At which a library's faster attention is found."""
+"""Context at which a library's faster attention is chosen."""
 
 
 @dataclass
 class Measurement:
-    """What is being measured, and all that is known so far. An entry that fails leaves it."""
+    """State of a run: entries being measured and their figures. An entry that fails is removed."""
 
     entries: list[Entry]
     files: dict[str, Path]
     threads: int
     values: dict[Entry, dict[str, list[float]]] = field(default_factory=lambda: defaultdict(lambda: defaultdict(list)))
-    """Of each figure, one for each repeat."""
+    """Values of each figure, one for each repeat."""
     limits: dict[str, dict[str, list[float]]] = field(default_factory=lambda: defaultdict(lambda: defaultdict(list)))
-    """By group and figure, the tokens/s of a step that takes as long as reading what it needs."""
+    """Tokens/s, by group and figure, of a step that takes as long as reading its bytes from memory."""
     token_ids: dict[Entry, dict[tuple[int, ...], int]] = field(default_factory=lambda: defaultdict(dict))
     """The first token after each prompt."""
     bytes_read: dict[str, dict[str, int]] = field(default_factory=lambda: defaultdict(dict))
-    """By group and figure: what a step reads of weights, keys and values."""
+    """Bytes of weights, keys and values that a step reads, by group and figure."""
     failures: list[str] = field(default_factory=list)
     slow: set[tuple[Entry, str]] = field(default_factory=set)
-    """What is not repeated."""
+    """Measurements that are not repeated."""
     processes: dict[Entry, SideProcess] = field(default_factory=dict)
 
     def start(self, entry: Entry) -> SideProcess:
-        """A process for an entry. Raises PeerError."""
+        """Start a process for an entry. Raises PeerError."""
         if not self.files[entry.weights].exists():
             raise PeerError(f"{self.files[entry.weights].name} could not be made")
         return SideProcess(entry.module, self.files[entry.weights], *entry.settings, threads=self.threads)
 
     @contextlib.contextmanager
     def measuring(self, entry: Entry, cell: str) -> Iterator[None]:
-        """Go on without an entry that fails in here; note what is too slow to be repeated."""
+        """Drop an entry that fails inside the block; note a measurement that is too slow to be repeated."""
         started = time.perf_counter()
         try:
             yield
@@ -116,11 +116,11 @@ class Measurement:
             say(self.failures[-1])
 
     def entries_of(self, cell: str) -> list[Entry]:
-        """Who is measured, once more."""
+        """Return the entries still measured."""
         return [entry for entry in self.entries if (entry, cell) not in self.slow]
 
     def fastest_settings(self) -> list[Entry]:
-        """Of a library that runs a file with several settings, the one that decodes fastest."""
+        """Keep, of a library that runs a file with several settings, the one that decodes fastest."""
         best: dict[tuple[str, str, str], Entry] = {}
         for entry in self.entries:
             key = (entry.library, entry.weights, entry.group)
@@ -131,7 +131,7 @@ class Measurement:
         return statistics.median(self.values[entry][decode_figure(CONTEXT_OF_CHOICE)])
 
     def read_memory(self, figure: str, *, num_sequences: int, context: int) -> None:
-        """What memory allows now, for each group."""
+        """Measure the limit that memory bandwidth sets, for each group."""
         for group in {entry.group for entry in self.entries}:
             model = open_model_directory(self.files[group])
             num_bytes = weight_bytes(model) + num_sequences * context * cache_bytes(model.config, group)
@@ -270,7 +270,7 @@ def measure_many(
 
 
 def report_of(measurement: Measurement, run: dict[str, object]) -> Report:
-    """Medians, and how often the first token is transformers'."""
+    """Return medians, and how often the first token is that of transformers."""
     medians: dict[str, dict[str, dict[str, float]]] = {group: {} for group in dict.fromkeys(e.group for e in ENTRIES)}
     judge = next((entry for entry in measurement.entries if entry.library == JUDGE), None)
     for entry in measurement.entries:
@@ -290,7 +290,7 @@ def report_of(measurement: Measurement, run: dict[str, object]) -> Report:
 
 
 def machine() -> dict[str, object]:
-    """What the figures depend on."""
+    """Describe machine, versions and settings."""
     versions = {}
     for package in PACKAGES:
         with contextlib.suppress(metadata.PackageNotFoundError):
@@ -299,14 +299,14 @@ def machine() -> dict[str, object]:
 
 
 def processor() -> str:
-    """Its name, which `platform` leaves out on Linux."""
+    """Return the processor's name, which `platform` leaves out on Linux."""
     lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
     names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
     return next(names, platform.processor() or platform.machine())
 
 
 def say(line: str) -> None:
-    """Tell whoever waits."""
+    """Print progress on standard error."""
     print(line, file=sys.stderr, flush=True)
 
 

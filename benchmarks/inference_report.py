@@ -1,4 +1,4 @@
-"""What `inference` has measured, as tables, JSON and a plot."""
+"""Report of `inference` as tables, JSON and a plot."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from benchmarks.sides import OURS
 PREFILLS = (32, 512, 2048)
 CONTEXTS = (128, 512, 2048)
 BATCHES = {4: 128, 16: 512, 64: 32}
-"""Sequences in a step, and the tokens that each begins with."""
+"""Sequences in a step, and tokens of each prompt."""
 FIRST_TOKEN, PEAK_MEMORY, SAME_TOKEN = "first token, s", "peak MB", "same tokens"
 SMALL_IS_GOOD = (FIRST_TOKEN, PEAK_MEMORY)
 TITLE_WIDTH, CELL_WIDTH = 24, 17
@@ -34,11 +34,11 @@ class Report:
     run: Mapping[str, object]
     """Machine, versions and settings."""
     medians: Mapping[str, Mapping[str, Figures]]
-    """By group and side, ours first in each group."""
+    """Figures by group and side, ours first in each group."""
     limits: Mapping[str, Figures]
-    """By group: tokens/s at the memory's bandwidth."""
+    """Tokens/s at the memory's bandwidth, by group."""
     bytes_read: Mapping[str, Mapping[str, int]]
-    """By group: of weights, keys and values in a step."""
+    """Bytes of weights, keys and values in a step, by group."""
     failures: Sequence[str]
 
 
@@ -64,7 +64,7 @@ TABLES = (
 
 
 def print_tables(report: Report) -> None:
-    """Two tables, a block for each group."""
+    """Print two tables, with a block for each group."""
     for figures in TABLES:
         print("\n" + " " * TITLE_WIDTH + "".join(f"{figure:>{CELL_WIDTH}}" for figure in figures))
         for group, sides in report.medians.items():
@@ -77,7 +77,7 @@ def print_tables(report: Report) -> None:
 
 
 def print_block(figures: Sequence[str], sides: Mapping[str, Figures], limit: Figures, bytes_read: Figures) -> None:
-    """What a step reads and the memory's limit, then a line for each side, then ours over the best of the others."""
+    """Print bytes of a step and the memory's limit, a line for each side, then ours over the best of the others."""
     if any(figure in limit for figure in figures):
         megabytes = [f"{bytes_read[figure] / 1e6:.0f} MB" if figure in bytes_read else "" for figure in figures]
         print_line("a step reads", megabytes)
@@ -92,7 +92,7 @@ def print_block(figures: Sequence[str], sides: Mapping[str, Figures], limit: Fig
 
 
 def print_line(title: str, cells: Sequence[str]) -> None:
-    """One line of a table."""
+    """Print a line of a table."""
     print(f"{title:{TITLE_WIDTH}}" + "".join(f"{cell:>{CELL_WIDTH}}" for cell in cells))
 
 
@@ -106,7 +106,7 @@ def cell(figure: str, title: str, value: float | None, ours: Figures, limit: Fig
 
 
 def ratios(figure: str, ours: Figures, others: Sequence[Figures]) -> list[float]:
-    """How many times as good ours is, for each of the others that has the figure."""
+    """Return our figure over that of each other side that has it."""
     if figure not in ours or figure == SAME_TOKEN:
         return []
     values = [other[figure] for other in others if figure in other]
@@ -114,7 +114,7 @@ def ratios(figure: str, ours: Figures, others: Sequence[Figures]) -> list[float]
 
 
 def number(figure: str, value: float | None) -> str:
-    """With three digits or so."""
+    """Format a number with about three digits."""
     if value is None:
         return ""
     if figure == SAME_TOKEN:
@@ -123,13 +123,13 @@ def number(figure: str, value: float | None) -> str:
 
 
 def write_json(path: Path, report: Report) -> None:
-    """All of it."""
+    """Write the report as JSON."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(dataclasses.asdict(report), indent=2) + "\n")
 
 
 def draw(path: Path, report: Report) -> None:
-    """A row of panels for each group: prefill by prompt, decoding by context, decoding by number of sequences."""
+    """Draw a row of panels for each group: prefill by prompt, decoding by context, decoding by number of sequences."""
     import matplotlib
 
     matplotlib.use("Agg")

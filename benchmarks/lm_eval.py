@@ -39,7 +39,7 @@ OURS = "nextword"
 
 
 class Side:
-    """A model of lm-eval whose answers are timed."""
+    """Model of lm-eval whose answers are timed."""
 
     def __init__(self, lm: Any) -> None:
         self._lm = lm
@@ -48,7 +48,7 @@ class Side:
             setattr(lm, name, self._timed(getattr(lm, name)))
 
     def run(self, task: str, limit: int | None) -> tuple[float, list[TaskMetric]]:
-        """Seconds of its answers, and what they came to."""
+        """Return the seconds of a side's answers, and its metrics."""
         self._seconds = 0.0
         metrics = run_tasks(self._lm, [task], limit=limit)
         return self._seconds, metrics
@@ -104,7 +104,7 @@ def main(
 
 
 def open_sides(files: dict[str, Path], threads: int) -> dict[str, Side]:
-    """Every side, by the name of its line."""
+    """Open every side, by the name of its line."""
     torch.set_num_threads(threads)
     weights = {"Q4_1": (files["Q4_1"], "auto"), "bf16": (files["bf16"], "auto"), "float32": (files["bf16"], "f32")}
     sides = {
@@ -119,7 +119,7 @@ def open_sides(files: dict[str, Path], threads: int) -> dict[str, Side]:
 
 
 def print_table(title: str, figures: dict[str, dict[str, float]], form: str) -> None:
-    """A line for each side, a column for each task or metric."""
+    """Print a line for each side, with a column for each task or metric."""
     columns = list(next(iter(figures.values())))
     widths = [max(len(column), 9) + 2 for column in columns]
     print(f"{title:24}" + "".join(f"{column:>{width}}" for column, width in zip(columns, widths, strict=True)))

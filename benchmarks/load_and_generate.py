@@ -41,7 +41,7 @@ OURS: dict[str, dict[str, Any]] = {
     "native f32": {"backend": "native", "weights": "f32"},
     "torch": {"backend": "torch"},
 }
-"""Our sides, and what `nextword.load` is told for each."""
+"""Our sides, with the arguments of `nextword.load` for each."""
 THEIRS = "transformers"
 QUIET = {"HF_HUB_OFFLINE": "1", "TQDM_DISABLE": "1", "TRANSFORMERS_VERBOSITY": "error"}
 
@@ -72,7 +72,7 @@ def main(
 
 
 def interleaved(path: str, *, repeats: int, threads: int) -> dict[str, list[Measured]]:
-    """The figures of every process but those of the first round, by side."""
+    """Return the figures of every process, except those of the first round, by side."""
     runs: dict[str, list[Measured]] = {side: [] for side in (*OURS, THEIRS)}
     for _ in range(repeats + 1):
         results = {side: in_fresh_process(side, path, threads=threads) for side in runs}
@@ -87,12 +87,12 @@ def interleaved(path: str, *, repeats: int, threads: int) -> dict[str, list[Meas
 
 
 def measure(side: str, path: str, threads: int, started: float) -> tuple[Measured, list[int]]:
-    """Milestones of one side in this process, and the tokens it wrote."""
+    """Measure the milestones of one side in this process; return them with its tokens."""
     return theirs(path, started) if side == THEIRS else ours(path, threads, started, **OURS[side])
 
 
 def ours(path: str, threads: int, started: float, **how: Any) -> tuple[Measured, list[int]]:
-    """nextword."""
+    """Measure nextword."""
     from nextword.checkpoints.open_directory import open_model_directory
 
     _ = open_model_directory(Path(path)).tokenizer
@@ -109,7 +109,7 @@ def ours(path: str, threads: int, started: float, **how: Any) -> tuple[Measured,
 
 
 def theirs(path: str, started: float) -> tuple[Measured, list[int]]:
-    """transformers."""
+    """Measure transformers."""
     from transformers import AutoConfig, AutoTokenizer
 
     folder, name = os.path.split(path)
@@ -156,7 +156,7 @@ def milestones(started: float, tokenizer_ready: float, weights_ready: float, tim
 
 
 def in_fresh_process(side: str, path: str, *, threads: int) -> tuple[Measured, list[int]]:
-    """What `measure` returns in a process of its own."""
+    """Call `measure` in a fresh process."""
     code = (
         "import json, sys; from benchmarks.load_and_generate import measure; "
         "side, path, threads, started = sys.argv[1:]; "
@@ -177,12 +177,12 @@ def seconds_of_help(command: str, *, threads: int) -> float:
 
 
 def environment(threads: int) -> dict[str, str]:
-    """Of the measured processes."""
+    """Return the environment of the measured processes."""
     return {**os.environ, **QUIET, "OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)}
 
 
 def print_table(medians: dict[str, Measured]) -> None:
-    """One line a measurement; in brackets how many times as fast as transformers."""
+    """Print a line for each measurement, in brackets the speed-up over transformers."""
     print(f"{'from a cold process':30}" + "".join(f"{side:>20}" for side in medians))
     other = medians[THEIRS]
     for name, title in SECONDS.items():
@@ -194,7 +194,7 @@ def print_table(medians: dict[str, Measured]) -> None:
 
 
 def machine(threads: int) -> dict[str, str]:
-    """What the figures depend on."""
+    """Describe machine, versions and settings."""
     import torch
     import transformers
 
@@ -204,7 +204,7 @@ def machine(threads: int) -> dict[str, str]:
 
 
 def write(path: Path, result: dict[str, Any]) -> None:
-    """The figures as JSON."""
+    """Write the figures as JSON."""
     path.write_text(json.dumps(result, indent=2) + "\n")
 
 

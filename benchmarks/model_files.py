@@ -41,12 +41,12 @@ def model_files(source: Path, folder: Path = FOLDER) -> dict[str, Path]:
 
 
 def weight_bytes(model: ModelDirectory) -> int:
-    """What a step reads of the weights: all of them, once."""
+    """Return the bytes of the weights that a step reads: all of them, once."""
     return sum(tensor.data.nbytes for tensor in model.tensors.values())
 
 
 def cache_bytes(config: ModelConfig, group: str) -> int:
-    """What a step of ours reads of keys and values for each earlier token.
+    """Return the bytes of keys and values that a step of ours reads for each earlier token.
 
     They have 16 bits beside bf16 weights. Beside quantised ones they have 8, and scales: a key one of 2 bytes for each
     32 dimensions, a value one of 4.

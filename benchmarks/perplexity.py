@@ -43,16 +43,16 @@ ENTRIES = (
 
 @dataclass
 class Line:
-    """What was measured of one side."""
+    """Figures of one side."""
 
     seconds: dict[int, list[float]] = field(default_factory=lambda: defaultdict(list))
-    """Of each window, once a repeat."""
+    """Seconds of each window, one for each repeat."""
     nats: dict[int, float] = field(default_factory=dict)
     peak_bytes: int = 0
 
     @property
     def total_seconds(self) -> float:
-        """Of all windows: medians over the repeats, added."""
+        """Sum the medians over the repeats of all windows."""
         return sum(statistics.median(of_window) for of_window in self.seconds.values())
 
 
@@ -123,7 +123,7 @@ def measure(files: dict[str, Path], windows: list[list[int]], *, threads: int, r
 
 
 def print_table(lines: dict[Entry, Line], *, num_scored: int) -> None:
-    """One line a side; in the last columns how many times as fast ours is, with each kind of weights."""
+    """Print a line for each side; the last columns hold our speed-up, with each kind of weights."""
     speeds = {entry: num_scored / line.total_seconds for entry, line in lines.items()}
     ours = {entry.group: speed for entry, speed in speeds.items() if entry.library == OURS}
     ratios = "".join(f"{f'ours {group}':>12}" for group in ours)

@@ -51,7 +51,7 @@ Row = NDArray[np.float32]
 
 @dataclasses.dataclass(frozen=True)
 class Strategy:
-    """One way of choosing a token, ours and theirs."""
+    """Sampling strategy, as ours and as theirs."""
 
     name: str
     ours: SamplingParams
@@ -89,7 +89,7 @@ def main(model: str | None = None, repeats: int = 30) -> None:
 
 
 def rows(model: str | None) -> dict[str, Row]:
-    """The rows of logits, by name."""
+    """Return rows of logits, by name."""
     rng = np.random.default_rng(0)
     found: dict[str, Row] = {}
     if model is not None:
@@ -106,7 +106,7 @@ def rows(model: str | None) -> dict[str, Row]:
 
 
 def compare(strategy: Strategy, row: Row, *, repeats: int) -> dict[str, float]:
-    """Median milliseconds of each, and how many times as fast as theirs ours is."""
+    """Measure the median milliseconds of each, and our speed-up over theirs."""
     if native is None:
         raise SystemExit("the C++ core was not built: there is nothing to compare")
     scores = torch.from_numpy(row)[None]
@@ -132,7 +132,7 @@ def compare(strategy: Strategy, row: Row, *, repeats: int) -> dict[str, float]:
 
 
 def milliseconds(choose: Callable[[], None]) -> float:
-    """Of one call, made when the weights have just been read."""
+    """Return the milliseconds of one call, made when the weights have just been read."""
     WEIGHTS.sum()
     start = time.perf_counter()
     choose()
@@ -140,7 +140,7 @@ def milliseconds(choose: Callable[[], None]) -> float:
 
 
 def print_table(measured: list[dict[str, object]]) -> None:
-    """One line a measurement."""
+    """Print a line for each measurement."""
     print(
         f"{'logits':34} {'strategy':38} {'ours, ms':>9} {'by numpy':>9} {'transformers, ms':>17} {'times as fast':>14}"
     )
@@ -152,7 +152,7 @@ def print_table(measured: list[dict[str, object]]) -> None:
 
 
 def machine() -> dict[str, str]:
-    """What the figures depend on."""
+    """Describe machine, versions and settings."""
     versions = {"numpy": np.__version__, "torch": torch.__version__, "python": platform.python_version()}
     return {"processor": platform.processor() or platform.machine(), "threads": "1", **versions}
 

@@ -1,4 +1,4 @@
-"""The lines of `inference`: which library runs with which file, and what is compared with what."""
+"""Lines of `inference`: each a library with a model file, in groups that are compared."""
 
 from __future__ import annotations
 
@@ -9,26 +9,26 @@ OURS = "nextword"
 
 @dataclass(frozen=True)
 class Entry:
-    """One library with one file: a line of the table."""
+    """Library with a model file: a line of the table."""
 
     group: str
     """Entries of a group are compared with its first, ours. Its name is the weights by which it reads memory."""
     library: str
     module: str
-    """In benchmarks/peers."""
+    """Module in benchmarks/peers."""
     weights: str
-    """A key of `model_files`."""
+    """Key of `model_files`."""
     settings: tuple[str, ...] = ()
 
     @property
     def title(self) -> str:
-        """What the table calls it."""
+        """Title in the table."""
         details = (*self.settings, *((self.weights,) if self.weights != self.group else ()))
         return f"{self.library} ({', '.join(details)})" if details else self.library
 
 
 def _llama(weights: str, library: str, module: str) -> list[Entry]:
-    """With both kinds of attention: now one, now the other is faster."""
+    """Return entries with both kinds of attention, since either can be faster."""
     return [Entry(weights, library, module, weights, (attention,)) for attention in ("plain", "flash")]
 
 

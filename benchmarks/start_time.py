@@ -56,7 +56,7 @@ def main(model: str = "smollm2-135m", repeats: int = 9) -> None:
 
 
 def seconds_to_first_byte(words: list[str]) -> float:
-    """Of what a command writes."""
+    """Return the seconds until the first byte of a command's output."""
     start = time.perf_counter()
     process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
     assert process.stdout is not None

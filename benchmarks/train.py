@@ -37,7 +37,7 @@ LEAST_OF_PEAK = 0.55
 
 @dataclasses.dataclass
 class Result:
-    """What one side came to."""
+    """Figures of one side."""
 
     tokens_per_second: list[float] = dataclasses.field(default_factory=list)
     losses: list[float] = dataclasses.field(default_factory=list)
@@ -45,12 +45,12 @@ class Result:
 
     @property
     def speed(self) -> float:
-        """Tokens per second of the median step."""
+        """Return the tokens per second of the median step."""
         return statistics.median(self.tokens_per_second)
 
 
 def run_alone(case: Case, side: str, folder: Path, options: argparse.Namespace) -> None:
-    """One side, in this process: prints what it came to; the first step, which sets things up, is left out."""
+    """Run one side in this process and print its figures, without the first step, which sets things up."""
     batches = draw_batches(case, options.steps + 1, options.instructions)
     timings = run_side(side, case, folder, batches)
     speeds = [num_tokens(batch) / seconds for batch, seconds in zip(batches, timings.seconds, strict=True)]
@@ -59,7 +59,7 @@ def run_alone(case: Case, side: str, folder: Path, options: argparse.Namespace) 
 
 
 def measure(name: str, folder: Path, arguments: list[str]) -> dict[str, Result]:
-    """All sides of a case."""
+    """Measure all sides of a case."""
     sides = [side for side in sides_of(CASES[name]) if not side.startswith("LitGPT") or _has_litgpt()]
     results = {side: Result() for side in sides}
     for _ in range(ROUNDS):
@@ -88,7 +88,7 @@ def _has_litgpt() -> bool:
 
 
 def print_table(case: Case, results: Mapping[str, Result], operations: float, peaks: Mapping[str, float]) -> None:
-    """Speed, share of the machine's peaks, memory and losses of each side."""
+    """Print speed, share of the machine's peaks, memory and losses of each side."""
     rates = " and ".join(f"{rate / 1e9:.0f} in {name}" for name, rate in peaks.items())
     print(f"\n{case.title}: {case.rows} x {case.length} tokens; large products reach {rates}, GFLOP/s")
     print(f"{'':26}{'tokens/s':>10}{'GFLOP/s':>9}{'MB':>8}{'first loss':>12}{'last':>9}{'nextword is':>14}")
@@ -100,7 +100,7 @@ def print_table(case: Case, results: Mapping[str, Result], operations: float, pe
 
 
 def bars(case: Case, results: Mapping[str, Result], operations: float, peaks: Mapping[str, float]) -> Iterator[Bar]:
-    """What the case is held to: peers in bfloat16, and, which nobody asked for, in whatever is faster here."""
+    """Return the targets of a case: peers in bfloat16, and in whichever type is faster here."""
     ours, peers = _ours(results), {side: result for side, result in results.items() if not side.startswith("nextword")}
     in_bfloat16 = {side: result for side, result in peers.items() if side.endswith("bfloat16")}
     yield Bar("speed / the fastest peer in bfloat16", case.wanted, ours.speed / _fastest(in_bfloat16).speed)

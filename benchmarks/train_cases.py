@@ -1,4 +1,4 @@
-"""The cases of `train`: which model learns what, and the batches that all sides are given."""
+"""Cases of `train`: models, data, and the batches that all sides are given."""
 
 from __future__ import annotations
 
@@ -25,20 +25,20 @@ LORA = AdapterSpec(method="lora", rank=8, alpha=16, targets=("q_proj", "v_proj")
 
 @dataclass(frozen=True, kw_only=True)
 class Case:
-    """A model and the shape of its batches."""
+    """Model and shape of its batches."""
 
     title: str
     vocab_size: int
     rows: int
     length: int
     is_pretrained: bool = False
-    """SmolLM2; else GPT-2's architecture from nothing."""
+    """True for SmolLM2; False for GPT-2's architecture from random weights."""
     adapter: AdapterSpec | None = None
-    """What is trained; None: all weights."""
+    """Adapter that is trained; None: all weights."""
     has_answers: bool = False
-    """Instructions with loss on the answers, in their real lengths; else random tokens with loss on all."""
+    """True for instructions with loss on the answers, in their real lengths; False for random tokens, all with loss."""
     wanted: float
-    """How many times as fast as the fastest peer we want to be."""
+    """Target of our speed over that of the fastest peer."""
 
 
 _SMOLLM2: dict[str, Any] = {"vocab_size": 49_152, "rows": 4, "length": 512, "is_pretrained": True}
@@ -80,7 +80,7 @@ def write_model(case: Case, folder: Path) -> None:
 
 
 def draw_batches(case: Case, number: int, instructions: Path | None) -> list[Batch]:
-    """The first batches, the same for every side."""
+    """Draw the first batches, the same for every side."""
     if case.has_answers:
         assert instructions is not None
         return _instruction_batches(case, number, instructions)
@@ -111,12 +111,12 @@ def documents_of(batch: Batch) -> list[tuple[npt.NDArray[np.int64], npt.NDArray[
 
 
 def num_tokens(batch: Batch) -> int:
-    """Of a batch, without padding."""
+    """Count the tokens of a batch, without padding."""
     return int(np.count_nonzero(batch.document_ids != PADDING_DOCUMENT))
 
 
 class GivenBatches:
-    """A source of batches that are there already."""
+    """Source of given batches."""
 
     def __init__(self, batches: Sequence[Batch]) -> None:
         self._batches = iter(batches)

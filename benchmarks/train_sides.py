@@ -29,20 +29,20 @@ WEIGHT_DECAY = 0.1
 
 @dataclass(frozen=True)
 class Timings:
-    """Of each step."""
+    """Seconds of each step."""
 
     seconds: list[float]
     losses: list[float]
 
 
 def run_side(side: str, case: Case, folder: Path, batches: Sequence[Batch]) -> Timings:
-    """Train on the batches, with the library and in the numbers that the side's name says."""
+    """Train on the batches, with the library and number type of the side's name."""
     library, _, precision = side.partition(" ")
     return _LIBRARIES[library](case, folder, batches, precision)
 
 
 def sides_of(case: Case) -> tuple[str, ...]:
-    """Ours first, and the one that a user gets without saying anything before all."""
+    """Return the sides, ours first, and of ours the default before the others."""
     peers = ["transformers"] if case.is_pretrained else ["transformers", "LitGPT"]
     others = [f"{peer} {precision}" for peer in peers for precision in ("bfloat16", "float32")]
     return "nextword auto", "nextword bfloat16", *others
@@ -133,7 +133,7 @@ def _plain_loop(
 
 
 def _run_transformers_trainer(model: Any, batches: Sequence[Batch], precision: str) -> Timings:
-    """Each batch's documents, padded to the longest of them."""
+    """Train by transformers' Trainer on each batch's documents, padded to the longest."""
     import transformers
 
     groups = [documents_of(batch) for batch in batches]
@@ -177,7 +177,7 @@ def _run_transformers_trainer(model: Any, batches: Sequence[Batch], precision: s
 
 
 def _padded(documents: Sequence[tuple[Any, Any]]) -> dict[str, Tensor]:
-    """As transformers takes them: labels are the tokens themselves."""
+    """Pad documents for transformers, whose labels are the tokens themselves."""
     longest = max(len(token_ids) for token_ids, _ in documents)
     columns = {"input_ids": 0, "labels": IGNORED, "attention_mask": 0}
     padded = {name: torch.full((len(documents), longest), value) for name, value in columns.items()}

@@ -62,7 +62,7 @@ def litgpt_model(config: ModelConfig, *, seed: int) -> Any:
 
 
 def draw_first_weights(model: Any, config: ModelConfig) -> None:
-    """As `initialize_weights` of litgpt/pretrain.py draws them."""
+    """Draw initial weights as `initialize_weights` of litgpt/pretrain.py does."""
     for name, parameter in model.named_parameters():
         if parameter.ndim == 2:
             into_residual = name.endswith(("attn.proj.weight", "mlp.proj.weight"))
@@ -72,7 +72,7 @@ def draw_first_weights(model: Any, config: ModelConfig) -> None:
 
 
 def train(model: Any, source: PretrainingSource, recipe: Recipe, held_out: TokenView) -> None:
-    """A plain loop, with a line for each look at the held-out text."""
+    """Train in a plain loop, with a line for each validation."""
     settings = recipe.optimization
     optimizer = torch.optim.AdamW(
         model.parameters(),
@@ -112,12 +112,12 @@ def held_out_loss(model: Any, view: TokenView) -> float:
 
 
 def show(step: int, loss: float, start: float) -> None:
-    """One line of the table."""
+    """Print a line of the table."""
     print(f"litgpt    step {step:5}  held out {loss:.4f}  after {time.perf_counter() - start:6.0f} s", flush=True)
 
 
 def main() -> None:
-    """Print what the run of nextword came to, then train LitGPT's model."""
+    """Print the validation losses of nextword's run, then train LitGPT's model."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("run", type=Path, help="folder of a finished run of nextword pretrain")
     parser.add_argument("--validation", type=float, default=0.1, help="share held out, as in the run")

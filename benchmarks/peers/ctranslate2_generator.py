@@ -19,7 +19,7 @@ class CTranslate2Generator(Side):
         self._vocabulary = vocabulary
 
     def begin(self, prompts: Prompts, num_steps: int) -> Timed:
-        """As `Side.begin`, and all steps after it, whose times are told when they are asked for."""
+        """Run `Side.begin` and all steps after it, whose times `advance` returns."""
         self._prompts = [[self._vocabulary[token_id] for token_id in prompt] for prompt in prompts]
         start = time.perf_counter()
         self._times, self._token_ids = self._generate(num_steps + 1)
@@ -27,13 +27,13 @@ class CTranslate2Generator(Side):
         return Timed(self._times[0] - start, self._token_ids[0])
 
     def advance(self, num_steps: int) -> Timed:
-        """As `Side.advance`."""
+        """Implement `Side.advance`."""
         first, self._position = self._position, self._position + num_steps
         seconds = self._times[self._position] - self._times[first]
         return Timed(seconds / num_steps, self._token_ids[self._position])
 
     def _generate(self, num_tokens: int) -> tuple[list[float], list[int]]:
-        """When each token of the last sequence came, and the tokens of the first."""
+        """Return the time of each token of the last sequence, and the tokens of the first."""
         times: list[float] = []
 
         def on_token(result: ctranslate2.GenerationStepResult) -> bool:

@@ -10,21 +10,21 @@ from benchmarks.peers.llama_interface import LlamaInterface
 
 
 class IkLlamaCpp(LlamaInterface):
-    """With weights repacked at run time."""
+    """Model of ik_llama.cpp, with weights repacked at run time."""
 
     def __init__(self, path: str, threads: int, *, flash_attention: bool) -> None:
         super().__init__(ik, path, threads)
         self._flash_attention = flash_attention
 
     def model_params(self) -> Any:
-        """Repacking needs weights in memory of their own."""
+        """Return the parameters for loading; repacking needs weights that are not mapped."""
         params = ik.llama_model_default_params()
         params.use_mmap = False
         params.repack_tensors = True
         return params
 
     def context_params(self) -> Any:
-        """The defaults."""
+        """Return the default parameters of a context."""
         params = ik.llama_context_default_params()
         params.flash_attn = self._flash_attention
         return params

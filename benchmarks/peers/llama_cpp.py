@@ -10,18 +10,18 @@ from benchmarks.peers.llama_interface import LlamaInterface
 
 
 class LlamaCpp(LlamaInterface):
-    """Its defaults, which repack weights for the processor where it knows how."""
+    """Model of llama.cpp with its defaults, which repack weights for the processor if they can."""
 
     def __init__(self, path: str, threads: int, *, flash_attention: bool) -> None:
         super().__init__(llama_cpp, path, threads)
         self._flash_attention = flash_attention
 
     def model_params(self) -> Any:
-        """The defaults."""
+        """Return the default parameters for loading."""
         return llama_cpp.llama_model_default_params()
 
     def context_params(self) -> Any:
-        """A part of the KV cache for each sequence, which is its default and faster than one for all."""
+        """Return parameters with a part of the KV cache for each sequence: the default, and faster than one for all."""
         params = llama_cpp.llama_context_default_params()
         params.flash_attn_type = int(self._flash_attention)
         return params

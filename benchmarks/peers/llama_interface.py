@@ -1,4 +1,4 @@
-"""What llama.cpp and its fork have in common: batches and logits through their C interface.
+"""Common base of llama.cpp and its fork: batches and logits through their C interface.
 
 Nothing of their Python classes runs; filling a batch costs microseconds.
 """
@@ -40,18 +40,18 @@ class LlamaInterface(Stepwise, Scoring):
 
     @abstractmethod
     def model_params(self) -> Any:
-        """How the model is loaded."""
+        """Return the parameters for loading the model."""
 
     @abstractmethod
     def context_params(self) -> Any:
-        """What a context is made with, but its size and threads."""
+        """Return the parameters of a context, except its size and threads."""
 
     @abstractmethod
     def clear(self, context: Any) -> None:
         """Forget all keys and values."""
 
     def prepare(self, num_sequences: int, num_positions: int) -> None:
-        """A context of just that size, kept as long as the size is asked for."""
+        """Make a context of exactly that size; it is kept while the size stays the same."""
         if self._context_size != (num_sequences, num_positions):
             if self._context is not None:
                 self.library.llama_free(self._context)
@@ -64,7 +64,7 @@ class LlamaInterface(Stepwise, Scoring):
         self.clear(self._context)
 
     def prefill(self, prompts: Prompts) -> list[int]:
-        """One prompt a call."""
+        """Prefill one prompt in each call."""
         self._length = len(prompts[0])
         positions = range(self._length)
         return [
@@ -73,14 +73,14 @@ class LlamaInterface(Stepwise, Scoring):
         ]
 
     def step(self, token_ids: Sequence[int]) -> list[int]:
-        """All sequences in one call."""
+        """Run all sequences in one call."""
         count = len(token_ids)
         next_token_ids = self._decode(token_ids, [self._length] * count, range(count), num_logits=count)
         self._length += 1
         return next_token_ids
 
     def score(self, token_ids: Sequence[int]) -> Scored:
-        """Only the library's own work is timed, until it has the logits: its tool makes surprisals of them in C++."""
+        """Score a window; only the library's own work is timed, up to the logits: its tool scores them in C++."""
         count = len(token_ids) - 1
         self.prepare(1, count)
         start = time.perf_counter()

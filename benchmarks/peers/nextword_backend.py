@@ -15,20 +15,20 @@ from nextword.inference.prefill import prefill_chunks
 
 
 class NextwordBackend(Stepwise, Scoring):
-    """One place in the KV cache for each sequence."""
+    """Native backend with one sequence of the KV cache for each prompt."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine, self._backend = engine, engine.backend
         self._cache_ids: list[int] = []
 
     def prepare(self, num_sequences: int, num_positions: int) -> None:
-        """Places that do not look for prompts that stood there before."""
+        """Make sequences that do not reuse earlier prompts."""
         for cache_id in self._cache_ids:
             self._backend.close_cache(cache_id)
         self._cache_ids = [self._backend.open_cache() for _ in range(num_sequences)]
 
     def prefill(self, prompts: Prompts) -> list[int]:
-        """In pieces, as the engine does."""
+        """Prefill in chunks, as the engine does."""
         token_ids = []
         for cache_id, prompt in zip(self._cache_ids, prompts, strict=True):
             for chunk in prefill_chunks(cache_id, prompt, 0, num_logits=1):
@@ -37,12 +37,12 @@ class NextwordBackend(Stepwise, Scoring):
         return token_ids
 
     def step(self, token_ids: Sequence[int]) -> list[int]:
-        """One chunk of one token for each sequence."""
+        """Run a chunk of one token for each sequence."""
         chunks = [Chunk(cache_id, [token_id], 1) for cache_id, token_id in zip(self._cache_ids, token_ids, strict=True)]
         return [int(logits[-1].argmax()) for logits in self._backend.step(chunks)]
 
     def score(self, token_ids: Sequence[int]) -> Scored:
-        """As `nextword perplexity` scores a window."""
+        """Score a window as `nextword perplexity` does."""
         start = time.perf_counter()
         (scores,) = score_windows(self._engine, [Window(0, token_ids, len(token_ids) - 1)])
         nats = float(scores.nats.sum())

@@ -21,7 +21,7 @@ class NextwordEngine(Side):
         self._requests: list[Request] = []
 
     def begin(self, prompts: Prompts, num_steps: int) -> Timed:
-        """As `Side.begin`. Prompts are prefilled one after the other, so that the first sequences are steps ahead."""
+        """Implement `Side.begin`; prompts are prefilled one after the other, so the first sequences are steps ahead."""
         for request in self._requests:
             self._engine.cancel(request)
         self._engine = Engine(self._model.engine.backend, self._model.tokenizer, max_sequences=len(prompts))
@@ -34,7 +34,7 @@ class NextwordEngine(Side):
         return Timed(time.perf_counter() - start, self._token_ids()[0])
 
     def advance(self, num_steps: int) -> Timed:
-        """As `Side.advance`."""
+        """Implement `Side.advance`."""
         start = time.perf_counter()
         for _ in range(num_steps):
             self._engine.step()

@@ -12,7 +12,7 @@ import openvino_genai
 from benchmarks.peers.side import Prompts, Stepwise
 
 MAX_STEP_TOKENS = 2**16
-"""More than any prompts here have together, so that all are prefilled in one step."""
+"""Token limit above that of all prompts together, so that all are prefilled in one step."""
 
 
 class OpenVinoPipeline(Stepwise):
@@ -24,7 +24,7 @@ class OpenVinoPipeline(Stepwise):
         self._handles: list[openvino_genai.GenerationHandle] = []
 
     def prepare(self, num_sequences: int, num_positions: int) -> None:
-        """Requests that have not come to their end are dropped."""
+        """Drop requests that have not finished."""
         for handle in self._handles:
             handle.cancel()
         while self._pipeline.has_non_finished_requests():
@@ -32,7 +32,7 @@ class OpenVinoPipeline(Stepwise):
         self._max_length = num_positions + 1
 
     def prefill(self, prompts: Prompts) -> list[int]:
-        """One request for each prompt, all in one step."""
+        """Prefill one request for each prompt, all in one step."""
         config = openvino_genai.GenerationConfig(max_length=self._max_length, ignore_eos=True, do_sample=False)
         tensors = [openvino.Tensor(np.array([prompt], dtype=np.int64)) for prompt in prompts]
         self._handles = [
@@ -42,7 +42,7 @@ class OpenVinoPipeline(Stepwise):
         return self.step([])
 
     def step(self, token_ids: Sequence[int]) -> list[int]:
-        """The pipeline feeds back what it has drawn itself."""
+        """Run a step; the pipeline appends the tokens that it chose itself."""
         self._pipeline.step()
         outputs = [next(iter(handle.read().values())) for handle in self._handles]
         return [output.generated_ids[-1] for output in outputs]

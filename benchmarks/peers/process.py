@@ -1,4 +1,4 @@
-"""The other end of `worker`: a process that holds one side, as an object."""
+"""`SideProcess`: a process that holds one side (see `worker`), as an object."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ QUIET = {"HF_HUB_OFFLINE": "1", "TQDM_DISABLE": "1", "TRANSFORMERS_VERBOSITY": "
 
 
 class PeerError(Exception):
-    """What a library said, in one line, when it could not."""
+    """A library failed; the message is its own, in one line."""
 
 
 class SideProcess:
@@ -36,15 +36,15 @@ class SideProcess:
         self._answer()
 
     def begin(self, prompts: Sequence[Sequence[int]], num_steps: int) -> dict[str, Any]:
-        """`Side.begin`: seconds, token_id and the process's peak_bytes."""
+        """Call `Side.begin`; return seconds, token_id and the process's peak_bytes."""
         return self._ask("begin", prompts, num_steps)
 
     def advance(self, num_steps: int) -> dict[str, Any]:
-        """`Side.advance`, likewise."""
+        """Call `Side.advance`; return the same."""
         return self._ask("advance", num_steps)
 
     def score(self, token_ids: Sequence[int]) -> dict[str, Any]:
-        """`Scoring.score`: seconds, nats and the process's peak_bytes."""
+        """Call `Scoring.score`; return seconds, nats and the process's peak_bytes."""
         return self._ask("score", token_ids)
 
     def close(self) -> None:

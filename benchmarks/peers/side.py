@@ -1,4 +1,4 @@
-"""What a library has to offer to be measured: take prompts, then write on greedily, step by step.
+"""`Side`: interface of a measured library: prefill prompts, then decode greedily, step by step.
 
 All sides get the same token ids and do the same work. Filling and reading what the library wants is part of the time.
 """
@@ -18,7 +18,7 @@ class Timed:
     """One measurement."""
 
     seconds: float
-    """Of a prefill until every sequence has its first token; of a step, on average."""
+    """Seconds of a prefill until every sequence has its first token; mean seconds of a step."""
     token_id: int
     """The last token of the first sequence."""
 
@@ -29,7 +29,7 @@ class Scored:
 
     seconds: float
     nats: float
-    """Surprisal of all scored tokens."""
+    """Sum of the surprisals of all scored tokens."""
 
 
 class Side(ABC):

@@ -19,19 +19,19 @@ class TransformersModel(Stepwise, Scoring):
         self._model = model
 
     def prepare(self, num_sequences: int, num_positions: int) -> None:
-        """An empty cache, which grows."""
+        """Begin with an empty cache, which grows."""
         self._cache = DynamicCache(config=self._model.config)
 
     def prefill(self, prompts: Prompts) -> list[int]:
-        """All prompts in one batch."""
+        """Prefill all prompts in one batch."""
         return self._forward(torch.tensor(prompts))
 
     def step(self, token_ids: Sequence[int]) -> list[int]:
-        """All sequences in one batch."""
+        """Run all sequences in one batch."""
         return self._forward(torch.tensor(token_ids)[:, None])
 
     def score(self, token_ids: Sequence[int]) -> Scored:
-        """As its documentation computes perplexity: the loss of a window, whose labels it shifts."""
+        """Score a window by its loss, as the documentation of transformers computes perplexity."""
         start = time.perf_counter()
         window = torch.tensor([token_ids])
         with torch.inference_mode():

@@ -30,7 +30,7 @@ def main(module: str, path: str, threads: int, *settings: str) -> None:
 
 
 def _take_stdout() -> TextIO:
-    """The standard output, for us alone from here on."""
+    """Take over the standard output, so that libraries cannot write to it."""
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
     return answers
@@ -42,7 +42,7 @@ def _write(answers: TextIO, answer: dict[str, object]) -> None:
 
 
 def _peak_bytes() -> int:
-    """The most memory that this process has had resident; not getrusage's figure, which begins with its parent's."""
+    """Return the peak resident memory of this process; getrusage's figure would begin with its parent's."""
     with open("/proc/self/status") as status:
         line = next(line for line in status if line.startswith("VmHWM:"))
     return int(line.split()[1]) * 1024

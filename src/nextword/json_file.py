@@ -32,7 +32,7 @@ def parse_json_object(content: bytes, *, source: str) -> dict[str, Any]:
         reason = "nested too deeply" if isinstance(error, RecursionError) else error
         raise CheckpointError(f"{source}: not valid JSON ({reason}); fetch the file again") from None
     if not isinstance(value, dict):
-        raise CheckpointError(f"{source}: holds {type(value).__name__} where a JSON object belongs")
+        raise CheckpointError(f"{source}: holds {type(value).__name__}; expected a JSON object")
     return value
 
 

@@ -82,7 +82,7 @@ def test_an_adapter_of_the_same_name_or_of_no_name_is_refused(folder: Path) -> N
     with pytest.raises(ConfigError, match="no adapter"):
         switch(model, "first")
     attach(model, AdapterSpec(), name="first")
-    with pytest.raises(ConfigError, match="there is one of that name"):
+    with pytest.raises(ConfigError, match="already exists"):
         attach(model, AdapterSpec(), name="first")
     with pytest.raises(ConfigError, match="there are first"):
         switch(model, "other")

@@ -138,15 +138,15 @@ def test_a_tokenizer_of_our_own_training_comes_back(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("config", "message"),
     [
-        (dataclasses.replace(CONFIGS["llama"], activation="relu"), "GGUF cannot say activation = 'relu'"),
-        (dataclasses.replace(CONFIGS["llama"], attention_scale=1.0), "GGUF cannot say attention_scale"),
-        (dataclasses.replace(CONFIGS["qwen2"], sliding_window=4, sliding_layers=(0,)), "cannot say sliding_window"),
+        (dataclasses.replace(CONFIGS["llama"], activation="relu"), "GGUF cannot express activation = 'relu'"),
+        (dataclasses.replace(CONFIGS["llama"], attention_scale=1.0), "GGUF cannot express attention_scale"),
+        (dataclasses.replace(CONFIGS["qwen2"], sliding_window=4, sliding_layers=(0,)), "cannot express sliding_window"),
         (
             dataclasses.replace(
                 CONFIGS["llama"],
                 rope=Rope(theta=1e4, rotary_dim=32, scaling=YarnScaling(factor=4.0, original_max_seq_len=16)),
             ),
-            "cannot say rope",
+            "cannot express rope",
         ),
         (dataclasses.replace(CONFIGS["llama"], family="olmo2"), "only for llama, gpt2, qwen2, qwen3"),
         (dataclasses.replace(CONFIGS["llama"], vocab_size=200), "they do not fit"),

@@ -78,7 +78,7 @@ DAMAGES: dict[str, tuple[Callable[[dict[str, Any]], Any], str]] = {
     "shape as text": (_changed(shape="8"), "shape"),
     "unknown type": (_changed(dtype="Q9"), "dtype is 'Q9'"),
     "type as a list": (_changed(dtype=["F32"]), "dtype"),
-    "entry as text": (lambda header: header.update({"model.norm.weight": "F32"}), "object belongs"),
+    "entry as text": (lambda header: header.update({"model.norm.weight": "F32"}), "expected an object"),
     "gap": (lambda header: header.pop("model.norm.weight"), "gap"),
 }
 

@@ -40,7 +40,7 @@ def test_what_cannot_be_read_ends_with_its_place_or_is_counted(command: Command,
     asked = ("tokenizer", "train", corpus, "--vocab-size", "300", "-o", tmp_path / "t", "--field", "story")
     refused = command(*asked)
     assert refused.code == 2
-    assert "corpus.jsonl:41: field 'story' is no text but int" in refused.err
+    assert "corpus.jsonl:41: field 'story' is not text but int" in refused.err
     skipped = command(*asked, "--skip-bad")
     assert skipped.code == 0
     assert "1 unreadable record left out; the first: " in skipped.err
@@ -111,7 +111,7 @@ def test_an_example_of_another_form_is_shown(command: Command, tmp_path: Path, t
     [
         (("--number", "3"), "has no example 3"),
         (("--number", "0"), "counted from 1"),
-        (("--user", "x"), "belong together"),
+        (("--user", "x"), "needed together"),
     ],
 )
 def test_an_example_that_is_not_there_is_refused(

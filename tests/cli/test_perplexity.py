@@ -104,7 +104,10 @@ def test_each_document_has_a_line(command: Command, tiny: Path, records: Path) -
         ('{"text": "a"}\n', "text.jsonl:1: the text has a single token"),
         ('{"text": "two"}\n{"text": ""}\n', "text.jsonl:2: the text is empty"),
         ('{"text": "two"}\n{"text: "x"}\n', "text.jsonl:2: not valid JSON"),
-        ('{"text": "two"}\n{"txt": "x"}\n', "text.jsonl:2: no field 'text'; there is txt (--field names another)"),
+        (
+            '{"text": "two"}\n{"txt": "x"}\n',
+            "text.jsonl:2: no field 'text'; the fields are txt (--field names another)",
+        ),
     ],
 )
 def test_damage_is_named_with_file_and_line(

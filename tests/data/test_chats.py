@@ -59,7 +59,7 @@ def test_any_other_form_is_read_by_naming_its_fields(tmp_path: Path) -> None:
 
 
 def test_half_of_the_fields_is_refused() -> None:
-    with pytest.raises(ConfigError, match="belong together"):
+    with pytest.raises(ConfigError, match="needed together"):
         ChatFields(user="{dialogue}")
 
 
@@ -81,12 +81,12 @@ def test_parquet_with_columns_of_other_forms_is_read(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("record", "reason"),
     [
-        ({"text": "hi"}, "fields text are no known form: messages; conversations; instruction and output; prompt"),
-        ({"messages": "hi"}, "a list of messages belongs where str is"),
+        ({"text": "hi"}, "fields text match no known form: messages; conversations; instruction and output; prompt"),
+        ({"messages": "hi"}, "expected a list of messages, found str"),
         ({"messages": [{"role": "user"}]}, "a message without 'role' and 'content': {'role': 'user'}"),
-        ({"messages": SAID[:1]}, "the assistant says nothing in it"),
-        ({"messages": [{"role": "assistant", "content": 3}]}, "text belongs where int is"),
-        ({"messages": [{"role": "user", "content": [{"type": "image_url"}]}]}, "a part of a message that is no text"),
+        ({"messages": SAID[:1]}, "no message is the assistant's"),
+        ({"messages": [{"role": "assistant", "content": 3}]}, "expected text, found int"),
+        ({"messages": [{"role": "user", "content": [{"type": "image_url"}]}]}, "a part of a message is not text"),
         ({"prompt": "hi", "completion": "\ud800"}, "character 0 is half a surrogate pair"),
         ({"conversations": [{"from": "human", "text": "hi"}]}, "a message without 'from' and 'value'"),
     ],
@@ -103,7 +103,7 @@ def test_a_bad_example_is_named_or_counted(tmp_path: Path, record: object, reaso
 
 
 def test_a_field_that_is_missing_is_named(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="no field 'summary'; there is dialogue"):
+    with pytest.raises(DataError, match="no field 'summary'; the fields are dialogue"):
         read(tmp_path / "a.jsonl", {"dialogue": "hi"}, user="{dialogue}", answer="summary")
 
 

@@ -95,9 +95,9 @@ def test_a_folder_without_text_and_a_missing_file_are_refused_before_reading(tmp
     ("line", "reason"),
     [
         ('{"text": "cut', "a.jsonl:2: not valid JSON"),
-        ('["text"]', "a.jsonl:2: holds a list where an object"),
-        ('{"body": "x"}', "a.jsonl:2: no field 'text'; there is body"),
-        ('{"text": null}', "a.jsonl:2: field 'text' is no text but NoneType"),
+        ('["text"]', "a.jsonl:2: holds a list; expected an object"),
+        ('{"body": "x"}', "a.jsonl:2: no field 'text'; the fields are body"),
+        ('{"text": null}', "a.jsonl:2: field 'text' is not text but NoneType"),
         ('{"text": "\\ud800"}', "a.jsonl:2: character 0 of field 'text' is half a surrogate pair"),
         ("[" * 100_000, "a.jsonl:2: not valid JSON: nested too deeply"),
         (b'{"text": "\xff"}', "a.jsonl:2: not valid JSON: not UTF-8 text at byte 10"),

@@ -38,7 +38,11 @@ def test_records_hold_them_in_fields_whose_names_can_be_said(tmp_path: Path) -> 
         ("a.tsv", b"good\t1\nb\xff\t0\n", "a.tsv:2: not UTF-8 text at byte 1"),
         ("a.jsonl", '{"text": "good"}\n{"text": 3}', "a.jsonl:2: no text in field 'text'"),
         ("a.jsonl", '{"text": "good"}\n{"text"', "a.jsonl:2: not valid JSON"),
-        ("a.jsonl", '{"text": "good"}\n{"text": "bad", "label": []}', "a.jsonl:2: field 'label' is no label but list"),
+        (
+            "a.jsonl",
+            '{"text": "good"}\n{"text": "bad", "label": []}',
+            "a.jsonl:2: field 'label' is not a label but list",
+        ),
     ],
 )
 def test_lines_that_cannot_be_read_are_named_or_left_out(

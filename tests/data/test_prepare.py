@@ -178,7 +178,7 @@ def test_what_gives_no_tokens_is_refused(corpus: Path, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no end-of-sequence token"):
         prepare_corpus([corpus], byte_tokenizer(has_end=False), tmp_path / "d")
     for _ in range(2):  # the second time too
-        with pytest.raises(DataError, match="no document is left"):
+        with pytest.raises(DataError, match="no document remains"):
             prepare_corpus([corpus], byte_tokenizer(), tmp_path / "d", selection=SelectionOptions(min_characters=999))
 
 

@@ -114,7 +114,7 @@ def test_positions_beyond_the_context_are_refused_and_change_nothing() -> None:
     transformer = build_transformer(CONFIG, random_weights(CONFIG))
     cache = KVCache(CONFIG)
     transformer(tokens(599), kv_cache=cache, last_rows=1)
-    with pytest.raises(RequestError, match="601 positions asked for, the model has 600"):
+    with pytest.raises(RequestError, match="601 positions needed, the context of the model is 600"):
         transformer(tokens(2), kv_cache=cache)
     assert cache.length == 599
 
@@ -186,7 +186,7 @@ def test_packed_documents_have_learned_positions_of_their_own() -> None:
     transformer = build_transformer(config, random_weights(config))
     packed = transformer.hidden_states(tokens(20), packing=packing_of([8, 12]))  # the row may be longer than a document
     torch.testing.assert_close(packed[:, 8:], transformer.hidden_states(tokens(20)[:, 8:]), atol=1e-5, rtol=1e-4)
-    with pytest.raises(RequestError, match="13 positions asked for, the model has 12"):
+    with pytest.raises(RequestError, match="13 positions needed, the context of the model is 12"):
         transformer.hidden_states(tokens(20), packing=packing_of([7, 13]))
 
 

@@ -63,7 +63,7 @@ class Adapters(nn.Module):
     def add(self, model: Transformer, name: str, attached: AttachedAdapter) -> None:
         """Add an adapter and make it the active one. Raises ConfigError if the name is taken."""
         if name in self.by_name:
-            raise ConfigError(f"adapter {name!r}: there is one of that name; choose another")
+            raise ConfigError(f"adapter {name!r}: already exists; choose another name")
         weight = model.embedding.weight
         self.by_name[name] = attached.to(device=weight.device, dtype=weight.dtype)
         for site in attached.sites:

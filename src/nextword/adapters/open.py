@@ -25,7 +25,7 @@ def open_merged(name: str, adapter: str | None = None) -> ModelDirectory:
     directory = open_adapted(name, adapter)
     if directory.num_virtual_tokens:
         raise CheckpointError(
-            f"{adapter or name}: a trained prompt stands before texts and changes no weight, so it cannot be merged; "
+            f"{adapter or name}: a trained prompt precedes every text and changes no weight, so it cannot be merged; "
             "it stays an adapter"
         )
     return directory
@@ -39,7 +39,7 @@ def open_adapted(name: str, adapter: str | None = None) -> ModelDirectory:
     path = resolve(name)
     if _is_adapter(path):
         if adapter is not None:
-            raise CheckpointError(f"{path}: is an adapter itself; name the model that both belong to")
+            raise CheckpointError(f"{path}: is an adapter itself; name the base model of both")
         return _open_by_adapter(path)
     directory = _open_model(path)
     return directory if adapter is None else _merge(directory, _existing(adapter))

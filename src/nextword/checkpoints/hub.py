@@ -177,7 +177,7 @@ def _reason(name: HubName, error: Exception) -> str:
     kinds = {kind.__name__ for kind in type(error).__mro__}
     if "GatedRepoError" in kinds:
         page = f"huggingface.co/{name.repository}"
-        return f"{name}: asks for consent to its terms: give it at {page}, then run `hf auth login`"
+        return f"{name}: requires consent to its terms: give it at {page}, then run `hf auth login`"
     if "RepositoryNotFoundError" in kinds:
         return f"{name}: no such model on the Hub, or a private one: check the name, or run `hf auth login`"
     if "OfflineModeIsEnabled" in kinds:

@@ -87,7 +87,7 @@ def _require_files(folder: Path) -> None:
     if has_weights and (folder / CONFIG_NAME).exists():
         return
     if (folder / "adapter_config.json").exists():
-        raise CheckpointError(f"{folder}: holds an adapter; open the model it belongs to (base_model_name_or_path)")
+        raise CheckpointError(f"{folder}: holds an adapter; open its base model (base_model_name_or_path)")
     gguf = sorted(folder.glob("*.gguf"))
     if gguf:
         raise CheckpointError(f"{folder}: no {CONFIG_NAME} with {SINGLE_NAME}; name the file instead: {gguf[0]}")

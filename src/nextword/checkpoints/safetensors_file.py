@@ -131,7 +131,7 @@ class _Entry:
 
 def _entry(path: Path, name: str, fields: object) -> _Entry:
     if not isinstance(fields, Mapping):
-        raise CheckpointError(f"{path}: tensor {name}: the header has {type(fields).__name__} where an object belongs")
+        raise CheckpointError(f"{path}: tensor {name}: the header has {type(fields).__name__}; expected an object")
     dtype, shape, offsets = fields.get("dtype"), fields.get("shape"), fields.get("data_offsets")
     if not isinstance(dtype, str) or dtype not in _ITEM_BYTES:
         raise CheckpointError(f"{path}: tensor {name}: dtype is {dtype!r}; known are {', '.join(_ITEM_BYTES)}")

@@ -37,7 +37,7 @@ class ChatFields:
 
     def __post_init__(self) -> None:
         if (self.user is None) != (self.answer is None):
-            raise ConfigError("user and answer belong together: say what the user says and which field answers")
+            raise ConfigError("user and answer are needed together: the user's message and the field of the answer")
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ def _file_chats(path: Path, fields: ChatFields, on_bad: OnBad) -> Iterator[Chat]
         try:
             chat = Chat(tuple(_messages(record, fields)), record.place)
             if not any(message["role"] == "assistant" for message in chat.messages):
-                raise _FormError("the assistant says nothing in it, so there is nothing to learn")
+                raise _FormError("no message is the assistant's, so there is no target to train on")
         except _FormError as error:
             refuse(f"{record.place}: {error}", on_bad)
         else:
@@ -89,7 +89,7 @@ def _messages(record: Record, chosen: ChatFields) -> list[dict[str, str]]:
         if all(name in fields for name in names):
             return read(fields)
     known = "; ".join(" and ".join(names) for names in _FORMS)
-    raise _FormError(f"fields {', '.join(fields) or 'none'} are no known form: {known}; or say --user and --answer")
+    raise _FormError(f"fields {', '.join(fields) or 'none'} match no known form: {known}; or say --user and --answer")
 
 
 def _from_messages(fields: Mapping[str, Any]) -> list[dict[str, str]]:
@@ -127,7 +127,7 @@ _FORMS: Mapping[tuple[str, ...], Callable[[Mapping[str, Any]], list[dict[str, st
 
 def _turns(turns: object, role: str, content: str) -> list[dict[str, str]]:
     if not isinstance(turns, list):
-        raise _FormError(f"a list of messages belongs where {type(turns).__name__} is")
+        raise _FormError(f"expected a list of messages, found {type(turns).__name__}")
     for turn in turns:
         if not isinstance(turn, Mapping) or role not in turn or content not in turn:
             raise _FormError(f"a message without {role!r} and {content!r}: {str(turn)[:80]}")
@@ -142,23 +142,23 @@ def _message(role: str, content: object) -> dict[str, str]:
 
 def _part_text(part: object) -> str:
     if not isinstance(part, Mapping) or part.get("type") != "text":
-        raise _FormError(f"a part of a message that is no text: {str(part)[:80]}")
+        raise _FormError(f"a part of a message is not text: {str(part)[:80]}")
     return _text(part.get("text"))
 
 
 def _text(value: object) -> str:
     if not isinstance(value, str):
-        raise _FormError(f"text belongs where {type(value).__name__} is")
+        raise _FormError(f"expected text, found {type(value).__name__}")
     try:
         value.encode()
     except UnicodeEncodeError as error:
-        raise _FormError(f"character {error.start} is half a surrogate pair, no Unicode") from None
+        raise _FormError(f"character {error.start} is half a surrogate pair, not Unicode") from None
     return value
 
 
 def _field(fields: Mapping[str, Any], name: str) -> str:
     if name not in fields:
-        raise _FormError(f"no field {name!r}; there is {', '.join(fields) or 'none'}")
+        raise _FormError(f"no field {name!r}; the fields are {', '.join(fields) or 'none'}")
     return _text(fields[name])
 
 

@@ -65,14 +65,14 @@ def _text_problem(record: Record, field: str) -> str | None:
     """Return the reason why a record is no document; None if it is one."""
     if field not in record.fields:
         known = ", ".join(record.fields) or "none"
-        return f"{record.place}: no field {field!r}; there is {known} (--field names another)"
+        return f"{record.place}: no field {field!r}; the fields are {known} (--field names another)"
     text = record.fields[field]
     if not isinstance(text, str):
-        return f"{record.place}: field {field!r} is no text but {type(text).__name__}"
+        return f"{record.place}: field {field!r} is not text but {type(text).__name__}"
     try:
         text.encode()
     except UnicodeEncodeError as error:
-        return f"{record.place}: character {error.start} of field {field!r} is half a surrogate pair, no Unicode"
+        return f"{record.place}: character {error.start} of field {field!r} is half a surrogate pair, not Unicode"
     return None
 
 

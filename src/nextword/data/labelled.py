@@ -53,7 +53,7 @@ def _lines(path: Path, on_bad: OnBad) -> Iterator[LabelledText]:
             if number == 1 and label == "label":
                 continue
             if "\t" in label:
-                refuse(f"{place}: {label.count(chr(9)) + 2} columns where a text and a label belong", on_bad)
+                refuse(f"{place}: {label.count(chr(9)) + 2} columns; expected two, a text and a label", on_bad)
             elif not text.strip():
                 refuse(f"{place}: there is no text", on_bad)
             else:
@@ -67,6 +67,6 @@ def _records(path: Path, text_field: str, label_field: str, on_bad: OnBad) -> It
             known = ", ".join(record.fields) or "none"
             refuse(f"{record.place}: no text in field {text_field!r}; the fields are {known}", on_bad)
         elif label is not None and not isinstance(label, (str, int)):
-            refuse(f"{record.place}: field {label_field!r} is no label but {type(label).__name__}", on_bad)
+            refuse(f"{record.place}: field {label_field!r} is not a label but {type(label).__name__}", on_bad)
         else:
             yield LabelledText(text, None if label is None else str(label), record.place)

@@ -97,7 +97,7 @@ def prepare_corpus(
     except OSError as error:
         raise DataError(f"{folder}: cannot be written: {error.strerror}") from None
     if not report.num_tokens:
-        raise DataError("no document is left: the corpus is empty, or all of it was left out")
+        raise DataError("no document remains: the corpus is empty, or every document was left out")
     return report
 
 
@@ -108,7 +108,7 @@ def prepared_folder(paths: Sequence[Path | str]) -> Path | None:
     """
     folders = [Path(path) for path in paths if (Path(path) / HEADER_NAME).is_file()]
     if folders and len(paths) > 1:
-        raise DataError(f"{folders[0]}: holds tokens, which are trained on alone: name nothing beside it")
+        raise DataError(f"{folders[0]}: holds prepared tokens, which must be the only path: leave out the others")
     return folders[0] if folders else None
 
 

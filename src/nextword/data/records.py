@@ -61,7 +61,7 @@ def read_records(path: Path, *, columns: Sequence[str] | None = None, on_bad: On
         if isinstance(value, Mapping):
             yield Record(value, path, line)
         else:
-            refuse(f"{path}:{line}: holds {_shown(value)} where an object with fields belongs", on_bad)
+            refuse(f"{path}:{line}: holds {_shown(value)}; expected an object with fields", on_bad)
 
 
 def refuse(message: str, on_bad: OnBad) -> None:

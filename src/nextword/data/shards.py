@@ -154,7 +154,7 @@ class TokenShards:
         self.folder = folder
         self.header = read_header(folder)
         if not self.header.is_complete:
-            raise DataError(f"{folder}: not complete; run the same nextword prepare again, it goes on where it stopped")
+            raise DataError(f"{folder}: not complete: run the same `nextword prepare` again to resume it")
         dtype = _DTYPES[self.header.dtype]
         self._tokens = [_map(s.tokens_path(folder), dtype, s.num_tokens) for s in self.header.shards]
         sizes = [shard.num_tokens for shard in self.header.shards]

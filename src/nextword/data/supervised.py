@@ -66,7 +66,8 @@ def encode_chats(
             continue
         if not any(is_answer[1:]):
             refuse(
-                f"{chat.place}: the chat template leaves out what the assistant says, so nothing is to learn", on_bad
+                f"{chat.place}: the chat template leaves out the assistant's messages, so it has no targets",
+                on_bad,
             )
             continue
         report.num_read += 1

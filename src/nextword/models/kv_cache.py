@@ -69,7 +69,9 @@ class KVCache:
 
     def _grow(self, layer: int, needed: int) -> None:
         if needed > self._max_seq_len:
-            raise RequestError(f"{needed} positions asked for, the model has {self._max_seq_len}: shorten the text")
+            raise RequestError(
+                f"{needed} positions needed, the context of the model is {self._max_seq_len}: shorten the text"
+            )
         capacity = max(_FIRST_CAPACITY, 2 * self._keys[layer].shape[2], needed)
         capacity = min(capacity, self._max_seq_len)
         self._keys[layer] = self._enlarged(self._keys[layer], capacity)

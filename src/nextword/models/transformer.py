@@ -79,7 +79,9 @@ class Transformer(nn.Module):
 
     def _require_context(self, end: int) -> None:
         if end > self.config.max_seq_len:
-            raise RequestError(f"{end} positions asked for, the model has {self.config.max_seq_len}: shorten the text")
+            raise RequestError(
+                f"{end} positions needed, the context of the model is {self.config.max_seq_len}: shorten the text"
+            )
 
     def _run_layers(
         self,

@@ -29,7 +29,7 @@ def require_shape(name: str, seen: Shape, expected: Shape, *, source: str) -> No
     if seen != expected:
         raise CheckpointError(
             f"{source}: tensor {name} has shape {list(seen)}, the config asks for {list(expected)}; "
-            "weights and config do not belong together"
+            "weights and config do not match"
         )
 
 

@@ -34,7 +34,7 @@ def find_answers(messages: _Messages, render: Callable[[_Messages], str], clean:
         parts = [clean(part) for part in re.split(f"[{begin}{end}]", rendered)]
         if marks == (begin + end) * (len(marks) // 2) and "".join(parts) == expected:
             return _odd_spans(parts)
-    raise TokenizerError("the chat template rewrites the assistant's messages, so their tokens cannot be told")
+    raise TokenizerError("the chat template rewrites the assistant's messages, so their tokens are unknown")
 
 
 def answer_tokens(text: str, places: Sequence[Span], is_special: Sequence[bool], answers: Sequence[Span]) -> list[bool]:

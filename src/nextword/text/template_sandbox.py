@@ -54,7 +54,7 @@ class _Budget:
     def charge(self, amount: float) -> None:
         self._left -= amount
         if self._left < 0 or time.monotonic() > self._deadline:
-            raise jinja2.TemplateError("it loops or writes without end: more work than any conversation needs")
+            raise jinja2.TemplateError("it does more work than any conversation needs; it may loop without end")
 
 
 _budget: ContextVar[_Budget] = ContextVar("_budget")

@@ -262,4 +262,6 @@ def check_text(text: str) -> None:
     try:
         text.encode()
     except UnicodeEncodeError as error:
-        raise TokenizerError(f"character {error.start} of the text is no Unicode (the bytes were not UTF-8)") from None
+        raise TokenizerError(
+            f"character {error.start} of the text is not valid Unicode (the input was not UTF-8)"
+        ) from None

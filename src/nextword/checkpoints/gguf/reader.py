@@ -46,7 +46,7 @@ def read_gguf(path: Path) -> GGUFFile:
     for _ in range(num_entries):
         key = cursor.string("metadata key")
         if key in metadata:
-            raise CheckpointError(f"{path}: metadata key {key!r} stands twice")
+            raise CheckpointError(f"{path}: metadata key {key!r} appears twice")
         metadata[key] = cursor.entry(f"metadata {key!r}")
     cursor.require(num_tensors, 24, "tensor count")
     entries = [_tensor_entry(cursor) for _ in range(num_tensors)]
@@ -78,7 +78,7 @@ class _Cursor:
     def require(self, count: int, size: int, field: str) -> None:
         """Raise CheckpointError if `count` items of at least `size` bytes do not fit into the rest of the file."""
         if count * size > len(self.data) - self.position:
-            raise CheckpointError(f"{self.path}: {field} goes past the end of the file; it is cut off or damaged")
+            raise CheckpointError(f"{self.path}: {field} goes past the end of the file, which is truncated or damaged")
 
     def unpack(self, form: str, field: str) -> tuple[int, ...]:
         size = struct.calcsize(form)
@@ -160,7 +160,7 @@ def _tensors(path: Path, data: npt.NDArray[np.uint8], entries: list[_Entry], sta
     end = start
     for entry in sorted(entries, key=lambda entry: entry.offset):
         if entry.name in tensors:
-            raise CheckpointError(f"{path}: tensor {entry.name!r} stands twice")
+            raise CheckpointError(f"{path}: tensor {entry.name!r} appears twice")
         if entry.kind not in BLOCK_TYPES:
             raise CheckpointError(f"{path}: tensor {entry.name!r} has the unknown type {entry.kind}")
         kind, block, block_bytes = BLOCK_TYPES[entry.kind]
@@ -174,7 +174,7 @@ def _tensors(path: Path, data: npt.NDArray[np.uint8], entries: list[_Entry], sta
             raise CheckpointError(f"{path}: tensor {entry.name!r}: offset {entry.offset} lies in the tensor before it")
         if first + size > len(data):
             raise CheckpointError(
-                f"{path}: tensor {entry.name!r} goes past the end of the file; it is cut off or damaged"
+                f"{path}: tensor {entry.name!r} goes past the end of the file, which is truncated or damaged"
             )
         end = first + size
         raw = data[first:end]

@@ -28,10 +28,10 @@ def vocabulary_metadata(tokenizer: Tokenizer, *, num_rows: int) -> dict[str, obj
             "export --to hf instead"
         )
     if definition["normalizer"] not in (None, {"type": "NFC"}):
-        raise CheckpointError("the tokenizer changes texts before it cuts them, which GGUF cannot say; export --to hf")
+        raise CheckpointError("the tokenizer has a normalizer that GGUF cannot express; export --to hf instead")
     name = find_name(definition["pre_tokenizer"], ignores_merges=bool(model.get("ignore_merges")))
     if name is None:
-        raise CheckpointError("the tokenizer cuts words as no pre-tokenizer of GGUF does; export --to hf instead")
+        raise CheckpointError("GGUF has no name for the tokenizer's pre-tokenizer; export --to hf instead")
     tokens, kinds = _tokens(definition, num_rows)
     metadata: dict[str, object] = {
         _PREFIX + "model": "gpt2",
@@ -46,9 +46,7 @@ def vocabulary_metadata(tokenizer: Tokenizer, *, num_rows: int) -> dict[str, obj
     if tokenizer.chat_template is not None:
         metadata["tokenizer.chat_template"] = tokenizer.chat_template
     if not model["merges"]:  # an array of GGUF has the type of its first item
-        raise CheckpointError(
-            "the tokenizer has no merges, without which a GGUF file has no BPE; export --to hf instead"
-        )
+        raise CheckpointError("the tokenizer has no merges, which BPE in GGUF requires; export --to hf instead")
     return metadata
 
 
@@ -72,7 +70,8 @@ def _tokens(definition: Mapping[str, Any], num_rows: int) -> tuple[list[str], li
 def _special_ids(tokenizer: Tokenizer, tokens: list[str]) -> dict[str, object]:
     if len(tokenizer.eos_token_ids) > len(_END_KEYS):
         raise CheckpointError(
-            f"{len(tokenizer.eos_token_ids)} tokens end a text, GGUF names {len(_END_KEYS)}; export --to hf instead"
+            f"the tokenizer has {len(tokenizer.eos_token_ids)} end-of-sequence tokens, GGUF keys for {len(_END_KEYS)}; "
+            "export --to hf instead"
         )
     ids: dict[str, object] = dict(zip(_END_KEYS, tokenizer.eos_token_ids, strict=False))
     if tokenizer.bos_token_id is not None:

@@ -127,7 +127,7 @@ def _check_merges(token_ids: Mapping[str, int], pairs: Sequence[tuple[str, str]]
     is_token = token_ids.__contains__
     if not all(map(is_token, itertools.chain.from_iterable(pairs))) or not all(map(is_token, map("".join, pairs))):
         left, right = next(pair for pair in pairs if not all(map(is_token, (*pair, "".join(pair)))))
-        raise TokenizerError(f"the merges do not belong to the tokens: {left!r} with {right!r}")
+        raise TokenizerError(f"the merges do not match the vocabulary: {left!r} with {right!r}")
 
 
 def _bpe(
@@ -149,4 +149,4 @@ def _bpe(
             ignore_merges=ignore_merges,
         )
     except Exception as error:  # the library raises bare Exception
-        raise TokenizerError(f"the merges do not belong to the tokens: {error}") from None
+        raise TokenizerError(f"the merges do not match the vocabulary: {error}") from None

@@ -124,7 +124,7 @@ def _require_same(config: ModelConfig, metadata: Mapping[str, object], tensors: 
         own, other = getattr(config, field.name), getattr(told, field.name)
         if not _is_same(own, other):
             raise CheckpointError(
-                f"GGUF cannot say {field.name} = {own!r} of a {config.family} model; export --to hf instead"
+                f"GGUF cannot express {field.name} = {own!r} of a {config.family} model; export --to hf instead"
             )
 
 
