@@ -1,7 +1,8 @@
-"""Whether the output that a page shows is the real one.
+"""`matches`: the output that a page shows, and the real one, in; whether the page tells the truth, out.
 
-Exactly, but for two things: "..." stands for any text, alone on a line for any lines; and decimal numbers may differ by
-what another order of rounding in a model's arithmetic makes, 2 % of a probability.
+It does if they are equal, but for two things: "..." stands for any text, alone on a line for any lines; and decimal
+numbers may differ by 0.2 %, since another machine's libraries may round otherwise. The core gives the same bits
+on every instruction set.
 """
 
 from __future__ import annotations
@@ -9,13 +10,13 @@ from __future__ import annotations
 import re
 
 _ELISION = "..."
-_TOLERANCE = 0.02
+_TOLERANCE = 0.002
 _NUMBER = r"-?\d+\.\d+(?:e[-+]?\d+)?"
 _PART = re.compile(rf"(?P<elision>\.\.\.)|(?P<space> *)(?P<number>{_NUMBER})")
 
 
 def matches(shown: str, real: str) -> bool:
-    """Whether the shown text stands for the real one."""
+    """Return True if the shown text stands for the real one."""
     return _lines_match(_trimmed(shown), _trimmed(real))
 
 
@@ -46,10 +47,9 @@ def _line_matches(shown: str, real: str) -> bool:
 
 
 def _is_near(shown: str, real: str) -> bool:
-    """Negative numbers are log-probabilities: there 2 % of the probability is a distance of 0.02."""
+    """Compare numbers; negative ones are log-probabilities: 0.2 % of the probability is a distance of 0.002."""
     distance = abs(float(shown) - float(real))
-    if shown.startswith("-"):
-        return distance <= _TOLERANCE
     mantissa, _, exponent = shown.partition("e")
     last_digit = 10.0 ** (int(exponent or 0) - len(mantissa.partition(".")[2]))
-    return distance <= _TOLERANCE * abs(float(real)) + last_digit / 2
+    scale = 1.0 if shown.startswith("-") else abs(float(real))
+    return distance <= _TOLERANCE * scale + last_digit / 2
