@@ -17,7 +17,7 @@ from nextword.checkpoints.catalogue import CATALOGUE, is_pulled
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 NOTEBOOKS = sorted((EXAMPLES / "notebooks").glob("*.ipynb"))
-PUBLIC_MODULES = {"math", "pathlib", "tempfile", "time", "matplotlib.pyplot", "numpy", "nextword"}
+PUBLIC_MODULES = {"json", "math", "pathlib", "tempfile", "time", "matplotlib.pyplot", "numpy", "nextword"}
 SECONDS = 120
 
 RUN = """
