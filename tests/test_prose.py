@@ -16,7 +16,6 @@ NO_FIRST_WORDS = {"What", "Of", "Whether", "Where", "How", "So", "That", "Those"
 
 NOT_YET_CLEAN = {
     "language_model",
-    "training",
 }
 """Rooms whose docstrings are still being rewritten; a room leaves this list when its last one is."""
 

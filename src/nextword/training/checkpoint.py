@@ -1,6 +1,6 @@
-"""Checkpoints: the state of a training run, from which it goes on as if it had never stopped.
+"""Checkpoints: the state of a training run, which resumes from it as if it had never stopped.
 
-One folder for each, `step-N`, written beside its place, brought to the disk, then renamed: what has the name is whole.
+Each is a folder `step-N`, written under another name, synced to the disk, then renamed: a folder of that name is whole.
 Tensors are in safetensors, everything else in JSON; nothing can run code when it is read. One process writes all
 tensors to `state.safetensors`, several write a file each; any number of processes reads either.
 """
@@ -27,7 +27,7 @@ from nextword.json_file import read_json_object
 from nextword.training.processes import ALONE, Processes
 
 MemoryFor = Callable[[str, torch.Size, torch.dtype], Tensor | None]
-"""Name, size and type of a stored tensor -> where this process wants it, perhaps a part; None: whole, on the CPU."""
+"""Function from name, size and dtype of a stored tensor to the memory to read it to; None: a new tensor, whole."""
 
 _TENSORS_NAME = "state.safetensors"
 _VALUES_NAME = "state.json"
@@ -37,11 +37,11 @@ _PARTIAL = ".partial"
 
 @dataclass(frozen=True)
 class TrainingState:
-    """What a run has to remember."""
+    """State of a run."""
 
     tensors: Mapping[str, Tensor]
     values: Mapping[str, Any]
-    """Plain JSON."""
+    """Everything that is no tensor, as plain JSON."""
 
 
 def save_checkpoint(folder: Path, step: int, state: TrainingState, processes: Processes = ALONE) -> None:
@@ -60,12 +60,12 @@ def save_checkpoint(folder: Path, step: int, state: TrainingState, processes: Pr
 
 
 def find_checkpoint(folder: Path) -> Path | None:
-    """The latest checkpoint of a run; None if there is none."""
+    """Find the latest checkpoint of a run; None if there is none."""
     return next(reversed(_checkpoints(folder)), None)
 
 
 def load_values(path: Path) -> dict[str, Any]:
-    """What a checkpoint remembers beside tensors. Raises CheckpointError if it is damaged."""
+    """Load the JSON values of a checkpoint. Raises CheckpointError if it is damaged."""
     values = read_json_object(path / _VALUES_NAME)
     for name in values.pop(_FILES, []):
         if not (path / name).is_file():
@@ -76,7 +76,7 @@ def load_values(path: Path) -> dict[str, Any]:
 def load_tensors(
     path: Path, memory_for: MemoryFor = lambda name, size, dtype: None, processes: Processes = ALONE
 ) -> dict[str, Tensor]:
-    """The tensors of a checkpoint, each where `memory_for` wants it; all processes call it.
+    """Load the tensors of a checkpoint, each to the memory of `memory_for`; all processes call it.
 
     Raises CheckpointError if it is damaged.
     """
@@ -98,7 +98,7 @@ def _checkpoints(folder: Path) -> list[Path]:
 
 
 def _remove_partial(folder: Path) -> None:
-    """Remove what runs that were killed while saving have left."""
+    """Remove partial checkpoints of runs that were killed while saving."""
     for path in folder.glob(f".*{_PARTIAL}"):
         shutil.rmtree(path, ignore_errors=True)
 
@@ -125,7 +125,7 @@ def _write_tensors(partial: Path, tensors: Mapping[str, Tensor], processes: Proc
 
 
 def _complete(partial: Path, target: Path, values: Mapping[str, Any]) -> None:
-    """Add what is no tensor, and let the folder appear."""
+    """Write the JSON values, sync all files, and rename the folder."""
     content = {**values, _FILES: sorted(path.name for path in partial.iterdir())}
     (partial / _VALUES_NAME).write_text(json.dumps(content, indent=1, allow_nan=False))
     for path in (*partial.iterdir(), partial):

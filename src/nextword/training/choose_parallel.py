@@ -1,4 +1,4 @@
-"""`choose_parallel`: how the processes of a run share the training of one model, by name."""
+"""`choose_parallel`: the name of a parallelism in, its implementation out."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ class EarlyStopping:
     """Counts validations without a new best."""
 
     def __init__(self, patience: int) -> None:
-        """`patience`: validations without a new best after which the run ends; 0: it never does."""
+        """Begin without a validation; `patience`: number of those without a new best that ends the run, 0 for never."""
         self._patience = patience
         self._best = math.inf
         self.num_since_best = 0

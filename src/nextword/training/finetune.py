@@ -1,4 +1,4 @@
-"""Fine-tuning: a pretrained model goes on learning, from text as in pretraining or from the answers in chats."""
+"""Fine-tuning: data and trainer for a pretrained model, on text as in pretraining or on the answers of chats."""
 
 from __future__ import annotations
 
@@ -34,16 +34,16 @@ _SAMPLE_PROMPT = 32
 
 @dataclass(frozen=True, kw_only=True)
 class FinetuningData:
-    """Batches to train on, and what is held out."""
+    """Batches to train on, and held-out data."""
 
     source: BatchSource
     held_out_texts: Sequence[Sequence[int]] = ()
     """Token ids of whole texts."""
     held_out_chats: Sequence[Example] = ()
     sample_prompt: Sequence[int]
-    """What a sample text goes on from: a text's beginning, or a chat up to the first answer."""
+    """Token ids that a sample continues: a text's beginning, or a chat up to the first answer."""
     report: ExamplesReport | None = None
-    """What became of the chats; None for text."""
+    """Numbers of chats read, kept and left out; None for text."""
 
 
 def prepare_finetuning(
@@ -133,7 +133,7 @@ def _prepare_chats(
 
 
 def _with_virtual_tokens(example: Example, first: int, number: int) -> Example:
-    """The example behind so many tokens, numbered from `first`, that carry no loss."""
+    """Prepend `number` virtual tokens without loss, whose ids begin at `first`."""
     if not number:
         return example
     virtual = np.arange(first, first + number, dtype=np.int32)
@@ -154,7 +154,7 @@ def finetuning(
     adapter: AdapterSpec | PromptSpec | None = None,
     processes: Processes = ALONE,
 ) -> Trainer:
-    """A trainer of all of the model's weights, or of an adapter of it alone. Raises as `Trainer`."""
+    """Make a trainer of all weights of the model, or of an adapter alone. Raises as `Trainer`."""
     model = build_transformer(directory.config, directory.tensors)
     if isinstance(adapter, PromptSpec):
         attach_prompt(model, adapter, seed=recipe.run.seed)

@@ -1,4 +1,4 @@
-"""`FinetuneRecipe`: what a model is fine-tuned on, and how it is trained. Needs no PyTorch, so that help is quick."""
+"""`FinetuneRecipe`: data and settings of fine-tuning. Needs no PyTorch, so that `--help` is quick."""
 
 from __future__ import annotations
 
@@ -9,28 +9,28 @@ from nextword.errors import ConfigError
 from nextword.training.recipe import OptimizerRecipe, Recipe
 
 _DEFAULT_RUN = Recipe(steps=100, optimization=OptimizerRecipe(lr=2e-5, weight_decay=0.0))
-"""A learning rate at which a pretrained model keeps what it knows."""
+"""The learning rate is one at which a pretrained model keeps what it knows."""
 _DEFAULT_CONTEXT = 512
 
 
 @dataclass(frozen=True, kw_only=True)
 class FinetuneData:
-    """What a model is fine-tuned on."""
+    """Data of fine-tuning, and how they become batches."""
 
     on: Literal["chats", "text"] = "chats"
     """chats: loss on what the assistant says; text: on every token, as in pretraining."""
     context: int | None = None
     """Tokens in a row; longer chats are left out and counted. None: 512, or the model's context if that is shorter."""
     batch_size: int = 4
-    """Rows in a batch; a row holds as many documents as fit, which do not see each other."""
+    """Rows in a batch; a row holds as many documents as fit, without attention between them."""
     validation: float = 0.05
     """Share of the data that is held out."""
     field: str = "text"
-    """For text: the field that holds the text of a record."""
+    """With text: field of a record that holds its text."""
     user: str | None = None
-    """For chats in records of another form: what the user says, fields in braces, as in "Summarise: {dialogue}"."""
+    """For records of another form than chats: the user's message, with fields in braces: "Summarise: {dialogue}"."""
     answer: str | None = None
-    """For chats in records of another form: the field that holds the answer."""
+    """For records of another form than chats: field that holds the answer."""
 
     def __post_init__(self) -> None:
         context = 1 if self.context is None else self.context

@@ -1,4 +1,4 @@
-"""First weights of a model that is trained from nothing, drawn from one seed, the same on every machine."""
+"""Initial weights of a new model, drawn from one seed, the same on every machine."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from nextword.models.config import ModelConfig
 from nextword.models.transformer import Transformer
 
 _INTO_RESIDUAL = ("o_proj.weight", "down_proj.weight")
-"""What is added to the residual stream in every layer: less of it, so that the sum keeps its size (GPT-2)."""
+"""Matrices whose results are added to the residual stream; scaled down so that the sum keeps its size (GPT-2)."""
 
 
 def initial_transformer(config: ModelConfig, *, seed: int) -> Transformer:
-    """A transformer with random matrices, norms that change nothing, and biases of 0."""
+    """Make a transformer with random matrices, norms of weight 1 and biases of 0."""
     with torch.device("meta"):
         transformer = Transformer(config)
     transformer.to_empty(device="cpu")

@@ -13,7 +13,7 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class Interruption:
-    """A context in which the first such signal sets `is_asked_for`; a second one acts as it would have before.
+    """Context in which the first such signal sets `is_asked_for`; a second one acts as it would have before.
 
     While `is_paused`, between two steps, a signal raises KeyboardInterrupt at once. In other threads than the main one
     nothing changes: Python hands signals to none of them. Under torchrun, which passes on signals that Slurm may have

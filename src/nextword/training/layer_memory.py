@@ -12,7 +12,7 @@ from nextword.models.transformer import Transformer
 from nextword.training.kept_memory import give_back_gaps
 
 _LAYERS_BETWEEN = 6
-"""Gaps of so many layers are small beside what they keep, and giving them back after each would take time."""
+"""Layers between two returns of memory: their gaps are small beside their activations, and each takes time."""
 
 
 def lower_peak_memory(model: Transformer, *, gradient_checkpointing: bool) -> None:

@@ -15,9 +15,9 @@ from nextword.data.batch import IGNORED
 from nextword.models.passes import cross_entropy, runs_native
 
 CHUNK_POSITIONS = 512
-"""Large enough for matrix products at full speed, small enough that a chunk's logits stay far below a batch's."""
+"""Positions of a chunk: enough for matrix products at full speed, with logits far smaller than a batch's."""
 _ROW_BYTES = 4 << 20
-"""Logits turned into gradients at once: they stay in the cache between the passes over them."""
+"""Bytes of logits turned into gradients at once: they stay in the cache between the passes over them."""
 
 
 def sum_of_nats(
@@ -28,10 +28,10 @@ def sum_of_nats(
     soft_cap: float | None = None,
     z_loss: float = 0.0,
 ) -> tuple[Tensor, Tensor]:
-    """The summed surprisal of all targets, in nats, and the same with the z-loss: that is what to differentiate.
+    """Sum the negative log-likelihood of all targets, in nats; return it without and with the z-loss, to differentiate.
 
     hidden (..., D), targets (...) int64 with IGNORED where there is none, head (V, D) and (V,) or None -> two float32
-    numbers. Dividing by the count of targets is the caller's, who knows all microbatches. `z_loss`: weight of the
+    numbers. The caller, who knows all microbatches, divides by the count of targets. `z_loss`: weight of the
     squared logarithm of the softmax's denominator (PaLM, arXiv:2204.02311). Each must be differentiated before the
     next call changes the head.
     """
@@ -44,7 +44,7 @@ def sum_of_nats(
 
 
 class _HeadLoss(torch.autograd.Function):
-    """Gradients are made in the forward pass, while a chunk's logits are at hand; the backward pass scales them."""
+    """Cross-entropy whose forward pass makes the gradients, chunk by chunk; the backward pass scales them."""
 
     @staticmethod
     def forward(
@@ -67,11 +67,11 @@ class _HeadLoss(torch.autograd.Function):
         for start in range(0, len(targets), CHUNK_POSITIONS):
             chunk = slice(start, start + CHUNK_POSITIONS)
             logits = torch.nn.functional.linear(hidden[chunk], weight, bias)  # (chunk, V)
-            chunk_nats, chunk_penalty = _loss_and_slopes(logits, targets[chunk], soft_cap, z_loss, has_slopes=needs_any)
+            chunk_nats, chunk_penalty = _loss_and_grad(logits, targets[chunk], soft_cap, z_loss, has_grad=needs_any)
             nats += chunk_nats
             penalty += chunk_penalty
             if hidden_grad is not None:
-                torch.mm(logits, weight, out=hidden_grad[chunk])  # where the logits were, there are the slopes now
+                torch.mm(logits, weight, out=hidden_grad[chunk])  # `logits` now holds d(loss)/d(logits)
             if weight_grad is not None:
                 _add_product(weight_grad, logits, hidden[chunk])
             if bias_grad is not None:
@@ -98,24 +98,24 @@ class _HeadLoss(torch.autograd.Function):
         return hidden_grad, weight_grad, bias_grad, None, None, None, None
 
 
-def _add_product(total: Tensor, slopes: Tensor, hidden: Tensor) -> None:
-    """total += slopes^T hidden: (V, D) from (chunk, V) and (chunk, D)."""
-    if slopes.dtype == total.dtype:
-        torch.addmm(total, slopes.t(), hidden, out=total)
+def _add_product(total: Tensor, logits_grad: Tensor, hidden: Tensor) -> None:
+    """Add logits_grad^T hidden to total: (V, D) from (chunk, V) and (chunk, D)."""
+    if logits_grad.dtype == total.dtype:
+        torch.addmm(total, logits_grad.t(), hidden, out=total)
     else:
-        total += slopes.t() @ hidden
+        total += logits_grad.t() @ hidden
 
 
-def _loss_and_slopes(
-    logits: Tensor, targets: Tensor, soft_cap: float | None, z_loss: float, *, has_slopes: bool
+def _loss_and_grad(
+    logits: Tensor, targets: Tensor, soft_cap: float | None, z_loss: float, *, has_grad: bool
 ) -> tuple[Tensor, Tensor]:
-    """Nats and z-loss of one chunk, float64; the objective's derivative by the raw logits takes their place if asked.
+    """Compute nats and z-loss of one chunk, float64; write the gradient of the raw logits in their place if asked.
 
     The softmax is PyTorch's: one fast pass, where an exponential of differences takes several slow ones. The logarithm
     of its denominator follows from the largest logit and the largest probability, which is never small.
     """
     if soft_cap is None and runs_native(logits):
-        log_sums, target_logits = cross_entropy(logits, targets, z_loss=z_loss, has_slopes=has_slopes)
+        log_sums, target_logits = cross_entropy(logits, targets, z_loss=z_loss, has_slopes=has_grad)
         nats = (log_sums.double() - target_logits.double()).sum()
         return nats, z_loss * log_sums.double().square().sum()
     rows = max(1, _ROW_BYTES // (4 * logits.shape[1]))
@@ -123,18 +123,18 @@ def _loss_and_slopes(
     for start in range(0, len(targets), rows):
         raw, wanted = logits[start : start + rows].float(), targets[start : start + rows, None]
         capped = raw if soft_cap is None else torch.tanh(raw / soft_cap) * soft_cap
-        slope = torch.softmax(capped, dim=1)
-        log_sums = capped.amax(dim=1, keepdim=True) - slope.amax(dim=1, keepdim=True).log()
+        grad = torch.softmax(capped, dim=1)
+        log_sums = capped.amax(dim=1, keepdim=True) - grad.amax(dim=1, keepdim=True).log()
         nats += (log_sums - capped.gather(1, wanted)).sum(dtype=torch.float64)
         if z_loss:
             penalty += z_loss * log_sums.double().square().sum()
-        if not has_slopes:
+        if not has_grad:
             continue
         # d(log_sum - logit)/d(logits) = softmax - one-hot; d(z * log_sum^2) = 2 z log_sum * softmax
         if z_loss:
-            slope *= 1 + 2 * z_loss * log_sums
-        slope.scatter_add_(1, wanted, slope.new_full(wanted.shape, -1.0))
+            grad *= 1 + 2 * z_loss * log_sums
+        grad.scatter_add_(1, wanted, grad.new_full(wanted.shape, -1.0))
         if soft_cap is not None:
-            slope *= 1 - (capped / soft_cap).square()
-        logits[start : start + rows] = slope
+            grad *= 1 - (capped / soft_cap).square()
+        logits[start : start + rows] = grad
     return nats, penalty

@@ -1,4 +1,4 @@
-"""How fast this machine multiplies matrices, in which numbers: measured, since processors differ even in the order."""
+"""The speed of matrix products on this machine by dtype, measured, since processors differ even in the order."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from nextword.models.weights import weight_shapes
 from nextword.training.recipe import Precision
 
 _SIZE = 1536
-"""Rows and columns: past the size from which the rate stays the same, and done in a fraction of a second."""
+"""Rows and columns of a measured product: large enough for a constant rate, done in a fraction of a second."""
 _TRIALS = 3
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
 @functools.cache
 def peak_rate(dtype: torch.dtype) -> float:
-    """Floating-point operations a second of a large matrix product, the best of a few trials."""
+    """Measure the floating-point operations a second of a large matrix product, the best of a few trials."""
     _rate(dtype)
     return max(_rate(dtype) for _ in range(_TRIALS))
 
 
 def _rate(dtype: torch.dtype) -> float:
-    """Of one product."""
+    """Measure one product."""
     left = torch.ones(_SIZE, _SIZE, dtype=dtype)
     start = time.perf_counter()
     torch.mm(left, left)
@@ -33,14 +33,14 @@ def _rate(dtype: torch.dtype) -> float:
 
 
 class PeakRate:
-    """The best rate of a long run so far: any single trial may fall on a moment when other programs are busy."""
+    """Best rate of a long run so far: any single trial may fall on a moment when other programs are busy."""
 
     def __init__(self, dtype: torch.dtype, *, seconds_between_trials: float = 30.0) -> None:
         self._dtype, self._between = dtype, seconds_between_trials
         self._best, self._tried = peak_rate(dtype), time.monotonic()
 
     def at_least(self, rate: float) -> float:
-        """The best rate, `rate`, which something has reached, among them. Tries again from time to time."""
+        """Return the best rate, counting `rate`, which a step has reached; measure again from time to time."""
         if time.monotonic() - self._tried > self._between:
             self._best = max(self._best, _rate(self._dtype))
             self._tried = time.monotonic()
@@ -49,7 +49,7 @@ class PeakRate:
 
 
 def choose_dtype(precision: Precision) -> torch.dtype:
-    """The type that a precision means; for auto the one with the faster products, at equal speed the finer one."""
+    """Return the dtype of a precision; for auto the one with the faster products, at equal speed the finer one."""
     if precision != "auto":
         return DTYPES[precision]
     return max((torch.float32, torch.bfloat16), key=peak_rate)
@@ -58,7 +58,7 @@ def choose_dtype(precision: Precision) -> torch.dtype:
 def operations_per_token(
     config: ModelConfig, *, num_seen: float, trained_share: float = 1.0, target_share: float = 1.0
 ) -> float:
-    """Floating-point operations of a training step for each token, that sees `num_seen` tokens on average.
+    """Count the floating-point operations of a training step per token, which attends to `num_seen` tokens on average.
 
     Two for each weight of a matrix forward, two for the gradient of what went in, two for that of what is trained;
     the output head only for the share of the tokens that have a target; attention by the same count.

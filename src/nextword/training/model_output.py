@@ -1,4 +1,4 @@
-"""What training writes for everyone else: a Hugging Face folder, which needs no conversion anywhere."""
+"""`export_model`: trained weights in, a Hugging Face folder out, which needs no conversion anywhere."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def export_model(
     tokenizer: Tokenizer,
     generation_defaults: Mapping[str, object] | None = None,
 ) -> None:
-    """Write weights with the tokenizer, in the place of what an earlier export left there. Raises CheckpointError."""
+    """Write weights with config and tokenizer, replacing an earlier export. Raises CheckpointError."""
     for left_by_a_kill in (*path.parent.glob(f".{path.name}.*.partial"), *path.parent.glob(f".{path.name}.*.replaced")):
         shutil.rmtree(left_by_a_kill, ignore_errors=True)
     stored = {

@@ -1,4 +1,4 @@
-"""`Objective`: model and loss as one module, so that what acts on calls of modules, such as DDP, sees a step whole."""
+"""`Objective`: model and loss as one module, so that wrappers of modules, such as DDP, see a whole step."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from nextword.training.loss import sum_of_nats
 
 
 class Objective(nn.Module):
-    """What a step makes smaller, for one batch."""
+    """The loss that a step minimises, for one batch."""
 
     def __init__(self, model: Transformer, *, z_loss: float, device: torch.device) -> None:
         super().__init__()
         self.model, self.z_loss, self.device = model, z_loss, device
 
     def forward(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """The sum of nats over the targets, and the same with the z-loss, which is what to differentiate."""
+        """Sum the nats of the targets; return the sum without and with the z-loss, to differentiate."""
         token_ids = torch.from_numpy(batch.token_ids).to(self.device)
         targets = torch.from_numpy(batch.targets).to(self.device)
         packing = Packing.of(batch.positions, batch.document_ids, device=self.device)

@@ -1,4 +1,4 @@
-"""Optimizers of torch for the trained weights: which tensor goes to which, and which of them decay."""
+"""PyTorch's optimizers over the trained weights: which tensor goes to which, and which of them decay."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import Tensor
 from nextword.training.recipe import OptimizerRecipe
 
 _TABLES = ("embedding.weight", "position_embedding.weight", "output_head.weight")
-"""Matrices that are lists of vectors, one for each token or position: Muon is not made for them."""
+"""Matrices that hold a vector for each token or position, for which Muon is not made."""
 
 
 class Optimizers:
@@ -45,14 +45,14 @@ class Optimizers:
         self._names = {id(tensor): name for name, tensor in tensors.items()}
 
     def step(self, lr: float) -> None:
-        """Change the weights by their gradients."""
+        """Update the weights by their gradients."""
         for optimizer in self._all:
             for group in optimizer.param_groups:
                 group["lr"] = lr
             optimizer.step()
 
     def state(self) -> dict[str, Tensor]:
-        """What the optimizers remember, as `<weight>.<what>`."""
+        """Return what a checkpoint remembers, as `<weight>.<key>`."""
         return {
             f"{self._names[id(tensor)]}.{key}": value
             for optimizer in self._all
@@ -61,7 +61,7 @@ class Optimizers:
         }
 
     def resume(self, state: Mapping[str, Tensor]) -> None:
-        """Remember what `state` gave."""
+        """Go on from what `state` gave."""
         by_name: dict[str, dict[str, Tensor]] = {}
         for path, value in state.items():
             name, _, key = path.rpartition(".")
@@ -74,7 +74,7 @@ class Optimizers:
 
 
 def _adamw_memory(tensor: Tensor) -> dict[str, Tensor]:
-    """What AdamW begins with, and would make at its first step: amid the gaps that activations leave in the heap."""
+    """Make the state that AdamW would make at its first step, amid the gaps that activations leave in the heap."""
     step = torch.zeros((), dtype=torch.float32, device=tensor.device)
     return {"step": step, "exp_avg": torch.zeros_like(tensor), "exp_avg_sq": torch.zeros_like(tensor)}
 

@@ -1,6 +1,6 @@
-"""`Parallel`: how the processes of a run share the training of one model, put on it from outside.
+"""`Parallel`: data parallelism, put on a model from outside, by which processes share its training.
 
-The model and the loop know nothing of it. Here is what one process alone does, the base of the others.
+Neither the model nor the loop knows of it. The class here is for one process alone, and the base of the others.
 """
 
 from __future__ import annotations
@@ -17,44 +17,44 @@ from nextword.training.objective import Objective
 from nextword.training.trained_weights import TrainedWeights
 
 Differentiable = Callable[[Batch], tuple[Tensor, Tensor]]
-"""A batch in; the sum of its nats, and what to differentiate."""
+"""Function from a batch to the sum of its nats, without and with the z-loss."""
 
 
 class Parallel:
-    """One process alone; the base of the other ways."""
+    """One process alone; the base of the others."""
 
     def place(self, model: Transformer, dtype: torch.dtype) -> torch.dtype:
-        """Spread the model before its weights are looked at; returns the type that `TrainedWeights` is to hold it in.
+        """Shard the model before `TrainedWeights` takes its weights; return the dtype that those are to be held in.
 
         `dtype`: of the products.
         """
         return dtype
 
     def connect(self, objective: Objective, weights: TrainedWeights) -> Differentiable:
-        """The objective as the loop is to call it: what it differentiates reaches the weights of all processes.
+        """Wrap the objective so that its gradients reach the weights of all processes.
 
         Gradients become the mean over the processes.
         """
         return objective
 
     def collecting(self, *, is_last: bool) -> AbstractContextManager[None]:
-        """A context for one of the batches whose gradients are summed for a step."""
+        """Return a context for one of the batches whose gradients are summed for a step."""
         return nullcontext()
 
     def whole(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """The tensors complete, in the first process at least. All processes call it."""
+        """Gather whole tensors, in the first process at least. All processes call it."""
         return dict(tensors)
 
     def complete(self, tensor: Tensor) -> Tensor:
-        """One tensor complete, in every process."""
+        """Gather one whole tensor in every process."""
         return tensor
 
     @contextmanager
     def eval_model(self, model: Transformer, weights: TrainedWeights) -> Iterator[Transformer]:
-        """A complete model in the first process, with averages where they are kept. All processes call it."""
+        """Yield a whole model in the first process, with EMA weights if kept. All processes call it."""
         with weights.averaged():
             yield model
 
     def memory_for(self, weights: TrainedWeights, name: str, size: torch.Size, dtype: torch.dtype) -> Tensor | None:
-        """Where to read a tensor of a checkpoint to, by its name there; None: it is wanted whole."""
+        """Return memory to read a tensor of a checkpoint to, by its name there; None: a new, whole tensor."""
         return None

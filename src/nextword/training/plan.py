@@ -1,4 +1,4 @@
-"""`plan_run`: what a training run would need of this machine, from its settings alone: nothing is read or written."""
+"""`plan_run`: memory and time that a training run would take on this machine, from its settings alone."""
 
 from __future__ import annotations
 
@@ -17,47 +17,47 @@ from nextword.training.loss import CHUNK_POSITIONS
 from nextword.training.machine import choose_dtype, operations_per_token, peak_rate
 from nextword.training.recipe import Recipe
 
-LIKELY_SHARE_OF_PEAK = 0.5
-"""Of the rate of large matrix products, what a step of a small model reaches."""
+LIKELY_MFU = 0.5
+"""MFU that a step of a small model reaches."""
 _KEPT_VECTORS = {torch.float32: 13.0, torch.bfloat16: 17.5}
-"""Hidden states' worth of what a layer keeps for the backward pass, besides three of the MLP's width: counted with
-saved_tensors_hooks. In bfloat16 PyTorch's norms and softmax keep float32, which counts twice.
+"""Activations that a layer keeps for the backward pass, in hidden states, besides three of the MLP's width: counted
+with saved_tensors_hooks. In bfloat16 PyTorch's norms and softmax keep float32, which counts twice.
 """
 _KEPT_VECTORS_OF_CORE = 4.0
 """The same where the passes over activations are the C++ core's, besides keys and values, which are kept twice: norms,
 and one of the MLP's width, are computed again.
 """
 _WITH_GRADIENTS = 1.4
-"""What a step takes at its peak, as a multiple of what was kept: measured on the default model with 2 to 16 rows."""
+"""Peak memory of a step over the memory kept for the backward pass: measured on the default model with 2 to 16 rows."""
 _OPTIMIZER_BYTES = 12
-"""Weight and the two averages of AdamW, in float32."""
+"""Bytes of a weight and the two averages of AdamW, in float32."""
 _GRADIENT_BYTES = 4
 
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """A run that has not begun."""
+    """Needs of a run that has not begun."""
 
     num_weights: int
-    """Of the model, an adapter's included."""
+    """Parameters of the model, an adapter's included."""
     num_trained: int
     dtype: torch.dtype
-    """Of the products."""
+    """Type of the numbers in matrix products."""
     state_bytes: int
-    """Weights and optimizer; gradients, too, where they wait for more batches."""
+    """Weights and optimizer state; with accumulation gradients, too."""
     batch_bytes: int
-    """What a batch leaves for the backward pass, and the logits of a chunk; or gradients, which come as that goes."""
+    """Activations kept for the backward pass, with the logits of a chunk; or gradients, if those are more."""
     rows_per_step: int
     row_length: int
     steps: int
     peak_rate: float
     """Floating-point operations a second."""
     seconds: float
-    """At the likely share of that rate."""
+    """Estimated time, at the likely MFU."""
 
     @property
     def num_tokens(self) -> int:
-        """Of all steps."""
+        """Number of tokens in all steps."""
         return self.steps * self.rows_per_step * self.row_length
 
     def __str__(self) -> str:
@@ -69,7 +69,7 @@ class Plan:
             f"steps           {self.steps:,} of {self.rows_per_step} x {self.row_length} tokens, "
             f"{self.num_tokens:,} in all\n"
             f"products in     {str(self.dtype).removeprefix('torch.')}\n"
-            f"estimated time  {format_duration(self.seconds)}, at {LIKELY_SHARE_OF_PEAK:.0%} of the "
+            f"estimated time  {format_duration(self.seconds)}, at {LIKELY_MFU:.0%} of the "
             f"{self.peak_rate / 1e9:.0f} GFLOP/s measured here"
         )
 
@@ -77,7 +77,7 @@ class Plan:
 def plan_run(
     config: ModelConfig, recipe: Recipe, *, batch_size: int, row_length: int, num_adapter_weights: int | None = None
 ) -> Plan:
-    """The plan of a run of all weights, or of an adapter of so many numbers alone."""
+    """Plan a run of all weights, or of an adapter of `num_adapter_weights` alone; nothing is read or written."""
     dtype, compute = choose_dtype(recipe.compute.precision), recipe.compute
     sizes = {name: math.prod(shape) for name, shape in weight_shapes(config).items()}
     base, adapter = sum(sizes.values()), num_adapter_weights or 0
@@ -101,7 +101,7 @@ def plan_run(
         row_length=row_length,
         steps=recipe.steps,
         peak_rate=rate,
-        seconds=tokens * operations / (LIKELY_SHARE_OF_PEAK * rate),
+        seconds=tokens * operations / (LIKELY_MFU * rate),
     )
 
 

@@ -1,4 +1,4 @@
-"""Pretraining from files of text: tokenizer, token shards, first weights, and the trainer over them.
+"""Pretraining from files of text: tokenizer, token shards, initial weights, and the trainer over them.
 
 Everything goes into one folder, so that the same call goes on where a stopped one was.
 """
@@ -29,7 +29,7 @@ from nextword.training.trainer import Trainer
 
 @dataclass(frozen=True, kw_only=True)
 class Corpus:
-    """Files of text, as tokens."""
+    """Files of text as tokens, with their tokenizer."""
 
     tokenizer: Tokenizer
     training: TokenView
@@ -62,7 +62,7 @@ def prepare_pretraining(
 
 
 def likely_vocab_size(files: Sequence[str], recipe: DataRecipe) -> int:
-    """Of the model that would be trained; of a tokenizer yet to be trained, what it will have at most.
+    """Return the vocabulary size of the model that would be trained; for a tokenizer yet to be trained, its limit.
 
     Raises CheckpointError, TokenizerError for a tokenizer that cannot be read.
     """
@@ -93,9 +93,9 @@ def _write_tokens(
 def pretraining(
     corpus: Corpus, recipe: PretrainRecipe, *, folder: Path, callbacks: Callbacks, processes: Processes = ALONE
 ) -> Trainer:
-    """A trainer over the corpus, from first weights or from where a stopped run in `folder` was.
+    """Make a trainer over the corpus, from initial weights or from where a stopped run in `folder` was.
 
-    What it exports are Hugging Face folders. Raises as `Trainer`.
+    Raises as `Trainer`.
     """
     config = recipe.model.config(vocab_size=corpus.tokenizer.vocab_size, context=recipe.data.context)
     source = PretrainingSource(

@@ -1,4 +1,4 @@
-"""`PretrainRecipe`: what a model trained from nothing looks like, what it reads, and how it is trained.
+"""`PretrainRecipe`: size, data and settings of a model trained from random weights.
 
 The defaults make a corpus of a megabyte a model in minutes on two cores.
 """
@@ -16,14 +16,14 @@ if TYPE_CHECKING:
     from nextword.models.config import ModelConfig
 
 _ROPE_THETA = 10_000.0
-"""As in Llama and Llama 2, for contexts of a few thousand tokens."""
+"""Base of RoPE in Llama and Llama 2, for contexts of a few thousand tokens."""
 _ROUND = 32
-"""The MLP's width is a multiple of this, as the GGUF formats need it."""
+"""Divisor of the MLP's width, as the GGUF formats need it."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ModelShape:
-    """The size of a new model. Its family is Llama's, which every engine reads."""
+    """Size of a new model. Its family is Llama's, which every engine reads."""
 
     hidden_size: int = 192
     """Width of the hidden states."""
@@ -32,7 +32,7 @@ class ModelShape:
     num_heads: int = 6
     """Attention heads."""
     num_kv_heads: int | None = None
-    """Key-value heads, which heads share; None: one for each."""
+    """Key-value heads, each shared by a group of attention heads; None: one for each attention head."""
     intermediate_size: int | None = None
     """Width of the MLP; None: 8/3 of the hidden size."""
 
@@ -43,7 +43,7 @@ class ModelShape:
             )
 
     def config(self, *, vocab_size: int, context: int) -> ModelConfig:
-        """The config of such a model. Raises ConfigError for sizes that no model can have."""
+        """Make the config of such a model. Raises ConfigError for sizes that no model can have."""
         from nextword.models.config import ModelConfig  # numpy takes time that --help has not
         from nextword.models.rope import Rope
 
@@ -68,22 +68,22 @@ class ModelShape:
 
 @dataclass(frozen=True, kw_only=True)
 class DataRecipe:
-    """What is read, and how much of it at once."""
+    """Data of pretraining, and how they become batches."""
 
     context: int = 256
-    """Tokens in a row: what the model sees at once, in training and later."""
+    """Tokens in a row, and the context length of the model."""
     batch_size: int = 16
     """Rows in a batch."""
     tokenizer: str | None = None
-    """A model or a folder with a tokenizer to use; None: one is trained on the corpus."""
+    """Model, or folder with a tokenizer, whose tokenizer to use; None: one is trained on the corpus."""
     tokenizer_kind: Literal["bpe", "characters"] = "bpe"
-    """What to train: byte-level BPE, or a token for each character, for teaching."""
+    """Kind of a trained tokenizer: byte-level BPE, or a token for each character, for teaching."""
     vocab_size: int = 1024
-    """Tokens of a trained tokenizer at most."""
+    """Most tokens of a trained tokenizer."""
     validation: float = 0.05
     """Share of the corpus that is held out."""
     field: str = "text"
-    """The field that holds the text of a record."""
+    """Field of a record that holds its text."""
 
     def __post_init__(self) -> None:
         if min(self.context, self.batch_size) < 1:
@@ -91,7 +91,7 @@ class DataRecipe:
 
 
 _DEFAULT_RUN = Recipe(steps=400, checkpointing=CheckpointRecipe(sample_every=100))
-"""Sample texts show how a model comes to write; one that is fine-tuned writes already."""
+"""Sample texts show a new model learning to write; one that is fine-tuned writes already."""
 
 
 @dataclass(frozen=True, kw_only=True)

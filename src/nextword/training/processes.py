@@ -1,6 +1,6 @@
-"""`Processes`: those that train one model together, as torchrun or Ray started them, and what they tell each other.
+"""`Processes`: this process and those that torchrun or Ray started with it to train one model, and their messages.
 
-What is told is small: counts, losses, decisions. It goes over the CPU; gradients and weights are `parallel`'s.
+Messages are small (counts, losses, decisions) and go over the CPU; gradients and weights are `parallel`'s.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from nextword.errors import ConfigError, TrainingError
 T = TypeVar("T")
 
 _LONGEST_WAIT = datetime.timedelta(days=1)
-"""While the first process turns a corpus into tokens. One that has ended is noticed at once, not by this."""
+"""Timeout of a wait, such as for the first process to tokenize a corpus. An ended process is noticed at once anyway."""
 _SIGNS_OF_AN_END = ("gloo", "Connection", "NCCL")
-"""In what torch says where another process is gone."""
+"""Words of torch's error messages when another process has ended."""
 
 
 class Processes:
@@ -36,13 +36,13 @@ class Processes:
         group: distributed.ProcessGroup | None = None,
         has_joined: bool = False,
     ) -> None:
-        """`group`: over which CPU tensors go; None for one process alone. `has_joined`: `leave` has to undo that."""
+        """Describe this process. `group` sends CPU tensors; None: one process alone. `has_joined`: `leave` ends it."""
         self.rank, self.count, self.device, self.group = rank, count, torch.device(device), group
         self._has_joined = has_joined
 
     @property
     def is_rank_zero(self) -> bool:
-        """Whether this is the one that writes files and speaks to people."""
+        """True if this process is the one that writes files and messages."""
         return self.rank == 0
 
     def leave(self) -> None:
@@ -51,13 +51,13 @@ class Processes:
             distributed.destroy_process_group()
 
     def share(self, batch_size: int) -> int:
-        """Rows of a batch that are this process's. Raises ConfigError if the rows cannot be shared equally."""
+        """Return this process's number of rows of a batch. Raises ConfigError if rows cannot be shared equally."""
         if batch_size % self.count:
             raise ConfigError(f"batch_size = {batch_size} cannot be shared by {self.count} processes: take a multiple")
         return batch_size // self.count
 
     def sums(self, *numbers: float) -> list[float]:
-        """Of each number the sum over all processes, in float64."""
+        """Sum each number over all processes, in float64."""
         if self.group is None:
             return list(numbers)
         totals = torch.tensor(numbers, dtype=torch.float64)
@@ -65,11 +65,11 @@ class Processes:
         return totals.tolist()
 
     def any(self, holds: bool) -> bool:
-        """Whether it holds in any process."""
+        """Return whether it holds in any process."""
         return self.sums(holds)[0] > 0
 
     def gathered(self, values: Sequence[T]) -> list[T]:
-        """The values of all processes, in the order of ranks."""
+        """Gather the values of all processes, in the order of ranks."""
         if self.group is None:
             return list(values)
         parts: list[Sequence[T]] = [()] * self.count
@@ -77,7 +77,7 @@ class Processes:
         return [value for part in parts for value in part]
 
     def on_rank_zero(self, act: Callable[[], T]) -> T:
-        """Let the first process act while the others wait; all get its result, or its error."""
+        """Run `act` in the first process while the others wait; return its result, or raise its error, in all."""
         if self.group is None:
             return act()
         outcome: list[object] = [None, None]

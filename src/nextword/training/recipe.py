@@ -1,6 +1,6 @@
 """`Recipe`: all settings of a training run but its data and its model, validated once.
 
-Flags and the keys of a recipe file are the fields' names. The sections group settings; no name stands in two of them.
+Flags and the keys of a recipe file are the names of the fields. Sections group settings; each name is in one of them.
 """
 
 from __future__ import annotations
@@ -26,24 +26,24 @@ def _require(section: object, name: str, holds: bool, allowed: str) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class OptimizerRecipe:
-    """How gradients change weights."""
+    """Optimizer settings."""
 
     optimizer: OptimizerName = "adamw"
     """muon: orthogonalised momentum for the matrices of the layers, AdamW for the rest."""
     lr: float = 1e-3
-    """The largest learning rate."""
+    """Peak learning rate."""
     weight_decay: float = 0.1
-    """Of matrices; vectors (norms, biases) do not decay."""
+    """Weight decay of matrices; vectors (norms, biases) do not decay."""
     beta1: float = 0.9
-    """AdamW's average of gradients."""
+    """Decay of AdamW's average of gradients."""
     beta2: float = 0.95
-    """AdamW's average of squared gradients."""
+    """Decay of AdamW's average of squared gradients."""
     eps: float = 1e-8
-    """AdamW's smallest divisor."""
+    """Added to AdamW's divisor."""
     momentum: float = 0.95
-    """Muon's average of gradients."""
+    """Decay of Muon's average of gradients."""
     max_grad_norm: float = 1.0
-    """Longer gradients are shortened to this; 0: never."""
+    """Gradients are clipped to this norm; 0: never."""
 
     def __post_init__(self) -> None:
         _require(self, "lr", self.lr > 0, "above 0")
@@ -56,16 +56,16 @@ class OptimizerRecipe:
 
 @dataclass(frozen=True, kw_only=True)
 class ScheduleRecipe:
-    """How the learning rate goes over the steps."""
+    """Learning-rate schedule."""
 
     schedule: ScheduleName = "cosine"
-    """cosine: falls from the end of the warmup on; warmup-stable-decay: falls in a last part only."""
+    """cosine: decays from the end of the warmup; warmup-stable-decay: decays in the last part only."""
     warmup: float = 0.05
     """Share of the steps in which the learning rate rises from 0."""
     decay: float = 0.2
-    """Share of the steps in which warmup-stable-decay falls, in a straight line."""
+    """Share of the steps in which warmup-stable-decay decays, linearly."""
     final_lr: float = 0.1
-    """Where it ends, as a share of the largest."""
+    """Final learning rate as a share of the peak."""
 
     def __post_init__(self) -> None:
         for name in ("warmup", "decay", "final_lr"):
@@ -75,24 +75,24 @@ class ScheduleRecipe:
 
 @dataclass(frozen=True, kw_only=True)
 class ComputeRecipe:
-    """What is computed, in which numbers."""
+    """Numerical precision, memory and parallelism."""
 
     precision: Precision = "auto"
-    """Of the products; weights are kept in float32 beside. auto: the faster one on this machine, by a trial."""
+    """Dtype of matrix products; weights are kept in float32 besides. auto: the faster one here, measured."""
     accumulation: int = 1
     """Batches whose gradients are summed for one step."""
     z_loss: float = 0.0
-    """Weight of the squared log of the softmax's denominator; 1e-4 keeps logits small."""
+    """Weight of the squared log of the softmax denominator in the loss; 1e-4 keeps logits small."""
     gradient_checkpointing: bool = False
-    """Compute layers twice, to keep less of them in memory."""
+    """Compute layers twice, to keep fewer activations in memory."""
     ema: float = 0.0
-    """Share of the old in an exponential average of the weights, which is what is validated and written; 0: none."""
+    """Decay of an exponential moving average of the weights, which is validated and exported; 0: none."""
     freeze: tuple[str, ...] = ()
-    """Weights that do not change, as patterns: embedding.weight, "layers.0.*"."""
+    """Weights that are not trained, as patterns: embedding.weight, "layers.0.*"."""
     threads: int | None = None
     """Cores to use; None: all."""
     parallel: ParallelName = "ddp"
-    """With several processes. ddp: each holds the whole model; fsdp: each a part of every weight."""
+    """For several processes. ddp: each holds the whole model; fsdp: each a shard of every weight."""
 
     def __post_init__(self) -> None:
         _require(self, "accumulation", self.accumulation >= 1, "at least 1")
@@ -103,18 +103,18 @@ class ComputeRecipe:
 
 @dataclass(frozen=True, kw_only=True)
 class CheckpointRecipe:
-    """What is looked at and written on the way, counted in steps."""
+    """Intervals for checkpoints, validation and samples, in steps."""
 
     save_every: int = 100
-    """Steps between checkpoints, from which a run goes on after whatever stopped it; 0: at the end only."""
+    """Steps between checkpoints, from which a stopped run resumes; 0: at the end only."""
     validate_every: int = 100
-    """Steps between looks at the held-out text; 0: never."""
+    """Steps between validations; 0: never."""
     sample_every: int = 0
     """Steps between sample texts; 0: at the end only."""
     patience: int = 0
     """Validations without a new best after which the run ends early; 0: it never does."""
     max_skipped: int = 5
-    """Steps in a row that may be skipped for a loss that is no number or jumps; then the run stops."""
+    """Skipped steps in a row, for a loss that is no number or jumps, at which the run stops with an error."""
 
     def __post_init__(self) -> None:
         for name in ("save_every", "validate_every", "sample_every", "patience"):
@@ -127,9 +127,9 @@ class Recipe:
     """All settings of a run. Raises ConfigError naming the setting, its value and what is allowed."""
 
     steps: int
-    """Updates of the weights."""
+    """Optimizer steps."""
     seed: int = 0
-    """Of first weights and of the order of the data."""
+    """Seed of initial weights and of the order of the data."""
     optimization: OptimizerRecipe = OptimizerRecipe()
     scheduling: ScheduleRecipe = ScheduleRecipe()
     compute: ComputeRecipe = ComputeRecipe()
@@ -141,7 +141,7 @@ class Recipe:
 
 
 def lr_share(step: int, steps: int, recipe: ScheduleRecipe) -> float:
-    """The learning rate of a step (from 0) as a share of the largest."""
+    """Compute the learning rate of a step (from 0) as a share of the peak."""
     warmup = recipe.warmup * steps
     if step < warmup:
         return (step + 1) / (math.floor(warmup) + 1)
@@ -154,7 +154,7 @@ def lr_share(step: int, steps: int, recipe: ScheduleRecipe) -> float:
 
 
 def recipe_from_json(content: Mapping[str, Any]) -> Recipe:
-    """The recipe that `dataclasses.asdict` turned into plain values. Raises ConfigError for an unknown key."""
+    """Rebuild a recipe from the plain values of `dataclasses.asdict`. Raises ConfigError for an unknown key."""
     hints = get_type_hints(Recipe)
     sections = {name: hint for name, hint in hints.items() if dataclasses.is_dataclass(hint)}
     values: dict[str, Any] = {}

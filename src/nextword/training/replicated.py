@@ -15,14 +15,14 @@ from nextword.training.trained_weights import TrainedWeights
 
 
 class Replicated(Parallel):
-    """Data parallelism."""
+    """Data parallelism with a whole model in every process."""
 
     def __init__(self, processes: Processes) -> None:
         self._processes = processes
         self._replica: DistributedDataParallel | None = None
 
     def connect(self, objective: Objective, weights: TrainedWeights) -> Differentiable:
-        """While gradients are still being made, those that are complete travel."""
+        """Wrap the objective in DDP, which sends complete gradients while others are still computed."""
         self._replica = DistributedDataParallel(objective)
         if weights.has_copies:
             # Their gradients are summed in float32 beside, and that sum is what has to travel.
@@ -31,19 +31,19 @@ class Replicated(Parallel):
         return self._replica
 
     def collecting(self, *, is_last: bool) -> AbstractContextManager[None]:
-        """Only the last batch of a step sends anything."""
+        """Return a context in which only the last batch of a step sends gradients."""
         assert self._replica is not None
         return nullcontext() if is_last else self._replica.no_sync()
 
 
 class _MeanOfSums:
-    """What DDP calls when all gradients of a bucket of copies are there."""
+    """Communication hook for DDP: averages the float32 gradients of a bucket of rounded copies over the processes."""
 
     def __init__(self, weights: TrainedWeights, num_processes: int) -> None:
         self._weights, self._num_processes = weights, num_processes
 
     def __call__(self, copies: list[Tensor], unused: Tensor) -> torch.futures.Future[Tensor]:
-        """Start to send; what arrives becomes the gradients. `unused`: the copies' own, which are empty."""
+        """Start the all-reduce whose result becomes the gradients. `unused`: the copies' own buffer, which is empty."""
         gradients = [self._weights.gradient_of(copy) for copy in copies]
         total = torch.cat([gradient.flatten() for gradient in gradients])
         sizes = [gradient.numel() for gradient in gradients]

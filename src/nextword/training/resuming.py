@@ -1,4 +1,4 @@
-"""`require_same_recipe`: a run goes on with the settings that its weights depend on."""
+"""`require_same_recipe`: a resumed run keeps the settings that its weights depend on."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ _MAY_CHANGE = ("checkpointing", "parallel")
 
 
 def require_same_recipe(old: Mapping[str, Any], new: Mapping[str, Any]) -> None:
-    """Raise ConfigError if a setting differs, but for logging, checkpoint and parallelism settings.
+    """Refuse a changed setting; logging, checkpoint and parallelism settings may change. Raises ConfigError.
 
-    Both are recipes as `dataclasses.asdict` gives them, `old` after a way through JSON.
+    Both are recipes as `dataclasses.asdict` gives them, `old` written to JSON and read again.
     """
     for name, value in new.items():
         if name in _MAY_CHANGE:

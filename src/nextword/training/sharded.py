@@ -1,4 +1,4 @@
-"""`Sharded`: every process holds a part of each weight, its gradient and its optimizer's memory (FSDP2).
+"""`Sharded`: every process holds a shard of each weight, its gradient and its optimizer state (FSDP2).
 
 A layer's weights are gathered when it computes, rounded to the type of the products, and let go again; the parts that
 stay are in float32. So no copies are kept, and gradients are summed over the processes in float32.
@@ -30,7 +30,7 @@ class Sharded(Parallel):
         self._dtype = torch.float32
 
     def place(self, model: Transformer, dtype: torch.dtype) -> torch.dtype:
-        """Every layer is a unit that is gathered at once; what is left of the model is another."""
+        """Shard every layer as one unit, and the rest of the model as another."""
         self._dtype = dtype
         self._outline = _outline(model)
         mesh = init_device_mesh(self._processes.device.type, (self._processes.count,))
@@ -42,7 +42,7 @@ class Sharded(Parallel):
         return torch.float32
 
     def whole(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """One at a time, so that the other processes need memory for one only."""
+        """Gather one tensor at a time, so that the other processes need memory for one only."""
         gathered = {}
         for name, tensor in tensors.items():
             whole = self.complete(tensor)
@@ -51,12 +51,12 @@ class Sharded(Parallel):
         return gathered
 
     def complete(self, tensor: Tensor) -> Tensor:
-        """Gathered from all processes."""
+        """Gather a tensor from all processes."""
         return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
 
     @contextmanager
     def eval_model(self, model: Transformer, weights: TrainedWeights) -> Iterator[Transformer]:
-        """The first process makes a whole model for the time of the look."""
+        """Yield a whole model, which the first process makes for the time of the block."""
         tensors = self.whole({**model.state_dict(), **weights.tensors, **weights.averages})
         values = {name: tensor.detach().to(self._processes.device, self._dtype) for name, tensor in tensors.items()}
         self._outline.load_state_dict(values, strict=self._processes.is_rank_zero, assign=True)
@@ -66,13 +66,13 @@ class Sharded(Parallel):
             self._outline.to("meta")
 
     def memory_for(self, weights: TrainedWeights, name: str, size: torch.Size, dtype: torch.dtype) -> Tensor | None:
-        """The own part of a weight, or of what an optimizer keeps for each of its elements."""
+        """Make memory for this process's shard of a weight, or of its optimizer state."""
         weight = weights.tensors.get(name, weights.tensors.get(name.rpartition(".")[0]))
         return torch.empty_like(weight, dtype=dtype) if weight is not None and weight.shape == size else None
 
 
 def _outline(model: Transformer) -> Transformer:
-    """The same model without the memory of its weights."""
+    """Copy the model without the memory of its weights."""
     empty = {
         id(parameter): nn.Parameter(torch.empty_like(parameter, device="meta"), requires_grad=False)
         for parameter in model.parameters()

@@ -1,6 +1,6 @@
 """Tensors of a checkpoint that several processes write and read together (torch.distributed.checkpoint).
 
-Each writes what it holds to a safetensors file of its own. Whatever the number of those who read, each reads what it
+Each process writes its shards to a safetensors file of its own. Any number of processes can read them, each what it
 needs of any file. The format is the one of torch's that can run no code when it is read.
 """
 
@@ -22,7 +22,7 @@ from nextword.training.processes import Processes
 
 
 def write_shards(folder: Path, tensors: Mapping[str, Tensor], processes: Processes) -> None:
-    """Called by all. Raises OSError in all of them if a disk refuses one."""
+    """Write the shards of this process; all call it. Raises OSError in all of them if a disk refuses one."""
     writer = HuggingFaceStorageWriter(str(folder), save_distributed=True)
     try:
         save(dict(tensors), storage_writer=writer, process_group=processes.group)
@@ -33,7 +33,7 @@ def write_shards(folder: Path, tensors: Mapping[str, Tensor], processes: Process
 def read_shards(
     folder: Path, memory_for: Callable[[str, torch.Size, torch.dtype], Tensor | None], processes: Processes
 ) -> dict[str, Tensor]:
-    """Called by all. Raises OSError in all of them if one cannot read."""
+    """Read tensors, each to the memory of `memory_for`; all call it. Raises OSError in all if one cannot read."""
     reader = HuggingFaceStorageReader(str(folder))
     tensors: dict[str, Tensor] = {}
     for name, stored in reader.read_metadata().state_dict_metadata.items():

@@ -12,15 +12,15 @@ _NAMES = {
     "loss": "loss/training",
     "validation_loss": "loss/validation",
     "lr": "learning rate",
-    "grad_norm": "gradient length",
+    "grad_norm": "gradient norm",
     "tokens_per_second": "tokens per second",
-    "mfu": "share of peak",
+    "mfu": "MFU",
 }
 """Key in metrics.jsonl -> curve."""
 
 
 class TensorBoardLog:
-    """Does nothing where the tensorboard package is missing; a disk that refuses costs the curves alone."""
+    """Writer of event files; does nothing where the tensorboard package is missing, and ignores a full disk."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -36,7 +36,7 @@ class TensorBoardLog:
                 self._writer.close()
 
     def write(self, entry: Mapping[str, object]) -> None:
-        """Add what the entry has. The first one cuts off what stands for later steps, which a stopped run undid."""
+        """Add the numbers and texts of an entry. The first one removes later steps, which a stopped run undid."""
         if self._is_installed:
             with contextlib.suppress(OSError):
                 self._write(entry)

@@ -26,13 +26,13 @@ class Throughput:
     """Measures the steps of one run."""
 
     def __init__(self, config: ModelConfig, dtype: torch.dtype, *, trained_share: float, num_processes: int) -> None:
-        """`dtype`: of the products; `trained_share`: trained parameters over all of them."""
+        """Measure steps of a model with products in `dtype`; `trained_share`: trained parameters over all of them."""
         self._config, self._trained_share, self._num_processes = config, trained_share, num_processes
         self._peak_rate = PeakRate(dtype)
         self._seconds, self._num_steps = 0.0, 0
 
     def measure(self, batches: Sequence[Batch], *, num_targets: int, seconds: float) -> StepRate:
-        """Count a step over this process's batches; `num_targets`: of all processes."""
+        """Count a step over this process's batches; `num_targets` is that of all processes."""
         self._seconds += seconds
         self._num_steps += 1
         num_tokens = self._num_processes * sum(batch.token_ids.size for batch in batches)

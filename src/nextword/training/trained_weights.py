@@ -1,4 +1,4 @@
-"""`TrainedWeights`: the weights that a run changes, in float32, with their gradients; and what the model computes with.
+"""`TrainedWeights`: the trainable weights in float32 with their gradients, and the copies that the model computes with.
 
 In bfloat16 the model holds rounded copies, renewed once a step: casting at each use would cost a pass over all weights
 for each of them. Gradients of the copies are summed in float32 as soon as they are there.
@@ -18,10 +18,10 @@ from nextword.models.weights import require_names, require_shape
 
 
 class TrainedWeights:
-    """The trainable parameters of a model by name; those that ask for no gradient, or are frozen here, are left out."""
+    """Trainable parameters of a model by name, without those that need no gradient or are frozen here."""
 
     def __init__(self, model: nn.Module, *, dtype: torch.dtype, freeze: Sequence[str] = (), ema: float = 0.0) -> None:
-        """Changes the model: frozen parameters ask for no gradient, all are of `dtype`.
+        """Take the weights of a model, and change it: frozen parameters need no gradient, all are of `dtype`.
 
         Raises ConfigError for a pattern that matches nothing, or if nothing is left to train.
         """
@@ -46,16 +46,16 @@ class TrainedWeights:
 
     @property
     def num_elements(self) -> int:
-        """How many numbers are trained."""
+        """Number of trained parameters."""
         return sum(tensor.numel() for tensor in self.tensors.values())
 
     @property
     def has_copies(self) -> bool:
-        """Whether the model computes with rounded copies."""
+        """True if the model computes with rounded copies."""
         return bool(self._copies)
 
     def gradient_of(self, copy: Tensor) -> Tensor:
-        """Where the gradients of one of the model's rounded copies are summed, in float32."""
+        """Return the float32 tensor in which the gradients of a rounded copy are summed."""
         gradient = self._originals[id(copy)].grad
         assert gradient is not None
         return gradient
@@ -67,14 +67,14 @@ class TrainedWeights:
 
     @torch.no_grad()
     def after_update(self) -> None:
-        """Let copies and averages follow the values that an optimizer has changed."""
+        """Update copies and EMA weights after an optimizer step."""
         self.renew_copies()
         if self.averages:
             torch._foreach_lerp_(list(self.averages.values()), list(self.tensors.values()), 1 - self._ema)
 
     @torch.no_grad()
     def renew_copies(self) -> None:
-        """Round the values again into what the model computes with."""
+        """Round the values again into the copies that the model computes with."""
         for name, copy in self._copies.items():
             copy.copy_(self.tensors[name])
 
@@ -84,7 +84,7 @@ class TrainedWeights:
         return weights | {f"average:{name}": tensor for name, tensor in self.averages.items()}
 
     def resume(self, tensors: Mapping[str, Tensor], averages: Mapping[str, Tensor]) -> None:
-        """Take the values that an interrupted run had. Raises CheckpointError if they are not of the same weights."""
+        """Go on from the values of an interrupted run. Raises CheckpointError if they are not of the same weights."""
         require_names(tensors, self.tensors, source="checkpoint")
         require_names(averages, self.averages, source="checkpoint")
         for name, tensor in self.tensors.items():
@@ -95,7 +95,7 @@ class TrainedWeights:
 
     @contextmanager
     def averaged(self) -> Iterator[None]:
-        """Let the model compute with the averages meanwhile, where they are kept."""
+        """Let the model compute with the EMA weights in the block, if they are kept."""
         if not self.averages:
             yield
             return
@@ -114,7 +114,7 @@ class TrainedWeights:
 
 
 class _AddGradient:
-    """Moves the gradient of a rounded copy to the float32 tensor that it is a copy of."""
+    """Hook that moves the gradient of a rounded copy to its float32 tensor."""
 
     def __init__(self, tensor: Tensor) -> None:
         self._tensor = tensor

@@ -39,7 +39,7 @@ from nextword.training.trained_weights import TrainedWeights
 from nextword.training.validation import Validation
 
 _MOST_NAMED = 8
-"""Documents of a skipped batch that are named."""
+"""Most documents of a skipped batch that are named."""
 
 
 class Trainer:

@@ -36,7 +36,7 @@ class Validation:
         record: Callable[[Mapping[str, object]], None],
         export_best: Callable[[], None],
     ) -> None:
-        """`record`: takes lines of metrics.jsonl; `export_best`: writes the model, raising CheckpointError."""
+        """Begin without a validation. `record` takes entries of metrics; `export_best` may raise CheckpointError."""
         self._model, self._weights, self._recipe, self._callbacks = model, weights, recipe, callbacks
         self._parallel, self._processes, self._record, self._export_best = parallel, processes, record, export_best
         self._stopping = EarlyStopping(recipe.patience)

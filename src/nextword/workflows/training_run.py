@@ -87,7 +87,7 @@ class TrainingRun:
     """
 
     def __init__(self, make_trainer: Callable[[Callbacks], Trainer], setup: RunSetup) -> None:
-        """Build the trainer. Raises as `Trainer`."""
+        """Build the trainer; `pretrain` and `finetune` call this. Raises as `Trainer`."""
         from nextword.training.callbacks import Callbacks
 
         self._setup, self._record, self._is_complete = setup, _Record(setup.listeners.on_sample), False
@@ -135,7 +135,7 @@ class TrainingRun:
 
     @property
     def metrics(self) -> list[dict[str, object]]:
-        """The entries of metrics.jsonl so far: "step" with "loss", "lr", "mfu" ..., "validation_loss" or "sample"."""
+        """Entries of metrics.jsonl so far: "step" with "loss", "lr", "mfu" ..., "validation_loss" or "sample"."""
         return [dict(entry) for entry in self._record.entries]
 
     def curve(self, name: str) -> Curve:

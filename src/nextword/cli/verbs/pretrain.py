@@ -16,7 +16,7 @@ from nextword.workflows.pretrain import DEFAULT_PRETRAIN_RECIPE, PretrainRecipe,
 
 @dataclasses.dataclass(frozen=True)
 class Options:
-    """Train a model from nothing: nextword pretrain tinyshakespeare.txt. A recipe.yaml among the files gives options.
+    """Train a model from nothing: nextword pretrain my-text.txt. A recipe.yaml among the files gives options.
 
     A folder that nextword prepare wrote can stand in place of a corpus. The folder of the run gets the model, and all
     that a stopped run needs: the same command goes on where it was.
