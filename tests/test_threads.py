@@ -28,13 +28,13 @@ from tests.inference.native import CONFIG, native, random_weights
 from tests.text.test_tokenizer import TOKENIZER
 
 Job = tuple[str, int]
-"""What is asked for, and the seed of how."""
+"""The kind of a call, and the seed of its arguments."""
 
 SECONDS = 120
-"""Beyond which threads wait for each other for ever."""
+"""Time after which threads are taken to wait for each other for ever."""
 CONTEXT = 600
 PAGES = 20
-"""Of keys and values: one long request, or two texts of the full context at once were there 18 more."""
+"""Pages of keys and values that all threads share: one long request leaves none to others."""
 
 TINY = dataclasses.replace(CONFIG, vocab_size=TOKENIZER.vocab_size, max_seq_len=CONTEXT)
 WORDS = ["the", "river", "ran", "to", "the", "sea", "and", "the", "sea", "ran", "back", ""]
@@ -55,7 +55,7 @@ def _frequent_switches() -> Iterator[None]:
 
 
 def native_backend(num_pages: int | None) -> Backend:
-    """A tiny model; None: all the memory that it could want."""
+    """A tiny model with so many pages; None: with more than it could need."""
     roomy = native(TINY)
     if num_pages is None:
         return roomy
@@ -78,7 +78,7 @@ def text_of(draw: random.Random, most_words: int) -> str:
 
 
 def answer(lm: LanguageModel, job: Job) -> object:
-    """What the model gives for a job, to the last bit."""
+    """Make the call; return its result, to the last bit."""
     kind, seed = job
     draw = random.Random(seed)
     text, short = text_of(draw, 150), text_of(draw, 12)
@@ -137,7 +137,7 @@ def run_threads(works: list[Callable[[], None]]) -> None:
 
 
 def require_idle(lm: LanguageModel) -> None:
-    """All room was given back."""
+    """Fail unless all room was given back."""
     with lm.engine.reserve(lm.engine.backend.max_positions):
         pass
 

@@ -31,6 +31,7 @@ class Engine:
 
     def __init__(self, backend: Backend, tokenizer: Tokenizer, *, max_sequences: int = 16) -> None:
         self.backend = backend
+        """Run it only as `reserve` lends it; its sizes may be read at any time."""
         self.tokenizer = tokenizer
         self._budget = CacheBudget(backend.max_positions)
         self._scheduler = Scheduler(max_sequences, self._budget)
