@@ -1,4 +1,4 @@
-"""Stand-ins for slow parts: `HashBackend` answers as a model would, from a hash of the text so far."""
+"""Stand-ins for slow parts: `HashBackend` computes logits from a hash of all tokens of a sequence."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class HashBackend:
         self.max_positions = max_positions
         self.tokens_computed = 0
         self.num_opened = 0
-        """Caches opened or forked so far."""
+        """Sequences opened or forked up to now."""
         self.caches: dict[int, list[int]] = {}
         """The texts of the open caches."""
         self._new_ids = itertools.count()

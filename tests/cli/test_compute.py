@@ -30,7 +30,7 @@ def test_backend_and_weights_are_those_asked_for(tiny: Path, backend: str, capsy
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--threads", "0"], "nextword: 0 threads: at least one has to compute\n"),
+        (["--threads", "0"], "nextword: 0 threads: at least 1 is needed\n"),
         (["--threads", "3000000000"], "nextword: 3000000000 threads: more than 1024 are of no use;"),
         (["--backend", "torch", "--weights", "q4"], "nextword: weights q4: PyTorch computes with f32 or bf16 here;"),
     ],

@@ -50,7 +50,7 @@ def test_answers_are_those_of_texts_computed_from_nothing(num_questions: int) ->
     for prompt, of_prompt in zip(prompts, answers, strict=True):
         for label, answer in zip(LABELS, of_prompt, strict=True):
             np.testing.assert_allclose(answer.log_probs, from_nothing(backend, prompt, label), rtol=1e-6)
-    assert not backend.caches, "every place was given back"
+    assert not backend.caches, "every sequence was closed"
 
 
 def test_a_continuation_is_greedy_if_each_of_its_tokens_is_the_most_probable() -> None:

@@ -194,7 +194,7 @@ def test_a_reader_who_stops_reading_cancels() -> None:
 
 
 class FailingBackend(HashBackend):
-    """It raises an error in the middle of one step: texts have grown by then, and nobody has their logits."""
+    """Raises an error in the middle of one step: sequences have grown by then, and their logits are lost."""
 
     def __init__(self, error: BaseException, *, at_step: int) -> None:
         super().__init__(vocab_size=TOKENIZER.vocab_size)

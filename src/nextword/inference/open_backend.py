@@ -33,9 +33,9 @@ def open_backend(
     CheckpointError for weights that do not fit the config.
     """
     if num_threads is not None and num_threads < 1:
-        raise BackendError(f"{num_threads} threads: at least one has to compute")
+        raise BackendError(f"{num_threads} threads: at least 1 is needed")
     if num_threads is not None and num_threads > _MOST_THREADS:
-        raise BackendError(f"{num_threads} threads: more than {_MOST_THREADS} are of no use; ask for one a core")
+        raise BackendError(f"{num_threads} threads: more than {_MOST_THREADS} are of no use; ask for one per core")
     opened = _open(config, tensors, backend, weights, num_threads)
     if not num_virtual_tokens:
         return opened

@@ -53,7 +53,7 @@ class Conversation:
         self._turns = []
 
     def resume(self, messages: Sequence[Message]) -> None:
-        """Continue from the messages of an earlier conversation, in the place of all turns so far.
+        """Continue from the messages of an earlier conversation, in place of all turns until now.
 
         A system prompt among them takes the place of this conversation's. Raises DataError unless questions ("user")
         and answers ("assistant") take turns, with an answer at the end; the conversation is then as it was.
