@@ -44,6 +44,7 @@ def test_text_goes_to_stdout_and_everything_else_to_stderr_without_colours(tiny:
     assert "\033" not in done.out + done.err
 
 
+@pytest.mark.slow
 def test_where_the_core_was_not_built_pytorch_computes_and_native_is_refused_in_one_line(tiny: Path) -> None:
     pytest.importorskip("torch")
     script = """

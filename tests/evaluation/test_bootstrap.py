@@ -24,6 +24,7 @@ def test_the_interval_of_a_mean_is_two_standard_errors_to_each_side() -> None:
     assert interval.high == pytest.approx(values.mean() + 1.96 * error, abs=0.2 * error)
 
 
+@pytest.mark.slow
 def test_intervals_hold_the_truth_in_nineteen_of_twenty_cases() -> None:
     random = np.random.default_rng(1)
     held = 0

@@ -70,6 +70,7 @@ def run_schedule(backend: NativeBackend, expected: list[Logits], random: python_
             running.remove(writing)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("isa", "num_threads"), SETTINGS)
 def test_no_schedule_thread_count_or_instruction_set_changes_a_bit(isa: str, num_threads: int) -> None:
     for (name, config), weights in itertools.product(MODELS.items(), WEIGHTS):
@@ -105,6 +106,7 @@ def alone(weights: Weights, prompt: list[int], params: SamplingParams) -> Genera
     return collect(request, TOKENIZER)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("weights", WEIGHTS)
 @settings(max_examples=25, deadline=None)
 @given(wanted=st.lists(REQUESTS, min_size=1, max_size=5), random=st.randoms(use_true_random=False))
