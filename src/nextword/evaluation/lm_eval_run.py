@@ -45,7 +45,7 @@ def run_tasks(
 ) -> list[TaskMetric]:
     """Run tasks, named or as .yaml files. `include_path`: folders with tasks of one's own.
 
-    `num_fewshot`: None for what each task says. `limit`: so many examples of each task. Raises RequestError for a task
+    `num_fewshot`: None for each task's own number. `limit`: most examples of each task. Raises RequestError for a task
     that is unknown, cannot be read, or whose data cannot be fetched.
     """
     logging.getLogger("lm_eval").setLevel(logging.ERROR)

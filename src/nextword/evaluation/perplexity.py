@@ -129,12 +129,10 @@ def measure_perplexity(
     """Score documents and return their perplexity.
 
     Args:
-        engine: runs the model.
         documents: each is scored by itself; pieces of one document are joined.
         convention: which tokens are scored, and with how much context.
         resume_from: the state of the same call when it was interrupted; documents are read again, but not scored.
-        skip_short: count documents with too few tokens instead of raising DataError; llama.cpp's convention, which
-            drops the end of every text, always does.
+        skip_short: count documents with too few tokens and raise no DataError, as llama.cpp's convention always does.
         on_document: called at the end of each document that has scored tokens.
         on_progress: called with the state after each batch of windows; may keep it.
 
@@ -162,12 +160,12 @@ def measure_perplexity(
 
 def sum_nats(engine: Engine, windows: Iterable[Window]) -> tuple[float, int]:
     """Return the summed surprisal of all scored tokens in nats, and their number."""
-    total, count = 0.0, 0
+    total, num_tokens = 0.0, 0
     for batch in batches(windows, lambda window: window):
         for scores in score_batch(engine, batch):
             total += float(scores.nats.sum())
-            count += len(scores.nats)
-    return total, count
+            num_tokens += len(scores.nats)
+    return total, num_tokens
 
 
 def _items(
