@@ -23,7 +23,7 @@ class CacheBudget:
         """Raise RequestError, which tells the user the remedy, if the whole budget is too small."""
         if num_positions > self.max_positions:
             raise RequestError(
-                f"this may need room for {num_positions} tokens, and the memory for keys and values holds "
+                f"the request may need room for {num_positions} tokens, and the memory for keys and values holds "
                 f"{self.max_positions}: {remedy}"
             )
 

@@ -16,7 +16,7 @@ from nextword.decoding.params import SamplingParams
 from nextword.decoding.random_stream import fresh_seed
 from nextword.decoding.sampler import ChosenToken, Sampler, score_token
 from nextword.errors import NextwordError, RequestError
-from nextword.inference.backend import Backend, Chunk, Logits
+from nextword.inference.backend import PAGE_POSITIONS, Backend, Chunk, Logits
 from nextword.inference.cache_budget import CacheBudget, forked_positions, whole_pages
 from nextword.inference.fork_safe_lock import ForkSafeLock
 from nextword.inference.prefill import prefill_chunk, prefill_chunks
@@ -172,10 +172,10 @@ class Engine:
         growth = context if params.max_tokens is None else min(params.max_tokens, context)
         num_run = max(growth - 1, 0)  # the last token is sampled and never run
         num_positions = forked_positions(len(prompt), [num_run] * params.n)
-        is_prompt_too_long = whole_pages(len(prompt)) > self._budget.max_positions
-        self._budget.require(
-            num_positions, remedy="shorten the prompt" if is_prompt_too_long else "lower max_tokens or n"
-        )
+        # One page is the least that any prompt takes, so a prompt within it need not be shortened.
+        is_prompt_long = whole_pages(len(prompt)) > max(PAGE_POSITIONS, self._budget.max_positions)
+        remedy = "shorten the prompt" if is_prompt_long else "lower max_tokens or n"
+        self._budget.require(num_positions, remedy=remedy)
         return num_positions
 
     # Prefill
