@@ -6,7 +6,7 @@
 #include <algorithm>
 #include <vector>
 
-#include "away.h"
+#include "gil.h"
 #include "parallel.h"
 #include "training.h"
 
@@ -30,7 +30,7 @@ int64_t least_rows(int64_t size) { return std::max<int64_t>(1, kLeastElements / 
 // Call with the kernels for the type of the elements, and a number of that type.
 template <class Call>
 void for_type(bool is_bf16, const Call& call) {
-    const AwayFromPython away;
+    const GilRelease release;
     const TrainingKernelSet& kernels = choose_training_kernels();
     if (is_bf16) {
         call(kernels.bf16, uint16_t{});

@@ -69,11 +69,12 @@ struct AttentionSegment {
     float* scores = nullptr;         // room for (num_rows, 128)
 };
 
-// A softmax so far: the largest score, the sum of exponentials below it, and the weighted sum of the values.
-struct Mixture {
-    float* max = nullptr;    // (num_rows)
-    float* sum = nullptr;    // (num_rows)
-    float* mixed = nullptr;  // (num_rows, value_stride)
+// Online-softmax state (max, sum, weighted values): the largest score, the sum of exp(score - max), and the sum of the
+// values weighted by these.
+struct SoftmaxState {
+    float* max = nullptr;     // (num_rows)
+    float* sum = nullptr;     // (num_rows)
+    float* values = nullptr;  // (num_rows, value_stride)
 };
 
 struct Kernels {
@@ -92,10 +93,10 @@ struct Kernels {
     // Put the key and the value, (head_dim) each, of position number `slot` into a page.
     void (*store_position)(const PageShape& page, int slot, const float* key, const float* value, uint8_t* keys,
                            uint8_t* values);
-    // A segment's own mixture.
-    void (*attend)(const AttentionSegment& segment, const Mixture& out);
-    // Add the mixture of the next segment to that of the segments before it.
-    void (*merge)(const Mixture& total, const Mixture& next, int num_rows, int value_stride);
+    // The state of one segment by itself.
+    void (*attend)(const AttentionSegment& segment, const SoftmaxState& out);
+    // Merge the state of the next segment into that of the segments before it.
+    void (*merge)(const SoftmaxState& total, const SoftmaxState& next, int num_rows, int value_stride);
     // c * tanh(x / c), in place.
     void (*soft_cap)(float* x, int size, float cap);
 

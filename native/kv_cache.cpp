@@ -179,7 +179,7 @@ bool KVCache::has_room(const std::vector<int64_t>& ids, const std::vector<int>& 
 PageId KVCache::new_page(size_t pool) {
     PagePool& pages = pools_[pool].pages;
     while (bytes_taken() + pages.page_bytes() > shape_.max_bytes) {
-        if (!evict_oldest()) throw std::bad_alloc();
+        if (!evict_oldest()) throw CacheFull();
     }
     return pages.take();
 }

@@ -8,6 +8,7 @@
 
 #include <cstdint>
 #include <list>
+#include <stdexcept>
 #include <unordered_map>
 #include <vector>
 
@@ -21,6 +22,11 @@ struct CacheShape {
     int num_kv_heads = 0;
     std::vector<int> windows;  // for each layer the positions it attends to, 0 for all; one window for all that slide
     size_t max_bytes = 0;
+};
+
+// Thrown where the cache may take no more memory for new positions. When the system has none, that is std::bad_alloc.
+struct CacheFull : std::runtime_error {
+    CacheFull() : std::runtime_error("the KV cache is full") {}
 };
 
 // A page's number within its pool; kNoPage stands for positions that a window has left.
@@ -83,8 +89,8 @@ public:
 
     // Whether all texts can grow by these counts at once; pages that only keep old prefixes are given up for it.
     bool has_room(const std::vector<int64_t>& ids, const std::vector<int>& counts) const;
-    // Make room for more positions, with pages of its own where it writes. Throws std::bad_alloc where has_room is
-    // false or the system has no more memory; all texts are then as before.
+    // Make room for more positions, with pages of its own where it writes. Throws CacheFull where has_room is false,
+    // and std::bad_alloc where the system has no more memory; all sequences are then as before.
     void grow(int64_t id, const std::vector<int32_t>& token_ids);
     // Undo a growth that has not settled: the text ends at `length` again. Cannot fail.
     void shrink(int64_t id, int length);

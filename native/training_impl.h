@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "half.h"
+#include "math_impl.h"
 #include "training.h"
 
 namespace nextword {

@@ -421,7 +421,7 @@ struct Segment {
     Segment(const Segment&) = delete;
     Segment& operator=(const Segment&) = delete;
 
-    void attend(const Kernels& kernels, const Mixture& out) {
+    void attend(const Kernels& kernels, const SoftmaxState& out) {
         quantize_in_halves(kernels, queries, residual);
         view.queries = queries.view(), view.residual = residual.view();
         kernels.attend(view, out);
@@ -439,31 +439,31 @@ struct Segment {
     }
 };
 
-struct Mixed {
-    std::vector<float> max, sum, mixed;
+struct State {
+    std::vector<float> max, sum, values;
 
-    Mixed(int num_rows, int stride)
-        : max(num_rows, -HUGE_VALF), sum(num_rows), mixed(static_cast<size_t>(num_rows) * stride) {}
-    Mixture view() { return {max.data(), sum.data(), mixed.data()}; }
-    bool is_same_as(const Mixed& other) const {
-        return is_same(max, other.max) && is_same(sum, other.sum) && is_same(mixed, other.mixed);
+    State(int num_rows, int stride)
+        : max(num_rows, -HUGE_VALF), sum(num_rows), values(static_cast<size_t>(num_rows) * stride) {}
+    SoftmaxState view() { return {max.data(), sum.data(), values.data()}; }
+    bool is_same_as(const State& other) const {
+        return is_same(max, other.max) && is_same(sum, other.sum) && is_same(values, other.values);
     }
 };
 
 // What a softmax over all positions that a row sees in these segments makes of their values, beside ours.
-void check_mixture(const std::vector<const Segment*>& segments, const Mixed& ours) {
+void check_state(const std::vector<const Segment*>& segments, const State& ours) {
     const PageShape& page = segments[0]->view.page;
     // Queries against 8-bit keys have 16 bits.
     const double tolerance = page.kind == CacheKind::Q8 ? 2e-4 : 1e-5;
     for (int row = 0; row < segments[0]->queries.num_tokens; ++row) {
         double sum = 0;
-        std::vector<double> mixed(page.head_dim);
+        std::vector<double> values(page.head_dim);
         for (const Segment* segment : segments) {
             const float* query = segment->queries.row(row);
             for (int position = segment->first[row]; position < segment->last[row]; ++position) {
                 const double weight = std::exp(segment->score(query, position));
                 sum += weight;
-                for (int d = 0; d < page.head_dim; ++d) mixed[d] += weight * segment->value(position, d);
+                for (int d = 0; d < page.head_dim; ++d) values[d] += weight * segment->value(position, d);
             }
         }
         if (sum == 0) {
@@ -473,8 +473,8 @@ void check_mixture(const std::vector<const Segment*>& segments, const Mixed& our
         check(is_close(std::log(ours.sum[row]) + ours.max[row], std::log(sum), 2 * tolerance),
               "the sum of the weights");
         for (int d = 0; d < page.head_dim; ++d) {
-            const double got = ours.mixed[static_cast<size_t>(row) * page.value_stride() + d] / ours.sum[row];
-            check(is_close(got, mixed[d] / sum, tolerance), "the mixed values");
+            const double got = ours.values[static_cast<size_t>(row) * page.value_stride() + d] / ours.sum[row];
+            check(is_close(got, values[d] / sum, tolerance), "the weighted values");
         }
     }
 }
@@ -489,15 +489,15 @@ void test_attention_within_a_segment_and_merged_over_two(const std::vector<const
                 Segment one(random, kind, head_dim, num_rows, width, soft_cap);
                 Segment two(random, kind, head_dim, num_rows, random.between(1, kSegmentPositions), soft_cap);
                 const int stride = one.view.page.value_stride();
-                Mixed first_total(0, 0);
+                State first_total(0, 0);
                 for (const Kernels* kernels : all) {
-                    Mixed total(num_rows, stride), own(num_rows, stride);
+                    State total(num_rows, stride), own(num_rows, stride);
                     one.attend(*kernels, own.view());
-                    if (kernels == all[0]) check_mixture({&one}, own);
+                    if (kernels == all[0]) check_state({&one}, own);
                     kernels->merge(total.view(), own.view(), num_rows, stride);
                     two.attend(*kernels, own.view());
                     kernels->merge(total.view(), own.view(), num_rows, stride);
-                    if (kernels == all[0]) check_mixture({&one, &two}, total), first_total = total;
+                    if (kernels == all[0]) check_state({&one, &two}, total), first_total = total;
                     check(first_total.is_same_as(total),
                           std::string("bitwise the portable attention: ") + kernels->name);
                 }
@@ -506,13 +506,13 @@ void test_attention_within_a_segment_and_merged_over_two(const std::vector<const
     }
 }
 
-// A row's mixture must not depend on the rows beside it.
+// A row's state must not depend on the rows beside it.
 void test_a_row_alone_attends_as_among_others(const std::vector<const Kernels*>& all) {
     Random random(19);
     for (const CacheKind kind : {CacheKind::BF16, CacheKind::Q8}) {
         Segment segment(random, kind, 80, 23, 101, 0.0f);
         for (const Kernels* kernels : all) {
-            Mixed together(23, 80);
+            State together(23, 80);
             segment.attend(*kernels, together.view());
             for (int row = 0; row < 23; ++row) {
                 Input query(random, 1, 80), residual = query;
@@ -520,11 +520,11 @@ void test_a_row_alone_attends_as_among_others(const std::vector<const Kernels*>&
                 quantize_in_halves(*kernels, query, residual);
                 AttentionSegment one = segment.view;
                 one.queries = query.view(), one.residual = residual.view(), one.first += row, one.last += row;
-                Mixed alone(1, 80);
+                State alone(1, 80);
                 kernels->attend(one, alone.view());
-                const std::vector<float> same(together.mixed.begin() + row * 80,
-                                              together.mixed.begin() + (row + 1) * 80);
-                check(is_same(alone.mixed, same) && alone.sum[0] == together.sum[row], "a row alone");
+                const std::vector<float> same(together.values.begin() + row * 80,
+                                              together.values.begin() + (row + 1) * 80);
+                check(is_same(alone.values, same) && alone.sum[0] == together.sum[row], "a row alone");
             }
         }
     }

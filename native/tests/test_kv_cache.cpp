@@ -199,7 +199,7 @@ void test_a_full_cache_refuses_and_changes_nothing() {
     const int64_t fork = filled.fork(first);
     check(filled.cache().has_room({fork}, {4}) && !filled.cache().has_room({fork}, {5}),
           "a fork's own page is counted");
-    check_throws<std::bad_alloc>([&] { filled.cache().grow(second, tokens(33)); }, "no more pages");
+    check_throws<CacheFull>([&] { filled.cache().grow(second, tokens(33)); }, "no more pages");
     check(filled.is_whole(first) && filled.is_whole(fork), "the other texts are whole");
 }
 
@@ -211,7 +211,7 @@ void test_growth_that_fails_half_way_is_undone() {
     filled.append(first, tokens(20));
     const int64_t fork = filled.fork(first);
     for (const int count : {1, 13}) {
-        check_throws<std::bad_alloc>([&] { filled.cache().grow(fork, tokens(count)); }, "no page for the window");
+        check_throws<CacheFull>([&] { filled.cache().grow(fork, tokens(count)); }, "no page for the window");
         check(filled.cache().bytes_held() == page + window_page, "nothing is held for what failed");
         check(filled.is_whole(first) && filled.is_whole(fork), "both texts are as before");
     }

@@ -284,8 +284,8 @@ void test_a_refused_step_changes_nothing() {
     step(*model, {{first, {text.begin(), text.begin() + 30}, 0}});
     const size_t held = model->cache().bytes_held();
     const std::vector<int32_t> long_text = random_text(random, shape, 600);
-    check_throws<std::bad_alloc>([&] { step(*model, {{first, {1}, 1}, {second, long_text, 1}}); },
-                                 "no room for 600 positions");
+    check_throws<CacheFull>([&] { step(*model, {{first, {1}, 1}, {second, long_text, 1}}); },
+                            "no room for 600 positions");
     check_throws<std::invalid_argument>([&] { step(*model, {{second, {77}, 1}}); }, "a token beyond the vocabulary");
     check_throws<std::invalid_argument>([&] { step(*model, {{second, {-1}, 1}}); }, "a negative token");
     check_throws<std::invalid_argument>([&] { step(*model, {{second, {1}, 2}}); }, "more logits than tokens");

@@ -54,7 +54,7 @@ void test_expected_memory_changes_nothing() {
     for (int job = 0; job < 300; ++job) {
         // Some of what is expected is there, some was never, and jobs come while it is asked for.
         const auto* nowhere = reinterpret_cast<const uint8_t*>(static_cast<uintptr_t>(job) << 20);
-        pool.expect({{there.data(), there.size()}, {nowhere, size_t{1} << 24}, {nullptr, 0}});
+        pool.prefetch_next({{there.data(), there.size()}, {nowhere, size_t{1} << 24}, {nullptr, 0}});
         if (job % 50 == 0) std::this_thread::sleep_for(std::chrono::milliseconds(1));
         check_job(pool, job % 40, 1);
     }

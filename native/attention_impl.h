@@ -1,0 +1,379 @@
+// Keys and values into the pages of the cache, and attention over them.
+
+#ifndef NEXTWORD_ATTENTION_IMPL_H
+#define NEXTWORD_ATTENTION_IMPL_H
+
+#include <cstddef>
+
+#include "matmul_impl.h"
+#include "rows_impl.h"
+
+namespace nextword {
+namespace {
+
+// ---- pages of keys and values ----
+
+// 16 numbers of a row, with zeros for those that it does not have.
+F load_padded(const float* row, int at, int size) {
+    if (at + kLanes <= size) return Simd::load(row + at);
+    float padded[kLanes] = {};
+    for (int i = 0; at + i < size; ++i) padded[i] = row[at + i];
+    return Simd::load(padded);
+}
+
+// Beyond this a scale would be infinite in fp16; such keys keep their direction, and no softmax can tell more.
+constexpr float kLargestScale = 65504.0f;
+
+void store_quantized_key(int head_dim, int slot, const float* key, uint8_t* keys) {
+    for (int start = 0; start < head_dim; start += kGroup, keys += unit_bytes(WeightKind::Q8)) {
+        const F low = load_padded(key, start, head_dim), high = load_padded(key, start + kLanes, head_dim);
+        const float largest = Simd::max_lanes(Simd::max(Simd::abs(low), Simd::abs(high)));
+        const F inverse = Simd::set(largest >= kLeastLargest ? 127.0f / largest : 0.0f);
+        const float scale = largest / 127.0f;
+        reinterpret_cast<uint16_t*>(keys)[slot] = Simd::to_fp16(scale < kLargestScale ? scale : kLargestScale);
+        int8_t rounded[kGroup];
+        Simd::store_int8(rounded, Simd::to_int(Simd::mul(low, inverse)));
+        Simd::store_int8(rounded + kLanes, Simd::to_int(Simd::mul(high, inverse)));
+        uint8_t* quads = keys + kPanelRows * sizeof(uint16_t) + slot * 4;
+        for (int i = 0; i < kGroup; ++i)
+            quads[i / 4 * (kPanelRows * 4) + i % 4] = static_cast<uint8_t>(rounded[i] + 128);
+    }
+}
+
+void store_quantized_value(const PageShape& page, int slot, const float* value, uint8_t* values) {
+    F largest_lanes = Simd::set(0.0f);
+    for (int d = 0; d < page.head_dim; d += kLanes) {
+        largest_lanes = Simd::max(largest_lanes, Simd::abs(load_padded(value, d, page.head_dim)));
+    }
+    const float largest = Simd::max_lanes(largest_lanes);
+    const F inverse = Simd::set(largest >= kLeastLargest ? 127.0f / largest : 0.0f);
+    int8_t* quads = reinterpret_cast<int8_t*>(values) + slot / 4 * (page.value_stride() * 4) + slot % 4;
+    for (int d = 0; d < page.head_dim; d += kLanes) {
+        int8_t rounded[kLanes];
+        Simd::store_int8(rounded, Simd::to_int(Simd::mul(load_padded(value, d, page.head_dim), inverse)));
+        for (int i = 0; i < kLanes; ++i) quads[(d + i) * 4] = rounded[i];
+    }
+    reinterpret_cast<float*>(values + page.elements_bytes())[slot] = largest / 127.0f;
+}
+
+void store_position(const PageShape& page, int slot, const float* key, const float* value, uint8_t* keys,
+                    uint8_t* values) {
+    switch (page.kind) {
+        case CacheKind::F32: {
+            float* row = reinterpret_cast<float*>(values) + slot * page.value_stride();
+            for (int d = 0; d < page.head_dim; ++d) reinterpret_cast<float*>(keys)[d * kPagePositions + slot] = key[d];
+            for (int d = 0; d < page.head_dim; ++d) row[d] = value[d];
+            return;
+        }
+        case CacheKind::BF16: {
+            uint16_t* row = reinterpret_cast<uint16_t*>(values) + slot * page.value_stride();
+            for (int d = 0; d < page.head_dim; d += kLanes) {
+                uint16_t rounded[kLanes];
+                Simd::store_bf16(rounded, load_padded(key, d, page.head_dim));
+                for (int i = 0; i < kLanes && d + i < page.head_dim; ++i) {
+                    reinterpret_cast<uint16_t*>(keys)[(d + i) * kPagePositions + slot] = rounded[i];
+                }
+                Simd::store_bf16(row + d, load_padded(value, d, page.head_dim));
+            }
+            return;
+        }
+        case CacheKind::Q8:
+            store_quantized_key(page.head_dim, slot, key, keys);
+            store_quantized_value(page, slot, value, values);
+            return;
+    }
+}
+
+// ---- attention ----
+
+F load_cached(const float* from) { return Simd::load(from); }
+F load_cached(const uint16_t* from) { return Simd::load_bf16(from); }
+
+// Asks for the pages that the thread reads next, a few lines at a time: all at once would wait for one another.
+class NextPages {
+public:
+    explicit NextPages(const AttentionSegment& segment)
+        : pages_(segment.next_pages),
+          num_bytes_(segment.page.bytes()),
+          third_(static_cast<int>(num_bytes_ / 64) * kSegmentPages / 3) {}
+
+    // How many lines at a time ask for a third of them in so many calls of `fetch`.
+    int lines(int num_calls) const { return third_ / num_calls + 1; }
+
+    [[gnu::always_inline]] void fetch(int num_lines) {
+        for (; num_lines > 0 && page_ < kSegmentPages && pages_[page_] != nullptr; --num_lines) {
+            __builtin_prefetch(pages_[page_] + at_);
+            if ((at_ += 64) >= num_bytes_) at_ = 0, ++page_;
+        }
+    }
+
+private:
+    const uint8_t* const* pages_;
+    size_t num_bytes_, at_ = 0;
+    int third_, page_ = 0;
+};
+
+template <int R>
+void put_scores(const AttentionSegment& segment, int page, int row, const F (&score)[R][2]) {
+    for (int r = 0; r < R; ++r) {
+        float* out = segment.scores + (row + r) * kSegmentPositions + page * kPagePositions;
+        Simd::store(out, score[r][0]);
+        Simd::store(out + kLanes, score[r][1]);
+    }
+}
+
+// Scores of R query vectors on the 32 positions of a page.
+template <class Element, int R>
+void score_page(const AttentionSegment& segment, int page, int row, NextPages& next) {
+    const Element* keys = reinterpret_cast<const Element*>(segment.keys[page]);
+    const float* queries = segment.queries.rows + static_cast<size_t>(row) * segment.queries.row_stride;
+    const int head_dim = segment.page.head_dim, lines = row == 0 ? next.lines(kSegmentPages * head_dim) : 0;
+    F score[R][2];
+    for (int r = 0; r < R; ++r) score[r][0] = score[r][1] = Simd::set(0.0f);
+    for (int d = 0; d < head_dim; ++d) {
+        next.fetch(lines);
+        const F k0 = load_cached(keys + d * kPagePositions), k1 = load_cached(keys + d * kPagePositions + kLanes);
+        for (int r = 0; r < R; ++r) {
+            const F q = Simd::set(queries[r * segment.queries.row_stride + d]);
+            score[r][0] = Simd::fma(k0, q, score[r][0]);
+            score[r][1] = Simd::fma(k1, q, score[r][1]);
+        }
+    }
+    put_scores<R>(segment, page, row, score);
+}
+
+// The same by the int8 form of queries and keys; a page of keys is a panel.
+template <int R>
+void score_quantized_page(const AttentionSegment& segment, int page, int row, NextPages& next) {
+    F score[R][2];
+    for (int r = 0; r < R; ++r) score[r][0] = score[r][1] = Simd::set(0.0f);
+    const int lines = row == 0 ? next.lines(kSegmentPages * ceil_div(segment.page.head_dim, kGroup)) : 0;
+    multiply_panel<WeightKind::Q8, R>(segment.keys[page], segment.queries, row, score,
+                                      [&](int, const uint8_t*) { next.fetch(lines); });
+    multiply_panel<WeightKind::Q8, R>(segment.keys[page], segment.residual, row, score, [](int, const uint8_t*) {});
+    put_scores<R>(segment, page, row, score);
+}
+
+// The values of the segment, weighted, for R query vectors and V vectors of dimensions.
+template <class Element, int R, int V>
+void accumulate_values(const AttentionSegment& segment, int row, int dim, const SoftmaxState& out, NextPages& next) {
+    F sums[R][V];
+    for (int r = 0; r < R; ++r) {
+        for (int v = 0; v < V; ++v) sums[r][v] = Simd::set(0.0f);
+    }
+    const float* weights = segment.scores + row * kSegmentPositions;
+    const int stride = segment.page.value_stride(), lines = row == 0 && dim == 0 ? next.lines(kSegmentPositions) : 0;
+    for (int start = 0; start < segment.num_positions; start += kPagePositions) {
+        const int page = start / kPagePositions;
+        const Element* values = reinterpret_cast<const Element*>(segment.values[page]) + dim;
+        const int left = segment.num_positions - start;
+        const int count = left < kPagePositions ? left : kPagePositions;
+        for (int i = 0; i < count; ++i) {
+            next.fetch(lines);
+            F value[V];
+            for (int v = 0; v < V; ++v) value[v] = load_cached(values + i * stride + v * kLanes);
+            for (int r = 0; r < R; ++r) {
+                const F weight = Simd::set(weights[r * kSegmentPositions + start + i]);
+                for (int v = 0; v < V; ++v) sums[r][v] = Simd::fma(value[v], weight, sums[r][v]);
+            }
+        }
+    }
+    for (int r = 0; r < R; ++r) {
+        float* to = out.values + static_cast<size_t>(row + r) * stride + dim;
+        for (int v = 0; v < V; ++v) Simd::store(to + v * kLanes, sums[r][v]);
+    }
+}
+
+// Weights of 14 bits, high and low 7, which stand in the place of a row's scores, and what to multiply them by.
+constexpr int kWeightBits = 7;
+constexpr float kWeightSteps = 127 * (1 << kWeightBits);
+
+struct QuantizedWeights {
+    uint8_t high[kSegmentPositions], low[kSegmentPositions];
+    float scale;
+};
+static_assert(sizeof(QuantizedWeights) <= kSegmentPositions * sizeof(float), "it takes a row's place");
+
+// From the row's weights, the first `padded` of which are set, and the largest of them.
+void quantize_weights(float* row, int padded, float largest) {
+    QuantizedWeights weights = {};
+    const F inverse = Simd::set(largest >= kLeastLargest ? kWeightSteps / largest : 0.0f);
+    for (int i = 0; i < padded; i += kLanes) {
+        const I steps = Simd::to_int(Simd::mul(Simd::load(row + i), inverse));
+        Simd::store_int8(reinterpret_cast<int8_t*>(weights.high + i), Simd::shift_right<kWeightBits>(steps));
+        Simd::store_int8(reinterpret_cast<int8_t*>(weights.low + i), Simd::low_bits<kWeightBits>(steps));
+    }
+    weights.scale = largest / kWeightSteps;
+    __builtin_memcpy(row, &weights, sizeof weights);
+}
+
+// `accumulate_values` for values of 8 bits: integer products of four positions at a time, first with the high bits of
+// all weights, then with the low ones.
+template <int R, int V>
+void accumulate_quantized_values(const AttentionSegment& segment, int row, int dim, const SoftmaxState& out,
+                                 NextPages& next) {
+    const uint8_t* weights = reinterpret_cast<const uint8_t*>(segment.scores + row * kSegmentPositions);
+    constexpr int row_bytes = kSegmentPositions * sizeof(float);
+    const int stride = segment.page.value_stride(), num_pages = ceil_div(segment.num_positions, kPagePositions);
+    I sums[R][V];
+    for (int r = 0; r < R; ++r) {
+        for (int v = 0; v < V; ++v) sums[r][v] = Simd::set(0);
+    }
+    const auto add_products = [&](const uint8_t* bits, int lines) {
+        for (int page = 0; page < num_pages; ++page) {
+            for (int quad = 0; quad < kPagePositions / 4; ++quad) {
+                next.fetch(lines);
+                const uint8_t* values = segment.values[page] + (quad * stride + dim) * 4;
+                Simd::Bytes value[V];
+                for (int v = 0; v < V; ++v) value[v] = Simd::load_bytes(values + v * 64);
+                for (int r = 0; r < R; ++r) {
+                    const Simd::Quad weight = Simd::load_quad(
+                        reinterpret_cast<const int8_t*>(bits + r * row_bytes + page * kPagePositions + quad * 4));
+                    for (int v = 0; v < V; ++v) sums[r][v] = Simd::dot_weights(sums[r][v], value[v], weight);
+                }
+            }
+        }
+    };
+    add_products(weights + offsetof(QuantizedWeights, high),
+                 row == 0 && dim == 0 ? next.lines(kSegmentPositions / 4) : 0);
+    for (int r = 0; r < R; ++r) {
+        for (int v = 0; v < V; ++v) sums[r][v] = Simd::shift_left<kWeightBits>(sums[r][v]);
+    }
+    add_products(weights + offsetof(QuantizedWeights, low), 0);
+    for (int r = 0; r < R; ++r) {
+        float scale;
+        __builtin_memcpy(&scale, weights + r * row_bytes + offsetof(QuantizedWeights, scale), sizeof scale);
+        float* to = out.values + static_cast<size_t>(row + r) * stride + dim;
+        for (int v = 0; v < V; ++v)
+            Simd::store(to + v * kLanes, Simd::mul(Simd::to_float(sums[r][v]), Simd::set(scale)));
+    }
+}
+
+F load_value_scales(const AttentionSegment& segment, int position) {
+    const uint8_t* scales = segment.values[position / kPagePositions] + segment.page.elements_bytes();
+    return Simd::load(reinterpret_cast<const float*>(scales) + position % kPagePositions);
+}
+
+// Scores to weights: capped, masked, and their exponentials below the largest, which `out` receives with their sum.
+// Where values have scales, the weights then take these in, and become integers, too.
+void normalize_scores(const AttentionSegment& segment, const SoftmaxState& out, NextPages& next) {
+    const int padded = ceil_div(segment.num_positions, kLanes) * kLanes;
+    const bool has_scales = segment.page.kind == CacheKind::Q8;
+    const int lines = next.lines(segment.queries.num_tokens * (kSegmentPositions / kLanes));
+    for (int row = 0; row < segment.queries.num_tokens; ++row) {
+        float* scores = segment.scores + row * kSegmentPositions;
+        if (segment.soft_cap > 0.0f) soft_cap(scores, padded, segment.soft_cap);
+        for (int i = 0; i < segment.first[row]; ++i) scores[i] = -kInfinity;
+        for (int i = segment.last[row]; i < padded; ++i) scores[i] = -kInfinity;
+        F largest = Simd::set(-kInfinity);
+        for (int i = 0; i < padded; i += kLanes) largest = Simd::max(largest, Simd::load(scores + i));
+        const float top = Simd::max_lanes(largest);
+        const F shift = Simd::set(top == -kInfinity ? 0.0f : top);
+        F total = Simd::set(0.0f), largest_scaled = total;
+        for (int i = 0; i < padded; i += kLanes) {
+            next.fetch(lines);
+            const F weight = exp(Simd::sub(Simd::load(scores + i), shift));
+            total = Simd::add(total, weight);
+            const F scaled = has_scales ? Simd::mul(weight, load_value_scales(segment, i)) : weight;
+            largest_scaled = Simd::max(largest_scaled, scaled);
+            Simd::store(scores + i, scaled);
+        }
+        if (has_scales) quantize_weights(scores, padded, Simd::max_lanes(largest_scaled));
+        out.max[row] = top;
+        out.sum[row] = sum_lanes(total);
+    }
+}
+
+template <class Element, int R>
+void score_rows(const AttentionSegment& segment, int row, NextPages& next) {
+    const int num_pages = ceil_div(segment.num_positions, kPagePositions);
+    for (int page = 0; page < num_pages; ++page) {
+        if constexpr (sizeof(Element) == 1) {
+            score_quantized_page<R>(segment, page, row, next);
+        } else {
+            score_page<Element, R>(segment, page, row, next);
+        }
+    }
+}
+
+template <class Element, int R, int V>
+void accumulate_block(const AttentionSegment& segment, int row, int dim, const SoftmaxState& out, NextPages& next) {
+    if constexpr (sizeof(Element) == 1) {
+        accumulate_quantized_values<R, V>(segment, row, dim, out, next);
+    } else {
+        accumulate_values<Element, R, V>(segment, row, dim, out, next);
+    }
+}
+
+template <class Element, int R>
+void accumulate_rows(const AttentionSegment& segment, int row, const SoftmaxState& out, NextPages& next) {
+    const int stride = segment.page.value_stride();
+    int dim = 0;
+    for (; dim + 4 * kLanes <= stride; dim += 4 * kLanes) accumulate_block<Element, R, 4>(segment, row, dim, out, next);
+    for (; dim < stride; dim += kLanes) accumulate_block<Element, R, 1>(segment, row, dim, out, next);
+}
+
+template <class Element>
+struct ScoreRows {
+    const AttentionSegment& segment;
+    NextPages& next;
+    template <int R>
+    void operator()(int row) {
+        score_rows<Element, R>(segment, row, next);
+    }
+};
+
+template <class Element>
+struct AccumulateRows {
+    const AttentionSegment& segment;
+    const SoftmaxState& out;
+    NextPages& next;
+    template <int R>
+    void operator()(int row) {
+        accumulate_rows<Element, R>(segment, row, out, next);
+    }
+};
+
+template <class Element, int Rows>
+void attend_cached(const AttentionSegment& segment, const SoftmaxState& out) {
+    NextPages next(segment);
+    in_blocks<Rows>(0, segment.queries.num_tokens, ScoreRows<Element>{segment, next});
+    normalize_scores(segment, out, next);
+    in_blocks<6>(0, segment.queries.num_tokens, AccumulateRows<Element>{segment, out, next});
+}
+
+void attend(const AttentionSegment& segment, const SoftmaxState& out) {
+    switch (segment.page.kind) {
+        case CacheKind::F32: return attend_cached<float, 8>(segment, out);
+        case CacheKind::BF16: return attend_cached<uint16_t, 8>(segment, out);
+        case CacheKind::Q8: return attend_cached<int8_t, Simd::kTokens>(segment, out);
+    }
+}
+
+float exp_one(float x) {
+    float lanes[kLanes];
+    Simd::store(lanes, exp(Simd::set(x)));
+    return lanes[0];
+}
+
+void merge(const SoftmaxState& total, const SoftmaxState& next, int num_rows, int value_stride) {
+    for (int row = 0; row < num_rows; ++row) {
+        if (next.max[row] == -kInfinity) continue;
+        const float top = next.max[row] > total.max[row] ? next.max[row] : total.max[row];
+        const float old_factor = exp_one(total.max[row] - top), new_factor = exp_one(next.max[row] - top);
+        const F old_weight = Simd::set(old_factor), new_weight = Simd::set(new_factor);
+        for (int i = 0; i < value_stride; i += kLanes) {
+            float* sums = total.values + static_cast<size_t>(row) * value_stride + i;
+            const F added =
+                Simd::mul(Simd::load(next.values + static_cast<size_t>(row) * value_stride + i), new_weight);
+            Simd::store(sums, Simd::fma(Simd::load(sums), old_weight, added));
+        }
+        total.sum[row] = total.sum[row] * old_factor + next.sum[row] * new_factor;
+        total.max[row] = top;
+    }
+}
+
+}  // namespace
+}  // namespace nextword
+
+#endif

@@ -1,0 +1,248 @@
+// `Model` and what it is made of, as classes of Python.
+
+#include <nanobind/nanobind.h>
+#include <nanobind/ndarray.h>
+#include <nanobind/stl/string.h>
+#include <nanobind/stl/tuple.h>
+#include <nanobind/stl/vector.h>
+
+#include <algorithm>
+#include <array>
+#include <mutex>
+#include <stdexcept>
+#include <tuple>
+
+#include "arrays.h"
+#include "errors.h"
+#include "fork.h"
+#include "gil.h"
+#include "model.h"
+
+namespace nextword {
+namespace {
+
+using Ids = std::vector<int32_t>;
+// Name of the matrix, first row, how many, and what they hold.
+using EncodedRows = std::tuple<std::string, int, int, Encoding, Bytes>;
+
+// A model behind a lock: one step at a time. A forked process can go on with its copy, unless a thread of the parent,
+// which it does not have, was using the model.
+class LockedModel {
+public:
+    LockedModel(Shape shape, CacheKind cache_kind, size_t max_cache_bytes, int num_threads, const std::string& isa)
+        : model_(std::move(shape), cache_kind, max_cache_bytes, num_threads, isa) {}
+
+    // Call work(model) without the GIL.
+    template <class Work>
+    auto with(const Work& work) {
+        const GilRelease release;
+        return with_gil(work);
+    }
+
+    // For work so short that releasing the GIL and taking it again would take longer.
+    template <class Work>
+    auto with_gil(const Work& work) {
+        if (users_.is_inherited()) throw ForkedInAStep();
+        const User user(users_);
+        const std::lock_guard<std::mutex> lock(mutex_);
+        model_.restart_threads_if_forked();
+        return work(model_);
+    }
+
+    Model& unlocked() { return model_; }
+
+private:
+    // Counted before it takes the lock and until it has released it: a lock that was inherited locked is never taken.
+    struct User {
+        ProcessCount& users;
+        explicit User(ProcessCount& users) : users(users) { users.add(); }
+        ~User() { users.subtract(); }
+    };
+
+    Model model_;
+    std::mutex mutex_;
+    ProcessCount users_;
+};
+
+size_t num_logits(const std::vector<Chunk>& chunks) {
+    size_t count = 0;
+    for (const Chunk& chunk : chunks) count += static_cast<size_t>(chunk.num_logits);
+    return count;
+}
+
+void step(LockedModel& self, const std::vector<Chunk>& chunks, const Array<float, 2>& logits) {
+    const size_t width = static_cast<size_t>(self.unlocked().shape().vocab_size);
+    if (logits.shape(0) != num_logits(chunks) || logits.shape(1) != width) {
+        throw nb::value_error("logits has another shape than (num_logits of all chunks, vocab_size)");
+    }
+    self.with([&](Model& model) { model.step(chunks, logits.data(), InterruptCheck()); });
+}
+
+// The scores as columns: negative log-likelihoods in nats, entropies, ranks, and the most probable tokens.
+void score(LockedModel& self, const std::vector<Chunk>& chunks, const Ids& targets, const Array<double, 1>& nats,
+           const Array<double, 1>& entropies, const Array<int32_t, 1>& ranks, const Array<int32_t, 1>& largest) {
+    const size_t num_rows = num_logits(chunks);
+    const int32_t width = self.unlocked().shape().vocab_size;
+    for (const int32_t target : targets) {
+        if (target < 0 || target >= width) throw nb::value_error("a target is not in the vocabulary");
+    }
+    const std::array<size_t, 5> sizes{targets.size(), nats.size(), entropies.size(), ranks.size(), largest.size()};
+    if (std::count(sizes.begin(), sizes.end(), num_rows) != 5) {
+        throw nb::value_error("targets and scores need one entry for each row of logits");
+    }
+    self.with([&](Model& model) {
+        std::vector<TokenScore> scores(num_rows);
+        model.score(chunks, targets.data(), scores.data(), InterruptCheck());
+        for (size_t i = 0; i < num_rows; ++i) {
+            nats.data()[i] = scores[i].nats, entropies.data()[i] = scores[i].entropy;
+            ranks.data()[i] = scores[i].rank, largest.data()[i] = scores[i].largest;
+        }
+    });
+}
+
+void make_matrix(LockedModel& self, const std::string& name, WeightKind kind) {
+    self.with_gil([&](Model& model) { model.make_matrix(name, kind); });
+}
+
+void load_rows(LockedModel& self, const std::vector<EncodedRows>& parts) {
+    self.with([&](Model& model) {
+        for (const auto& [name, first_row, num_rows, encoding, rows] : parts) {
+            model.load_rows(name, first_row, num_rows, encoding, rows.data(), rows.size());
+        }
+    });
+}
+
+void load_vector(LockedModel& self, const std::string& name, const Floats& values) {
+    self.with_gil([&](Model& model) { model.load_vector(name, values.data(), values.size()); });
+}
+
+// work(cache) without the GIL.
+template <class Work>
+auto with_cache(LockedModel& self, const Work& work) {
+    return self.with([&](Model& model) { return work(model.cache()); });
+}
+
+int64_t open_cache(LockedModel& self, const Ids& prompt, bool is_long) {
+    return with_cache(self, [&](KVCache& cache) { return cache.open(prompt, is_long); });
+}
+
+int64_t fork_cache(LockedModel& self, int64_t id) {
+    return with_cache(self, [&](KVCache& cache) { return cache.fork(id); });
+}
+
+void close_cache(LockedModel& self, int64_t id) {
+    with_cache(self, [&](KVCache& cache) { cache.close(id); });
+}
+
+int cache_length(LockedModel& self, int64_t id) {
+    return with_cache(self, [&](KVCache& cache) { return cache.length(id); });
+}
+
+size_t cache_bytes_held(LockedModel& self) {
+    return with_cache(self, [](KVCache& cache) { return cache.bytes_held(); });
+}
+
+size_t cache_bytes_taken(LockedModel& self) {
+    return with_cache(self, [](KVCache& cache) { return cache.bytes_taken(); });
+}
+
+void bind_enums(nb::module_& m) {
+    nb::enum_<WeightKind>(m, "WeightKind")
+        .value("F32", WeightKind::F32)
+        .value("BF16", WeightKind::BF16)
+        .value("Q8", WeightKind::Q8)
+        .value("Q4", WeightKind::Q4)
+        .value("Q4_MIN", WeightKind::Q4Min);
+    nb::enum_<Encoding>(m, "Encoding")
+        .value("F32", Encoding::F32)
+        .value("F16", Encoding::F16)
+        .value("BF16", Encoding::BF16)
+        .value("Q8_0", Encoding::Q8_0)
+        .value("Q4_0", Encoding::Q4_0)
+        .value("Q4_1", Encoding::Q4_1);
+    nb::enum_<CacheKind>(m, "CacheKind")
+        .value("F32", CacheKind::F32)
+        .value("BF16", CacheKind::BF16)
+        .value("Q8", CacheKind::Q8);
+    nb::enum_<QKNorm>(m, "QKNorm")
+        .value("NONE", QKNorm::None)
+        .value("PER_HEAD", QKNorm::PerHead)
+        .value("ALL_HEADS", QKNorm::AllHeads);
+    nb::enum_<Activation>(m, "Activation")
+        .value("SILU", Activation::Silu)
+        .value("GELU", Activation::Gelu)
+        .value("GELU_TANH", Activation::GeluTanh)
+        .value("RELU", Activation::Relu);
+}
+
+void bind_shape(nb::module_& m) {
+    nb::class_<Rope>(m, "Rope")
+        .def(nb::init<>())
+        .def_rw("frequencies", &Rope::frequencies)
+        .def_rw("long_frequencies", &Rope::long_frequencies)
+        .def_rw("factor", &Rope::factor);
+    nb::class_<Shape>(m, "Shape")
+        .def(nb::init<>())
+        .def_rw("vocab_size", &Shape::vocab_size)
+        .def_rw("hidden_size", &Shape::hidden_size)
+        .def_rw("intermediate_size", &Shape::intermediate_size)
+        .def_rw("num_layers", &Shape::num_layers)
+        .def_rw("num_heads", &Shape::num_heads)
+        .def_rw("num_kv_heads", &Shape::num_kv_heads)
+        .def_rw("head_dim", &Shape::head_dim)
+        .def_rw("max_seq_len", &Shape::max_seq_len)
+        .def_rw("is_layer_norm", &Shape::is_layer_norm)
+        .def_rw("norm_eps", &Shape::norm_eps)
+        .def_rw("has_pre_norm", &Shape::has_pre_norm)
+        .def_rw("has_post_norm", &Shape::has_post_norm)
+        .def_rw("qk_norm", &Shape::qk_norm)
+        .def_rw("activation", &Shape::activation)
+        .def_rw("is_gated", &Shape::is_gated)
+        .def_rw("is_parallel", &Shape::is_parallel)
+        .def_rw("is_tied", &Shape::is_tied)
+        .def_rw("has_position_embedding", &Shape::has_position_embedding)
+        .def_rw("attention_scale", &Shape::attention_scale)
+        .def_rw("attention_soft_cap", &Shape::attention_soft_cap)
+        .def_rw("logit_soft_cap", &Shape::logit_soft_cap)
+        .def_rw("embedding_scale", &Shape::embedding_scale)
+        .def_rw("ropes", &Shape::ropes)
+        .def_rw("layer_ropes", &Shape::layer_ropes)
+        .def_rw("layer_windows", &Shape::layer_windows);
+}
+
+void bind_chunk(nb::module_& m) {
+    const auto init = [](Chunk* self, int64_t cache_id, Ids token_ids, int num_logits) {
+        new (self) Chunk{cache_id, std::move(token_ids), num_logits};
+    };
+    nb::class_<Chunk>(m, "Chunk")
+        .def("__init__", init, nb::arg("cache_id"), nb::arg("token_ids"), nb::arg("num_logits"));
+}
+
+}  // namespace
+
+void bind_model(nb::module_& m) {
+    bind_enums(m);
+    bind_shape(m);
+    bind_chunk(m);
+    nb::class_<LockedModel>(m, "Model")
+        .def(nb::init<Shape, CacheKind, size_t, int, const std::string&>(), nb::arg("shape"), nb::arg("cache_kind"),
+             nb::arg("max_cache_bytes"), nb::arg("num_threads"), nb::arg("isa"))
+        .def("make_matrix", &make_matrix)
+        .def("load_rows", &load_rows)
+        .def("load_vector", &load_vector)
+        .def("step", &step, nb::arg("chunks"), nb::arg("logits").noconvert())
+        .def("score", &score, nb::arg("chunks"), nb::arg("targets"), nb::arg("nats").noconvert(),
+             nb::arg("entropies").noconvert(), nb::arg("ranks").noconvert(), nb::arg("largest").noconvert())
+        .def("open_cache", &open_cache, nb::arg("prompt"), nb::arg("is_long"))
+        .def("fork_cache", &fork_cache)
+        .def("close_cache", &close_cache)
+        .def("cache_length", &cache_length)
+        .def_prop_ro("max_positions", [](LockedModel& self) { return self.unlocked().cache().max_positions(); })
+        .def_prop_ro("cache_bytes_held", &cache_bytes_held)
+        .def_prop_ro("cache_bytes_taken", &cache_bytes_taken)
+        .def_prop_ro("weight_bytes", [](LockedModel& self) { return self.unlocked().weight_bytes(); })
+        .def_prop_ro("num_threads", [](LockedModel& self) { return self.unlocked().num_threads(); })
+        .def_prop_ro("isa", [](LockedModel& self) { return self.unlocked().isa(); });
+}
+
+}  // namespace nextword

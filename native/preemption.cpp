@@ -1,0 +1,36 @@
+#include "preemption.h"
+
+#include <algorithm>
+
+namespace nextword {
+
+namespace {
+
+constexpr auto kTrial = std::chrono::milliseconds(25);
+
+}  // namespace
+
+void relax_core() {
+#if defined(__x86_64__)
+    __builtin_ia32_pause();
+#elif defined(__aarch64__)
+    asm volatile("yield");
+#endif
+}
+
+bool keeps_its_core(const std::atomic<bool>& stopping) {
+    Clock::time_point last = Clock::now();
+    for (const Clock::time_point end = last + kTrial; last < end && !stopping;) {
+        relax_core();
+        const Clock::time_point now = Clock::now();
+        if (now - last > kStall) return false;
+        last = now;
+    }
+    return true;
+}
+
+void Backoff::grow() { pause_ = std::min<Clock::duration>(2 * pause_, kLongest); }
+
+void Backoff::reset() { pause_ = kShortest; }
+
+}  // namespace nextword

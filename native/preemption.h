@@ -1,0 +1,36 @@
+// Whether the system has given a thread's core to another program, and how long the thread then stays away.
+
+#ifndef NEXTWORD_PREEMPTION_H
+#define NEXTWORD_PREEMPTION_H
+
+#include <atomic>
+#include <chrono>
+
+namespace nextword {
+
+using Clock = std::chrono::steady_clock;
+
+// A thread that stalls this long is assumed preempted.
+constexpr auto kStall = std::chrono::milliseconds(1);
+
+// Let the core's other hardware thread run for a moment.
+void relax_core();
+
+// Spin for 25 milliseconds; false as soon as the thread was preempted meanwhile. Ends early if `stopping`.
+bool keeps_its_core(const std::atomic<bool>& stopping);
+
+// Pauses of a thread that was preempted: each twice as long as the one before until the thread keeps its core.
+class Backoff {
+public:
+    Clock::duration pause() const { return pause_; }
+    void grow();
+    void reset();
+
+private:
+    static constexpr auto kShortest = std::chrono::milliseconds(5), kLongest = std::chrono::milliseconds(80);
+    Clock::duration pause_ = kShortest;
+};
+
+}  // namespace nextword
+
+#endif

@@ -1,0 +1,43 @@
+#include "products.h"
+
+namespace nextword {
+
+void Rows::resize(int num_tokens, int columns, bool is_quantized) {
+    const size_t num_groups = static_cast<size_t>(ceil_div(columns, kGroup)) * num_tokens;
+    values.resize(static_cast<size_t>(num_tokens) * columns);
+    if (!is_quantized) return;
+    quants.resize(num_groups * kGroup);
+    scales.resize(num_groups);
+    sums.resize(num_groups);
+    totals.resize(num_groups);
+}
+
+Activations Rows::view(int num_tokens, int columns) const {
+    return {num_tokens, columns, values.data(), columns, quants.data(), scales.data(), sums.data(), totals.data()};
+}
+
+void multiply(const Kernels& kernels, ThreadPool& threads, const std::vector<Product>& products, const Activations& x) {
+    int num_panels = 0;
+    for (const Product& product : products) num_panels += product.linear->matrix.num_panels();
+    threads.run(num_panels, [&](int first, int last) {
+        int begin = 0;
+        for (const Product& product : products) {
+            const Matrix& matrix = product.linear->matrix;
+            const int from = std::max(first - begin, 0), to = std::min(last - begin, matrix.num_panels());
+            Output out = product.out;
+            out.bias = product.linear->bias.empty() ? nullptr : product.linear->bias.data();
+            if (from < to) kernels.multiply(matrix, from, to, x, out);
+            begin += matrix.num_panels();
+        }
+    });
+}
+
+void quantize_rows(const Kernels& kernels, ThreadPool& threads, Rows& rows, int num_tokens, int columns) {
+    rows.resize(num_tokens, columns, true);
+    const Activations x = rows.view(num_tokens, columns);
+    threads.run(ceil_div(num_tokens, kernels.tile_tokens), [&](int first, int last) {
+        for (int tile = first; tile < last; ++tile) kernels.quantize(x, tile, rows.quantized());
+    });
+}
+
+}  // namespace nextword

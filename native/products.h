@@ -1,0 +1,58 @@
+// Rows of activations and their products with the matrices of weights, shared out among threads.
+
+#ifndef NEXTWORD_PRODUCTS_H
+#define NEXTWORD_PRODUCTS_H
+
+#include <algorithm>
+#include <vector>
+
+#include "kernels.h"
+#include "threads.h"
+#include "weights.h"
+
+namespace nextword {
+
+// (num_tokens, columns) floats with their int8 form.
+struct Rows {
+    std::vector<float> values;
+    std::vector<int8_t> quants;
+    std::vector<float> scales, totals;
+    std::vector<int32_t> sums;
+
+    // Make room; the int8 form has it only if `is_quantized`.
+    void resize(int num_tokens, int columns, bool is_quantized);
+    QuantizedRows quantized() { return {quants.data(), scales.data(), sums.data(), totals.data()}; }
+    Activations view(int num_tokens, int columns) const;
+};
+
+struct Product {
+    const Linear* linear;
+    Output out;
+};
+
+// All products of the same activations at once; each output gets the bias of its matrix.
+void multiply(const Kernels& kernels, ThreadPool& threads, const std::vector<Product>& products, const Activations& x);
+
+// The int8 form of rows whose floats are there.
+void quantize_rows(const Kernels& kernels, ThreadPool& threads, Rows& rows, int num_tokens, int columns);
+
+// Fill `rows` for each token by write(row, values), with its int8 form if `is_quantized`.
+template <class Write>
+void make_rows(const Kernels& kernels, ThreadPool& threads, Rows& rows, int num_tokens, int columns, bool is_quantized,
+               const Write& write) {
+    rows.resize(num_tokens, columns, is_quantized);
+    const Activations x = rows.view(num_tokens, columns);
+    const int tile_tokens = kernels.tile_tokens;
+    threads.run(ceil_div(num_tokens, tile_tokens), [&](int first, int last) {
+        for (int tile = first; tile < last; ++tile) {
+            for (int row = tile * tile_tokens; row < std::min(num_tokens, (tile + 1) * tile_tokens); ++row) {
+                write(row, rows.values.data() + static_cast<size_t>(row) * columns);
+            }
+            if (is_quantized) kernels.quantize(x, tile, rows.quantized());
+        }
+    });
+}
+
+}  // namespace nextword
+
+#endif

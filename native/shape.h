@@ -1,0 +1,46 @@
+// The shape of a model: ModelConfig, as far as the forward pass needs it.
+
+#ifndef NEXTWORD_SHAPE_H
+#define NEXTWORD_SHAPE_H
+
+#include <vector>
+
+#include "kernels.h"
+
+namespace nextword {
+
+// Rotary position embedding: radians per position of each pair of dimensions. LongRoPE has other frequencies for
+// sequences beyond the original context; elsewhere those are empty.
+struct Rope {
+    std::vector<float> frequencies, long_frequencies;
+    float factor = 1.0f;  // on cosine and sine
+};
+
+enum class QKNorm { None, PerHead, AllHeads };
+
+struct Shape {
+    int vocab_size = 0, hidden_size = 0, intermediate_size = 0;
+    int num_layers = 0, num_heads = 0, num_kv_heads = 0, head_dim = 0;
+    int max_seq_len = 0;
+    bool is_layer_norm = false;
+    float norm_eps = 0.0f;
+    bool has_pre_norm = true, has_post_norm = false;
+    QKNorm qk_norm = QKNorm::None;
+    Activation activation = Activation::Silu;
+    bool is_gated = true, is_parallel = false, is_tied = false, has_position_embedding = false;
+    float attention_scale = 1.0f, attention_soft_cap = 0.0f, logit_soft_cap = 0.0f, embedding_scale = 1.0f;
+    std::vector<Rope> ropes;
+    std::vector<int> layer_ropes;    // index into ropes for each layer, or -1
+    std::vector<int> layer_windows;  // positions for each layer, 0 for all
+
+    int query_size() const { return num_heads * head_dim; }
+    int key_size() const { return num_kv_heads * head_dim; }
+    int group_size() const { return num_heads / num_kv_heads; }  // query heads that share a key-value head
+};
+
+// Return the shape. Throws std::invalid_argument if it is not that of a model.
+Shape checked(Shape shape);
+
+}  // namespace nextword
+
+#endif

@@ -1,0 +1,141 @@
+#include "weights.h"
+
+#include <stdexcept>
+
+namespace nextword {
+
+namespace {
+
+const std::string kWeight = ".weight", kBias = ".bias";
+
+int rows_in_panel(PanelPart part) { return part == PanelPart::Whole ? kPanelRows : kLanes; }
+
+}  // namespace
+
+Weights::Weights(const Shape& shape) : layers(shape.num_layers), is_tied_(shape.is_tied) {
+    const int hidden = shape.hidden_size;
+    register_linear("embedding", embedding, shape.vocab_size, hidden);
+    if (shape.has_position_embedding) {
+        register_linear("position_embedding", position_embedding, shape.max_seq_len, hidden);
+    }
+    for (int index = 0; index < shape.num_layers; ++index) {
+        register_layer("layers." + std::to_string(index) + ".", layers[index], shape);
+    }
+    register_norm("final_norm", final_norm, hidden, shape.is_layer_norm);
+    if (!shape.is_tied) register_linear("output_head", output_head_, shape.vocab_size, hidden);
+}
+
+void Weights::register_layer(const std::string& name, Layer& layer, const Shape& shape) {
+    const int hidden = shape.hidden_size;
+    const bool has_bias = shape.is_layer_norm;
+    if (shape.has_pre_norm) {
+        register_norm(name + "attention_norm", layer.attention_norm, hidden, has_bias);
+        register_norm(name + "mlp_norm", layer.mlp_norm, hidden, has_bias);
+    }
+    if (shape.has_post_norm) {
+        register_norm(name + "post_attention_norm", layer.post_attention_norm, hidden, has_bias);
+        register_norm(name + "post_mlp_norm", layer.post_mlp_norm, hidden, has_bias);
+    }
+    register_attention(name + "attention.", layer, shape);
+    register_mlp(name + "mlp.", layer, shape);
+}
+
+void Weights::register_attention(const std::string& name, Layer& layer, const Shape& shape) {
+    const int hidden = shape.hidden_size, queries = shape.query_size(), keys = shape.key_size();
+    register_linear(name + "q_proj", layer.query, queries, hidden);
+    register_linear(name + "k_proj", layer.key, keys, hidden);
+    register_linear(name + "v_proj", layer.value, keys, hidden);
+    register_linear(name + "o_proj", layer.out, hidden, queries);
+    if (shape.qk_norm == QKNorm::None) return;
+    const bool is_per_head = shape.qk_norm == QKNorm::PerHead;
+    register_norm(name + "q_norm", layer.query_norm, is_per_head ? shape.head_dim : queries, false);
+    register_norm(name + "k_norm", layer.key_norm, is_per_head ? shape.head_dim : keys, false);
+}
+
+void Weights::register_mlp(const std::string& name, Layer& layer, const Shape& shape) {
+    const int hidden = shape.hidden_size, wide = shape.intermediate_size;
+    const PanelPart up_part = shape.is_gated ? PanelPart::Second : PanelPart::Whole;
+    if (shape.is_gated) register_linear(name + "gate_proj", layer.up, wide, hidden, PanelPart::First);
+    register_linear(name + "up_proj", layer.up, wide, hidden, up_part);
+    register_linear(name + "down_proj", layer.down, hidden, wide);
+}
+
+void Weights::register_linear(const std::string& name, Linear& linear, int rows, int columns, PanelPart part) {
+    matrices_[name + kWeight] = {&linear, part, rows, columns};
+    vectors_[name + kBias] = {&linear.bias, part, rows, true};
+}
+
+void Weights::register_norm(const std::string& name, Norm& norm, int size, bool has_bias) {
+    vectors_[name + kWeight] = {&norm.weight, PanelPart::Whole, size, false};
+    if (has_bias) vectors_[name + kBias] = {&norm.bias, PanelPart::Whole, size, false};
+}
+
+const Weights::MatrixSlot& Weights::slot_of(const std::string& name) const {
+    const auto found = matrices_.find(name);
+    if (found == matrices_.end()) throw std::invalid_argument("no matrix has the name " + name);
+    return found->second;
+}
+
+void Weights::make_matrix(const std::string& name, WeightKind kind) {
+    const MatrixSlot& slot = slot_of(name);
+    Matrix& matrix = slot.linear->matrix;
+    const bool is_half = slot.part != PanelPart::Whole;
+    if (is_half && matrix.rows != 0 && matrix.kind == kind) return;  // made together with the other half
+    const int rows = is_half ? ceil_div(slot.rows, rows_in_panel(slot.part)) * kPanelRows : slot.rows;
+    matrix = Matrix(kind, rows, slot.columns);
+}
+
+void Weights::load_rows(const std::string& name, int first_row, int num_rows, Encoding encoding, const uint8_t* rows,
+                        size_t size, ThreadPool& threads) {
+    const MatrixSlot& slot = slot_of(name);
+    Matrix& matrix = slot.linear->matrix;
+    const size_t stride = row_bytes(encoding, slot.columns);
+    const bool fits = matrix.rows != 0 && first_row >= 0 && num_rows >= 0 && num_rows <= slot.rows - first_row &&
+                      size == stride * num_rows;
+    const bool is_readable = encoding <= Encoding::BF16 || is_same(matrix.kind, encoding);
+    if (!fits || !is_readable || (matrix.kind == WeightKind::Q4 && encoding != Encoding::Q4_0)) {
+        throw std::invalid_argument("rows of " + name + " do not fit the matrix made for them");
+    }
+    threads.run(num_rows, [&](int first, int last) {
+        pack_rows(matrix, slot.part, first_row + first, last - first, encoding, rows + stride * first);
+    });
+}
+
+void Weights::load_vector(const std::string& name, const float* values, size_t size) {
+    const auto found = vectors_.find(name);
+    if (found == vectors_.end()) throw std::invalid_argument("no vector has the name " + name);
+    const auto& [vector, part, expected, is_optional] = found->second;
+    if (size != static_cast<size_t>(expected)) {
+        throw std::invalid_argument(name + " has " + std::to_string(size) + " values; the shape has " +
+                                    std::to_string(expected));
+    }
+    // A bias follows the order of its panels' rows, with zeros for those that pad them.
+    const int panel_rows = rows_in_panel(part), first_lane = part == PanelPart::Second ? kLanes : 0;
+    vector->resize(static_cast<size_t>(ceil_div(expected, panel_rows)) * kPanelRows);
+    for (int i = 0; i < expected; ++i) {
+        (*vector)[i / panel_rows * kPanelRows + first_lane + i % panel_rows] = values[i];
+    }
+}
+
+void Weights::require_loaded() {
+    if (is_loaded_) return;
+    const auto require = [](bool is_loaded, const std::string& name) {
+        if (!is_loaded) throw std::invalid_argument(name + " has not been loaded");
+    };
+    for (const auto& [name, slot] : matrices_) require(slot.linear->matrix.rows != 0, name);
+    for (const auto& [name, slot] : vectors_) require(slot.is_optional || !slot.vector->empty(), name);
+    is_loaded_ = true;
+}
+
+size_t Weights::num_bytes() const {
+    size_t bytes =
+        embedding.matrix.bytes.size() + position_embedding.matrix.bytes.size() + output_head_.matrix.bytes.size();
+    for (const Layer& layer : layers) {
+        for (const Linear* linear : {&layer.query, &layer.key, &layer.value, &layer.out, &layer.up, &layer.down}) {
+            bytes += linear->matrix.bytes.size();
+        }
+    }
+    return bytes;
+}
+
+}  // namespace nextword

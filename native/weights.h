@@ -1,0 +1,86 @@
+// The weights of a model: packed matrices and vectors, filled by the names of models/weights.py.
+
+#ifndef NEXTWORD_WEIGHTS_H
+#define NEXTWORD_WEIGHTS_H
+
+#include <cstdint>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "pack.h"
+#include "shape.h"
+#include "tensor.h"
+#include "threads.h"
+
+namespace nextword {
+
+struct Norm {
+    std::vector<float> weight, bias;
+};
+
+struct Linear {
+    Matrix matrix;
+    std::vector<float> bias;  // in the order of the panels' rows, or empty
+    MemoryRange memory() const { return {matrix.bytes.data(), matrix.bytes.size()}; }
+};
+
+struct Layer {
+    Norm attention_norm, post_attention_norm, mlp_norm, post_mlp_norm;
+    Linear query, key, value, out, up, down;  // up: gate and up side by side where the MLP is gated
+    Norm query_norm, key_norm;
+};
+
+class Weights {
+public:
+    explicit Weights(const Shape& shape);
+    Weights(const Weights&) = delete;
+    Weights& operator=(const Weights&) = delete;
+
+    // A matrix is made, then filled; the two halves of a gated MLP are made together, under either name. All throw
+    // std::invalid_argument for a name or size that the shape does not have.
+    void make_matrix(const std::string& name, WeightKind kind);
+    void load_rows(const std::string& name, int first_row, int num_rows, Encoding encoding, const uint8_t* rows,
+                   size_t size, ThreadPool& threads);
+    void load_vector(const std::string& name, const float* values, size_t size);
+
+    // Throws std::invalid_argument that names a weight which has not been loaded.
+    void require_loaded();
+
+    size_t num_bytes() const;  // of all matrices
+    const Linear& output_head() const { return is_tied_ ? embedding : output_head_; }
+
+    Linear embedding, position_embedding;
+    Norm final_norm;
+    std::vector<Layer> layers;
+
+private:
+    struct MatrixSlot {
+        Linear* linear;
+        PanelPart part;
+        int rows, columns;
+    };
+    struct VectorSlot {
+        std::vector<float>* vector;
+        PanelPart part;
+        int size;
+        bool is_optional;
+    };
+
+    void register_layer(const std::string& name, Layer& layer, const Shape& shape);
+    void register_attention(const std::string& name, Layer& layer, const Shape& shape);
+    void register_mlp(const std::string& name, Layer& layer, const Shape& shape);
+    void register_linear(const std::string& name, Linear& linear, int rows, int columns,
+                         PanelPart part = PanelPart::Whole);
+    void register_norm(const std::string& name, Norm& norm, int size, bool has_bias);
+    const MatrixSlot& slot_of(const std::string& name) const;
+
+    bool is_tied_, is_loaded_ = false;
+    Linear output_head_;
+    std::unordered_map<std::string, MatrixSlot> matrices_;
+    std::unordered_map<std::string, VectorSlot> vectors_;
+};
+
+}  // namespace nextword
+
+#endif
