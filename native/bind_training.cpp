@@ -1,9 +1,15 @@
-// Training's kernels as functions of Python, for tensors by their address: nextword/models/passes.py, which alone calls
-// them, has made sure of types, shapes and layouts.
+// Training's kernels as functions of Python, for tensors as arrays: contiguous, float32, or bfloat16 as uint16.
+//
+// Types, shapes and layouts are checked here: TypeError for another type, ValueError for the rest. Results are written
+// into arrays of the caller.
 
 #include <nanobind/nanobind.h>
+#include <nanobind/ndarray.h>
+#include <nanobind/stl/optional.h>
 
 #include <algorithm>
+#include <optional>
+#include <string>
 #include <vector>
 
 #include "gil.h"
@@ -15,123 +21,237 @@ namespace nb = nanobind;
 namespace nextword {
 namespace {
 
-// The address of a tensor's first element; 0 for none.
-using Address = uintptr_t;
+using AnyArray = nb::ndarray<nb::device::cpu>;
 
-template <class T>
-T* at(Address address) {
-    return reinterpret_cast<T*>(address);
-}
+// An array of any type with its name, for messages.
+class Tensor {
+public:
+    Tensor(const AnyArray& array, const char* name) : array_(array), name_(name) {
+        int64_t stride = 1;
+        for (size_t axis = array.ndim(); axis-- > 0; stride *= static_cast<int64_t>(array.shape(axis))) {
+            if (array.shape(axis) > 1 && array.size() > 0 && array.stride(axis) != stride) refuse("is not contiguous");
+        }
+    }
 
-constexpr int64_t kLeastElements = 1 << 14;  // for another thread to be worth its start
+    int64_t size() const { return static_cast<int64_t>(array_.size()); }
+    int64_t last_size() const { return array_.ndim() == 0 ? 1 : static_cast<int64_t>(array_.shape(array_.ndim() - 1)); }
+    int64_t num_rows() const { return last_size() == 0 ? 0 : size() / last_size(); }
+    bool is_bf16() const { return array_.dtype() == nb::dtype<uint16_t>(); }
 
-int64_t least_rows(int64_t size) { return std::max<int64_t>(1, kLeastElements / std::max<int64_t>(size, 1)); }
+    void require_size(int64_t wanted) const {
+        if (size() != wanted)
+            refuse("has " + std::to_string(size()) + " elements instead of " + std::to_string(wanted));
+    }
+
+    template <class Element>
+    Element* data() const {
+        if (array_.dtype() != nb::dtype<std::remove_const_t<Element>>()) {
+            throw nb::type_error((std::string(name_) + " has another dtype than " + name_of<Element>()).c_str());
+        }
+        return static_cast<Element*>(array_.data());
+    }
+
+    [[noreturn]] void refuse(const std::string& problem) const {
+        throw nb::value_error((std::string(name_) + " " + problem).c_str());
+    }
+
+private:
+    template <class Element>
+    static const char* name_of() {
+        using Plain = std::remove_const_t<Element>;
+        if (std::is_same_v<Plain, float>) return "float32";
+        if (std::is_same_v<Plain, uint16_t>) return "uint16, which stands for bfloat16";
+        return std::is_same_v<Plain, int32_t> ? "int32" : "int64";
+    }
+
+    const AnyArray& array_;
+    const char* name_;
+};
+
+constexpr int64_t kMinElements = 1 << 14;  // for another thread to be worth its start
+
+int64_t min_rows(int64_t size) { return std::max<int64_t>(1, kMinElements / std::max<int64_t>(size, 1)); }
 
 // Call with the kernels for the type of the elements, and a number of that type.
 template <class Call>
-void for_type(bool is_bf16, const Call& call) {
-    const GilRelease release;
+void for_type(const Tensor& tensor, const Call& call) {
     const TrainingKernelSet& kernels = choose_training_kernels();
-    if (is_bf16) {
+    if (tensor.is_bf16()) {
         call(kernels.bf16, uint16_t{});
     } else {
         call(kernels.f32, float{});
     }
 }
 
-void rms_norm(bool is_bf16, Address x, Address weight, float eps, int64_t num_rows, int64_t size, Address out,
-              Address inverse) {
-    for_type(is_bf16, [&](const auto& kernels, auto element) {
+template <class Work>
+void share_out_without_gil(int64_t num_units, int64_t min_units, const Work& work) {
+    const GilRelease release;
+    share_out(num_units, min_units, work);
+}
+
+// The elements from number `first` on, or null for none.
+template <class Element>
+Element* from(Element* data, int64_t first) {
+    return data == nullptr ? nullptr : data + first;
+}
+
+// ---- RMSNorm ----
+
+void rms_norm(const AnyArray& x_array, const AnyArray& weight_array, float eps, const AnyArray& out_array,
+              const AnyArray& inverse_array) {
+    const Tensor x(x_array, "x"), weight(weight_array, "weight"), out(out_array, "out"),
+        inverse(inverse_array, "inverse");
+    const int64_t num_rows = x.num_rows(), size = x.last_size();
+    weight.require_size(size), out.require_size(x.size()), inverse.require_size(num_rows);
+    for_type(x, [&](const auto& kernels, auto element) {
         using Element = decltype(element);
-        share_out(num_rows, least_rows(size), [&](int64_t first, int64_t last) {
-            kernels.rms_norm(at<const Element>(x) + first * size, at<const Element>(weight), eps, last - first, size,
-                             at<Element>(out) + first * size, at<float>(inverse) + first);
+        const Element *xs = x.data<const Element>(), *weights = weight.data<const Element>();
+        Element* outs = out.data<Element>();
+        float* inverses = inverse.data<float>();
+        share_out_without_gil(num_rows, min_rows(size), [&](int64_t first, int64_t last) {
+            kernels.rms_norm(xs + first * size, weights, eps, last - first, size, outs + first * size,
+                             inverses + first);
         });
     });
 }
 
-// Rows are summed in so many parts, whatever the number of threads, so that the sum of the parts is always the same.
+// Rows are summed in this many parts, whatever the number of threads, so that the sum of the parts is always the same.
 constexpr int64_t kParts = 16;
 
-void rms_norm_backward(bool is_bf16, Address x, Address weight, Address inverse, Address grad, int64_t num_rows,
-                       int64_t size, Address x_grad, Address weight_grad) {
-    for_type(is_bf16, [&](const auto& kernels, auto element) {
+void add_parts(const std::vector<float>& sums, int64_t size, float* total) {
+    for (int64_t part = 0; part < kParts; ++part) {
+        for (int64_t i = 0; i < size; ++i) {
+            total[i] = (part == 0 ? 0.0f : total[i]) + sums[static_cast<size_t>(part * size + i)];
+        }
+    }
+}
+
+void rms_norm_backward(const AnyArray& x_array, const AnyArray& weight_array, const AnyArray& inverse_array,
+                       const AnyArray& grad_array, const AnyArray& x_grad_array, const AnyArray& weight_grad_array) {
+    const Tensor x(x_array, "x"), weight(weight_array, "weight"), inverse(inverse_array, "inverse");
+    const Tensor grad(grad_array, "grad"), x_grad(x_grad_array, "x_grad"),
+        weight_grad(weight_grad_array, "weight_grad");
+    const int64_t num_rows = x.num_rows(), size = x.last_size();
+    weight.require_size(size), weight_grad.require_size(size), inverse.require_size(num_rows);
+    grad.require_size(x.size()), x_grad.require_size(x.size());
+    for_type(x, [&](const auto& kernels, auto element) {
         using Element = decltype(element);
+        const Element *xs = x.data<const Element>(), *weights = weight.data<const Element>();
+        const Element* grads = grad.data<const Element>();
+        const float* inverses = inverse.data<const float>();
+        Element* x_grads = x_grad.data<Element>();
+        float* const total = weight_grad.data<float>();
         std::vector<float> sums(static_cast<size_t>(kParts * size));
-        share_out(kParts, 1, [&](int64_t first_part, int64_t last_part) {
+        share_out_without_gil(kParts, 1, [&](int64_t first_part, int64_t last_part) {
             for (int64_t part = first_part; part < last_part; ++part) {
                 const int64_t first = num_rows * part / kParts, last = num_rows * (part + 1) / kParts;
-                kernels.rms_norm_backward(at<const Element>(x) + first * size, at<const Element>(weight),
-                                          at<const float>(inverse) + first, at<const Element>(grad) + first * size,
-                                          last - first, size, at<Element>(x_grad) + first * size,
-                                          sums.data() + part * size);
+                kernels.rms_norm_backward(xs + first * size, weights, inverses + first, grads + first * size,
+                                          last - first, size, x_grads + first * size, sums.data() + part * size);
             }
         });
-        float* const total = at<float>(weight_grad);
-        for (int64_t part = 0; part < kParts; ++part) {
-            for (int64_t i = 0; i < size; ++i)
-                total[i] = (part == 0 ? 0.0f : total[i]) + sums[static_cast<size_t>(part * size + i)];
-        }
+        add_parts(sums, size, total);
     });
 }
 
-template <class Element>
-Element* offset(Address address, int64_t elements) {
-    return address == 0 ? nullptr : at<Element>(address) + elements;
-}
+// ---- activations ----
 
-void activate(bool is_bf16, Address x, Address gated, Activation activation, int64_t size, Address out) {
-    for_type(is_bf16, [&](const auto& kernels, auto element) {
+void activate(const AnyArray& x_array, const std::optional<AnyArray>& gated_array, Activation activation,
+              const AnyArray& out_array) {
+    const Tensor x(x_array, "x"), out(out_array, "out"), gated(gated_array ? *gated_array : x_array, "gated");
+    out.require_size(x.size()), gated.require_size(x.size());
+    for_type(x, [&](const auto& kernels, auto element) {
         using Element = decltype(element);
-        share_out(size, kLeastElements, [&](int64_t first, int64_t last) {
-            kernels.activate(at<const Element>(x) + first, offset<const Element>(gated, first), activation,
-                             last - first, at<Element>(out) + first);
+        const Element* xs = x.data<const Element>();
+        const Element* factors = gated_array ? gated.data<const Element>() : nullptr;
+        Element* outs = out.data<Element>();
+        share_out_without_gil(x.size(), kMinElements, [&](int64_t first, int64_t last) {
+            kernels.activate(xs + first, from(factors, first), activation, last - first, outs + first);
         });
     });
 }
 
-void activate_backward(bool is_bf16, Address x, Address gated, Address grad, Activation activation, int64_t size,
-                       Address x_grad, Address gated_grad) {
-    for_type(is_bf16, [&](const auto& kernels, auto element) {
+void activate_backward(const AnyArray& x_array, const std::optional<AnyArray>& gated_array, const AnyArray& grad_array,
+                       Activation activation, const AnyArray& x_grad_array,
+                       const std::optional<AnyArray>& gated_grad_array) {
+    const Tensor x(x_array, "x"), grad(grad_array, "grad"), x_grad(x_grad_array, "x_grad");
+    const Tensor gated(gated_array ? *gated_array : x_array, "gated");
+    const Tensor gated_grad(gated_grad_array ? *gated_grad_array : x_array, "gated_grad");
+    if (gated_array.has_value() != gated_grad_array.has_value()) gated_grad.refuse("and gated come together");
+    grad.require_size(x.size()), x_grad.require_size(x.size());
+    gated.require_size(x.size()), gated_grad.require_size(x.size());
+    for_type(x, [&](const auto& kernels, auto element) {
         using Element = decltype(element);
-        share_out(size, kLeastElements, [&](int64_t first, int64_t last) {
-            kernels.activate_backward(at<const Element>(x) + first, offset<const Element>(gated, first),
-                                      at<const Element>(grad) + first, activation, last - first,
-                                      at<Element>(x_grad) + first, offset<Element>(gated_grad, first));
+        const Element *xs = x.data<const Element>(), *grads = grad.data<const Element>();
+        const Element* factors = gated_array ? gated.data<const Element>() : nullptr;
+        Element* x_grads = x_grad.data<Element>();
+        Element* factor_grads = gated_array ? gated_grad.data<Element>() : nullptr;
+        share_out_without_gil(x.size(), kMinElements, [&](int64_t first, int64_t last) {
+            kernels.activate_backward(xs + first, from(factors, first), grads + first, activation, last - first,
+                                      x_grads + first, from(factor_grads, first));
         });
     });
 }
 
-void softmax(bool is_bf16, Address scores, int64_t num_rows, int64_t num_queries, int64_t num_keys, Address first_seen,
-             Address last_seen, float scale) {
-    const Seen seen{num_queries, num_keys, at<const int32_t>(first_seen), at<const int32_t>(last_seen)};
-    for_type(is_bf16, [&](const auto& kernels, auto element) {
-        using Element = decltype(element);
-        share_out(num_rows, least_rows(num_keys), [&](int64_t first, int64_t last) {
-            kernels.softmax(at<Element>(scores), seen, scale, first, last - first);
+// ---- softmax of scores ----
+
+// For the rows of `scores` (..., num_keys): the keys that each query attends to.
+Attended attended_keys(const Tensor& scores, const Tensor& first, const Tensor& last) {
+    const int64_t num_queries = first.size(), num_keys = scores.last_size();
+    last.require_size(num_queries);
+    if (num_queries == 0 || scores.num_rows() % num_queries != 0)
+        first.refuse("does not divide the rows of the scores");
+    const Attended attended{num_queries, num_keys, first.data<const int32_t>(), last.data<const int32_t>()};
+    for (int64_t query = 0; query < num_queries; ++query) {
+        const int32_t begin = attended.first[query], end = attended.last[query];
+        if (begin < 0 || begin >= end || end > num_keys) first.refuse("and last name no range of keys for a query");
+    }
+    return attended;
+}
+
+void softmax(const AnyArray& scores_array, const AnyArray& first_array, const AnyArray& last_array, float scale) {
+    const Tensor scores(scores_array, "scores"), first(first_array, "first"), last(last_array, "last");
+    const Attended attended = attended_keys(scores, first, last);
+    for_type(scores, [&](const auto& kernels, auto element) {
+        auto* const elements = scores.data<decltype(element)>();
+        share_out_without_gil(scores.num_rows(), min_rows(attended.num_keys), [&](int64_t begin, int64_t end) {
+            kernels.softmax(elements, attended, scale, begin, end - begin);
         });
     });
 }
 
-void softmax_backward(bool is_bf16, Address weights, Address grads, int64_t num_rows, int64_t num_queries,
-                      int64_t num_keys, Address first_seen, Address last_seen, float scale) {
-    const Seen seen{num_queries, num_keys, at<const int32_t>(first_seen), at<const int32_t>(last_seen)};
-    for_type(is_bf16, [&](const auto& kernels, auto element) {
+void softmax_backward(const AnyArray& weights_array, const AnyArray& grads_array, const AnyArray& first_array,
+                      const AnyArray& last_array, float scale) {
+    const Tensor weights(weights_array, "weights"), grads(grads_array, "grads");
+    const Tensor first(first_array, "first"), last(last_array, "last");
+    const Attended attended = attended_keys(weights, first, last);
+    grads.require_size(weights.size());
+    for_type(weights, [&](const auto& kernels, auto element) {
         using Element = decltype(element);
-        share_out(num_rows, least_rows(num_keys), [&](int64_t first, int64_t last) {
-            kernels.softmax_backward(at<const Element>(weights), at<Element>(grads), seen, scale, first, last - first);
+        const Element* elements = weights.data<const Element>();
+        Element* gradients = grads.data<Element>();
+        share_out_without_gil(weights.num_rows(), min_rows(attended.num_keys), [&](int64_t begin, int64_t end) {
+            kernels.softmax_backward(elements, gradients, attended, scale, begin, end - begin);
         });
     });
 }
 
-void cross_entropy(bool is_bf16, Address logits, Address targets, float z_loss, bool has_slopes, int64_t num_rows,
-                   int64_t size, Address log_sums, Address target_logits) {
-    for_type(is_bf16, [&](const auto& kernels, auto element) {
-        using Element = decltype(element);
-        share_out(num_rows, least_rows(size), [&](int64_t first, int64_t last) {
-            kernels.cross_entropy(at<Element>(logits) + first * size, at<const int64_t>(targets) + first, z_loss,
-                                  has_slopes, last - first, size, at<float>(log_sums) + first,
-                                  at<float>(target_logits) + first);
+// ---- cross-entropy ----
+
+void cross_entropy(const AnyArray& logits_array, const AnyArray& targets_array, float z_loss, bool has_grad,
+                   const AnyArray& log_sums_array, const AnyArray& target_logits_array) {
+    const Tensor logits(logits_array, "logits"), targets(targets_array, "targets");
+    const Tensor log_sums(log_sums_array, "log_sums"), target_logits(target_logits_array, "target_logits");
+    const int64_t num_rows = logits.num_rows(), size = logits.last_size();
+    targets.require_size(num_rows), log_sums.require_size(num_rows), target_logits.require_size(num_rows);
+    const int64_t* ids = targets.data<const int64_t>();
+    const bool is_known = std::all_of(ids, ids + num_rows, [&](int64_t id) { return id >= 0 && id < size; });
+    if (!is_known) targets.refuse("are not all in the vocabulary");
+    for_type(logits, [&](const auto& kernels, auto element) {
+        auto* const elements = logits.data<decltype(element)>();
+        float *sums = log_sums.data<float>(), *at_targets = target_logits.data<float>();
+        share_out_without_gil(num_rows, min_rows(size), [&](int64_t first, int64_t last) {
+            kernels.cross_entropy(elements + first * size, ids + first, z_loss, has_grad, last - first, size,
+                                  sums + first, at_targets + first);
         });
     });
 }
@@ -139,13 +259,17 @@ void cross_entropy(bool is_bf16, Address logits, Address targets, float z_loss, 
 }  // namespace
 
 void bind_training(nb::module_& m) {
-    m.def("rms_norm", &rms_norm);
-    m.def("rms_norm_backward", &rms_norm_backward);
-    m.def("activate", &activate);
-    m.def("activate_backward", &activate_backward);
-    m.def("softmax", &softmax);
-    m.def("softmax_backward", &softmax_backward);
-    m.def("cross_entropy", &cross_entropy);
+    m.def("rms_norm", &rms_norm, nb::arg("x"), nb::arg("weight"), nb::arg("eps"), nb::arg("out"), nb::arg("inverse"));
+    m.def("rms_norm_backward", &rms_norm_backward, nb::arg("x"), nb::arg("weight"), nb::arg("inverse"), nb::arg("grad"),
+          nb::arg("x_grad"), nb::arg("weight_grad"));
+    m.def("activate", &activate, nb::arg("x"), nb::arg("gated").none(), nb::arg("activation"), nb::arg("out"));
+    m.def("activate_backward", &activate_backward, nb::arg("x"), nb::arg("gated").none(), nb::arg("grad"),
+          nb::arg("activation"), nb::arg("x_grad"), nb::arg("gated_grad").none());
+    m.def("softmax", &softmax, nb::arg("scores"), nb::arg("first"), nb::arg("last"), nb::arg("scale"));
+    m.def("softmax_backward", &softmax_backward, nb::arg("weights"), nb::arg("grads"), nb::arg("first"),
+          nb::arg("last"), nb::arg("scale"));
+    m.def("cross_entropy", &cross_entropy, nb::arg("logits"), nb::arg("targets"), nb::arg("z_loss"),
+          nb::arg("has_grad"), nb::arg("log_sums"), nb::arg("target_logits"));
 }
 
 }  // namespace nextword

@@ -11,7 +11,7 @@
 namespace nextword {
 
 // Scores of attention: row r belongs to query r % num_queries, which sees keys from first up to last, exclusive.
-struct Seen {
+struct Attended {
     int64_t num_queries = 0;
     int64_t num_keys = 0;
     const int32_t* first = nullptr;
@@ -31,14 +31,14 @@ struct TrainingKernels {
     void (*activate)(const Element* x, const Element* gated, Activation activation, int64_t size, Element* out);
     void (*activate_backward)(const Element* x, const Element* gated, const Element* grad, Activation activation,
                               int64_t size, Element* x_grad, Element* gated_grad);
-    // softmax(scale * scores) over the keys seen, 0 elsewhere; rows from first_row on, in place.
-    void (*softmax)(Element* scores, const Seen& seen, float scale, int64_t first_row, int64_t num_rows);
+    // softmax(scale * scores) over the keys attended, 0 elsewhere; rows from first_row on, in place.
+    void (*softmax)(Element* scores, const Attended& attended, float scale, int64_t first_row, int64_t num_rows);
     // The scores' gradient in the place of that of the weights.
-    void (*softmax_backward)(const Element* weights, Element* grads, const Seen& seen, float scale, int64_t first_row,
-                             int64_t num_rows);
+    void (*softmax_backward)(const Element* weights, Element* grads, const Attended& attended, float scale,
+                             int64_t first_row, int64_t num_rows);
     // Of each row log(sum(exp(logits))), and the target's logit; if asked, the logits become the derivative of
     // log_sum - target's logit + z_loss * log_sum^2 by them.
-    void (*cross_entropy)(Element* logits, const int64_t* targets, float z_loss, bool has_slopes, int64_t num_rows,
+    void (*cross_entropy)(Element* logits, const int64_t* targets, float z_loss, bool has_grad, int64_t num_rows,
                           int64_t size, float* log_sums, float* target_logits);
 };
 

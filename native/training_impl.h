@@ -182,18 +182,18 @@ float largest_of(const Element* row, int64_t first, int64_t last) {
 }
 
 template <class Element>
-void clear_unseen(Element* row, int64_t first, int64_t last, int64_t size) {
+void clear_unattended(Element* row, int64_t first, int64_t last, int64_t size) {
     std::memset(row, 0, static_cast<size_t>(first) * sizeof(Element));
     std::memset(row + last, 0, static_cast<size_t>(size - last) * sizeof(Element));
 }
 
 template <class Element>
-void train_softmax(Element* scores, const Seen& seen, float scale, int64_t first_row, int64_t num_rows) {
-    std::vector<float> powers(static_cast<size_t>(seen.num_keys) + kLanes);
+void train_softmax(Element* scores, const Attended& attended, float scale, int64_t first_row, int64_t num_rows) {
+    std::vector<float> powers(static_cast<size_t>(attended.num_keys) + kLanes);
     const F factor = Simd::set(scale);
     for (int64_t number = first_row; number < first_row + num_rows; ++number) {
-        Element* row = scores + number * seen.num_keys;
-        const int64_t query = number % seen.num_queries, first = seen.first[query], last = seen.last[query];
+        Element* row = scores + number * attended.num_keys;
+        const int64_t query = number % attended.num_queries, first = attended.first[query], last = attended.last[query];
         const F top = Simd::set(largest_of(row, first, last));
         F sum = Simd::set(0.0f);
         by_vectors(first, last, -kInfinity, [&](auto load, auto store) {
@@ -204,18 +204,18 @@ void train_softmax(Element* scores, const Seen& seen, float scale, int64_t first
         const F share = Simd::set(1.0f / sum_lanes(sum));
         const float* const kept = powers.data();
         by_vectors(first, last, 0.0f, [&](auto load, auto store) { store(row, Simd::mul(load(kept), share)); });
-        clear_unseen(row, first, last, seen.num_keys);
+        clear_unattended(row, first, last, attended.num_keys);
     }
 }
 
 template <class Element>
-void train_softmax_backward(const Element* weights, Element* grads, const Seen& seen, float scale, int64_t first_row,
-                            int64_t num_rows) {
+void train_softmax_backward(const Element* weights, Element* grads, const Attended& attended, float scale,
+                            int64_t first_row, int64_t num_rows) {
     const F factor = Simd::set(scale);
     for (int64_t number = first_row; number < first_row + num_rows; ++number) {
-        const Element* weight = weights + number * seen.num_keys;
-        Element* grad = grads + number * seen.num_keys;
-        const int64_t query = number % seen.num_queries, first = seen.first[query], last = seen.last[query];
+        const Element* weight = weights + number * attended.num_keys;
+        Element* grad = grads + number * attended.num_keys;
+        const int64_t query = number % attended.num_queries, first = attended.first[query], last = attended.last[query];
         F along = Simd::set(0.0f);
         by_vectors(first, last, 0.0f, [&](auto load, auto) {
             along = Simd::fma(load(weight), load(static_cast<const Element*>(grad)), along);
@@ -225,7 +225,7 @@ void train_softmax_backward(const Element* weights, Element* grads, const Seen& 
             const F apart = Simd::sub(load(static_cast<const Element*>(grad)), mean);
             store(grad, Simd::mul(Simd::mul(load(weight), factor), apart));
         });
-        clear_unseen(grad, first, last, seen.num_keys);
+        clear_unattended(grad, first, last, attended.num_keys);
     }
 }
 
@@ -248,12 +248,12 @@ float log_sum_of(const Element* row, int64_t size) {
 }
 
 template <class Element>
-void train_cross_entropy(Element* logits, const int64_t* targets, float z_loss, bool has_slopes, int64_t num_rows,
+void train_cross_entropy(Element* logits, const int64_t* targets, float z_loss, bool has_grad, int64_t num_rows,
                          int64_t size, float* log_sums, float* target_logits) {
     for (int64_t number = 0; number < num_rows; ++number, logits += size) {
         const float log_sum = log_sums[number] = log_sum_of(static_cast<const Element*>(logits), size);
         target_logits[number] = one_element(logits[targets[number]]);
-        if (!has_slopes) continue;
+        if (!has_grad) continue;
         const F shift = Simd::set(log_sum), factor = Simd::set(1 + 2 * z_loss * log_sum);
         by_vectors(0, size, 0.0f, [&](auto load, auto store) {
             store(logits, Simd::mul(exp(Simd::sub(load(static_cast<const Element*>(logits)), shift)), factor));

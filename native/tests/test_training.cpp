@@ -57,12 +57,12 @@ std::vector<uint8_t> all_results(const TrainingKernels<Element>& kernels, int64_
     }
     const int32_t until = static_cast<int32_t>(size);
     const std::vector<int32_t> first = {0, until / 2, until - 1}, last = {1, until, until};
-    const Seen seen{3, size, first.data(), last.data()};
+    const Attended attended{3, size, first.data(), last.data()};
     auto scores = x;
-    kernels.softmax(scores.data(), seen, 0.7f, 0, rows);
+    kernels.softmax(scores.data(), attended, 0.7f, 0, rows);
     keep(scores);
     auto pulls = grad;
-    kernels.softmax_backward(scores.data(), pulls.data(), seen, 0.7f, 0, rows);
+    kernels.softmax_backward(scores.data(), pulls.data(), attended, 0.7f, 0, rows);
     keep(pulls);
     const std::vector<int64_t> targets = {0, size - 1, size / 2, 0, size - 1, size / 3};
     auto logits = x;

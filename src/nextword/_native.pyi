@@ -1,4 +1,4 @@
-"""What native/bindings.cpp and bind_training.cpp offer."""
+"""The extension module: what native/bindings.cpp and the bind_*.cpp beside it define."""
 
 import enum
 from collections.abc import Sequence
@@ -71,6 +71,8 @@ class Shape:
     layer_ropes: list[int]
     layer_windows: list[int]
 
+class CacheFull(MemoryError): ...  # noqa: N818
+
 class Chunk:
     def __init__(self, cache_id: int, token_ids: Sequence[int], num_logits: int) -> None: ...
 
@@ -108,12 +110,12 @@ class Model:
     @property
     def isa(self) -> str: ...
 
-def masses(
+def softmax_weights(
     logits: npt.NDArray[np.float32], highest: float, divisor: float, bits: int, out: npt.NDArray[np.float32]
 ) -> float: ...
 def largest(keys: npt.NDArray[np.float32], k: int) -> npt.NDArray[np.intp]: ...
 def smallest_set(
-    keys: npt.NDArray[np.float32], masses: npt.NDArray[np.float32], wanted: float, total: float
+    keys: npt.NDArray[np.float32], weights: npt.NDArray[np.float32], wanted: float, total: float
 ) -> npt.NDArray[np.intp]: ...
 def argmax(logits: npt.NDArray[np.float32]) -> int: ...
 def draw(
@@ -125,70 +127,41 @@ def draw(
     sample_index: int,
     position: int,
 ) -> int: ...
-def position_at(masses: npt.NDArray[np.float32], target: int) -> int: ...
+def position_at(weights: npt.NDArray[np.float32], target: int) -> int: ...
 def read_strings(data: npt.NDArray[np.uint8] | memoryview, position: int, count: int) -> tuple[list[str], int]: ...
 def trim_heap() -> None: ...
 
-# Training's passes over tensors, by the addresses of their first elements: see models/passes.py.
-def rms_norm(
-    is_bf16: bool, x: int, weight: int, eps: float, num_rows: int, size: int, out: int, inverse: int, /
-) -> None: ...
+# Training's kernels: models/passes.py. Arrays are contiguous, float32, or bfloat16 as uint16; results are written into
+# arrays of the caller. TypeError for another dtype, ValueError for shapes and values that do not fit.
+_Elements = npt.NDArray[np.float32] | npt.NDArray[np.uint16]
+
+def rms_norm(x: _Elements, weight: _Elements, eps: float, out: _Elements, inverse: npt.NDArray[np.float32]) -> None: ...
 def rms_norm_backward(
-    is_bf16: bool,
-    x: int,
-    weight: int,
-    inverse: int,
-    grad: int,
-    num_rows: int,
-    size: int,
-    x_grad: int,
-    weight_grad: int,
-    /,
+    x: _Elements,
+    weight: _Elements,
+    inverse: npt.NDArray[np.float32],
+    grad: _Elements,
+    x_grad: _Elements,
+    weight_grad: npt.NDArray[np.float32],
 ) -> None: ...
-def activate(is_bf16: bool, x: int, gated: int, activation: Activation, size: int, out: int, /) -> None: ...
+def activate(x: _Elements, gated: _Elements | None, activation: Activation, out: _Elements) -> None: ...
 def activate_backward(
-    is_bf16: bool,
-    x: int,
-    gated: int,
-    grad: int,
+    x: _Elements,
+    gated: _Elements | None,
+    grad: _Elements,
     activation: Activation,
-    size: int,
-    x_grad: int,
-    gated_grad: int,
-    /,
+    x_grad: _Elements,
+    gated_grad: _Elements | None,
 ) -> None: ...
-def softmax(
-    is_bf16: bool,
-    scores: int,
-    num_rows: int,
-    num_queries: int,
-    num_keys: int,
-    first_seen: int,
-    last_seen: int,
-    scale: float,
-    /,
-) -> None: ...
+def softmax(scores: _Elements, first: npt.NDArray[np.int32], last: npt.NDArray[np.int32], scale: float) -> None: ...
 def softmax_backward(
-    is_bf16: bool,
-    weights: int,
-    grads: int,
-    num_rows: int,
-    num_queries: int,
-    num_keys: int,
-    first_seen: int,
-    last_seen: int,
-    scale: float,
-    /,
+    weights: _Elements, grads: _Elements, first: npt.NDArray[np.int32], last: npt.NDArray[np.int32], scale: float
 ) -> None: ...
 def cross_entropy(
-    is_bf16: bool,
-    logits: int,
-    targets: int,
+    logits: _Elements,
+    targets: npt.NDArray[np.int64],
     z_loss: float,
-    has_slopes: bool,
-    num_rows: int,
-    size: int,
-    log_sums: int,
-    target_logits: int,
-    /,
+    has_grad: bool,
+    log_sums: npt.NDArray[np.float32],
+    target_logits: npt.NDArray[np.float32],
 ) -> None: ...

@@ -100,11 +100,11 @@ def test_cross_entropy(size: int, dtype: torch.dtype, tolerance: float) -> None:
     at_targets = exact_logits.gather(1, targets[:, None])[:, 0]
     (slopes,) = torch.autograd.grad((sums - at_targets + 0.01 * sums.square()).sum(), exact_logits)
     untouched = logits.clone()
-    found = cross_entropy(untouched, targets, z_loss=0.01, has_slopes=False)
+    found = cross_entropy(untouched, targets, z_loss=0.01, has_grad=False)
     assert torch.equal(untouched, logits)
     torch.testing.assert_close(found[0].double(), sums.detach(), rtol=1e-6, atol=0)
     torch.testing.assert_close(found[1].double(), at_targets.detach(), rtol=0, atol=0)
-    again = cross_entropy(logits, targets, z_loss=0.01, has_slopes=True)
+    again = cross_entropy(logits, targets, z_loss=0.01, has_grad=True)
     assert torch.equal(again[0], found[0])
     assert float(torch.dist(logits.double(), slopes) / slopes.norm()) < tolerance
 

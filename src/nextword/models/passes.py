@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import numpy.typing as npt
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -77,7 +78,7 @@ def softmax(scores: Tensor, seen: Seen, *, scale: float) -> Tensor:
         by_query = scores.view(scores.shape[0], -1, len(seen.first), num_keys)
         return torch.softmax(by_query * scale + seen.mask(num_keys, scores.dtype), dim=-1).view_as(scores)
     assert native is not None
-    native.softmax(*_addresses(scores), *_sizes(scores, seen), *_addresses(seen.first, seen.last)[1:], scale)
+    native.softmax(_array(scores), _array(seen.first), _array(seen.last), scale)
     return scores
 
 
@@ -86,40 +87,29 @@ def softmax_backward(weights: Tensor, grads: Tensor, seen: Seen, *, scale: float
     if not runs_native(weights):
         return torch._softmax_backward_data(grads, weights, -1, weights.dtype) * scale
     assert native is not None
-    native.softmax_backward(
-        *_addresses(weights, grads), *_sizes(weights, seen), *_addresses(seen.first, seen.last)[1:], scale
-    )
+    native.softmax_backward(_array(weights), _array(grads), _array(seen.first), _array(seen.last), scale)
     return grads
 
 
-def cross_entropy(logits: Tensor, targets: Tensor, *, z_loss: float, has_slopes: bool) -> tuple[Tensor, Tensor]:
+def cross_entropy(logits: Tensor, targets: Tensor, *, z_loss: float, has_grad: bool) -> tuple[Tensor, Tensor]:
     """Compute log(sum(exp(logits))) and the target's logit of each row: (N, V), (N,) -> (N,), (N,), float32.
 
     If asked, the logits become the derivative by them of log_sum - target's logit + z_loss * log_sum^2. Only where
     `runs_native`.
     """
     assert native is not None
-    num_rows, size = logits.shape
-    log_sums, target_logits = torch.empty(2, num_rows)
-    native.cross_entropy(
-        *_addresses(logits, targets), z_loss, has_slopes, num_rows, size, *_addresses(log_sums, target_logits)[1:]
-    )
+    log_sums, target_logits = torch.empty(2, len(targets))
+    native.cross_entropy(_array(logits), _array(targets), z_loss, has_grad, _array(log_sums), _array(target_logits))
     return log_sums, target_logits
-
-
-def _sizes(scores: Tensor, seen: Seen) -> tuple[int, int, int]:
-    """Return the numbers of rows, queries and keys."""
-    return scores.shape[0] * scores.shape[1], len(seen.first), scores.shape[2]
 
 
 def _rms_norm(hidden: Tensor, weight: Tensor, eps: float) -> tuple[Tensor, Tensor]:
     """Return the normed rows, and 1 / rms of each."""
     assert native is not None
     hidden, weight = hidden.contiguous(), weight.contiguous()
-    size = weight.numel()
     normed = torch.empty_like(hidden)
-    inverse = torch.empty(hidden.numel() // size, dtype=torch.float32)
-    native.rms_norm(*_addresses(hidden, weight), eps, len(inverse), size, *_addresses(normed, inverse)[1:])
+    inverse = torch.empty(hidden.shape[:-1], dtype=torch.float32)
+    native.rms_norm(_array(hidden), _array(weight), eps, _array(normed), _array(inverse))
     return normed, inverse
 
 
@@ -135,11 +125,10 @@ class _RMSNorm(torch.autograd.Function):
         assert native is not None
         hidden, weight, inverse = context.saved_tensors
         hidden, weight = hidden.contiguous(), weight.contiguous()
-        grad, size = grads[0].contiguous(), weight.numel()
-        hidden_grad = torch.empty_like(hidden)
+        grad, hidden_grad = grads[0].contiguous(), torch.empty_like(hidden)
         weight_grad = torch.empty(weight.shape, dtype=torch.float32)
         native.rms_norm_backward(
-            *_addresses(hidden, weight, inverse, grad), len(inverse), size, *_addresses(hidden_grad, weight_grad)[1:]
+            *map(_array, (hidden, weight, inverse, grad)), x_grad=_array(hidden_grad), weight_grad=_array(weight_grad)
         )
         return hidden_grad, weight_grad.to(weight.dtype) if context.needs_input_grad[1] else None, None
 
@@ -149,7 +138,7 @@ def _activate(hidden: Tensor, gated: Tensor | None, activation: Activation) -> T
     hidden = hidden.contiguous()
     gated = None if gated is None else gated.contiguous()
     activated = torch.empty_like(hidden)
-    native.activate(*_addresses(hidden, gated), _kind(activation), hidden.numel(), activated.data_ptr())
+    native.activate(_array(hidden), _optional_array(gated), _kind(activation), _array(activated))
     return activated
 
 
@@ -168,16 +157,24 @@ class _Activate(torch.autograd.Function):
         grad, hidden_grad = grads[0].contiguous(), torch.empty_like(hidden)
         gated_grad = None if gated is None else torch.empty_like(gated)
         native.activate_backward(
-            *_addresses(hidden, gated, grad), context.kind, hidden.numel(), *_addresses(hidden_grad, gated_grad)[1:]
+            _array(hidden),
+            _optional_array(gated),
+            _array(grad),
+            context.kind,
+            x_grad=_array(hidden_grad),
+            gated_grad=_optional_array(gated_grad),
         )
         return hidden_grad, gated_grad, None
 
 
-def _addresses(*tensors: Tensor | None) -> tuple[bool | int, ...]:
-    """Return True if the first tensor is in bfloat16, then the address of each; 0 for None."""
-    first = tensors[0]
-    assert first is not None
-    return first.dtype == torch.bfloat16, *(0 if tensor is None else tensor.data_ptr() for tensor in tensors)
+def _array(tensor: Tensor) -> npt.NDArray[Any]:
+    """Share the tensor's memory with numpy, as the kernels take it; bfloat16 as uint16, because numpy has no such type."""
+    plain = tensor.detach()
+    return (plain.view(torch.uint16) if plain.dtype == torch.bfloat16 else plain).numpy()
+
+
+def _optional_array(tensor: Tensor | None) -> npt.NDArray[Any] | None:
+    return None if tensor is None else _array(tensor)
 
 
 def _kind(activation: Activation) -> Any:

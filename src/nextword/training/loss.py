@@ -115,7 +115,7 @@ def _loss_and_grad(
     of its denominator follows from the largest logit and the largest probability, which is never small.
     """
     if soft_cap is None and runs_native(logits):
-        log_sums, target_logits = cross_entropy(logits, targets, z_loss=z_loss, has_slopes=has_grad)
+        log_sums, target_logits = cross_entropy(logits, targets, z_loss=z_loss, has_grad=has_grad)
         nats = (log_sums.double() - target_logits.double()).sum()
         return nats, z_loss * log_sums.double().square().sum()
     rows = max(1, _ROW_BYTES // (4 * logits.shape[1]))
