@@ -38,10 +38,10 @@ Positions without_gil(const Select& select) {
     return Positions(first, {count}, owner);
 }
 
-double masses(const Floats& logits, float highest, float divisor, int bits, const FloatsOut& out) {
-    if (out.size() != logits.size()) throw nb::value_error("the array for the masses has another length");
+double softmax_weights(const Floats& logits, float highest, float divisor, int bits, const FloatsOut& out) {
+    if (out.size() != logits.size()) throw nb::value_error("the array for the weights has another length");
     const GilRelease release;
-    best_kernels().masses(logits.data(), size_of(logits), highest, divisor, bits, out.data());
+    best_kernels().softmax_weights(logits.data(), size_of(logits), highest, divisor, bits, out.data());
     return best_kernels().sum_from(out.data(), 0.0f, out.data(), size_of(logits));
 }
 
@@ -49,16 +49,16 @@ Positions bound_largest(const Floats& keys, int64_t k) {
     return without_gil([&] { return largest(best_kernels(), keys.data(), size_of(keys), k); });
 }
 
-Positions bound_smallest_set(const Floats& keys, const Floats& masses, double wanted, double total) {
-    if (masses.size() != keys.size() || keys.size() == 0)
-        throw nb::value_error("as many masses as keys are needed, at least one");
+Positions bound_smallest_set(const Floats& keys, const Floats& weights, double wanted, double total) {
+    if (weights.size() != keys.size() || keys.size() == 0)
+        throw nb::value_error("as many weights as keys are needed, at least one");
     return without_gil(
-        [&] { return smallest_set(best_kernels(), keys.data(), masses.data(), size_of(keys), wanted, total); });
+        [&] { return smallest_set(best_kernels(), keys.data(), weights.data(), size_of(keys), wanted, total); });
 }
 
-int64_t bound_position_at(const Floats& masses, int64_t target) {
+int64_t bound_position_at(const Floats& weights, int64_t target) {
     const GilRelease release;
-    return position_at(best_kernels(), masses.data(), size_of(masses), target);
+    return position_at(best_kernels(), weights.data(), size_of(weights), target);
 }
 
 int64_t bound_argmax(const Floats& logits) {
@@ -80,15 +80,15 @@ int64_t bound_draw(const Floats& logits, float divisor, int64_t top_k, double to
 }  // namespace
 
 void bind_selection(nb::module_& m) {
-    m.def("masses", &masses, nb::arg("logits").noconvert(), nb::arg("highest"), nb::arg("divisor"), nb::arg("bits"),
-          nb::arg("out").noconvert());
+    m.def("softmax_weights", &softmax_weights, nb::arg("logits").noconvert(), nb::arg("highest"), nb::arg("divisor"),
+          nb::arg("bits"), nb::arg("out").noconvert());
     m.def("largest", &bound_largest, nb::arg("keys").noconvert(), nb::arg("k"));
-    m.def("smallest_set", &bound_smallest_set, nb::arg("keys").noconvert(), nb::arg("masses").noconvert(),
+    m.def("smallest_set", &bound_smallest_set, nb::arg("keys").noconvert(), nb::arg("weights").noconvert(),
           nb::arg("wanted"), nb::arg("total"));
     m.def("argmax", &bound_argmax, nb::arg("logits").noconvert());
     m.def("draw", &bound_draw, nb::arg("logits").noconvert(), nb::arg("divisor"), nb::arg("top_k"), nb::arg("top_p"),
           nb::arg("seed"), nb::arg("sample_index"), nb::arg("position"));
-    m.def("position_at", &bound_position_at, nb::arg("masses").noconvert(), nb::arg("target"));
+    m.def("position_at", &bound_position_at, nb::arg("weights").noconvert(), nb::arg("target"));
 }
 
 }  // namespace nextword

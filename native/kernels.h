@@ -101,10 +101,10 @@ struct Kernels {
     void (*soft_cap)(float* x, int size, float cap);
 
     // For select.h. e^((logit - highest) / divisor), for logits up to `highest`, in units of 2^-bits: whole numbers.
-    void (*masses)(const float* logits, int size, float highest, float divisor, int bits, float* out);
+    void (*softmax_weights)(const float* logits, int size, float highest, float divisor, int bits, float* out);
     bool (*has_nan)(const float* x, int size);
-    // The sum of the masses of keys of at least `bound`: exact, for whole numbers that add up to less than 2^53.
-    double (*sum_from)(const float* keys, float bound, const float* masses, int size);
+    // The sum of the weights of keys of at least `bound`: exact, for whole numbers that add up to less than 2^53.
+    double (*sum_from)(const float* keys, float bound, const float* weights, int size);
     // The largest of each block of keys; `block_size` is a multiple of 16.
     void (*maxima)(const float* keys, int num_blocks, int block_size, float* out);
     // Positions, from first to last (exclusive), of keys from low to high (inclusive), ascending; returns how many.

@@ -12,15 +12,15 @@ namespace {
 
 constexpr int kSummed = 512;  // products that are added as floats before their sum goes on as a double
 
-// As many units as let the masses of a whole row add up to less than 2^53, as decoding/masses.py has it.
+// As many units as let the weights of a whole row add up to less than 2^53, as decoding/softmax_weights.py has it.
 int unit_bits(int size) {
     int bits = 0;
     while (size >> bits) ++bits;
     return 53 - bits;
 }
 
-// The sum of mass x distance below the highest logit. Its distances are cut where masses are none.
-double weighted_distance(const float* logits, const float* masses, int size, float highest) {
+// The sum of weight x distance below the highest logit. Its distances are cut where weights are none.
+double weighted_distance(const float* logits, const float* weights, int size, float highest) {
     double total = 0.0;
     for (int first = 0; first < size; first += kSummed) {
         const int count = std::min(kSummed, size - first);
@@ -29,10 +29,10 @@ double weighted_distance(const float* logits, const float* masses, int size, flo
         for (; i + kLanes <= count; i += kLanes) {
             for (int lane = 0; lane < kLanes; ++lane) {
                 const int at = first + i + lane;
-                lanes[lane] += masses[at] * std::min(highest - logits[at], 64.0f);
+                lanes[lane] += weights[at] * std::min(highest - logits[at], 64.0f);
             }
         }
-        for (; i < count; ++i) lanes[0] += masses[first + i] * std::min(highest - logits[first + i], 64.0f);
+        for (; i < count; ++i) lanes[0] += weights[first + i] * std::min(highest - logits[first + i], 64.0f);
         for (const float lane : lanes) total += static_cast<double>(lane);
     }
     return total;
@@ -48,7 +48,7 @@ int32_t rank_of(const float* logits, int size, int32_t token) {
 
 }  // namespace
 
-TokenScore score_token(const Kernels& kernels, const float* logits, int size, int32_t token, float* masses) {
+TokenScore score_token(const Kernels& kernels, const float* logits, int size, int32_t token, float* weights) {
     const auto largest = static_cast<int32_t>(argmax(kernels, logits, size));
     if (largest < 0) {
         const double nan = std::numeric_limits<double>::quiet_NaN();
@@ -56,11 +56,11 @@ TokenScore score_token(const Kernels& kernels, const float* logits, int size, in
     }
     const float highest = logits[largest];
     const int bits = unit_bits(size);
-    kernels.masses(logits, size, highest, 1.0f, bits, masses);
-    const double total = kernels.sum_from(masses, 0.0f, masses, size);
+    kernels.softmax_weights(logits, size, highest, 1.0f, bits, weights);
+    const double total = kernels.sum_from(weights, 0.0f, weights, size);
     const double log_total = std::log(total) - bits * std::log(2.0);
     const double distance = static_cast<double>(highest) - static_cast<double>(logits[token]);
-    const double entropy = log_total + weighted_distance(logits, masses, size, highest) / total;
+    const double entropy = log_total + weighted_distance(logits, weights, size, highest) / total;
     return {log_total + distance, entropy, rank_of(logits, size, token), largest};
 }
 

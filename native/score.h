@@ -18,8 +18,8 @@ struct TokenScore {
     int32_t largest;  // the most probable token
 };
 
-// `masses` is room for `size` floats. All NaN where a logit is NaN or +inf, or all are -inf.
-TokenScore score_token(const Kernels& kernels, const float* logits, int size, int32_t token, float* masses);
+// `weights` is room for `size` floats. All NaN where a logit is NaN or +inf, or all are -inf.
+TokenScore score_token(const Kernels& kernels, const float* logits, int size, int32_t token, float* weights);
 
 }  // namespace nextword
 

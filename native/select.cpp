@@ -19,10 +19,10 @@ constexpr int kVisited = 448;        // positions that are found before they are
 constexpr int kBlocksPerWanted = 4;  // for each of the k largest: few of them then share a block
 constexpr int kSample = 256;         // keys from which the last of the set is guessed
 constexpr double kMargin =
-    0.8;  // how near to the guess, in mass below, the search begins and ends: nearer is faster and wrong more often
+    0.8;  // how near to the guess, in weight below, the search begins and ends: nearer is faster and wrong more often
 constexpr size_t kFew = 256;  // keys that are sorted rather than counted
 constexpr int kBinBits = 10;  // of a histogram, so that it stays in the first cache
-constexpr int kSummed = 512;  // masses that are added before one looks into them
+constexpr int kSummed = 512;  // weights that are added before one looks into them
 
 // Keys as whole numbers that order alike, the lowest and the highest of some (inclusive).
 struct Ranks {
@@ -85,14 +85,14 @@ private:
     std::vector<float> maxima_;
 };
 
-// What the keys weigh: masses that were given, or one each.
-struct Masses {
+// What the keys weigh: weights that were given, or one each.
+struct GivenWeights {
     const Row& row;
-    const float* masses;
+    const float* weights;
 
-    int64_t at(int position) const { return static_cast<int64_t>(masses[position]); }
+    int64_t at(int position) const { return static_cast<int64_t>(weights[position]); }
     int64_t from(uint32_t rank) const {
-        return static_cast<int64_t>(row.kernels.sum_from(row.keys, key_of(rank), masses, row.size));
+        return static_cast<int64_t>(row.kernels.sum_from(row.keys, key_of(rank), weights, row.size));
     }
 };
 
@@ -134,7 +134,7 @@ Survey survey(const Row& row, Ranks ranks) {
     return result;
 }
 
-// Narrow the ranks to a bin of a histogram of mass over rank, that in which `wanted` is reached from above, and take
+// Narrow the ranks to a bin of a histogram of weight over rank, that in which `wanted` is reached from above, and take
 // off `wanted` what lies above it. False, and nothing is changed, if it is not reached.
 template <class Weights>
 bool narrow(const Row& row, const Weights& weights, Ranks& ranks, int64_t& wanted) {
@@ -151,19 +151,19 @@ bool narrow(const Row& row, const Weights& weights, Ranks& ranks, int64_t& wante
 
     int64_t left = wanted;
     for (uint32_t bin = span >> shift;; --bin) {
-        const int64_t mass = bins[bin][0] + bins[bin][1];
-        if (mass >= left) {
+        const int64_t weight = bins[bin][0] + bins[bin][1];
+        if (weight >= left) {
             wanted = left;
             ranks.lowest += bin << shift;
             ranks.highest = std::min(ranks.highest, ranks.lowest + ((1u << shift) - 1));
             return true;
         }
         if (bin == 0) return false;
-        left -= mass;
+        left -= weight;
     }
 }
 
-// The position among keys of these ranks at which, in order, their masses reach `wanted`; -1 if they never do.
+// The position among keys of these ranks at which, in order, their weights reach `wanted`; -1 if they never do.
 template <class Weights>
 int reaching(const Row& row, const Weights& weights, Ranks ranks, int64_t wanted) {
     int last = -1;
@@ -188,7 +188,7 @@ int reaching(const Row& row, const Weights& weights, Ranks ranks, int64_t wanted
     return wanted <= 0 ? last : -1;
 }
 
-// The last position, in order, of the smallest set with mass `wanted`; it is looked for among the likely ranks first.
+// The last position, in order, of the smallest set with weight `wanted`; it is looked for among the likely ranks first.
 template <class Weights>
 int last_of_set(const Row& row, const Weights& weights, int64_t wanted, Ranks likely) {
     Ranks ranks = row.ranks;
@@ -240,10 +240,10 @@ Ranks guess(const Row& row, const Weights& weights, double spare) {
     std::sort(sample.begin(), sample.end());
     Ranks result = row.ranks;
     double beneath = 0.0;
-    for (const auto& [key, mass] : sample) {
+    for (const auto& [key, weight] : sample) {
         if (beneath * kMargin > spare) return {result.lowest, rank_of(key)};
         if (beneath <= kMargin * spare) result.lowest = rank_of(key);
-        beneath += static_cast<double>(mass) * stride;
+        beneath += static_cast<double>(weight) * stride;
     }
     if (beneath <= kMargin * spare) result.lowest = std::min(result.highest, rank_of(sample.back().first) + 1);
     return result;
@@ -257,8 +257,8 @@ std::vector<int64_t> largest_of(const Row& row, int64_t k) {
                               is_bounded ? reached_by(row, k) : guess(row, counts, static_cast<double>(row.size - k))));
 }
 
-int last_of_smallest_set(const Row& row, const float* masses, double wanted, double total) {
-    const Masses given{row, masses};
+int last_of_smallest_set(const Row& row, const float* weights, double wanted, double total) {
+    const GivenWeights given{row, weights};
     return last_of_set(row, given, static_cast<int64_t>(std::ceil(wanted)), guess(row, given, total - wanted));
 }
 
@@ -269,10 +269,10 @@ int64_t share_of(double total, uint64_t number) {
     return static_cast<int64_t>(static_cast<unsigned __int128>(number) * static_cast<uint64_t>(total) >> 53);
 }
 
-// Of a row's masses, those of the keys that come before that at `last`, and of that one.
-struct MassesOfSet {
+// Of a row's weights, those of the keys that come before that at `last`, and of that one.
+struct WeightsOfSet {
     const Row& row;
-    const float* masses;
+    const float* weights;
     int last;
 
     double sum(int first, int end) const {
@@ -281,12 +281,12 @@ struct MassesOfSet {
         return sum_from(rank, first, middle) + sum_from(rank + 1, middle, end);
     }
     double sum_from(uint32_t rank, int first, int end) const {
-        return first == end ? 0.0 : row.kernels.sum_from(row.keys + first, key_of(rank), masses + first, end - first);
+        return first == end ? 0.0 : row.kernels.sum_from(row.keys + first, key_of(rank), weights + first, end - first);
     }
 };
 
-// The position on which `number` falls when the masses of the set are added from the first on.
-int64_t falls_on(const MassesOfSet& set, uint64_t number) {
+// The position on which `number` falls when the weights of the set are added from the first on.
+int64_t falls_on(const WeightsOfSet& set, uint64_t number) {
     const Row& row = set.row;
     std::vector<double> sums(row.maxima().size());
     for (size_t block = 0; block < sums.size(); ++block) {
@@ -305,11 +305,11 @@ int64_t falls_on(const MassesOfSet& set, uint64_t number) {
 
 int64_t draw_from(const Row& row, Truncation truncation, int bits, uint64_t number) {
     const Kernels& kernels = row.kernels;
-    const std::unique_ptr<float[]> masses(new float[static_cast<size_t>(row.size)]);  // not zeroed first
-    kernels.masses(row.keys, row.size, row.highest(), truncation.divisor, bits, masses.get());
-    const double total = kernels.sum_from(masses.get(), 0.0f, masses.get(), row.size);
-    if (truncation.top_p == 1.0) return position_at(kernels, masses.get(), row.size, share_of(total, number));
-    return falls_on({row, masses.get(), last_of_smallest_set(row, masses.get(), truncation.top_p * total, total)},
+    const std::unique_ptr<float[]> weights(new float[static_cast<size_t>(row.size)]);  // not zeroed first
+    kernels.softmax_weights(row.keys, row.size, row.highest(), truncation.divisor, bits, weights.get());
+    const double total = kernels.sum_from(weights.get(), 0.0f, weights.get(), row.size);
+    if (truncation.top_p == 1.0) return position_at(kernels, weights.get(), row.size, share_of(total, number));
+    return falls_on({row, weights.get(), last_of_smallest_set(row, weights.get(), truncation.top_p * total, total)},
                     number);
 }
 
@@ -320,22 +320,22 @@ std::vector<int64_t> largest(const Kernels& kernels, const float* keys, int size
     return largest_of(Row(kernels, keys, size), std::min<int64_t>(k, size));
 }
 
-std::vector<int64_t> smallest_set(const Kernels& kernels, const float* keys, const float* masses, int size,
+std::vector<int64_t> smallest_set(const Kernels& kernels, const float* keys, const float* weights, int size,
                                   double wanted, double total) {
     const Row row(kernels, keys, size);
-    return set_to(row, last_of_smallest_set(row, masses, wanted, total));
+    return set_to(row, last_of_smallest_set(row, weights, wanted, total));
 }
 
-int64_t position_at(const Kernels& kernels, const float* masses, int size, int64_t target) {
+int64_t position_at(const Kernels& kernels, const float* weights, int size, int64_t target) {
     int position = 0;
     for (; position + kSummed < size; position += kSummed) {
-        const int64_t mass =
-            static_cast<int64_t>(kernels.sum_from(masses + position, 0.0f, masses + position, kSummed));
-        if (mass > target) break;
-        target -= mass;
+        const int64_t weight =
+            static_cast<int64_t>(kernels.sum_from(weights + position, 0.0f, weights + position, kSummed));
+        if (weight > target) break;
+        target -= weight;
     }
     for (; position < size - 1; ++position) {
-        target -= static_cast<int64_t>(masses[position]);
+        target -= static_cast<int64_t>(weights[position]);
         if (target < 0) break;
     }
     return position;
@@ -354,7 +354,7 @@ int64_t argmax(const Kernels& kernels, const float* logits, int size) {
 int64_t draw(const Kernels& kernels, const float* logits, int size, Truncation truncation, uint64_t number) {
     const Row row(kernels, logits, size);
     if (!row.is_distribution()) return -1;
-    int bits = 53;  // as in decoding/masses.py: the sum over the whole vocabulary just fits a double
+    int bits = 53;  // as in decoding/softmax_weights.py: the sum over the whole vocabulary just fits a double
     for (int rest = size; rest > 0; rest /= 2) --bits;
     if (truncation.top_k == 0 || truncation.top_k >= size) return draw_from(row, truncation, bits, number);
 

@@ -10,8 +10,9 @@
 namespace nextword {
 namespace {
 
-// e^x x 2^bits for x <= 0, within 1.3 units in the last place; below e^-64, which is no mass, it stays at that. Without
-// fma, so that decoding/masses.py can do the same with numpy, which has none: any change is to be made in both.
+// e^x x 2^bits for x <= 0, within 1.3 units in the last place; below e^-64, which is no weight, it stays at that.
+// Without fma, so that decoding/softmax_weights.py can do the same with numpy, which has none: any change is to be made
+// in both.
 F scaled_exp(F x, F bits) {
     const F clipped = Simd::max(x, Simd::set(-64.0f));
     const F n = Simd::round(Simd::mul(clipped, Simd::set(0x1.715476p+0f)));  // 1 / ln 2
@@ -24,18 +25,18 @@ F scaled_exp(F x, F bits) {
     return Simd::mul(p, Simd::pow2(Simd::add(n, bits)));
 }
 
-void masses(const float* logits, int size, float highest, float divisor, int bits, float* out) {
+void softmax_weights(const float* logits, int size, float highest, float divisor, int bits, float* out) {
     const F top = Simd::set(highest), units = Simd::set(static_cast<float>(bits));
-    const auto masses_of = [&](const float* from) {
+    const auto weights_of = [&](const float* from) {
         const F distance = Simd::sub(Simd::load(from), top);
         return Simd::round(scaled_exp(divisor == 1.0f ? distance : Simd::div(distance, Simd::set(divisor)), units));
     };
     int i = 0;
-    for (; i + kLanes <= size; i += kLanes) Simd::store(out + i, masses_of(logits + i));
+    for (; i + kLanes <= size; i += kLanes) Simd::store(out + i, weights_of(logits + i));
     if (i == size) return;
     float lanes[kLanes];
     std::fill(std::copy(logits + i, logits + size, lanes), lanes + kLanes, highest);
-    Simd::store(lanes, masses_of(lanes));
+    Simd::store(lanes, weights_of(lanes));
     std::copy(lanes, lanes + (size - i), out + i);
 }
 
@@ -51,15 +52,15 @@ bool has_nan(const float* x, int size) {
            std::any_of(x + i, x + size, [](float value) { return value != value; });
 }
 
-double sum_from(const float* keys, float bound, const float* masses, int size) {
+double sum_from(const float* keys, float bound, const float* weights, int size) {
     const F lowest = Simd::set(bound);
     Simd::Sums sums = {};
     int i = 0;
     for (; i + kLanes <= size; i += kLanes) {
-        sums = Simd::add(sums, Simd::keep_from(Simd::load(keys + i), lowest, Simd::load(masses + i)));
+        sums = Simd::add(sums, Simd::keep_from(Simd::load(keys + i), lowest, Simd::load(weights + i)));
     }
     double total = Simd::sum_lanes(sums);
-    for (; i < size; ++i) total += static_cast<double>(keys[i] >= bound ? masses[i] : 0.0f);
+    for (; i < size; ++i) total += static_cast<double>(keys[i] >= bound ? weights[i] : 0.0f);
     return total;
 }
 

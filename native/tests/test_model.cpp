@@ -235,10 +235,10 @@ void test_scores_are_those_of_the_logits() {
     std::vector<TokenScore> scores(550);
     const int64_t one = model->cache().open({}), other = model->cache().open({});
     model->score({{one, text, 530}, {other, {text.begin(), text.begin() + 20}, 20}}, targets.data(), scores.data());
-    std::vector<float> masses(width);
+    std::vector<float> weights(width);
     for (int i = 0; i < 550; ++i) {
         const float* row = logits.data() + static_cast<size_t>(i < 530 ? first + i : i - 530) * width;
-        const TokenScore expected = score_token(choose_kernels(""), row, width, targets[i], masses.data());
+        const TokenScore expected = score_token(choose_kernels(""), row, width, targets[i], weights.data());
         check(scores[i].nats == expected.nats && scores[i].entropy == expected.entropy, "the score of a row of logits");
         check(scores[i].rank == expected.rank && scores[i].largest == expected.largest, "the rank in a row of logits");
     }

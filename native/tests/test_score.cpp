@@ -14,8 +14,8 @@ namespace {
 constexpr float kInfinity = std::numeric_limits<float>::infinity();
 
 TokenScore score(const Kernels& kernels, const std::vector<float>& logits, int32_t token) {
-    std::vector<float> masses(logits.size());
-    return score_token(kernels, logits.data(), static_cast<int>(logits.size()), token, masses.data());
+    std::vector<float> weights(logits.size());
+    return score_token(kernels, logits.data(), static_cast<int>(logits.size()), token, weights.data());
 }
 
 TokenScore score_in_double(const std::vector<float>& logits, int32_t token) {

@@ -1,4 +1,4 @@
-// select.h beside sorting everything, with each instruction set; the masses beside exp in double.
+// select.h beside sorting everything, with each instruction set; the weights beside exp in double.
 
 #include "select.h"
 
@@ -39,35 +39,35 @@ std::vector<float> keys_of_kind(int kind, int size, Random& random) {
 }
 
 // Whole numbers that have nothing to do with keys, every third 0.
-std::vector<float> any_masses(int size, Random& random) {
-    std::vector<float> masses(static_cast<size_t>(size));
-    for (float& mass : masses) {
-        mass = random.below(3) == 0
-                   ? 0.0f
-                   : static_cast<float>(random.below(1 << 20)) * static_cast<float>(1 << random.below(14));
+std::vector<float> any_weights(int size, Random& random) {
+    std::vector<float> weights(static_cast<size_t>(size));
+    for (float& weight : weights) {
+        weight = random.below(3) == 0
+                     ? 0.0f
+                     : static_cast<float>(random.below(1 << 20)) * static_cast<float>(1 << random.below(14));
     }
-    masses[static_cast<size_t>(random.below(size))] = 1.0f;
-    return masses;
+    weights[static_cast<size_t>(random.below(size))] = 1.0f;
+    return weights;
 }
 
 // ---- the judge ----
 
-std::vector<int64_t> smallest_set_by_sorting(const std::vector<float>& keys, const std::vector<float>& masses,
+std::vector<int64_t> smallest_set_by_sorting(const std::vector<float>& keys, const std::vector<float>& weights,
                                              double wanted) {
     std::vector<int64_t> order(keys.size());
     std::iota(order.begin(), order.end(), 0);
     std::stable_sort(order.begin(), order.end(),
                      [&](int64_t a, int64_t b) { return keys[static_cast<size_t>(a)] > keys[static_cast<size_t>(b)]; });
-    double mass = 0.0;
+    double weight = 0.0;
     size_t count = 0;
-    while (count < order.size() && mass < wanted)
-        mass += static_cast<double>(masses[static_cast<size_t>(order[count++])]);
+    while (count < order.size() && weight < wanted)
+        weight += static_cast<double>(weights[static_cast<size_t>(order[count++])]);
     order.resize(count);
     std::sort(order.begin(), order.end());
     return order;
 }
 
-double total_of(const std::vector<float>& masses) { return std::accumulate(masses.begin(), masses.end(), 0.0); }
+double total_of(const std::vector<float>& weights) { return std::accumulate(weights.begin(), weights.end(), 0.0); }
 
 std::string where(const Kernels& kernels, int kind, int size) {
     return std::string(kernels.name) + ", kind " + std::to_string(kind) + ", size " + std::to_string(size);
@@ -82,14 +82,14 @@ void test_smallest_set_equals_sorting() {
             const std::vector<float> keys = keys_of_kind(kind, size, random);
             const float highest = *std::max_element(keys.begin(), keys.end());
             std::vector<float> rising(keys.size());
-            choose_kernels("portable").masses(keys.data(), size, highest, 1.0f, 36, rising.data());
-            for (const std::vector<float>& masses : {rising, any_masses(size, random)}) {
-                const double total = total_of(masses);
+            choose_kernels("portable").softmax_weights(keys.data(), size, highest, 1.0f, 36, rising.data());
+            for (const std::vector<float>& weights : {rising, any_weights(size, random)}) {
+                const double total = total_of(weights);
                 for (const double share : {1e-9, 0.3, 0.9, 0.999999, 1.0}) {
-                    const std::vector<int64_t> expected = smallest_set_by_sorting(keys, masses, share * total);
+                    const std::vector<int64_t> expected = smallest_set_by_sorting(keys, weights, share * total);
                     for (const Kernels* kernels : all_kernels()) {
                         const auto found =
-                            smallest_set(*kernels, keys.data(), masses.data(), size, share * total, total);
+                            smallest_set(*kernels, keys.data(), weights.data(), size, share * total, total);
                         check(found == expected,
                               "smallest set, " + where(*kernels, kind, size) + ", share " + std::to_string(share));
                     }
@@ -128,37 +128,37 @@ void test_each_number_of_the_largest() {
             check(largest(kernels, keys.data(), size, k) == expected,
                   std::to_string(k) + " largest, " + where(kernels, kind, size));
             check(smallest_set(kernels, keys.data(), ones.data(), size, k, size) == expected,
-                  std::to_string(k) + " of mass 1 each");
+                  std::to_string(k) + " of weight 1 each");
         }
     }
 }
 
-// A sample of every third key holds all the mass, and so three times what it should: guesses go as wrong as they can.
+// A sample of every third key holds all the weight, and so three times what it should: guesses go as wrong as they can.
 void test_a_sample_that_misleads() {
     constexpr int size = 768;
-    std::vector<float> keys(size), masses(size);
+    std::vector<float> keys(size), weights(size);
     for (int i = 0; i < size; ++i) {
         keys[static_cast<size_t>(i)] = static_cast<float>(-i);
-        masses[static_cast<size_t>(i)] = i % 3 == 0 ? 3.0f : 0.0f;
+        weights[static_cast<size_t>(i)] = i % 3 == 0 ? 3.0f : 0.0f;
     }
     for (int wanted = 1; wanted <= size; ++wanted) {
-        const auto found = smallest_set(choose_kernels(""), keys.data(), masses.data(), size, wanted, size);
-        check(found == smallest_set_by_sorting(keys, masses, wanted), "mass " + std::to_string(wanted) + " of 768");
+        const auto found = smallest_set(choose_kernels(""), keys.data(), weights.data(), size, wanted, size);
+        check(found == smallest_set_by_sorting(keys, weights, wanted), "weight " + std::to_string(wanted) + " of 768");
     }
 }
 
-void test_position_at_is_the_first_whose_cumulated_mass_exceeds_the_target() {
+void test_position_at_is_the_first_whose_cumulated_weight_exceeds_the_target() {
     Random random(3);
     for (const int size : {1, 16, 511, 512, 513, 1024, 5000}) {
-        const std::vector<float> masses = any_masses(size, random);
-        const double total = total_of(masses);
+        const std::vector<float> weights = any_weights(size, random);
+        const double total = total_of(weights);
         for (const double share : {0.0, 0.001, 0.5, 0.999}) {
             const int64_t target = static_cast<int64_t>(share * (total - 1.0));
             size_t expected = 0;
-            double below = static_cast<double>(masses[0]);
-            while (below <= static_cast<double>(target)) below += static_cast<double>(masses[++expected]);
+            double below = static_cast<double>(weights[0]);
+            while (below <= static_cast<double>(target)) below += static_cast<double>(weights[++expected]);
             for (const Kernels* kernels : all_kernels()) {
-                check(position_at(*kernels, masses.data(), size, target) == static_cast<int64_t>(expected),
+                check(position_at(*kernels, weights.data(), size, target) == static_cast<int64_t>(expected),
                       "draw, " + where(*kernels, 0, size));
             }
         }
@@ -171,30 +171,30 @@ int64_t draw_by_steps(const Kernels& kernels, const std::vector<float>& logits, 
                       uint64_t number) {
     std::vector<int64_t> left(logits.size());
     std::iota(left.begin(), left.end(), 0);
-    const auto masses_left = [&] {
-        std::vector<float> kept(left.size()), masses(left.size());
+    const auto weights_left = [&] {
+        std::vector<float> kept(left.size()), weights(left.size());
         std::transform(left.begin(), left.end(), kept.begin(),
                        [&](int64_t i) { return logits[static_cast<size_t>(i)]; });
-        kernels.masses(kept.data(), static_cast<int>(kept.size()), *std::max_element(kept.begin(), kept.end()),
-                       truncation.divisor, bits, masses.data());
-        return masses;
+        kernels.softmax_weights(kept.data(), static_cast<int>(kept.size()), *std::max_element(kept.begin(), kept.end()),
+                                truncation.divisor, bits, weights.data());
+        return weights;
     };
-    const auto keep = [&](const std::vector<float>& masses, double wanted) {
+    const auto keep = [&](const std::vector<float>& weights, double wanted) {
         std::vector<float> kept(left.size());
         std::transform(left.begin(), left.end(), kept.begin(),
                        [&](int64_t i) { return logits[static_cast<size_t>(i)]; });
         std::vector<int64_t> fewer;
-        for (const int64_t i : smallest_set_by_sorting(kept, masses, wanted))
+        for (const int64_t i : smallest_set_by_sorting(kept, weights, wanted))
             fewer.push_back(left[static_cast<size_t>(i)]);
         left = fewer;
     };
     if (truncation.top_k > 0) keep(std::vector<float>(left.size(), 1.0f), static_cast<double>(truncation.top_k));
-    if (truncation.top_p < 1.0) keep(masses_left(), truncation.top_p * total_of(masses_left()));
-    const std::vector<float> masses = masses_left();
+    if (truncation.top_p < 1.0) keep(weights_left(), truncation.top_p * total_of(weights_left()));
+    const std::vector<float> weights = weights_left();
     uint64_t target =
-        static_cast<uint64_t>(static_cast<unsigned __int128>(number) * static_cast<uint64_t>(total_of(masses)) >> 53);
+        static_cast<uint64_t>(static_cast<unsigned __int128>(number) * static_cast<uint64_t>(total_of(weights)) >> 53);
     size_t i = 0;
-    while (static_cast<uint64_t>(masses[i]) <= target) target -= static_cast<uint64_t>(masses[i++]);
+    while (static_cast<uint64_t>(weights[i]) <= target) target -= static_cast<uint64_t>(weights[i++]);
     return left[i];
 }
 
@@ -264,14 +264,14 @@ void test_philox_gives_its_known_answers() {
           "philox of ones");
 }
 
-void test_too_little_mass_is_refused() {
-    const std::vector<float> keys(1000, 0.0f), masses(1000, 1.0f);
+void test_too_little_weight_is_refused() {
+    const std::vector<float> keys(1000, 0.0f), weights(1000, 1.0f);
     check_throws<std::invalid_argument>(
-        [&] { smallest_set(choose_kernels(""), keys.data(), masses.data(), 1000, 1001.0, 1001.0); },
+        [&] { smallest_set(choose_kernels(""), keys.data(), weights.data(), 1000, 1001.0, 1001.0); },
         "1,001 of 1,000 refused");
 }
 
-void test_masses_are_exponentials_and_the_same_with_every_instruction_set() {
+void test_weights_are_exponentials_and_the_same_with_every_instruction_set() {
     constexpr int size = 100003, bits = 36;
     constexpr double unit = 0x1p36;
     for (const float divisor : {1.0f, 0.7f, 1e-30f}) {
@@ -279,18 +279,18 @@ void test_masses_are_exponentials_and_the_same_with_every_instruction_set() {
         for (int i = 0; i < size; ++i) logits[static_cast<size_t>(i)] = 5.0f - static_cast<float>(i) * 0x1p-10f;
         logits.back() = -3e38f;
         for (const Kernels* kernels : all_kernels()) {
-            std::vector<float> masses(size);
-            kernels->masses(logits.data(), size, 5.0f, divisor, bits, masses.data());
-            if (expected[0] == 0.0f) expected = masses;
-            check(is_same(masses, expected), std::string("masses as the portable ones, ") + kernels->name);
-            check(kernels->sum_from(logits.data(), 0.5f, masses.data(), size) ==
-                      std::accumulate(masses.begin(), masses.begin() + 4609, 0.0),
-                  std::string("mass from a key on, ") + kernels->name);
+            std::vector<float> weights(size);
+            kernels->softmax_weights(logits.data(), size, 5.0f, divisor, bits, weights.data());
+            if (expected[0] == 0.0f) expected = weights;
+            check(is_same(weights, expected), std::string("weights as the portable ones, ") + kernels->name);
+            check(kernels->sum_from(logits.data(), 0.5f, weights.data(), size) ==
+                      std::accumulate(weights.begin(), weights.begin() + 4609, 0.0),
+                  std::string("weight from a key on, ") + kernels->name);
         }
         for (size_t i = 0; i < logits.size(); ++i) {
             const double exact = std::exp(static_cast<double>((logits[i] - 5.0f) / divisor)) * unit;
             check(is_close(static_cast<double>(expected[i]), exact, 0.5 + 1.3 * 0x1p-23 * exact),
-                  "mass " + std::to_string(i));
+                  "weight " + std::to_string(i));
         }
     }
 }
@@ -302,12 +302,12 @@ int main() {
     test_largest_equals_sorting();
     test_each_number_of_the_largest();
     test_a_sample_that_misleads();
-    test_position_at_is_the_first_whose_cumulated_mass_exceeds_the_target();
+    test_position_at_is_the_first_whose_cumulated_weight_exceeds_the_target();
     test_the_draw_is_that_of_its_steps();
     test_argmax_is_the_first_of_the_largest();
     test_broken_rows_are_seen_wherever_they_are();
     test_philox_gives_its_known_answers();
-    test_too_little_mass_is_refused();
-    test_masses_are_exponentials_and_the_same_with_every_instruction_set();
+    test_too_little_weight_is_refused();
+    test_weights_are_exponentials_and_the_same_with_every_instruction_set();
     return report("select");
 }

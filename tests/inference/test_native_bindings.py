@@ -123,7 +123,7 @@ def test_choices_from_nonsense_are_refused_or_made() -> None:
     ]
     numbers = [0, 1, -1, 50, 2**62, 0.0, -1.0, 1e-45, 1e38, float("nan"), float("inf"), 0.5]
     calls: list[tuple[Any, str]] = [
-        (core.masses, "rnnnr"),
+        (core.softmax_weights, "rnnnr"),
         (core.largest, "rn"),
         (core.smallest_set, "rrnn"),
         (core.argmax, "r"),

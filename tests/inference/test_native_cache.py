@@ -67,7 +67,7 @@ def test_a_full_cache_refuses_in_one_line_and_changes_nothing() -> None:
     assert backend.max_positions == 4 * PAGE_POSITIONS
     first, second = backend.open_cache(), backend.open_cache()
     write(backend, first, text[:90])
-    with pytest.raises(RequestError, match=r"keys and values is full: 0 MiB are in use; ask for fewer or shorter"):
+    with pytest.raises(RequestError, match=r"the KV cache is full: 0 MiB are in use; ask for fewer or shorter"):
         backend.step([Chunk(first, text[90:], 1), Chunk(second, text[:40], 1)])
     assert (backend.cache_bytes, backend.cache_length(first), backend.cache_length(second)) == (3 * page, 90, 0)
     np.testing.assert_array_equal(write(backend, first, text[90:]), expected[90:])

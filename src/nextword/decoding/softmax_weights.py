@@ -18,7 +18,7 @@ Row = NDArray[np.float32]
 LOWEST = np.float32(-64)
 """exp of it rounds to a weight of 0 in any unit."""
 
-# Those of `scaled_exp` in native/kernels_impl.h.
+# Those of `scaled_exp` in native/select_impl.h.
 ONE_BY_LN_2 = np.float32(float.fromhex("0x1.715476p+0"))
 LN_2_HIGH = np.float32(float.fromhex("0x1.63p-1"))  # few bits, so that its products are exact
 LN_2_LOW = np.float32(float.fromhex("-0x1.bd0106p-13"))
@@ -40,7 +40,7 @@ def softmax_weights(logits: Row, *, highest: float, divisor: float, vocab_size: 
         weights = _weights_by_numpy(logits, np.float32(highest), np.float32(divisor), bits)
         return weights, float(weights.sum(dtype=np.float64))
     weights = np.empty(len(logits), dtype=np.float32)
-    return weights, native.masses(np.ascontiguousarray(logits), highest, divisor, bits, weights)
+    return weights, native.softmax_weights(np.ascontiguousarray(logits), highest, divisor, bits, weights)
 
 
 def _weights_by_numpy(logits: Row, highest: np.float32, divisor: np.float32, bits: int) -> Row:

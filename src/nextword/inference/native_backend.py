@@ -166,11 +166,11 @@ class NativeBackend:
     def step(self, chunks: Sequence[Chunk]) -> list[Logits]:
         """Append each chunk to its sequence; return a (num_logits, vocab_size) float32 array per chunk, in order.
 
-        Raises RequestError if the new positions do not fit into the memory for keys and values.
+        Raises RequestError if the new positions do not fit into the KV cache, or the system has no more memory.
         """
         counts = [chunk.num_logits for chunk in chunks]
         logits = np.empty((sum(counts), self.vocab_size), dtype=np.float32)
-        with self._memory_for_keys():
+        with self._memory_errors():
             self._model.step(_native_chunks(chunks), logits)
         return np.split(logits, np.cumsum(counts)[:-1]) if counts else []
 
@@ -182,7 +182,7 @@ class NativeBackend:
         counts = [chunk.num_logits for chunk in chunks]
         floats = np.empty((2, sum(counts)), dtype=np.float64)
         whole = np.empty((2, sum(counts)), dtype=np.int32)
-        with self._memory_for_keys():
+        with self._memory_errors():
             self._model.score(
                 _native_chunks(chunks), [target for of_chunk in targets for target in of_chunk], *floats, *whole
             )
@@ -193,13 +193,19 @@ class NativeBackend:
         ]
 
     @contextlib.contextmanager
-    def _memory_for_keys(self) -> Iterator[None]:
+    def _memory_errors(self) -> Iterator[None]:
+        """Say which memory a step lacks: that which the KV cache may take, or any at all."""
+        cache_mib, weight_mib = self.cache_bytes / 2**20, self.weight_bytes / 2**20
         try:
             yield
+        except core.CacheFull:
+            raise RequestError(
+                f"the KV cache is full: {cache_mib:.0f} MiB are in use; ask for fewer or shorter texts at once"
+            ) from None
         except MemoryError:
             raise RequestError(
-                f"the memory for keys and values is full: {self.cache_bytes / 2**20:.0f} MiB are in use; "
-                "ask for fewer or shorter texts at once"
+                f"the system has no more memory: weights take {weight_mib:.0f} MiB, the KV cache {cache_mib:.0f} MiB; "
+                "end other programs, or load the model with weights of fewer bits"
             ) from None
 
 
