@@ -168,7 +168,7 @@ class _Activate(torch.autograd.Function):
 
 
 def _array(tensor: Tensor) -> npt.NDArray[Any]:
-    """Share the tensor's memory with numpy, as the kernels take it; bfloat16 as uint16, because numpy has no such type."""
+    """Share the memory of a tensor with numpy; bfloat16 as uint16, because numpy has no such type."""
     plain = tensor.detach()
     return (plain.view(torch.uint16) if plain.dtype == torch.bfloat16 else plain).numpy()
 
