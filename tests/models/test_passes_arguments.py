@@ -19,21 +19,24 @@ TARGETS = np.array([0, 1, 7])
 
 
 def rms_norm(**changed: Any) -> None:
-    core.rms_norm(**({"x": X, "weight": WEIGHT, "eps": 1e-5, "out": X.copy(), "inverse": INVERSE.copy()} | changed))
+    fitting: dict[str, Any] = {"x": X, "weight": WEIGHT, "eps": 1e-5, "out": X.copy(), "inverse": INVERSE.copy()}
+    core.rms_norm(**(fitting | changed))
 
 
 def activate_backward(**changed: Any) -> None:
-    arrays = {name: X.copy() for name in ("x", "gated", "grad", "x_grad", "gated_grad")}
-    core.activate_backward(**(arrays | {"activation": core.Activation.SILU} | changed))
+    fitting: dict[str, Any] = {name: X.copy() for name in ("x", "gated", "grad", "x_grad", "gated_grad")}
+    core.activate_backward(**(fitting | {"activation": core.Activation.SILU} | changed))
 
 
 def softmax(**changed: Any) -> None:
-    core.softmax(**({"scores": X.copy(), "first": FIRST, "last": LAST, "scale": 1.0} | changed))
+    fitting: dict[str, Any] = {"scores": X.copy(), "first": FIRST, "last": LAST, "scale": 1.0}
+    core.softmax(**(fitting | changed))
 
 
 def cross_entropy(**changed: Any) -> None:
-    outs = {"log_sums": INVERSE.copy(), "target_logits": INVERSE.copy()}
-    core.cross_entropy(**({"logits": X.copy(), "targets": TARGETS, "z_loss": 0.0, "has_grad": True} | outs | changed))
+    fitting: dict[str, Any] = {"logits": X.copy(), "targets": TARGETS, "z_loss": 0.0, "has_grad": True}
+    fitting |= {"log_sums": INVERSE.copy(), "target_logits": INVERSE.copy()}
+    core.cross_entropy(**(fitting | changed))
 
 
 @pytest.mark.parametrize("call", [rms_norm, activate_backward, softmax, cross_entropy])
