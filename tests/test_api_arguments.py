@@ -5,8 +5,10 @@ from __future__ import annotations
 import contextlib
 import inspect
 import math
+import types
 from collections.abc import Sequence
-from typing import Any, get_type_hints
+from pathlib import Path
+from typing import Any, get_args, get_type_hints
 
 import numpy as np
 import pytest
@@ -92,6 +94,44 @@ def test_a_bad_value_is_a_nextword_error(lm: nw.LanguageModel, function: str, ar
     for value in BAD_VALUES:
         with contextlib.suppress(nw.NextwordError):
             call(lm, function, **{argument: value})
+
+
+FUNCTIONS = sorted(name for name in nw.__all__ if inspect.isfunction(getattr(nw, name)))
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_every_argument_of_a_function_refuses_what_is_no_value(name: str, tmp_path: Path) -> None:
+    """Each parameter and each keyword of the typed dictionary gets an object that nothing allows."""
+    function: Any = getattr(nw, name)
+    assert hasattr(function, "__wrapped__"), "the function does not check its arguments"
+    parameters = inspect.signature(function).parameters.values()
+    required = {
+        one.name: str(tmp_path / one.name)
+        for one in parameters
+        if one.default is one.empty and one.kind not in VARIADIC
+    }
+    named = [one.name for one in parameters if one.kind not in VARIADIC]
+    keywords = [key for one in parameters if one.kind is one.VAR_KEYWORD for key in keys_of(function, one)]
+    for argument in [*named, *keywords]:
+        with pytest.raises(nw.NextwordError) as caught:
+            function(**{**required, argument: object()})
+        assert argument in keywords or str(caught.value).startswith(argument), caught.value
+
+
+VARIADIC = (inspect.Parameter.VAR_KEYWORD, inspect.Parameter.VAR_POSITIONAL)
+
+
+def keys_of(function: Any, parameter: inspect.Parameter) -> list[str]:
+    """The keywords of a parameter such as **options: Unpack[Options]."""
+    alone = types.SimpleNamespace(__annotations__={parameter.name: parameter.annotation})
+    hints = get_type_hints(alone, globalns=vars(inspect.getmodule(function)))
+    (options,) = get_args(hints[parameter.name])
+    return list(options.__annotations__)
+
+
+def test_each_of_several_paths_is_checked() -> None:
+    with pytest.raises(nw.RequestError, match=r"paths\[1\] = 3: must be a string or a path"):
+        nw.list_models(".", 3)  # type: ignore[arg-type]
 
 
 OPERATIONS = ["temperature", "top_k", "top_p", "min_p", "typical", "epsilon", "eta", "top_n_sigma", "xtc"]

@@ -6,6 +6,7 @@ and type checkers read it too. Ranges and other rules beyond the type are for th
 
 from __future__ import annotations
 
+import builtins
 import collections.abc
 import difflib
 import functools
@@ -33,7 +34,7 @@ def checked_arguments(function: Function) -> Function:
 
     Known are None, bool, int, float (not NaN), str, Path, Literal, sequences, iterables, mappings and tuples of these,
     functions, classes and unions. `Annotated[type, "words"]` says in a message what is allowed. Not checked are
-    `**keywords`, the items of iterators, and annotations whose names exist for type checkers alone.
+    `**keywords`, the items of iterators, and what is annotated with names that exist for type checkers alone.
 
     The function then raises RequestError, naming the argument, its value and what is allowed, and in the place of
     TypeError for a keyword that is unknown or missing.
@@ -103,19 +104,28 @@ def _unbound(
 
 def _checks(function: Callable[..., Any]) -> dict[str, _Check]:
     """The checks of the parameters that have one."""
-    keywords = (inspect.Parameter.VAR_KEYWORD, inspect.Parameter.VAR_POSITIONAL)
-    named = [name for name, one in inspect.signature(function).parameters.items() if one.kind not in keywords]
-    found = {name: _check_for(_hint(function, name)) for name in named}
-    return {name: check for name, check in found.items() if check is not None}
+    found: dict[str, _Check] = {}
+    for name, parameter in inspect.signature(function).parameters.items():
+        check = None if parameter.kind is parameter.VAR_KEYWORD else _check_for(_hint(function, name))
+        if check is not None:
+            found[name] = (
+                _items_check(check, needs_length=True) if parameter.kind is parameter.VAR_POSITIONAL else check
+            )
+    return found
 
 
 def _hint(function: Callable[..., Any], name: str) -> object:
-    """The annotation of one parameter; `object` where it names what is imported for type checkers only."""
+    """Return the annotation of one parameter; names that exist for type checkers alone stand for anything."""
     annotations = types.SimpleNamespace(__annotations__={name: function.__annotations__.get(name, object)})
-    try:
-        return typing.get_type_hints(annotations, globalns=function.__globals__, include_extras=True)[name]
-    except NameError:
-        return object
+    names = _Names(vars(builtins) | function.__globals__)
+    return typing.get_type_hints(annotations, localns=names, include_extras=True)[name]
+
+
+class _Names(dict[str, object]):
+    """Names of a module, with Any for those that it does not have."""
+
+    def __missing__(self, name: str) -> object:
+        return Any
 
 
 def _check_for(hint: Any) -> _Check | None:
@@ -138,7 +148,7 @@ def _check_for(hint: Any) -> _Check | None:
     if origin is collections.abc.Callable:
         return _plain(callable, "a function")
     kind = origin or hint
-    if not isinstance(kind, type) or kind is object or getattr(kind, "_is_protocol", False):
+    if kind in (object, Any) or not isinstance(kind, type) or getattr(kind, "_is_protocol", False):
         return None
     return _plain(lambda value: isinstance(value, kind), f"a {kind.__name__}")
 

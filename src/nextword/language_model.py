@@ -343,6 +343,7 @@ def load(
     return LanguageModel(directory, Engine(opened, tokenizer), name=str(name), backend=chosen, weights=weights)
 
 
+@checked_arguments
 def load_tokenizer(name: str | Path) -> Tokenizer:
     """Load the tokenizer of a model alone; the weights are not read. `name` and errors as in `load`."""
     return open_adapted(str(name), None).tokenizer

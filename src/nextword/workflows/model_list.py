@@ -10,6 +10,7 @@ from pathlib import Path
 from nextword.checkpoints.catalogue import CATALOGUE, CatalogueEntry, is_pulled, model_path
 from nextword.checkpoints.hub import cached_models
 from nextword.checkpoints.open_directory import open_model_directory
+from nextword.checks import checked_arguments
 from nextword.errors import CheckpointError, NextwordError, RequestError
 from nextword.plain_text import text_table
 
@@ -66,6 +67,7 @@ class ModelList:
         return [dataclasses.asdict(model) for model in self.models]
 
 
+@checked_arguments
 def list_models(*paths: str | Path) -> ModelList:
     """List the models of the catalogue and of the Hugging Face cache, or those in the given folders and files.
 
