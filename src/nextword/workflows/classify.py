@@ -89,48 +89,55 @@ def classify(
 ) -> ClassifiedFile:
     """Choose a label for each text of a file, by the likelihood of the label's words.
 
-    Args:
-        model: name, path or loaded model; further keywords as those of `load`.
-        file: .tsv with text and label, or .jsonl, .json, .parquet with such fields; labels may be missing.
-        labels: the labels; a mapping gives what stands for each in the file, and so does "positive=1,negative=0".
-        examples: file of texts with labels to show the model first.
-        prompt: what a label follows; {text} stands for the text.
-        calibration: compare a label's likelihood with the one after texts without content, or take it as it is.
-        normalization: divide a label's log-probability by its number of tokens, or take the sum.
-        text_field: field of a record that holds the text.
-        label_field: field of a record that holds the right label.
-        limit: most texts to read.
-        skip_bad: leave out and count records that cannot be read.
-        html: file for a page with plots.
-        on_progress: called after each text.
-
-    Raises RequestError, DataError, and as `load`.
+    `model`: name, path or loaded model. `file`: .tsv with text and label, or .jsonl, .json, .parquet with such fields;
+    labels may be missing. `labels`: a mapping gives what stands for each in the file, and so does "good=1,bad=0".
+    `examples`: file of texts with labels to show the model first. `limit`: most texts to read. `skip_bad`: leave out
+    and count records that cannot be read. `html`: file for a page with plots. `on_progress` is called after each text.
+    Further keywords are the fields of `ClassifyOptions` and those of `load`. Raises RequestError, DataError.
     """
     require_page(html)
-    if limit is not None and limit < 1:
-        raise RequestError(f"limit = {limit}: at least one text is needed")
     words, bad = _label_words(labels), BadRecords(skip=skip_bad)
     fields = {"text_field": text_field, "label_field": label_field}
     shown = [] if examples is None else [_known(one) for one in _read(examples, words, bad.on_bad, **fields)]
-    texts = tuple(itertools.islice(_read(file, words, bad.on_bad, **fields), limit))
-    if not texts:
-        raise DataError(f"{file}: there is no text to classify")
-    if html is not None and all(text.label is None for text in texts):
-        raise RequestError(f"html shows how often the labels are right, and {file} has none")
+    texts = _texts(_read(file, words, bad.on_bad, **fields), file, limit, needs_labels=html is not None)
     classifier = open_model(model, on_progress, **loading).classifier(
         list(words), examples=shown, prompt=prompt, calibration=calibration, normalization=normalization
     )
     chosen = _counted(classifier.classify(text.text for text in texts), len(texts), on_progress)
-    choices = tuple(chosen)
-    report = _report(list(words), texts, choices)
-    if html is not None and report is not None:
+    result = _judged(name_of(model), file, list(words), texts, tuple(chosen), bad)
+    if html is not None and result.report is not None:
         from nextword.workflows.classification_page import write_classification_page
 
-        write_classification_page(html, report, title=f"{file} classified by {name_of(model)}")
+        write_classification_page(html, result.report, title=f"{file} classified by {result.model}")
+    return result
+
+
+def _texts(
+    read: Iterator[LabelledText], file: str | Path, limit: int | None, *, needs_labels: bool
+) -> tuple[LabelledText, ...]:
+    """Return the texts. Raises RequestError for a limit below 1 or missing labels, DataError if there is no text."""
+    if limit is not None and limit < 1:
+        raise RequestError(f"limit = {limit}: at least one text is needed")
+    texts = tuple(itertools.islice(read, limit))
+    if not texts:
+        raise DataError(f"{file}: there is no text to classify")
+    if needs_labels and all(text.label is None for text in texts):
+        raise RequestError(f"html shows how often the labels are right, and {file} has none")
+    return texts
+
+
+def _judged(
+    model: str,
+    file: str | Path,
+    labels: Sequence[str],
+    texts: tuple[LabelledText, ...],
+    choices: tuple[Classification, ...],
+    bad: BadRecords,
+) -> ClassifiedFile:
     return ClassifiedFile(
-        model=name_of(model),
+        model=model,
         file=str(file),
-        report=report,
+        report=_report(labels, texts, choices),
         texts=texts,
         choices=choices,
         num_bad=bad.num_bad,

@@ -99,17 +99,11 @@ def compare(
 ) -> FileComparison:
     """Compare how well two models predict files of text.
 
-    Args:
-        model_a: name, path or loaded model: the one to beat; further keywords as those of `load`, for both.
-        model_b: the other.
-        files: a file, a folder, or several: .txt, .md, .jsonl, .json, .parquet, or these compressed.
-        context: tokens of a window; None: the smaller context of the two. Windows overlap by half.
-        field: field of a record that holds the text.
-        skip_bad: leave out and count records that cannot be read.
-        html: file for a page with plots.
-        on_progress: called during scoring.
-
-    Raises RequestError, DataError, and as `load`.
+    `model_a`, `model_b`: name, path or loaded model, the one to beat first; further keywords are those of `load`, for
+    both. `files`: a file, a folder, or several: .txt, .md, .jsonl, .json, .parquet, or these compressed. `context`:
+    tokens of a window; None: the smaller context of the two. Windows overlap by half. `field`: field of a record that
+    holds the text. `skip_bad`: leave out and count records that cannot be read. `html`: file for a page with plots.
+    `on_progress` is called during scoring. Raises RequestError, DataError, and as `load`.
     """
     require_page(html)
     a, b = (open_model(model, on_progress, **loading) for model in (model_a, model_b))

@@ -99,40 +99,41 @@ def decoding_report(
 ) -> DecodingReport:
     """Continue each prompt by each way of decoding; measure repetition, diversity, perplexity and entropy.
 
-    Args:
-        model: name, path or loaded model; further keywords as those of `load`.
-        prompts: a file with a prompt on each line, or the prompts.
-        setting: ways of decoding: "greedy", or parameters as in "temperature=0.7 top_p=0.9"; `SETTINGS` if empty.
-        samples: texts to sample after each prompt, at least two.
-        max_tokens: most tokens of a text.
-        limit: most prompts to read.
-        seed: makes the draws repeatable.
-        html: file for a page with plots.
-        on_progress: called after each prompt that has been continued.
-
-    Raises RequestError, DataError, MissingExtraError without nltk, and as `load`.
+    `model`: name, path or loaded model; further keywords are those of `load`. `prompts`: a file with a prompt on each
+    line, or the prompts. `setting`: ways of decoding, "greedy" or parameters as in "temperature=0.7 top_p=0.9";
+    `SETTINGS` if empty. `samples`: texts to sample after each prompt, at least two. `limit`: most prompts to read.
+    `html`: file for a page with plots. `on_progress` is called after each prompt that has been continued. Raises
+    RequestError, DataError, MissingExtraError without nltk, and as `load`.
     """
     with needs_extra("eval"):
-        from nextword.evaluation.decoded import decoded_figures
+        import nltk  # noqa: F401
     require_page(html)
     params = _params(setting, samples=samples, max_tokens=max_tokens, seed=seed)
     lines = _prompts(prompts, limit)
     opened = open_model(model, on_progress, **loading)
     requests = _continued(opened, lines, params, on_progress)
-    report = DecodingReport(
-        model=name_of(model),
-        prompts=lines,
-        figures={name: decoded_figures(_decoded(opened, of_setting)) for name, of_setting in requests.items()},
-        texts={
-            name: tuple(tuple(sequence.stream.text for sequence in request.sequences) for request in of_setting)
-            for name, of_setting in requests.items()
-        },
-    )
+    report = _measured(opened, name_of(model), lines, requests)
     if html is not None:
         from nextword.workflows.decoding_page import write_decoding_page
 
         write_decoding_page(html, report)
     return report
+
+
+def _measured(
+    model: LanguageModel, name: str, prompts: tuple[str, ...], requests: Mapping[str, Sequence[Request]]
+) -> DecodingReport:
+    from nextword.evaluation.decoded import decoded_figures
+
+    return DecodingReport(
+        model=name,
+        prompts=prompts,
+        figures={setting: decoded_figures(_decoded(model, of_setting)) for setting, of_setting in requests.items()},
+        texts={
+            setting: tuple(tuple(sequence.stream.text for sequence in request.sequences) for request in of_setting)
+            for setting, of_setting in requests.items()
+        },
+    )
 
 
 def _params(setting: Sequence[str], *, samples: int, max_tokens: int, seed: int) -> dict[str, SamplingParams]:

@@ -85,17 +85,11 @@ def evaluate(
 ) -> TaskReport:
     """Run tasks of lm-eval on a model.
 
-    Args:
-        model: name, path or loaded model; further keywords as those of `load`.
-        tasks: names of tasks or groups, or .yaml files of tasks; in a string, with commas between them.
-        include_path: folders with further tasks, which can then be named.
-        num_fewshot: examples to show before each question; None: as the task says.
-        limit: most examples of each task.
-        chat: ask in the model's chat template.
-        html: file for a page with a plot.
-        on_progress: called when the model is loaded; lm-eval draws its own bars for the rest.
-
-    Raises RequestError for a task that is unknown or cannot be run, MissingExtraError without lm-eval, and as `load`.
+    `model`: name, path or loaded model; further keywords are those of `load`. `tasks`: names of tasks or groups, or
+    .yaml files of tasks; in a string, with commas between them. `include_path`: folders with further tasks, which can
+    then be named. `num_fewshot`: examples to show before each question; None: as the task says. `limit`: most examples
+    of each task. `chat`: ask in the model's chat template. `html`: file for a page with a plot. lm-eval draws its own
+    bars. Raises RequestError for a task that cannot be run, MissingExtraError without lm-eval, and as `load`.
     """
     with needs_extra("eval"):
         from nextword.evaluation.lm_eval_model import EngineLM

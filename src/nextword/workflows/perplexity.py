@@ -11,7 +11,7 @@ import json
 import math
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Literal, Unpack
 
@@ -146,35 +146,19 @@ def perplexity(
     """Measure how well a model predicts files of text; a file of records has many documents.
 
     After an interruption the same call goes on where it stopped, if the model is given by its name or path.
-
-    Args:
-        model: name, path or loaded model; further keywords as those of `load`.
-        files: a file, a folder, or several: .txt, .md, .jsonl, .json, .parquet; all but the last also compressed.
-        convention: which tokens are scored, and with how much context.
-        context: tokens of a window; None: the model's context, for llama.cpp 512.
-        stride: of sliding windows, tokens from one to the next; None: the context, so that they do not overlap.
-        field: field of a record that holds the text.
-        skip_bad: leave out and count records that cannot be read, and documents too short to score.
-        html: file for a page with plots.
-        on_progress: called during scoring.
-
-    Raises RequestError if no convention finds a token to score, DataError, and as `load`.
+    `model`: name, path or loaded model; further keywords are those of `load`. `files`: a file, a folder, or several:
+    .txt, .md, .jsonl, .json, .parquet; all but the last also compressed. `convention`: tool whose way of cutting texts
+    into windows to follow. `context`: tokens of a window; None: the model's context, for llama.cpp 512. `stride`: of
+    sliding windows; None: no overlap. `field`: field of a record that holds the text. `skip_bad`: leave out and count
+    bad records and documents too short to score. `html`: file for a page with plots. `on_progress` is called during
+    scoring. Raises RequestError if no convention finds a token to score, DataError, and as `load`.
     """
     require_page(html)
     paths = list_files(files)
     opened = open_model(model, on_progress, **loading)
-    bad = BadRecords(skip=skip_bad)
     with contextlib.ExitStack() as runs:
         measure = _Measurement(opened, model, paths, field, skip_bad, loading, on_progress, runs)
-        results = tuple(
-            measure(one, bad if number == 0 else BadRecords(skip=skip_bad))
-            for number, one in enumerate(_conventions(convention, context, stride, opened))
-        )
-        result = FilePerplexity(
-            model=name_of(model), files=tuple(paths), results=results, num_bad=bad.num_bad, first_bad=bad.first
-        )
-        if not result.reports:
-            raise RequestError(results[0].problem or "")
+        result = measure.all(_conventions(convention, context, stride, opened))
         if html is not None:
             from nextword.workflows.perplexity_page import write_perplexity_page
 
@@ -203,7 +187,24 @@ class _Measurement:
     on_progress: OnProgress
     runs: contextlib.ExitStack
 
-    def __call__(self, convention: Convention, bad: BadRecords) -> ConventionResult:
+    def all(self, conventions: Iterable[Convention]) -> FilePerplexity:
+        """Measure by several conventions. Raises the RequestError of the first if none has a report."""
+        counts = []
+        results = []
+        for convention in conventions:
+            counts.append(BadRecords(skip=self.skip_bad))
+            results.append(self.one(convention, counts[-1]))
+        if all(result.report is None for result in results):
+            raise RequestError(results[0].problem or "")
+        return FilePerplexity(
+            model=name_of(self.model),
+            files=tuple(self.paths),
+            results=tuple(results),
+            num_bad=counts[0].num_bad,
+            first_bad=counts[0].first,
+        )
+
+    def one(self, convention: Convention, bad: BadRecords) -> ConventionResult:
         """Measure by one convention. Raises DataError for records that cannot be read."""
         run = self.runs.enter_context(ResumableRun(self._folder(convention)))
         report, problem = None, None

@@ -96,31 +96,39 @@ def rouge(
 ) -> RougeComparison:
     """Summarise the texts of a file and compare with the summaries in it by ROUGE (Lin 2004).
 
-    Args:
-        model: name, path or loaded model; further keywords as those of `load`.
-        file: .jsonl, .json or .parquet with texts and summaries.
-        setting: ways of decoding: "greedy", or parameters as in "temperature=0.7 top_p=0.9"; `SETTINGS` if empty.
-        limit: most texts to read.
-        length: how long the summaries should be.
-        text_field: field of a record that holds the text.
-        summary_field: field of a record that holds the summary.
-        seed: makes the draws repeatable.
-        skip_bad: leave out and count records that cannot be read.
-        html: file for a page with a plot.
-        on_progress: called after each summary.
-
-    Raises RequestError, DataError, MissingExtraError without rouge-score, and as `load`.
+    `model`: name, path or loaded model; further keywords are those of `load`. `file`: .jsonl, .json or .parquet with
+    texts and summaries. `setting`: ways of decoding, "greedy" or parameters as in "temperature=0.7 top_p=0.9";
+    `SETTINGS` if none. `limit`: most texts to read. `length`: of the summaries. `seed`: makes the draws repeatable.
+    `skip_bad`: leave out and count bad records. `html`: file for a page with a plot. `on_progress` is called after each
+    summary. Raises RequestError, DataError, MissingExtraError without rouge-score, and as `load`.
     """
     with needs_extra("eval"):
-        from nextword.evaluation.rouge import rouge_report
+        import rouge_score  # noqa: F401
     require_page(html)
     settings = _settings(setting, length, seed)
     bad = BadRecords(skip=skip_bad)
     texts = _read(file, text_field, summary_field, limit, bad)
     engine = open_model(model, on_progress, **loading).engine
     summaries = {one.name: _summaries(engine, texts, one, length, seed, on_progress) for one in settings}
-    result = RougeComparison(
-        model=name_of(model),
+    result = _compared(name_of(model), file, texts, summaries, bad)
+    if html is not None:
+        from nextword.workflows.rouge_page import write_rouge_page
+
+        write_rouge_page(html, result)
+    return result
+
+
+def _compared(
+    model: str,
+    file: str | Path,
+    texts: tuple[SummarisedText, ...],
+    summaries: Mapping[str, Sequence[Summary]],
+    bad: BadRecords,
+) -> RougeComparison:
+    from nextword.evaluation.rouge import rouge_report
+
+    return RougeComparison(
+        model=model,
         file=str(file),
         reports={
             name: rouge_report((text.summary, summary.text) for text, summary in zip(texts, written, strict=True))
@@ -132,11 +140,6 @@ def rouge(
         num_bad=bad.num_bad,
         first_bad=bad.first,
     )
-    if html is not None:
-        from nextword.workflows.rouge_page import write_rouge_page
-
-        write_rouge_page(html, result)
-    return result
 
 
 def _settings(setting: Sequence[str], length: Length, seed: int) -> list[DecodingSetting]:

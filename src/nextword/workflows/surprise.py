@@ -31,14 +31,9 @@ def surprise(
 ) -> SurpriseReport:
     """Measure how surprised a model is by each token of a text.
 
-    Args:
-        model: name, path or loaded model; further keywords as those of `load`.
-        text: the text itself.
-        context: tokens of a window; None: the model's context. Windows overlap by half.
-        html: file for a page with the coloured text.
-        on_progress: called when the model is loaded.
-
-    Raises RequestError, DataError if the page cannot be written, and as `load`.
+    `model`: name, path or loaded model; further keywords are those of `load`. `context`: tokens of a window; None: the
+    model's context. Windows overlap by half. `html`: file for a page with the coloured text. `on_progress` is called
+    when the model is loaded. Raises RequestError, DataError if the page cannot be written, and as `load`.
     """
     pieces: list[ScoredPiece] = []
     sums = stream_surprise(
