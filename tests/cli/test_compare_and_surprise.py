@@ -114,7 +114,7 @@ def test_compare_writes_a_page(command: Command, tiny: Path, other: Path, text: 
     done = command("compare", tiny, other, text, "--html", tmp_path / "c.html")
     page = (tmp_path / "c.html").read_text()
     assert done.code == 0
-    assert page.count('class="text"') == 20
+    assert page.count('<td class="text"') == 20
     assert page.count("<svg ") == 1
 
 
