@@ -74,21 +74,11 @@ def prepare_corpus(
         TokenShards(folder).check_content()
         return report
 
-    def count_bad(error: DataError) -> None:
-        if on_bad is None:
-            raise error
-        report.num_unreadable += 1
-        on_bad(error)
-
-    documents = read_documents(paths, field=field, on_bad=count_bad, longest_piece=_LONGEST_PIECE)
+    counting = _counting(report, on_bad)
+    documents = read_documents(paths, field=field, on_bad=counting, longest_piece=_LONGEST_PIECE)
     kept = _with_ends(select(documents, selection, report.selection))
     try:
-        (folder / TOKENIZER_FOLDER).mkdir(parents=True, exist_ok=True)
-        for partial in folder.glob(".*.partial"):  # left by a run that was killed while it wrote
-            partial.unlink()
-        write_header(folder, header)  # first, so that an interrupted run is recognised
-        tokenizer.save(folder / TOKENIZER_FOLDER)
-        writer = ShardWriter(folder, header, shard_tokens=shard_tokens)
+        writer = _open_writer(folder, header, tokenizer, shard_tokens)
         for pieces in _batches(itertools.islice(kept, header.num_pieces, None)):
             _encode(pieces, tokenizer, writer, report)
             on_progress(report)
@@ -99,6 +89,28 @@ def prepare_corpus(
     if not report.num_tokens:
         raise DataError("no document remains: the corpus is empty, or every document was left out")
     return report
+
+
+def _counting(report: PrepareReport, on_bad: OnBad) -> OnBad:
+    """Return a function that counts an unreadable record before `on_bad` is called; None without it."""
+    if on_bad is None:
+        return None
+
+    def count_bad(error: DataError) -> None:
+        report.num_unreadable += 1
+        on_bad(error)
+
+    return count_bad
+
+
+def _open_writer(folder: Path, header: Header, tokenizer: Tokenizer, shard_tokens: int) -> ShardWriter:
+    """Write header and tokenizer, remove what a killed run left, and open a writer for the next shard."""
+    (folder / TOKENIZER_FOLDER).mkdir(parents=True, exist_ok=True)
+    for partial in folder.glob(".*.partial"):
+        partial.unlink()
+    write_header(folder, header)  # first, so that an interrupted run is recognised
+    tokenizer.save(folder / TOKENIZER_FOLDER)
+    return ShardWriter(folder, header, shard_tokens=shard_tokens)
 
 
 def prepared_folder(paths: Sequence[Path | str]) -> Path | None:
