@@ -84,3 +84,14 @@ def test_a_classification_lists_its_labels_the_most_probable_first(lm: nw.Langua
     ]
     assert repr(choice) == "Classification('b', probability 0.7500)"
     assert choice._repr_html_().index(">b<") < choice._repr_html_().index(">a<")
+
+
+def test_results_show_themselves_in_one_short_line(lm: nw.LanguageModel) -> None:
+    results = [lm.score(TEXT), lm.surprise(TEXT), lm.perplexity(TEXT), lm.compare(lm, TEXT), lm.conversation()]
+    results += [lm.tokenizer, lm.next(TEXT), lm.stream(TEXT), lm.generate(TEXT, max_tokens=2), lm]
+    for result in results:
+        shown = repr(result)
+        assert shown.startswith(f"{type(result).__name__}(")
+        assert "\n" not in shown
+        assert "array" not in shown
+        assert len(shown) < 120 or result is lm

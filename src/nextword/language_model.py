@@ -50,6 +50,9 @@ class Stream:
         self._request = request
         weakref.finalize(self, engine.cancel, request)  # a stream that nobody reads must not wait for ever
 
+    def __repr__(self) -> str:
+        return f"Stream({'finished' if self._request.is_finished else 'running'})"
+
     def __iter__(self) -> Iterator[str]:
         for piece in self._engine.stream(self._request):
             if piece.text:

@@ -20,7 +20,7 @@ from nextword.evaluation.perplexity_accumulator import FEWEST_UNITS
 from nextword.evaluation.scoring.documents import streamed_documents
 from nextword.evaluation.scoring.pairs import PairedPiece, has_same_vocabulary, paired_pieces
 from nextword.inference.engine import Engine
-from nextword.plain_text import text_table
+from nextword.plain_text import count, text_table
 
 BLOCK_BYTES = 512
 """Bytes of a block; blocks are the units of the interval where documents are few."""
@@ -115,6 +115,9 @@ class Comparison:
             return "no difference that this text could show: the interval holds zero"
         better, worse = ("B", "A") if self.difference < 0 else ("A", "B")
         return f"{better} predicts the text better than {worse}"
+
+    def __repr__(self) -> str:
+        return f"Comparison(B - A = {self.difference:+.4f} bits per byte, {count(self.num_bytes, 'byte')})"
 
     def __str__(self) -> str:
         lines = [text_table(("bits per byte", "", "95 %"), self._figures(), left=(0, 2)), self.verdict]

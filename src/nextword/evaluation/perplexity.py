@@ -90,6 +90,10 @@ class PerplexityReport:
         """Surprisal in bits per byte: comparable between tokenizers."""
         return self.sums.bits_per_byte
 
+    def __repr__(self) -> str:
+        tokens = count(self.num_tokens, "token")
+        return f"PerplexityReport(perplexity {self.perplexity:.4f}, {tokens}, {self.convention.name})"
+
     def __str__(self) -> str:
         return f"{text_table(('', '', '95 %'), self._figures(), left=(0, 2))}\n{self._counted()}"
 

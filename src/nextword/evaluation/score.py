@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from nextword.decoding.sampler import ChosenToken
 from nextword.plain_text import count
@@ -14,13 +14,16 @@ class Score:
 
     tokens: tuple[ChosenToken, ...]
     """The scored tokens with their log-probabilities in nats."""
-    token_texts: tuple[str, ...] = field(repr=False)
+    token_texts: tuple[str, ...]
     """The text of each of them."""
 
     @property
     def log_prob(self) -> float:
         """Sum of the log-probabilities in nats."""
         return sum(token.log_prob for token in self.tokens if token.log_prob is not None)
+
+    def __repr__(self) -> str:
+        return f"Score({count(len(self.tokens), 'token')}, log-probability {self.log_prob:.4f} nats)"
 
     def __str__(self) -> str:
         lines = [f"{token.log_prob:10.4f}  {text!r}" for token, text in zip(self.tokens, self.token_texts, strict=True)]

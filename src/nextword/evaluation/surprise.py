@@ -104,9 +104,9 @@ class SurpriseAccumulator:
 class SurpriseReport:
     """A text with the surprisal of each of its tokens under a model."""
 
-    pieces: tuple[ScoredPiece, ...] = field(repr=False)
+    pieces: tuple[ScoredPiece, ...]
     """All of the text; a first token without context has no score."""
-    sums: SurpriseAccumulator = field(repr=False)
+    sums: SurpriseAccumulator
 
     @property
     def text(self) -> str:
@@ -132,6 +132,9 @@ class SurpriseReport:
     def most_surprising(self) -> tuple[ScoredPiece, ...]:
         """The ten pieces of the highest surprisal, the highest first."""
         return tuple(piece for *_, piece in self.sums.most_surprising)
+
+    def __repr__(self) -> str:
+        return f"SurpriseReport({count(self.sums.num_tokens, 'token')}, {self.nats_per_token:.4f} nats a token)"
 
     def __str__(self) -> str:
         rows = [(f"{piece.nats:.3f}", f"{piece.ranks}", repr(piece.text)) for piece in self.most_surprising]

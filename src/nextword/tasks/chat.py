@@ -13,6 +13,7 @@ from nextword.atomic_file import write_atomically
 from nextword.decoding.params import SamplingParams
 from nextword.errors import DataError, RequestError
 from nextword.inference.engine import Engine
+from nextword.plain_text import count
 
 Message = dict[str, str]
 
@@ -42,6 +43,9 @@ class Conversation:
         if params.n != 1:
             raise RequestError(f"n = {params.n}: a conversation goes on from one answer; use generate for several")
         self._params = params
+
+    def __repr__(self) -> str:
+        return f"Conversation({count(len(self.messages), 'message')})"
 
     @property
     def messages(self) -> list[Message]:

@@ -55,6 +55,9 @@ class Tokenizer:
         self._special_ids = frozenset(token_id for token_id, token in added.items() if token.special)
         self._token_bytes = TokenBytes(backend)
 
+    def __repr__(self) -> str:
+        return f"Tokenizer({self.vocab_size:,} tokens)"
+
     @functools.cached_property
     def vocab_size(self) -> int:
         """Largest token id plus one; the embedding of a model can have more rows."""

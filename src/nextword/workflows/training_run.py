@@ -188,6 +188,9 @@ class TrainingRun:
         setup = self._setup
         return write_training_report(self.folder, title=setup.title, prompt=setup.prompt, settings=setup.settings)
 
+    def __repr__(self) -> str:
+        return f"TrainingRun({str(self.folder)!r}, step {self.step:,} of {self.num_steps:,})"
+
     def __str__(self) -> str:
         figures = [f"{name}: {value}" for name, value in run_figures(self._record.entries)]
         state = f"step {self.step:,} of {self.num_steps:,}"
