@@ -49,6 +49,31 @@ except nw.RequestError as error:
     print(error)
 '''
 
+TRAINING = '''\
+"""What a user writes who trains, compares and measures files."""
+
+from pathlib import Path
+
+import nextword as nw
+
+lm = nw.load("smollm2-135m")
+run: nw.TrainingRun = nw.finetune(lm, "chats.jsonl", output="run", method="lora", rank=4, steps=10, lr=1e-4, context=64)
+weights: int = run.plan.num_weights
+for step in run.steps():
+    figures: tuple[int, float, float] = (step.step, step.loss, step.tokens_per_second)
+steps, losses = run.curve("validation_loss")
+best: nw.LanguageModel = run.load("best")
+tiny = nw.pretrain(["a.txt", Path("b.txt")], output=Path("tiny"), hidden_size=64, tokenizer_kind="characters").load()
+comparison: nw.Comparison = lm.compare(best, "A text that neither has seen.", context=128)
+difference: float = comparison.difference
+interval: nw.Interval | None = comparison.interval
+words: list[tuple[str, float]] = [(one.text, one.nats_b - one.nats_a) for one in comparison.differences]
+surprise: nw.SurpriseReport = lm.surprise("The cat sat on the mat.")
+pieces: list[tuple[str, float | None]] = [(piece.text, piece.nats) for piece in surprise.pieces]
+report: nw.FilePerplexity = nw.perplexity(lm, "heldout.txt", convention="llama.cpp", on_progress=print)
+folder: Path = nw.export("run/model", output="model.gguf", to="gguf").path
+'''
+
 WRONG = """\
 import nextword as nw
 
@@ -63,6 +88,10 @@ lm.summarize("Hello", length="tiny")  # wrong
 lm.classify("Hello", ["a", "b"], calibrate="none")  # wrong
 print(lm.generate("Hello").txt)  # wrong
 nw.laod("smollm2-135m")  # wrong
+nw.finetune(lm, "chats.jsonl", output="run", method="lroa")  # wrong
+nw.finetune(lm, "chats.jsonl", output="run", leraning_rate=1e-4)  # wrong
+nw.finetune(lm, "chats.jsonl", output="run").load("first")  # wrong
+lm.compare("smollm2-135m", "Hello")  # wrong
 number: str = lm.next("Hello").entropy  # wrong
 """
 
@@ -86,7 +115,7 @@ def lines_with_errors(checker: str, script: Path) -> set[int]:
 def test_a_users_script_passes_and_one_with_mistakes_fails(checker: str, tmp_path: Path) -> None:
     if importlib.util.find_spec(checker) is None:
         pytest.skip(f"{checker} is not installed: pip install 'nextword[dev]'")
-    for name, source in (("right.py", SCRIPT), ("mistaken.py", WRONG)):
+    for name, source in (("right.py", SCRIPT), ("training.py", TRAINING), ("mistaken.py", WRONG)):
         (tmp_path / name).write_text(source)
         expected = {number for number, line in enumerate(source.splitlines(), 1) if line.endswith("# wrong")}
         assert lines_with_errors(checker, tmp_path / name) == expected, name

@@ -41,6 +41,8 @@ if TYPE_CHECKING:  # what editors and type checkers read; `_EXPORTS` says the sa
     from nextword.tasks.classify import ClassifyOptions as ClassifyOptions
     from nextword.tasks.summarize import Summary as Summary
     from nextword.text.tokenizer import Tokenizer as Tokenizer
+    from nextword.training.callbacks import StepReport as StepReport
+    from nextword.training.plan import Plan as Plan
     from nextword.workflows.classify import ClassifiedFile as ClassifiedFile
     from nextword.workflows.classify import classify as classify
     from nextword.workflows.compare import FileComparison as FileComparison
@@ -101,6 +103,8 @@ _EXPORTS = {
     "tasks.classify": ("Classification", "Classifier", "ClassifyOptions"),
     "tasks.summarize": ("Summary",),
     "text.tokenizer": ("Tokenizer",),
+    "training.callbacks": ("StepReport",),
+    "training.plan": ("Plan",),
     "workflows.classify": ("ClassifiedFile", "classify"),
     "workflows.compare": ("FileComparison", "compare"),
     "workflows.surprise": ("surprise",),
