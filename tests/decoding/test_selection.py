@@ -124,8 +124,8 @@ def test_weights_that_do_not_add_up_are_refused_and_not_read_past() -> None:
     keys = np.zeros(1000, dtype=np.float32)
     for size, wanted, message in (
         (1000, 1001.0, "weigh less"),
-        (999, 1.0, "as many masses"),
-        (0, 1.0, "as many masses"),
+        (999, 1.0, "as many weights"),
+        (0, 1.0, "as many weights"),
     ):
         with pytest.raises(ValueError, match=message):
             native.smallest_set(keys, np.ones(size, dtype=np.float32), wanted, wanted)
