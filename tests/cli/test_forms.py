@@ -25,6 +25,7 @@ class Optimization:
     lr: float = 0.1
     """Learning rate."""
     kind: Literal["a", "b"] | None = None
+    """Kind of it."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,7 +41,7 @@ class Options:
 
     files: tyro.conf.Positional[tuple[str, ...]]
     steps: int | None = None
-    """Number of steps."""
+    """Number of steps; None: no limit."""
     names: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
     is_dry: bool = False
     optimization: Optimization = Optimization(lr=0.5)
@@ -102,7 +103,9 @@ def test_help_has_titled_groups_and_plain_types(capsys: pytest.CaptureFixture[st
     assert "optimizer options" in text
     assert "counts options" in text
     assert "--steps INT " in text
-    assert "Number of steps. (default: None)" in text
+    assert "Number of steps; None: no limit. (default: None)" in text
+    assert "--kind {a,b}" in text
+    assert "Kind of it. (default" not in text
     assert "{None}" not in text
 
 

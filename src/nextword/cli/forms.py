@@ -23,7 +23,7 @@ from tyro.constructors import PrimitiveConstructorSpec
 from nextword.errors import RequestError
 
 _TITLES = {
-    "choice": "choice of a label",
+    "choice": "labelling",
     "compute": "computing",
     "optimization": "optimizer",
     "scheduling": "schedule",
@@ -235,7 +235,8 @@ def _behaviour(argument: _Argument) -> str | None:
         return "(repeatable)"
     if argument.default is dataclasses.MISSING:
         return "" if _is_collection(argument.hint) else None
-    if argument.default is False or argument.default == ():
+    says_nothing = argument.default is None and "None" not in argument.help
+    if argument.default is False or argument.default == () or says_nothing:
         return ""
     is_invisible = (isinstance(argument.default, str) and not argument.default.isprintable()) or argument.default == ""
     return f"(default: {argument.default!r})" if is_invisible else None
