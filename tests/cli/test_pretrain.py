@@ -79,7 +79,7 @@ def test_prepared_tokens_have_their_own_tokenizer_and_stand_alone(
     command: Command, corpus: Path, prepared: Path
 ) -> None:
     assert "of its own tokenizer" in command("pretrain", prepared, "--tokenizer", "tokenizer").err
-    assert "name nothing beside it" in command("pretrain", corpus, prepared).err
+    assert "which must be the only path" in command("pretrain", corpus, prepared).err
 
 
 def test_damaged_tokens_are_named_before_anything_is_trained(command: Command, prepared: Path) -> None:

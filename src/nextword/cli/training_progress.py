@@ -7,7 +7,6 @@ import time
 from typing import TYPE_CHECKING
 
 from nextword.cli.console import ProgressLine, note
-from nextword.workflows.training_page import format_duration
 
 if TYPE_CHECKING:
     from nextword.training.callbacks import StepReport
@@ -28,6 +27,8 @@ class TrainingProgress:
 
     def on_step(self, report: StepReport) -> None:
         """Show a step: each on a terminal, else one every half a minute, and the last."""
+        from nextword.workflows.training_page import format_duration  # here, for it draws the report, too
+
         line = (
             f"step {report.step} of {self._num_steps}, loss {report.loss:.4f}, "
             f"{report.tokens_per_second:,.0f} tokens/s, "

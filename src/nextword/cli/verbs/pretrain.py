@@ -10,7 +10,6 @@ import tyro
 from nextword.cli.arguments import CorpusArgument
 from nextword.cli.console import is_rank_zero, note
 from nextword.cli.training_progress import TrainingProgress
-from nextword.cli.verbs.prepare import preparing
 from nextword.workflows.pretrain import DEFAULT_PRETRAIN_RECIPE, PretrainRecipe, plan_pretrain, pretrain
 
 
@@ -37,6 +36,8 @@ def run(options: Options) -> None:
     if options.dry_run:
         print(plan_pretrain(options.files, recipe=options.recipe))
         return
+    from nextword.cli.verbs.prepare import preparing  # here, since --help does without it
+
     progress = TrainingProgress(options.recipe.run)
     with preparing() as show:
         trained = pretrain(
