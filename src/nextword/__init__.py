@@ -1,4 +1,4 @@
-"""nextword: decoder-only language models on the machine you have. What is exported here is the API.
+"""nextword: decoder-only language models on the machine you have. The names exported here are the API.
 
 Importing this is cheap: a module is imported when one of its names is first used.
 """

@@ -1,4 +1,4 @@
-"""`checked_arguments`: a public function refuses arguments of the wrong type or choice with a `RequestError`.
+"""`checked_arguments`: a decorator that refuses arguments of the wrong type or choice with a `RequestError`.
 
 What is allowed is read from the function's own annotations, so that it is said once: in the signature, where editors
 and type checkers read it too. Ranges and other rules beyond the type are for the function itself.
@@ -73,7 +73,7 @@ def check_value(name: str, value: object, hint: object) -> None:
 
 @dataclass(frozen=True)
 class _Fault:
-    """Why a value is refused."""
+    """A refused value, and what is allowed in its place."""
 
     name: str
     """Name of the argument, or of the item in it."""
@@ -82,7 +82,7 @@ class _Fault:
 
     @property
     def message(self) -> str:
-        """The value seen and the values allowed."""
+        """The message for people: argument, value, and what is allowed."""
         shown = repr(self.value)
         if len(shown) > _LONGEST_SHOWN:
             shown = f"{shown[:_LONGEST_SHOWN]}..."
@@ -103,7 +103,7 @@ def _unbound(
 
 
 def _checks(function: Callable[..., Any]) -> dict[str, _Check]:
-    """The checks of the parameters that have one."""
+    """Return the check of each parameter that has one."""
     found: dict[str, _Check] = {}
     for name, parameter in inspect.signature(function).parameters.items():
         check = None if parameter.kind is parameter.VAR_KEYWORD else _check_for(_hint(function, name))
@@ -129,7 +129,7 @@ class _Names(dict[str, object]):
 
 
 def _check_for(hint: Any) -> _Check | None:
-    """The check of a type; None where every value passes."""
+    """Return the check of a type; None if every value passes."""
     origin, args = get_origin(hint), get_args(hint)
     if hint in _PLAIN:
         return _plain(*_PLAIN[hint])
@@ -166,7 +166,7 @@ def _in_words(check: _Check | None, allowed: str) -> _Check | None:
 
 
 def _union(checks: Sequence[_Check | None]) -> _Check | None:
-    """One of several types. The fault of an item says more than that of the whole."""
+    """Accept what one of the checks accepts; the fault of an item is reported before that of the whole."""
     known = [check for check in checks if check is not None]
     if len(known) < len(checks):
         return None

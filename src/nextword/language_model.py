@@ -1,4 +1,4 @@
-"""`LanguageModel`: what a user holds. A name, folder or file in; text, distributions and scores out.
+"""`LanguageModel`: the object that users work with. A name, folder or file in; text, distributions and scores out.
 
 Every method is a few lines over the engine; the algorithms live in the rooms below.
 """
@@ -43,7 +43,7 @@ Labels = Annotated[Sequence[str], 'a list of strings such as ["positive", "negat
 
 
 class Stream:
-    """Iterate for the text as it comes; `generation` is there once the iteration has ended."""
+    """The text of one completion as it is generated; iterate over it. `generation` is there after the last piece."""
 
     def __init__(self, engine: Engine, request: Request) -> None:
         self._engine = engine
@@ -60,7 +60,7 @@ class Stream:
 
     @property
     def generation(self) -> Generation:
-        """The values of the finished generation. Raises RequestError while it is not finished."""
+        """The finished generation. Raises RequestError before the iteration has ended."""
         if not self._request.is_finished:
             raise RequestError("the stream has not ended: iterate over it first")
         return collect(self._request, self._engine.tokenizer)
@@ -78,7 +78,7 @@ class LanguageModel:
         backend: BackendName = "auto",
         weights: Weights = "auto",
     ) -> None:
-        """`name`, `backend` and `weights` say how it was loaded; they are shown, and change nothing."""
+        """Join a model with its engine; `name`, `backend` and `weights` are for `repr` alone."""
         self.directory = directory
         self.engine = engine
         self.name = name or directory.path.name
@@ -94,7 +94,7 @@ class LanguageModel:
 
     @property
     def tokenizer(self) -> Tokenizer:
-        """Text <-> token ids of this model."""
+        """The model's tokenizer: text to token ids and back."""
         return self.engine.tokenizer
 
     @checked_arguments
