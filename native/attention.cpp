@@ -196,7 +196,7 @@ void Attention::attend_unit(int layer, const Block& block, const Unit& unit, con
     write_attended(total, block.pieces[unit.piece], unit);
 }
 
-// What all segments of a unit have in common.
+// The fields that all segments of a unit have in common.
 AttentionSegment Attention::begin_segments(const Unit& unit, const Queries& queries, Scratch& scratch) const {
     const int num_rows = unit.num_tokens * shape_.group_size();
     scratch.scores.resize(static_cast<size_t>(num_rows) * kSegmentPositions);

@@ -89,7 +89,7 @@ void store_position(const PageShape& page, int slot, const float* key, const flo
 F load_cached(const float* from) { return Simd::load(from); }
 F load_cached(const uint16_t* from) { return Simd::load_bf16(from); }
 
-// Asks for the pages that the thread reads next, a few lines at a time: all at once would wait for one another.
+// Prefetches the pages that the thread reads next, a few lines at a time: all at once would wait for one another.
 class NextPages {
 public:
     explicit NextPages(const AttentionSegment& segment)
@@ -97,7 +97,7 @@ public:
           num_bytes_(segment.page.bytes()),
           third_(static_cast<int>(num_bytes_ / 64) * kSegmentPages / 3) {}
 
-    // How many lines at a time ask for a third of them in so many calls of `fetch`.
+    // Lines to prefetch in each of `num_calls` calls of `fetch`, so that these prefetch a third of the pages.
     int lines(int num_calls) const { return third_ / num_calls + 1; }
 
     [[gnu::always_inline]] void fetch(int num_lines) {
@@ -184,7 +184,7 @@ void accumulate_values(const AttentionSegment& segment, int row, int dim, const 
     }
 }
 
-// Weights of 14 bits, high and low 7, which stand in the place of a row's scores, and what to multiply them by.
+// Weights of 14 bits, high and low 7, which replace a row's scores, and the scale to multiply them by.
 constexpr int kWeightBits = 7;
 constexpr float kWeightSteps = 127 * (1 << kWeightBits);
 

@@ -61,7 +61,7 @@ NB_MODULE(_native, m) {
     nb::set_leak_warnings(false);  // at the interpreter's end, about what a thread still uses
     wait_at_exit();
     nb::register_exception_translator(&raise_backend_error);
-    nb::exception<CacheFull>(m, "CacheFull", PyExc_MemoryError);
+    nb::exception<CacheFull>(m, "CacheFullError", PyExc_MemoryError);
     bind_model(m);
     bind_selection(m);
     bind_training(m);

@@ -1,4 +1,4 @@
-// What a process must know after fork(): the child inherits the memory of its parent, but none of the other threads.
+// State across fork(): a child inherits the memory of its parent, but none of the other threads.
 
 #ifndef NEXTWORD_FORK_H
 #define NEXTWORD_FORK_H

@@ -10,7 +10,7 @@ namespace nextword {
 
 namespace {
 
-// What stands before a text's first page, in place of a key.
+// In place of the key of the page before a sequence's first.
 constexpr uint64_t kBeginning = 0, kLongBeginning = 1;
 
 uint64_t beginning(bool is_long) { return is_long ? kLongBeginning : kBeginning; }
@@ -63,14 +63,14 @@ void PagePool::discard(PageId page) {
 
 void PagePool::copy(PageId from, PageId to) { std::memcpy(memory_of(to), memory_of(from), page_bytes_); }
 
-const KVCache::Text& KVCache::text_of(int64_t id) const {
-    const auto found = texts_.find(id);
-    if (found == texts_.end()) throw std::out_of_range("no open text has the number " + std::to_string(id));
+const KVCache::Sequence& KVCache::sequence_of(int64_t id) const {
+    const auto found = sequences_.find(id);
+    if (found == sequences_.end()) throw std::out_of_range("no open sequence has the handle " + std::to_string(id));
     return found->second;
 }
 
-KVCache::Text& KVCache::text_of(int64_t id) {
-    return const_cast<Text&>(static_cast<const KVCache*>(this)->text_of(id));
+KVCache::Sequence& KVCache::sequence_of(int64_t id) {
+    return const_cast<Sequence&>(static_cast<const KVCache*>(this)->sequence_of(id));
 }
 
 KVCache::KVCache(CacheShape shape) : shape_(std::move(shape)) {
@@ -91,28 +91,28 @@ KVCache::KVCache(CacheShape shape) : shape_(std::move(shape)) {
 }
 
 int64_t KVCache::open(const std::vector<int32_t>& prompt, bool is_long) {
-    Text text;
-    text.is_long = is_long;
-    const int num_pages = reusable_pages(prompt, is_long, text.keys);
-    text.keys.resize(num_pages);
+    Sequence sequence;
+    sequence.is_long = is_long;
+    const int num_pages = reusable_pages(prompt, is_long, sequence.keys);
+    sequence.keys.resize(num_pages);
     const int length = num_pages * kPagePositions;
-    text.token_ids.assign(prompt.begin(), prompt.begin() + length);
-    text.pages.resize(pools_.size());
+    sequence.token_ids.assign(prompt.begin(), prompt.begin() + length);
+    sequence.pages.resize(pools_.size());
     for (size_t pool = 0; pool < pools_.size(); ++pool) {
         for (int page = 0; page < num_pages; ++page) {
             const bool is_needed = page >= first_page(pools_[pool], length);
-            text.pages[pool].push_back(is_needed ? prefixes_.at(text.keys[page]).pages[pool] : kNoPage);
+            sequence.pages[pool].push_back(is_needed ? prefixes_.at(sequence.keys[page]).pages[pool] : kNoPage);
         }
     }
-    touch(text);
-    return keep(std::move(text));
+    touch(sequence);
+    return keep(std::move(sequence));
 }
 
-int64_t KVCache::fork(int64_t id) { return keep(Text(text_of(id))); }
+int64_t KVCache::fork(int64_t id) { return keep(Sequence(sequence_of(id))); }
 
-// The id of a new text, which holds its pages from now on.
-int64_t KVCache::keep(Text text) {
-    const Text& kept = texts_.emplace(next_id_, std::move(text)).first->second;
+// Keep a new sequence, which holds its pages from now on; returns its handle.
+int64_t KVCache::keep(Sequence sequence) {
+    const Sequence& kept = sequences_.emplace(next_id_, std::move(sequence)).first->second;
     for (size_t pool = 0; pool < pools_.size(); ++pool) {
         for (const PageId page : kept.pages[pool]) {
             if (page != kNoPage) pools_[pool].pages.share(page);
@@ -121,23 +121,23 @@ int64_t KVCache::keep(Text text) {
     return next_id_++;
 }
 
-// Make the prefixes of a text the youngest, its beginning last, because the rest is of no use without it.
-void KVCache::touch(const Text& text) {
-    for (auto key = text.keys.rbegin(); key != text.keys.rend(); ++key) {
+// Make the prefixes of a sequence the youngest, its beginning last: it is evicted last, because the rest needs it.
+void KVCache::touch(const Sequence& sequence) {
+    for (auto key = sequence.keys.rbegin(); key != sequence.keys.rend(); ++key) {
         const auto found = prefixes_.find(*key);
         if (found != prefixes_.end()) by_age_.splice(by_age_.end(), by_age_, found->second.age);
     }
 }
 
 void KVCache::close(int64_t id) {
-    const Text& text = text_of(id);
-    touch(text);
+    const Sequence& sequence = sequence_of(id);
+    touch(sequence);
     for (size_t pool = 0; pool < pools_.size(); ++pool) {
-        for (const PageId page : text.pages[pool]) {
+        for (const PageId page : sequence.pages[pool]) {
             if (page != kNoPage) release(pool, page);
         }
     }
-    texts_.erase(id);
+    sequences_.erase(id);
 }
 
 // The page that holds the earliest position which the next token, at `position`, attends to.
@@ -145,16 +145,16 @@ int KVCache::first_page(const Pool& pool, int position) const {
     return pool.window == 0 ? 0 : std::max(0, position - pool.window + 1) / kPagePositions;
 }
 
-int KVCache::num_new_pages(const Text& text, size_t pool, int count) const {
-    const int have = static_cast<int>(text.pages[pool].size());
-    int needed = ceil_div(text.length() + count, kPagePositions) - have;
-    if (writes_into_shared_page(text, pool, count)) ++needed;
+int KVCache::num_new_pages(const Sequence& sequence, size_t pool, int count) const {
+    const int have = static_cast<int>(sequence.pages[pool].size());
+    int needed = ceil_div(sequence.length() + count, kPagePositions) - have;
+    if (writes_into_shared_page(sequence, pool, count)) ++needed;
     return needed;
 }
 
-bool KVCache::writes_into_shared_page(const Text& text, size_t pool, int count) const {
-    const std::vector<PageId>& pages = text.pages[pool];
-    const bool writes_into_last = count > 0 && text.length() < static_cast<int>(pages.size()) * kPagePositions;
+bool KVCache::writes_into_shared_page(const Sequence& sequence, size_t pool, int count) const {
+    const std::vector<PageId>& pages = sequence.pages[pool];
+    const bool writes_into_last = count > 0 && sequence.length() < static_cast<int>(pages.size()) * kPagePositions;
     return writes_into_last && pools_[pool].pages.is_shared(pages.back());
 }
 
@@ -164,11 +164,11 @@ bool KVCache::has_room(const std::vector<int64_t>& ids, const std::vector<int>& 
         std::unordered_map<PageId, int> writers;  // of shared pages
         int num_pages = 0;
         for (size_t i = 0; i < ids.size(); ++i) {
-            const Text& text = text_of(ids[i]);
-            num_pages += num_new_pages(text, pool, counts[i]);
-            if (!writes_into_shared_page(text, pool, counts[i])) continue;
-            const PageId page = text.pages[pool].back();
-            // Where all that share a page write, the last one has it for itself by then.
+            const Sequence& sequence = sequence_of(ids[i]);
+            num_pages += num_new_pages(sequence, pool, counts[i]);
+            if (!writes_into_shared_page(sequence, pool, counts[i])) continue;
+            const PageId page = sequence.pages[pool].back();
+            // Where all that share a page write, the last one is its only holder by then.
             if (++writers[page] == pools_[pool].pages.num_references(page)) --num_pages;
         }
         bytes += num_pages * pools_[pool].pages.page_bytes();
@@ -185,42 +185,42 @@ PageId KVCache::new_page(size_t pool) {
 }
 
 void KVCache::grow(int64_t id, const std::vector<int32_t>& token_ids) {
-    Text& text = text_of(id);
-    text.token_ids.reserve(text.token_ids.size() + token_ids.size());
-    const std::vector<std::vector<PageId>> taken = take_pages(text, static_cast<int>(token_ids.size()));
+    Sequence& sequence = sequence_of(id);
+    sequence.token_ids.reserve(sequence.token_ids.size() + token_ids.size());
+    const std::vector<std::vector<PageId>> taken = take_pages(sequence, static_cast<int>(token_ids.size()));
     // Nothing can fail from here on.
     for (size_t pool = 0; pool < pools_.size(); ++pool) {
-        std::vector<PageId>& pages = text.pages[pool];
+        std::vector<PageId>& pages = sequence.pages[pool];
         auto next = taken[pool].begin();
-        if (writes_into_shared_page(text, pool, static_cast<int>(token_ids.size()))) {
+        if (writes_into_shared_page(sequence, pool, static_cast<int>(token_ids.size()))) {
             pools_[pool].pages.copy(pages.back(), *next);
             release(pool, pages.back());
             pages.back() = *next++;
         }
         pages.insert(pages.end(), next, taken[pool].end());
     }
-    text.token_ids.insert(text.token_ids.end(), token_ids.begin(), token_ids.end());
+    sequence.token_ids.insert(sequence.token_ids.end(), token_ids.begin(), token_ids.end());
 }
 
 void KVCache::shrink(int64_t id, int length) {
-    Text& text = text_of(id);
-    text.token_ids.resize(length);
+    Sequence& sequence = sequence_of(id);
+    sequence.token_ids.resize(length);
     for (size_t pool = 0; pool < pools_.size(); ++pool) {
-        std::vector<PageId>& pages = text.pages[pool];
+        std::vector<PageId>& pages = sequence.pages[pool];
         for (; static_cast<int>(pages.size()) > ceil_div(length, kPagePositions); pages.pop_back())
             release(pool, pages.back());
     }
 }
 
-// The new pages that a text needs in each pool for so many more positions, and room in its lists for them; all of them,
-// or none and an exception.
-std::vector<std::vector<PageId>> KVCache::take_pages(Text& text, int count) {
+// The new pages that a sequence needs in each pool for `count` more positions, and room in its lists for them. Takes
+// all, or throws and takes none.
+std::vector<std::vector<PageId>> KVCache::take_pages(Sequence& sequence, int count) {
     std::vector<std::vector<PageId>> taken(pools_.size());
     try {
         for (size_t pool = 0; pool < pools_.size(); ++pool) {
-            const int num_pages = num_new_pages(text, pool, count);
+            const int num_pages = num_new_pages(sequence, pool, count);
             taken[pool].reserve(num_pages);
-            text.pages[pool].reserve(text.pages[pool].size() + num_pages);
+            sequence.pages[pool].reserve(sequence.pages[pool].size() + num_pages);
             while (static_cast<int>(taken[pool].size()) < num_pages) taken[pool].push_back(new_page(pool));
         }
     } catch (...) {
@@ -233,30 +233,30 @@ std::vector<std::vector<PageId>> KVCache::take_pages(Text& text, int count) {
 }
 
 void KVCache::settle(int64_t id) {
-    Text& text = text_of(id);
-    while (static_cast<int>(text.keys.size() + 1) * kPagePositions <= text.length()) {
-        const size_t page = text.keys.size();
-        const uint64_t before = page == 0 ? beginning(text.is_long) : text.keys.back();
-        const int32_t* token_ids = text.token_ids.data() + page * kPagePositions;
+    Sequence& sequence = sequence_of(id);
+    while (static_cast<int>(sequence.keys.size() + 1) * kPagePositions <= sequence.length()) {
+        const size_t page = sequence.keys.size();
+        const uint64_t before = page == 0 ? beginning(sequence.is_long) : sequence.keys.back();
+        const int32_t* token_ids = sequence.token_ids.data() + page * kPagePositions;
         const uint64_t key = hash_tokens(before, token_ids);
         if (prefixes_.count(key) != 0) {
             if (find(key, before, token_ids) == nullptr) break;  // another prefix has this key: leave it alone
-            text.keys.push_back(key);
+            sequence.keys.push_back(key);
             continue;
         }
-        text.keys.push_back(key);
+        sequence.keys.push_back(key);
         Prefix prefix{before, {token_ids, token_ids + kPagePositions}, {}, by_age_.insert(by_age_.end(), key)};
         for (size_t pool = 0; pool < pools_.size(); ++pool) {
-            prefix.pages.push_back(text.pages[pool][page]);
+            prefix.pages.push_back(sequence.pages[pool][page]);
             if (prefix.pages.back() != kNoPage) key_of_page_[pool][prefix.pages.back()] = key;
         }
         prefixes_.emplace(key, std::move(prefix));
     }
     for (size_t pool = 0; pool < pools_.size(); ++pool) {
-        const int first = first_page(pools_[pool], text.length());
-        for (int page = first - 1; page >= 0 && text.pages[pool][page] != kNoPage; --page) {
-            release(pool, text.pages[pool][page]);
-            text.pages[pool][page] = kNoPage;
+        const int first = first_page(pools_[pool], sequence.length());
+        for (int page = first - 1; page >= 0 && sequence.pages[pool][page] != kNoPage; --page) {
+            release(pool, sequence.pages[pool][page]);
+            sequence.pages[pool][page] = kNoPage;
         }
     }
 }
@@ -266,7 +266,7 @@ void KVCache::release(size_t pool, PageId page) {
     if (key_of_page_[pool].count(page) == 0) pools_[pool].pages.give_back(page);
 }
 
-// Give up the oldest prefix that has a page nobody holds. False if there is none.
+// Evict the pages of the oldest prefix that no sequence holds. False if there are none.
 bool KVCache::evict_oldest() {
     for (const uint64_t key : by_age_) {
         Prefix& prefix = prefixes_.at(key);
@@ -297,7 +297,7 @@ const KVCache::Prefix* KVCache::find(uint64_t key, uint64_t before, const int32_
                                                                                                  : nullptr;
 }
 
-// How many pages at the beginning of the prompt are here in all pools that still need them; their keys.
+// The number of pages at the beginning of the prompt that are cached in all pools that still need them, and their keys.
 int KVCache::reusable_pages(const std::vector<int32_t>& prompt, bool is_long, std::vector<uint64_t>& keys) const {
     std::vector<const Prefix*> found;
     const int most = (static_cast<int>(prompt.size()) - 1) / kPagePositions;
@@ -326,7 +326,7 @@ KVCache::LayerPages KVCache::layer(int64_t id, int layer) const {
     const size_t pool = pool_of_layer_[layer];
     LayerPages pages;
     pages.pool_ = &pools_[pool].pages;
-    pages.pages_ = text_of(id).pages[pool].data();
+    pages.pages_ = sequence_of(id).pages[pool].data();
     pages.layer_ = index_in_pool_[layer];
     pages.head_bytes_ = shape_.page.bytes();
     pages.keys_bytes_ = shape_.page.keys_bytes();

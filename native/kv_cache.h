@@ -1,7 +1,8 @@
-// Keys and values of many texts, in pages of 32 positions that texts share as long as they have the same beginning.
+// The paged KV cache: keys and values of many sequences, in pages of 32 positions. Sequences with a common prefix share
+// its pages.
 //
-// Layers that see everything and layers with a sliding window have pages of their own: those of the latter go back when
-// the window has left them. Full pages stay findable by the tokens that led to them, until room is needed.
+// Layers that see everything and layers with a sliding window have pages of their own: those of the latter are freed
+// when the window has left them. Full pages can be found by the tokens that led to them until room is needed.
 
 #ifndef NEXTWORD_KV_CACHE_H
 #define NEXTWORD_KV_CACHE_H
@@ -33,7 +34,7 @@ struct CacheFull : std::runtime_error {
 using PageId = int32_t;
 constexpr PageId kNoPage = -1;
 
-// Pages of some layers: memory taken as it is needed, counted references, and those without any kept for reuse.
+// Pages of some layers, with counted references. Memory is taken as it is needed; pages without references are reused.
 class PagePool {
 public:
     PagePool(int num_layers, size_t layer_bytes);
@@ -47,10 +48,10 @@ public:
     // A free page, or a new one. Throws std::bad_alloc, and has changed nothing then; what follows cannot fail.
     PageId take();
     void share(PageId page) { num_held_ += references_[page]++ == 0; }
-    // True if nobody holds the page any more.
+    // True if no sequence holds the page any more.
     bool release(PageId page);
     void give_back(PageId page) { free_.push_back(page); }
-    // Give back a page together with its memory.
+    // Free a page and its memory.
     void discard(PageId page);
     int num_references(PageId page) const { return references_[page]; }
     bool is_shared(PageId page) const { return references_[page] > 1; }
@@ -77,28 +78,28 @@ class KVCache {
 public:
     explicit KVCache(CacheShape shape);
 
-    // A new text, beginning with as much of `prompt` as is here already, but never with all of it. Texts whose keys are
-    // of the long kind (LongRoPE's) share nothing with others.
+    // Open a sequence and return its handle. It begins with the longest prefix of `prompt` whose pages are cached, but
+    // never with all of it. Sequences with LongRoPE's keys for long ones share nothing with others.
     int64_t open(const std::vector<int32_t>& prompt, bool is_long = false);
     int64_t fork(int64_t id);
     void close(int64_t id);
 
-    // Positions that the text has. Throws std::out_of_range for an id that is not open, as all that follow.
-    int length(int64_t id) const { return text_of(id).length(); }
-    bool is_long(int64_t id) const { return text_of(id).is_long; }
+    // Positions that the sequence has. Like all that follow, throws std::out_of_range for a handle that is not open.
+    int length(int64_t id) const { return sequence_of(id).length(); }
+    bool is_long(int64_t id) const { return sequence_of(id).is_long; }
 
-    // Whether all texts can grow by these counts at once; pages that only keep old prefixes are given up for it.
+    // True if all sequences can grow by these counts at once; pages that only keep old prefixes are evicted for it.
     bool has_room(const std::vector<int64_t>& ids, const std::vector<int>& counts) const;
     // Make room for more positions, with pages of its own where it writes. Throws CacheFull where has_room is false,
     // and std::bad_alloc where the system has no more memory; all sequences are then as before.
     void grow(int64_t id, const std::vector<int32_t>& token_ids);
-    // Undo a growth that has not settled: the text ends at `length` again. Cannot fail.
+    // Undo a growth that has not settled: the sequence ends at `length` again. Cannot fail.
     void shrink(int64_t id, int length);
     // The step that wrote these positions is over: full pages can be found from now on, and pages that no window
-    // reaches go back.
+    // reaches are freed.
     void settle(int64_t id);
 
-    // The pages of one text in one layer. Valid until the text grows, settles or is closed.
+    // The pages of one sequence in one layer. Valid until the sequence grows, settles or is closed.
     class LayerPages {
     public:
         uint8_t* keys(int head, int position) const {
@@ -117,9 +118,9 @@ public:
 
     const PageShape& page() const { return shape_.page; }
     int window(int layer) const { return shape_.windows[layer]; }
-    size_t bytes_held() const;   // of pages that texts hold
+    size_t bytes_held() const;   // of pages that sequences hold
     size_t bytes_taken() const;  // of these and the pages kept for their prefix
-    // Positions that all texts may have together.
+    // Positions that all sequences may have together.
     int64_t max_positions() const;
 
 private:
@@ -128,30 +129,30 @@ private:
         int window;  // 0 for all
     };
 
-    struct Text {
+    struct Sequence {
         std::vector<int32_t> token_ids;
         std::vector<std::vector<PageId>> pages;  // for each pool
-        std::vector<uint64_t> keys;              // of its full pages, in the order of the text
+        std::vector<uint64_t> keys;              // of its full pages, in the order of the sequence
         bool is_long = false;
         int length() const { return static_cast<int>(token_ids.size()); }
     };
 
-    // What is known of 32 tokens in their place behind the tokens before them.
+    // A full page by its tokens and the tokens before it.
     struct Prefix {
         uint64_t before = 0;
         std::vector<int32_t> token_ids;
-        std::vector<PageId> pages;  // for each pool, kNoPage where it was given up
+        std::vector<PageId> pages;  // for each pool, kNoPage where it was evicted
         std::list<uint64_t>::iterator age;
     };
 
-    const Text& text_of(int64_t id) const;
-    Text& text_of(int64_t id);
-    int64_t keep(Text text);
-    void touch(const Text& text);
+    const Sequence& sequence_of(int64_t id) const;
+    Sequence& sequence_of(int64_t id);
+    int64_t keep(Sequence sequence);
+    void touch(const Sequence& sequence);
     int first_page(const Pool& pool, int position) const;
-    int num_new_pages(const Text& text, size_t pool, int count) const;
-    bool writes_into_shared_page(const Text& text, size_t pool, int count) const;
-    std::vector<std::vector<PageId>> take_pages(Text& text, int count);
+    int num_new_pages(const Sequence& sequence, size_t pool, int count) const;
+    bool writes_into_shared_page(const Sequence& sequence, size_t pool, int count) const;
+    std::vector<std::vector<PageId>> take_pages(Sequence& sequence, int count);
     PageId new_page(size_t pool);
     bool evict_oldest();
     void release(size_t pool, PageId page);
@@ -161,7 +162,7 @@ private:
     CacheShape shape_;
     std::vector<Pool> pools_;
     std::vector<int> pool_of_layer_, index_in_pool_;
-    std::unordered_map<int64_t, Text> texts_;
+    std::unordered_map<int64_t, Sequence> sequences_;
     int64_t next_id_ = 0;
     std::unordered_map<uint64_t, Prefix> prefixes_;
     std::list<uint64_t> by_age_;                                     // keys of prefixes, the oldest first

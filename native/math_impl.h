@@ -74,7 +74,7 @@ F activate(F x, Activation activation) {
     return x;
 }
 
-// Call work<count>(at) for blocks of N from `first` up to `last`, and for what is left.
+// Call work<count>(at) for blocks of N from `first` up to `last`, and for the rest.
 template <int N, class Work>
 void last_block(int first, int last, Work& work) {
     if (last - first == N) {

@@ -191,7 +191,7 @@ struct MultiplyTile {
     }
 };
 
-// Nibbles of some groups of a panel as bytes, and the sums so far of some tokens: together they stay in the first
+// Nibbles of some groups of a panel as bytes, and the running sums of some tokens: together they stay in the first
 // cache.
 constexpr int kUnpackedGroups = 24, kUnpackedTokens = 64;
 
@@ -221,11 +221,11 @@ struct MultiplyUnpacked {
     void operator()(int token) {
         const int all_groups = ceil_div(x.columns, kGroup);
         const size_t at = static_cast<size_t>(token) * all_groups + static_cast<size_t>(first_group) * T;
-        float (*so_far)[kPanelRows] = sums + (token - first_token);
+        float (*running)[kPanelRows] = sums + (token - first_token);
         F sum[T][2];
         for (int t = 0; t < T; ++t) {
-            sum[t][0] = first_group == 0 ? Simd::set(0.0f) : Simd::load(so_far[t]);
-            sum[t][1] = first_group == 0 ? Simd::set(0.0f) : Simd::load(so_far[t] + kLanes);
+            sum[t][0] = first_group == 0 ? Simd::set(0.0f) : Simd::load(running[t]);
+            sum[t][1] = first_group == 0 ? Simd::set(0.0f) : Simd::load(running[t] + kLanes);
         }
         multiply_groups<kind, T>(panel + first_group * unit_bytes(kind), num_groups, x, at, sum,
                                  [&](int group, const uint8_t*, const int8_t* quants, I(&dot)[T][2]) {
@@ -233,8 +233,8 @@ struct MultiplyUnpacked {
                                  });
         if (first_group + num_groups == all_groups) return finish<T>(out, index, token, sum);
         for (int t = 0; t < T; ++t) {
-            Simd::store(so_far[t], sum[t][0]);
-            Simd::store(so_far[t] + kLanes, sum[t][1]);
+            Simd::store(running[t], sum[t][0]);
+            Simd::store(running[t] + kLanes, sum[t][1]);
         }
     }
 };

@@ -145,9 +145,9 @@ void pack_floats(const Groups& to, const float* values) {
 // Values that stay as they are, one to each column.
 template <class Value>
 void copy_floats(const Groups& to, const uint8_t* row) {
-    uint8_t* place = to.panel + to.lane * sizeof(Value);
+    uint8_t* target = to.panel + to.lane * sizeof(Value);
     for (int column = 0; column < to.matrix.columns; ++column) {
-        std::memcpy(place + column * kPanelRows * sizeof(Value), row + column * sizeof(Value), sizeof(Value));
+        std::memcpy(target + column * kPanelRows * sizeof(Value), row + column * sizeof(Value), sizeof(Value));
     }
 }
 

@@ -9,14 +9,14 @@
 
 namespace nextword {
 
-// How the bytes of a row are to be read. GGUF's blocks of 32 values: Q8_0 is fp16 scale, 32 x int8; Q4_0 fp16 scale,
+// The format of the bytes of a row. GGUF's blocks of 32 values: Q8_0 is fp16 scale, 32 x int8; Q4_0 fp16 scale,
 // 16 bytes of nibbles; Q4_1 fp16 scale, fp16 minimum, 16 bytes of nibbles.
 enum class Encoding { F32, F16, BF16, Q8_0, Q4_0, Q4_1 };
 
 // Bytes of a row of `columns` values.
 size_t row_bytes(Encoding encoding, int columns);
 
-// Whether the kind of matrix holds the values of the encoding exactly as they are. Others go through floats.
+// True if the kind of matrix holds the values of the encoding exactly. Others are converted through floats.
 bool is_same(WeightKind kind, Encoding encoding);
 
 // Which part of a panel the rows of a tensor take: all of it, or, where two tensors stand side by side, one half.

@@ -1,4 +1,4 @@
-// Whether the system has given a thread's core to another program, and how long the thread then stays away.
+// Detection of preemption, where the system has given a thread's core to another program, and the back-off after it.
 
 #ifndef NEXTWORD_PREEMPTION_H
 #define NEXTWORD_PREEMPTION_H

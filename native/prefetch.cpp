@@ -16,7 +16,7 @@ constexpr size_t kPrefetchedAtOnce = 256;
 }  // namespace
 
 void Prefetcher::announce(std::initializer_list<MemoryRange> ranges) {
-    // Whoever reads a range while it changes prefetches the wrong memory, which does no harm.
+    // A thread that reads a range while it changes prefetches the wrong memory, which is harmless.
     int index = 0;
     for (const MemoryRange& range : ranges) {
         ranges_[index].begin.store(range.begin, std::memory_order_relaxed);

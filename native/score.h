@@ -1,4 +1,5 @@
-// How likely a given token was under a row of logits: what evaluation needs of a row of 49,152 numbers.
+// The probability and rank of a given token under a row of logits: all that evaluation needs of a row of 49,152
+// numbers.
 //
 // Exponentials are those of select.h, whole numbers that add up exactly; what follows from them is in double.
 

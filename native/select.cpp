@@ -49,7 +49,7 @@ public:
     }
 
     float highest() const { return key_of(ranks.highest); }
-    // Whether logits may be keys: no NaN, no +inf, and not all -inf.
+    // True if logits may be keys: no NaN, no +inf, and not all -inf.
     bool is_distribution() const { return std::isfinite(highest()) && !kernels.has_nan(keys, size); }
 
     const Kernels& kernels;
@@ -85,7 +85,7 @@ private:
     std::vector<float> maxima_;
 };
 
-// What the keys weigh: weights that were given, or one each.
+// The weights of the keys: those given, or one each.
 struct GivenWeights {
     const Row& row;
     const float* weights;

@@ -1,4 +1,4 @@
-// What choosing a token needs of a row of logits: whole-number softmax weights, sums, maxima, positions.
+// Kernels for choosing a token from a row of logits: whole-number softmax weights, sums, maxima, positions.
 
 #ifndef NEXTWORD_SELECT_IMPL_H
 #define NEXTWORD_SELECT_IMPL_H

@@ -81,7 +81,7 @@ void ThreadPool::wait_for_claimed(Clock::time_point begin, int num_active) {
     const Clock::time_point finished = Clock::now();
     std::unique_lock<std::mutex> lock(workers_->mutex);
     // Exchanged, not stored: an emulated processor may let the load that follows overtake a store, and a thread that
-    // ends the job in between would wake nobody.
+    // ends the job in between would wake no thread.
     caller_asleep_.exchange(true);
     workers_->is_done.wait(lock, [&] { return shares_.is_done(); });
     caller_asleep_ = false;

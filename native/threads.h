@@ -1,6 +1,6 @@
 // A persistent pool of threads that share out numbered units of work.
 //
-// Only claimed work is waited for: a thread that the system has taken off its core delays nobody unless it holds a
+// Only claimed work is waited for: a thread that the system has taken off its core delays no other unless it holds a
 // piece. Where that has happened, one thread fewer takes part until it could keep a core for a while. Waiting spins for
 // a bounded time and then sleeps.
 

@@ -10,7 +10,7 @@
 
 namespace nextword {
 
-// Scores of attention: row r belongs to query r % num_queries, which sees keys from first up to last, exclusive.
+// Scores of attention: row r belongs to query r % num_queries, which attends to keys from first up to last, exclusive.
 struct Attended {
     int64_t num_queries = 0;
     int64_t num_keys = 0;
@@ -24,7 +24,7 @@ struct TrainingKernels {
     // x / rms(x) * weight, and 1 / rms(x) of each row.
     void (*rms_norm)(const Element* x, const Element* weight, float eps, int64_t num_rows, int64_t size, Element* out,
                      float* inverse);
-    // Gradient of x from that of what came out; that of the weight is added to `weight_grad`.
+    // Gradient of x from that of the output; the weight's is added to `weight_grad`.
     void (*rms_norm_backward)(const Element* x, const Element* weight, const float* inverse, const Element* grad,
                               int64_t num_rows, int64_t size, Element* x_grad, float* weight_grad);
     // activation(x), times `gated` where that is not null.
@@ -33,7 +33,7 @@ struct TrainingKernels {
                               int64_t size, Element* x_grad, Element* gated_grad);
     // softmax(scale * scores) over the keys attended, 0 elsewhere; rows from first_row on, in place.
     void (*softmax)(Element* scores, const Attended& attended, float scale, int64_t first_row, int64_t num_rows);
-    // The scores' gradient in the place of that of the weights.
+    // Gradients of the weights in, gradients of the scores out, in place.
     void (*softmax_backward)(const Element* weights, Element* grads, const Attended& attended, float scale,
                              int64_t first_row, int64_t num_rows);
     // Of each row log(sum(exp(logits))), and the target's logit; if asked, the logits become the derivative of

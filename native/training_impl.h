@@ -98,30 +98,30 @@ void train_rms_norm_backward(const Element* x, const Element* weight, const floa
 
 // The activation and its derivative.
 template <Activation activation>
-[[gnu::always_inline]] inline void differentiate(F x, F& value, F& slope) {
+[[gnu::always_inline]] inline void differentiate(F x, F& value, F& derivative) {
     const F one = Simd::set(1.0f), zero = Simd::set(0.0f), half = Simd::set(0.5f);
     if constexpr (activation == Activation::Silu) {
         const F share = Simd::div(one, Simd::add(one, exp(Simd::sub(zero, x))));
         value = Simd::mul(x, share);
-        slope = Simd::mul(share, Simd::fma(x, Simd::sub(one, share), one));
+        derivative = Simd::mul(share, Simd::fma(x, Simd::sub(one, share), one));
     } else if constexpr (activation == Activation::Gelu) {
         const F below = Simd::mul(half, Simd::add(one, erf(Simd::mul(x, Simd::set(0.70710678f)))));
         const F density = Simd::mul(Simd::set(0.39894228f), exp(Simd::mul(Simd::mul(x, x), Simd::set(-0.5f))));
         value = Simd::mul(x, below);
-        slope = Simd::fma(x, density, below);
+        derivative = Simd::fma(x, density, below);
     } else if constexpr (activation == Activation::GeluTanh) {
         const F square = Simd::mul(x, x);
         const F inner = Simd::mul(x, Simd::fma(square, Simd::set(0.79788456f * 0.044715f), Simd::set(0.79788456f)));
         const F bent = tanh(inner);
         const F below = Simd::mul(half, Simd::add(one, bent));
-        const F inner_slope = Simd::fma(square, Simd::set(3 * 0.79788456f * 0.044715f), Simd::set(0.79788456f));
-        const F bent_slope = Simd::sub(one, Simd::mul(bent, bent));
+        const F inner_derivative = Simd::fma(square, Simd::set(3 * 0.79788456f * 0.044715f), Simd::set(0.79788456f));
+        const F bent_derivative = Simd::sub(one, Simd::mul(bent, bent));
         value = Simd::mul(x, below);
-        slope = Simd::fma(Simd::mul(Simd::mul(half, x), bent_slope), inner_slope, below);
+        derivative = Simd::fma(Simd::mul(Simd::mul(half, x), bent_derivative), inner_derivative, below);
     } else {
         static_assert(activation == Activation::Relu);
         value = Simd::max(x, zero);
-        slope = Simd::keep_from(x, Simd::set(1e-45f), one);
+        derivative = Simd::keep_from(x, Simd::set(1e-45f), one);
     }
 }
 
@@ -137,15 +137,15 @@ template <Activation activation, class Element>
 void activate_backward_as(const Element* x, const Element* gated, const Element* grad, int64_t size, Element* x_grad,
                           Element* gated_grad) {
     by_vectors(0, size, 0.0f, [&](auto load, auto store) {
-        F value, slope;
-        differentiate<activation>(load(x), value, slope);
+        F value, derivative;
+        differentiate<activation>(load(x), value, derivative);
         const F pull = load(grad);
         if (gated == nullptr) {
-            store(x_grad, Simd::mul(pull, slope));
+            store(x_grad, Simd::mul(pull, derivative));
         } else {
             const F factor = load(gated);
             store(gated_grad, Simd::mul(pull, value));
-            store(x_grad, Simd::mul(Simd::mul(pull, factor), slope));
+            store(x_grad, Simd::mul(Simd::mul(pull, factor), derivative));
         }
     });
 }

@@ -40,7 +40,7 @@ int WorkShares::claim_and_do(int thread) {
     return 0;
 }
 
-// Claim half of what is left of the share, and do it.
+// Claim half of the units that are left in the share, and do them.
 int WorkShares::claim_from(Share& share, bool is_own) {
     uint64_t ticket = share.ticket.load();
     while (begin_of(ticket) < end_of(ticket)) {

@@ -34,7 +34,7 @@ public:
     bool is_done() const { return num_left_ == 0; }
 
 private:
-    // What is left of a thread's units: the job (32 bits), their end (16) and their begin (16), changed as one number,
+    // A thread's unclaimed units: the job (32 bits), their end (16) and their begin (16), changed as one number,
     // so that a claim can succeed only for the job that is running.
     struct alignas(64) Share {
         std::atomic<uint64_t> ticket{0};

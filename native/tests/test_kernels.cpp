@@ -467,7 +467,7 @@ void check_state(const std::vector<const Segment*>& segments, const State& ours)
             }
         }
         if (sum == 0) {
-            check(ours.max[row] == -HUGE_VALF && ours.sum[row] == 0, "a row that sees nothing mixes nothing");
+            check(ours.max[row] == -HUGE_VALF && ours.sum[row] == 0, "a row that sees nothing attends to nothing");
             continue;
         }
         check(is_close(std::log(ours.sum[row]) + ours.max[row], std::log(sum), 2 * tolerance),

@@ -1,4 +1,4 @@
-// KVCache: texts share what they have in common and nothing else, whatever is opened, forked, closed and evicted.
+// KVCache: sequences share what they have in common and nothing else, whatever is opened, forked, closed and evicted.
 
 #include "kv_cache.h"
 
@@ -41,30 +41,30 @@ public:
     KVCache& cache() { return cache_; }
     std::vector<int64_t> ids() const {
         std::vector<int64_t> found;
-        for (const auto& [id, text] : texts_) found.push_back(id);
+        for (const auto& [id, sequence] : sequences_) found.push_back(id);
         return found;
     }
 
     int64_t open(const std::vector<int32_t>& prompt) {
         const int64_t id = cache_.open(prompt);
-        texts_[id] = {};
-        for (int i = 0; i < cache_.length(id); ++i) texts_[id].push_back(hash_of(texts_[id], prompt[i]));
+        sequences_[id] = {};
+        for (int i = 0; i < cache_.length(id); ++i) sequences_[id].push_back(hash_of(sequences_[id], prompt[i]));
         return id;
     }
     int64_t fork(int64_t id) {
         const int64_t copy = cache_.fork(id);
-        texts_[copy] = texts_.at(id);
+        sequences_[copy] = sequences_.at(id);
         return copy;
     }
     void close(int64_t id) {
         cache_.close(id);
-        texts_.erase(id);
+        sequences_.erase(id);
     }
     void append(int64_t id, const std::vector<int32_t>& token_ids) {
         cache_.grow(id, token_ids);
         for (const int32_t token : token_ids) {
-            texts_[id].push_back(hash_of(texts_[id], token));
-            const int position = static_cast<int>(texts_[id].size()) - 1;
+            sequences_[id].push_back(hash_of(sequences_[id], token));
+            const int position = static_cast<int>(sequences_[id].size()) - 1;
             for (int layer = 0; layer < static_cast<int>(shape_.windows.size()); ++layer) {
                 for (int head = 0; head < shape_.num_kv_heads; ++head) {
                     const std::vector<float> numbers = expected(id, layer, head, position);
@@ -78,10 +78,10 @@ public:
         cache_.settle(id);
     }
 
-    // Whether everything that the text's next token can see is what was written for it.
+    // Whether everything that the sequence's next token can see is what was written for it.
     bool is_whole(int64_t id) const {
         const int length = cache_.length(id);
-        if (length != static_cast<int>(texts_.at(id).size())) return false;
+        if (length != static_cast<int>(sequences_.at(id).size())) return false;
         for (int layer = 0; layer < static_cast<int>(shape_.windows.size()); ++layer) {
             const int window = shape_.windows[layer];
             for (int position = window == 0 ? 0 : std::max(0, length - window + 1); position < length; ++position) {
@@ -99,7 +99,7 @@ private:
         return ((before.empty() ? 0 : before.back()) + static_cast<uint64_t>(token) + 1) * 0x9e3779b97f4a7c15u;
     }
     std::vector<float> expected(int64_t id, int layer, int head, int position) const {
-        Random random(texts_.at(id)[position] + static_cast<uint64_t>(layer * 8 + head));
+        Random random(sequences_.at(id)[position] + static_cast<uint64_t>(layer * 8 + head));
         std::vector<float> numbers = random.numbers(2 * static_cast<size_t>(shape_.page.head_dim));
         if (shape_.page.kind == CacheKind::BF16) {
             for (float& number : numbers) number = from_bf16(to_bf16(number));
@@ -120,14 +120,14 @@ private:
 
     CacheShape shape_;
     KVCache cache_;
-    std::map<int64_t, std::vector<uint64_t>> texts_;  // for each position, the hash of the tokens up to it
+    std::map<int64_t, std::vector<uint64_t>> sequences_;  // for each position, the hash of the tokens up to it
 };
 
 void test_pages_are_counted_once_however_many_share_them() {
     const size_t page = page_bytes(shape_of({0, 0}));
     FilledCache filled(shape_of({0, 0}));
     const int64_t first = filled.open({});
-    check(filled.cache().bytes_held() == 0, "an open text holds nothing yet");
+    check(filled.cache().bytes_held() == 0, "an open sequence holds nothing yet");
     filled.append(first, tokens(70));
     check(filled.cache().bytes_held() == 3 * page, "70 positions are three pages");
     const int64_t second = filled.fork(first);
@@ -144,7 +144,7 @@ void test_pages_are_counted_once_however_many_share_them() {
     filled.close(second);
     check(filled.cache().bytes_held() == 0, "nothing is held at the end");
     check(filled.cache().bytes_taken() == 2 * page, "two full pages are kept for their prefix");
-    check_throws<std::out_of_range>([&] { filled.cache().length(first); }, "a closed text is unknown");
+    check_throws<std::out_of_range>([&] { filled.cache().length(first); }, "a closed sequence is unknown");
 }
 
 void test_a_prompt_begins_with_what_is_here_but_never_with_all() {
@@ -169,13 +169,13 @@ void test_a_prompt_begins_with_what_is_here_but_never_with_all() {
 void test_room_is_made_by_giving_up_the_oldest_prefixes() {
     const size_t page = page_bytes(shape_of({0}));
     FilledCache filled(shape_of({0}, 4 * page));
-    for (const int text : {1, 2}) {
+    for (const int sequence : {1, 2}) {
         const int64_t id = filled.open({});
-        filled.append(id, tokens(64, 1000 * text));
+        filled.append(id, tokens(64, 1000 * sequence));
         filled.close(id);
     }
     check(filled.cache().bytes_taken() == 4 * page && filled.cache().bytes_held() == 0,
-          "two texts of two pages are kept");
+          "two sequences of two pages are kept");
     filled.close(filled.open(tokens(65, 1000)));  // the first is the younger one now
     const int64_t id = filled.open({});
     check(filled.cache().has_room({id}, {64}), "kept pages are room");
@@ -200,7 +200,7 @@ void test_a_full_cache_refuses_and_changes_nothing() {
     check(filled.cache().has_room({fork}, {4}) && !filled.cache().has_room({fork}, {5}),
           "a fork's own page is counted");
     check_throws<CacheFull>([&] { filled.cache().grow(second, tokens(33)); }, "no more pages");
-    check(filled.is_whole(first) && filled.is_whole(fork), "the other texts are whole");
+    check(filled.is_whole(first) && filled.is_whole(fork), "the other sequences are whole");
 }
 
 // One page of the layer that sees everything, then none for the others: by the limit, or by the system.
@@ -213,7 +213,7 @@ void test_growth_that_fails_half_way_is_undone() {
     for (const int count : {1, 13}) {
         check_throws<CacheFull>([&] { filled.cache().grow(fork, tokens(count)); }, "no page for the window");
         check(filled.cache().bytes_held() == page + window_page, "nothing is held for what failed");
-        check(filled.is_whole(first) && filled.is_whole(fork), "both texts are as before");
+        check(filled.is_whole(first) && filled.is_whole(fork), "both sequences are as before");
     }
     filled.close(first);
     filled.append(fork, tokens(5));
@@ -295,7 +295,7 @@ void test_a_prefix_is_reused_only_where_its_window_is_here() {
     }
 }
 
-// What texts share is found by tokens alone, so few different tokens make many equal beginnings.
+// What sequences share is found by tokens alone, so few different tokens make many equal beginnings.
 void test_random_work(CacheKind kind, std::vector<int> windows, int num_pages, uint64_t seed) {
     CacheShape shape = shape_of(std::move(windows), kPlenty, kind);
     shape.max_bytes = static_cast<size_t>(num_pages) * page_bytes(shape);
@@ -310,7 +310,7 @@ void test_random_work(CacheKind kind, std::vector<int> windows, int num_pages, u
             std::vector<int32_t> prompt;
             while (static_cast<int>(prompt.size()) < 180) prompt.insert(prompt.end(), 20, random.below(2));
             const int64_t opened = filled.open(prompt);
-            check(filled.is_whole(opened), "a new text's reused beginning");
+            check(filled.is_whole(opened), "a new sequence's reused beginning");
             num_reused += filled.cache().length(opened) > 0;
             // As a scheduler does: what the prompt has beyond its reused beginning comes next.
             const std::vector<int32_t> rest(prompt.begin() + filled.cache().length(opened), prompt.end());
@@ -328,7 +328,7 @@ void test_random_work(CacheKind kind, std::vector<int> windows, int num_pages, u
         check(filled.cache().bytes_taken() <= shape.max_bytes, "the limit holds");
         if (step % 5 == 0) {
             for (const int64_t open : filled.ids())
-                check(filled.is_whole(open), "every text holds what was written for it");
+                check(filled.is_whole(open), "every sequence holds what was written for it");
         }
         if (failures() > 0) return;
     }

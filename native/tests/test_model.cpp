@@ -1,4 +1,4 @@
-// The whole step on small random models: a text's logits have the same bits in every batch, chunking, number of
+// The whole step on small random models: a sequence's logits have the same bits in every batch, chunking, number of
 // threads, instruction set and on every machine.
 
 #include "model.h"
@@ -112,9 +112,9 @@ std::unique_ptr<Model> random_model(const Shape& shape, const Setting& setting) 
 }
 
 std::vector<int32_t> random_text(Random& random, const Shape& shape, int length) {
-    std::vector<int32_t> text(length);
-    for (int32_t& token : text) token = random.below(shape.vocab_size);
-    return text;
+    std::vector<int32_t> sequence(length);
+    for (int32_t& token : sequence) token = random.below(shape.vocab_size);
+    return sequence;
 }
 
 std::vector<float> step(Model& model, const std::vector<Chunk>& chunks) {
@@ -125,10 +125,10 @@ std::vector<float> step(Model& model, const std::vector<Chunk>& chunks) {
     return logits;
 }
 
-// A whole text in one step, with all its logits.
-std::vector<float> alone(Model& model, const std::vector<int32_t>& text) {
+// A whole sequence in one step, with all its logits.
+std::vector<float> alone(Model& model, const std::vector<int32_t>& sequence) {
     const int64_t id = model.cache().open({});
-    const std::vector<float> logits = step(model, {{id, text, static_cast<int>(text.size())}});
+    const std::vector<float> logits = step(model, {{id, sequence, static_cast<int>(sequence.size())}});
     model.cache().close(id);
     return logits;
 }
@@ -139,15 +139,15 @@ uint64_t checksum(const std::vector<float>& logits) {
     return hash;
 }
 
-// A text that is written in some step of a random schedule.
+// A sequence that is written in some step of a random schedule.
 struct Writing {
-    std::vector<int32_t> text;
+    std::vector<int32_t> sequence;
     std::vector<float> expected;
     int64_t id;
     int done;
 };
 
-// Texts come, are forked, advance by chunks of all sizes in batches of all sizes, and go.
+// Sequences come, are forked, advance by chunks of all sizes in batches of all sizes, and go.
 void check_random_schedule(Model& model, Model& reference, uint64_t seed) {
     Random random(seed);
     const Shape& shape = model.shape();
@@ -155,22 +155,24 @@ void check_random_schedule(Model& model, Model& reference, uint64_t seed) {
     std::vector<Writing> open;
     for (int round = 0; round < 12; ++round) {
         while (open.empty() || (open.size() < 7 && random.below(3) == 0)) {
-            std::vector<int32_t> text = random_text(random, shape, random.between(1, random.below(4) == 0 ? 290 : 60));
+            std::vector<int32_t> sequence =
+                random_text(random, shape, random.between(1, random.below(4) == 0 ? 290 : 60));
             // It may begin as another one does: forked from it, or opened anew and found by its tokens.
             const Writing* like =
                 !open.empty() && random.below(3) != 0 ? &open[random.below(static_cast<int>(open.size()))] : nullptr;
             const bool is_fork = like != nullptr && random.below(2) == 0;
-            if (like != nullptr) text.insert(text.begin(), like->text.begin(), like->text.begin() + like->done);
-            if (static_cast<int>(text.size()) > shape.max_seq_len) continue;
-            const int64_t id = is_fork ? model.cache().fork(like->id) : model.cache().open(text);
-            open.push_back({text, alone(reference, text), id, model.cache().length(id)});
+            if (like != nullptr)
+                sequence.insert(sequence.begin(), like->sequence.begin(), like->sequence.begin() + like->done);
+            if (static_cast<int>(sequence.size()) > shape.max_seq_len) continue;
+            const int64_t id = is_fork ? model.cache().fork(like->id) : model.cache().open(sequence);
+            open.push_back({sequence, alone(reference, sequence), id, model.cache().length(id)});
         }
         std::vector<Chunk> chunks;
         for (const Writing& writing : open) {
-            const int left = static_cast<int>(writing.text.size()) - writing.done;
+            const int left = static_cast<int>(writing.sequence.size()) - writing.done;
             if (random.below(5) == 0) continue;
             const int count = std::min(left, random.below(3) == 0 ? left : random.between(1, 9));
-            const auto first = writing.text.begin() + writing.done;
+            const auto first = writing.sequence.begin() + writing.done;
             chunks.push_back({writing.id, {first, first + count}, random.below(count + 1)});
         }
         const std::vector<float> logits = step(model, chunks);
@@ -182,11 +184,11 @@ void check_random_schedule(Model& model, Model& reference, uint64_t seed) {
             const size_t end = static_cast<size_t>(writing.done) * vocab_size, size = chunk.num_logits * vocab_size;
             const std::vector<float> expected(writing.expected.begin() + (end - size), writing.expected.begin() + end);
             check(is_same(expected, {logits.begin() + at, logits.begin() + at + size}),
-                  "a text in company has its own logits");
+                  "a sequence in company has its own logits");
             at += size;
         }
         for (size_t i = open.size(); i-- > 0;) {
-            if (open[i].done < static_cast<int>(open[i].text.size()) && random.below(9) != 0) continue;
+            if (open[i].done < static_cast<int>(open[i].sequence.size()) && random.below(9) != 0) continue;
             model.cache().close(open[i].id);
             open.erase(open.begin() + static_cast<std::ptrdiff_t>(i));
         }
@@ -207,34 +209,35 @@ void test_no_schedule_changes_a_bit(const Shape& shape, WeightKind weights, Cach
     }
 }
 
-// Texts of more tokens than run through the layers at once, cut and joined elsewhere by company.
+// Sequences of more tokens than run through the layers at once, cut and joined elsewhere by company.
 void test_long_texts_are_the_same_in_pieces() {
     const auto model = random_model(odd_shape(), {WeightKind::Q8, CacheKind::Q8, 2});
     Random random(4);
-    const std::vector<int32_t> text = random_text(random, model->shape(), 650),
+    const std::vector<int32_t> sequence = random_text(random, model->shape(), 650),
                                other = random_text(random, model->shape(), 400);
-    const std::vector<float> whole = alone(*model, text), other_whole = alone(*model, other);
+    const std::vector<float> whole = alone(*model, sequence), other_whole = alone(*model, other);
     const int64_t first = model->cache().open({}), second = model->cache().open({});
-    std::vector<float> joined = step(
-        *model, {{second, {other.begin(), other.begin() + 399}, 0}, {first, {text.begin(), text.begin() + 300}, 300}});
+    std::vector<float> joined = step(*model, {{second, {other.begin(), other.begin() + 399}, 0},
+                                              {first, {sequence.begin(), sequence.begin() + 300}, 300}});
     const std::vector<float> rest =
-        step(*model, {{first, {text.begin() + 300, text.end()}, 350}, {second, {other.back()}, 1}});
+        step(*model, {{first, {sequence.begin() + 300, sequence.end()}, 350}, {second, {other.back()}, 1}});
     joined.insert(joined.end(), rest.begin(), rest.end());
     std::vector<float> expected = whole;
     expected.insert(expected.end(), other_whole.end() - 77, other_whole.end());
-    check(is_same(joined, expected), "long texts in pieces");
+    check(is_same(joined, expected), "long sequences in pieces");
 }
 
 void test_scores_are_those_of_the_logits() {
     const auto model = random_model(odd_shape(), {WeightKind::Q8, CacheKind::BF16, 2});
     Random random(5);
-    const std::vector<int32_t> text = random_text(random, model->shape(), 600),
+    const std::vector<int32_t> sequence = random_text(random, model->shape(), 600),
                                targets = random_text(random, model->shape(), 550);
-    const std::vector<float> logits = alone(*model, text);
+    const std::vector<float> logits = alone(*model, sequence);
     const int width = model->shape().vocab_size, first = 600 - 530;
     std::vector<TokenScore> scores(550);
     const int64_t one = model->cache().open({}), other = model->cache().open({});
-    model->score({{one, text, 530}, {other, {text.begin(), text.begin() + 20}, 20}}, targets.data(), scores.data());
+    model->score({{one, sequence, 530}, {other, {sequence.begin(), sequence.begin() + 20}, 20}}, targets.data(),
+                 scores.data());
     std::vector<float> weights(width);
     for (int i = 0; i < 550; ++i) {
         const float* row = logits.data() + static_cast<size_t>(i < 530 ? first + i : i - 530) * width;
@@ -245,7 +248,8 @@ void test_scores_are_those_of_the_logits() {
 }
 
 // The bits of these logits are the same on x86-64 and aarch64, with every compiler. A change of what is computed, or of
-// its order, changes them: then put the new numbers here, and say so in the commit, since old seeds give other texts.
+// its order, changes them: then put the new numbers here, and say so in the commit, since old seeds give other
+// sequences.
 void test_logits_are_the_same_on_every_machine() {
     struct Case {
         const char* name;
@@ -278,10 +282,10 @@ void test_a_refused_step_changes_nothing() {
     const Shape shape = odd_shape();
     const auto model = random_model(shape, {WeightKind::F32, CacheKind::F32, 2, "", 60'000});
     Random random(6);
-    const std::vector<int32_t> text = random_text(random, shape, 40);
-    const std::vector<float> expected = alone(*model, text);
+    const std::vector<int32_t> sequence = random_text(random, shape, 40);
+    const std::vector<float> expected = alone(*model, sequence);
     const int64_t first = model->cache().open({}), second = model->cache().open({});
-    step(*model, {{first, {text.begin(), text.begin() + 30}, 0}});
+    step(*model, {{first, {sequence.begin(), sequence.begin() + 30}, 0}});
     const size_t held = model->cache().bytes_held();
     const std::vector<int32_t> long_text = random_text(random, shape, 600);
     check_throws<CacheFull>([&] { step(*model, {{first, {1}, 1}, {second, long_text, 1}}); },
@@ -289,31 +293,31 @@ void test_a_refused_step_changes_nothing() {
     check_throws<std::invalid_argument>([&] { step(*model, {{second, {77}, 1}}); }, "a token beyond the vocabulary");
     check_throws<std::invalid_argument>([&] { step(*model, {{second, {-1}, 1}}); }, "a negative token");
     check_throws<std::invalid_argument>([&] { step(*model, {{second, {1}, 2}}); }, "more logits than tokens");
-    check_throws<std::invalid_argument>([&] { step(*model, {{first, {1}, 1}, {first, {2}, 1}}); }, "a text twice");
+    check_throws<std::invalid_argument>([&] { step(*model, {{first, {1}, 1}, {first, {2}, 1}}); }, "a sequence twice");
     check_throws<std::invalid_argument>([&] { step(*model, {{second, std::vector<int32_t>(701, 1), 1}}); },
                                         "beyond the context");
-    check_throws<std::out_of_range>([&] { step(*model, {{first, {1}, 1}, {99, {1}, 1}}); }, "an unknown text");
+    check_throws<std::out_of_range>([&] { step(*model, {{first, {1}, 1}, {99, {1}, 1}}); }, "an unknown sequence");
     check(
         model->cache().bytes_held() == held && model->cache().length(first) == 30 && model->cache().length(second) == 0,
         "all is as it was");
-    const std::vector<float> rest = step(*model, {{first, {text.begin() + 30, text.end()}, 10}});
+    const std::vector<float> rest = step(*model, {{first, {sequence.begin() + 30, sequence.end()}, 10}});
     check(is_same(rest, {expected.end() - 10 * 77, expected.end()}), "and goes on as it would have");
 }
 
-// Texts that share pages, and a chunk of several blocks: it ends before the first layer is done, between two blocks, in
-// the last layer.
+// Sequences that share pages, and a chunk of several blocks: it ends before the first layer is done, between two
+// blocks, in the last layer.
 void test_a_step_that_is_ended_early_changes_nothing() {
     struct Ended {};
     const Shape shape = odd_shape();
     const auto model = random_model(shape, {WeightKind::Q8, CacheKind::Q8, 2});
     Random random(8);
-    const std::vector<int32_t> text = random_text(random, shape, 660);
-    const std::vector<float> expected = alone(*model, text);
+    const std::vector<int32_t> sequence = random_text(random, shape, 660);
+    const std::vector<float> expected = alone(*model, sequence);
     const int64_t first = model->cache().open({});
-    step(*model, {{first, {text.begin(), text.begin() + 40}, 0}});
+    step(*model, {{first, {sequence.begin(), sequence.begin() + 40}, 0}});
     const int64_t second = model->cache().fork(first);
     const size_t held = model->cache().bytes_held();
-    const std::vector<Chunk> chunks = {{second, {5, 6}, 1}, {first, {text.begin() + 40, text.end()}, 620}};
+    const std::vector<Chunk> chunks = {{second, {5, 6}, 1}, {first, {sequence.begin() + 40, sequence.end()}, 620}};
     std::vector<float> logits(size_t{621} * 77);
     for (const int calls : {1, 3, 4, 6}) {
         int left = calls;
@@ -322,7 +326,7 @@ void test_a_step_that_is_ended_early_changes_nothing() {
         };
         check_throws<Ended>([&] { model->step(chunks, logits.data(), pause); }, "ended");
         check(model->cache().length(first) == 40 && model->cache().length(second) == 40,
-              "both texts are as long as before");
+              "both sequences are as long as before");
         check(model->cache().bytes_held() <= held + held / 2, "no more than a page of its own is held");
     }
     model->step(chunks, logits.data());
@@ -336,15 +340,16 @@ void test_texts_of_the_long_kind_turn_by_other_angles_and_share_nothing() {
     slow.ropes[0].frequencies = shape.ropes[0].long_frequencies;
     const auto both = random_model(shape, {}), only_long = random_model(slow, {});
     Random random(12);
-    const std::vector<int32_t> text = random_text(random, shape, 150);
-    const std::vector<float> expected_short = alone(*both, text), expected_long = alone(*only_long, text);
+    const std::vector<int32_t> sequence = random_text(random, shape, 150);
+    const std::vector<float> expected_short = alone(*both, sequence), expected_long = alone(*only_long, sequence);
     check(!is_same(expected_short, expected_long), "the angles matter");
     for (int again = 0; again < 2; ++again) {
         for (const bool is_long : {true, false}) {
-            const int64_t id = both->cache().open(text, is_long);
+            const int64_t id = both->cache().open(sequence, is_long);
             const int reused = both->cache().length(id);
-            check(reused == (again == 0 && is_long ? 0 : 128), "only texts of the same kind share pages");
-            const std::vector<float> rest = step(*both, {{id, {text.begin() + reused, text.end()}, 150 - reused}});
+            check(reused == (again == 0 && is_long ? 0 : 128), "only sequences of the same kind share pages");
+            const std::vector<float> rest =
+                step(*both, {{id, {sequence.begin() + reused, sequence.end()}, 150 - reused}});
             const std::vector<float>& expected = is_long ? expected_long : expected_short;
             check(is_same(rest, {expected.begin() + reused * 77, expected.end()}), "the logits of its kind");
             both->cache().close(id);

@@ -71,7 +71,7 @@ class Shape:
     layer_ropes: list[int]
     layer_windows: list[int]
 
-class CacheFull(MemoryError): ...  # noqa: N818
+class CacheFullError(MemoryError): ...
 
 class Chunk:
     def __init__(self, cache_id: int, token_ids: Sequence[int], num_logits: int) -> None: ...

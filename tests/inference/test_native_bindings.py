@@ -83,10 +83,10 @@ def test_scores_of_nonsense_are_refused() -> None:
     assert model.cache_length(place) == 0
 
 
-def test_a_place_that_is_not_open_is_refused_by_name() -> None:
+def test_a_handle_that_is_not_open_is_refused_by_name() -> None:
     model = native()._model
     for call in (model.fork_cache, model.close_cache, model.cache_length):
-        with pytest.raises(IndexError, match="no open text has the number 99"):
+        with pytest.raises(IndexError, match="no open sequence has the handle 99"):
             call(99)
 
 

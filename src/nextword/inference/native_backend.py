@@ -198,7 +198,7 @@ class NativeBackend:
         cache_mib, weight_mib = self.cache_bytes / 2**20, self.weight_bytes / 2**20
         try:
             yield
-        except core.CacheFull:
+        except core.CacheFullError:
             raise RequestError(
                 f"the KV cache is full: {cache_mib:.0f} MiB are in use; ask for fewer or shorter texts at once"
             ) from None
