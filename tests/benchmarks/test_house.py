@@ -8,7 +8,6 @@ import re
 from pathlib import Path
 
 import pytest
-
 from benchmarks.house import cycles, drawing, function_lines, levels, module_graph, read_modules, room_graph
 
 ROOT = Path(__file__).parents[2]
