@@ -4,17 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from nextword.evaluation.decoded import DecodedFigures
 from nextword.html.page import Html, heading, preformatted, table, write_page
 from nextword.html.plots import plot
-from nextword.workflows.decoding_report import COLUMNS, DecodingReport
+
+if TYPE_CHECKING:
+    from nextword.workflows.decoding_report import DecodingReport
 
 
 def write_decoding_page(path: Path | str, report: DecodingReport) -> None:
     """Write the page. Raises DataError if the disk refuses, MissingExtraError without matplotlib."""
     first = [part for name, texts in report.texts.items() for part in (heading(name), preformatted(texts[0][0]))]
-    parts = [table(COLUMNS, report.rows()), *_plots(report.figures), heading(f"After: {report.prompts[0]}"), *first]
+    parts = [
+        table(report.columns, report.rows()),
+        *_plots(report.figures),
+        heading(f"After: {report.prompts[0]}"),
+        *first,
+    ]
     write_page(path, f"What decoding does to the texts of {report.model}", parts)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Unpack
+from typing import TYPE_CHECKING, ClassVar, Unpack
 
 from nextword.checks import checked_arguments
 from nextword.decoding.params import SamplingParams
@@ -31,25 +31,26 @@ SETTINGS = (
     ),
 )
 """Ways of decoding compared where none is named: greedy; random, top-k and top-p sampling at three temperatures."""
-COLUMNS = (
-    "decoding",
-    "rep-2",
-    "rep-3",
-    "rep-4",
-    "distinct-1",
-    "distinct-2",
-    "self-BLEU",
-    "perplexity",
-    "95 %",
-    "entropy",
-    "tokens",
-)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class DecodingReport:
     """Repetition, diversity and probability of texts by way of decoding; `print` shows a table."""
 
+    columns: ClassVar = (
+        "decoding",
+        "rep-2",
+        "rep-3",
+        "rep-4",
+        "distinct-1",
+        "distinct-2",
+        "self-BLEU",
+        "perplexity",
+        "95 %",
+        "entropy",
+        "tokens",
+    )
+    """Head of the table."""
     model: str
     prompts: tuple[str, ...]
     figures: Mapping[str, DecodedFigures]
@@ -58,12 +59,12 @@ class DecodingReport:
     """Texts by way of decoding: for each prompt the sampled ones."""
 
     def __str__(self) -> str:
-        return text_table(COLUMNS, self.rows())
+        return text_table(self.columns, self.rows())
 
     def _repr_html_(self) -> str:
         from nextword.html.notebook import table_block
 
-        return table_block(COLUMNS, self.rows())
+        return table_block(self.columns, self.rows())
 
     def rows(self) -> list[list[str]]:
         """Return the cells of the table, a row for each way of decoding."""

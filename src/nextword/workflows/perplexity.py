@@ -30,22 +30,9 @@ from nextword.language_model import LanguageModel
 from nextword.plain_text import count, text_table
 from nextword.workflows.opening import LoadOptions, ModelSource, name_of, open_model
 from nextword.workflows.paths import Files, list_files
+from nextword.workflows.perplexity_tables import COLUMNS, DOCUMENT_COLUMNS, convention_row, document_row
 from nextword.workflows.progress import OnProgress, Progress, ignore_progress
 from nextword.workflows.resumable_run import Journal, ResumableRun, fingerprint
-
-COLUMNS = (
-    "convention",
-    "context",
-    "stride",
-    "tokens",
-    "bytes",
-    "nats/token",
-    "perplexity",
-    "95 %",
-    "bits/byte",
-    "95 %",
-)
-DOCUMENT_COLUMNS = ("document", "tokens", "bytes", "nats/token", "perplexity", "bits/byte")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -260,39 +247,6 @@ class _Measurement:
 
 
 # ---- as text ----
-
-
-def convention_row(report: PerplexityReport) -> list[str]:
-    """Return the cells of a convention, one for each of `COLUMNS`."""
-    convention, figures = report.convention, _figures(report.sums)
-    return [
-        convention.name,
-        str(convention.context),
-        "" if convention.stride is None else str(convention.stride),
-        *figures[:4],
-        _interval(report.perplexity_interval),
-        figures[4],
-        _interval(report.bits_interval),
-    ]
-
-
-def document_row(place: str, sums: Sums) -> list[str]:
-    """Return the cells of a document, one for each of `DOCUMENT_COLUMNS`."""
-    return [place, *_figures(sums)]
-
-
-def _figures(sums: Sums) -> list[str]:
-    return [
-        f"{sums.num_tokens:,}",
-        f"{sums.num_bytes:,}",
-        f"{sums.nats_per_token:.4f}",
-        f"{sums.perplexity:.4f}",
-        f"{sums.bits_per_byte:.4f}",
-    ]
-
-
-def _interval(interval: Interval | None) -> str:
-    return "" if interval is None else f"{interval.low:.4f} to {interval.high:.4f}"
 
 
 def _remarks(report: PerplexityReport) -> Iterator[str]:

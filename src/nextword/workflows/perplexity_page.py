@@ -13,10 +13,12 @@ from nextword.evaluation.perplexity import PerplexityReport
 from nextword.evaluation.perplexity_accumulator import BIN_NATS, NUM_BINS
 from nextword.html.page import Html, heading, paragraph, table, write_page
 from nextword.html.plots import plot
-from nextword.workflows.perplexity import COLUMNS, DOCUMENT_COLUMNS, FilePerplexity, convention_row, document_row
+from nextword.workflows.perplexity_tables import COLUMNS, DOCUMENT_COLUMNS, convention_row, document_row
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+
+    from nextword.workflows.perplexity import FilePerplexity
 
 _MOST_ROWS = 1000
 """Most documents in the table of a page."""

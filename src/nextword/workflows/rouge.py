@@ -6,7 +6,7 @@ import dataclasses
 import itertools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Unpack
+from typing import TYPE_CHECKING, ClassVar, Unpack
 
 from nextword.checks import checked_arguments
 from nextword.data.records import BadRecords
@@ -26,13 +26,14 @@ if TYPE_CHECKING:
 
 SETTINGS = ("greedy", "temperature=0.7", "top_k=50", "top_p=0.9")
 """Ways of decoding that are compared where none is named."""
-COLUMNS = ("decoding", "ROUGE-1", "95 %", "ROUGE-2", "95 %", "ROUGE-L", "95 %", "words", "texts")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class RougeComparison:
     """ROUGE of a model's summaries for several ways of decoding; `print` shows a table."""
 
+    columns: ClassVar = ("decoding", "ROUGE-1", "95 %", "ROUGE-2", "95 %", "ROUGE-L", "95 %", "words", "texts")
+    """Head of the table."""
     model: str
     file: str
     reports: Mapping[str, RougeReport]
@@ -49,12 +50,12 @@ class RougeComparison:
     """Message about the first of them."""
 
     def __str__(self) -> str:
-        return text_table(COLUMNS, self.rows())
+        return text_table(self.columns, self.rows())
 
     def _repr_html_(self) -> str:
         from nextword.html.notebook import table_block
 
-        return table_block(COLUMNS, self.rows())
+        return table_block(self.columns, self.rows())
 
     def rows(self) -> list[list[str]]:
         """Return the cells of the table: mean F1 times 100 with its 95 % interval, for each way of decoding."""

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING
 from nextword.evaluation.rouge import KINDS, RougeReport
 from nextword.html.page import heading, preformatted, table, write_page
 from nextword.html.plots import plot
-from nextword.workflows.rouge import COLUMNS, RougeComparison
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+
+    from nextword.workflows.rouge import RougeComparison
 
 
 def write_rouge_page(path: Path | str, result: RougeComparison) -> None:
@@ -23,7 +24,7 @@ def write_rouge_page(path: Path | str, result: RougeComparison) -> None:
     figure = plot(
         lambda axes: _draw(axes, result.reports), caption="Mean F1 times 100, with 95 % intervals by bootstrap."
     )
-    parts = [table(COLUMNS, result.rows()), figure, heading("The first text"), preformatted(text.text)]
+    parts = [table(result.columns, result.rows()), figure, heading("The first text"), preformatted(text.text)]
     title = f"{result.file} summarised by {result.model}"
     write_page(path, title, [*parts, heading("Its summaries"), preformatted(shown)])
 
