@@ -52,7 +52,7 @@ def test_the_drawing_is_that_of_the_imports() -> None:
 def test_every_function_that_the_page_names_exists() -> None:
     page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
     python_names = re.findall(r"`nextword((?:\.\w+)+)`", page)
-    native_names = re.findall(r"`native/([\w.]+)`: `([\w:]+)`", page)
+    native_names = re.findall(r"`native/([\w.]+)`:\s+`([\w:]+)`", page)
     assert len(python_names) > 20
     assert len(native_names) > 3
     missing = [f"nextword{name}" for name in python_names if not _exists(name)]
