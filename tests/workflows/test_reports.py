@@ -60,7 +60,7 @@ def test_listed_models_can_be_loaded_and_printed(tiny: Path) -> None:
 
 
 def test_what_is_no_path_is_refused() -> None:
-    with pytest.raises(nw.RequestError, match="paths: None: must be a string or a path"):
+    with pytest.raises(nw.RequestError, match=r"paths\[0\] = None: must be a string or a path"):
         nw.list_models(None)  # type: ignore[arg-type]
 
 

@@ -11,7 +11,7 @@ from nextword.checkpoints.catalogue import CATALOGUE, CatalogueEntry, is_pulled,
 from nextword.checkpoints.hub import cached_models
 from nextword.checkpoints.open_directory import open_model_directory
 from nextword.checks import checked_arguments
-from nextword.errors import CheckpointError, NextwordError, RequestError
+from nextword.errors import CheckpointError, NextwordError
 from nextword.plain_text import text_table
 
 _COLUMNS = ("model", "family", "size", "format", "weights", "licence", "remark")
@@ -74,9 +74,6 @@ def list_models(*paths: str | Path) -> ModelList:
     A damaged model is listed with its problem. Raises CheckpointError for a path that does not exist, RequestError for
     what is no path.
     """
-    for path in paths:
-        if not isinstance(path, str | Path):
-            raise RequestError(f"paths: {path!r}: must be a string or a path")
     models = _models_at(paths) if paths else [*_catalogue_models(), *_hub_models()]
     return ModelList(tuple(models))
 
