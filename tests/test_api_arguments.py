@@ -51,7 +51,15 @@ def lm(tmp_path_factory: pytest.TempPathFactory) -> nw.LanguageModel:
     return load_bytes_model(tmp_path_factory.mktemp("models") / "bytes")
 
 
-SAMPLING: dict[str, Any] = {"max_tokens": 2, "temperature": 0.5, "top_k": 3, "stop": ["x"], "seed": 1, "logprobs": 1}
+SAMPLING: dict[str, Any] = {
+    "n": 1,
+    "max_tokens": 2,
+    "temperature": 0.5,
+    "top_k": 3,
+    "stop": ["x"],
+    "seed": 1,
+    "logprobs": 1,
+}
 MESSAGES = [{"role": "user", "content": TEXT}]
 CHOICE: dict[str, Any] = {"labels": ["good", "bad"], "examples": [("fine", "good")], "calibration": "none"}
 ARGUMENTS: dict[str, dict[str, Any]] = {
@@ -143,6 +151,29 @@ def test_a_bad_value_for_a_distribution_is_a_nextword_error(operation: str) -> N
     for value in BAD_VALUES:
         with contextlib.suppress(nw.NextwordError):
             getattr(distribution, operation)(value)
+
+
+@pytest.mark.parametrize("operation", ["save", "load", "resume", "ask", "params"])
+def test_a_bad_value_for_a_conversation_is_a_nextword_error(
+    lm: nw.LanguageModel, operation: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for value in BAD_VALUES:
+        conversation = lm.conversation(max_tokens=2)
+        with contextlib.suppress(nw.NextwordError):
+            if operation == "params":
+                conversation.params = value
+            else:
+                list(getattr(conversation, operation)(value) or ())
+
+
+def test_a_bad_value_for_a_classifier_is_a_nextword_error(lm: nw.LanguageModel) -> None:
+    classifier = lm.classifier(["good", "bad"], calibration="none")
+    for value in [*BAD_VALUES, [TEXT, 3], iter([TEXT, 3])]:
+        with contextlib.suppress(nw.NextwordError):
+            list(classifier.classify(value))
+    with pytest.raises(nw.RequestError, match="must be an iterable of which each is a string"):
+        classifier.classify(TEXT)
 
 
 @pytest.mark.parametrize("operation", ["encode", "decode", "token_text", "encode_chat", "encode_batch"])

@@ -46,7 +46,7 @@ def test_the_likeliest_label_is_chosen_by_the_sum_of_its_tokens() -> None:
     options = ClassifyOptions(prompt=PROMPT, calibration="none", normalization="none")
     classifier = Classifier(Engine(backend(), TOKENIZER), LABELS, options=options)
 
-    for text, found in zip("abcdefgh", classifier.classify("abcdefgh"), strict=True):
+    for text, found in zip("abcdefgh", classifier.classify(list("abcdefgh")), strict=True):
         expected = [log_prob(f"[{text}] is", label) for label in LABELS]
         assert found.label == LABELS[int(np.argmax(expected))]
         assert list(found.log_probs.values()) == pytest.approx(expected)
@@ -79,7 +79,11 @@ def test_examples_and_prompts_are_computed_once_for_all_labels() -> None:
     fake = backend()
     options = ClassifyOptions(prompt=PROMPT, calibration="none")
 
-    list(Classifier(Engine(fake, TOKENIZER), ["ya", "no"], examples=[("x", "ya")], options=options).classify("abcd"))
+    list(
+        Classifier(Engine(fake, TOKENIZER), ["ya", "no"], examples=[("x", "ya")], options=options).classify(
+            list("abcd")
+        )
+    )
 
     shared, own, tails = len("[x] is ya\n\n["), len("a] is"), 2 * 2
     assert fake.tokens_computed == shared + 4 * (own + tails)

@@ -26,6 +26,9 @@ from nextword.errors import ConfigError, RequestError
 
 ProcessorOrder = Literal["nextword", "transformers", "vllm", "llama.cpp"]
 
+MOST_COMPLETIONS = 10_000
+"""Bound of n: far beyond use, short of filling the memory with one mistyped number."""
+
 _CHECK = "check"
 """Key of a field's metadata: its `Check`."""
 
@@ -81,7 +84,7 @@ class SamplingParams:
     """Stop before any of these strings."""
     stop_token_ids: tuple[int, ...] = _field((), check_token_ids)
     """Stop at any of these tokens, besides the model's own end-of-sequence tokens."""
-    n: int = _field(1, Number(int, 1))
+    n: int = _field(1, Number(int, 1, MOST_COMPLETIONS))
     """Number of completions to generate for each prompt."""
     seed: int | None = _field(None, Seed(int, 0, 2**64, below_high=True, optional=True))
     """Make the draw repeatable: the same prompt, parameters and seed give the same text. None: a new one each time."""

@@ -10,6 +10,7 @@ from collections.abc import Generator, Sequence
 from pathlib import Path
 
 from nextword.atomic_file import write_atomically
+from nextword.checks import checked_arguments
 from nextword.decoding.params import SamplingParams
 from nextword.errors import DataError, RequestError
 from nextword.inference.engine import Engine
@@ -39,6 +40,7 @@ class Conversation:
         return self._params
 
     @params.setter
+    @checked_arguments
     def params(self, params: SamplingParams) -> None:
         if params.n != 1:
             raise RequestError(f"n = {params.n}: a conversation goes on from one answer; use generate for several")
@@ -66,6 +68,7 @@ class Conversation:
         self._system = system or self._system
         self._turns = turns
 
+    @checked_arguments
     def save(self, path: Path | str) -> None:
         """Write the messages as a JSON list of {"role", "content"}. Raises DataError if the file cannot be written."""
         try:
@@ -74,6 +77,7 @@ class Conversation:
         except (OSError, RuntimeError, ValueError) as error:  # RuntimeError: "~name" of an unknown user
             raise DataError(f"{path}: cannot be written: {_reason(error)}") from None
 
+    @checked_arguments
     def load(self, path: Path | str) -> None:
         """Continue a conversation that `save` wrote: see `resume`. Raises DataError naming the file."""
         try:

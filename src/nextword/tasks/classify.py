@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from nextword.checks import check_value, checked_arguments
 from nextword.errors import RequestError
 from nextword.inference.continuations import Answer, Question, num_equal, score_continuations
 from nextword.inference.engine import Engine
@@ -89,6 +90,7 @@ class Classifier:
         self._shown = "".join(f"{self._before_label(text)} {label}\n\n" for text, label in examples)
         self._bias = self._content_free_log_probs()
 
+    @checked_arguments
     def classify(self, texts: Iterable[str]) -> Iterator[Classification]:
         """Yield the label chosen for each text, in order; texts are read and computed in batches.
 
@@ -110,6 +112,7 @@ class Classifier:
         return score_continuations(self._engine, map(self._question, texts))
 
     def _question(self, text: str) -> Question:
+        check_value("text", text, str)
         before = self._shown + self._before_label(text)
         prompt, *whole = self._engine.tokenizer.encode_batch([before, *(f"{before} {label}" for label in self.labels)])
         # Where a tokenizer joins the prompt's end and the label, that token is the label's.

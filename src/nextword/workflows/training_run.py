@@ -12,6 +12,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from nextword.checks import checked_arguments
 from nextword.errors import ConfigError, MissingExtraError, NextwordError, RequestError
 from nextword.training.metrics import Curve, MetricsEntry, curve, read_metrics
 from nextword.workflows.live_display import LiveDisplay
@@ -138,6 +139,7 @@ class TrainingRun:
         """Entries of metrics.jsonl so far: "step" with "loss", "lr", "mfu" ..., "validation_loss" or "sample"."""
         return [dict(entry) for entry in self._record.entries]
 
+    @checked_arguments
     def curve(self, name: str) -> Curve:
         """Select one number of the metrics, such as "loss" or "validation_loss", as (steps, values)."""
         return curve(self._record.entries, name)
