@@ -12,8 +12,14 @@ import time
 from pathlib import Path
 from types import TracebackType
 
-_SCRIPT = "import fcntl, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); from nextword.cli import main; main()"
-"""The command as the program that the terminal sends Ctrl-C to."""
+_SCRIPT = """
+import fcntl, signal, termios
+fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+signal.signal(signal.SIGINT, signal.default_int_handler)
+from nextword.cli import main
+main()
+"""
+"""The command as the program that the terminal sends Ctrl-C to, heeded even where tests run in a shell's background."""
 _ESCAPES = re.compile(r"\x1b\[[?\d;]*[A-Za-z]")
 UP, LEFT, CTRL_C, CTRL_D = "\x1b[A", "\x1b[D", "\x03", "\x04"
 
