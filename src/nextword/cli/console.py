@@ -11,7 +11,6 @@ import time
 from typing import TYPE_CHECKING, TextIO
 
 from nextword.plain_text import count as count
-from nextword.plain_text import text_table as text_table
 
 if TYPE_CHECKING:
     from nextword.workflows.progress import Progress
