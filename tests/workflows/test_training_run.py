@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -55,6 +56,12 @@ def assert_same_bits(run: nw.TrainingRun, other: nw.TrainingRun) -> None:
 def test_the_keywords_have_the_names_and_types_of_the_recipes_fields(keywords: Any, recipe: Any) -> None:
     assert get_type_hints(keywords) == option_types(recipe)
     assert not keywords.__required_keys__
+
+
+@pytest.mark.parametrize(("function", "recipe"), [(nw.pretrain, PretrainRecipe), (nw.finetune, FinetuneRecipe)])
+def test_help_lists_every_setting(function: Callable[..., object], recipe: Any) -> None:
+    words = set(re.findall(r"\w+", function.__doc__ or ""))
+    assert option_types(recipe).keys() <= words
 
 
 def test_nothing_is_trained_before_it_is_asked_for(corpus: Path, tmp_path: Path) -> None:

@@ -85,27 +85,17 @@ def finetune(
     """Prepare the training of all weights of a model, or of an adapter for it, on chats or text.
 
     `model`: a name, a folder, a .gguf file, or a loaded model. `output`: folder of the run; a run that was stopped
-    there goes on. `rank`, `alpha` and `targets` belong to adapters, `virtual_tokens` to method "prompt". Other keywords
-    are the settings of `FinetuneRecipe`, such as steps, lr or on="text", and replace those of `recipe`. Trains nothing
-    yet: see `TrainingRun`. Raises RequestError, ConfigError, DataError, CheckpointError, MissingExtraError.
+    there goes on. `rank`, `alpha` and `targets` belong to adapters, `virtual_tokens` to method "prompt". `on_step`,
+    `on_note` and `on_sample` are called in training, as `Listeners` says. Other keywords are settings, which replace
+    those of `recipe`: on ("chats" or "text"), context, batch_size, validation, field, user, answer; steps, seed;
+    optimizer, lr, weight_decay, beta1, beta2, eps, momentum, max_grad_norm; schedule, warmup, decay,
+    final_lr; precision, accumulation, z_loss, gradient_checkpointing, ema, freeze, threads, parallel; save_every,
+    validate_every, sample_every, patience, max_skipped. Trains nothing yet: see `TrainingRun`. Raises
+    RequestError, ConfigError, DataError, CheckpointError, and MissingExtraError without PyTorch.
     """
-    with needs_extra("train"):
-        from nextword.training.finetune import finetuning, prepare_finetuning
-        from nextword.training.processes import join_processes, lost_processes_named
-    names, processes = list_files(data), join_processes()
-    listeners = Listeners(on_step=on_step, on_note=on_note, on_sample=on_sample)
     adapter = _adapter(method, rank=rank, alpha=alpha, targets=targets, virtual_tokens=virtual_tokens)
     job = _job(model, method, adapter, with_options(recipe, options), Path(output))
-    directory, recipe, folder = job.directory, job.recipe, job.folder
-    with lost_processes_named():
-        prepared = prepare_finetuning(names, directory, recipe, folder=folder, adapter=adapter, processes=processes)
-        _note_examples(prepared, job, on_note if processes.is_rank_zero else ignore)
-        return TrainingRun(
-            lambda callbacks: finetuning(
-                directory, prepared, recipe, folder=folder, callbacks=callbacks, adapter=adapter, processes=processes
-            ),
-            _setup(job, names, prepared, listeners, processes),
-        )
+    return _prepare(job, list_files(data), Listeners(on_step=on_step, on_note=on_note, on_sample=on_sample))
 
 
 @checked_arguments
@@ -123,6 +113,24 @@ def plan_finetune(
     """Estimate parameters, memory and time of a run of `finetune`; no data are read. Raises as `finetune`."""
     adapter = _adapter(method, rank=rank, alpha=alpha, targets=targets, virtual_tokens=virtual_tokens)
     return _plan(_job(model, method, adapter, with_options(recipe, options), Path()))
+
+
+def _prepare(job: _Job, names: Sequence[str], listeners: Listeners) -> TrainingRun:
+    """Read the data and build the model, or resume it."""
+    with needs_extra("train"):
+        from nextword.training.finetune import finetuning, prepare_finetuning
+        from nextword.training.processes import join_processes, lost_processes_named
+    processes = join_processes()
+    directory, recipe, folder, adapter = job.directory, job.recipe, job.folder, job.adapter
+    with lost_processes_named():
+        data = prepare_finetuning(names, directory, recipe, folder=folder, adapter=adapter, processes=processes)
+        _note_examples(data, job, listeners.on_note if processes.is_rank_zero else ignore)
+        return TrainingRun(
+            lambda callbacks: finetuning(
+                directory, data, recipe, folder=folder, callbacks=callbacks, adapter=adapter, processes=processes
+            ),
+            _setup(job, names, data, listeners, processes),
+        )
 
 
 def _adapter(

@@ -49,23 +49,18 @@ def pretrain(
     """Prepare the training of a new model on a corpus, or on a folder that `prepare` wrote.
 
     `output`: folder of the run, by default named after the first file; a run that was stopped there goes on. `prompt`:
-    what the sample texts continue. Other keywords are the settings of `PretrainRecipe`, such as steps, lr or
-    hidden_size, and replace those of `recipe`. `on_progress` hears how far tokenization is. Trains nothing yet: see
-    `TrainingRun`. Raises ConfigError, DataError, CheckpointError, TokenizerError, MissingExtraError without PyTorch.
+    what the sample texts continue. `on_step`, `on_note` and `on_sample` are called in training, as `Listeners` says,
+    `on_progress` while the corpus is tokenized. Other keywords are settings, which replace those of `recipe`:
+    hidden_size, num_layers, num_heads, num_kv_heads, intermediate_size; context, batch_size, tokenizer, tokenizer_kind,
+    vocab_size, validation, field; steps, seed; optimizer, lr, weight_decay,
+    beta1, beta2, eps, momentum, max_grad_norm; schedule, warmup, decay, final_lr; precision, accumulation, z_loss,
+    gradient_checkpointing, ema, freeze, threads, parallel; save_every, validate_every, sample_every, patience,
+    max_skipped. Trains nothing yet: see `TrainingRun`. Raises RequestError, ConfigError, DataError, CheckpointError,
+    TokenizerError, and MissingExtraError without PyTorch.
     """
-    with needs_extra("train"):
-        from nextword.training.pretrain import prepare_pretraining, pretraining
-        from nextword.training.processes import join_processes, lost_processes_named
-    names, recipe = list_files(files), with_options(recipe, options)
-    folder, processes = _folder(names[0], output), join_processes()
+    names, chosen = list_files(files), with_options(recipe, options)
     listeners = Listeners(on_step=on_step, on_note=on_note, on_sample=on_sample)
-    with lost_processes_named():
-        corpus = prepare_pretraining(names, recipe, folder=folder, on_progress=on_progress, processes=processes)
-        _note_corpus(corpus, recipe, listeners, processes)
-        return TrainingRun(
-            lambda callbacks: pretraining(corpus, recipe, folder=folder, callbacks=callbacks, processes=processes),
-            _setup(names, folder, prompt, corpus, recipe, listeners, processes),
-        )
+    return _prepare(names, chosen, _folder(names[0], output), prompt, listeners, on_progress)
 
 
 @checked_arguments
@@ -77,6 +72,28 @@ def plan_pretrain(
         from nextword.training.pretrain import likely_vocab_size
     recipe = with_options(recipe, options)
     return _plan(recipe, vocab_size=likely_vocab_size(list_files(files), recipe.data))
+
+
+def _prepare(
+    names: list[str],
+    recipe: PretrainRecipe,
+    folder: Path,
+    prompt: str,
+    listeners: Listeners,
+    on_progress: Callable[[PrepareReport], None],
+) -> TrainingRun:
+    """Tokenize the corpus and build the model, or resume it."""
+    with needs_extra("train"):
+        from nextword.training.pretrain import prepare_pretraining, pretraining
+        from nextword.training.processes import join_processes, lost_processes_named
+    processes = join_processes()
+    with lost_processes_named():
+        corpus = prepare_pretraining(names, recipe, folder=folder, on_progress=on_progress, processes=processes)
+        _note_corpus(corpus, recipe, listeners.on_note if processes.is_rank_zero else ignore)
+        return TrainingRun(
+            lambda callbacks: pretraining(corpus, recipe, folder=folder, callbacks=callbacks, processes=processes),
+            _setup(names, folder, prompt, corpus, recipe, listeners, processes),
+        )
 
 
 def _plan(recipe: PretrainRecipe, *, vocab_size: int) -> Plan:
@@ -131,18 +148,16 @@ def _config(corpus: Corpus, recipe: PretrainRecipe) -> ModelConfig:
     return recipe.model.config(vocab_size=corpus.tokenizer.vocab_size, context=recipe.data.context)
 
 
-def _note_corpus(corpus: Corpus, recipe: PretrainRecipe, listeners: Listeners, processes: Processes) -> None:
+def _note_corpus(corpus: Corpus, recipe: PretrainRecipe, note: Callable[[str], None]) -> None:
     from nextword.models.weights import weight_shapes
 
-    if not processes.is_rank_zero:
-        return
     config = _config(corpus, recipe)
     num_weights = sum(math.prod(shape) for shape in weight_shapes(config).values())
     seen = recipe.run.steps * recipe.data.batch_size * recipe.run.compute.accumulation * recipe.data.context
-    listeners.on_note(
+    note(
         f"{corpus.training.num_tokens:,} tokens to train on, {corpus.validation.num_tokens:,} held out; "
         f"a vocabulary of {config.vocab_size:,}"
     )
-    listeners.on_note(
+    note(
         f"a model of {num_weights:,} parameters; it will see every token {seen / corpus.training.num_tokens:.1f} times"
     )
