@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pty
 import re
@@ -63,6 +64,17 @@ class Terminal:
             self._unread = _ESCAPES.sub("", self._unread + piece.decode(errors="replace")).replace("\r", "")
         shown, found, self._unread = self._unread.partition(text)
         return shown + found
+
+    def interrupt_to_the_end(self) -> int:
+        """Press Ctrl-C until the program ends; return its exit code.
+
+        A signal that comes between readline's prompt and its wait for keys is not seen before the next one.
+        """
+        for _ in range(6):
+            self.press(CTRL_C)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                return self._program.wait(timeout=10)
+        return self.exit_code()
 
     def exit_code(self) -> int:
         """Wait for the end of the program."""

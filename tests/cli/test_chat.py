@@ -179,7 +179,4 @@ def test_ctrl_c_clears_the_line_and_ends_when_it_is_pressed_twice(tiny: Path, tm
         terminal.until("> ")
         assert saved_from_a_terminal(terminal, tmp_path / "chat") == ["asked"]
         terminal.until("> ")
-        terminal.press(CTRL_C)
-        terminal.until("> ")
-        terminal.press(CTRL_C)
-        assert terminal.exit_code() == 0
+        assert terminal.interrupt_to_the_end() == 0
