@@ -3,9 +3,9 @@
     python -m benchmarks.start_time [--model smollm2-135m] [--repeats 9]
 
 Seconds from before the process is started until the first byte of the completion can be read, so they hold the
-interpreter, all imports, loading and the prompt, which has 20 tokens; beside it two pages of help, `import nextword`, and
-the interpreter alone. Medians over repeats that take turns; the files are in the page cache from an unmeasured first round.
-Prints a table, writes benchmarks/results/start_time.json.
+interpreter, all imports, loading and the prompt, which has 20 tokens. Beside it stand two pages of help, `import
+nextword`, and the interpreter alone. Medians over repeats that take turns; the files are in the page cache from an
+unmeasured first round. Prints a table, writes benchmarks/results/start_time.json.
 """
 
 from __future__ import annotations
