@@ -10,7 +10,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-import numpy.typing as npt
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -167,13 +166,16 @@ class _Activate(torch.autograd.Function):
         return hidden_grad, gated_grad, None
 
 
-def _array(tensor: Tensor) -> npt.NDArray[Any]:
-    """Share the memory of a tensor with numpy; bfloat16 as uint16, because numpy has no such type."""
+def _array(tensor: Tensor) -> Tensor:
+    """Return a view for the C++ core, which takes tensors by DLPack; bfloat16 as the uint16 of its bits.
+
+    `Tensor.numpy` would pin the storage, which FSDP frees when it has used a gathered weight.
+    """
     plain = tensor.detach()
-    return (plain.view(torch.uint16) if plain.dtype == torch.bfloat16 else plain).numpy()
+    return plain.view(torch.uint16) if plain.dtype == torch.bfloat16 else plain
 
 
-def _optional_array(tensor: Tensor | None) -> npt.NDArray[Any] | None:
+def _optional_array(tensor: Tensor | None) -> Tensor | None:
     return None if tensor is None else _array(tensor)
 
 
