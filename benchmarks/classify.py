@@ -21,7 +21,7 @@ import tyro
 
 from nextword.data.labelled import read_labelled
 from nextword.inference.backend import Backend, Chunk
-from nextword.inference.continuations import Question, score_continuations
+from nextword.inference.continuations import Continuations, score_continuations
 from nextword.inference.engine import Engine
 from nextword.language_model import LanguageModel, load
 
@@ -78,15 +78,15 @@ def compare(
 ) -> tuple[float, float, float]:
     """Measure texts per second, with a shared prompt and without, and the largest difference of log-probabilities."""
     shown = "".join(f"{text}\n\nIn one word: {label}\n\n" for text, label in examples)
-    questions = [
-        Question(
+    items = [
+        Continuations(
             lm.tokenizer.encode(f"{shown}{text}\n\nIn one word:"),
             [lm.tokenizer.encode(f" {label}") for label in labels],
         )
         for text in texts
     ]
     backend = lm.engine.backend
-    sides = {"shared": lambda: shared(lm.engine, questions), "from nothing": lambda: from_nothing(backend, questions)}
+    sides = {"shared": lambda: shared(lm.engine, items), "from nothing": lambda: from_nothing(backend, items)}
     seconds: dict[str, list[float]] = {side: [] for side in sides}
     found = {}
     for number in range(repeats + 1):
@@ -105,14 +105,14 @@ def timed(run: Callable[[], list[list[float]]]) -> tuple[float, list[list[float]
     return time.perf_counter() - start, result
 
 
-def shared(engine: Engine, questions: Sequence[Question]) -> list[list[float]]:
+def shared(engine: Engine, items: Sequence[Continuations]) -> list[list[float]]:
     """Score all labels after one shared prompt, as `nextword classify` does."""
-    return [[answer.log_prob for answer in answers] for answers in score_continuations(engine, questions)]
+    return [[answer.log_prob for answer in answers] for answers in score_continuations(engine, items)]
 
 
-def from_nothing(backend: Backend, questions: Sequence[Question]) -> list[list[float]]:
+def from_nothing(backend: Backend, items: Sequence[Continuations]) -> list[list[float]]:
     """Score every pair of text and label from its beginning."""
-    pairs = [(question.prompt, label) for question in questions for label in question.continuations]
+    pairs = [(item.prompt, label) for item in items for label in item.continuations]
     log_probs: list[float] = []
     for start in range(0, len(pairs), BATCH):
         batch = pairs[start : start + BATCH]
@@ -124,7 +124,7 @@ def from_nothing(backend: Backend, questions: Sequence[Question]) -> list[list[f
         log_probs += [-float(one.nats.sum()) for one in backend.score(chunks, [label for _, label in batch])]
         for cache_id in cache_ids:
             backend.close_cache(cache_id)
-    num_labels = len(questions[0].continuations)
+    num_labels = len(items[0].continuations)
     return [log_probs[start : start + num_labels] for start in range(0, len(log_probs), num_labels)]
 
 

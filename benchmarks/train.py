@@ -28,7 +28,7 @@ from benchmarks.bar import Bar, print_bars
 from benchmarks.train_cases import CASES, Case, draw_batches, num_tokens, write_model
 from benchmarks.train_sides import run_side, sides_of
 from nextword.checkpoints.open_directory import open_model_directory
-from nextword.training.machine import operations_per_token, peak_rate
+from nextword.training.machine import flops_per_token, peak_rate
 
 ROUNDS = 2
 MOST_OF_THEIR_MEMORY = 0.6
@@ -144,7 +144,7 @@ def main() -> None:
             results = measure(name, Path(folder) / name, arguments)
             config = open_model_directory(Path(folder) / name).config
         trained = 1.0 if case.adapter is None else 0.0  # an adapter's own weights are next to nothing
-        operations = operations_per_token(config, num_seen=case.length / 2, trained_share=trained)
+        operations = flops_per_token(config, num_seen=case.length / 2, trained_share=trained)
         peaks = {str(dtype).removeprefix("torch."): peak_rate(dtype) for dtype in (torch.bfloat16, torch.float32)}
         print_table(case, results, operations, peaks)
         print_bars(bars(case, results, operations, peaks))

@@ -57,7 +57,7 @@ class Watched(TextBatches):
 
     def __init__(self, processes: Processes, *, stop_at: int | None = None, fail_at: int | None = None) -> None:
         super().__init__(rows=4, slant=3, processes=processes)
-        self._is_last = processes.rank == processes.count - 1
+        self._is_last = processes.rank == processes.world_size - 1
         self._stop_at, self._fail_at = stop_at, fail_at
 
     def next_batch(self) -> Batch:

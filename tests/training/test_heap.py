@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from nextword.training.kept_memory import give_back_gaps, kept_memory
+from nextword.training.heap import retained_heap, trim_heap
 
 MEASURE = """
 import json, os
 import torch
-from nextword.training.kept_memory import give_back_gaps, kept_memory
+from nextword.training.heap import trim_heap, retained_heap
 
 def resident_bytes():
     return int(open("/proc/self/statm").read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
@@ -26,12 +26,12 @@ def use_and_free():
 
 begin = resident_bytes()
 before = use_and_free()
-with kept_memory():
+with retained_heap():
     kept = use_and_free()
     tensors = [torch.ones(8 << 20, dtype=torch.uint8) for _ in range(16)]
     del tensors[::2]
     with_gaps = resident_bytes()
-    give_back_gaps()
+    trim_heap()
     without_gaps = resident_bytes()
     del tensors
 print(json.dumps([before - begin, kept - begin, resident_bytes() - begin, with_gaps - without_gaps]))
@@ -53,5 +53,5 @@ def test_freed_memory_is_kept_and_given_back_in_the_end() -> None:
 
 def test_other_c_libraries_are_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ctypes, "CDLL", lambda name: object())
-    with kept_memory():
-        give_back_gaps()
+    with retained_heap():
+        trim_heap()

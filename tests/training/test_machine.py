@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from nextword.training import machine
-from nextword.training.machine import PeakRate, operations_per_token
+from nextword.training.machine import PeakRate, flops_per_token
 from tests.training.tiny import TINY
 
 
@@ -27,6 +27,6 @@ def test_between_trials_no_time_is_taken(monkeypatch: pytest.MonkeyPatch) -> Non
 def test_operations_are_six_for_each_weight_that_a_token_meets() -> None:
     layer = 16 * 16 * 2 + 8 * 16 * 2 + 3 * 16 * 24
     seen = 2 * 2 * 16 * 5.0  # scores and sums, of two layers
-    assert operations_per_token(TINY, num_seen=5.0) == 6 * (2 * layer + 13 * 16 + seen)
-    assert operations_per_token(TINY, num_seen=5.0, target_share=0.5) == 6 * (2 * layer + 13 * 8 + seen)
-    assert operations_per_token(TINY, num_seen=5.0, trained_share=0.0) == 4 * (2 * layer + 13 * 16) + 6 * seen
+    assert flops_per_token(TINY, num_seen=5.0) == 6 * (2 * layer + 13 * 16 + seen)
+    assert flops_per_token(TINY, num_seen=5.0, target_share=0.5) == 6 * (2 * layer + 13 * 8 + seen)
+    assert flops_per_token(TINY, num_seen=5.0, trained_share=0.0) == 4 * (2 * layer + 13 * 16) + 6 * seen

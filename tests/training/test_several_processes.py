@@ -117,6 +117,6 @@ def test_an_error_in_one_process_ends_the_others_at_once(tmp_path: Path) -> None
 
 
 def test_rows_that_cannot_be_shared_equally_are_refused() -> None:
-    assert Processes(count=2).share(6) == 3
+    assert Processes(world_size=2).local_batch_size(6) == 3
     with pytest.raises(ConfigError, match="batch_size = 5 cannot be shared by 2 processes: take a multiple"):
-        Processes(count=2).share(5)
+        Processes(world_size=2).local_batch_size(5)

@@ -111,11 +111,11 @@ def test_layers_computed_twice_give_the_same_gradients(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("again", [False, True])
-def test_deep_models_give_back_gaps_on_both_ways_of_a_step_and_only_then(
+def test_deep_models_trim_heap_on_both_ways_of_a_step_and_only_then(
     again: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     given_back: list[None] = []
-    monkeypatch.setattr(layer_memory, "give_back_gaps", lambda: given_back.append(None))
+    monkeypatch.setattr(layer_memory, "trim_heap", lambda: given_back.append(None))
     model = initial_transformer(dataclasses.replace(TINY, num_layers=8), seed=0)
     recipe = dataclasses.replace(RECIPE, compute=dataclasses.replace(FLOAT32, gradient_checkpointing=again))
 

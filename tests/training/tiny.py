@@ -52,7 +52,7 @@ class TextBatches:
     ) -> None:
         self.number = 0
         self._rows, self._length, self._num_ignored, self._slant = rows, length, num_ignored, slant
-        share = processes.share(rows)
+        share = processes.local_batch_size(rows)
         self._own = slice(processes.rank * share, (processes.rank + 1) * share)
 
     def next_batch(self) -> Batch:

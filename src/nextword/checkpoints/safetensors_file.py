@@ -33,7 +33,7 @@ _DTYPES_BY_SIZE = {
 }
 """Bytes per element -> type names of the format; types smaller than a byte are left out."""
 _ITEM_BYTES = {name: size for size, names in _DTYPES_BY_SIZE.items() for name in names.split()}
-_MOST_DIMENSIONS = 8
+_MAX_DIMENSIONS = 8
 
 INDEX_NAME = "model.safetensors.index.json"
 SINGLE_NAME = "model.safetensors"
@@ -135,7 +135,7 @@ def _entry(path: Path, name: str, fields: object) -> _Entry:
     dtype, shape, offsets = fields.get("dtype"), fields.get("shape"), fields.get("data_offsets")
     if not isinstance(dtype, str) or dtype not in _ITEM_BYTES:
         raise CheckpointError(f"{path}: tensor {name}: dtype is {dtype!r}; known are {', '.join(_ITEM_BYTES)}")
-    if not _is_sizes(shape) or len(shape) > _MOST_DIMENSIONS:
+    if not _is_sizes(shape) or len(shape) > _MAX_DIMENSIONS:
         raise CheckpointError(f"{path}: tensor {name}: shape is {str(shape)[:80]}; expected a list of sizes")
     if not _is_sizes(offsets) or len(offsets) != 2 or offsets[0] > offsets[1]:
         raise CheckpointError(f"{path}: tensor {name}: data_offsets is {str(offsets)[:80]}; expected [start, end]")

@@ -18,7 +18,7 @@ from tqdm import tqdm
 
 from nextword.decoding.params import SamplingParams, sampling_params
 from nextword.errors import RequestError, TokenizerError
-from nextword.inference.continuations import Answer, Question, score_continuations
+from nextword.inference.continuations import Continuations, ContinuationScore, score_continuations
 from nextword.inference.engine import Engine
 from nextword.inference.sequence import Request
 
@@ -109,7 +109,7 @@ class EngineLM(TemplateLM):  # type: ignore[misc]  # lm-eval has no types
         pairs = [self._fitting(context, continuation) for _, context, continuation in requests]
         answers: dict[tuple[_Tokens, _Tokens], tuple[float, bool]] = {}
         with _bar(len(requests), "Scoring continuations", disable_tqdm) as bar:
-            for pair, answer in self._answers(set(pairs)):
+            for pair, answer in self._scores(set(pairs)):
                 answers[pair] = answer.log_prob, answer.is_greedy
                 bar.update()
         for (texts, _, _), pair in zip(requests, pairs, strict=True):
@@ -122,13 +122,15 @@ class EngineLM(TemplateLM):  # type: ignore[misc]  # lm-eval has no types
         kept = max(1, self.max_length + 1 - len(continuation))
         return tuple(context[-kept:]), tuple(continuation)
 
-    def _answers(self, pairs: set[tuple[_Tokens, _Tokens]]) -> Iterator[tuple[tuple[_Tokens, _Tokens], Answer]]:
-        """Yield the answer to each pair of context and continuation, sorted, so that neighbours share prefixes."""
+    def _scores(
+        self, pairs: set[tuple[_Tokens, _Tokens]]
+    ) -> Iterator[tuple[tuple[_Tokens, _Tokens], ContinuationScore]]:
+        """Yield the score of each pair of context and continuation, sorted, so that neighbours share prefixes."""
         continuations: dict[_Tokens, list[_Tokens]] = {}
         for context, continuation in sorted(pairs):
             continuations.setdefault(context, []).append(continuation)
-        questions = (Question(context, of_context) for context, of_context in continuations.items())
-        scored = score_continuations(self._engine, questions)
+        items = (Continuations(context, of_context) for context, of_context in continuations.items())
+        scored = score_continuations(self._engine, items)
         for (context, of_context), answers in zip(continuations.items(), scored, strict=True):
             for continuation, answer in zip(of_context, answers, strict=True):
                 yield (context, continuation), answer

@@ -12,7 +12,7 @@ from nextword.html.page import Html
 _WIDTH, _HEIGHT = 640, 240
 _LEFT, _RIGHT, _TOP, _BOTTOM = 52, 12, 24, 36
 """Margins for axes and legend, in the units of the drawing."""
-_MOST_POINTS = 600
+_MAX_POINTS = 600
 """Points of one line: more would not be seen at this width."""
 _TICKS = 5
 
@@ -69,7 +69,7 @@ def line_chart(lines: Sequence[Line], *, x_label: str, y_label: str) -> Html:
 
 
 def _drawn(line: Line, across: _Scale, up: _Scale) -> str:
-    every = math.ceil(len(line.xs) / _MOST_POINTS)
+    every = math.ceil(len(line.xs) / _MAX_POINTS)
     points = list(zip(line.xs, line.ys, strict=True))
     kept = points[::every] if (len(points) - 1) % every == 0 else [*points[::every], points[-1]]
     path = " ".join(f"{across(x)},{up(y)}" for x, y in kept)

@@ -27,16 +27,16 @@ class CacheBudget:
                 f"{self.max_positions}: {remedy}"
             )
 
-    def has_room(self, num_positions: int) -> bool:
+    def can_reserve(self, num_positions: int) -> bool:
         """Return True if so many more positions can be taken."""
         return self.num_taken + num_positions <= self.max_positions
 
-    def take(self, num_positions: int) -> None:
-        """Take positions, of which `has_room` must be true."""
-        assert self.has_room(num_positions)
+    def reserve(self, num_positions: int) -> None:
+        """Take positions, of which `can_reserve` must be true."""
+        assert self.can_reserve(num_positions)
         self.num_taken += num_positions
 
-    def give_back(self, num_positions: int) -> None:
+    def release(self, num_positions: int) -> None:
         """Give back positions taken before."""
         self.num_taken -= num_positions
 

@@ -1,7 +1,7 @@
 """`score_continuations`: the probability of continuations of prompts; token ids in, log-probabilities out.
 
 A common prefix of a batch's prompts is computed once, and a prompt once for all its continuations: their sequences in
-the KV cache are forks. It knows no text and samples nothing.
+the KV cache are forks. It handles token ids only and samples nothing.
 """
 
 from __future__ import annotations
@@ -23,26 +23,26 @@ from nextword.inference.prefill import PREFILL_CHUNK, prefill_chunks
 
 _BATCH_PROMPTS = 32
 _BATCH_TOKENS = 2 * PREFILL_CHUNK
-"""Tokens of a batch beside the prompts' common prefix: enough for the speed of matrix products."""
+"""Tokens of a batch besides the prompts' common prefix: enough for matrix products at full speed."""
 
 
 @dataclass(frozen=True)
-class Question:
-    """A prompt, and the continuations whose probability is asked for; neither may be empty."""
+class Continuations:
+    """A prompt with the continuations to score; neither may be empty."""
 
     prompt: Sequence[int]
     continuations: Sequence[Sequence[int]]
 
     @property
     def num_positions(self) -> int:
-        """Positions of the KV cache that the prompt and its forks may need."""
+        """Number of KV cache positions that the prompt and its forks may need."""
         tails = [len(continuation) - 1 for continuation in self.continuations if len(continuation) > 1]
         return forked_positions(len(self.prompt), [0, *tails])
 
 
 @dataclass(frozen=True)
-class Answer:
-    """The probability of a continuation."""
+class ContinuationScore:
+    """Probability of a continuation given its prompt."""
 
     log_probs: npt.NDArray[np.float64]
     """Log-probability in nats of each of its tokens, given all tokens before it."""
@@ -55,53 +55,53 @@ class Answer:
         return float(self.log_probs.sum())
 
 
-def score_continuations(engine: Engine, questions: Iterable[Question]) -> Iterator[list[Answer]]:
-    """Yield the answers to each question, one for each continuation; neighbours share the work on their prefix.
+def score_continuations(engine: Engine, items: Iterable[Continuations]) -> Iterator[list[ContinuationScore]]:
+    """Yield the scores of each item's continuations, in order; neighbours share the computation of a common prefix.
 
-    Raises RequestError for an empty prompt or continuation, or one beyond the context or the memory.
+    Raises RequestError for an empty prompt or continuation, and for one beyond the context or the KV cache.
     """
-    for batch in _batches(questions, engine.backend):
+    for batch in _batches(items, engine.backend):
         with engine.reserve(_num_positions(batch)) as backend, contextlib.ExitStack() as caches:
-            answers = _score_batch(_OpenCaches(backend, caches), batch)
-        yield from answers
+            scores = _score_batch(_OpenCaches(backend, caches), batch)
+        yield from scores
 
 
-def num_equal(first: Sequence[int], second: Sequence[int]) -> int:
+def common_prefix_length(first: Sequence[int], second: Sequence[int]) -> int:
     """Return the length of the longest common prefix of two sequences of token ids."""
     pairs = enumerate(zip(first, second, strict=False))
     return next((index for index, (one, other) in pairs if one != other), min(len(first), len(second)))
 
 
-def _batches(questions: Iterable[Question], backend: Backend) -> Iterator[list[Question]]:
-    """Group neighbours that are computed together."""
-    batch: list[Question] = []
+def _batches(items: Iterable[Continuations], backend: Backend) -> Iterator[list[Continuations]]:
+    """Group neighbouring items into batches that are computed together."""
+    batch: list[Continuations] = []
     num_tokens = 0
-    for question in questions:
-        _check(question, backend)
-        num_shared = num_equal(batch[0].prompt, question.prompt) if batch else 0
-        num_own = len(question.prompt) - num_shared + sum(map(len, question.continuations))
+    for item in items:
+        _check(item, backend)
+        num_shared = common_prefix_length(batch[0].prompt, item.prompt) if batch else 0
+        num_own = len(item.prompt) - num_shared + sum(map(len, item.continuations))
         is_full = len(batch) == _BATCH_PROMPTS or num_tokens + num_own > _BATCH_TOKENS
-        if batch and (is_full or _num_positions([*batch, question]) > backend.max_positions):
+        if batch and (is_full or _num_positions([*batch, item]) > backend.max_positions):
             yield batch
             batch, num_tokens = [], 0
-        batch.append(question)
+        batch.append(item)
         num_tokens += num_own
     if batch:
         yield batch
 
 
-def _check(question: Question, backend: Backend) -> None:
-    if not question.prompt or not question.continuations or not all(question.continuations):
+def _check(item: Continuations, backend: Backend) -> None:
+    if not item.prompt or not item.continuations or not all(item.continuations):
         raise RequestError("an empty prompt or continuation has no probability: give at least one token of each")
-    longest = len(question.prompt) + max(map(len, question.continuations)) - 1
+    longest = len(item.prompt) + max(map(len, item.continuations)) - 1
     if longest > backend.max_seq_len:
         raise RequestError(f"a prompt and its continuation have {longest} tokens, the context {backend.max_seq_len}")
 
 
-def _num_positions(batch: Sequence[Question]) -> int:
-    """Return the positions of the KV cache that a batch may need."""
+def _num_positions(batch: Sequence[Continuations]) -> int:
+    """Return the number of KV cache positions that a batch may need."""
     last_page_of_prefix = PAGE_POSITIONS if len(batch) > 1 else 0
-    return sum(question.num_positions for question in batch) + last_page_of_prefix
+    return sum(item.num_positions for item in batch) + last_page_of_prefix
 
 
 class _OpenCaches:
@@ -129,33 +129,35 @@ class _Tail(NamedTuple):
     continuation: Sequence[int]
 
 
-def _score_batch(caches: _OpenCaches, batch: Sequence[Question]) -> list[list[Answer]]:
-    prompts = [list(question.prompt) for question in batch]
+def _score_batch(caches: _OpenCaches, batch: Sequence[Continuations]) -> list[list[ContinuationScore]]:
+    prompts = [list(item.prompt) for item in batch]
     cache_ids = _open_prompts(caches, prompts)
     first_rows = _prefill(caches.backend, cache_ids, prompts)
     tails = [
         _Tail(caches.fork(cache_id), continuation)
-        for cache_id, question in zip(cache_ids, batch, strict=True)
-        for continuation in question.continuations
+        for cache_id, item in zip(cache_ids, batch, strict=True)
+        for continuation in item.continuations
         if len(continuation) > 1
     ]
     later = iter(_score_tails(caches.backend, tails))
-    return [_answers(question, row, later) for question, row in zip(batch, first_rows, strict=True)]
+    return [_continuation_scores(item, row, later) for item, row in zip(batch, first_rows, strict=True)]
 
 
-def _answers(question: Question, row: Logits, later: Iterator[Answer]) -> list[Answer]:
+def _continuation_scores(
+    item: Continuations, row: Logits, later: Iterator[ContinuationScore]
+) -> list[ContinuationScore]:
     """Score first tokens by the logits after the prompt, (1, V); join them with the tails of longer continuations."""
     normalizer = log_normalizers(row)[0]
-    answers = []
-    for continuation in question.continuations:
-        first = Answer(row[0, continuation[:1]] - normalizer, int(row[0].argmax()) == continuation[0])
-        answers.append(_joined(first, next(later)) if len(continuation) > 1 else first)
-    return answers
+    scores = []
+    for continuation in item.continuations:
+        first = ContinuationScore(row[0, continuation[:1]] - normalizer, int(row[0].argmax()) == continuation[0])
+        scores.append(_joined(first, next(later)) if len(continuation) > 1 else first)
+    return scores
 
 
 def _open_prompts(caches: _OpenCaches, prompts: Sequence[list[int]]) -> list[int]:
     """Open a sequence for each prompt; all of them fork from their common prefix."""
-    shared = prompts[0][: _num_shared(prompts)]
+    shared = prompts[0][: _shared_prefix_length(prompts)]
     if not shared:
         return [caches.open(prompt) for prompt in prompts]
     prefix = caches.open(shared)
@@ -164,12 +166,12 @@ def _open_prompts(caches: _OpenCaches, prompts: Sequence[list[int]]) -> list[int
     return [caches.fork(prefix) for _ in prompts]
 
 
-def _num_shared(prompts: Sequence[list[int]]) -> int:
-    """Return the length of the common prefix of several prompts, never all of any."""
+def _shared_prefix_length(prompts: Sequence[list[int]]) -> int:
+    """Return the length of the common prefix of several prompts, shorter than each of them."""
     if len(prompts) == 1:
         return 0
-    in_all = num_equal(min(prompts), max(prompts))  # the others lie between, so they begin with it too
-    return min(in_all, *(len(prompt) - 1 for prompt in prompts))
+    in_common = common_prefix_length(min(prompts), max(prompts))  # all others sort between these two, so they share it
+    return min(in_common, *(len(prompt) - 1 for prompt in prompts))
 
 
 def _prefill(backend: Backend, cache_ids: Sequence[int], prompts: Sequence[Sequence[int]]) -> list[Logits]:
@@ -187,13 +189,13 @@ def _prefill(backend: Backend, cache_ids: Sequence[int], prompts: Sequence[Seque
     return [rows[cache_id] for cache_id in cache_ids]
 
 
-def _score_tails(backend: Backend, tails: Sequence[_Tail]) -> list[Answer]:
+def _score_tails(backend: Backend, tails: Sequence[_Tail]) -> list[ContinuationScore]:
     """Score all but the first token of each continuation."""
     chunks = [Chunk(tail.cache_id, tail.continuation[:-1], len(tail.continuation) - 1) for tail in tails]
     targets = [tail.continuation[1:] for tail in tails]
     scores = backend.score(chunks, targets) if tails else []
-    return [Answer(-one.nats, bool((one.ranks == 1).all())) for one in scores]
+    return [ContinuationScore(-one.nats, bool((one.ranks == 1).all())) for one in scores]
 
 
-def _joined(first: Answer, rest: Answer) -> Answer:
-    return Answer(np.concatenate([first.log_probs, rest.log_probs]), first.is_greedy and rest.is_greedy)
+def _joined(first: ContinuationScore, rest: ContinuationScore) -> ContinuationScore:
+    return ContinuationScore(np.concatenate([first.log_probs, rest.log_probs]), first.is_greedy and rest.is_greedy)

@@ -142,14 +142,14 @@ class Engine:
         """
         self._budget.require(num_positions, remedy=remedy)
         with self._lock.checked():
-            while not self._budget.has_room(num_positions):
+            while not self._budget.can_reserve(num_positions):
                 assert self._scheduler.has_running, "a reservation within another one"
                 self.step()
-            self._budget.take(num_positions)
+            self._budget.reserve(num_positions)
             try:
                 yield self.backend
             finally:
-                self._budget.give_back(num_positions)
+                self._budget.release(num_positions)
 
     # Admission
 

@@ -24,14 +24,14 @@ from nextword.models.rope import LongRopeScaling
 Rows = TypeVar("Rows")
 
 
-class TwoKindsBackend(Backend, Protocol):
+class ShortLongBackend(Backend, Protocol):
     """A backend that rotates a sequence by the angles for short or for long ones, as it is opened."""
 
     def open_cache(self, prompt: Sequence[int] = (), *, is_long: bool = False) -> int:
         """Open a sequence of one of the two kinds; only sequences of the same kind share a prefix."""
 
 
-def rotate_by_length(backend: TwoKindsBackend, config: ModelConfig) -> Backend:
+def rotate_by_length(backend: ShortLongBackend, config: ModelConfig) -> Backend:
     """Return the backend, wrapped in a `LongRopeBackend` if the model has LongRoPE with two sets of angles."""
     scaling = None if config.rope is None else config.rope.scaling
     if not isinstance(scaling, LongRopeScaling) or scaling.original_max_seq_len >= config.max_seq_len:
@@ -53,7 +53,7 @@ class _Sequence:
 class LongRopeBackend:
     """Wraps a backend of two kinds of sequences, and chooses the kind by a sequence's length."""
 
-    def __init__(self, inner: TwoKindsBackend, *, original_max_seq_len: int) -> None:
+    def __init__(self, inner: ShortLongBackend, *, original_max_seq_len: int) -> None:
         self._inner = inner
         self._original = original_max_seq_len
         self._sequences: dict[int, _Sequence] = {}

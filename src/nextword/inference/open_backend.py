@@ -14,7 +14,7 @@ from nextword.models.config import ModelConfig
 from nextword.models.stored_tensor import StoredTensor
 from nextword.native import native
 
-_MOST_THREADS = 1024
+_MAX_THREADS = 1024
 
 
 def open_backend(
@@ -34,8 +34,8 @@ def open_backend(
     """
     if num_threads is not None and num_threads < 1:
         raise BackendError(f"{num_threads} threads: at least 1 is needed")
-    if num_threads is not None and num_threads > _MOST_THREADS:
-        raise BackendError(f"{num_threads} threads: more than {_MOST_THREADS} are of no use; ask for one per core")
+    if num_threads is not None and num_threads > _MAX_THREADS:
+        raise BackendError(f"{num_threads} threads: more than {_MAX_THREADS} are of no use; ask for one per core")
     opened = _open(config, tensors, backend, weights, num_threads)
     if not num_virtual_tokens:
         return opened

@@ -29,7 +29,7 @@ class Scheduler:
         """Remove a request that is finished or cancelled."""
         if request in self._running:
             self._running.remove(request)
-            self._budget.give_back(request.num_positions)
+            self._budget.release(request.num_positions)
         elif request in self._waiting:
             self._waiting.remove(request)
 
@@ -47,11 +47,11 @@ class Scheduler:
         return bool(self._running)
 
     def _admit(self, request: Request) -> None:
-        self._budget.take(request.num_positions)
+        self._budget.reserve(request.num_positions)
         self._running.append(request)
 
     def _fits(self, request: Request) -> bool:
         """Return True if the request can run beside the others; one with more sequences than the maximum runs alone."""
         num_sequences = sum(running.params.n for running in self._running) + request.params.n
         is_small_enough = not self._running or num_sequences <= self.max_sequences
-        return is_small_enough and self._budget.has_room(request.num_positions)
+        return is_small_enough and self._budget.can_reserve(request.num_positions)

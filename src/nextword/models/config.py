@@ -30,7 +30,7 @@ _POSITIVE = (
 )
 LARGEST_SIZE = 2**31 - 1
 """Largest valid size; a larger one means a damaged file and would overflow the index types of the kernels."""
-MOST_LAYERS = 4096
+MAX_LAYERS = 4096
 """Largest valid number of layers, ten times the deepest published model; more means a damaged file."""
 
 
@@ -114,8 +114,8 @@ class ModelConfig:
             value = getattr(self, name)
             if not 0 < value <= LARGEST_SIZE:
                 raise ConfigError(f"{name} must be from 1 to {LARGEST_SIZE}, is {value}")
-        if self.num_layers > MOST_LAYERS:
-            raise ConfigError(f"num_layers must be at most {MOST_LAYERS}, is {self.num_layers}")
+        if self.num_layers > MAX_LAYERS:
+            raise ConfigError(f"num_layers must be at most {MAX_LAYERS}, is {self.num_layers}")
         if self.num_heads % self.num_kv_heads:
             raise ConfigError(f"num_heads = {self.num_heads} must be a multiple of num_kv_heads = {self.num_kv_heads}")
         for rope in (self.rope, self.local_rope):

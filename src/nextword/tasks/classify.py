@@ -16,7 +16,12 @@ import numpy.typing as npt
 
 from nextword.checks import check_value, checked_arguments
 from nextword.errors import RequestError
-from nextword.inference.continuations import Answer, Question, num_equal, score_continuations
+from nextword.inference.continuations import (
+    Continuations,
+    ContinuationScore,
+    common_prefix_length,
+    score_continuations,
+)
 from nextword.inference.engine import Engine
 from nextword.plain_text import text_table
 from nextword.tasks.classify_options import Calibration as Calibration
@@ -96,7 +101,7 @@ class Classifier:
 
         Raises RequestError for a text that does not fit the context beside the examples.
         """
-        for answers in self._answers(texts):
+        for answers in self._scores(texts):
             scores = np.array([answer.log_prob for answer in answers]) - self._bias
             if self._options.normalization == "tokens":
                 scores /= [len(answer.log_probs) for answer in answers]
@@ -108,16 +113,16 @@ class Classifier:
                 log_probs=dict(zip(self.labels, [answer.log_prob for answer in answers], strict=True)),
             )
 
-    def _answers(self, texts: Iterable[str]) -> Iterator[list[Answer]]:
-        return score_continuations(self._engine, map(self._question, texts))
+    def _scores(self, texts: Iterable[str]) -> Iterator[list[ContinuationScore]]:
+        return score_continuations(self._engine, map(self._item, texts))
 
-    def _question(self, text: str) -> Question:
+    def _item(self, text: str) -> Continuations:
         check_value("text", text, str)
         before = self._shown + self._before_label(text)
         prompt, *whole = self._engine.tokenizer.encode_batch([before, *(f"{before} {label}" for label in self.labels)])
         # Where a tokenizer joins the prompt's end and the label, that token is the label's.
-        start = min(num_equal(prompt, token_ids) for token_ids in whole)
-        return Question(prompt[:start], [token_ids[start:] for token_ids in whole])
+        start = min(common_prefix_length(prompt, token_ids) for token_ids in whole)
+        return Continuations(prompt[:start], [token_ids[start:] for token_ids in whole])
 
     def _before_label(self, text: str) -> str:
         return self._options.prompt.replace("{text}", text).rstrip()
@@ -126,7 +131,7 @@ class Classifier:
         """Return the log of each label's mean probability after content-free texts; 0 without calibration."""
         if self._options.calibration == "none":
             return np.zeros(len(self.labels))
-        answers = list(self._answers(CONTENT_FREE))
+        answers = list(self._scores(CONTENT_FREE))
         log_probs = np.array([[answer.log_prob for answer in of_text] for of_text in answers])
         mean: npt.NDArray[np.float64] = np.logaddexp.reduce(log_probs, axis=0) - math.log(len(CONTENT_FREE))
         return mean

@@ -14,7 +14,7 @@ _PIECE = 1 << 16
 """Characters encoded at once."""
 _AROUND = 128
 """Characters on each side of a cut that are encoded to see if it changes tokens: more than a token with its word."""
-_MOST_TRIALS = 32
+_MAX_TRIALS = 32
 _WORD_END = re.compile(r"(?<=\S)\s(?=\S)")
 
 
@@ -47,7 +47,7 @@ def _encode(tokenizer: Tokenizer, text: str, is_first: bool, add_special_tokens:
 def _find_cut(tokenizer: Tokenizer, text: str) -> tuple[int, int]:
     """Return the end of the next part and the start of the one after: behind a space that the tokenizer would add."""
     ends = [match.start() for match in _WORD_END.finditer(text, _PIECE // 2, _PIECE)] or range(_PIECE // 2, _PIECE)
-    for end in reversed(ends[-_MOST_TRIALS:]):
+    for end in reversed(ends[-_MAX_TRIALS:]):
         before, after = text[end - _AROUND : end], text[end : end + _AROUND]
         uncut = tokenizer.encode_continuation(before + after)
         for start in (end, end + 1) if after[0] == " " else (end,):

@@ -81,7 +81,7 @@ def load_tensors(
     Raises CheckpointError if it is damaged.
     """
     try:
-        if processes.count == 1 and (path / _TENSORS_NAME).exists():
+        if processes.world_size == 1 and (path / _TENSORS_NAME).exists():
             return load_file(path / _TENSORS_NAME)
         from nextword.training.sharded_checkpoint import read_shards
 
@@ -113,7 +113,7 @@ def _new_partial(folder: Path, name: str) -> Path:
 
 def _write_tensors(partial: Path, tensors: Mapping[str, Tensor], processes: Processes) -> None:
     values = {name: tensor.detach().contiguous() for name, tensor in tensors.items()}
-    if processes.count > 1:
+    if processes.world_size > 1:
         from nextword.training.sharded_checkpoint import write_shards
 
         write_shards(partial, values, processes)

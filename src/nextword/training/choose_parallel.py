@@ -9,7 +9,7 @@ from nextword.training.recipe import ParallelName
 
 def choose_parallel(name: ParallelName, processes: Processes) -> Parallel:
     """Return the parallelism of that name; one process alone has nothing to share."""
-    if processes.count == 1:
+    if processes.world_size == 1:
         return Parallel()
     if name == "ddp":
         from nextword.training.replicated import Replicated

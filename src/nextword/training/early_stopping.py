@@ -25,7 +25,7 @@ class EarlyStopping:
         return False
 
     @property
-    def has_lost_patience(self) -> bool:
+    def should_stop(self) -> bool:
         """True if the run is to end."""
         return 0 < self._patience <= self.num_since_best
 

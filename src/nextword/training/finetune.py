@@ -91,11 +91,11 @@ def _prepare_text(
     return FinetuningData(
         source=PretrainingSource(
             training,
-            batch_size=processes.share(data.batch_size),
+            batch_size=processes.local_batch_size(data.batch_size),
             seq_len=seq_len,
             seed=recipe.run.seed,
             rank=processes.rank,
-            num_ranks=processes.count,
+            num_ranks=processes.world_size,
         ),
         held_out_texts=documents,
         sample_prompt=start[:prompt_length],
@@ -120,11 +120,11 @@ def _prepare_chats(
     return FinetuningData(
         source=SupervisedSource(
             [_with_virtual_tokens(example, directory.config.vocab_size, num_virtual) for example in kept],
-            batch_size=processes.share(data.batch_size),
+            batch_size=processes.local_batch_size(data.batch_size),
             seq_len=seq_len,
             seed=recipe.run.seed,
             rank=processes.rank,
-            num_ranks=processes.count,
+            num_ranks=processes.world_size,
         ),
         held_out_chats=held_out,
         sample_prompt=first.token_ids[: int(np.argmax(first.targets != IGNORED)) + 1].tolist(),

@@ -17,7 +17,7 @@ _AS_BEFORE = {_MMAP_MAX: 65_536, _TRIM_THRESHOLD: 64 << 20, _TOP_PAD: 128 << 10,
 
 
 @contextmanager
-def kept_memory() -> Iterator[None]:
+def retained_heap() -> Iterator[None]:
     """Keep memory that is freed in the block, and return it to the system at its end."""
     library = ctypes.CDLL(None)
     if not hasattr(library, "mallopt"):
@@ -31,7 +31,7 @@ def kept_memory() -> Iterator[None]:
         library.malloc_trim(0)
 
 
-def give_back_gaps() -> None:
+def trim_heap() -> None:
     """Return free memory between tensors in use to the system: too small for the next large one, it would be wasted.
 
     A large tensor never goes where one of its size was, since room to align it is asked for besides.

@@ -55,7 +55,7 @@ def choose_dtype(precision: Precision) -> torch.dtype:
     return max((torch.float32, torch.bfloat16), key=peak_rate)
 
 
-def operations_per_token(
+def flops_per_token(
     config: ModelConfig, *, num_seen: float, trained_share: float = 1.0, target_share: float = 1.0
 ) -> float:
     """Count the floating-point operations of a training step per token, which attends to `num_seen` tokens on average.

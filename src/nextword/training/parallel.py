@@ -23,29 +23,29 @@ Differentiable = Callable[[Batch], tuple[Tensor, Tensor]]
 class Parallel:
     """One process alone; the base of the others."""
 
-    def place(self, model: Transformer, dtype: torch.dtype) -> torch.dtype:
+    def shard(self, model: Transformer, dtype: torch.dtype) -> torch.dtype:
         """Shard the model before `TrainedWeights` takes its weights; return the dtype that those are to be held in.
 
         `dtype`: of the products.
         """
         return dtype
 
-    def connect(self, objective: Objective, weights: TrainedWeights) -> Differentiable:
+    def wrap(self, objective: Objective, weights: TrainedWeights) -> Differentiable:
         """Wrap the objective so that its gradients reach the weights of all processes.
 
         Gradients become the mean over the processes.
         """
         return objective
 
-    def collecting(self, *, is_last: bool) -> AbstractContextManager[None]:
+    def accumulating(self, *, is_last: bool) -> AbstractContextManager[None]:
         """Return a context for one of the batches whose gradients are summed for a step."""
         return nullcontext()
 
-    def whole(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    def full_tensors(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Gather whole tensors, in the first process at least. All processes call it."""
         return dict(tensors)
 
-    def complete(self, tensor: Tensor) -> Tensor:
+    def full_tensor(self, tensor: Tensor) -> Tensor:
         """Gather one whole tensor in every process."""
         return tensor
 

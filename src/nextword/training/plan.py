@@ -14,7 +14,7 @@ from nextword.models.passes import runs_native
 from nextword.models.weights import weight_shapes
 from nextword.training.duration import format_duration
 from nextword.training.loss import CHUNK_POSITIONS
-from nextword.training.machine import choose_dtype, operations_per_token, peak_rate
+from nextword.training.machine import choose_dtype, flops_per_token, peak_rate
 from nextword.training.recipe import Recipe
 
 LIKELY_MFU = 0.5
@@ -89,7 +89,7 @@ def plan_run(
     waiting = gradients if compute.accumulation > 1 else 0
     batch_bytes = _batch_bytes(config, dtype, batch_size * row_length, again=compute.gradient_checkpointing)
     rows = batch_size * compute.accumulation
-    operations = operations_per_token(config, num_seen=row_length / 2, trained_share=trained / (base + adapter))
+    operations = flops_per_token(config, num_seen=row_length / 2, trained_share=trained / (base + adapter))
     tokens, rate = recipe.steps * rows * row_length, peak_rate(dtype)
     return Plan(
         num_weights=base + adapter,

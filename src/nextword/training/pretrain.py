@@ -100,11 +100,11 @@ def pretraining(
     config = recipe.model.config(vocab_size=corpus.tokenizer.vocab_size, context=recipe.data.context)
     source = PretrainingSource(
         corpus.training,
-        batch_size=processes.share(recipe.data.batch_size),
+        batch_size=processes.local_batch_size(recipe.data.batch_size),
         seq_len=recipe.data.context,
         seed=recipe.run.seed,
         rank=processes.rank,
-        num_ranks=processes.count,
+        num_ranks=processes.world_size,
     )
     model = initial_transformer(config, seed=recipe.run.seed)
     return Trainer(model, source, recipe.run, folder=folder, callbacks=callbacks, processes=processes)

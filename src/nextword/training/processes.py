@@ -31,13 +31,13 @@ class Processes:
         self,
         *,
         rank: int = 0,
-        count: int = 1,
+        world_size: int = 1,
         device: torch.device | str = "cpu",
         group: distributed.ProcessGroup | None = None,
         has_joined: bool = False,
     ) -> None:
         """Describe this process. `group` sends CPU tensors; None: one process alone. `has_joined`: `leave` ends it."""
-        self.rank, self.count, self.device, self.group = rank, count, torch.device(device), group
+        self.rank, self.world_size, self.device, self.group = rank, world_size, torch.device(device), group
         self._has_joined = has_joined
 
     @property
@@ -50,13 +50,15 @@ class Processes:
         if self._has_joined and _is_joined():
             distributed.destroy_process_group()
 
-    def share(self, batch_size: int) -> int:
+    def local_batch_size(self, batch_size: int) -> int:
         """Return this process's number of rows of a batch. Raises ConfigError if rows cannot be shared equally."""
-        if batch_size % self.count:
-            raise ConfigError(f"batch_size = {batch_size} cannot be shared by {self.count} processes: take a multiple")
-        return batch_size // self.count
+        if batch_size % self.world_size:
+            raise ConfigError(
+                f"batch_size = {batch_size} cannot be shared by {self.world_size} processes: take a multiple"
+            )
+        return batch_size // self.world_size
 
-    def sums(self, *numbers: float) -> list[float]:
+    def all_reduce(self, *numbers: float) -> list[float]:
         """Sum each number over all processes, in float64."""
         if self.group is None:
             return list(numbers)
@@ -66,13 +68,13 @@ class Processes:
 
     def any(self, holds: bool) -> bool:
         """Return whether it holds in any process."""
-        return self.sums(holds)[0] > 0
+        return self.all_reduce(holds)[0] > 0
 
-    def gathered(self, values: Sequence[T]) -> list[T]:
+    def all_gather(self, values: Sequence[T]) -> list[T]:
         """Gather the values of all processes, in the order of ranks."""
         if self.group is None:
             return list(values)
-        parts: list[Sequence[T]] = [()] * self.count
+        parts: list[Sequence[T]] = [()] * self.world_size
         distributed.all_gather_object(parts, values, group=self.group)
         return [value for part in parts for value in part]
 
@@ -117,8 +119,8 @@ def join_processes() -> Processes:
                 f"WORLD_SIZE says {os.environ['WORLD_SIZE']} processes, which cannot meet ({reason}): use torchrun"
             ) from None
     group = distributed.new_group(backend="gloo", timeout=_LONGEST_WAIT)
-    rank, count = distributed.get_rank(), distributed.get_world_size()
-    return Processes(rank=rank, count=count, device=device, group=group, has_joined=not was_joined)
+    rank, world_size = distributed.get_rank(), distributed.get_world_size()
+    return Processes(rank=rank, world_size=world_size, device=device, group=group, has_joined=not was_joined)
 
 
 @contextmanager

@@ -21,16 +21,16 @@ class Replicated(Parallel):
         self._processes = processes
         self._replica: DistributedDataParallel | None = None
 
-    def connect(self, objective: Objective, weights: TrainedWeights) -> Differentiable:
+    def wrap(self, objective: Objective, weights: TrainedWeights) -> Differentiable:
         """Wrap the objective in DDP, which sends complete gradients while others are still computed."""
         self._replica = DistributedDataParallel(objective)
         if weights.has_copies:
             # Their gradients are summed in float32 beside, and that sum is what has to travel.
-            mean = _MeanOfSums(weights, self._processes.count)
+            mean = _MeanOfSums(weights, self._processes.world_size)
             self._replica.register_comm_hook(None, lambda _, bucket: mean(bucket.parameters(), bucket.buffer()))
         return self._replica
 
-    def collecting(self, *, is_last: bool) -> AbstractContextManager[None]:
+    def accumulating(self, *, is_last: bool) -> AbstractContextManager[None]:
         """Return a context in which only the last batch of a step sends gradients."""
         assert self._replica is not None
         return nullcontext() if is_last else self._replica.no_sync()

@@ -29,11 +29,11 @@ class Sharded(Parallel):
         self._processes = processes
         self._dtype = torch.float32
 
-    def place(self, model: Transformer, dtype: torch.dtype) -> torch.dtype:
+    def shard(self, model: Transformer, dtype: torch.dtype) -> torch.dtype:
         """Shard every layer as one unit, and the rest of the model as another."""
         self._dtype = dtype
         self._outline = _outline(model)
-        mesh = init_device_mesh(self._processes.device.type, (self._processes.count,))
+        mesh = init_device_mesh(self._processes.device.type, (self._processes.world_size,))
         policy = MixedPrecisionPolicy(param_dtype=dtype, reduce_dtype=torch.float32)
         for layer in model.layers:
             fully_shard(layer, mesh=mesh, mp_policy=policy)
@@ -41,23 +41,23 @@ class Sharded(Parallel):
         register_fsdp_forward_method(model, "hidden_states")
         return torch.float32
 
-    def whole(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    def full_tensors(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Gather one tensor at a time, so that the other processes need memory for one only."""
         gathered = {}
         for name, tensor in tensors.items():
-            whole = self.complete(tensor)
+            whole = self.full_tensor(tensor)
             if self._processes.is_rank_zero:
                 gathered[name] = whole.cpu()
         return gathered
 
-    def complete(self, tensor: Tensor) -> Tensor:
+    def full_tensor(self, tensor: Tensor) -> Tensor:
         """Gather a tensor from all processes."""
         return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
 
     @contextmanager
     def eval_model(self, model: Transformer, weights: TrainedWeights) -> Iterator[Transformer]:
         """Yield a whole model, which the first process makes for the time of the block."""
-        tensors = self.whole({**model.state_dict(), **weights.tensors, **weights.averages})
+        tensors = self.full_tensors({**model.state_dict(), **weights.tensors, **weights.averages})
         values = {name: tensor.detach().to(self._processes.device, self._dtype) for name, tensor in tensors.items()}
         self._outline.load_state_dict(values, strict=self._processes.is_rank_zero, assign=True)
         try:

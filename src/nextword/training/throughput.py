@@ -10,7 +10,7 @@ import torch
 
 from nextword.data.batch import Batch
 from nextword.models.config import ModelConfig
-from nextword.training.machine import PeakRate, operations_per_token
+from nextword.training.machine import PeakRate, flops_per_token
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,7 +36,7 @@ class Throughput:
         self._seconds += seconds
         self._num_steps += 1
         num_tokens = self._num_processes * sum(batch.token_ids.size for batch in batches)
-        operations = num_tokens * operations_per_token(
+        operations = num_tokens * flops_per_token(
             self._config,
             num_seen=1 + float(np.mean([batch.positions.mean() for batch in batches])),
             trained_share=self._trained_share,

@@ -23,8 +23,8 @@ from nextword.models.transformer import Transformer
 from nextword.training.callbacks import Callbacks, StepReport
 from nextword.training.checkpoint import TrainingState, find_checkpoint, load_tensors, load_values, save_checkpoint
 from nextword.training.choose_parallel import choose_parallel
+from nextword.training.heap import retained_heap
 from nextword.training.interruption import Interruption
-from nextword.training.kept_memory import kept_memory
 from nextword.training.layer_memory import lower_peak_memory
 from nextword.training.machine import choose_dtype
 from nextword.training.metrics import Metrics
@@ -38,7 +38,7 @@ from nextword.training.throughput import Throughput
 from nextword.training.trained_weights import TrainedWeights
 from nextword.training.validation import Validation
 
-_MOST_NAMED = 8
+_MAX_NAMED = 8
 """Most documents of a skipped batch that are named."""
 
 
@@ -70,7 +70,7 @@ class Trainer:
         values = None if found is None else load_values(found)
         precision = recipe.compute.precision if values is None else values["precision"]
         self._dtype = processes.on_rank_zero(lambda: choose_dtype(precision))
-        trained_dtype = self._parallel.place(model.to(processes.device), self._dtype)
+        trained_dtype = self._parallel.shard(model.to(processes.device), self._dtype)
         self._weights = TrainedWeights(model, dtype=trained_dtype, freeze=recipe.compute.freeze, ema=recipe.compute.ema)
         self._optimizers = Optimizers(self._weights.tensors, recipe.optimization)
         self._guard, self._validation = SpikeGuard(recipe.checkpointing.max_skipped), self._make_validation()
@@ -78,7 +78,7 @@ class Trainer:
         if found is not None and values is not None:
             self._resume(found, values)
         objective = Objective(model, z_loss=recipe.compute.z_loss, device=processes.device)
-        self._objective = self._parallel.connect(objective, self._weights)
+        self._objective = self._parallel.wrap(objective, self._weights)
         after = -1 if found is None else self.step
         self._metrics = Metrics(folder / "metrics.jsonl", after=after) if processes.is_rank_zero else None
         self._throughput = self._make_throughput()
@@ -105,7 +105,7 @@ class Trainer:
         so do SIGTERM and Ctrl-C, which then raise KeyboardInterrupt. With several processes, all leave the loop at the
         same step. Raises TrainingError if step after step has to be skipped.
         """
-        with Interruption() as interruption, kept_memory():
+        with Interruption() as interruption, retained_heap():
             if self.step == 0:
                 self._validation.begin()
             self._validate_and_save()  # if the run was stopped between a step and the validation that was due
@@ -118,7 +118,7 @@ class Trainer:
                     raise KeyboardInterrupt
                 self._validate_and_save()
                 try:
-                    interruption.is_paused = self._processes.count == 1
+                    interruption.is_paused = self._processes.world_size == 1
                     yield report
                     interruption.is_paused = False
                 except (GeneratorExit, KeyboardInterrupt):
@@ -141,7 +141,7 @@ class Trainer:
         All processes call it; with several, only the first is sure to get them.
         """
         values = {name: tensor.detach().float() for name, tensor in self.model.state_dict().items()}
-        return self._parallel.whole({**values, **self._weights.tensors, **self._weights.averages})
+        return self._parallel.full_tensors({**values, **self._weights.tensors, **self._weights.averages})
 
     def _train_step(self) -> StepReport:
         start = time.perf_counter()
@@ -150,7 +150,7 @@ class Trainer:
         num_targets = self._count_targets(batches)
         # One mean over all batches of all processes: dividing each by its own count would give short ones more weight.
         own_nats = sum(self._differentiate(batch, num_targets, is_last=batch is batches[-1]) for batch in batches)
-        loss = self._processes.sums(own_nats)[0] / num_targets
+        loss = self._processes.all_reduce(own_nats)[0] / num_targets
         lr = self.recipe.optimization.lr * lr_share(self.step, self.recipe.steps, self.recipe.scheduling)
         grad_norm = self._clip_gradients()
         fault = self._guard.fault(loss, grad_norm)
@@ -181,31 +181,31 @@ class Trainer:
     def _count_targets(self, batches: Sequence[Batch]) -> int:
         """Count the targets of all processes. Raises TrainingError if there are none."""
         own_targets = sum(int(np.count_nonzero(batch.targets != IGNORED)) for batch in batches)
-        num_targets = round(self._processes.sums(own_targets)[0])
+        num_targets = round(self._processes.all_reduce(own_targets)[0])
         if num_targets == 0:
             raise TrainingError(f"step {self.step + 1}: no token of the batch carries a loss; look at the data")
         return num_targets
 
     def _differentiate(self, batch: Batch, num_targets: int, *, is_last: bool) -> float:
         """Add the gradients of a batch; return the sum of its nats."""
-        with self._parallel.collecting(is_last=is_last):
+        with self._parallel.accumulating(is_last=is_last):
             nats, objective = self._objective(batch)
             # Gradients become the mean over the processes; what is wanted is their sum.
-            (objective * self._processes.count / num_targets).backward()  # type: ignore[no-untyped-call]
+            (objective * self._processes.world_size / num_targets).backward()  # type: ignore[no-untyped-call]
         return float(nats)
 
     def _clip_gradients(self) -> float:
         """Clip gradients to `max_grad_norm`; return their norm before."""
         largest = self.recipe.optimization.max_grad_norm
         norm = torch.nn.utils.clip_grad_norm_(self._weights.tensors.values(), largest or math.inf)
-        return float(self._parallel.complete(norm))
+        return float(self._parallel.full_tensor(norm))
 
     def _skip(self, fault: str, batches: Sequence[Batch], lr: float) -> None:
         """Note a step that is skipped, with its documents. Raises TrainingError after too many."""
         own_documents = [place for batch in batches for place in batch.places]
-        documents = list(dict.fromkeys(self._processes.gathered(own_documents)))
-        more = f" and {len(documents) - _MOST_NAMED} more" if len(documents) > _MOST_NAMED else ""
-        where = f"step {self.step}: {fault}; {', '.join(documents[:_MOST_NAMED])}{more}; learning rate {lr:.3g}"
+        documents = list(dict.fromkeys(self._processes.all_gather(own_documents)))
+        more = f" and {len(documents) - _MAX_NAMED} more" if len(documents) > _MAX_NAMED else ""
+        where = f"step {self.step}: {fault}; {', '.join(documents[:_MAX_NAMED])}{more}; learning rate {lr:.3g}"
         found = find_checkpoint(self._folder / "checkpoints")
         stays = "There is no checkpoint yet" if found is None else f"The last good checkpoint stays, {found}"
         advice = f"{stays}: look at these documents, or try a smaller learning rate in another folder"
@@ -291,5 +291,5 @@ class Trainer:
             self.model.config,
             self._dtype,
             trained_share=self._weights.num_elements / sum(parameter.numel() for parameter in self.model.parameters()),
-            num_processes=self._processes.count,
+            num_processes=self._processes.world_size,
         )

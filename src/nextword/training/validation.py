@@ -66,7 +66,7 @@ class Validation:
     @property
     def ends_run(self) -> bool:
         """True if no new best in `patience` validations ends the run."""
-        return self._stopping.has_lost_patience
+        return self._stopping.should_stop
 
     @property
     def num_since_best(self) -> int:

@@ -21,7 +21,7 @@ from nextword.plain_text import count
 from nextword.training.finetune_recipe import DEFAULT_FINETUNE_RECIPE, FinetuneRecipe
 from nextword.training.options import with_options
 from nextword.workflows.paths import FilePath, Files, list_files
-from nextword.workflows.training_hooks import answers_loss, documents_loss, most_tokens, written_text
+from nextword.workflows.training_hooks import answers_loss, documents_loss, max_validation_tokens, sample_text
 from nextword.workflows.training_options import FinetuneOptions
 from nextword.workflows.training_run import Listeners, RunSetup, TrainingRun, ignore
 
@@ -192,7 +192,7 @@ def _setup(
         prompt=tokenizer.decode(list(data.sample_prompt), skip_special_tokens=False),
         settings={"method": job.method, **settings, **dataclasses.asdict(job.recipe)},
         validate=_validation(job, data),
-        sample=lambda model: written_text(data.sample_prompt, _engine(job, model)),
+        sample=lambda model: sample_text(data.sample_prompt, _engine(job, model)),
         export=_exporter(job),
         make_plan=lambda: _plan(job),
         listeners=listeners,
@@ -203,13 +203,13 @@ def _setup(
 def _validation(job: _Job, data: FinetuningData) -> Callable[[Transformer], float] | None:
     """Return the loss of what is held out, as a function of the model; None if nothing is."""
     rows = job.recipe.data.batch_size
-    most = most_tokens(job.recipe.run.checkpointing, tokens_per_step=rows * job.context)
+    max_tokens = max_validation_tokens(job.recipe.run.checkpointing, tokens_per_step=rows * job.context)
     if data.held_out_texts:
         return lambda model: documents_loss(
-            data.held_out_texts, _engine(job, model), context=job.context, most_tokens=most
+            data.held_out_texts, _engine(job, model), context=job.context, max_tokens=max_tokens
         )
     if data.held_out_chats:
-        return lambda model: answers_loss(data.held_out_chats, _engine(job, model), most_tokens=most)
+        return lambda model: answers_loss(data.held_out_chats, _engine(job, model), max_tokens=max_tokens)
     return None
 
 

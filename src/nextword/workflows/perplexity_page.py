@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from nextword.workflows.perplexity import FilePerplexity
 
-_MOST_ROWS = 1000
+_MAX_ROWS = 1000
 """Most documents in the table of a page."""
 _RULES = {
     "sliding": "windows as in transformers' documentation; what one window has scored is only context in the next",
@@ -58,10 +58,10 @@ def _parts(result: FilePerplexity) -> Iterator[Html]:
     for one, report in [(one, one.report) for one in result.results if one.report is not None]:
         if report.num_documents > 1:
             yield heading(f"Documents, {one.convention.name}")
-            rows = [document_row(*document) for document in islice(one.documents, _MOST_ROWS)]
+            rows = [document_row(*document) for document in islice(one.documents, _MAX_ROWS)]
             yield table(DOCUMENT_COLUMNS, rows)
-            if report.num_documents > _MOST_ROWS:
-                yield paragraph(f"and {report.num_documents - _MOST_ROWS:,} more")
+            if report.num_documents > _MAX_ROWS:
+                yield paragraph(f"and {report.num_documents - _MAX_ROWS:,} more")
 
 
 def _draw_histogram(axes: Axes, reports: Sequence[PerplexityReport]) -> None:

@@ -17,7 +17,7 @@ from nextword.extras import needs_extra
 from nextword.training.options import with_options
 from nextword.training.pretrain_recipe import DEFAULT_PRETRAIN_RECIPE, PretrainRecipe
 from nextword.workflows.paths import FilePath, Files, list_files
-from nextword.workflows.training_hooks import documents_loss, most_tokens, written_text
+from nextword.workflows.training_hooks import documents_loss, max_validation_tokens, sample_text
 from nextword.workflows.training_options import PretrainOptions
 from nextword.workflows.training_run import Listeners, RunSetup, TrainingRun, ignore
 
@@ -123,8 +123,8 @@ def _setup(
     from nextword.training.model_output import export_model
 
     tokenizer, documents, data = corpus.tokenizer, corpus.validation.documents(), recipe.data
-    most = most_tokens(recipe.run.checkpointing, tokens_per_step=data.batch_size * data.context)
-    limits = {"context": data.context, "most_tokens": most}
+    max_tokens = max_validation_tokens(recipe.run.checkpointing, tokens_per_step=data.batch_size * data.context)
+    limits = {"context": data.context, "max_tokens": max_tokens}
     prompt_token_ids = tokenizer.encode(prompt)
 
     def engine_of(model: Transformer) -> Engine:
@@ -136,7 +136,7 @@ def _setup(
         prompt=prompt,
         settings=dataclasses.asdict(recipe),
         validate=(lambda model: documents_loss(documents, engine_of(model), **limits)) if documents else None,
-        sample=lambda model: written_text(prompt_token_ids, engine_of(model)),
+        sample=lambda model: sample_text(prompt_token_ids, engine_of(model)),
         export=functools.partial(export_model, config=_config(corpus, recipe), tokenizer=tokenizer),
         make_plan=lambda: _plan(recipe, vocab_size=tokenizer.vocab_size),
         listeners=listeners,

@@ -13,30 +13,30 @@ if TYPE_CHECKING:
     from nextword.inference.engine import Engine
     from nextword.training.recipe import CheckpointRecipe
 
-_MOST_TOKENS = 50_000
+_MAX_TOKENS = 50_000
 """Held-out tokens that are scored: more would change little."""
 _SAMPLE_TOKENS = 60
 
 
-def most_tokens(checkpointing: CheckpointRecipe, *, tokens_per_step: int) -> int:
+def max_validation_tokens(checkpointing: CheckpointRecipe, *, tokens_per_step: int) -> int:
     """Return how many held-out tokens to score: validation is not to take longer than the training between two."""
-    return min(_MOST_TOKENS, checkpointing.validate_every * tokens_per_step)
+    return min(_MAX_TOKENS, checkpointing.validate_every * tokens_per_step)
 
 
-def documents_loss(documents: Sequence[Sequence[int]], engine: Engine, *, context: int, most_tokens: int) -> float:
+def documents_loss(documents: Sequence[Sequence[int]], engine: Engine, *, context: int, max_tokens: int) -> float:
     """Return nats per token of the first tokens of texts, as `nextword perplexity` scores them in disjoint windows."""
     from nextword.evaluation.perplexity import sum_nats
     from nextword.evaluation.scoring.windows import sliding_windows
 
     total_nats, num_tokens = 0.0, 0
     for document in documents:
-        windows = sliding_windows(document[: most_tokens - num_tokens], context=context, stride=context)
+        windows = sliding_windows(document[: max_tokens - num_tokens], context=context, stride=context)
         nats, count = sum_nats(engine, windows)
         total_nats, num_tokens = total_nats + nats, num_tokens + count
     return total_nats / num_tokens
 
 
-def answers_loss(examples: Sequence[Example], engine: Engine, *, most_tokens: int) -> float:
+def answers_loss(examples: Sequence[Example], engine: Engine, *, max_tokens: int) -> float:
     """Return nats per token of the assistant's messages in conversations."""
     import numpy as np
 
@@ -51,12 +51,12 @@ def answers_loss(examples: Sequence[Example], engine: Engine, *, most_tokens: in
         total_nats += float(scores.nats[is_answer].sum())
         num_tokens += int(np.count_nonzero(is_answer))
         num_read += len(example.token_ids)
-        if num_read >= most_tokens:
+        if num_read >= max_tokens:
             break
     return total_nats / num_tokens
 
 
-def written_text(prompt: Sequence[int], engine: Engine) -> str:
+def sample_text(prompt: Sequence[int], engine: Engine) -> str:
     """Continue a prompt, with the same random numbers each time, so that samples can be compared."""
     from nextword.decoding.params import sampling_params
 

@@ -21,7 +21,7 @@ from nextword.native import native
 
 _SCALARS = {0: "<B", 1: "<b", 2: "<H", 3: "<h", 4: "<I", 5: "<i", 6: "<f", 7: "<?", 10: "<Q", 11: "<q", 12: "<d"}
 _STRING, _ARRAY = 8, 9
-_MOST_DIMENSIONS = 4
+_MAX_DIMENSIONS = 4
 _HEADER_BYTES = 24
 _MAGIC = int.from_bytes(b"GGUF", "little")
 
@@ -148,7 +148,7 @@ def _tensor_entry(cursor: _Cursor) -> _Entry:
     name = cursor.string("tensor name")
     field = f"tensor {name!r}"
     (num_dimensions,) = cursor.unpack("<I", field)
-    if not 1 <= num_dimensions <= _MOST_DIMENSIONS:
+    if not 1 <= num_dimensions <= _MAX_DIMENSIONS:
         raise CheckpointError(f"{cursor.path}: {field} has {num_dimensions} dimensions; the file is damaged")
     shape = cursor.unpack(f"<{num_dimensions}Q", field)
     kind, offset = cursor.unpack("<IQ", field)

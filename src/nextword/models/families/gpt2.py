@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from nextword.models.config import MOST_LAYERS, Activation, ModelConfig
+from nextword.models.config import MAX_LAYERS, Activation, ModelConfig
 from nextword.models.families import gguf_names, shared
 from nextword.models.families.family import Family, GGUFMapping, Rows, WeightRule
 from nextword.models.families.fields import ConfigFields
@@ -22,7 +22,7 @@ def config_from_hf(fields: ConfigFields) -> ModelConfig:
         vocab_size=shared.positive(fields, "vocab_size"),
         hidden_size=hidden_size,
         intermediate_size=shared.positive(fields, "n_inner", 4 * hidden_size),
-        num_layers=shared.positive(fields, "n_layer", most=MOST_LAYERS),
+        num_layers=shared.positive(fields, "n_layer", most=MAX_LAYERS),
         num_heads=num_heads,
         num_kv_heads=num_heads,
         head_dim=head_dim,

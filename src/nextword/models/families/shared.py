@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from nextword.models.config import LARGEST_SIZE, MOST_LAYERS, Activation, ModelConfig
+from nextword.models.config import LARGEST_SIZE, MAX_LAYERS, Activation, ModelConfig
 from nextword.models.families.family import WeightRule
 from nextword.models.families.fields import ConfigFields
 
@@ -47,7 +47,7 @@ def read_shape(fields: ConfigFields, *, eps: float = 1e-6, head_dim: int | None 
         "vocab_size": positive(fields, "vocab_size"),
         "hidden_size": hidden_size,
         "intermediate_size": positive(fields, "intermediate_size"),
-        "num_layers": positive(fields, "num_hidden_layers", most=MOST_LAYERS),
+        "num_layers": positive(fields, "num_hidden_layers", most=MAX_LAYERS),
         "num_heads": num_heads,
         "num_kv_heads": positive(fields, "num_key_value_heads", num_heads),
         "head_dim": head_dim,
