@@ -14,7 +14,7 @@ from typing import IO
 def write_atomically(path: Path) -> Iterator[IO[bytes]]:
     """Open a temporary file for writing; flush it to disk and rename it to `path` if the block ends without error.
 
-    Raises OSError if the disk refuses, or if what lies at `path` is no regular file (a device must not be replaced).
+    Raises OSError if writing fails, or if what lies at `path` is no regular file (a device must not be replaced).
     """
     target = path.resolve()  # through a link, so that the link stays one
     if target.exists() and not target.is_file():

@@ -171,7 +171,7 @@ def test_an_interrupted_run_goes_on_with_the_same_command(
     os.kill(process.pid, signal.SIGINT)
     _, said = process.communicate(timeout=30)
     assert process.returncode == 130
-    assert b"the same command goes on where this one stopped" in said
+    assert b"run the same command again to resume" in said
     resumed = command(*arguments)
     assert "were scored by the run before" in resumed.err
     assert list(own_cache.iterdir()) == []

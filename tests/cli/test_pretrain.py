@@ -131,7 +131,7 @@ def test_a_file_that_is_no_recipe_is_named(content: str, command: Command) -> No
 
 def test_the_same_command_goes_on_where_the_run_ended(command: Command, corpus: Path) -> None:
     pretrain(command, corpus, "--steps", "3")
-    assert "[going on after step 3]" in pretrain(command, corpus, "--steps", "3")
+    assert "[resuming after step 3]" in pretrain(command, corpus, "--steps", "3")
 
 
 def test_samples_on_the_way_are_kept(command: Command, corpus: Path) -> None:

@@ -31,7 +31,7 @@ MODEL_VERBS = ("generate", "chat", "summarize", "next", "score", "tokenize")
         ("generate {tiny} hi --top-p 2", "top_p = 2.0: must be a number above 0 and at most 1"),
         ("generate nosuch hi --top-p 2", "top_p = 2.0"),
         ("generate {tiny} hi --min-tokens 9 --max-tokens 5", "min_tokens = 9 is more than max_tokens = 5"),
-        ("chat {tiny} --n 2", "n = 2: a conversation goes on from one answer"),
+        ("chat {tiny} --n 2", "n = 2: a conversation continues from one answer"),
         ("score {tiny} a", "at least two are needed"),
         ("perplexity {tiny} text --skip-unreadable", "--skip-unreadable is now --skip-bad"),
         ("summarize {tiny} nosuch.txt", "nosuch.txt: cannot be read: No such file"),

@@ -51,7 +51,7 @@ def test_ctrl_c_reaches_torchrun_and_all_processes_and_one_process_goes_on(comma
     assert err.count(" held out; ") == 1  # the first process speaks for both
     assert out == ""
     done = command("pretrain", "recipe.yaml", "-o", "two")
-    assert f"[going on after step {num_steps}]" in done.err
+    assert f"[resuming after step {num_steps}]" in done.err
     assert command("pretrain", "recipe.yaml", "-o", "one").code == 0
     assert losses("two") == pytest.approx(losses("one"), rel=1e-4)
 

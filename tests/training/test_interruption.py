@@ -12,7 +12,7 @@ from nextword.training.interruption import Interruption
 def test_a_second_signal_acts_as_without_us() -> None:
     with Interruption() as interruption:
         signal.raise_signal(signal.SIGINT)
-        assert interruption.is_asked_for
+        assert interruption.is_requested
         with pytest.raises(KeyboardInterrupt):
             signal.raise_signal(signal.SIGINT)
 
@@ -22,6 +22,6 @@ def test_under_torchrun_it_is_the_first_one_passed_on(monkeypatch: pytest.Monkey
     with Interruption() as interruption:
         signal.raise_signal(signal.SIGINT)
         signal.raise_signal(signal.SIGINT)
-        assert interruption.is_asked_for
+        assert interruption.is_requested
     with pytest.raises(KeyboardInterrupt):
         signal.raise_signal(signal.SIGINT)

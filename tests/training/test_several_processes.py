@@ -77,7 +77,7 @@ def test_a_signal_to_one_process_lets_all_save_and_one_goes_on(way: str, runs: P
     outcome = json.loads((folder / "outcome-1.json").read_text())  # the last process, which got the signal
     assert (outcome["step"], outcome["is_interrupted"]) == (3, True)
     outcome = json.loads((folder / "outcome-0.json").read_text())  # the one that went on alone
-    assert outcome["said"][:2] == ["going on after step 3", "step 4"]
+    assert outcome["said"][:2] == ["resuming after step 3", "step 4"]
     assert_same_run(folder, runs / "plain-alone", tolerance=1e-4)
 
 
@@ -85,7 +85,7 @@ def test_a_signal_to_one_process_lets_all_save_and_one_goes_on(way: str, runs: P
 @pytest.mark.parametrize("way", WAYS)
 def test_two_processes_go_on_where_one_was_stopped(way: str, runs: Path) -> None:
     outcome = json.loads((runs / f"begun-alone-{way}" / "outcome-0.json").read_text())
-    assert outcome["said"][:2] == ["going on after step 3", "step 4"]
+    assert outcome["said"][:2] == ["resuming after step 3", "step 4"]
     assert_same_run(runs / f"begun-alone-{way}", runs / "plain-alone", tolerance=1e-4)
 
 

@@ -192,7 +192,7 @@ def test_a_run_stopped_by_a_signal_goes_on_bit_by_bit_the_same(precision: Any, o
     notes: list[str] = []
     with pytest.raises(KeyboardInterrupt):
         make_trainer(tmp_path / "stopped", recipe, on_step=stop, note=notes.append).run()
-    assert notes == ["stopped after step 3: the same command goes on from there"]
+    assert notes == ["stopped after step 3: run the same command again to resume"]
     again = make_trainer(tmp_path / "stopped", recipe)
     assert again.step == 3
     again.run()
@@ -204,7 +204,7 @@ def test_a_run_stopped_by_a_signal_goes_on_bit_by_bit_the_same(precision: Any, o
 def test_only_what_weights_do_not_depend_on_may_change_in_a_run_that_goes_on(tmp_path: Path) -> None:
     make_trainer(tmp_path).run()
     make_trainer(tmp_path, dataclasses.replace(RECIPE, checkpointing=CheckpointRecipe(save_every=3)))
-    with pytest.raises(ConfigError, match=r"lr is 0\.02, but the run that goes on had 0\.01"):
+    with pytest.raises(ConfigError, match=r"lr is 0\.02, but the run to resume has 0\.01"):
         make_trainer(tmp_path, dataclasses.replace(RECIPE, optimization=OptimizerRecipe(lr=0.02)))
 
 
@@ -221,7 +221,7 @@ def test_a_full_disk_is_reported_and_training_goes_on(tmp_path: Path, monkeypatc
     monkeypatch.setattr(trainer_module, "save_checkpoint", refuse)
     trainer.run()
     assert trainer.step == 6
-    assert notes[0] == "no checkpoint at step 2: No space left on device; the run goes on"
+    assert notes[0] == "no checkpoint at step 2: No space left on device; training continues"
     assert make_trainer(tmp_path, recipe).step == 1
 
 
@@ -271,7 +271,7 @@ def test_samples_are_taken_without_changing_the_run(tmp_path: Path) -> None:
 
 
 def test_a_batch_without_targets_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(TrainingError, match="step 1: no token of the batch carries a loss"):
+    with pytest.raises(TrainingError, match="step 1: no token of the batch carries loss"):
         make_trainer(tmp_path, RECIPE, TextBatches(num_ignored=12)).run()
 
 

@@ -21,7 +21,7 @@ WEIGHTS_NAME = "adapter_model.safetensors"
 def write_adapter(
     folder: Path, settings: Mapping[str, object], tensors: Mapping[str, npt.NDArray[np.float32]], *, base: str | None
 ) -> None:
-    """Write settings and tensors; `base`: name of the base model. Raises CheckpointError if the disk refuses."""
+    """Write settings and tensors; `base`: name of the base model. Raises CheckpointError if writing fails."""
     stored = {name: StoredTensor(name, "F32", values.shape, values) for name, values in tensors.items()}
     common = {"base_model_name_or_path": base, "task_type": "CAUSAL_LM", "inference_mode": True}
     try:

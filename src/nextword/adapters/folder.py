@@ -98,7 +98,7 @@ def save_adapter(
 ) -> None:
     """Write an adapter in peft's format; `tensors` by published module and name, `base`: name of the base model.
 
-    Raises CheckpointError if the disk refuses.
+    Raises CheckpointError if writing fails.
     """
     named = {f"{_PREFIX}{name}": values for name, values in tensors.items()}
     write_adapter(folder, _settings(spec, config), named, base=base)

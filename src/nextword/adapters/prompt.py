@@ -61,7 +61,7 @@ def open_prompt(folder: Path) -> Prompt:
 
 
 def save_prompt(folder: Path, values: Array, *, config: ModelConfig, base: str | None) -> None:
-    """Write a prompt, (virtual tokens, hidden size), as peft reads it. Raises CheckpointError if the disk refuses."""
+    """Write a prompt, (virtual tokens, hidden size), as peft reads it. Raises CheckpointError if writing fails."""
     settings: dict[str, object] = {
         "peft_type": PEFT_TYPE,
         "num_virtual_tokens": len(values),

@@ -46,7 +46,7 @@ def save_model_directory(
     `tensors` are named as in `weights.weight_shapes` and may be quantised; all are stored as `dtype`. `tokenizer` None:
     none is written. `replace`: replace an existing model directory. Raises CheckpointError if the target exists
     and `replace` is False or it is no model directory, if names or shapes do not fit the config, if a value is beyond
-    the range of F16, or if the disk refuses.
+    the range of F16, or if writing fails.
     """
     _require_free(path, replace=replace)
     shapes = weight_shapes(config)

@@ -55,7 +55,7 @@ SettingArgument = Annotated[
     tuple[str, ...],
     tyro.conf.UseAppendAction,
     tyro.conf.arg(
-        help='A way of decoding: greedy, or parameters as in "temperature=0.7 top_p=0.9"; repeat it for more lines.'
+        help='A decoding strategy: greedy, or parameters as in "temperature=0.7 top_p=0.9"; repeat it for more lines.'
     ),
 ]
 LengthArgument = Annotated[

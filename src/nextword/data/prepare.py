@@ -64,7 +64,7 @@ def prepare_corpus(
 
     A folder that the same call has begun is completed; a complete one is checked against its checksums. Raises
     DataError if the folder holds anything else, if a text cannot be read and `on_bad` is None, if the tokenizer has no
-    end token, or if the disk refuses.
+    end token, or if writing fails.
     """
     selection = selection or SelectionOptions()
     report = PrepareReport()

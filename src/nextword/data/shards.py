@@ -96,7 +96,7 @@ def read_header(folder: Path) -> Header:
 
 
 def write_header(folder: Path, header: Header) -> None:
-    """Write tokens.json atomically. Raises OSError if the disk refuses."""
+    """Write tokens.json atomically. Raises OSError if writing fails."""
     content: Mapping[str, Any] = {"format": _FORMAT, **dataclasses.asdict(header)}
     with write_atomically(folder / HEADER_NAME) as out:
         out.write((json.dumps(content, indent=1) + "\n").encode())

@@ -28,23 +28,23 @@ from nextword.decoding.softmax_weights import softmax_weights
 from nextword.errors import RequestError
 
 SMALLEST_TEMPERATURE = 1e-30
-"""Below it float32 quotients over- and underflow; the draw is greedy far above it."""
+"""Smallest temperature: below it float32 quotients overflow, and sampling is greedy far above it already."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False, kw_only=True)
 class Distribution:
-    """The tokens left for the next position, with their logits. Made by `from_logits`; operations return new ones.
+    """Distribution of the next token over the tokens that no truncation has removed.
 
-    `len(distribution)` is the number of tokens left, never 0.
+    `from_logits` makes one; operations return new ones. `len(distribution)` is the number of remaining tokens, never 0.
     """
 
     logits: NDArray[np.float32]
-    """Logits of the tokens left, by ascending token id, finite, not divided by the temperature."""
+    """Logits of the remaining tokens, by ascending token id, finite, not divided by the temperature."""
     divisor: float
     """The temperature, or the product of those applied."""
     vocab_size: int
     kept: Positions | None
-    """Ids of the tokens left, ascending; None: the whole vocabulary."""
+    """Ids of the remaining tokens, ascending; None: the whole vocabulary."""
     token_text: Callable[[int], str] | None
 
     @classmethod
@@ -111,7 +111,7 @@ class Distribution:
         return self._keep_where(self._log_probs >= min(math.log(cutoff), math.log(cutoff) / 2 - self.entropy))
 
     def top_n_sigma(self, n: float) -> Distribution:
-        """Keep tokens whose logit is within n standard deviations (of the logits left) of the largest; 0 keeps all.
+        """Keep tokens whose logit is within n standard deviations (of those remaining) of the largest; 0 keeps all.
 
         The temperature divides distances and deviation alike, so it does not matter here (Tang et al. 2024).
         """
@@ -121,7 +121,7 @@ class Distribution:
     def xtc(self, threshold: float) -> Distribution:
         """Exclude top choices: of two or more tokens with probability >= threshold keep only the least probable.
 
-        Of equal ones the highest id stays, the last in order. The caller's coin decides whether this is done at all.
+        Of equal ones the highest id stays, the last in order. The caller decides at random whether to apply it.
         """
         choices = self._log_probs >= (math.log(threshold) if checked("xtc_threshold", threshold) > 0.0 else -math.inf)
         positions = np.flatnonzero(choices)
@@ -165,7 +165,7 @@ class Distribution:
 
     @property
     def token_ids(self) -> Positions:
-        """Ids of the tokens left, ascending."""
+        """Ids of the remaining tokens, ascending."""
         return np.arange(self.vocab_size) if self.kept is None else self.kept
 
     def probabilities(self) -> NDArray[np.float64]:
@@ -194,7 +194,7 @@ class Distribution:
 
     @checked_arguments
     def most_probable(self, n: int) -> list[tuple[int, float]]:
-        """Return the n most probable tokens left, best first, with their log-probabilities."""
+        """Return the n most probable remaining tokens, best first, with their log-probabilities."""
         if n < 0:
             raise RequestError(f"n = {n}: must be a whole number of at least 0")
         positions = largest(self.logits, n)
@@ -232,7 +232,7 @@ class Distribution:
 
     @functools.cached_property
     def _log_probs(self) -> NDArray[np.float64]:
-        """Log-softmax of the tokens left."""
+        """Log-softmax of the remaining tokens."""
         return log_softmax(self.logits, temperature=self.divisor)
 
     def _token_id(self, position: int) -> int:

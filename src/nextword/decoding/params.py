@@ -59,7 +59,7 @@ class SamplingParams:
     epsilon_cutoff: float = _field(0.0, Number(float, 0, 1, below_high=True))
     """Remove tokens less probable than this; 0 keeps all."""
     eta_cutoff: float = _field(0.0, Number(float, 0, 1, below_high=True))
-    """Remove tokens less probable than a bound that sinks as the entropy rises; 0 keeps all."""
+    """Remove tokens less probable than a threshold that falls as the entropy rises; 0 keeps all."""
     top_n_sigma: float = _field(0.0, Number(float, 0))
     """Keep tokens whose logit is within this many standard deviations of the largest; 0 keeps all."""
     xtc_probability: float = _field(0.0, Number(float, 0, 1))
@@ -87,7 +87,7 @@ class SamplingParams:
     n: int = _field(1, Number(int, 1, MOST_COMPLETIONS))
     """Number of completions to generate for each prompt."""
     seed: int | None = _field(None, Seed(int, 0, 2**64, below_high=True, optional=True))
-    """Make the draw repeatable: the same prompt, parameters and seed give the same text. None: a new one each time."""
+    """Make sampling reproducible: the same prompt, parameters and seed give the same text. None: a new seed."""
     logprobs: int | None = _field(None, Number(int, 0, optional=True))
     """Report the log-probability of each token and of this many most probable alternatives; None: none."""
     processed_logprobs: bool = _field(False, check_bool)

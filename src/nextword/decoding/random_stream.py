@@ -15,7 +15,9 @@ RANDOM_BITS = 53
 
 
 def random_numbers(seed: int, *, sample_index: int, position: int) -> tuple[int, int]:
-    """Return two independent numbers, uniform over 0 .. 2**53 - 1: the first draws the token, the second is a coin.
+    """Return two independent numbers, uniform over 0 .. 2**53 - 1.
+
+    The first samples the token, the second decides whether XTC is applied.
 
     Args:
         seed: 0 .. 2**64 - 1, one half of the generator's key.

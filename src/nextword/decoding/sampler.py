@@ -1,6 +1,6 @@
 """`Sampler`: chooses the tokens of one sequence. Logits in, chosen token out.
 
-It holds what a sequence carries from token to token (the tokens that penalties look at, the position in the random
+It holds what a sequence carries from token to token (the tokens that penalties count, the position in the random
 stream) and nothing else: not the text, the model, or when to stop.
 """
 
@@ -32,7 +32,7 @@ class ChosenToken:
 class Sampler:
     """Chooses the tokens of one sequence.
 
-    The choice depends on the logits, the parameters, the tokens so far, the seed and the sample index, and on nothing
+    The choice depends on the logits, the parameters, the previous tokens, the seed and the sample index, and on nothing
     else: not on the batch, the order of requests, or streaming.
     """
 

@@ -1,4 +1,4 @@
-"""Selection over a vocabulary without sorting it: the k largest, the smallest set of a given mass, the draw.
+"""Selection over a vocabulary without sorting it: the k largest, the smallest set of a given mass, sampling.
 
 In: numpy vectors over the tokens. Out: positions in them, ascending. Equal keys are decided by the lower position.
 Softmax weights are whole numbers held in floats (see `softmax_weights.py`), so sums are exact in any order, and each
@@ -17,7 +17,7 @@ Keys = NDArray[np.float32] | NDArray[np.float64]
 Positions = NDArray[np.intp]
 
 BLOCK_SIZE = 512
-"""Weights summed together before the draw looks into the block it falls in: near the root of a vocabulary's size."""
+"""Weights per block: sampling finds the block by block sums first; near the square root of a vocabulary's size."""
 
 _SAMPLE_SIZE = 256
 """Keys from which the pivot is chosen: enough that few passes are needed, few enough to be sorted at once."""

@@ -15,7 +15,7 @@ GREEDY = "greedy"
 
 @dataclass(frozen=True)
 class DecodingSetting:
-    """Sampling parameters under the words that named them."""
+    """Sampling parameters with the text that named them."""
 
     name: str
     overrides: tuple[tuple[str, object], ...]
@@ -29,7 +29,7 @@ class DecodingSetting:
 def decoding_setting(words: str) -> DecodingSetting:
     """Read "greedy", or pairs of a sampling parameter and its value, with spaces or commas between them.
 
-    A setting that says nothing of the temperature draws with temperature 1. Raises RequestError.
+    A setting without a temperature samples at temperature 1. Raises RequestError.
     """
     if words.strip() == GREEDY:
         return DecodingSetting(GREEDY, (("temperature", 0.0),))

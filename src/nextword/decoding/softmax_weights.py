@@ -1,9 +1,9 @@
 """`softmax_weights`: the numerators of a softmax as whole numbers, the same on every machine.
 
 In: logits and a temperature. Out: exp((u - max u) / temperature) of each, in units so small that the sum over the
-vocabulary just fits the 53 bits of a float64, held in float32; and their sum, which is exact in whatever order it is
-formed. Computed in C++ where it was built, else by numpy in the same single operations of IEEE 754 (no product is fused
-with a sum, no library's exp is called), so that both give the same bits.
+vocabulary just fits the 53 bits of a float64, held in float32; and their sum, which is exact in any order of summation.
+Computed in C++ where it was built, else by numpy in the same single operations of IEEE 754 (no product is fused with a
+sum, no library's exp is called), so that both give the same bits.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from nextword.native import native
 Row = NDArray[np.float32]
 
 LOWEST = np.float32(-64)
-"""exp of it rounds to a weight of 0 in any unit."""
+"""Exponent below which exp rounds to a weight of 0 in any unit."""
 
 # Those of `scaled_exp` in native/select_impl.h.
 ONE_BY_LN_2 = np.float32(float.fromhex("0x1.715476p+0"))

@@ -1,4 +1,4 @@
-"""Measure a model: how well it predicts text that it was not trained on, and how good its answers are.
+"""Measure a model: how well it predicts held-out text, and how good its answers are.
 
 In: an `Engine` and documents. Out: report values that print themselves. Knows no command.
 

@@ -48,6 +48,6 @@ class Resamples:
         """Return the 95 % interval of a figure, (columns, resamples) -> (resamples,); None for fewer than two units."""
         if self.num_units < 2:
             return None
-        drawn = self.sums[self.sums.any(axis=1)]  # of few units a resample may have none
+        drawn = self.sums[self.sums.any(axis=1)]  # a resample of few units may be empty
         low, high = np.percentile(figure(drawn.T), _TAILS)
         return Interval(float(low), float(high))

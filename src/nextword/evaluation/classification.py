@@ -1,4 +1,4 @@
-"""`classification_report`: right labels and predicted probabilities in; accuracy, F1 and calibration out.
+"""`classification_report`: true labels and predicted probabilities in; accuracy, F1 and calibration out.
 
 Knows no texts and no model.
 """
@@ -21,15 +21,15 @@ _Z_95 = 1.959964
 
 @dataclass(frozen=True)
 class CalibrationBin:
-    """Choices of about the same confidence."""
+    """Predictions of about the same confidence."""
 
     low: float
     high: float
     num_texts: int
     confidence: float
-    """Mean probability of the chosen label."""
+    """Mean probability of the predicted label."""
     accuracy: float
-    """Share of right choices."""
+    """Share of correct predictions."""
 
 
 @dataclass(frozen=True)
@@ -38,11 +38,11 @@ class LabelScores:
 
     label: str
     num_texts: int
-    """Texts whose right label it is."""
+    """Number of texts with this true label."""
     precision: float
-    """Share of right choices among the texts for which it was chosen; 0 if it was never chosen."""
+    """Share of correct predictions among the texts with this predicted label; 0 if it was never predicted."""
     recall: float
-    """Share of the texts with this label for which it was chosen; 0 without such texts."""
+    """Share of the texts with this true label for which it was predicted; 0 without such texts."""
 
     @property
     def f1(self) -> float:
@@ -53,11 +53,11 @@ class LabelScores:
 
 @dataclass(frozen=True, kw_only=True)
 class ClassificationReport:
-    """Chosen labels compared with the right ones. `print` and notebooks show figures and the confusion matrix."""
+    """Predicted labels compared with the true ones. `print` and notebooks show figures and the confusion matrix."""
 
     labels: tuple[str, ...]
     confusion: tuple[tuple[int, ...], ...]
-    """Number of texts by right label (row) and chosen label (column)."""
+    """Number of texts by true label (row) and predicted label (column)."""
     bins: tuple[CalibrationBin, ...]
     """Bins by confidence, ascending, without the empty ones."""
 
@@ -68,7 +68,7 @@ class ClassificationReport:
 
     @property
     def accuracy(self) -> float:
-        """Share of right choices."""
+        """Share of correct predictions."""
         return sum(self.confusion[index][index] for index in range(len(self.labels))) / self.num_texts
 
     @property
@@ -130,7 +130,7 @@ class ClassificationReport:
 
     def _rows(self) -> list[tuple[str, ...]]:
         """Return precision, recall, F1 and the row of the confusion matrix of each label, under a head."""
-        head = ("right label", "texts", "precision", "recall", "F1", *(f"as {label}" for label in self.labels))
+        head = ("true label", "texts", "precision", "recall", "F1", *(f"as {label}" for label in self.labels))
         rows = (
             (one.label, str(one.num_texts), f"{one.precision:.3f}", f"{one.recall:.3f}", f"{one.f1:.3f}")
             for one in self.by_label
@@ -141,7 +141,7 @@ class ClassificationReport:
 def classification_report(
     labels: Sequence[str], right: Sequence[int], probabilities: npt.NDArray[np.float64]
 ) -> ClassificationReport:
-    """Compare predictions with right labels.
+    """Compare predictions with true labels.
 
     `right`: indices into `labels`, (texts,), at least one; `probabilities`: of each label, (texts, labels).
     """

@@ -25,7 +25,7 @@ from nextword.plain_text import count, text_table
 BLOCK_BYTES = 512
 """Bytes of a block; blocks are the units of the interval where documents are few."""
 NUM_KEPT = 20
-"""Number of pieces kept where the models differ most."""
+"""Number of pieces to keep where the models differ most."""
 BIN_NATS = 0.25
 """Width of a bin of the histogram of differences."""
 NUM_BINS = 80
@@ -55,7 +55,7 @@ class Comparison:
     total_nats_b: float = 0.0
     num_bytes: int = 0
     num_pieces: int = 0
-    """Tokens, if the vocabulary is the same."""
+    """Number of pieces: tokens, if the vocabulary is the same."""
     total_divergence: float = 0.0
     num_agreeing: int = 0
     num_documents: int = 0

@@ -71,7 +71,7 @@ def run_tasks(
         )
     except NextwordError:
         raise
-    except Exception as error:  # lm-eval and datasets raise whatever their parts raise
+    except Exception as error:  # lm-eval and datasets pass on any exception of their dependencies
         raise RequestError(f"tasks {', '.join(tasks)}: {type(error).__name__}: {error}") from error
     return list(_metrics(results)) if results else []
 

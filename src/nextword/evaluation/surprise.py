@@ -35,7 +35,7 @@ class ScoredPiece:
 
     @property
     def title(self) -> str:
-        """Its surprisal, ranks and entropy in words, shown on pointing at it."""
+        """Tooltip: its surprisal, ranks and entropy in words."""
         if self.nats is None:
             return "no context: not scored"
         entropy = sum(token.entropy for token in self.tokens if token.entropy is not None)

@@ -86,7 +86,7 @@ def require_folder(path: Path | str) -> None:
 
 
 def write_page(path: Path | str, title: str, parts: Iterable[Html], *, style: str = "") -> None:
-    """Write a page, part by part; `style`: more CSS. Raises DataError if the disk refuses."""
+    """Write a page, part by part; `style`: more CSS. Raises DataError if writing fails."""
     try:
         with write_atomically(Path(path)) as out:
             out.write(_head(title, style).encode())

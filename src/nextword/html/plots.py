@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 _DOTS_PER_INCH = 120
 _SETTINGS = {
-    "svg.fonttype": "none",  # text stays text: it can be searched, and takes the reader's font
+    "svg.fonttype": "none",  # text stays text, which can be searched and uses the reader's font
     "svg.hashsalt": "nextword",  # the same figure gives the same bytes
     "font.family": "sans-serif",
     "axes.spines.top": False,
@@ -61,7 +61,7 @@ def plot(draw: Draw, *, caption: str, width: float = 8.0, height: float = 3.5, a
 def save_plot(path: Path, draw: Draw, *, width: float = 8.0, height: float = 3.5) -> None:
     """Write the same drawing to a .png or .svg file.
 
-    Raises MissingExtraError without matplotlib, DataError if the disk refuses.
+    Raises MissingExtraError without matplotlib, DataError if writing fails.
     """
     drawn = _drawn(draw, width, height, path.suffix.removeprefix("."))
     try:

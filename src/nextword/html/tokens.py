@@ -7,11 +7,11 @@ import html
 from nextword.html.page import Html
 
 DEEPEST_NATS = 12.0
-"""Surprisal from which on the colour does not deepen."""
+"""Surprisal, in nats, of the deepest colour."""
 
 
 def token_span(text: str, nats: float | None, *, title: str = "") -> Html:
-    """Return a span coloured by surprisal in nats, without colour for None; `title` is shown on pointing at it."""
+    """Return a span coloured by surprisal in nats, without colour for None; `title` is its tooltip."""
     style = "" if nats is None else f' style="{_background(nats)}"'
     shown_title = f' title="{html.escape(title)}"' if title else ""
     return Html(f"<span{style}{shown_title}>{html.escape(text)}</span>")
@@ -27,7 +27,7 @@ def colour_scale() -> Html:
 
 
 def marked_difference(before: str, text: str, *, is_better: bool) -> Html:
-    """Return the text, on green if a model predicts it better than another, else on red, after what stands before."""
+    """Return the text on green if one model predicts it better than another, else on red, with the text before it."""
     colour = "76,175,80" if is_better else "229,57,53"
     style = f"background:rgba({colour},.35);border-radius:2px"
     return Html(f'{html.escape(before)}<span style="{style}">{html.escape(text)}</span>')

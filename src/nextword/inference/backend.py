@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
 BackendName = Literal["auto", "native", "torch"]
-"""Our own C++ or PyTorch; "auto": the first where it was built, else the second."""
+"""The C++ core ("native") or PyTorch ("torch"); "auto": native where it was built, else torch."""
 
 Weights = Literal["auto", "f32", "bf16", "q8", "q4"]
 """Format of the weights in memory: the file's own values ("auto"), floats, or blocks of 32 with 8 or 4 bits a value."""
@@ -34,7 +34,7 @@ class Chunk:
     """The sequence's handle in the KV cache."""
     token_ids: Sequence[int]
     num_logits: int
-    """Number of last positions whose logits are wanted; 0 in the middle of a prompt."""
+    """Number of last positions to return logits for; 0 in the middle of a prompt."""
 
 
 @dataclass(frozen=True)

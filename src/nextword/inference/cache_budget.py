@@ -1,7 +1,7 @@
-"""`CacheBudget`: the memory for keys and values, which requests and scorers share.
+"""`CacheBudget`: the capacity of the KV cache, shared by requests and scorers.
 
-A request or a scorer's batch takes all the room that its sequences may need before the first of them runs, and gives it
-back at the end; so no sequence finds the KV cache full in its middle. Room is counted in positions of whole pages.
+A request or a scorer's batch reserves all positions that its sequences may need before the first of them runs, and
+releases them at the end, so no sequence can run out of cache halfway. Positions are counted in whole pages.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ from nextword.inference.backend import PAGE_POSITIONS
 
 
 class CacheBudget:
-    """Counts the positions of a KV cache that are taken. Its owner's lock guards it."""
+    """Count of the reserved positions of a KV cache. Not thread-safe: the owner's lock guards it."""
 
     def __init__(self, max_positions: int) -> None:
         self.max_positions = max_positions
         self.num_taken = 0
 
     def require(self, num_positions: int, *, remedy: str) -> None:
-        """Raise RequestError, which tells the user the remedy, if the whole budget is too small."""
+        """Raise RequestError, whose message ends with `remedy`, if the whole budget is too small."""
         if num_positions > self.max_positions:
             raise RequestError(
                 f"the request may need room for {num_positions} tokens, and the memory for keys and values holds "
@@ -28,16 +28,16 @@ class CacheBudget:
             )
 
     def can_reserve(self, num_positions: int) -> bool:
-        """Return True if so many more positions can be taken."""
+        """Return True if `num_positions` more positions are free."""
         return self.num_taken + num_positions <= self.max_positions
 
     def reserve(self, num_positions: int) -> None:
-        """Take positions, of which `can_reserve` must be true."""
+        """Reserve positions; `can_reserve` must be true for them."""
         assert self.can_reserve(num_positions)
         self.num_taken += num_positions
 
     def release(self, num_positions: int) -> None:
-        """Give back positions taken before."""
+        """Release positions that were reserved."""
         self.num_taken -= num_positions
 
 

@@ -2,7 +2,8 @@
 
 Requests go in; `step` advances all of them by one token each: schedule, run, sample, finish. The engine joins backend,
 scheduler, samplers and text streams, and does the work of none of them. Scorers, which sample nothing, borrow its
-backend by `reserve`: all that runs a model holds the engine's lock, and has taken its room from the engine's budget.
+backend by `reserve`: whatever runs a model holds the engine's lock and has reserved cache positions from the engine's
+budget.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ class Engine:
 
     def __init__(self, backend: Backend, tokenizer: Tokenizer, *, max_sequences: int = 16) -> None:
         self.backend = backend
-        """Run it only as `reserve` lends it; its sizes may be read at any time."""
+        """Run it only inside `reserve`; its sizes may be read at any time."""
         self.tokenizer = tokenizer
         self._budget = CacheBudget(backend.max_positions)
         self._scheduler = Scheduler(max_sequences, self._budget)
@@ -80,7 +81,7 @@ class Engine:
     def run(self, requests: Seq[Request]) -> None:
         """Step until these requests are finished. Raises the error of the first that had to end with one.
 
-        Whatever ends this early, an interruption too, cancels them: no other caller waits for them.
+        Any exception, KeyboardInterrupt included, cancels the requests: no other caller waits for them.
         """
         try:
             while not all(request.is_finished for request in requests):
@@ -135,10 +136,10 @@ class Engine:
 
     @contextlib.contextmanager
     def reserve(self, num_positions: int, *, remedy: str = "shorten the text, or lower context") -> Iterator[Backend]:
-        """Lend the backend, with room for `num_positions` in its KV cache. Other threads wait until it is given back.
+        """Yield the backend with `num_positions` of its KV cache reserved. Other threads wait until the block ends.
 
         Steps the requests until there is so much room. Hold it for one batch only, and never across a `yield`. Raises
-        RequestError, which tells the user the remedy, for more than the whole KV cache.
+        RequestError, whose message ends with `remedy`, for more positions than the whole KV cache.
         """
         self._budget.require(num_positions, remedy=remedy)
         with self._lock.checked():
@@ -167,12 +168,12 @@ class Engine:
             raise RequestError(f"token id {unknown} in the prompt: the vocabulary has {self.backend.vocab_size} tokens")
 
     def _required_positions(self, prompt: list[int], params: SamplingParams) -> int:
-        """Return how many positions of the KV cache the request may need. Raises RequestError beyond its size."""
+        """Return the number of KV cache positions that the request may need. Raises RequestError if it has fewer."""
         context = self.backend.max_seq_len - len(prompt)
         growth = context if params.max_tokens is None else min(params.max_tokens, context)
         num_run = max(growth - 1, 0)  # the last token is sampled and never run
         num_positions = forked_positions(len(prompt), [num_run] * params.n)
-        # One page is the least that any prompt takes, so a prompt within it need not be shortened.
+        # A prompt takes at least one page, so shortening a prompt within one page would not help.
         is_prompt_long = whole_pages(len(prompt)) > max(PAGE_POSITIONS, self._budget.max_positions)
         remedy = "shorten the prompt" if is_prompt_long else "lower max_tokens or n"
         self._budget.require(num_positions, remedy=remedy)
@@ -309,7 +310,7 @@ class Engine:
 
 @contextlib.contextmanager
 def reserve_on_each(engines: Seq[Engine], num_positions: int) -> Iterator[list[Backend]]:
-    """Lend the backends of several engines, each as `Engine.reserve`; one that is named twice has room for both.
+    """Yield the backends of several engines, each as `Engine.reserve`; an engine named twice reserves for both.
 
     Engines are always locked in the same order, so that two threads never wait for each other.
     """

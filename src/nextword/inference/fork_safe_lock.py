@@ -13,7 +13,7 @@ from nextword.errors import BackendError
 
 
 class ForkSafeLock:
-    """A re-entrant lock. In a forked process it is either usable or lost, and never waited for in vain."""
+    """Re-entrant lock. In a forked process it is either usable or reported as lost; acquiring it never deadlocks."""
 
     def __init__(self) -> None:
         self._lock = threading.RLock()

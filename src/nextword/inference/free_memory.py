@@ -1,4 +1,4 @@
-"""`free_bytes`: the memory that this process may still take, by the system and the container that it runs in."""
+"""`free_bytes`: memory that this process may still allocate, by the limits of the system and of its container."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _CONTAINERS = (
 
 
 def free_bytes(root: Path = Path("/")) -> int:
-    """Return the free memory, the system's file cache included; half of all memory where the system does not say."""
+    """Return the free memory, file cache included; half of the physical memory where the system reports none."""
     found = [_of_container(root / folder, limit, used) for folder, limit, used in _CONTAINERS]
     found.append(_of_system(root / "proc/meminfo"))
     known = [free for free in found if free is not None]

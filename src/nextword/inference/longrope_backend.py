@@ -25,10 +25,10 @@ Rows = TypeVar("Rows")
 
 
 class ShortLongBackend(Backend, Protocol):
-    """A backend that rotates a sequence by the angles for short or for long ones, as it is opened."""
+    """Backend that rotates a sequence by LongRoPE's short or long factors, chosen when the sequence is opened."""
 
     def open_cache(self, prompt: Sequence[int] = (), *, is_long: bool = False) -> int:
-        """Open a sequence of one of the two kinds; only sequences of the same kind share a prefix."""
+        """Open a sequence with short or long factors; only sequences with the same factors share a prefix."""
 
 
 def rotate_by_length(backend: ShortLongBackend, config: ModelConfig) -> Backend:
@@ -43,7 +43,7 @@ def rotate_by_length(backend: ShortLongBackend, config: ModelConfig) -> Backend:
 
 @dataclass(eq=False)
 class _Sequence:
-    """A sequence of one kind: its handle in the inner backend, and its tokens."""
+    """Sequence of the inner backend: its handle, its tokens, and which factors rotate it."""
 
     cache_id: int
     is_long: bool
@@ -51,7 +51,7 @@ class _Sequence:
 
 
 class LongRopeBackend:
-    """Wraps a backend of two kinds of sequences, and chooses the kind by a sequence's length."""
+    """Wrapper of a backend with short and long factors that chooses between them by a sequence's length."""
 
     def __init__(self, inner: ShortLongBackend, *, original_max_seq_len: int) -> None:
         self._inner = inner
@@ -71,7 +71,7 @@ class LongRopeBackend:
 
     @property
     def max_positions(self) -> int:
-        """Half of the inner backend's maximum: a sequence that outgrows its kind exists twice for a while."""
+        """Half of the inner backend's maximum: sequences are copied as they outgrow the original context."""
         return self._inner.max_positions // 2
 
     def open_cache(self, prompt: Sequence[int] = ()) -> int:
@@ -123,7 +123,7 @@ class LongRopeBackend:
         return [[next(rows) for _ in of_chunk] for of_chunk in parts]
 
     def _parts(self, sequence: _Sequence, chunk: Chunk, made: list[_Sequence]) -> list[tuple[_Sequence, Chunk]]:
-        """Split a chunk at the original context; return each part with the sequence of its kind that it continues.
+        """Split a chunk at the original context; return each part with the inner sequence that it continues.
 
         A sequence that does not exist yet is computed and added to `made`. The last one replaces the chunk's sequence.
         """
@@ -132,7 +132,7 @@ class LongRopeBackend:
         num_logits = min(chunk.num_logits, len(beyond))
         parts = []
         if chunk.num_logits > num_logits or not beyond:
-            # Without logits, a prompt that will be long goes on as it began.
+            # Without logits, a prompt that will be long keeps the factors it began with.
             is_long = sequence.is_long and chunk.num_logits == 0
             is_same = sequence.is_long == is_long
             short = sequence if is_same else self._compute(sequence.token_ids, made, is_long=is_long)

@@ -36,7 +36,7 @@ _OWN_KINDS = {
     "Q4_0": core.WeightKind.Q4,
     "Q4_1": core.WeightKind.Q4_MIN,
 }
-"""Kind that holds the values of an encoding exactly; values of other GGUF types are rounded to 8 bits."""
+"""Packed format that holds the values of an encoding exactly; values of other GGUF types are rounded to 8 bits."""
 
 _CACHE_KINDS = {
     core.WeightKind.F32: core.CacheKind.F32,
@@ -45,7 +45,7 @@ _CACHE_KINDS = {
     core.WeightKind.Q4: core.CacheKind.Q8,
     core.WeightKind.Q4_MIN: core.CacheKind.Q8,
 }
-"""Kind of the keys and values by that of the embedding: as exact as the numbers that they are made from."""
+"""Format of the keys and values, by that of the embedding: as precise as the numbers they are computed from."""
 
 _BYTES_AT_ONCE = 2**21
 """Bytes of rows, decoded or encoded, that are held at once, so that loading needs little memory beside the weights."""
@@ -56,8 +56,8 @@ _CACHE_SHARE = 0.5
 class NativeBackend:
     """A packed model with its KV cache.
 
-    Raises BackendError if this processor cannot run what NEXTWORD_ISA names, or the system refuses so many threads;
-    later, in a process that was forked in the middle of a step, from whatever is called.
+    Raises BackendError if this processor cannot run what NEXTWORD_ISA names, or the system cannot start that many
+    threads; in a process forked in the middle of a step, every method raises it.
     """
 
     def __init__(
@@ -88,7 +88,8 @@ class NativeBackend:
             raise BackendError(f"{num_threads} threads cannot be started: {error}; ask for fewer") from None
         kinds = {name: _kind(name, dtypes, weights) for name, shape in shapes.items() if len(shape) == 2}
         for name, kind in kinds.items():
-            # All before any is filled: side by side they lie on huge pages, which one alone is too small for.
+            # All are allocated before any is filled: side by side they lie on huge pages, for which one alone is too
+            # small.
             self._model.make_matrix(name, kind)
         core.trim_heap()  # of what opening the file and building the tokenizer took: the peak of memory is to come
         self._load(tensors, kinds)
@@ -194,7 +195,7 @@ class NativeBackend:
 
     @contextlib.contextmanager
     def _memory_errors(self) -> Iterator[None]:
-        """Say which memory a step lacks: that which the KV cache may take, or any at all."""
+        """Turn errors of a step into RequestErrors: a full KV cache, or no more memory in the system."""
         cache_mib, weight_mib = self.cache_bytes / 2**20, self.weight_bytes / 2**20
         try:
             yield
@@ -281,7 +282,8 @@ def _kind(name: str, dtypes: Mapping[str, str], weights: Weights) -> core.Weight
     if weights == "q4" and _OWN_KINDS.get(dtypes[name]) in (core.WeightKind.Q4, core.WeightKind.Q4_MIN):
         weights = "auto"  # the file's own 4 bits
     if weights != "auto":
-        # The output head decides between words that are close: at 4 bits it costs more than all layers together.
+        # The output head decides between tokens of similar probability: at 4 bits it costs more accuracy than all
+        # layers.
         is_head = name == "output_head.weight" or name == "embedding.weight"
         return _KINDS["q8" if weights == "q4" and is_head else weights]
     pair = name.replace("gate_proj", "up_proj"), name.replace("up_proj", "gate_proj")

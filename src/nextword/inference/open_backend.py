@@ -26,16 +26,16 @@ def open_backend(
     num_threads: int | None = None,
     num_virtual_tokens: int = 0,
 ) -> Backend:
-    """Load a model into the backend named; "auto": our own C++ where it was built, else PyTorch.
+    """Load a model into the named backend; "auto": the C++ core where it was built, else PyTorch.
 
-    `num_threads`: cores to use; None: all. `num_virtual_tokens`: number of last tokens of the vocabulary that are put
-    before every sequence. Raises BackendError for what cannot run here, MissingExtraError without PyTorch,
-    CheckpointError for weights that do not fit the config.
+    `num_threads`: cores to use; None: all. `num_virtual_tokens`: number of last tokens of the vocabulary to prepend to
+    every sequence. Raises BackendError if it cannot run here, MissingExtraError without PyTorch, CheckpointError for
+    weights that do not fit the config.
     """
     if num_threads is not None and num_threads < 1:
         raise BackendError(f"{num_threads} threads: at least 1 is needed")
     if num_threads is not None and num_threads > _MAX_THREADS:
-        raise BackendError(f"{num_threads} threads: more than {_MAX_THREADS} are of no use; ask for one per core")
+        raise BackendError(f"{num_threads} threads: at most {_MAX_THREADS} are supported; use one per core")
     opened = _open(config, tensors, backend, weights, num_threads)
     if not num_virtual_tokens:
         return opened

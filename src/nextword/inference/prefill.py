@@ -1,7 +1,7 @@
 """Prefill: a prompt in, the chunks that fill its KV cache out.
 
-Every prompt is cut at multiples of `PREFILL_CHUNK`, by the engine and by scorers, whatever else runs: another cut would
-round differently.
+Every prompt is cut at multiples of `PREFILL_CHUNK`, by the engine and by scorers, independent of other sequences:
+another cut would round differently.
 """
 
 from __future__ import annotations

@@ -71,10 +71,10 @@ class Request:
     """Log-probabilities of the prompt from its second token on, where echo and logprobs ask for them."""
     sequences: list[Sequence] = field(default_factory=list)
     pieces: deque[TextPiece] = field(default_factory=deque)
-    """Text that a reader of the stream has not taken yet."""
+    """Text that the reader of the stream has not received yet."""
     is_finished: bool = False
     error: NextwordError | None = None
-    """The error that ended this request alone, if one did: raised where the request is waited for."""
+    """Error that ended this request alone; raised to the caller that waits for the request. None if there is none."""
 
     @property
     def scores_prompt(self) -> bool:

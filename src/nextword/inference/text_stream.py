@@ -6,7 +6,7 @@ from nextword.text.stream_decoder import StreamDecoder
 
 
 class TextStream:
-    """The text of a completion as it grows. Holds back whatever could become a stop string."""
+    """The text of a completion as it grows. Holds back text that could become a stop string."""
 
     def __init__(self, decoder: StreamDecoder, stop: tuple[str, ...]) -> None:
         self.stopped = False

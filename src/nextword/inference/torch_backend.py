@@ -1,7 +1,7 @@
 """`TorchBackend`: the forward pass in PyTorch, for reference and GPUs.
 
 Sequences run one after the other within a step: PyTorch's matrix products round differently for different batch shapes,
-and a sequence must not depend on what runs beside it. So a batch costs what its sequences cost alone.
+and a sequence must not depend on what runs beside it. So a batch takes as long as its sequences one by one.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from nextword.models.kv_cache import KVCache
 from nextword.models.transformer import Transformer
 
 _SCORED_ROWS = 256
-"""Rows of logits that are held at once, however long the sequence: 48 MiB for a vocabulary of 49,152."""
+"""Rows of logits in memory at once, for a sequence of any length: 48 MiB for a vocabulary of 49,152."""
 
 
 class TorchBackend:

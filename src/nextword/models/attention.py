@@ -19,10 +19,10 @@ _QUERY_BLOCK = 256
 def causal_attention(
     queries: Tensor, keys: Tensor, values: Tensor, *, scale: float, window: int | None, soft_cap: float | None
 ) -> Tensor:
-    """Attend from each query to the keys up to its own position; the last query stands at the last key.
+    """Attend from each query to the keys up to its own position; the last query is at the last key.
 
     queries (B, H, T, head_dim), keys and values (B, K, S, head_dim) -> (B, H, T, head_dim). `window`: number of latest
-    keys that a query sees, its own included. `soft_cap`: c in c * tanh(score / c), before the softmax.
+    keys that a query attends to, its own included. `soft_cap`: c in c * tanh(score / c), before the softmax.
     """
     num_queries, num_keys = queries.shape[2], keys.shape[2]
     if window is not None and num_keys <= window:
@@ -77,7 +77,7 @@ def packed_causal_attention(
 
 
 def _causal_mask(num_queries: int, num_keys: int, window: int | None, device: torch.device) -> Tensor:
-    """Return the attention mask (T, S), True if a query sees a key; the last query stands at the last key."""
+    """Return the attention mask (T, S), True if a query attends to a key; the last query is at the last key."""
     position = torch.arange(num_keys, device=device)
     query_position = position[num_keys - num_queries :, None]
     mask = position <= query_position

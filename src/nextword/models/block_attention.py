@@ -2,8 +2,8 @@
 
 PyTorch's own attention takes three times as long there, since products of small tiles are far slower than large ones. A
 block is a part of one long document, or several short ones with a mask between them. The backward pass recomputes the
-scores: nothing of their size is kept. Letters: N positions, H heads, K key-value heads,
-G = H / K, T queries of a block, S keys that they see.
+scores, so nothing of their size is saved. Letters: N positions, H heads, K key-value heads, G = H / K, T queries of a
+block, S keys that they attend to.
 """
 
 from __future__ import annotations
@@ -21,22 +21,22 @@ from torch import Tensor
 from nextword.models.passes import Seen, softmax, softmax_backward
 
 _BLOCK_QUERIES = 128
-"""Queries of a block: enough for products at full speed, few enough that little is computed for masked keys."""
+"""Queries of a block: enough for products at full speed, few enough to compute little for masked keys."""
 
 
 @dataclass(frozen=True)
 class Block:
-    """Block of queries that are computed together, and the keys they see."""
+    """Block of queries that are computed together, and the keys they attend to."""
 
     queries: slice
     keys: slice
-    """Keys from the first that any of the queries sees to the last query's own."""
+    """Keys from the first that any of the queries attends to, up to the last query's own."""
     seen: Seen
     is_whole: bool
-    """True if no query of another block sees these keys."""
+    """True if no query of another block attends to these keys."""
 
 
-@functools.lru_cache(maxsize=4)  # every layer of a step asks for the same
+@functools.lru_cache(maxsize=4)  # cached: every layer of a step uses the same
 def plan_blocks(document_lengths: tuple[int, ...], window: int | None) -> tuple[Block, ...]:
     """Divide the queries of successive documents into blocks; `window` as in `causal_attention`."""
     starts = np.repeat(np.cumsum([0, *document_lengths[:-1]]), document_lengths)  # (N,), of each position's document
@@ -102,7 +102,7 @@ class _BlockAttention(torch.autograd.Function):
     def backward(context: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         queries, keys, values = context.saved_tensors
         blocks, scale, soft_cap = context.settings
-        # A sum to which several blocks add must not be rounded in between.
+        # Gradients to which several blocks add are accumulated in float32.
         sum_dtype = keys.dtype if all(block.is_whole for block in blocks) else torch.float32
         query_grads = torch.empty_like(queries, memory_format=torch.contiguous_format)
         key_grads, value_grads = (torch.zeros(tensor.shape, dtype=sum_dtype) for tensor in (keys, values))

@@ -55,7 +55,7 @@ class KVCache:
         self.length += num_positions
 
     def truncate(self, length: int) -> None:
-        """Forget the positions from `length` on."""
+        """Drop the positions from `length` on."""
         assert 0 <= length <= self.length, f"cannot truncate {self.length} positions to {length}"
         self.length = length
 

@@ -58,20 +58,20 @@ def activate(hidden: Tensor, gated: Tensor | None, activation: Activation) -> Te
 
 @dataclass(frozen=True)
 class Seen:
-    """Range of keys that each of T queries sees: `first` to `last` (exclusive), both (T,) int32, never empty."""
+    """Range of keys that each of T queries attends to: `first` to `last` (exclusive), both (T,) int32, never empty."""
 
     first: Tensor
     last: Tensor
 
     def mask(self, num_keys: int, dtype: torch.dtype) -> Tensor:
-        """Return the additive attention mask (T, S): 0 if a query sees a key, else -inf."""
+        """Return the additive attention mask (T, S): 0 if a query attends to a key, else -inf."""
         key = torch.arange(num_keys)
         is_seen = (key >= self.first[:, None]) & (key < self.last[:, None])
         return torch.zeros(is_seen.shape, dtype=dtype).masked_fill_(~is_seen, -torch.inf)
 
 
 def softmax(scores: Tensor, seen: Seen, *, scale: float) -> Tensor:
-    """Compute softmax(scale * scores) over the keys seen, 0 elsewhere; (K, G * T, S), in place, without gradient."""
+    """Compute softmax(scale * scores) over attended keys, else 0; (K, G * T, S), in place, without gradient."""
     num_keys = scores.shape[-1]
     if not runs_native(scores):
         by_query = scores.view(scores.shape[0], -1, len(seen.first), num_keys)

@@ -1,7 +1,7 @@
 """Activation recomputation: the backward pass computes cheap values again instead of keeping them in memory.
 
 Norms and activations take one operation for hundreds in the products that read them, but as much memory as everything
-else that a layer keeps. Their inputs are kept anyway, for their own gradients. (arXiv:1604.06174)
+else that a layer keeps. Their inputs are saved anyway, for their own gradients. (arXiv:1604.06174)
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ class _Value:
         self._again: Tensor | None = None
 
     def forget(self) -> None:
-        """Count one more operation that will read the value in the backward pass."""
+        """Drop the value, and count one more operation that will read it in the backward pass."""
         self._num_readers += 1
 
     def again(self) -> Tensor:
-        """Return the value to one of those operations; it is kept until the last one has read it."""
+        """Return the value, recomputed if needed, to one of those operations; the last read drops it."""
         value = self._compute() if self._again is None else self._again
         self._num_readers -= 1
         self._again = value if self._num_readers else None

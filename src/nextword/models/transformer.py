@@ -129,7 +129,7 @@ class Embedding(nn.Embedding):
     """Table of vectors by token id or position."""
 
     def reset_parameters(self) -> None:
-        """Draw initial values, except on the meta device: that would load a compiler, for 1.4 seconds."""
+        """Draw initial values, except on the meta device, where that would load a compiler for 1.4 seconds."""
         if not self.weight.is_meta:
             super().reset_parameters()
 

@@ -19,20 +19,20 @@ from nextword.plain_text import count
 Message = dict[str, str]
 
 _ANSWER_ROOM = 256
-"""Tokens of the context kept free for an answer without a limit of its own."""
+"""Tokens of the context reserved for an answer without a limit of its own."""
 
 
 class Conversation:
-    """Hold the messages of one chat; `ask` adds a question and its answer."""
+    """Chat with its history; `ask` adds a question and its answer."""
 
     def __init__(self, engine: Engine, params: SamplingParams, *, system: str | None = None) -> None:
-        """Begin with nothing but the system prompt. Raises RequestError if `params` ask for several answers."""
+        """Start with the system prompt alone. Raises RequestError if `params` ask for several answers."""
         self._engine = engine
         self.params = params
         self._system: list[Message] = [] if system is None else [{"role": "system", "content": system}]
         self._turns: list[Message] = []
         self.num_forgotten = 0
-        """Turns (a question with its answer) that the last `ask` had to leave out."""
+        """Number of turns (a question with its answer) that the last `ask` left out."""
 
     @property
     def params(self) -> SamplingParams:
@@ -43,7 +43,7 @@ class Conversation:
     @checked_arguments
     def params(self, params: SamplingParams) -> None:
         if params.n != 1:
-            raise RequestError(f"n = {params.n}: a conversation goes on from one answer; use generate for several")
+            raise RequestError(f"n = {params.n}: a conversation continues from one answer; use generate for several")
         self._params = params
 
     def __repr__(self) -> str:
@@ -55,7 +55,7 @@ class Conversation:
         return [*self._system, *self._turns]
 
     def reset(self) -> None:
-        """Forget everything but the system prompt."""
+        """Clear the history, except for the system prompt."""
         self._turns = []
 
     def resume(self, messages: Sequence[Message]) -> None:
@@ -90,9 +90,9 @@ class Conversation:
             raise DataError(f"{path}: {error}") from None
 
     def ask(self, text: str) -> Generator[str, None, None]:
-        """Yield the answer as it is generated. Stopping early keeps the part that came; without one, the question is
-        forgotten.
+        """Yield the answer as it is generated.
 
+        Stopping early keeps the part generated so far; without any, the question is dropped.
         Raises RequestError if the question alone does not fit the context, TokenizerError if the chat template refuses
         it; the conversation is then as it was.
         """

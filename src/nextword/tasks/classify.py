@@ -2,7 +2,7 @@
 
 A model prefers some words in any text, and short labels to long ones. So a label's log-probability is
 compared with what it gets after texts without content (Zhao et al. 2021), and divided by its number of tokens. Labels
-share the prompt's keys and values, and prompts those of what they begin with. Textbook section 1.1.
+share the prompt's keys and values, and prompts those of their common prefix. Textbook section 1.1.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ class Classification:
 
 
 class Classifier:
-    """Chooses among labels."""
+    """Zero- or few-shot classifier over a set of labels."""
 
     def __init__(
         self,

@@ -1,6 +1,6 @@
 """`split_text`: a text in, pieces that fit a model out. `SENTENCE_END` matches up to the end of a sentence.
 
-Borders are found by punctuation and white space alone, in any language. Joined, the pieces are the text.
+Boundaries are found by punctuation and white space alone, in any language. Joined, the pieces are the text.
 """
 
 from __future__ import annotations

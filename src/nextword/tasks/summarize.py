@@ -1,6 +1,6 @@
 """Summarisation as word prediction, of texts of any length.
 
-A text beyond the context is split at paragraph and sentence borders, its parts are summarised, then their summaries
+A text beyond the context is split at paragraph and sentence boundaries, its parts are summarised, then their summaries
 together; nothing is cut off. A summary ends with the last of its sentences, or before one that it would repeat, for
 small models rarely end by themselves. The settings were measured: benchmarks/NOTES.md. Textbook section 1.1.
 """
@@ -29,7 +29,7 @@ _MAX_TOKENS: dict[Length, int] = {"short": 160, "medium": 320, "long": 640}
 _LEAST_ROOM = 64
 """Minimum number of tokens for the text beside prompt and summary."""
 _FREQUENCY_PENALTY = 0.2
-"""Breaks loops. A repetition penalty would count the text, too, and so forbid its names and facts."""
+"""Penalty against repetition loops. A repetition penalty would also penalise the names and facts of the text."""
 _INSTRUCTION = (
     "Give a short, objective summary of the input text in up to {}. Focus on the key actions and intentions, and do "
     "not use second or third person pronouns."
@@ -182,7 +182,7 @@ def _summarize_together(
 
 
 def _read(engine: Engine, request: Request, draft: _Draft) -> None:
-    """Take in the pieces that a request has, up to the draft's end. Raises the error that ended the request."""
+    """Append the pieces that a request has generated, up to the draft's end. Raises the request's error."""
     while request.pieces and not draft.is_over:
         draft.push(request.pieces.popleft())
     if draft.is_over:
@@ -218,7 +218,7 @@ def _summary(engine: Engine, text: str, draft: _Draft, *, opening: str = "") -> 
 
 
 class _Draft:
-    """A summary as it is generated, up to its end (see `_end_of`); it takes in no piece more than shows the end."""
+    """Summary while it is generated, up to its end (see `_end_of`); it needs no piece after that."""
 
     def __init__(self, num_sentences: int, border: re.Pattern[str]) -> None:
         self.text = ""
@@ -239,7 +239,7 @@ class _Draft:
 
     @property
     def may_repeat(self) -> bool:
-        """True if the unfinished sentence begins as an earlier one."""
+        """True if the unfinished sentence begins like an earlier one."""
         *sentences, unfinished = _sentences(self._border, self.text)
         return any(sentence.startswith(unfinished) for sentence in sentences)
 
@@ -247,7 +247,7 @@ class _Draft:
 def _settled(draft: _Draft, pieces: Iterable[TextPiece]) -> Iterator[str]:
     """Yield the text of a draft as its pieces come in, up to its end.
 
-    White space is held back until more comes, a sentence that begins as an earlier one until it goes on differently.
+    White space is held back until more comes, a sentence that begins like an earlier one until it differs from it.
     """
     given = 0
     for piece in pieces:
@@ -261,10 +261,10 @@ def _settled(draft: _Draft, pieces: Iterable[TextPiece]) -> Iterator[str]:
 
 
 def _end_of(count: int, border: re.Pattern[str], text: str, *, is_finished: bool = False) -> int | None:
-    """Return where a summary ends; None if it goes on.
+    """Return the index where a summary ends; None if it continues.
 
-    It ends after `count` sentences, or before the first that it has already said: greedy decoding then runs in a loop.
-    `is_finished`: the rest after the last border is a sentence, too.
+    It ends after `count` sentences, or before the first sentence that repeats an earlier one: greedy decoding then runs
+    in a loop. `is_finished`: the rest after the last boundary is a sentence, too.
     """
     sentences = _sentences(border, text)
     ends = [match.end() for match in border.finditer(text)]
@@ -278,7 +278,7 @@ def _end_of(count: int, border: re.Pattern[str], text: str, *, is_finished: bool
 
 
 def _sentences(border: re.Pattern[str], text: str) -> list[str]:
-    """Return the text between borders, without white space and the dash of a bullet point; the last is unfinished."""
+    """Return the text between boundaries, without white space and bullet dashes; the last is unfinished."""
     ends = [match.end() for match in border.finditer(text)]
     return [text[start:end].strip("- \n") for start, end in zip([0, *ends], [*ends, len(text)], strict=True)]
 

@@ -1,7 +1,7 @@
 """Spans of the assistant's messages in a rendered conversation, on which the loss of fine-tuning is taken.
 
 Marks are put around the messages, go through the chat template with them, and come out around the same text. They are
-used only if the template writes the same text as without them, so no rule of any template is guessed.
+used only if the template writes the same text as without them, so no knowledge of any template is needed.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ def find_answers(messages: _Messages, render: Callable[[_Messages], str], clean:
     """
     expected = clean(render(messages))
     begin, end = absent_characters([text for message in messages for text in message.values()])
-    for wrap in (_around, _around_words):  # templates that strip spaces around a message do not see them within marks
+    for wrap in (_around, _around_words):  # templates that strip a message would not strip it inside marks
         marked = [
             {**message, "content": wrap(message["content"], begin, end)} if message["role"] == "assistant" else message
             for message in messages

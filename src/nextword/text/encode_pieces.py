@@ -1,6 +1,6 @@
 """`encode_pieces`: encode a text of any length in bounded memory.
 
-The text is cut only where both sides have the tokens of the uncut text, which is tried on the characters around a cut.
+The text is cut only where both sides have the tokens of the uncut text; this is checked on the characters around a cut.
 """
 
 from __future__ import annotations

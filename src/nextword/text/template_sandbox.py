@@ -1,6 +1,6 @@
 """`BoundedSandbox`: jinja2's immutable sandbox with a bound on the work of a template.
 
-jinja2's sandbox keeps a template away from Python, but not from endless loops or from filling the memory. Here every
+jinja2's sandbox keeps a template away from Python, but does not bound its time or memory. Here every
 iteration, every call and every string that is built is charged to a budget before memory is allocated.
 """
 
@@ -41,7 +41,7 @@ _THRIFTY = """
     startswith string strip swapcase title tojson trim truncate unique upper values
 """
 _NEVER_GROW = frozenset(_THRIFTY.split())
-"""Methods and filters whose result is never larger than their operand, whatever the arguments."""
+"""Methods and filters whose result is never larger than their operand, for any arguments."""
 
 
 class _Budget:

@@ -88,8 +88,8 @@ class Tokenizer:
 
     @functools.cached_property
     def fingerprint(self) -> str:
-        """SHA-256 of the vocabulary: equal for tokenizers with the same tokens, whatever file they came from."""
-        import hashlib  # with OpenSSL, 3 MB that generating spares
+        """SHA-256 of the vocabulary: equal for tokenizers with the same tokens, from any file format."""
+        import hashlib  # imports OpenSSL, 3 MB that generation does not need
 
         vocabulary = sorted((token_id, token) for token, token_id in self._backend.get_vocab().items())
         return hashlib.sha256(json.dumps(vocabulary).encode()).hexdigest()
@@ -135,7 +135,7 @@ class Tokenizer:
         """
         if self.chat_template is None:
             raise TokenizerError("this model has no chat template: it continues text; use generate instead of chat")
-        from nextword.text.chat_template import render_chat_template  # with a library that continuing a text spares
+        from nextword.text.chat_template import render_chat_template  # imports a library that generation does not need
 
         return render_chat_template(
             self.chat_template,

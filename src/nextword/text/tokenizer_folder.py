@@ -29,7 +29,7 @@ def load_tokenizer_folder(folder: Path) -> Tokenizer:
         backend = tokenizers.Tokenizer.from_file(str(path))
     except Exception as error:  # the library raises bare Exception
         raise CheckpointError(f"{path}: not a tokenizer: {error}") from None
-    backend.no_truncation()  # left over from training in some files; would cut prompts in silence
+    backend.no_truncation()  # left over from training in some files; would silently truncate prompts
     backend.no_padding()
     settings = {**_read(folder / "special_tokens_map.json"), **_read(folder / "tokenizer_config.json")}
     variables = {role: text for role in _ROLES if (text := _token_content(settings.get(role))) is not None}

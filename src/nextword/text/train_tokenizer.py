@@ -68,7 +68,7 @@ def train_tokenizer(texts: Iterable[str], *, vocab_size: int, kind: TokenizerKin
     variables = {"eos_token": END_OF_TEXT} | ({"unk_token": UNKNOWN} if kind == "characters" else {})
     return Tokenizer(
         backend,
-        bos_token_id=None,  # most training texts of a long document begin in its middle, without it
+        bos_token_id=None,  # most training windows of a long document begin in its middle, without a BOS
         eos_token_ids=(_SPECIALS.index(END_OF_TEXT),),
         add_bos=False,
         chat_template=CHAT_TEMPLATE,
@@ -116,7 +116,7 @@ def _count_characters(texts: Iterable[str], vocab_size: int) -> tokenizers.Token
 
 
 class _Seen:
-    """Check that any text came: the library trains on nothing without an error."""
+    """Check that there was any text: the library trains on none without an error."""
 
     def __init__(self) -> None:
         self._has_text = False

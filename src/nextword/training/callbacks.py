@@ -29,11 +29,11 @@ class StepReport:
     """Time of the step."""
     tokens_per_second: float
     mfu: float
-    """Model FLOPs utilization: useful operations a second, as a share of those of a large matrix product here."""
+    """Model FLOPs utilization: useful FLOP/s as a share of those of a large matrix product on this machine."""
     seconds_left: float
     """Estimated time to the last step, without validations and samples."""
     skipped: str | None = None
-    """Reason to leave the weights as they were; None if they were updated."""
+    """Reason why the update was skipped; None if the weights were updated."""
 
 
 def _ignore(*_: object) -> None:
@@ -57,5 +57,5 @@ class Callbacks:
     """Receive a line of metrics.jsonl."""
 
     def awaited(self) -> Callbacks:
-        """Return the hooks that other processes than the first have to wait for, without the rest."""
+        """Return the callbacks of the other ranks: the hooks that all ranks run or wait for, without the rest."""
         return Callbacks(validate=self.validate, sample=self.sample)

@@ -1,8 +1,8 @@
-"""Checkpoints: the state of a training run, which resumes from it as if it had never stopped.
+"""Checkpoints: the state of a training run, from which it resumes with the same bits as an uninterrupted run.
 
-Each is a folder `step-N`, written under another name, synced to the disk, then renamed: a folder of that name is whole.
-Tensors are in safetensors, everything else in JSON; nothing can run code when it is read. One process writes all
-tensors to `state.safetensors`, several write a file each; any number of processes reads either.
+Each is a folder `step-N`, written under another name, synced to the disk, then renamed: a folder of that name is
+complete. Tensors are in safetensors, everything else in JSON; nothing can run code when it is read. One process writes
+all tensors to `state.safetensors`, several write a file each; any number of processes reads either.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from nextword.json_file import read_json_object
 from nextword.training.processes import ALONE, Processes
 
 MemoryFor = Callable[[str, torch.Size, torch.dtype], Tensor | None]
-"""Function from name, size and dtype of a stored tensor to the memory to read it to; None: a new tensor, whole."""
+"""Function from name, size and dtype of a stored tensor to the tensor to load it into; None: a new, whole one."""
 
 _TENSORS_NAME = "state.safetensors"
 _VALUES_NAME = "state.json"
@@ -47,7 +47,7 @@ class TrainingState:
 def save_checkpoint(folder: Path, step: int, state: TrainingState, processes: Processes = ALONE) -> None:
     """Write `folder`/step-`step`, then remove older ones; all processes call it.
 
-    Raises OSError, in all of them, if the disk refuses; what was there stays.
+    Raises OSError, in all of them, if writing fails; earlier checkpoints stay.
     """
     target = folder / f"step-{step:08d}"
     partial = processes.on_rank_zero(lambda: _new_partial(folder, target.name))
@@ -76,7 +76,7 @@ def load_values(path: Path) -> dict[str, Any]:
 def load_tensors(
     path: Path, memory_for: MemoryFor = lambda name, size, dtype: None, processes: Processes = ALONE
 ) -> dict[str, Tensor]:
-    """Load the tensors of a checkpoint, each to the memory of `memory_for`; all processes call it.
+    """Load the tensors of a checkpoint, each into the memory that `memory_for` returns; all processes call it.
 
     Raises CheckpointError if it is damaged.
     """

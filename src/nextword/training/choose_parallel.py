@@ -8,7 +8,7 @@ from nextword.training.recipe import ParallelName
 
 
 def choose_parallel(name: ParallelName, processes: Processes) -> Parallel:
-    """Return the parallelism of that name; one process alone has nothing to share."""
+    """Return the parallelism of that name; a single process needs none."""
     if processes.world_size == 1:
         return Parallel()
     if name == "ddp":

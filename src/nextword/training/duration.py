@@ -1,4 +1,4 @@
-"""`format_duration`: seconds as people read them."""
+"""`format_duration`: seconds in, hours, minutes and seconds out, as 1:02:03."""
 
 from __future__ import annotations
 

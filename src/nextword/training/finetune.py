@@ -29,7 +29,7 @@ from nextword.training.processes import ALONE, Processes
 from nextword.training.trainer import Trainer
 
 _SAMPLE_PROMPT = 32
-"""Most tokens of a held-out text that a sample continues; half of a shorter context."""
+"""Maximum number of tokens of a held-out text used as the prompt of a sample; half of a shorter context."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,10 +38,10 @@ class FinetuningData:
 
     source: BatchSource
     held_out_texts: Sequence[Sequence[int]] = ()
-    """Token ids of whole texts."""
+    """Token ids of whole held-out texts."""
     held_out_chats: Sequence[Example] = ()
     sample_prompt: Sequence[int]
-    """Token ids that a sample continues: a text's beginning, or a chat up to the first answer."""
+    """Prompt of the samples, as token ids: a text's beginning, or a chat up to the first answer."""
     report: ExamplesReport | None = None
     """Numbers of chats read, kept and left out; None for text."""
 

@@ -9,13 +9,13 @@ from nextword.errors import ConfigError
 from nextword.training.recipe import OptimizerRecipe, Recipe
 
 _DEFAULT_RUN = Recipe(steps=100, optimization=OptimizerRecipe(lr=2e-5, weight_decay=0.0))
-"""The learning rate is one at which a pretrained model keeps what it knows."""
+"""Defaults of fine-tuning, with a learning rate low enough to avoid catastrophic forgetting."""
 _DEFAULT_CONTEXT = 512
 
 
 @dataclass(frozen=True, kw_only=True)
 class FinetuneData:
-    """Data of fine-tuning, and how they become batches."""
+    """Data of fine-tuning, and their batching."""
 
     on: Literal["chats", "text"] = "chats"
     """chats: loss on what the assistant says; text: on every token, as in pretraining."""

@@ -1,7 +1,7 @@
-"""Keeping freed memory with the process while it trains: a step asks for what the step before gave back.
+"""Tune glibc's heap for training: freed memory stays with the process, since the next step allocates it again.
 
-The C library would return each large tensor to the system and fetch the next one from there, page by page, each to be
-found and filled with zeros: up to a third of a step. Nothing happens where the library is not glibc.
+By default glibc returns each large tensor to the system and maps new zeroed pages for the next one, which takes up to a
+third of a step. With other C libraries these functions do nothing.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from contextlib import contextmanager
 _TRIM_THRESHOLD, _TOP_PAD, _MMAP_THRESHOLD, _MMAP_MAX = -1, -2, -3, -4  # the numbers of mallopt(3)
 _KEPT = {_MMAP_MAX: 0, _TRIM_THRESHOLD: 2**31 - 1, _TOP_PAD: 64 << 20}
 _AS_BEFORE = {_MMAP_MAX: 65_536, _TRIM_THRESHOLD: 64 << 20, _TOP_PAD: 128 << 10, _MMAP_THRESHOLD: 32 << 20}
-"""Defaults; the thresholds are those that the library reaches by itself in a process with large tensors."""
+"""Default settings; the thresholds are those that glibc adapts to in a process with large tensors."""
 
 
 @contextmanager
 def retained_heap() -> Iterator[None]:
-    """Keep memory that is freed in the block, and return it to the system at its end."""
+    """Retain memory that is freed in the block; return it to the system at the end."""
     library = ctypes.CDLL(None)
     if not hasattr(library, "mallopt"):
         yield
@@ -32,9 +32,9 @@ def retained_heap() -> Iterator[None]:
 
 
 def trim_heap() -> None:
-    """Return free memory between tensors in use to the system: too small for the next large one, it would be wasted.
+    """Return free gaps between live tensors to the system (malloc_trim); they are too small for the next large tensor.
 
-    A large tensor never goes where one of its size was, since room to align it is asked for besides.
+    A large tensor cannot reuse the gap of one of its own size, since its allocation includes padding for alignment.
     """
     library = ctypes.CDLL(None)
     if hasattr(library, "malloc_trim"):

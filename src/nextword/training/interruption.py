@@ -1,4 +1,4 @@
-"""`Interruption`: SIGTERM and Ctrl-C noted rather than obeyed at once, so that a step can end and be saved."""
+"""`Interruption`: defer SIGTERM and Ctrl-C until the running step has ended and a checkpoint is saved."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class Interruption:
-    """Context in which the first such signal sets `is_asked_for`; a second one acts as it would have before.
+    """Context in which the first signal sets `is_requested`; a second one has its usual effect.
 
     While `is_paused`, between two steps, a signal raises KeyboardInterrupt at once. In other threads than the main one
     nothing changes: Python hands signals to none of them. Under torchrun, which passes on signals that Slurm may have
@@ -21,9 +21,9 @@ class Interruption:
     """
 
     def __init__(self) -> None:
-        self.is_asked_for = False
+        self.is_requested = False
         self.is_paused = False
-        """True while the code of a caller runs, who waits for no step."""
+        """True while the caller's code runs between two steps."""
         self._before: dict[signal.Signals, Any] = {}
 
     def __enter__(self) -> Self:
@@ -35,7 +35,7 @@ class Interruption:
         self._restore()
 
     def _note(self, number: int, frame: FrameType | None) -> None:
-        self.is_asked_for = True
+        self.is_requested = True
         if _is_under_torchrun():
             return
         self._restore()

@@ -1,4 +1,4 @@
-"""Hooks on the layers of a model in training that lower a step's peak memory; what is computed stays the same."""
+"""Lower the peak memory of a training step by hooks on the layers; results do not change."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from nextword.models.transformer import Transformer
 from nextword.training.heap import trim_heap
 
 _LAYERS_BETWEEN = 6
-"""Layers between two returns of memory: their gaps are small beside their activations, and each takes time."""
+"""Layers between two trims of the heap: their gaps are small beside their activations, and a trim takes time."""
 
 
 def lower_peak_memory(model: Transformer, *, gradient_checkpointing: bool) -> None:
-    """Give back gaps between layers, forward and backward; with checkpointing compute layers twice to keep less."""
+    """Trim the heap between layers, forward and backward; optionally recompute layers in the backward pass."""
     for layer in model.layers[_LAYERS_BETWEEN::_LAYERS_BETWEEN]:
         layer.register_forward_hook(_trim_heap)
     if gradient_checkpointing:
@@ -25,6 +25,6 @@ def lower_peak_memory(model: Transformer, *, gradient_checkpointing: bool) -> No
 
 
 def _trim_heap(layer: torch.nn.Module, inputs: object, hidden: Tensor) -> None:
-    if hidden.requires_grad:  # not for each token of a sample
+    if hidden.requires_grad:  # not while sampling
         trim_heap()
         hidden.register_hook(lambda _: trim_heap())  # type: ignore[no-untyped-call]

@@ -1,4 +1,4 @@
-"""The speed of matrix products on this machine by dtype, measured, since processors differ even in the order."""
+"""Measure the speed of matrix products on this machine, by dtype; which dtype is faster differs between processors."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ def _rate(dtype: torch.dtype) -> float:
 
 
 class PeakRate:
-    """Best rate of a long run so far: any single trial may fall on a moment when other programs are busy."""
+    """Best rate measured during a run; a single trial can be slowed down by other programs."""
 
     def __init__(self, dtype: torch.dtype, *, seconds_between_trials: float = 30.0) -> None:
         self._dtype, self._between = dtype, seconds_between_trials
         self._best, self._tried = peak_rate(dtype), time.monotonic()
 
     def at_least(self, rate: float) -> float:
-        """Return the best rate, counting `rate`, which a step has reached; measure again from time to time."""
+        """Return the best rate, at least `rate`, which a step has reached; measure again from time to time."""
         if time.monotonic() - self._tried > self._between:
             self._best = max(self._best, _rate(self._dtype))
             self._tried = time.monotonic()
@@ -49,7 +49,7 @@ class PeakRate:
 
 
 def choose_dtype(precision: Precision) -> torch.dtype:
-    """Return the dtype of a precision; for auto the one with the faster products, at equal speed the finer one."""
+    """Return the dtype of a precision; for auto the one with the faster products, float32 if they are equal."""
     if precision != "auto":
         return DTYPES[precision]
     return max((torch.float32, torch.bfloat16), key=peak_rate)

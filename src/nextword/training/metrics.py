@@ -12,16 +12,16 @@ from typing import NamedTuple
 from nextword.atomic_file import write_atomically
 
 MetricsEntry = Mapping[str, object]
-"""Line of metrics.jsonl: "step", and what was measured at it: "loss", "validation_loss", "sample" ..."""
+"""Line of metrics.jsonl: "step" and values measured at it: "loss", "validation_loss", "sample" ..."""
 _SMOOTHING_WINDOW = 40
 """A smoothed curve is the mean over the last 1/40 of the run."""
 
 
 class Metrics:
-    """The file, open for more lines. A disk that refuses does not stop the training: the line is lost."""
+    """Writer of metrics.jsonl. A full disk does not stop the training: the line is dropped."""
 
     def __init__(self, path: Path, *, after: int) -> None:
-        """Drop the lines of steps later than `after`: they were undone when the run was stopped."""
+        """Drop the lines of steps after `after`, which a resumed run repeats."""
         self._path = path
         path.parent.mkdir(parents=True, exist_ok=True)
         kept = [entry for entry in read_metrics(path) if _step(entry) <= after]
@@ -44,7 +44,7 @@ class Curve(NamedTuple):
     values: list[float]
 
     def smoothed(self) -> list[float]:
-        """Average each value with those shortly before it."""
+        """Compute a running mean over the values shortly before each."""
         width = max(1, len(self.values) // _SMOOTHING_WINDOW)
         windows = (self.values[max(0, end - width) : end] for end in range(1, len(self.values) + 1))
         return [math.fsum(window) / len(window) for window in windows]

@@ -1,4 +1,4 @@
-"""`export_model`: trained weights in, a Hugging Face folder out, which needs no conversion anywhere."""
+"""`export_model`: trained weights in, a Hugging Face folder out."""
 
 from __future__ import annotations
 

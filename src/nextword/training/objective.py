@@ -1,4 +1,4 @@
-"""`Objective`: model and loss as one module, so that wrappers of modules, such as DDP, see a whole step."""
+"""`Objective`: model and loss as one module, so that wrappers of modules, such as DDP, cover the whole forward pass."""
 
 from __future__ import annotations
 

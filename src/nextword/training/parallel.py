@@ -1,6 +1,6 @@
-"""`Parallel`: data parallelism, put on a model from outside, by which processes share its training.
+"""`Parallel`: data parallelism, applied to a model from outside.
 
-Neither the model nor the loop knows of it. The class here is for one process alone, and the base of the others.
+Neither the model nor the training loop depends on it. This class is for a single process, and the base of the others.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ Differentiable = Callable[[Batch], tuple[Tensor, Tensor]]
 
 
 class Parallel:
-    """One process alone; the base of the others."""
+    """Training in a single process; base class of data parallelism."""
 
     def shard(self, model: Transformer, dtype: torch.dtype) -> torch.dtype:
-        """Shard the model before `TrainedWeights` takes its weights; return the dtype that those are to be held in.
+        """Shard the model before `TrainedWeights` takes its weights; return the dtype to store those in.
 
-        `dtype`: of the products.
+        `dtype`: of matrix products.
         """
         return dtype
 
@@ -38,7 +38,7 @@ class Parallel:
         return objective
 
     def accumulating(self, *, is_last: bool) -> AbstractContextManager[None]:
-        """Return a context for one of the batches whose gradients are summed for a step."""
+        """Return a context for one batch of gradient accumulation; only the last one synchronises gradients."""
         return nullcontext()
 
     def full_tensors(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -56,5 +56,5 @@ class Parallel:
             yield model
 
     def memory_for(self, weights: TrainedWeights, name: str, size: torch.Size, dtype: torch.dtype) -> Tensor | None:
-        """Return memory to read a tensor of a checkpoint to, by its name there; None: a new, whole tensor."""
+        """Return the tensor to load a checkpoint's tensor of that name into; None: a new, whole tensor."""
         return None

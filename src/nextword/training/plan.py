@@ -18,14 +18,15 @@ from nextword.training.machine import choose_dtype, flops_per_token, peak_rate
 from nextword.training.recipe import Recipe
 
 LIKELY_MFU = 0.5
-"""MFU that a step of a small model reaches."""
+"""Typical MFU of a small model."""
 _KEPT_VECTORS = {torch.float32: 13.0, torch.bfloat16: 17.5}
 """Activations that a layer keeps for the backward pass, in hidden states, besides three of the MLP's width: counted
 with saved_tensors_hooks. In bfloat16 PyTorch's norms and softmax keep float32, which counts twice.
 """
 _KEPT_VECTORS_OF_CORE = 4.0
-"""The same where the passes over activations are the C++ core's, besides keys and values, which are kept twice: norms,
-and one of the MLP's width, are computed again.
+"""The same with the C++ core's fused operations, besides keys and values, which are kept twice.
+
+Norms, and one activation of the MLP's width, are recomputed.
 """
 _WITH_GRADIENTS = 1.4
 """Peak memory of a step over the memory kept for the backward pass: measured on the default model with 2 to 16 rows."""
@@ -36,7 +37,7 @@ _GRADIENT_BYTES = 4
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """Needs of a run that has not begun."""
+    """Estimated memory and time of a training run."""
 
     num_weights: int
     """Parameters of the model, an adapter's included."""
@@ -44,14 +45,14 @@ class Plan:
     dtype: torch.dtype
     """Type of the numbers in matrix products."""
     state_bytes: int
-    """Weights and optimizer state; with accumulation gradients, too."""
+    """Bytes of weights and optimizer state; with accumulation also of gradients."""
     batch_bytes: int
     """Activations kept for the backward pass, with the logits of a chunk; or gradients, if those are more."""
     rows_per_step: int
     row_length: int
     steps: int
     peak_rate: float
-    """Floating-point operations a second."""
+    """Floating-point operations a second of a large matrix product."""
     seconds: float
     """Estimated time, at the likely MFU."""
 

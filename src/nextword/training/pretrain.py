@@ -1,6 +1,6 @@
 """Pretraining from files of text: tokenizer, token shards, initial weights, and the trainer over them.
 
-Everything goes into one folder, so that the same call goes on where a stopped one was.
+Everything is written to one folder, from which the same call resumes a stopped run.
 """
 
 from __future__ import annotations
@@ -46,8 +46,8 @@ def prepare_pretraining(
 ) -> Corpus:
     """Train the tokenizer (or open the one asked for) and write the tokens to `folder`/tokens, in the first process.
 
-    Both are the same every time, so that a stopped run finds what it had. A folder that `prepare_corpus` wrote is taken
-    as it is. Raises DataError, ConfigError, CheckpointError.
+    Both are deterministic, so a resumed run has the same data. A folder that `prepare_corpus` wrote is used as it is.
+    Raises DataError, ConfigError, CheckpointError.
     """
     tokens = prepared_folder(files)
     if tokens is None:
@@ -93,7 +93,7 @@ def _write_tokens(
 def pretraining(
     corpus: Corpus, recipe: PretrainRecipe, *, folder: Path, callbacks: Callbacks, processes: Processes = ALONE
 ) -> Trainer:
-    """Make a trainer over the corpus, from initial weights or from where a stopped run in `folder` was.
+    """Make a trainer over the corpus, from initial weights or from the checkpoint in `folder`.
 
     Raises as `Trainer`.
     """

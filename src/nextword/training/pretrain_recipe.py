@@ -23,7 +23,7 @@ _ROUND = 32
 
 @dataclass(frozen=True, kw_only=True)
 class ModelShape:
-    """Size of a new model. Its family is Llama's, which every engine reads."""
+    """Size of a new model of the Llama family, which every engine reads."""
 
     hidden_size: int = 192
     """Width of the hidden states."""
@@ -44,7 +44,7 @@ class ModelShape:
 
     def config(self, *, vocab_size: int, context: int) -> ModelConfig:
         """Make the config of such a model. Raises ConfigError for sizes that no model can have."""
-        from nextword.models.config import ModelConfig  # numpy takes time that --help has not
+        from nextword.models.config import ModelConfig  # importing numpy would slow down --help
         from nextword.models.rope import Rope
 
         head_dim = self.hidden_size // self.num_heads
@@ -68,7 +68,7 @@ class ModelShape:
 
 @dataclass(frozen=True, kw_only=True)
 class DataRecipe:
-    """Data of pretraining, and how they become batches."""
+    """Data of pretraining, and their batching."""
 
     context: int = 256
     """Tokens in a row, and the context length of the model."""
@@ -91,7 +91,7 @@ class DataRecipe:
 
 
 _DEFAULT_RUN = Recipe(steps=400, checkpointing=CheckpointRecipe(sample_every=100))
-"""Sample texts show a new model learning to write; one that is fine-tuned writes already."""
+"""Sample texts show a new model learning to generate; a fine-tuned one already can."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,6 +1,6 @@
-"""`Processes`: this process and those that torchrun or Ray started with it to train one model, and their messages.
+"""`Processes`: the process group that torchrun or Ray started to train one model, and its collectives.
 
-Messages are small (counts, losses, decisions) and go over the CPU; gradients and weights are `parallel`'s.
+They carry small CPU values (counts, losses, decisions); `parallel` communicates gradients and weights.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from nextword.errors import ConfigError, TrainingError
 T = TypeVar("T")
 
 _LONGEST_WAIT = datetime.timedelta(days=1)
-"""Timeout of a wait, such as for the first process to tokenize a corpus. An ended process is noticed at once anyway."""
+"""Timeout of a wait, such as for the first process to tokenize a corpus. A process that ends is noticed at once."""
 _SIGNS_OF_AN_END = ("gloo", "Connection", "NCCL")
-"""Words of torch's error messages when another process has ended."""
+"""Words in torch's error messages that show that another process has ended."""
 
 
 class Processes:
-    """This process and the others; all of them make the same calls in the same order."""
+    """Rank, world size and collectives; all processes make the same calls in the same order."""
 
     def __init__(
         self,
@@ -46,7 +46,7 @@ class Processes:
         return self.rank == 0
 
     def leave(self) -> None:
-        """End the membership that `join_processes` began; one that a launcher began, such as Ray, stays."""
+        """Destroy the process group if `join_processes` created it; one of a launcher such as Ray stays."""
         if self._has_joined and _is_joined():
             distributed.destroy_process_group()
 
@@ -67,7 +67,7 @@ class Processes:
         return totals.tolist()
 
     def any(self, holds: bool) -> bool:
-        """Return whether it holds in any process."""
+        """Return True if `holds` is true in any process."""
         return self.all_reduce(holds)[0] > 0
 
     def all_gather(self, values: Sequence[T]) -> list[T]:
@@ -100,8 +100,8 @@ ALONE = Processes()
 def join_processes() -> Processes:
     """Join the processes that a launcher has started with this one in torch.distributed; ALONE if none has.
 
-    Rank, count and where to meet are in the environment, as torchrun, Slurm scripts and Ray set it. Raises ConfigError
-    if the processes do not meet.
+    Rank, world size and rendezvous come from the environment, as torchrun, Slurm scripts and Ray set it. Raises
+    ConfigError if the rendezvous fails.
     """
     if not _is_joined() and int(os.environ.get("WORLD_SIZE", "1")) == 1:
         return ALONE
@@ -130,7 +130,7 @@ def lost_processes_named() -> Iterator[None]:
         yield
     except RuntimeError as error:
         if any(sign in str(error) for sign in _SIGNS_OF_AN_END):
-            raise TrainingError("another process of this run has ended; what it said tells why") from None
+            raise TrainingError("another process of this run has ended; see its error message") from None
         raise
 
 

@@ -78,7 +78,7 @@ class ComputeRecipe:
     """Numerical precision, memory and parallelism."""
 
     precision: Precision = "auto"
-    """Dtype of matrix products; weights are kept in float32 besides. auto: the faster one here, measured."""
+    """Dtype of matrix products; weights are also kept in float32. auto: the faster one on this machine, measured."""
     accumulation: int = 1
     """Batches whose gradients are summed for one step."""
     z_loss: float = 0.0
@@ -112,9 +112,9 @@ class CheckpointRecipe:
     sample_every: int = 0
     """Steps between sample texts; 0: at the end only."""
     patience: int = 0
-    """Validations without a new best after which the run ends early; 0: it never does."""
+    """Validations without a new best after which the run ends early; 0: never."""
     max_skipped: int = 5
-    """Skipped steps in a row, for a loss that is no number or jumps, at which the run stops with an error."""
+    """Consecutive skipped steps (loss NaN, infinite or a spike) at which the run stops with an error."""
 
     def __post_init__(self) -> None:
         for name in ("save_every", "validate_every", "sample_every", "patience"):

@@ -1,4 +1,4 @@
-"""`Replicated`: every process holds the whole model, and DistributedDataParallel makes their gradients one."""
+"""`Replicated`: every process holds the whole model, and DistributedDataParallel averages the gradients."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Replicated(Parallel):
         """Wrap the objective in DDP, which sends complete gradients while others are still computed."""
         self._replica = DistributedDataParallel(objective)
         if weights.has_copies:
-            # Their gradients are summed in float32 beside, and that sum is what has to travel.
+            # Gradients of the copies are accumulated in float32, and that sum is what DDP has to reduce.
             mean = _MeanOfSums(weights, self._processes.world_size)
             self._replica.register_comm_hook(None, lambda _, bucket: mean(bucket.parameters(), bucket.buffer()))
         return self._replica

@@ -11,7 +11,7 @@ _MAY_CHANGE = ("checkpointing", "parallel")
 
 
 def require_same_recipe(old: Mapping[str, Any], new: Mapping[str, Any]) -> None:
-    """Refuse a changed setting; logging, checkpoint and parallelism settings may change. Raises ConfigError.
+    """Raise ConfigError for a changed setting; settings of logging, checkpoints and parallelism may change.
 
     Both are recipes as `dataclasses.asdict` gives them, `old` written to JSON and read again.
     """
@@ -22,4 +22,4 @@ def require_same_recipe(old: Mapping[str, Any], new: Mapping[str, Any]) -> None:
         if isinstance(value, dict) and isinstance(was, dict):
             require_same_recipe(was, value)
         elif (list(value) if isinstance(value, tuple) else value) != was:
-            raise ConfigError(f"{name} is {value}, but the run that goes on had {was}: say that, or another folder")
+            raise ConfigError(f"{name} is {value}, but the run to resume has {was}: use that, or another folder")

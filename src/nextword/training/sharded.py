@@ -1,7 +1,7 @@
 """`Sharded`: every process holds a shard of each weight, its gradient and its optimizer state (FSDP2).
 
-A layer's weights are gathered when it computes, rounded to the type of the products, and let go again; the parts that
-stay are in float32. So no copies are kept, and gradients are summed over the processes in float32.
+A layer's weights are gathered when it computes, rounded to the type of the products, and freed again; the shards stay
+in float32. So no copies are kept, and gradients are summed over the processes in float32.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Tensors of a checkpoint that several processes write and read together (torch.distributed.checkpoint).
 
 Each process writes its shards to a safetensors file of its own. Any number of processes can read them, each what it
-needs of any file. The format is the one of torch's that can run no code when it is read.
+needs of any file. Of torch's formats it is the one that cannot run code when it is read.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from nextword.training.processes import Processes
 
 
 def write_shards(folder: Path, tensors: Mapping[str, Tensor], processes: Processes) -> None:
-    """Write the shards of this process; all call it. Raises OSError in all of them if a disk refuses one."""
+    """Write the shards of this process; all call it. Raises OSError in all of them if one cannot write."""
     writer = HuggingFaceStorageWriter(str(folder), save_distributed=True)
     try:
         save(dict(tensors), storage_writer=writer, process_group=processes.group)

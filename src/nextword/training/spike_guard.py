@@ -1,4 +1,4 @@
-"""`SpikeGuard`: a step whose loss is no number, or jumps, leaves the weights as they were.
+"""`SpikeGuard`: skip the update of a step whose loss is NaN, infinite or a spike.
 
 Too many such steps in a row end the run.
 """
@@ -12,24 +12,24 @@ from typing import Any
 from nextword.errors import TrainingError
 
 _WINDOW = 50
-"""Losses before, with which a new one is compared."""
+"""Number of previous losses with which a new one is compared."""
 _FEWEST = 10
-"""Losses below which there is nothing to compare with."""
+"""Minimum number of previous losses for a comparison."""
 
 
 class SpikeGuard:
-    """Judges each step by its loss and gradient norm, and counts the skipped ones."""
+    """Detector of loss spikes that also counts the skipped steps."""
 
     def __init__(self, max_skipped: int) -> None:
         self._max_skipped = max_skipped
         self.num_skipped = 0
-        """Steps that left the weights as they were."""
+        """Number of steps whose update was skipped."""
         self.num_in_row = 0
-        """Skipped steps since the last that was taken."""
+        """Skipped steps since the last update."""
         self._recent: list[float] = []
 
     def fault(self, loss: float, grad_norm: float) -> str | None:
-        """Return why a step is to be skipped; None if it is to be taken."""
+        """Return the reason to skip a step; None to take it."""
         if not math.isfinite(loss):
             return f"the loss is {loss}"
         if not math.isfinite(grad_norm):
@@ -53,10 +53,10 @@ class SpikeGuard:
             raise TrainingError(f"{self.num_in_row} steps in a row were skipped, the last: {reason}. {advice}")
 
     def state(self) -> dict[str, object]:
-        """Return what a checkpoint remembers, as plain JSON."""
+        """Return the state to save in a checkpoint, as plain JSON."""
         return {"num_skipped": self.num_skipped, "skipped_in_row": self.num_in_row, "recent": self._recent}
 
     def resume(self, state: Mapping[str, Any]) -> None:
-        """Go on from what `state` gave."""
+        """Restore the state that `state` returned."""
         self.num_skipped, self.num_in_row = state["num_skipped"], state["skipped_in_row"]
         self._recent = state["recent"]

@@ -36,7 +36,7 @@ class TensorBoardLog:
                 self._writer.close()
 
     def write(self, entry: Mapping[str, object]) -> None:
-        """Add the numbers and texts of an entry. The first one removes later steps, which a stopped run undid."""
+        """Add the numbers and texts of an entry. The first one purges later steps, which a resumed run repeats."""
         if self._is_installed:
             with contextlib.suppress(OSError):
                 self._write(entry)

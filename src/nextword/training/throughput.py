@@ -1,4 +1,4 @@
-"""`Throughput`: tokens per second, MFU and the time left, from how long steps took. A resumed run measures anew."""
+"""`Throughput`: tokens per second, MFU and remaining time, measured over the steps. A resumed run starts again."""
 
 from __future__ import annotations
 
@@ -46,5 +46,5 @@ class Throughput:
         return StepRate(tokens_per_second=num_tokens / seconds, mfu=rate / self._peak_rate.at_least(rate))
 
     def seconds_left(self, num_steps: int) -> float:
-        """Estimate the time of so many steps, at the mean speed so far."""
+        """Estimate the seconds that `num_steps` steps take at the mean speed of this run."""
         return num_steps * self._seconds / self._num_steps

@@ -1,7 +1,7 @@
 """`TrainedWeights`: the trainable weights in float32 with their gradients, and the copies that the model computes with.
 
 In bfloat16 the model holds rounded copies, renewed once a step: casting at each use would cost a pass over all weights
-for each of them. Gradients of the copies are summed in float32 as soon as they are there.
+for each of them. Gradients of the copies are accumulated in float32 as soon as they are computed.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from nextword.models.weights import require_names, require_shape
 
 
 class TrainedWeights:
-    """Trainable parameters of a model by name, without those that need no gradient or are frozen here."""
+    """Trainable parameters of a model by name, without frozen ones."""
 
     def __init__(self, model: nn.Module, *, dtype: torch.dtype, freeze: Sequence[str] = (), ema: float = 0.0) -> None:
-        """Take the weights of a model, and change it: frozen parameters need no gradient, all are of `dtype`.
+        """Take the weights of a model, and change it: frozen parameters require no gradient, all are of `dtype`.
 
         Raises ConfigError for a pattern that matches nothing, or if nothing is left to train.
         """
@@ -61,7 +61,7 @@ class TrainedWeights:
         return gradient
 
     def clear_gradients(self) -> None:
-        """Forget the gradients of the last step."""
+        """Clear the gradients."""
         for tensor in self.tensors.values():
             tensor.grad = None
 
@@ -79,12 +79,12 @@ class TrainedWeights:
             copy.copy_(self.tensors[name])
 
     def state(self) -> dict[str, Tensor]:
-        """Return what a checkpoint remembers, as `weight:<name>` and `average:<name>`."""
+        """Return the tensors to save in a checkpoint, as `weight:<name>` and `average:<name>`."""
         weights = {f"weight:{name}": tensor for name, tensor in self.tensors.items()}
         return weights | {f"average:{name}": tensor for name, tensor in self.averages.items()}
 
     def resume(self, tensors: Mapping[str, Tensor], averages: Mapping[str, Tensor]) -> None:
-        """Go on from the values of an interrupted run. Raises CheckpointError if they are not of the same weights."""
+        """Restore the values of an interrupted run. Raises CheckpointError if they are not of the same weights."""
         require_names(tensors, self.tensors, source="checkpoint")
         require_names(averages, self.averages, source="checkpoint")
         for name, tensor in self.tensors.items():
@@ -95,7 +95,7 @@ class TrainedWeights:
 
     @contextmanager
     def averaged(self) -> Iterator[None]:
-        """Let the model compute with the EMA weights in the block, if they are kept."""
+        """Swap in the EMA weights for the block, if they are kept."""
         if not self.averages:
             yield
             return

@@ -39,11 +39,11 @@ from nextword.training.trained_weights import TrainedWeights
 from nextword.training.validation import Validation
 
 _MAX_NAMED = 8
-"""Most documents of a skipped batch that are named."""
+"""Maximum number of documents named for a skipped batch."""
 
 
 class Trainer:
-    """A model in training, with all that the next step depends on."""
+    """Training run: the model, and all state that the next step depends on."""
 
     def __init__(
         self,
@@ -55,9 +55,9 @@ class Trainer:
         callbacks: Callbacks,
         processes: Processes = ALONE,
     ) -> None:
-        """Resume the run that was stopped in `folder`, or begin one; it gets checkpoints, metrics and models.
+        """Resume the run in `folder`, or begin one there; the folder receives checkpoints, metrics and models.
 
-        With several processes `source` gives each its rows of the batches; the first one alone calls back. Raises
+        With several processes `source` yields each its rows of the batches; callbacks run on rank zero alone. Raises
         ConfigError for a recipe that does not fit the model or the stopped run, CheckpointError for a damaged one.
         """
         if recipe.compute.threads is not None:
@@ -85,7 +85,7 @@ class Trainer:
 
     @property
     def num_skipped(self) -> int:
-        """Number of steps that left the weights as they were."""
+        """Number of steps whose update was skipped."""
         return self._guard.num_skipped
 
     @property
@@ -101,9 +101,9 @@ class Trainer:
     def steps(self) -> Iterator[StepReport]:
         """Train, yielding each step as it is done; after the last one `Callbacks.export` has written `model`.
 
-        The best model so far is exported as `best` at each validation. A loop that is left early saves a checkpoint;
-        so do SIGTERM and Ctrl-C, which then raise KeyboardInterrupt. With several processes, all leave the loop at the
-        same step. Raises TrainingError if step after step has to be skipped.
+        The best model so far is exported as `best` at each validation. Leaving the loop early saves a checkpoint; so do
+        SIGTERM and Ctrl-C, which then raise KeyboardInterrupt. With several processes, all leave the loop at the same
+        step. Raises TrainingError if step after step has to be skipped.
         """
         with Interruption() as interruption, retained_heap():
             if self.step == 0:
@@ -112,8 +112,8 @@ class Trainer:
             while not self.is_finished:
                 report = self._train_step()
                 self._callbacks.on_step(report)
-                self._weights.clear_gradients()  # before anything else, so that it can have their memory
-                if self._processes.any(interruption.is_asked_for):
+                self._weights.clear_gradients()  # first, so that the step can reuse their memory
+                if self._processes.any(interruption.is_requested):
                     self._stop()
                     raise KeyboardInterrupt
                 self._validate_and_save()
@@ -127,11 +127,11 @@ class Trainer:
         self._finish()
 
     def save(self) -> bool:
-        """Write a checkpoint. False where the disk refuses: that is reported, and the run goes on with the last one."""
+        """Write a checkpoint; return False, and report it, if writing fails: training then continues."""
         try:
             save_checkpoint(self._folder / "checkpoints", self.step, self._state(), self._processes)
         except OSError as error:
-            self._callbacks.note(f"no checkpoint at step {self.step}: {error.strerror or error}; the run goes on")
+            self._callbacks.note(f"no checkpoint at step {self.step}: {error.strerror or error}; training continues")
             return False
         return True
 
@@ -149,7 +149,7 @@ class Trainer:
         batches = [self._source.next_batch() for _ in range(self.recipe.compute.accumulation)]
         num_targets = self._count_targets(batches)
         # One mean over all batches of all processes: dividing each by its own count would give short ones more weight.
-        own_nats = sum(self._differentiate(batch, num_targets, is_last=batch is batches[-1]) for batch in batches)
+        own_nats = sum(self._backward(batch, num_targets, is_last=batch is batches[-1]) for batch in batches)
         loss = self._processes.all_reduce(own_nats)[0] / num_targets
         lr = self.recipe.optimization.lr * lr_share(self.step, self.recipe.steps, self.recipe.scheduling)
         grad_norm = self._clip_gradients()
@@ -183,14 +183,14 @@ class Trainer:
         own_targets = sum(int(np.count_nonzero(batch.targets != IGNORED)) for batch in batches)
         num_targets = round(self._processes.all_reduce(own_targets)[0])
         if num_targets == 0:
-            raise TrainingError(f"step {self.step + 1}: no token of the batch carries a loss; look at the data")
+            raise TrainingError(f"step {self.step + 1}: no token of the batch carries loss; check the data")
         return num_targets
 
-    def _differentiate(self, batch: Batch, num_targets: int, *, is_last: bool) -> float:
+    def _backward(self, batch: Batch, num_targets: int, *, is_last: bool) -> float:
         """Add the gradients of a batch; return the sum of its nats."""
         with self._parallel.accumulating(is_last=is_last):
             nats, objective = self._objective(batch)
-            # Gradients become the mean over the processes; what is wanted is their sum.
+            # DDP and FSDP average gradients over the processes; the scale makes that their sum.
             (objective * self._processes.world_size / num_targets).backward()  # type: ignore[no-untyped-call]
         return float(nats)
 
@@ -201,28 +201,28 @@ class Trainer:
         return float(self._parallel.full_tensor(norm))
 
     def _skip(self, fault: str, batches: Sequence[Batch], lr: float) -> None:
-        """Note a step that is skipped, with its documents. Raises TrainingError after too many."""
+        """Report a skipped step with its documents. Raises TrainingError after too many."""
         own_documents = [place for batch in batches for place in batch.places]
         documents = list(dict.fromkeys(self._processes.all_gather(own_documents)))
         more = f" and {len(documents) - _MAX_NAMED} more" if len(documents) > _MAX_NAMED else ""
         where = f"step {self.step}: {fault}; {', '.join(documents[:_MAX_NAMED])}{more}; learning rate {lr:.3g}"
         found = find_checkpoint(self._folder / "checkpoints")
         stays = "There is no checkpoint yet" if found is None else f"The last good checkpoint stays, {found}"
-        advice = f"{stays}: look at these documents, or try a smaller learning rate in another folder"
+        advice = f"{stays}: check these documents, or try a smaller learning rate in another folder"
         self._guard.skip(where, advice=advice)
         self._callbacks.note(f"{where}: skipped")
 
     def _validate_and_save(self) -> None:
-        """Validate, sample and save where it is time for it, once after each step."""
+        """Validate, sample and save where due; called once after each step."""
         every, is_last = self.recipe.checkpointing.save_every, self.step == self.recipe.steps
         if not self._validation.after(self.step, is_last=is_last) or is_last:
             return
         if every > 0 and self.step % every == 0 and not self._guard.num_in_row:
-            self.save()  # not while steps are skipped: it may be the weights that went wrong
+            self.save()  # not while steps are skipped: the weights may be the fault
 
     def _stop(self) -> None:
         if self.save():
-            self._callbacks.note(f"stopped after step {self.step}: the same command goes on from there")
+            self._callbacks.note(f"stopped after step {self.step}: run the same command again to resume")
 
     def _finish(self) -> None:
         if self._validation.ends_run:
@@ -257,7 +257,7 @@ class Trainer:
         require_same_recipe(values["recipe"], dataclasses.asdict(self.recipe))
         began_with = values["versions"]["torch"]
         if began_with != torch.__version__:
-            self._callbacks.note(f"the run began with torch {began_with}: from here on sums may round otherwise")
+            self._callbacks.note(f"the run began with torch {began_with}: results may differ by rounding from here on")
         parts: dict[str, dict[str, Tensor]] = {"weight": {}, "average": {}, "optimizer": {}, "random": {}}
         for path, tensor in load_tensors(found, self._memory_for, self._processes).items():
             part, _, name = path.partition(":")
@@ -269,7 +269,7 @@ class Trainer:
         self._guard.resume(values)
         self._validation.resume(values)
         self.step = values["step"]
-        self._callbacks.note(f"going on after step {self.step}")
+        self._callbacks.note(f"resuming after step {self.step}")
 
     def _memory_for(self, path: str, size: torch.Size, dtype: torch.dtype) -> Tensor | None:
         return self._parallel.memory_for(self._weights, path.partition(":")[2], size, dtype)

@@ -18,11 +18,11 @@ from nextword.training.recipe import CheckpointRecipe
 from nextword.training.trained_weights import TrainedWeights
 
 _LARGEST_EXPONENT = 700.0
-"""Exponent of e above which the power is no float64."""
+"""Largest x for which exp(x) is a finite float64."""
 
 
 class Validation:
-    """Calls the hooks with the model in eval mode when it is time; all processes make the same calls."""
+    """Schedule of the validation and sampling hooks; all processes make the same calls."""
 
     def __init__(
         self,
@@ -36,12 +36,12 @@ class Validation:
         record: Callable[[Mapping[str, object]], None],
         export_best: Callable[[], None],
     ) -> None:
-        """Begin without a validation. `record` takes entries of metrics; `export_best` may raise CheckpointError."""
+        """Start with no validation. `record` receives entries of metrics; `export_best` may raise CheckpointError."""
         self._model, self._weights, self._recipe, self._callbacks = model, weights, recipe, callbacks
         self._parallel, self._processes, self._record, self._export_best = parallel, processes, record, export_best
         self._stopping = EarlyStopping(recipe.patience)
         self._done_after = 0
-        """Step that was validated last, if it was due, so that a resumed run does it once."""
+        """Step of the last validation, so that a resumed run does not repeat it."""
 
     def begin(self) -> None:
         """Validate and sample before the first step, for comparison."""
@@ -51,7 +51,7 @@ class Validation:
             self._sample(0, self._callbacks.sample)
 
     def after(self, step: int, *, is_last: bool) -> bool:
-        """Validate and sample if it is time for that after a step; False if that was done for this step before."""
+        """Validate and sample if due after a step; return False if that was done for this step before."""
         if self._done_after == step:
             return False
         validate, sample, recipe = self._callbacks.validate, self._callbacks.sample, self._recipe
@@ -74,11 +74,11 @@ class Validation:
         return self._stopping.num_since_best
 
     def state(self) -> dict[str, object]:
-        """Return what a checkpoint remembers, as plain JSON."""
+        """Return the state to save in a checkpoint, as plain JSON."""
         return {**self._stopping.state(), "looked": self._done_after}
 
     def resume(self, state: Mapping[str, Any]) -> None:
-        """Go on from what `state` gave."""
+        """Restore the state that `state` returned."""
         self._stopping.resume(state)
         self._done_after = state["looked"]
 
@@ -93,11 +93,11 @@ class Validation:
         self._record({"step": step, "sample": self._in_eval_mode(sample)})
 
     def _keep_best(self, step: int) -> None:
-        """Export the model; a disk that refuses does not end the run."""
+        """Export the best model; a failure to write does not end the run."""
         try:
             self._export_best()
         except CheckpointError as error:
-            self._callbacks.note(f"step {step}: the best model is not written: {error}; the run goes on")
+            self._callbacks.note(f"step {step}: the best model is not written: {error}; training continues")
 
     def _in_eval_mode(self, use: Callable[[Transformer], Any]) -> Any:
         """Call `use` on the model in eval mode, with EMA weights if kept."""

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def write_classification_page(path: Path | str, report: ClassificationReport, *, title: str) -> None:
-    """Write the page. Raises DataError if the disk refuses, MissingExtraError without matplotlib."""
+    """Write the page. Raises DataError if writing fails, MissingExtraError without matplotlib."""
     low, high = report.accuracy_interval
     write_page(
         path,
@@ -33,12 +33,12 @@ def write_classification_page(path: Path | str, report: ClassificationReport, *,
                 ],
             ),
             heading("Confusion matrix"),
-            plot(lambda axes: _draw_confusion(axes, report), caption="Texts by right and chosen label.", width=5.0),
+            plot(lambda axes: _draw_confusion(axes, report), caption="Texts by true and predicted label.", width=5.0),
             heading("Calibration"),
             plot(
                 lambda axes: _draw_calibration(axes, report),
-                caption="Share of right choices against the probability of the label chosen, in ten bins. On the "
-                "diagonal a model is as sure as it is right; below it, it is too sure. Numbers: texts in the bin.",
+                caption="Share of correct predictions against the probability of the predicted label, in ten bins. On "
+                "the diagonal a model is as sure as it is right; below it, it is too sure. Numbers: texts in the bin.",
                 width=5.0,
                 height=4.5,
             ),
@@ -66,5 +66,5 @@ def _draw_calibration(axes: Axes, report: ClassificationReport) -> None:
         axes.annotate(str(one.num_texts), (one.confidence, one.accuracy), xytext=(4, -12), textcoords="offset points")
     axes.set_xlim(1 / len(report.labels), 1)
     axes.set_ylim(0, 1)
-    axes.set_xlabel("probability of the chosen label")
+    axes.set_xlabel("probability of the predicted label")
     axes.set_ylabel("accuracy")

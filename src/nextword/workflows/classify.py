@@ -1,4 +1,4 @@
-"""`classify`: choose a label for each text of a file, and measure how often it is right where that is known."""
+"""`classify`: choose a label for each text of a file, and measure the accuracy where true labels are known."""
 
 from __future__ import annotations
 
@@ -23,21 +23,21 @@ from nextword.workflows.progress import OnProgress, Progress, ignore_progress
 
 _DEFAULTS = ClassifyOptions()
 _TRUTH = {"1": ("positive", "yes", "true"), "0": ("negative", "no", "false")}
-"""Meaning of 1 and 0 in a file where the labels are such words."""
+"""Labels that 1 and 0 stand for in a file."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ClassifiedFile:
-    """Labels chosen for the texts of a file; `print` shows the report, or the choices if no right label is known."""
+    """Labels chosen for the texts of a file; `print` shows the report, or the choices if no true label is known."""
 
     model: str
     file: str
     report: ClassificationReport | None
-    """Accuracy, F1 and calibration; None if no text has a right label."""
+    """Accuracy, F1 and calibration; None if no text has a true label."""
     texts: tuple[LabelledText, ...] = dataclasses.field(repr=False)
-    """Texts with the right labels, if they are known."""
+    """Texts with the true labels, if they are known."""
     choices: tuple[Classification, ...] = dataclasses.field(repr=False)
-    """The choice for each of them."""
+    """Prediction for each of them."""
     num_bad: int = 0
     """Records left out because they cannot be read."""
     first_bad: str | None = None
@@ -61,7 +61,7 @@ class ClassifiedFile:
         return table_block(("label", "probability", "text"), cells, left=(0, 2))
 
     def to_json(self) -> dict[str, object]:
-        """Return plain values: the figures, and what was chosen for each text."""
+        """Return plain values: the figures, and the prediction for each text."""
         rows = [
             {"text": text.text, "right": text.label, **dataclasses.asdict(choice)}
             for text, choice in zip(self.texts, self.choices, strict=True)
@@ -122,7 +122,7 @@ def _texts(
     if not texts:
         raise DataError(f"{file}: there is no text to classify")
     if needs_labels and all(text.label is None for text in texts):
-        raise RequestError(f"html shows how often the labels are right, and {file} has none")
+        raise RequestError(f"html shows the accuracy, and {file} has no true labels")
     return texts
 
 

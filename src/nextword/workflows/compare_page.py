@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def write_compare_page(path: Path, comparison: Comparison, *, names: tuple[str, str], title: str) -> None:
-    """Write the page. Raises DataError if the disk refuses, MissingExtraError without matplotlib."""
+    """Write the page. Raises DataError if writing fails, MissingExtraError without matplotlib."""
     write_page(path, title, _parts(comparison, names))
 
 
@@ -37,7 +37,7 @@ def _parts(comparison: Comparison, names: tuple[str, str]) -> Iterator[Html]:
         )
     yield plot(
         lambda axes: _draw(axes, comparison),
-        caption="Pieces of the text by how much more surprised B is than A; below zero B knows better.",
+        caption="Pieces of the text by how much more surprised B is than A; below zero B predicts better.",
     )
     yield heading("Where they differ most")
     yield markup_table(("A, nats", "B, nats", "text"), map(_row, comparison.differences), text=(2,))

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def write_decoding_page(path: Path | str, report: DecodingReport) -> None:
-    """Write the page. Raises DataError if the disk refuses, MissingExtraError without matplotlib."""
+    """Write the page. Raises DataError if writing fails, MissingExtraError without matplotlib."""
     first = [part for name, texts in report.texts.items() for part in (heading(name), preformatted(texts[0][0]))]
     parts = [
         table(report.columns, report.rows()),
@@ -27,7 +27,7 @@ def write_decoding_page(path: Path | str, report: DecodingReport) -> None:
 
 
 def _plots(figures: Mapping[str, DecodedFigures]) -> list[Html]:
-    """Return plots of repetition and perplexity, with a bar for each way of decoding."""
+    """Return plots of repetition and perplexity, with a bar for each decoding strategy."""
     names, height = list(figures)[::-1], 1.0 + 0.3 * len(figures)
     shares = [figures[name].repetition[4] for name in names]
     perplexities = [figures[name].perplexity for name in names]
@@ -39,7 +39,7 @@ def _plots(figures: Mapping[str, DecodedFigures]) -> list[Html]:
         ),
         plot(
             lambda axes: axes.barh(names, perplexities, log=True),
-            caption="Perplexity of the texts under the model itself. A high temperature wanders off.",
+            caption="Perplexity of the texts under the model itself. A high temperature makes texts improbable.",
             height=height,
         ),
     ]

@@ -1,4 +1,4 @@
-"""`decoding_report`: continue prompts by several ways of decoding, and measure what each does to the texts."""
+"""`decoding_report`: continue prompts by several decoding strategies, and measure the texts."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ SETTINGS = (
         for temperature in (0.5, 1.0, 1.5)
     ),
 )
-"""Ways of decoding compared where none is named: greedy; random, top-k and top-p sampling at three temperatures."""
+"""Decoding strategies compared where none is named: greedy; random, top-k and top-p sampling at three temperatures."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class DecodingReport:
-    """Repetition, diversity and probability of texts by way of decoding; `print` shows a table."""
+    """Repetition, diversity and probability of texts by decoding strategy; `print` shows a table."""
 
     columns: ClassVar = (
         "decoding",
@@ -54,9 +54,9 @@ class DecodingReport:
     model: str
     prompts: tuple[str, ...]
     figures: Mapping[str, DecodedFigures]
-    """Figures by way of decoding."""
+    """Figures by decoding strategy."""
     texts: Mapping[str, tuple[tuple[str, ...], ...]] = dataclasses.field(repr=False)
-    """Texts by way of decoding: for each prompt the sampled ones."""
+    """Texts by decoding strategy: for each prompt its samples."""
 
     def __str__(self) -> str:
         return text_table(self.columns, self.rows())
@@ -67,7 +67,7 @@ class DecodingReport:
         return table_block(self.columns, self.rows())
 
     def rows(self) -> list[list[str]]:
-        """Return the cells of the table, a row for each way of decoding."""
+        """Return the cells of the table, a row for each decoding strategy."""
         return [_row(name, figures) for name, figures in self.figures.items()]
 
     @property
@@ -98,10 +98,10 @@ def decoding_report(
     on_progress: OnProgress = ignore_progress,
     **loading: Unpack[LoadOptions],
 ) -> DecodingReport:
-    """Continue each prompt by each way of decoding; measure repetition, diversity, perplexity and entropy.
+    """Continue each prompt by each decoding strategy; measure repetition, diversity, perplexity and entropy.
 
     `model`: name, path or loaded model; further keywords are those of `load`. `prompts`: a file with a prompt on each
-    line, or the prompts. `setting`: ways of decoding, "greedy" or parameters as in "temperature=0.7 top_p=0.9";
+    line, or the prompts. `setting`: decoding strategies, "greedy" or parameters as in "temperature=0.7 top_p=0.9";
     `SETTINGS` if empty. `samples`: texts to sample after each prompt, at least two. `limit`: most prompts to read.
     `html`: file for a page with plots. `on_progress` is called after each prompt that has been continued. Raises
     RequestError, DataError, MissingExtraError without nltk, and as `load`.
@@ -138,7 +138,7 @@ def _measured(
 
 
 def _params(setting: Sequence[str], *, samples: int, max_tokens: int, seed: int) -> dict[str, SamplingParams]:
-    """Return the parameters of each way of decoding, by its name. Raises RequestError."""
+    """Return the parameters of each decoding strategy, by its name. Raises RequestError."""
     if samples < 2:
         raise RequestError(f"samples = {samples}: at least two texts of a prompt are compared")
     if max_tokens < 1:
@@ -176,7 +176,7 @@ def _read_lines(path: Path) -> list[str]:
 def _continued(
     model: LanguageModel, prompts: Sequence[str], params: Mapping[str, SamplingParams], on_progress: OnProgress
 ) -> dict[str, list[Request]]:
-    """Return the finished requests of each way of decoding, one for each prompt; the engine runs them all together."""
+    """Return the finished requests of each decoding strategy, one for each prompt; the engine batches them all."""
     engine, what = model.engine, "prompts continued"
     requests = {
         name: [engine.submit(model.tokenizer.encode(prompt), of_setting) for prompt in prompts]

@@ -48,16 +48,16 @@ __all__ = [
 ]
 
 FinetuneMethod: TypeAlias = Literal["full", "lora", "dora", "ia3", "prompt"]
-"""full: every weight is trained; else an adapter, and the model itself stays as it is."""
+"""full: every weight is trained; else an adapter, and the model's own weights stay frozen."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Job:
-    """A run to be trained, its settings resolved."""
+    """Fine-tuning run with its settings resolved."""
 
     directory: ModelDirectory
     base: str
-    """Name that an adapter says whose it is with."""
+    """Name of the base model, which an adapter records."""
     method: FinetuneMethod
     adapter: AdapterSpec | PromptSpec | None
     recipe: FinetuneRecipe
@@ -85,13 +85,13 @@ def finetune(
     """Prepare the training of all weights of a model, or of an adapter for it, on chats or text.
 
     `model`: a name, a folder, a .gguf file, or a loaded model. `output`: folder of the run; a run that was stopped
-    there goes on. `rank`, `alpha` and `targets` belong to adapters, `virtual_tokens` to method "prompt". `on_step`,
+    there resumes. `rank`, `alpha` and `targets` belong to adapters, `virtual_tokens` to method "prompt". `on_step`,
     `on_note` and `on_sample` are called in training, as `Listeners` says. Other keywords are settings, which replace
     those of `recipe`: on ("chats" or "text"), context, batch_size, validation, field, user, answer; steps, seed;
-    optimizer, lr, weight_decay, beta1, beta2, eps, momentum, max_grad_norm; schedule, warmup, decay,
-    final_lr; precision, accumulation, z_loss, gradient_checkpointing, ema, freeze, threads, parallel; save_every,
-    validate_every, sample_every, patience, max_skipped. Trains nothing yet: see `TrainingRun`. Raises
-    RequestError, ConfigError, DataError, CheckpointError, and MissingExtraError without PyTorch.
+    optimizer, lr, weight_decay, beta1, beta2, eps, momentum, max_grad_norm; schedule, warmup, decay, final_lr;
+    precision, accumulation, z_loss, gradient_checkpointing, ema, freeze, threads, parallel; save_every, validate_every,
+    sample_every, patience, max_skipped. Trains nothing yet: see `TrainingRun`. Raises RequestError, ConfigError,
+    DataError, CheckpointError, and MissingExtraError without PyTorch.
     """
     adapter = _adapter(method, rank=rank, alpha=alpha, targets=targets, virtual_tokens=virtual_tokens)
     job = _job(model, method, adapter, with_options(recipe, options), Path(output))
@@ -201,7 +201,7 @@ def _setup(
 
 
 def _validation(job: _Job, data: FinetuningData) -> Callable[[Transformer], float] | None:
-    """Return the loss of what is held out, as a function of the model; None if nothing is."""
+    """Return the validation loss as a function of the model; None if nothing is held out."""
     rows = job.recipe.data.batch_size
     max_tokens = max_validation_tokens(job.recipe.run.checkpointing, tokens_per_step=rows * job.context)
     if data.held_out_texts:
@@ -228,7 +228,7 @@ def _engine(job: _Job, model: Transformer) -> Engine:
 
 
 def _exporter(job: _Job) -> Callable[[dict[str, Tensor], Path], None]:
-    """Return what writes the model, or the adapter alone, which says by name whose it is."""
+    """Return the function that writes the model, or the adapter alone with the name of its base model."""
     from nextword.adapters.attach import save_trained
     from nextword.adapters.attach_prompt import save_trained_prompt
     from nextword.training.model_output import export_model

@@ -1,4 +1,4 @@
-"""`LiveDisplay`: an object that shows itself in a notebook cell, and again as it changes; elsewhere nothing happens."""
+"""`LiveDisplay`: show an object in a notebook cell and update it as it changes; does nothing elsewhere."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from types import TracebackType
 from typing import Any, Self
 
 _SECONDS_BETWEEN = 1.0
-"""Between two drawings, so that drawing takes no noticeable part of the time."""
+"""Seconds between two updates, so that drawing costs little time."""
 
 
 class LiveDisplay:
-    """A context in which `update` draws the object anew in the output of the running cell."""
+    """Context in which `update` redraws the object in the output of the running cell."""
 
     def __init__(self, shown: object) -> None:
         self._shown = shown
@@ -39,7 +39,7 @@ class LiveDisplay:
 
 
 def _is_notebook() -> bool:
-    """Return whether the code runs in the kernel of a notebook; imports nothing that is not there already."""
+    """Return True in the kernel of a notebook; imports nothing that is not imported already."""
     if "IPython" not in sys.modules:
         return False
     from IPython import get_ipython

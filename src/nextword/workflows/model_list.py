@@ -25,7 +25,7 @@ class ListedModel:
     """Description of a model; fields are None where its files do not say or cannot be read."""
 
     name: str
-    """Name or path by which `load` opens it."""
+    """Name or path that `load` takes."""
     path: str | None
     """File or folder; None if it is not on this machine."""
     family: str | None = None

@@ -17,14 +17,14 @@ if TYPE_CHECKING:
 _FORMATS = (".png", ".svg")
 _COLOURS = ("#b8c4d6", "#5b8ff9", "#e8684a", "#5ad8a6", "#9270ca", "#f6bd16")
 _LEAST_SHOWN = 0.005
-"""Probability below which a bar gets no number: it could not be seen either."""
+"""Probability below which a bar gets no number, since the bar itself is too small to see."""
 
 
 def save_next_plot(path: Path | str, prompt: str, steps: Mapping[str, Distribution], *, top: int = 10) -> None:
     """Draw the `top` most probable tokens, a bar for each step, as `LanguageModel.next_steps` gives them.
 
     The tokens are those of the first step. Raises RequestError for another format than .png or .svg, MissingExtraError
-    without matplotlib, DataError if the disk refuses.
+    without matplotlib, DataError if writing fails.
     """
     path = Path(path)
     if path.suffix not in _FORMATS:

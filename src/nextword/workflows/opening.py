@@ -46,7 +46,7 @@ def name_of(model: ModelSource) -> str:
 
 @contextmanager
 def _collector_paused() -> Iterator[None]:
-    """Pause the garbage collector: all that loading makes, a hundred thousand strings among it, stays."""
+    """Pause the garbage collector: the many objects that loading makes all stay alive."""
     was_enabled = gc.isenabled()
     gc.disable()
     try:

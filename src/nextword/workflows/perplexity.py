@@ -1,4 +1,4 @@
-"""`perplexity`: how well a model predicts files of text, by one convention or all; an interrupted run goes on.
+"""`perplexity`: how well a model predicts files of text, by one convention or all; an interrupted run resumes.
 
 Textbook section 4.
 """
@@ -132,13 +132,13 @@ def perplexity(
 ) -> FilePerplexity:
     """Measure how well a model predicts files of text; a file of records has many documents.
 
-    After an interruption the same call goes on where it stopped, if the model is given by its name or path.
+    After an interruption the same call resumes, if the model is given by its name or path.
     `model`: name, path or loaded model; further keywords are those of `load`. `files`: a file, a folder, or several:
-    .txt, .md, .jsonl, .json, .parquet; all but the last also compressed. `convention`: tool whose way of cutting texts
-    into windows to follow. `context`: tokens of a window; None: the model's context, for llama.cpp 512. `stride`: of
-    sliding windows; None: no overlap. `field`: field of a record that holds the text. `skip_bad`: leave out and count
-    bad records and documents too short to score. `html`: file for a page with plots. `on_progress` is called during
-    scoring. Raises RequestError if no convention finds a token to score, DataError, and as `load`.
+    .txt, .md, .jsonl, .json, .parquet; all but the last also compressed. `convention`: tool whose rule for cutting
+    texts into windows to follow. `context`: tokens of a window; None: the model's context, for llama.cpp 512. `stride`:
+    of sliding windows; None: no overlap. `field`: field of a record that holds the text. `skip_bad`: leave out and
+    count bad records and documents too short to score. `html`: file for a page with plots. `on_progress` is called
+    during scoring. Raises RequestError if no convention finds a token to score, DataError, and as `load`.
     """
     require_page(html)
     paths = list_files(files)
@@ -216,9 +216,9 @@ class _Measurement:
         )
 
     def _folder(self, convention: Convention) -> Path:
-        """Return the folder of the run, the same for the same call. Raises DataError if the disk refuses."""
+        """Return the folder of the run, the same for the same call. Raises DataError if writing fails."""
         try:
-            if isinstance(self.model, LanguageModel):  # whose files are not known, so its run cannot be resumed
+            if isinstance(self.model, LanguageModel):  # its files are unknown, so its run cannot be resumed
                 return Path(self.runs.enter_context(tempfile.TemporaryDirectory()))
             adapter = self.loading.get("adapter")
             parents = [resolve(str(self.model)), *([] if adapter is None else [Path(adapter)])]

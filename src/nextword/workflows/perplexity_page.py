@@ -33,7 +33,7 @@ _RULES = {
 def write_perplexity_page(path: Path | str, result: FilePerplexity) -> None:
     """Write a page with the tables, the distribution of surprisals, and the effect of context on them.
 
-    Raises DataError if the disk refuses, MissingExtraError without matplotlib.
+    Raises DataError if writing fails, MissingExtraError without matplotlib.
     """
     write_page(path, f"Perplexity of {result.model} on {', '.join(result.files)}", _parts(result))
 
@@ -49,7 +49,7 @@ def _parts(result: FilePerplexity) -> Iterator[Html]:
     yield paragraph(f"95 % intervals are drawn by the bootstrap over {units}.")
     yield plot(
         lambda axes: _draw_histogram(axes, reports),
-        caption="Scored tokens by their surprisal: how many were expected, and how many came as a surprise.",
+        caption="Distribution of the surprisal of the scored tokens.",
     )
     yield plot(
         lambda axes: _draw_context(axes, reports),

@@ -64,13 +64,13 @@ def prepare(
     on_progress: Callable[[PrepareReport], None] = ignore_progress,
     **options: Unpack[SelectionKeywords],
 ) -> PreparedCorpus:
-    """Turn a corpus into tokens for training, in constant memory; an interrupted call goes on where it stopped.
+    """Turn a corpus into tokens for training, in constant memory; an interrupted call resumes.
 
     `tokenizer`: a model (a name, folder or .gguf file), or a folder that `train_tokenizer` wrote. `output`: folder for
     the tokens and a copy of the tokenizer. `field`: field of a record that holds its text. `skip_bad`: leave out and
     count records that cannot be read. Other keywords are the fields of `SelectionOptions`, such as min_characters or
     deduplicate, and replace those of `selection`. Raises DataError if the folder holds anything else, if the corpus is
-    empty or cannot be read, or if the disk refuses.
+    empty or cannot be read, or if writing fails.
     """
     from nextword.checkpoints.catalogue import resolve
     from nextword.checkpoints.open_directory import open_tokenizer

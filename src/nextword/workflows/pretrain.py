@@ -48,7 +48,7 @@ def pretrain(
 ) -> TrainingRun:
     """Prepare the training of a new model on a corpus, or on a folder that `prepare` wrote.
 
-    `output`: folder of the run, by default named after the first file; a run that was stopped there goes on. `prompt`:
+    `output`: folder of the run, by default named after the first file; a run that was stopped there resumes. `prompt`:
     what the sample texts continue. `on_step`, `on_note` and `on_sample` are called in training, as `Listeners` says,
     `on_progress` while the corpus is tokenized. Other keywords are settings, which replace those of `recipe`:
     hidden_size, num_layers, num_heads, num_kv_heads, intermediate_size; context, batch_size, tokenizer, tokenizer_kind,

@@ -1,4 +1,4 @@
-"""`Progress`: what a workflow tells its `on_progress` callback."""
+"""`Progress`: the argument of a workflow's `on_progress` callback."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ class Progress:
     """State of work in progress; `str` of it is a line to show."""
 
     what: str
-    """The things that are counted, or what is done if they are not."""
+    """Plural noun of the counted units, or a description of the work."""
     done: int = 0
     total: int | None = None
     """None if it is not known."""
     line: str | None = None
-    """The line to show, where it says more than the fields above."""
+    """Line to show in place of the fields above."""
 
     def __str__(self) -> str:
         return self.line or (self.what if self.total is None else f"{self.done:,} of {self.total:,} {self.what}")

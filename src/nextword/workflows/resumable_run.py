@@ -25,7 +25,7 @@ _SECONDS_BETWEEN = 10.0
 
 
 class Journal:
-    """Places and sums of documents, on disk, however many; iterate as often as you like."""
+    """Places and sums of documents, on disk, however many; can be iterated repeatedly."""
 
     def __init__(self, lines: IO[bytes]) -> None:
         self._lines = tempfile.TemporaryFile()  # noqa: SIM115
@@ -42,7 +42,7 @@ class Journal:
 class ResumableRun:
     """Context manager of one run: saves the state on an interruption, else deletes the folder at its end.
 
-    Raises OSError if the disk refuses.
+    Raises OSError if writing fails.
     """
 
     def __init__(self, folder: Path) -> None:

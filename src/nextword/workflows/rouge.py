@@ -1,4 +1,4 @@
-"""`rouge`: summarise texts by several ways of decoding, and compare with the summaries that people wrote."""
+"""`rouge`: summarise texts by several decoding strategies, and compare with reference summaries."""
 
 from __future__ import annotations
 
@@ -25,25 +25,25 @@ if TYPE_CHECKING:
     from nextword.evaluation.rouge import RougeReport
 
 SETTINGS = ("greedy", "temperature=0.7", "top_k=50", "top_p=0.9")
-"""Ways of decoding that are compared where none is named."""
+"""Decoding strategies that are compared where none is named."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class RougeComparison:
-    """ROUGE of a model's summaries for several ways of decoding; `print` shows a table."""
+    """ROUGE of a model's summaries for several decoding strategies; `print` shows a table."""
 
     columns: ClassVar = ("decoding", "ROUGE-1", "95 %", "ROUGE-2", "95 %", "ROUGE-L", "95 %", "words", "texts")
     """Head of the table."""
     model: str
     file: str
     reports: Mapping[str, RougeReport]
-    """Figures by way of decoding."""
+    """Figures by decoding strategy."""
     texts: tuple[SummarisedText, ...] = dataclasses.field(repr=False)
-    """The texts with the summaries that people wrote."""
+    """Texts with their reference summaries."""
     summaries: Mapping[str, tuple[str, ...]] = dataclasses.field(repr=False)
-    """The model's summaries, one for each text, by way of decoding."""
+    """The model's summaries, one for each text, by decoding strategy."""
     num_split: Mapping[str, int]
-    """Number of texts beyond the context, which were summarised in parts, by way of decoding."""
+    """Number of texts beyond the context, which were summarised in parts, by decoding strategy."""
     num_bad: int = 0
     """Records left out because they cannot be read."""
     first_bad: str | None = None
@@ -58,7 +58,7 @@ class RougeComparison:
         return table_block(self.columns, self.rows())
 
     def rows(self) -> list[list[str]]:
-        """Return the cells of the table: mean F1 times 100 with its 95 % interval, for each way of decoding."""
+        """Return the cells of the table: mean F1 times 100 with its 95 % interval, for each decoding strategy."""
         return [_row(name, report) for name, report in self.reports.items()]
 
     @property
@@ -98,8 +98,8 @@ def rouge(
     """Summarise the texts of a file and compare with the summaries in it by ROUGE (Lin 2004).
 
     `model`: name, path or loaded model; further keywords are those of `load`. `file`: .jsonl, .json or .parquet with
-    texts and summaries. `setting`: ways of decoding, "greedy" or parameters as in "temperature=0.7 top_p=0.9";
-    `SETTINGS` if none. `limit`: most texts to read. `length`: of the summaries. `seed`: makes the draws repeatable.
+    texts and summaries. `setting`: decoding strategies, "greedy" or parameters as in "temperature=0.7 top_p=0.9";
+    `SETTINGS` if none. `limit`: most texts to read. `length`: of the summaries. `seed`: makes sampling reproducible.
     `skip_bad`: leave out and count bad records. `html`: file for a page with a plot. `on_progress` is called after each
     summary. Raises RequestError, DataError, MissingExtraError without rouge-score, and as `load`.
     """
@@ -144,11 +144,11 @@ def _compared(
 
 
 def _settings(setting: Sequence[str], length: Length, seed: int) -> list[DecodingSetting]:
-    """Return the ways of decoding, each of which draws one summary of a text. Raises RequestError."""
+    """Return the decoding strategies, each of which samples one summary per text. Raises RequestError."""
     settings = [decoding_setting(words) for words in setting or SETTINGS]
     for one in settings:
         if one.params(summary_params(length), seed=seed).n != 1:
-            raise RequestError(f"setting {one.name!r}: n is not for comparisons, which draw a summary each")
+            raise RequestError(f"setting {one.name!r}: n is not allowed: a comparison samples one summary per text")
         if [other.name for other in settings].count(one.name) > 1:
             raise RequestError(f"setting {one.name!r} is named twice")
     return settings

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def write_rouge_page(path: Path | str, result: RougeComparison) -> None:
-    """Write the page. Raises DataError if the disk refuses, MissingExtraError without matplotlib."""
+    """Write the page. Raises DataError if writing fails, MissingExtraError without matplotlib."""
     text = result.texts[0]
     written = ((name, summaries[0]) for name, summaries in result.summaries.items())
     shown = "\n\n".join(f"{name}: {summary}" for name, summary in [("by a person", text.summary), *written])
@@ -30,7 +30,7 @@ def write_rouge_page(path: Path | str, result: RougeComparison) -> None:
 
 
 def _draw(axes: Axes, reports: Mapping[str, RougeReport]) -> None:
-    """Draw a group of bars for each kind of ROUGE, in it one for each way of decoding."""
+    """Draw a group of bars for each kind of ROUGE, in it one for each decoding strategy."""
     width = 0.8 / len(reports)
     for number, (name, report) in enumerate(reports.items()):
         places = [kind + number * width for kind in range(len(KINDS))]

@@ -1,4 +1,4 @@
-"""`surprise`: how surprised a model is by each token of a text; `stream_surprise` hands it on as it is computed."""
+"""`surprise`: the surprisal of each token of a text under a model; `stream_surprise` yields it as it is computed."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def stream_surprise(
     on_progress: OnProgress = ignore_progress,
     **loading: Unpack[LoadOptions],
 ) -> SurpriseAccumulator:
-    """Hand on the pieces of a text as they are computed, and keep none; return the sums.
+    """Pass each piece of a text to `on_piece` as it is computed; return the sums.
 
     `title`: of the page. Other arguments and errors as those of `surprise`.
     """

@@ -1,4 +1,4 @@
-"""`write_surprise_page`: a text, each token on the colour of its surprisal, with rank and entropy on pointing."""
+"""`write_surprise_page`: a text, each token on the colour of its surprisal, with rank and entropy as tooltips."""
 
 from __future__ import annotations
 

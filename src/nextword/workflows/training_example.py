@@ -20,7 +20,7 @@ class ExampleToken:
     token_id: int
     text: str
     carries_loss: bool
-    """True if the assistant has to write it."""
+    """True if it is part of an answer, so that its prediction counts in the loss."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,6 +1,6 @@
 """Hooks of a training run: the loss of held-out texts or answers, and a sample text.
 
-The training room knows neither engines nor scores; it is given these as callbacks.
+The training room imports neither engines nor evaluation; it receives these as callbacks.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ if TYPE_CHECKING:
     from nextword.training.recipe import CheckpointRecipe
 
 _MAX_TOKENS = 50_000
-"""Held-out tokens that are scored: more would change little."""
+"""Maximum number of held-out tokens to score; more would change the loss little."""
 _SAMPLE_TOKENS = 60
 
 
 def max_validation_tokens(checkpointing: CheckpointRecipe, *, tokens_per_step: int) -> int:
-    """Return how many held-out tokens to score: validation is not to take longer than the training between two."""
+    """Return the number of held-out tokens to score: validation takes no longer than the training between two."""
     return min(_MAX_TOKENS, checkpointing.validate_every * tokens_per_step)
 
 
@@ -57,7 +57,7 @@ def answers_loss(examples: Sequence[Example], engine: Engine, *, max_tokens: int
 
 
 def sample_text(prompt: Sequence[int], engine: Engine) -> str:
-    """Continue a prompt, with the same random numbers each time, so that samples can be compared."""
+    """Continue a prompt, with the same seed each time, so that samples can be compared."""
     from nextword.decoding.params import sampling_params
 
     request = engine.submit(list(prompt), sampling_params({}, max_tokens=_SAMPLE_TOKENS, temperature=0.8, seed=0))

@@ -28,7 +28,7 @@ def write_training_report(folder: Path, *, title: str, prompt: str, settings: Ma
     """Draw loss.png, and write report.html with curves, sample texts and settings; return the page's path.
 
     `prompt`: what the sample texts continue; `settings`: section -> settings, or a setting. Raises MissingExtraError
-    without matplotlib, DataError if the disk refuses.
+    without matplotlib, DataError if writing fails.
     """
     entries, page = read_metrics(folder / "metrics.jsonl"), folder / "report.html"
     save_plot(folder / "loss.png", lambda axes: _draw_losses(axes, entries))

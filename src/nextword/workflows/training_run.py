@@ -1,6 +1,6 @@
-"""`TrainingRun`: a run that `pretrain` or `finetune` has prepared; it trains when asked, step by step or to its end.
+"""`TrainingRun`: a run that `pretrain` or `finetune` has prepared; `steps` or `train` trains it.
 
-It joins the trainer with what the rooms above it give: validation, sample texts, export, curves, the report, and the
+It joins the trainer with what higher rooms provide: validation, sample texts, export, curves, the report, and the
 trained model as a `LanguageModel`. It prints nothing: lines for people go to `on_note`.
 """
 
@@ -36,7 +36,7 @@ def ignore(*_: object) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class Listeners:
-    """Callbacks of whoever started the run; all are called in the first process alone."""
+    """Callbacks of the caller; all are called on rank zero alone."""
 
     on_step: Callable[[StepReport], None] = ignore
     on_note: Callable[[str], None] = ignore
@@ -81,10 +81,10 @@ class _Record:
 
 
 class TrainingRun:
-    """A prepared run: data are read, the model is built, or resumed where a stopped run in the folder was.
+    """A prepared run: data are read, and the model is built, or resumed from the checkpoint in the folder.
 
-    Nothing is trained before `steps`, `train` or `load` is called. A stopped run goes on where it was, bit by bit as if
-    it had not been stopped: in this object, or in another process that makes the same call.
+    Nothing is trained before `steps`, `train` or `load` is called. A stopped run resumes with the same bits as an
+    uninterrupted one: in this object, or in another process that makes the same call.
     """
 
     def __init__(self, make_trainer: Callable[[Callbacks], Trainer], setup: RunSetup) -> None:
@@ -185,7 +185,7 @@ class TrainingRun:
     def report(self) -> Path:
         """Write loss.png and report.html; return the page's path.
 
-        Raises MissingExtraError without matplotlib, DataError if the disk refuses.
+        Raises MissingExtraError without matplotlib, DataError if writing fails.
         """
         setup = self._setup
         return write_training_report(self.folder, title=setup.title, prompt=setup.prompt, settings=setup.settings)

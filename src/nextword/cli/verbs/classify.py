@@ -36,7 +36,7 @@ class Options:
     text_field: str = "text"
     """Field of a record that holds the text."""
     label_field: str = "label"
-    """Field of a record that holds the right label."""
+    """Field of a record that holds the true label."""
     limit: int | None = None
     """Most texts to read."""
     skip_bad: SkipBadArgument = False
@@ -47,7 +47,7 @@ class Options:
 
 
 def run(options: Options) -> None:
-    """Print how good the choices are, or the choices where nothing is known of the right labels."""
+    """Print how good the choices are, or the choices where nothing is known of the true labels."""
     from nextword.workflows.classify import classify
 
     with ProgressLine() as line:

@@ -1,4 +1,4 @@
-"""`nextword decoding-report`: prompts in; out, what each way of decoding does to the texts, as figures and plots."""
+"""`nextword decoding-report`: prompts in; out, what each decoding strategy does to the texts, as figures and plots."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from nextword.cli.json_output import print_json
 
 @dataclasses.dataclass(frozen=True)
 class Options:
-    """Show what ways of decoding do to texts: how they repeat themselves, how diverse and how probable they are."""
+    """Show what decoding strategies do to texts: how they repeat themselves, how diverse and how probable they are."""
 
     model: ModelArgument
     file: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="PROMPTS")]

@@ -60,7 +60,7 @@ def run(options: Options) -> None:
                 **load_options(options.compute),
             )
     except KeyboardInterrupt:
-        note("interrupted: the same command goes on where this one stopped")
+        note("interrupted: run the same command again to resume")
         raise
     for remark in result.notes:
         note(remark)

@@ -55,7 +55,7 @@ def run(options: Options) -> None:
                 on_progress=show,
             )
     except KeyboardInterrupt:
-        note("interrupted: the same command goes on where this one stopped")
+        note("interrupted: run the same command again to resume")
         raise
     report = prepared.report
     note_skipped(report.num_unreadable, prepared.first_bad)

@@ -31,7 +31,7 @@ class StreamedDocument:
 
 
 def streamed_documents(documents: Iterable[Document]) -> Iterator[StreamedDocument]:
-    """Join the pieces of each document; each has to be read to its end before the next is asked for."""
+    """Join the pieces of each document; each must be read to its end before the next is requested."""
     coming = iter(documents)
     first = next(coming, None)
     while first is not None:

@@ -26,7 +26,7 @@ class ScoredToken:
     entropy: float | None = None
     """Entropy in nats of the distribution that the model predicted for it."""
     rank: int | None = None
-    """Its place among all tokens by probability; 1 for the most probable."""
+    """Its rank among all tokens by probability; 1 for the most probable."""
 
 
 def scored_tokens(engine: Engine, pieces: Iterable[str], *, context: int | None = None) -> Iterator[ScoredToken]:
