@@ -16,7 +16,7 @@ def write_atomically(path: Path) -> Iterator[IO[bytes]]:
 
     Raises OSError if writing fails, or if what lies at `path` is no regular file (a device must not be replaced).
     """
-    target = path.resolve()  # through a link, so that the link stays one
+    target = path.resolve()  # through a symbolic link, which is kept
     if target.exists() and not target.is_file():
         raise FileExistsError(None, "no regular file")
     temporary = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}.partial")

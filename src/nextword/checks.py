@@ -1,7 +1,7 @@
 """`checked_arguments`: a decorator that refuses arguments of the wrong type or choice with a `RequestError`.
 
-What is allowed is read from the function's own annotations, so that it is said once: in the signature, where editors
-and type checkers read it too. Ranges and other rules beyond the type are for the function itself.
+The allowed types are read from the function's own annotations, which editors and type checkers read, too. Ranges and
+other rules beyond the type are for the function itself.
 """
 
 from __future__ import annotations

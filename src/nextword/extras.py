@@ -1,4 +1,4 @@
-"""`needs_extra`: imports of an optional dependency, which tell how to install it where it is missing."""
+"""`needs_extra`: imports of an optional dependency, with an error that says how to install it."""
 
 from __future__ import annotations
 

@@ -48,7 +48,7 @@ class Stream:
     def __init__(self, engine: Engine, request: Request) -> None:
         self._engine = engine
         self._request = request
-        weakref.finalize(self, engine.cancel, request)  # a stream that nobody reads must not wait for ever
+        weakref.finalize(self, engine.cancel, request)  # cancels the request of an abandoned stream
 
     def __repr__(self) -> str:
         return f"Stream({'finished' if self._request.is_finished else 'running'})"
@@ -292,7 +292,7 @@ class LanguageModel:
 
 
 def _rounded(number: int) -> str:
-    """Format a count of parameters as people say it: 3,056, 135M, 1.71B."""
+    """Format a count of parameters: 3,056, 135M, 1.71B."""
     for unit, size in (("B", 1e9), ("M", 1e6)):
         if number >= size:
             return f"{number / size:.3g}{unit}"
@@ -333,7 +333,7 @@ def load(
     MissingExtraError where the backend cannot run.
     """
     directory = open_adapted(str(name), None if adapter is None else str(adapter))
-    tokenizer = directory.tokenizer  # first: what it is made of is gone before the weights take their memory
+    tokenizer = directory.tokenizer  # first, so that its source lists are freed before the weights are loaded
     opened = open_backend(
         directory.config,
         directory.tensors,

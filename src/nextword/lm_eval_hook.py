@@ -26,7 +26,7 @@ def register_if_lm_eval() -> None:
         from lm_eval.api.registry import model_registry
 
         model_registry.register("nextword", target="nextword.lm_eval_plugin:NextwordLM")
-    except Exception:  # the command itself will meet and report whatever is broken in lm-eval
+    except Exception:  # the command itself will raise and report the error
         return
 
 

@@ -23,7 +23,7 @@ else:
 
 
 def native_status() -> str:
-    """Describe the C++ core in a few words: the instruction set that its kernels use here, or that it was not built."""
+    """Describe the C++ core: the instruction set that its kernels use here, or that it was not built."""
     if native is None:
         return "C++ core: not built, so PyTorch computes, slower; install a C++17 compiler, then nextword again"
     try:

@@ -11,7 +11,7 @@ def count(number: int, noun: str) -> str:
 
 
 def excerpt(text: str, *, length: int = 48) -> str:
-    """Quote the beginning of a text, at most so many characters of it."""
+    """Quote the beginning of a text, at most `length` characters."""
     return repr(text if len(text) <= length else f"{text[: length - 3]}...")
 
 

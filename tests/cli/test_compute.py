@@ -31,7 +31,7 @@ def test_backend_and_weights_are_those_asked_for(tiny: Path, backend: str, capsy
     ("options", "message"),
     [
         (["--threads", "0"], "nextword: 0 threads: at least 1 is needed\n"),
-        (["--threads", "3000000000"], "nextword: 3000000000 threads: more than 1024 are of no use;"),
+        (["--threads", "3000000000"], "nextword: 3000000000 threads: at most 1024 are supported;"),
         (["--backend", "torch", "--weights", "q4"], "nextword: weights q4: PyTorch computes with f32 or bf16 here;"),
     ],
     ids=["no threads", "too many threads", "weights"],

@@ -120,7 +120,7 @@ def switch(model: Transformer, name: str | None) -> None:
 
 
 def detached(model: Transformer, *, name: str = "default", base: str | None = None) -> Adapter:
-    """Copy the adapter of that name out of the model, with its present values."""
+    """Copy the adapter of that name out of the model, with its current values."""
     attached = _named(model, name)
     tensors = {key: StoredTensor(key, "F32", values.shape, values) for key, values in attached.tensors().items()}
     return Adapter(spec=attached.spec, tensors=tensors, base=base, source=f"adapter {name}")

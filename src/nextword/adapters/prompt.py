@@ -31,7 +31,7 @@ Array = npt.NDArray[np.float32]
 PEFT_TYPE = "PROMPT_TUNING"
 _TENSOR = "prompt_embeddings"
 _NEVER = -1e30
-"""Logit of a virtual token: its probability is 0, yet no sum becomes infinite."""
+"""Logit of a virtual token: its probability is 0, but sums stay finite."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -86,7 +86,7 @@ def resolve(name: str) -> Path:
     if name.startswith(PREFIX):
         found = cached_path(parse_hub_name(name))
     else:
-        path = os.path.expanduser(name)  # unlike Path.expanduser, leaves alone what names no user
+        path = os.path.expanduser(name)  # unlike Path.expanduser, keeps "~name" of an unknown user
         if os.path.exists(path):
             return Path(path)
         entry = CATALOGUE.get(name)

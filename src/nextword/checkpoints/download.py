@@ -72,7 +72,7 @@ def _index_url() -> str:
         from pip._internal.models.index import PyPI
 
         return str(PyPI.simple_url).rstrip("/")
-    except (ImportError, AttributeError):  # no pip in the environment, as uv makes them, or another version's inside
+    except (ImportError, AttributeError):  # no pip in the environment, as in uv's, or one with other internals
         return _PYPI
 
 

@@ -172,8 +172,8 @@ def _files_to_fetch(name: HubName, files: Sequence[str]) -> list[str]:
 
 
 def _reason(name: HubName, error: Exception) -> str:
-    """Put an error of huggingface_hub, which may have several lines, into one that says what to do."""
-    # Classes are told by name: none has to exist in the version that is installed.
+    """Convert an error of huggingface_hub, which may have several lines, to one line that says what to do."""
+    # Classes are recognised by name: none has to exist in the installed version.
     kinds = {kind.__name__ for kind in type(error).__mro__}
     if "GatedRepoError" in kinds:
         page = f"huggingface.co/{name.repository}"

@@ -43,12 +43,12 @@ class ModelDirectory:
 
     @property
     def num_parameters(self) -> int:
-        """The number of weights, those that two places share counted once."""
+        """Number of parameters; tied weights count once."""
         return sum(tensor.num_elements for tensor in self.tensors.values())
 
     @property
     def weights_dtype(self) -> str:
-        """The type of most weights of the first layer; embeddings are often stored in another one than the rest."""
+        """Type of most weights of the first layer; embeddings are often stored in another one."""
         counts: Counter[str] = Counter()
         for name, tensor in self.tensors.items():
             if name.startswith("layers.0."):

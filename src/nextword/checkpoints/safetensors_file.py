@@ -1,7 +1,7 @@
 """Safetensors files: eight bytes of header length, a JSON header, the values, one tensor after the other.
 
-Reading maps the file and checks the whole header before any value is read: nothing is allocated for a size that the
-header merely claims. Writing goes tensor by tensor. The module knows no model.
+Reading maps the file and checks the whole header before any value is read: nothing is allocated for a size that is only
+claimed by the header. Writing goes tensor by tensor. The module knows no model.
 """
 
 from __future__ import annotations

@@ -103,7 +103,7 @@ def _require_free(path: Path, *, replace: bool) -> None:
 def _config_json(
     config: ModelConfig, tokenizer: Tokenizer | None, generation_defaults: Mapping[str, object], dtype: FloatDtype
 ) -> dict[str, object]:
-    """Build the content of config.json. Token ids are written even where null: readers have defaults of their own."""
+    """Build the content of config.json. Token ids are written even where null: readers have own defaults."""
     family = FAMILIES[config.family]
     end: object = generation_defaults.get("eos_token_id")
     start: object = generation_defaults.get("bos_token_id")

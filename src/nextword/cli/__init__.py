@@ -77,7 +77,7 @@ _OTHERS_WORDS = {
     "tokenise": "tokenize",
     "train": "pretrain",
 }
-"""Words of other programs, and our verbs: the nearest spelling would mislead."""
+"""Verbs of other programs -> ours, where the nearest spelling would mislead."""
 _TAKES_RECIPES = ("pretrain", "finetune")
 """Verbs among whose arguments a YAML file stands for the flags in it."""
 
@@ -87,7 +87,7 @@ def main() -> None:
     _set_encodings()
     if not is_rank_zero():
         sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
-    # numpy's matrix library, which is not used here, would start a thread for each core, and they spin.
+    # numpy's BLAS, which is not used here, would start a spinning thread for each core.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     warnings.showwarning = lambda message, *where: note(" ".join(str(message).split()))
     sys.exit(run(sys.argv[1:]))
@@ -103,7 +103,7 @@ def run(arguments: Sequence[str]) -> int:
         return 2
     except KeyboardInterrupt:
         return 130
-    except BrokenPipeError:  # the reader of a pipe, such as head, has seen enough
+    except BrokenPipeError:  # the reader of the pipe, such as head, has closed it
         _discard_output()
     return 0
 
@@ -160,7 +160,7 @@ def _discard_output() -> None:
 
 
 def _version() -> str:
-    """Describe this installation: what was built, and what is here of the libraries that are not required."""
+    """Describe this installation: its C++ core, and the optional libraries that are installed."""
     import importlib.metadata
 
     from nextword.native import native_status

@@ -54,9 +54,7 @@ SkipBadArgument = Annotated[
 SettingArgument = Annotated[
     tuple[str, ...],
     tyro.conf.UseAppendAction,
-    tyro.conf.arg(
-        help='A decoding strategy: greedy, or parameters as in "temperature=0.7 top_p=0.9"; repeat it for more lines.'
-    ),
+    tyro.conf.arg(help='A decoding strategy: greedy, or parameters as in "temperature=0.7 top_p=0.9"; repeatable.'),
 ]
 LengthArgument = Annotated[
     Literal["short", "medium", "long"],
@@ -87,7 +85,7 @@ DEFAULT_COMPUTE = ComputeOptions()
 
 
 def load_options(compute: ComputeOptions) -> LoadOptions:
-    """Return the options as keywords of `nextword.load` and of the functions that load a model."""
+    """Return the options as keywords of `nextword.load` and of functions that load a model."""
     return cast("LoadOptions", {field.name: getattr(compute, field.name) for field in dataclasses.fields(compute)})
 
 

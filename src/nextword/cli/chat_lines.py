@@ -1,4 +1,4 @@
-"""`ChatLines`: what a person or a pipe says to `nextword chat`, one message at a time.
+"""`ChatLines`: the messages that a user types or a pipe sends to `nextword chat`.
 
 In: standard input. Out: messages, without the marks of those that have several lines. On a terminal the arrow keys edit
 the line and recall earlier ones (readline, where Python has it), Ctrl-C clears the line, and two lines that are pasted
@@ -64,12 +64,12 @@ class ChatLines:
         return "\n".join(lines).strip("\n")
 
     def _read_line(self, prompt: str) -> str | None:
-        """Return a line without its end. The prompt is for people, and kept out of what is piped on."""
+        """Return a line without its end. The prompt goes to a terminal only, never into a pipe."""
         try:
             if not self.is_terminal:
                 return input()
             if sys.stdout.isatty():
-                return input(prompt)  # so that line editing knows where the line begins
+                return input(prompt)  # so that line editing knows the width of the prompt
             print(prompt, end="", file=sys.stderr, flush=True)
             return input()
         except EOFError:
@@ -83,7 +83,7 @@ def _line_editing() -> Iterator[None]:
     """Let `input` edit lines and recall those of earlier chats, which are kept in the cache folder."""
     try:
         import readline
-    except ImportError:  # Windows, and a Python built without it: lines are typed, and not edited
+    except ImportError:  # Windows, or a Python built without it: no line editing
         yield
         return
     from nextword.checkpoints.catalogue import cache_folder
@@ -97,7 +97,7 @@ def _line_editing() -> Iterator[None]:
     try:
         yield
     finally:
-        with contextlib.suppress(OSError):  # a history that cannot be kept is no reason to complain
+        with contextlib.suppress(OSError):  # a history that cannot be saved is not an error
             path.parent.mkdir(parents=True, exist_ok=True)
             os.close(os.open(path, os.O_WRONLY | os.O_CREAT, 0o600))
             readline.write_history_file(path)

@@ -20,17 +20,17 @@ _CLEAR = "\r\033[K"
 
 
 def is_rank_zero() -> bool:
-    """Return whether this process is the only one, or the first of several."""
+    """Return True if this process is the only one, or the first of several."""
     return "WORLD_SIZE" not in os.environ or os.environ.get("RANK", "0") == "0"
 
 
 def takes_colours(stream: TextIO) -> bool:
-    """Return whether a stream is a terminal whose owner wants colours: https://no-color.org."""
+    """Return True if a stream is a terminal on which colours are allowed (https://no-color.org)."""
     return stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
 
 
 def note(message: str) -> None:
-    """Print one line about how a result was made."""
+    """Print one line in brackets: a remark on how a result was made."""
     if is_rank_zero():
         print(f"[{message}]", file=sys.stderr, flush=True)
 
@@ -42,7 +42,7 @@ def note_skipped(num_bad: int, first: str | None) -> None:
 
 
 def complain(message: str) -> None:
-    """Print the one line that says why there is no result, red on a terminal that takes colours."""
+    """Print an error as one line, red on a terminal with colours."""
     start, end = ("\033[31m", "\033[0m") if takes_colours(sys.stderr) else ("", "")
     where = "" if is_rank_zero() else f" process {os.environ['RANK']}:"
     print(f"{start}nextword:{where} {' '.join(message.split())}{end}", file=sys.stderr)

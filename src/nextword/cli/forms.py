@@ -1,4 +1,4 @@
-"""Build from a verb's `Options` the form that the parser library reads, and from a filled form the options.
+"""Convert a verb's `Options` to the form that the parser library reads, and a filled form to options.
 
 Options nest dataclasses and have types such as `int | None` and `tuple[str, ...]`. A form is flat but for one level of
 titled groups, and has only types whose defaults the library checks by itself: for others it imports typeguard, which

@@ -1,4 +1,4 @@
-"""Turn the words of a command line into a verb's options; report what is wrong with them as one line."""
+"""Parse the arguments of a command line into a verb's options; report an error as one line."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ _RULE = re.compile(r"^[─-]{8,}$", flags=re.MULTILINE)
 _RENAMED = {"--skip-unreadable": "--skip-bad"}
 """Flags of earlier versions, and their names now."""
 _NESTED = " " * 8
-"""Help on an option is nested so deep in the parser's messages; their own words are not."""
+"""Indentation of the help on an option in the parser's messages; their own lines have less."""
 
 
 def parse_options(options_class: type[T], words: Sequence[str], *, prog: str) -> T | None:
-    """Return the options that the words ask for; None if they asked for help, which was printed.
+    """Return the options that the arguments give; None if they ask for help, which is printed.
 
     Raises RequestError for arguments that are missing, unknown or of the wrong type.
     """
@@ -51,7 +51,7 @@ def _refuse_renamed(words: Sequence[str]) -> None:
 
 
 class _Plain(io.StringIO):
-    """Output in memory, which is no terminal and so gets no colours, but draws what `stream` can show."""
+    """In-memory output that is no terminal, so gets no colours, but has the encoding of `stream`."""
 
     def __init__(self, encoding: str) -> None:
         super().__init__()
@@ -64,7 +64,7 @@ class _Plain(io.StringIO):
 
 @contextlib.contextmanager
 def _plain_output() -> Iterator[None]:
-    """Keep colours from an output that does not take them: the library knows terminals, but not NO_COLOR."""
+    """Suppress colours where they are not allowed: the library checks for a terminal, but not NO_COLOR."""
     stdout = sys.stdout
     if takes_colours(stdout):
         yield
@@ -79,7 +79,7 @@ def _plain_output() -> Iterator[None]:
 
 def _one_line(complaint: str) -> str:
     """Return the first part of a complaint, which the library draws as a box, and the first flag it suggests."""
-    is_framed = complaint.startswith("╭")  # else the terminal has no such characters, and the title is a part too
+    is_framed = complaint.startswith("╭")  # without box characters in the terminal's encoding the title is a part, too
     lines = [line[2:].rstrip(" │") for line in complaint.splitlines() if not line.startswith(("╭", "╰"))]
     problem, *others = _RULE.split("\n".join(lines))[0 if is_framed else 1 :]
     words = " ".join(line.strip() for line in problem.splitlines() if not line.startswith(_NESTED))

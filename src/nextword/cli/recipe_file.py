@@ -1,6 +1,6 @@
-"""Recipe files: YAML whose keys are the names of flags, turned into the flags they stand for.
+"""Recipe files: YAML whose keys are the names of flags, converted to those flags.
 
-So a recipe file is checked by what checks the command line, and flags after it go before it.
+So a recipe file is checked like the command line, whose flags override it.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def _read_flags(path: Path) -> list[str]:
 
 
 def _loader() -> Any:
-    """Return YAML's safe loader with true and false as the only truth values: `on` is one of our settings."""
+    """Return YAML's safe loader with true and false as the only booleans: `on` is one of our settings."""
     import yaml
 
     class Loader(yaml.SafeLoader):  # type: ignore[misc]

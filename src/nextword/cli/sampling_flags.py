@@ -1,6 +1,7 @@
-"""The sampling parameters that a command line says, and no others: what it says goes before what the model's files say.
+"""The sampling parameters that a command line gives explicitly: they override those of the model's files.
 
-Flags, types, help and defaults are those of `SamplingParams`. A flag that says the built-in default says it too.
+Flags, types, help and defaults are those of `SamplingParams`. A flag with the built-in default as its value counts as
+given.
 """
 
 from __future__ import annotations
@@ -15,8 +16,8 @@ from nextword.decoding.params import SamplingOptions, SamplingParams, sampling_p
 
 
 def check_sampling_flags(said: Mapping[str, object]) -> None:
-    """Raise RequestError for a value that no model could make right; to be called before a model is loaded."""
-    sampling_params({}, **{"max_tokens": None, **said})  # without a limit that the model's files may raise
+    """Raise RequestError for a value that is invalid for every model; to be called before a model is loaded."""
+    sampling_params({}, **{"max_tokens": None, **said})  # without a limit that the model's files can change
 
 
 def unescaped(text: str) -> str:
@@ -32,7 +33,7 @@ _EMPTY: dict[str, object] = {
     for field in _FIELDS
     if field.default in ((), dataclasses.MISSING)
 }
-"""Collections, empty: they say nothing."""
+"""Default of collections, empty: not given."""
 _TITLES = {
     "length and stopping": ("max_tokens", "min_tokens", "stop", "stop_token_ids"),
     "sampling": (

@@ -1,4 +1,4 @@
-"""Progress of a training run: a line that changes on a terminal, a line now and then elsewhere."""
+"""Progress of a training run: one changing line on a terminal, periodic lines elsewhere."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from nextword.training.recipe import Recipe
 
 _SECONDS_BETWEEN_LINES = 30.0
-"""Time between lines that stay, such as in a log."""
+"""Seconds between lines outside a terminal, such as in a log."""
 
 
 class TrainingProgress:
@@ -26,8 +26,8 @@ class TrainingProgress:
         self._line = ProgressLine()
 
     def on_step(self, report: StepReport) -> None:
-        """Show a step: each on a terminal, else one every half a minute, and the last."""
-        from nextword.workflows.training_page import format_duration  # here, for it draws the report, too
+        """Show a step: every one on a terminal, else one every half minute, and the last."""
+        from nextword.workflows.training_page import format_duration  # also draws the report
 
         line = (
             f"step {report.step} of {self._num_steps}, loss {report.loss:.4f}, "
@@ -41,12 +41,12 @@ class TrainingProgress:
             note(line)
 
     def note(self, message: str) -> None:
-        """Show a line that stays."""
+        """Print a line above the progress line."""
         self._line.clear()
         note(message)
 
     def on_sample(self, step: int, text: str) -> None:
-        """Show a sample text, set apart, where they were asked for."""
+        """Print a sample text, indented, if samples were asked for."""
         if not self._shows_samples:
             return
         self.note(f"step {step} writes:")

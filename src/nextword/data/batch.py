@@ -33,7 +33,7 @@ class Batch:
 
 
 class BatchSource(Protocol):
-    """Endless batches in an order that depends on the settings alone: not on threads or interruptions."""
+    """Endless batches in an order that depends on the settings alone, not on threads or interruptions."""
 
     def next_batch(self) -> Batch:
         """Return the next batch."""

@@ -15,7 +15,7 @@ from nextword.data.files import TEXT, file_kind, find_files, open_decompressed
 from nextword.data.records import OnBad, Record, read_records, refuse
 
 LONGEST_PIECE = 1 << 21
-"""Most characters of a piece of a text file."""
+"""Maximum number of characters of a piece of a text file."""
 
 
 @dataclasses.dataclass(frozen=True)

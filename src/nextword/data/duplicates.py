@@ -30,7 +30,7 @@ class ExactDuplicates:
         self._seen: set[bytes] = set()
 
     def is_new(self, text: str) -> bool:
-        """Return True for a text that is asked about for the first time."""
+        """Return True the first time that a text is passed."""
         digest = hashlib.blake2b(text.encode(), digest_size=16).digest()
         if digest in self._seen:
             return False

@@ -34,10 +34,11 @@ def stack(rows: Sequence[Batch]) -> Batch:
 def pack_best_fit(lengths: Sequence[int], row_length: int) -> list[list[int]]:
     """Pack examples into rows by best-fit decreasing; return the numbers of the examples in each row.
 
-    The longest example comes first; each goes into the fullest row with room for it. No length may exceed `row_length`.
+    The longest example comes first; each goes into the fullest row that it fits into. No length may exceed
+    `row_length`.
     """
     rows: list[list[int]] = []
-    room: list[tuple[int, int]] = []  # (tokens left, row), least room first
+    room: list[tuple[int, int]] = []  # (free tokens, row), the fullest row first
     for number in sorted(range(len(lengths)), key=lambda number: (-lengths[number], number)):
         length = lengths[number]
         place = bisect.bisect_left(room, (length, 0))

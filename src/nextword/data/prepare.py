@@ -32,7 +32,7 @@ from nextword.text.tokenizer import Tokenizer
 TOKENIZER_FOLDER = "tokenizer"
 """Subfolder with the tokenizer, so that the prepared folder is all that training needs."""
 _LONGEST_PIECE = 1 << 20
-"""Most characters of a piece; encoding takes about a hundred bytes for each token."""
+"""Maximum number of characters of a piece; encoding takes about a hundred bytes for each token."""
 _BATCH_CHARACTERS = 1 << 22
 _BATCH_TEXTS = 1024
 
@@ -104,7 +104,7 @@ def _counting(report: PrepareReport, on_bad: OnBad) -> OnBad:
 
 
 def _open_writer(folder: Path, header: Header, tokenizer: Tokenizer, shard_tokens: int) -> ShardWriter:
-    """Write header and tokenizer, remove what a killed run left, and open a writer for the next shard."""
+    """Write header and tokenizer, remove files of a killed run, and open a writer for the next shard."""
     (folder / TOKENIZER_FOLDER).mkdir(parents=True, exist_ok=True)
     for partial in folder.glob(".*.partial"):
         partial.unlink()

@@ -15,7 +15,7 @@ from nextword.data.files import JSON, PARQUET, RECORD_KINDS, file_kind, open_dec
 from nextword.errors import DataError, MissingExtraError
 
 _LONGEST_LINE = 1 << 28
-"""Most bytes of a line, so that a file without line ends is not read into memory whole."""
+"""Maximum number of bytes of a line, so that a file without line ends is not read into memory whole."""
 _BATCH_RECORDS = 1024
 
 OnBad = Callable[[DataError], None] | None

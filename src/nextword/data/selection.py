@@ -85,6 +85,6 @@ class _NoDuplicates:
 def _duplicates(name: Deduplicate) -> _Duplicates:
     if name == "none":
         return _NoDuplicates()
-    from nextword.data.duplicates import ExactDuplicates, NearDuplicates  # numpy takes time that --help has not
+    from nextword.data.duplicates import ExactDuplicates, NearDuplicates  # importing numpy would slow down --help
 
     return ExactDuplicates() if name == "exact" else NearDuplicates()

@@ -84,7 +84,7 @@ def _pre_tokenizer(metadata: GGUFMetadata) -> str:
 
 
 def _adds_bos_by_default(metadata: GGUFMetadata) -> bool:
-    """Return the default of a file that does not say: SentencePiece begins with BOS, and some byte-level ones do."""
+    """Return the default for a file without the key: SentencePiece begins with BOS, as do some byte-level ones."""
     if metadata.text(_PREFIX + "model") == "llama":
         return True
     return find_rules(_pre_tokenizer(metadata)).adds_bos

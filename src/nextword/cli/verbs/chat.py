@@ -66,7 +66,7 @@ def _answer(conversation: Conversation, text: str, is_terminal: bool) -> None:
     except KeyboardInterrupt:
         answer.close()
     except NextwordError as error:
-        if not is_terminal:  # a pipe has no one who could rephrase
+        if not is_terminal:  # in a pipe no user could rephrase
             raise
         note(str(error))
     print(flush=True)
@@ -84,7 +84,7 @@ def _split_command(message: str) -> tuple[str | None, str]:
 
 
 def _run_command(conversation: Conversation, command: str, argument: str, *, is_terminal: bool) -> None:
-    """Do what a command asks for and say so, or why not. Raises RequestError if it is unknown to a pipe's reader."""
+    """Run a chat command and print its result or error. Raises RequestError in a pipe if it fails."""
     known = [*_COMMANDS, *_END]
     if command not in known:
         near = difflib.get_close_matches(command, known, n=1)
@@ -189,7 +189,7 @@ _USAGE = {
 }
 _END = ("exit", "bye", "quit")
 _NOT_OF_CHAT = ("n", "echo", "logprobs", "processed_logprobs")
-"""Parameters that change what is reported of a completion; a chat shows its text alone."""
+"""Parameters that only change what is reported of a completion; a chat shows the text alone."""
 _NUM_WORDS = {"stop": 1, "stop_token_ids": 1, "logit_bias": 2}
 """Parameters that take several values, and the words of each."""
 _HELP = '''\

@@ -1,4 +1,4 @@
-"""`nextword classify`: texts in; out, the label of each, and how often it was right where that is known."""
+"""`nextword classify`: texts in; the label of each out, with accuracy where true labels are known."""
 
 from __future__ import annotations
 
@@ -41,13 +41,13 @@ class Options:
     """Most texts to read."""
     skip_bad: SkipBadArgument = False
     json: bool = False
-    """Print one JSON object: figures, and what was chosen for each text."""
+    """Print one JSON object: figures, and the prediction for each text."""
     html: HtmlArgument = None
     compute: ComputeArguments = DEFAULT_COMPUTE
 
 
 def run(options: Options) -> None:
-    """Print how good the choices are, or the choices where nothing is known of the true labels."""
+    """Print the accuracy, or the predictions where no true labels are known."""
     from nextword.workflows.classify import classify
 
     with ProgressLine() as line:

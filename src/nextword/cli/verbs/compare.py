@@ -28,7 +28,7 @@ _HELP = "A catalogue name, a Hugging Face folder, a .gguf file, an adapter's fol
 
 @dataclasses.dataclass(frozen=True)
 class Options:
-    """Compare how well two models predict a text: nextword compare MODEL_A MODEL_B FILE. The first is what to beat."""
+    """Compare how well two models predict a text: nextword compare MODEL_A MODEL_B FILE. The first is the baseline."""
 
     model_a: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="MODEL_A", help=_HELP)]
     model_b: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="MODEL_B", help=_HELP)]

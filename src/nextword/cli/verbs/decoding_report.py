@@ -1,4 +1,4 @@
-"""`nextword decoding-report`: prompts in; out, what each decoding strategy does to the texts, as figures and plots."""
+"""`nextword decoding-report`: prompts in; repetition, diversity and perplexity by decoding strategy out."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from nextword.cli.json_output import print_json
 
 @dataclasses.dataclass(frozen=True)
 class Options:
-    """Show what decoding strategies do to texts: how they repeat themselves, how diverse and how probable they are."""
+    """Compare decoding strategies by the repetition, diversity and perplexity of their texts."""
 
     model: ModelArgument
     file: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="PROMPTS")]
@@ -32,11 +32,11 @@ class Options:
     samples: int = 4
     """Texts to sample after each prompt, at least two."""
     max_tokens: int = 128
-    """Most tokens of a text."""
+    """Maximum number of tokens of a text."""
     limit: int | None = None
-    """Most prompts to read."""
+    """Maximum number of prompts to read."""
     seed: int = 0
-    """Makes the draws repeatable."""
+    """Makes sampling reproducible."""
     json: bool = False
     """Print one JSON object: figures, and every text."""
     html: HtmlArgument = None

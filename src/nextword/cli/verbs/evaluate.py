@@ -27,7 +27,7 @@ class Options:
     num_fewshot: int | None = None
     """Examples to show before each question; None: as the task says."""
     limit: int | None = None
-    """Most examples of each task."""
+    """Maximum number of examples of each task."""
     chat: bool = False
     """Ask in the model's chat template."""
     json: bool = False

@@ -26,5 +26,5 @@ class Options:
 
 
 def run(options: Options) -> None:
-    """Write what was asked for, an adapter's model with the adapter merged into it."""
+    """Write the model; an adapter's folder is written as its base model with the adapter merged."""
     note(str(export(options.model, output=options.output, to=options.to, weights=options.weights)))

@@ -25,7 +25,7 @@ from nextword.workflows.finetune import (
 class Options:
     """Train a model further: nextword finetune smollm2-135m --data chats.jsonl -o tuned. A recipe.yaml gives options.
 
-    The folder gets the model, and all that a stopped run needs: the same command goes on where it was.
+    The folder receives the model and checkpoints; the same command resumes a stopped run.
     """
 
     model: ModelArgument
@@ -34,22 +34,22 @@ class Options:
     output: OutputArgument
     """Folder of the run; its subfolder model is what to open."""
     method: FinetuneMethod = "full"
-    """full: train every weight; else an adapter, and the model itself stays as it is. Adapters want --lr 1e-3."""
+    """full: train every weight; else train an adapter with the model frozen. Adapters need about --lr 1e-3."""
     rank: int = AdapterSpec.rank
-    """Rank of the two thin matrices of LoRA and DoRA."""
+    """Rank of the low-rank update of LoRA and DoRA."""
     alpha: float = AdapterSpec.alpha
     """LoRA and DoRA scale their update by alpha / rank."""
     targets: tuple[str, ...] = ()
-    """Linear maps to adapt, such as q_proj v_proj; none named: the usual ones of the method."""
+    """Linear layers to adapt, such as q_proj v_proj; by default those of the method's paper."""
     virtual_tokens: int = PromptSpec.num_virtual_tokens
-    """Number of trained vectors of a prompt, which stand before every text."""
+    """Number of trained vectors of a prompt, which precede every text."""
     dry_run: bool = False
     """Print parameters, memory, steps and estimated time, and train nothing."""
     recipe: Annotated[FinetuneRecipe, tyro.conf.OmitArgPrefixes] = DEFAULT_FINETUNE_RECIPE
 
 
 def run(options: Options) -> None:
-    """Train, and say where the model is."""
+    """Train, and print the path of the model."""
     adapter: dict[str, Any] = {
         name: getattr(options, name) for name in ("method", "rank", "alpha", "targets", "virtual_tokens")
     }

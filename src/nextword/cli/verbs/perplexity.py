@@ -1,4 +1,4 @@
-"""`nextword perplexity`: how well a model predicts texts, counted in the way of each tool. Textbook section 4."""
+"""`nextword perplexity`: how well a model predicts texts, by the convention of each tool. Textbook section 4."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ from nextword.cli.console import ProgressLine, note, note_skipped
 class Options:
     """Measure how well a model predicts texts: nextword perplexity MODEL FILE... A file of records has many documents.
 
-    Run again after an interruption, it goes on where it stopped.
+    Run again after an interruption, it resumes.
     """
 
     model: ModelArgument
     files: FilesArgument
     convention: Literal["sliding", "llama.cpp", "lm-eval", "all"] = "sliding"
-    """Tool whose way of cutting texts into windows to follow; sliding is that of transformers' documentation."""
+    """Tool whose rule for cutting texts into windows to follow; sliding is that of transformers' documentation."""
     context: int | None = None
     """Tokens of a window; None: as many as the model attends to, for llama.cpp 512."""
     stride: int | None = None

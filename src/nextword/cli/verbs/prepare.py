@@ -24,23 +24,23 @@ SelectionArguments = Annotated[SelectionOptions, tyro.conf.arg(name="")]
 class Options:
     """Turn a corpus into tokens for training: nextword prepare CORPUS... --tokenizer MODEL -o DIR.
 
-    Run again after an interruption, it goes on where it stopped.
+    Run again after an interruption, it resumes.
     """
 
     corpus: CorpusArgument
     tokenizer: Annotated[str, tyro.conf.arg(metavar="MODEL")]
     """A model (a name, folder or .gguf file) or a folder that nextword tokenizer train wrote."""
     output: OutputArgument
-    """Folder for the tokens and a copy of the tokenizer: all that training needs."""
+    """Folder for the tokens and a copy of the tokenizer, as training reads it."""
     selection: SelectionArguments = DEFAULT_SELECTION
     field: FieldArgument = "text"
     skip_bad: SkipBadArgument = False
     json: bool = False
-    """Print one JSON object: what was read, left out, and written."""
+    """Print one JSON object: counts of what was read, left out, and written."""
 
 
 def run(options: Options) -> None:
-    """Write the folder with progress on a terminal, then print what became of the documents."""
+    """Write the folder with progress on a terminal, then print how many documents were kept or left out."""
     from nextword.cli.json_output import print_json
 
     try:

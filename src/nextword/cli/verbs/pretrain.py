@@ -15,10 +15,10 @@ from nextword.workflows.pretrain import DEFAULT_PRETRAIN_RECIPE, PretrainRecipe,
 
 @dataclasses.dataclass(frozen=True)
 class Options:
-    """Train a model from nothing: nextword pretrain my-text.txt. A recipe.yaml among the files gives options.
+    """Train a model from random weights: nextword pretrain my-text.txt. A recipe.yaml among the files gives options.
 
-    A folder that nextword prepare wrote can stand in place of a corpus. The folder of the run gets the model, and all
-    that a stopped run needs: the same command goes on where it was.
+    A folder that nextword prepare wrote can stand in place of a corpus. The folder of the run receives the model and
+    checkpoints; the same command resumes a stopped run.
     """
 
     files: CorpusArgument
@@ -36,7 +36,7 @@ def run(options: Options) -> None:
     if options.dry_run:
         print(plan_pretrain(options.files, recipe=options.recipe))
         return
-    from nextword.cli.verbs.prepare import preparing  # here, since --help does without it
+    from nextword.cli.verbs.prepare import preparing  # imported here, since --help does not need it
 
     progress = TrainingProgress(options.recipe.run)
     with preparing() as show:

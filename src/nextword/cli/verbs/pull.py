@@ -12,14 +12,14 @@ from nextword.cli.console import ProgressLine
 
 @dataclasses.dataclass(frozen=True)
 class Options:
-    """Fetch a model and print where it lies. What is there already is not fetched again."""
+    """Fetch a model and print its path. Files that are there already are not fetched again."""
 
     name: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="NAME")]
     """A name that `nextword models` lists, hf:owner/name, or hf:owner/name/file.gguf."""
 
 
 def run(options: Options) -> None:
-    """Fetch with progress on standard error, print where the model lies."""
+    """Fetch with progress on standard error; print the model's path."""
     from nextword.workflows.pull import pull
 
     with ProgressLine() as line:

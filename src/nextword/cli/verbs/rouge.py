@@ -1,4 +1,4 @@
-"""`nextword rouge`: texts with summaries in; out, how near a model's summaries come to them, for several decodings."""
+"""`nextword rouge`: texts with reference summaries in; ROUGE of a model's summaries by decoding strategy out."""
 
 from __future__ import annotations
 
@@ -24,21 +24,21 @@ from nextword.cli.json_output import print_json
 
 @dataclasses.dataclass(frozen=True)
 class Options:
-    """Summarise texts and compare with the summaries that a person wrote, by ROUGE."""
+    """Summarise texts and compare with reference summaries by ROUGE."""
 
     model: ModelArgument
     file: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="FILE")]
     """.jsonl, .json or .parquet with texts and summaries."""
     setting: SettingArgument = ()
     limit: int | None = None
-    """Most texts to read."""
+    """Maximum number of texts to read."""
     length: LengthArgument = "short"
     text_field: str = "dialogue"
     """Field of a record that holds the text."""
     summary_field: str = "summary"
     """Field of a record that holds the summary."""
     seed: int = 0
-    """Makes the draws repeatable."""
+    """Makes sampling reproducible."""
     skip_bad: SkipBadArgument = False
     json: bool = False
     """Print one JSON object: figures, and every summary."""

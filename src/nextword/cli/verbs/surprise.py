@@ -38,7 +38,7 @@ class Options:
     json: bool = False
     """Print one JSON object: each token with its surprisal, entropy and rank, and the sums."""
     html: Annotated[str | None, tyro.conf.arg(metavar="FILE")] = None
-    """Also write a page, where pointing at a token shows its rank and entropy."""
+    """Also write a page, with rank and entropy of each token as tooltips."""
     compute: ComputeArguments = DEFAULT_COMPUTE
 
 

@@ -22,17 +22,17 @@ class Options:
     output: OutputArgument
     """Folder for tokenizer.json and its settings, as transformers reads them."""
     vocab_size: int = 4096
-    """Tokens at most, special ones included."""
+    """Maximum number of tokens, special ones included."""
     kind: Literal["bpe", "characters"] = "bpe"
     """Byte-level BPE, which can write any text, or a token for each of the most frequent characters, for teaching."""
     json: bool = False
-    """Print one JSON object: what the tokenizer makes of the beginning of the corpus."""
+    """Print one JSON object: size and compression of the tokenizer, and an example."""
     field: FieldArgument = "text"
     skip_bad: SkipBadArgument = False
 
 
 def run(options: Options) -> None:
-    """Write the folder, then print how much text a token holds, and an example."""
+    """Write the folder, then print the mean bytes per token, and an example."""
     from nextword.cli.json_output import print_json
 
     trained = train_tokenizer(
@@ -51,4 +51,4 @@ def run(options: Options) -> None:
         return
     print(trained)
     if report.num_unknown:
-        note(f"{report.num_unknown} of {report.num_tokens} tokens stand for characters that the vocabulary has not")
+        note(f"{report.num_unknown} of {report.num_tokens} tokens stand for characters outside the vocabulary")
