@@ -28,8 +28,11 @@ BAD_VALUES: list[Any] = [
     math.nan,
     math.inf,
     10**30,
+    2**5000,
     "tiny",
     "",
+    "nul\0",
+    "long" * 2000,
     "\ud800",
     b"bytes",
     [],
@@ -126,6 +129,22 @@ def test_every_argument_of_a_function_refuses_what_is_no_value(name: str, tmp_pa
         assert argument in keywords or str(caught.value).startswith(argument), caught.value
 
 
+NO_PATHS = ["nul\0", "half a pair: \ud800", "long" * 2000]
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+@pytest.mark.parametrize("path", NO_PATHS)
+def test_an_argument_that_takes_a_path_refuses_what_no_file_can_be_called(name: str, path: str) -> None:
+    function: Any = getattr(nw, name)
+    parameters = inspect.signature(function).parameters.values()
+    required = {one.name: "no-such" for one in parameters if one.default is one.empty and one.kind not in VARIADIC}
+    takes_paths = [one.name for one in parameters if "Path" in one.annotation or one.annotation == "Files"]
+    for argument in takes_paths:
+        if inspect.signature(function).parameters[argument].kind not in VARIADIC:
+            with pytest.raises(nw.RequestError, match=f"^{argument} = .*must be .*path"):
+                function(**{**required, argument: path})
+
+
 VARIADIC = (inspect.Parameter.VAR_KEYWORD, inspect.Parameter.VAR_POSITIONAL)
 
 
@@ -145,7 +164,9 @@ def test_each_of_several_paths_is_checked() -> None:
 OPERATIONS = ["temperature", "top_k", "top_p", "min_p", "typical", "epsilon", "eta", "top_n_sigma", "xtc"]
 
 
-@pytest.mark.parametrize("operation", [*OPERATIONS, "sample", "log_prob", "most_probable", "table", "from_logits"])
+@pytest.mark.parametrize(
+    "operation", [*OPERATIONS, "sample", "draw", "log_prob", "most_probable", "table", "from_logits"]
+)
 def test_a_bad_value_for_a_distribution_is_a_nextword_error(operation: str) -> None:
     distribution = nw.Distribution.from_logits([2.0, 1.0, 0.0])
     for value in BAD_VALUES:
@@ -176,7 +197,9 @@ def test_a_bad_value_for_a_classifier_is_a_nextword_error(lm: nw.LanguageModel) 
         classifier.classify(TEXT)
 
 
-@pytest.mark.parametrize("operation", ["encode", "decode", "token_text", "encode_chat", "encode_batch"])
+@pytest.mark.parametrize(
+    "operation", ["encode", "decode", "token_text", "token_bytes", "encode_chat", "encode_batch", "save"]
+)
 def test_a_bad_value_for_a_tokenizer_is_a_nextword_error(lm: nw.LanguageModel, operation: str) -> None:
     for value in BAD_VALUES:
         with contextlib.suppress(nw.NextwordError):
@@ -263,6 +286,20 @@ def test_one_set_of_keywords_serves_a_whole_batch(lm: nw.LanguageModel) -> None:
     assert lm.generate_batch(prompts, [lm.params(max_tokens=5, seed=3)] * 2) == alone
     with pytest.raises(nw.RequestError, match="params and seed: give either"):
         lm.generate_batch(prompts, [lm.params()] * 2, seed=3)
+
+
+@pytest.mark.parametrize("name", list(SamplingOptions.__annotations__))
+def test_a_bad_value_for_any_sampling_parameter_is_a_nextword_error(lm: nw.LanguageModel, name: str) -> None:
+    for value in BAD_VALUES:
+        with contextlib.suppress(nw.NextwordError):
+            lm.generate(TEXT, **{"max_tokens": 2, "seed": 1, name: value})
+
+
+@pytest.mark.parametrize(("name", "value"), [("limit", 10**18), ("limit", 2**64 - 1)])
+def test_a_limit_beyond_all_texts_takes_all(lm: nw.LanguageModel, name: str, value: int, tmp_path: Path) -> None:
+    (tmp_path / "texts.tsv").write_text("fine\tgood\nill\tbad\n", encoding="utf-8")
+    found = nw.classify(lm, tmp_path / "texts.tsv", labels=["good", "bad"], **{name: value})  # type: ignore[arg-type]
+    assert len(found.texts) == 2
 
 
 SEVERAL: dict[str, Any] = {"stop": str | Sequence[str], "stop_token_ids": Sequence[int]}

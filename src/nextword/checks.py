@@ -9,6 +9,7 @@ from __future__ import annotations
 import builtins
 import collections.abc
 import difflib
+import errno
 import functools
 import inspect
 import math
@@ -32,9 +33,10 @@ _LONGEST_SHOWN = 80
 def checked_arguments(function: Function) -> Function:
     """Check each call's arguments against the annotations before the function runs.
 
-    Known are None, bool, int, float (not NaN), str, Path, Literal, sequences, iterables, mappings and tuples of these,
-    functions, classes and unions. `Annotated[type, "words"]` says in a message what is allowed. Not checked are
-    `**keywords`, the items of iterators, and what is annotated with names that exist for type checkers alone.
+    Known are None, bool, int (of 64 bits), float (not NaN), str, Path (one that a file can have), Literal, sequences,
+    iterables, mappings and tuples of these, functions, classes and unions. `Annotated[type, "words"]` says in a message
+    what is allowed. Not checked are `**keywords`, the items of iterators, and what is annotated with names that exist
+    for type checkers alone.
 
     The function then raises RequestError, naming the argument, its value and what is allowed, and in the place of
     TypeError for a keyword that is unknown or missing.
@@ -131,6 +133,8 @@ class _Names(dict[str, object]):
 def _check_for(hint: Any) -> _Check | None:
     """Return the check of a type; None if every value passes."""
     origin, args = get_origin(hint), get_args(hint)
+    if hint is Path:
+        return _path_check(_plain(*_PLAIN[hint]))
     if hint in _PLAIN:
         return _plain(*_PLAIN[hint])
     if origin is Annotated:
@@ -138,7 +142,8 @@ def _check_for(hint: Any) -> _Check | None:
     if origin is Literal:
         return _plain(_one_of(args), f"one of {', '.join(map(str, args))}")
     if origin in (typing.Union, types.UnionType):
-        return _union([_check_for(arg) for arg in args])
+        check = _union([_check_for(arg) for arg in args])
+        return _path_check(check) if Path in args else check
     if origin is tuple and args[-1] is not Ellipsis:
         return _tuple_check(args)
     if origin in (list, tuple, collections.abc.Sequence, collections.abc.Iterable):
@@ -182,6 +187,26 @@ def _union(checks: Sequence[_Check | None]) -> _Check | None:
         return inner or _Fault(name, value, " or ".join(fault.allowed for fault in faults))
 
     return check_union
+
+
+def _path_check(check: _Check | None) -> _Check:
+    """Refuse also strings and paths that no file can have as its name, or that the system does not let us look at."""
+
+    def check_path(name: str, value: object) -> _Fault | None:
+        fault = None if check is None else check(name, value)
+        if fault is not None or not isinstance(value, (str, os.PathLike)):
+            return fault
+        try:
+            os.lstat(value)
+        except ValueError:  # a NUL, or half of a surrogate pair
+            return _Fault(name, value, "a path without NUL and surrogate characters")
+        except OSError as error:
+            if error.errno not in _UNREACHABLE:
+                return None
+            return _Fault(name, value, f"a path that can be reached, and this one cannot: {error.strerror}")
+        return None
+
+    return check_path
 
 
 def _items_check(item: _Check | None, *, needs_length: bool) -> _Check:
@@ -242,15 +267,30 @@ def _one_of(choices: tuple[object, ...]) -> Callable[[object], bool]:
 
 
 def _is_number(value: object) -> bool:
-    return isinstance(value, Real) and not isinstance(value, bool) and not math.isnan(value)
+    if not isinstance(value, Real) or isinstance(value, bool):
+        return False
+    try:
+        return not math.isnan(value)
+    except OverflowError:  # a whole number beyond all floats
+        return False
+
+
+def _is_whole(value: object) -> bool:
+    return isinstance(value, Integral) and not isinstance(value, bool) and abs(int(value)) < 2**64
+
+
+def _is_path(value: object) -> bool:
+    return isinstance(value, os.PathLike) and isinstance(os.fspath(value), str)
 
 
 _NOTHING = object()
+_UNREACHABLE = (errno.ENAMETOOLONG, errno.EACCES, errno.EPERM)
+"""Errors that `Path.exists` and `Path.is_dir` raise, in the place of saying no."""
 _PLAIN: Mapping[Any, tuple[Callable[[object], bool], str]] = {
     type(None): (lambda value: value is None, "None"),
     bool: (lambda value: isinstance(value, bool), "True or False"),
-    int: (lambda value: isinstance(value, Integral) and not isinstance(value, bool), "a whole number"),
+    int: (_is_whole, "a whole number"),
     float: (_is_number, "a number"),
     str: (lambda value: isinstance(value, str), "a string"),
-    Path: (lambda value: isinstance(value, os.PathLike), "a path"),
+    Path: (_is_path, "a path"),
 }

@@ -166,6 +166,8 @@ def test_a_folder_of_something_else_is_not_touched(corpus: Path, tmp_path: Path)
         prepare_corpus([corpus], byte_tokenizer(), tmp_path / "d", selection=SelectionOptions(min_letters=0.5))
     with pytest.raises(DataError, match="exists and holds no tokens"):
         prepare_corpus([corpus], byte_tokenizer(), tmp_path)
+    with pytest.raises(DataError, match=r"corpus\.jsonl: exists and is no folder"):
+        prepare_corpus([corpus], byte_tokenizer(), corpus)
 
 
 def test_the_tokenizer_lies_in_the_folder(corpus: Path, tmp_path: Path) -> None:

@@ -89,6 +89,8 @@ def test_a_chat_is_marked_with_control_tokens_and_ends_each_message(bpe: Tokeniz
 def test_what_cannot_be_trained_is_refused() -> None:
     with pytest.raises(ConfigError, match="259 tokens is too small: bpe needs at least 260"):
         train_tokenizer(TEXTS, vocab_size=259)
+    with pytest.raises(ConfigError, match="is too large: at most 2147483647"):
+        train_tokenizer(TEXTS, vocab_size=2**31)
     for kind in ("bpe", "characters"):
         with pytest.raises(DataError, match="no text to train"):
             train_tokenizer([""], vocab_size=300, kind=kind)

@@ -35,6 +35,8 @@ def test_a_value_out_of_range_is_named() -> None:
         OptimizerRecipe(beta2=1.0)
     with pytest.raises(ConfigError, match="steps must be at least 1, is 0"):
         Recipe(steps=0)
+    with pytest.raises(ConfigError, match="threads must be from 1 to 4096, is 1000000000"):
+        ComputeRecipe(threads=10**9)
 
 
 def test_no_setting_has_the_name_of_another() -> None:

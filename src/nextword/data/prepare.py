@@ -134,6 +134,8 @@ def _begin(folder: Path, tokenizer: Tokenizer, source: str) -> Header:
         if (header.tokenizer, header.source) != (fresh.tokenizer, fresh.source):
             raise DataError(f"{folder}: holds tokens of another corpus, tokenizer or selection; choose another folder")
         return header
+    if folder.exists() and not folder.is_dir():
+        raise DataError(f"{folder}: exists and is no folder; choose another")
     if folder.exists() and any(not path.name.startswith(".") for path in folder.iterdir()):
         raise DataError(f"{folder}: exists and holds no tokens; choose another folder")
     return fresh

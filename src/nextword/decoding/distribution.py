@@ -14,6 +14,7 @@ import dataclasses
 import functools
 import math
 from collections.abc import Callable
+from numbers import Integral
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -56,7 +57,7 @@ class Distribution:
         """
         try:
             row = np.asarray(logits, dtype=np.float32)
-        except (TypeError, ValueError):
+        except (OverflowError, TypeError, ValueError):
             raise RequestError(f"logits = {logits!r:.80}: must be one row of numbers, (vocab_size,)") from None
         if row.ndim != 1 or not row.size:
             raise RequestError(f"logits of shape {row.shape}: must be one row, (vocab_size,)")
@@ -144,7 +145,12 @@ class Distribution:
         return self.draw(random_numbers(seed, position=position, sample_index=sample_index)[0])
 
     def draw(self, number: int) -> int:
-        """Return the token on which `number`, uniform over 0 .. 2**53 - 1, falls among the weights by ascending id."""
+        """Return the token on which `number`, uniform over 0 .. 2**53 - 1, falls among the weights by ascending id.
+
+        Raises RequestError for a number that is not in that range.
+        """
+        if not isinstance(number, Integral) or not 0 <= number < 1 << RANDOM_BITS:
+            raise RequestError(f"number = {number!r}: must be a whole number from 0 to 2**{RANDOM_BITS} - 1")
         weights, total = self._weights_and_total
         return self._token_id(position_at(weights, (number * int(total)) >> RANDOM_BITS))
 

@@ -36,7 +36,7 @@ class Number:
         expected = Integral if self.kind is int else Real
         if isinstance(value, bool) or not isinstance(value, expected):
             raise _refusal(name, value, self.allowed)
-        number = self.kind(cast(float, value))
+        number = _converted(value, self.kind)
         low_enough = number < self.high if self.below_high else number <= self.high
         high_enough = number > self.low if self.above_low else number >= self.low
         if not math.isfinite(number) or not (low_enough and high_enough):
@@ -50,6 +50,15 @@ class Number:
         low = f"{'above' if self.above_low else 'of at least'} {self.low:g}"
         high = f" and {'below' if self.below_high else 'at most'} {self.high:g}" if self.high < math.inf else ""
         return f"{noun} {low}{high}" + (" or null" if self.optional else "")
+
+
+def _converted(value: object, kind: type[int] | type[float]) -> float:
+    """Convert a number to a plain one; infinite beyond all floats."""
+    try:
+        float(cast(float, value))
+    except OverflowError:
+        return math.inf if cast(float, value) > 0 else -math.inf
+    return kind(cast(float, value))
 
 
 class Seed(Number):
@@ -114,7 +123,7 @@ def check_logit_bias(name: str, value: object) -> object:
         raise _refusal(name, value, "a mapping from token id to number")
     biases: dict[int, float] = {}
     for token_id, bias in value.items():
-        number = math.nan if isinstance(bias, bool) or not isinstance(bias, Real) else float(bias)
+        number = math.nan if isinstance(bias, bool) or not isinstance(bias, Real) else _converted(bias, float)
         if not (-LARGEST <= number <= LARGEST or number == -math.inf):
             raise _refusal(f"{name}[{token_id!r}]", bias, f"a number from {-LARGEST:g} to {LARGEST:g}, or -inf")
         biases[_token_id(name, token_id, value)] = number

@@ -96,7 +96,7 @@ class Sampler:
             token_id = native.draw(
                 logits,
                 divisor=max(self.params.temperature, SMALLEST_TEMPERATURE),
-                top_k=self.params.top_k,
+                top_k=min(self.params.top_k, len(logits)),
                 top_p=self.params.top_p,
                 seed=self.seed,
                 sample_index=self.sample_index,

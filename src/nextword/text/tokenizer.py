@@ -18,7 +18,7 @@ import tokenizers
 from tokenizers.pre_tokenizers import Metaspace
 
 from nextword.checks import checked_arguments
-from nextword.errors import TokenizerError
+from nextword.errors import DataError, TokenizerError
 from nextword.text.chat_marks import MarkedMessages, Message, Span
 from nextword.text.stream_decoder import StreamDecoder
 from nextword.text.token_bytes import TokenBytes
@@ -116,7 +116,7 @@ class Tokenizer:
 
         `begins_text`: leave out the space that the vocabulary may put before a text.
         """
-        if token_id in self._special_ids:
+        if _checked(token_id) in self._special_ids:
             return b""
         found = self._token_bytes[token_id]
         return found.removeprefix(b" ") if begins_text and self._token_bytes.removes_space else found
@@ -177,8 +177,19 @@ class Tokenizer:
         content: dict[str, Any] = json.loads(self._backend.to_str())
         return content
 
-    def save(self, folder: Path) -> None:
-        """Write tokenizer.json and tokenizer_config.json, which transformers' AutoTokenizer reads."""
+    @checked_arguments
+    def save(self, folder: Path | str) -> None:
+        """Write tokenizer.json and tokenizer_config.json, which transformers' AutoTokenizer reads.
+
+        Raises DataError if `folder` is no folder or cannot be written.
+        """
+        folder = Path(folder)
+        try:
+            self._write(folder)
+        except Exception as error:  # the tokenizers library raises the base class
+            raise DataError(f"{folder}: cannot be written: {error}") from None
+
+    def _write(self, folder: Path) -> None:
         self._backend.save(str(folder / "tokenizer.json"))
         settings: dict[str, object] = {"tokenizer_class": "PreTrainedTokenizerFast", **self.special_variables}
         settings["add_bos_token"] = self.add_bos

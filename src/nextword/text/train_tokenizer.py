@@ -36,6 +36,8 @@ _WORDS = "smollm"
 """Pre-tokenizer, by its name in pre_tokenizers: GPT-2's, with each digit on its own."""
 _SPECIALS = [END_OF_TEXT, *CHAT_MARKS]
 _NUM_BYTES = 256
+_LARGEST = 2**31 - 1
+"""Tokens of a vocabulary at most: ids have 32 bits everywhere."""
 
 
 @dataclass(frozen=True)
@@ -63,6 +65,8 @@ def train_tokenizer(texts: Iterable[str], *, vocab_size: int, kind: TokenizerKin
     smallest = len(_SPECIALS) + (_NUM_BYTES if kind == "bpe" else 2)
     if vocab_size < smallest:
         raise ConfigError(f"a vocabulary of {vocab_size} tokens is too small: {kind} needs at least {smallest}")
+    if vocab_size > _LARGEST:
+        raise ConfigError(f"a vocabulary of {vocab_size} tokens is too large: at most {_LARGEST} have ids of 32 bits")
     backend = _train_bpe(texts, vocab_size) if kind == "bpe" else _count_characters(texts, vocab_size)
     backend.add_special_tokens(_SPECIALS)
     variables = {"eos_token": END_OF_TEXT} | ({"unk_token": UNKNOWN} if kind == "characters" else {})

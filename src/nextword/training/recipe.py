@@ -18,6 +18,9 @@ ScheduleName = Literal["cosine", "warmup-stable-decay", "constant"]
 Precision = Literal["auto", "float32", "bfloat16"]
 ParallelName = Literal["ddp", "fsdp"]
 
+_MOST_THREADS = 4096
+"""More than any machine has cores; OpenMP ends the process where it cannot start the threads asked for."""
+
 
 def _require(section: object, name: str, holds: bool, allowed: str) -> None:
     if not holds:
@@ -98,7 +101,8 @@ class ComputeRecipe:
         _require(self, "accumulation", self.accumulation >= 1, "at least 1")
         _require(self, "z_loss", self.z_loss >= 0, "0 or more")
         _require(self, "ema", 0 <= self.ema < 1, "from 0 up to, not including, 1")
-        _require(self, "threads", self.threads is None or self.threads >= 1, "at least 1")
+        allowed = f"from 1 to {_MOST_THREADS}"
+        _require(self, "threads", self.threads is None or 1 <= self.threads <= _MOST_THREADS, allowed)
 
 
 @dataclass(frozen=True, kw_only=True)

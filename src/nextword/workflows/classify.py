@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Unpack
@@ -118,7 +119,7 @@ def _texts(
     """Return the texts. Raises RequestError for a limit below 1 or missing labels, DataError if there is no text."""
     if limit is not None and limit < 1:
         raise RequestError(f"limit = {limit}: at least one text is needed")
-    texts = tuple(itertools.islice(read, limit))
+    texts = tuple(itertools.islice(read, limit and min(limit, sys.maxsize)))
     if not texts:
         raise DataError(f"{file}: there is no text to classify")
     if needs_labels and all(text.label is None for text in texts):

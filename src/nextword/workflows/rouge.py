@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Unpack
@@ -160,7 +161,7 @@ def _read(
     if limit is not None and limit < 1:
         raise RequestError(f"limit = {limit}: at least one text is needed")
     read = read_summarised(file, text_field=text_field, summary_field=summary_field, on_bad=bad.on_bad)
-    texts = tuple(itertools.islice(read, limit))
+    texts = tuple(itertools.islice(read, limit and min(limit, sys.maxsize)))
     if not texts:
         raise DataError(f"{file}: there is no text to summarise")
     return texts

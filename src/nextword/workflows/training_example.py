@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -75,7 +76,7 @@ def training_example(
     fields = ChatFields(user=user, answer=answer)
     if number < 1:
         raise RequestError(f"example {number}: they are counted from 1")
-    chat = next(itertools.islice(read_chats([file], fields=fields), number - 1, None), None)
+    chat = next(itertools.islice(read_chats([file], fields=fields), min(number - 1, sys.maxsize), None), None)
     if chat is None:
         raise RequestError(f"{file}: has no example {number}")
     tokenizer = open_tokenizer(resolve(str(model)))
