@@ -37,12 +37,12 @@ def test_figures_are_printed_and_written_as_a_page(command: Command, tiny: Path,
     assert "<svg" in (tmp_path / "page.html").read_text()
 
 
-def test_without_right_labels_the_choices_are_printed(command: Command, tiny: Path, tmp_path: Path) -> None:
+def test_without_true_labels_the_choices_are_printed(command: Command, tiny: Path, tmp_path: Path) -> None:
     (tmp_path / "texts.jsonl").write_text('{"text": "a fine film"}\n{"text": "dull"}\n')
     done = command("classify", tiny, tmp_path / "texts.jsonl", *ASKED)
     assert [line.split("\t")[2] for line in done.out.splitlines()] == ["a fine film", "dull"]
     refused = command("classify", tiny, tmp_path / "texts.jsonl", *ASKED, "--html", tmp_path / "page.html")
-    assert (refused.code, "has none" in refused.err) == (2, True)
+    assert (refused.code, "has no true labels" in refused.err) == (2, True)
 
 
 def test_unreadable_lines_end_it_or_are_counted(command: Command, tiny: Path, reviews: Path) -> None:

@@ -57,7 +57,7 @@ def test_the_table_and_the_page_have_all_settings(
         (("--setting", "top_p=2"), "top_p"),
         (("--setting", "top_p=high"), "'high' is no number"),
         (("--setting", ""), "an empty setting"),
-        (("--setting", "n=2"), "a summary each"),
+        (("--setting", "n=2"), "one summary per text"),
         (("--setting", "greedy", "--setting", "greedy"), "twice"),
         (("--limit", "0"), "limit = 0"),
         (("--html", "/no/such/folder/page.html"), "is no folder"),

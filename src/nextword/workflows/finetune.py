@@ -150,6 +150,8 @@ def _job(
     recipe: FinetuneRecipe,
     folder: Path,
 ) -> _Job:
+    with needs_extra("train"):
+        import nextword.training.finetune  # noqa: F401  # before the model is opened: nothing runs without PyTorch
     directory, base = _open(model)
     if adapter is not None and (directory.adapter is not None or directory.num_virtual_tokens):
         raise ConfigError(f"{base}: an adapter is merged into the model that was given; train another one on its base")
