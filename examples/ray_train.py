@@ -29,7 +29,7 @@ def main() -> None:
         train,
         train_loop_config={"command": command},
         scaling_config=ScalingConfig(num_workers=int(num_workers), use_gpu=USE_GPU),
-        # A worker that is lost is replaced, and the run goes on from its last checkpoint.
+        # A worker that is lost is replaced, and the run resumes from its last checkpoint.
         run_config=RunConfig(failure_config=FailureConfig(max_failures=3)),
     )
     trainer.fit()

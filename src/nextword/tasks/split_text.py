@@ -17,7 +17,7 @@ SENTENCE_END = re.compile(
     re.VERBOSE | re.MULTILINE,
 )
 """Matches up to the end of a sentence that another one follows."""
-_BORDERS = (re.compile(r"\n\s*\n"), SENTENCE_END, re.compile(r"\S+"))
+_BOUNDARIES = (re.compile(r"\n\s*\n"), SENTENCE_END, re.compile(r"\S+"))
 """Ends of paragraphs, sentences and words, in order of preference."""
 
 
@@ -29,9 +29,9 @@ def split_text(tokenizer: Tokenizer, text: str, *, max_tokens: int) -> list[str]
     """
     if len(text) < 2 or num_tokens(tokenizer, text) <= max_tokens:
         return [text]
-    pieces = next((pieces for border in _BORDERS if len(pieces := _cut(text, border)) > 1), [text])
+    pieces = next((pieces for boundary in _BOUNDARIES if len(pieces := _cut(text, boundary)) > 1), [text])
     groups = _filled(tokenizer, pieces, max_tokens)
-    if len(groups) == 1:  # no border, or the whole has more tokens than its pieces have together
+    if len(groups) == 1:  # no boundary, or the whole has more tokens than its pieces have together
         half = len(text) // 2
         groups = [text[:half], text[half:]]
     return [piece for group in groups for piece in split_text(tokenizer, group, max_tokens=max_tokens)]
@@ -42,9 +42,9 @@ def num_tokens(tokenizer: Tokenizer, text: str) -> int:
     return len(tokenizer.encode(text, add_special_tokens=False))
 
 
-def _cut(text: str, border: re.Pattern[str]) -> list[str]:
+def _cut(text: str, boundary: re.Pattern[str]) -> list[str]:
     """Cut a text after each match."""
-    ends = [match.end() for match in border.finditer(text)]
+    ends = [match.end() for match in boundary.finditer(text)]
     return [text[start:end] for start, end in zip([0, *ends], [*ends, len(text)], strict=True) if end > start]
 
 

@@ -220,19 +220,19 @@ def _summary(engine: Engine, text: str, draft: _Draft, *, opening: str = "") -> 
 class _Draft:
     """Summary while it is generated, up to its end (see `_end_of`); it needs no piece after that."""
 
-    def __init__(self, num_sentences: int, border: re.Pattern[str]) -> None:
+    def __init__(self, num_sentences: int, boundary: re.Pattern[str]) -> None:
         self.text = ""
         self.num_tokens = 0
         self.is_over = False
         self.is_complete = False
-        self._num_sentences, self._border = num_sentences, border
+        self._num_sentences, self._boundary = num_sentences, boundary
 
     def push(self, piece: TextPiece) -> None:
         """Append a piece; find out whether the summary ends with it."""
         self.text += piece.text
         self.num_tokens = piece.num_tokens
         is_finished = piece.finish_detail is not None
-        end = _end_of(self._num_sentences, self._border, self.text, is_finished=is_finished)
+        end = _end_of(self._num_sentences, self._boundary, self.text, is_finished=is_finished)
         self.text = self.text[:end]
         self.is_over = is_finished or end is not None
         self.is_complete = piece.finish_detail == "end_of_sequence" if is_finished else end is not None
@@ -240,7 +240,7 @@ class _Draft:
     @property
     def may_repeat(self) -> bool:
         """True if the unfinished sentence begins like an earlier one."""
-        *sentences, unfinished = _sentences(self._border, self.text)
+        *sentences, unfinished = _sentences(self._boundary, self.text)
         return any(sentence.startswith(unfinished) for sentence in sentences)
 
 
@@ -260,14 +260,14 @@ def _settled(draft: _Draft, pieces: Iterable[TextPiece]) -> Iterator[str]:
             return
 
 
-def _end_of(count: int, border: re.Pattern[str], text: str, *, is_finished: bool = False) -> int | None:
+def _end_of(count: int, boundary: re.Pattern[str], text: str, *, is_finished: bool = False) -> int | None:
     """Return the index where a summary ends; None if it continues.
 
     It ends after `count` sentences, or before the first sentence that repeats an earlier one: greedy decoding then runs
     in a loop. `is_finished`: the rest after the last boundary is a sentence, too.
     """
-    sentences = _sentences(border, text)
-    ends = [match.end() for match in border.finditer(text)]
+    sentences = _sentences(boundary, text)
+    ends = [match.end() for match in boundary.finditer(text)]
     num_complete = len(sentences) if is_finished else len(ends)
     for number, sentence in enumerate(sentences[:num_complete]):
         if sentence and sentence in sentences[:number]:
@@ -277,9 +277,9 @@ def _end_of(count: int, border: re.Pattern[str], text: str, *, is_finished: bool
     return None
 
 
-def _sentences(border: re.Pattern[str], text: str) -> list[str]:
+def _sentences(boundary: re.Pattern[str], text: str) -> list[str]:
     """Return the text between boundaries, without white space and bullet dashes; the last is unfinished."""
-    ends = [match.end() for match in border.finditer(text)]
+    ends = [match.end() for match in boundary.finditer(text)]
     return [text[start:end].strip("- \n") for start, end in zip([0, *ends], [*ends, len(text)], strict=True)]
 
 

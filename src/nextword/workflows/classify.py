@@ -215,7 +215,7 @@ def _figures(report: ClassificationReport) -> dict[str, object]:
 
 def _report_text(report: ClassificationReport) -> str:
     low, high = report.accuracy_interval
-    columns = ["right, chosen:", *report.labels, "recall", "F1"]
+    columns = ["true, predicted:", *report.labels, "recall", "F1"]
     rows = [
         [scores.label, *map(str, counts), f"{scores.recall:.3f}", f"{scores.f1:.3f}"]
         for scores, counts in zip(report.by_label, report.confusion, strict=True)
