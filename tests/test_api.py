@@ -60,6 +60,14 @@ def test_a_star_import_gives_the_public_names() -> None:
     assert set(nw.__all__) <= names.keys()
 
 
+def test_every_name_resolves_without_the_extras() -> None:
+    """A star import and a type in an annotation need no PyTorch and no lm-eval."""
+    extras = ("torch", "nltk", "lm_eval", "rouge_score", "matplotlib", "pyarrow", "datasets", "tensorboard")
+    script = f"import sys; sys.modules.update(dict.fromkeys({extras})); from nextword import *"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
 def test_importing_nextword_imports_the_standard_library_alone() -> None:
     """So it takes milliseconds; `python -m benchmarks.start_time` measures them."""
     script = """

@@ -117,7 +117,7 @@ def test_every_argument_of_a_function_refuses_what_is_no_value(name: str, tmp_pa
     assert hasattr(function, "__wrapped__"), "the function does not check its arguments"
     parameters = inspect.signature(function).parameters.values()
     required = {
-        one.name: str(tmp_path / one.name)
+        one.name: {} if one.annotation.startswith("Mapping") else str(tmp_path / one.name)
         for one in parameters
         if one.default is one.empty and one.kind not in VARIADIC
     }
@@ -137,7 +137,11 @@ NO_PATHS = ["nul\0", "half a pair: \ud800", "long" * 2000]
 def test_an_argument_that_takes_a_path_refuses_what_no_file_can_be_called(name: str, path: str) -> None:
     function: Any = getattr(nw, name)
     parameters = inspect.signature(function).parameters.values()
-    required = {one.name: "no-such" for one in parameters if one.default is one.empty and one.kind not in VARIADIC}
+    required: dict[str, Any] = {
+        one.name: {} if one.annotation.startswith("Mapping") else "no-such"
+        for one in parameters
+        if one.default is one.empty and one.kind not in VARIADIC
+    }
     takes_paths = [one.name for one in parameters if "Path" in one.annotation or one.annotation == "Files"]
     for argument in takes_paths:
         if inspect.signature(function).parameters[argument].kind not in VARIADIC:

@@ -9,7 +9,14 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:  # what editors and type checkers read; `_EXPORTS` says the same to the interpreter
+    from nextword.data.labelled import LabelledText as LabelledText
+    from nextword.data.prepare import PrepareReport as PrepareReport
+    from nextword.data.selection import SelectionOptions as SelectionOptions
+    from nextword.data.selection import SelectionReport as SelectionReport
+    from nextword.data.summarised import SummarisedText as SummarisedText
     from nextword.decoding.distribution import Distribution as Distribution
+    from nextword.decoding.distribution_table import DistributionTable as DistributionTable
+    from nextword.decoding.distribution_table import TableRow as TableRow
     from nextword.decoding.params import SamplingParams as SamplingParams
     from nextword.decoding.sampler import ChosenToken as ChosenToken
     from nextword.errors import BackendError as BackendError
@@ -23,11 +30,19 @@ if TYPE_CHECKING:  # what editors and type checkers read; `_EXPORTS` says the sa
     from nextword.errors import TokenizerError as TokenizerError
     from nextword.errors import TrainingError as TrainingError
     from nextword.evaluation.bootstrap import Interval as Interval
+    from nextword.evaluation.classification import CalibrationBin as CalibrationBin
+    from nextword.evaluation.classification import ClassificationReport as ClassificationReport
+    from nextword.evaluation.classification import LabelScores as LabelScores
     from nextword.evaluation.compare import Comparison as Comparison
     from nextword.evaluation.compare import Difference as Difference
     from nextword.evaluation.conventions import Convention as Convention
+    from nextword.evaluation.decoded import DecodedFigures as DecodedFigures
+    from nextword.evaluation.lm_eval_run import TaskMetric as TaskMetric
     from nextword.evaluation.perplexity import PerplexityReport as PerplexityReport
+    from nextword.evaluation.rouge import RougeFigure as RougeFigure
+    from nextword.evaluation.rouge import RougeReport as RougeReport
     from nextword.evaluation.score import Score as Score
+    from nextword.evaluation.surprise import ScoredPiece as ScoredPiece
     from nextword.evaluation.surprise import SurpriseReport as SurpriseReport
     from nextword.inference.generation import Completion as Completion
     from nextword.inference.generation import Generation as Generation
@@ -41,8 +56,12 @@ if TYPE_CHECKING:  # what editors and type checkers read; `_EXPORTS` says the sa
     from nextword.tasks.classify import ClassifyOptions as ClassifyOptions
     from nextword.tasks.summarize import Summary as Summary
     from nextword.text.tokenizer import Tokenizer as Tokenizer
+    from nextword.text.train_tokenizer import TokenizerReport as TokenizerReport
     from nextword.training.callbacks import StepReport as StepReport
+    from nextword.training.finetune_recipe import FinetuneRecipe as FinetuneRecipe
+    from nextword.training.metrics import Curve as Curve
     from nextword.training.plan import Plan as Plan
+    from nextword.training.pretrain_recipe import PretrainRecipe as PretrainRecipe
     from nextword.workflows.classify import ClassifiedFile as ClassifiedFile
     from nextword.workflows.classify import classify as classify
     from nextword.workflows.compare import FileComparison as FileComparison
@@ -52,14 +71,17 @@ if TYPE_CHECKING:  # what editors and type checkers read; `_EXPORTS` says the sa
     from nextword.workflows.evaluate import TaskReport as TaskReport
     from nextword.workflows.evaluate import evaluate as evaluate
     from nextword.workflows.finetune import finetune as finetune
+    from nextword.workflows.finetune import plan_finetune as plan_finetune
     from nextword.workflows.model_list import ListedModel as ListedModel
     from nextword.workflows.model_list import ModelList as ModelList
     from nextword.workflows.model_list import list_models as list_models
+    from nextword.workflows.next_plot import save_next_plot as save_next_plot
     from nextword.workflows.perplexity import ConventionResult as ConventionResult
     from nextword.workflows.perplexity import FilePerplexity as FilePerplexity
     from nextword.workflows.perplexity import perplexity as perplexity
     from nextword.workflows.prepare import PreparedCorpus as PreparedCorpus
     from nextword.workflows.prepare import prepare as prepare
+    from nextword.workflows.pretrain import plan_pretrain as plan_pretrain
     from nextword.workflows.pretrain import pretrain as pretrain
     from nextword.workflows.progress import Progress as Progress
     from nextword.workflows.pull import pull as pull
@@ -71,12 +93,18 @@ if TYPE_CHECKING:  # what editors and type checkers read; `_EXPORTS` says the sa
     from nextword.workflows.surprise import surprise as surprise
     from nextword.workflows.train_tokenizer import TrainedTokenizer as TrainedTokenizer
     from nextword.workflows.train_tokenizer import train_tokenizer as train_tokenizer
+    from nextword.workflows.training_example import ExampleToken as ExampleToken
     from nextword.workflows.training_example import TrainingExample as TrainingExample
     from nextword.workflows.training_example import training_example as training_example
     from nextword.workflows.training_run import TrainingRun as TrainingRun
 
 _EXPORTS = {
+    "data.labelled": ("LabelledText",),
+    "data.prepare": ("PrepareReport",),
+    "data.selection": ("SelectionOptions", "SelectionReport"),
+    "data.summarised": ("SummarisedText",),
     "decoding.distribution": ("Distribution",),
+    "decoding.distribution_table": ("DistributionTable", "TableRow"),
     "decoding.params": ("SamplingParams",),
     "decoding.sampler": ("ChosenToken",),
     "errors": (
@@ -92,35 +120,44 @@ _EXPORTS = {
         "TrainingError",
     ),
     "evaluation.bootstrap": ("Interval",),
+    "evaluation.classification": ("CalibrationBin", "ClassificationReport", "LabelScores"),
     "evaluation.compare": ("Comparison", "Difference"),
     "evaluation.conventions": ("Convention",),
+    "evaluation.decoded": ("DecodedFigures",),
+    "evaluation.lm_eval_run": ("TaskMetric",),
     "evaluation.perplexity": ("PerplexityReport",),
+    "evaluation.rouge": ("RougeFigure", "RougeReport"),
     "evaluation.score": ("Score",),
-    "evaluation.surprise": ("SurpriseReport",),
+    "evaluation.surprise": ("ScoredPiece", "SurpriseReport"),
     "inference.generation": ("Completion", "Generation"),
     "language_model": ("LanguageModel", "Stream", "load", "load_tokenizer"),
     "tasks.chat": ("Conversation",),
     "tasks.classify": ("Classification", "Classifier", "ClassifyOptions"),
     "tasks.summarize": ("Summary",),
     "text.tokenizer": ("Tokenizer",),
+    "text.train_tokenizer": ("TokenizerReport",),
     "training.callbacks": ("StepReport",),
+    "training.finetune_recipe": ("FinetuneRecipe",),
+    "training.metrics": ("Curve",),
     "training.plan": ("Plan",),
+    "training.pretrain_recipe": ("PretrainRecipe",),
     "workflows.classify": ("ClassifiedFile", "classify"),
     "workflows.compare": ("FileComparison", "compare"),
-    "workflows.surprise": ("surprise",),
     "workflows.decoding_report": ("DecodingReport", "decoding_report"),
     "workflows.evaluate": ("TaskReport", "evaluate"),
-    "workflows.finetune": ("finetune",),
+    "workflows.finetune": ("finetune", "plan_finetune"),
     "workflows.model_list": ("ListedModel", "ModelList", "list_models"),
+    "workflows.next_plot": ("save_next_plot",),
     "workflows.perplexity": ("ConventionResult", "FilePerplexity", "perplexity"),
     "workflows.prepare": ("PreparedCorpus", "prepare"),
-    "workflows.pretrain": ("pretrain",),
+    "workflows.pretrain": ("plan_pretrain", "pretrain"),
     "workflows.progress": ("Progress",),
     "workflows.pull": ("pull",),
     "workflows.rouge": ("RougeComparison", "rouge"),
     "workflows.save_model": ("SavedModel", "export", "merge"),
+    "workflows.surprise": ("surprise",),
     "workflows.train_tokenizer": ("TrainedTokenizer", "train_tokenizer"),
-    "workflows.training_example": ("TrainingExample", "training_example"),
+    "workflows.training_example": ("ExampleToken", "TrainingExample", "training_example"),
     "workflows.training_run": ("TrainingRun",),
 }
 _HOMES = {name: f"nextword.{module}" for module, names in _EXPORTS.items() for name in names}

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from nextword.models import recomputation
 from nextword.training.initial_weights import initial_transformer
-from nextword.training.plan import plan_run
+from nextword.training.plan_run import plan_run
 from nextword.training.pretrain_recipe import ModelShape
 from nextword.training.recipe import ComputeRecipe, Recipe
 

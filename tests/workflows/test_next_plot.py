@@ -45,6 +45,10 @@ def test_each_token_and_each_step_is_named(tmp_path: Path) -> None:
 def test_another_format_is_refused(tmp_path: Path) -> None:
     with pytest.raises(RequestError, match=r"next\.pdf: a plot ends in \.png or \.svg"):
         save_next_plot(tmp_path / "next.pdf", "hi", steps())
+    with pytest.raises(RequestError, match="at least one distribution"):
+        save_next_plot(tmp_path / "next.png", "hi", {})
+    with pytest.raises(RequestError):
+        save_next_plot(tmp_path / "next.png", "hi", steps(), top=-1)
 
 
 @pytest.mark.model

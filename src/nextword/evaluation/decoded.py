@@ -9,8 +9,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from nltk.translate.bleu_score import SmoothingFunction, sentence_bleu
-
 from nextword.evaluation.bootstrap import Interval, Resamples
 from nextword.evaluation.perplexity_accumulator import safe_exp
 from nextword.inference.backend import TokenScores
@@ -87,6 +85,8 @@ def distinct(texts: Sequence[Sequence[int]], n: int) -> float:
 
 def self_bleu(texts: Sequence[Sequence[int]]) -> float:
     """Return the mean BLEU-4 of each text against the others; no shared n-gram counts as 0.1 (nltk's method1)."""
+    from nltk.translate.bleu_score import SmoothingFunction, sentence_bleu
+
     smooth = SmoothingFunction().method1
     others = [[*texts[:index], *texts[index + 1 :]] for index in range(len(texts))]
     return _mean(

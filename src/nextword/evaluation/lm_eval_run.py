@@ -6,13 +6,12 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-from lm_eval.evaluator import simple_evaluate
-from lm_eval.tasks import TaskManager
+from typing import TYPE_CHECKING, Any
 
 from nextword.errors import NextwordError, RequestError
-from nextword.evaluation.lm_eval_model import EngineLM
+
+if TYPE_CHECKING:
+    from nextword.evaluation.lm_eval_model import EngineLM
 
 _TASK_FILE = ".yaml"
 
@@ -48,6 +47,9 @@ def run_tasks(
     `num_fewshot`: None for each task's own number. `limit`: most examples of each task. Raises RequestError for a task
     that is unknown, cannot be read, or whose data cannot be fetched.
     """
+    from lm_eval.evaluator import simple_evaluate
+    from lm_eval.tasks import TaskManager
+
     logging.getLogger("lm_eval").setLevel(logging.ERROR)
     files = [task for task in tasks if task.endswith(_TASK_FILE)]
     for file in files:

@@ -8,8 +8,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from rouge_score.rouge_scorer import RougeScorer
-
 from nextword.evaluation.bootstrap import Interval, Resamples
 from nextword.plain_text import count, text_table
 
@@ -58,6 +56,8 @@ class RougeReport:
 
 def rouge_report(pairs: Iterable[tuple[str, str]]) -> RougeReport:
     """Compare summaries with their references: pairs of (reference, summary), at least one."""
+    from rouge_score.rouge_scorer import RougeScorer
+
     scorer = RougeScorer(list(KINDS), use_stemmer=True)
     resamples = Resamples(1 + len(KINDS))
     totals, num_words = dict.fromkeys(KINDS, 0.0), 0

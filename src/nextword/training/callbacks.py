@@ -1,14 +1,16 @@
-"""`Callbacks`: the hooks of a training run, given from above; `StepReport`: what one step did."""
+"""`Callbacks`: the hooks of a training run, given from above; `StepReport`: what one step did. Needs no PyTorch."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from torch import Tensor
+if TYPE_CHECKING:
+    from torch import Tensor
 
-from nextword.models.transformer import Transformer
+    from nextword.models.transformer import Transformer
 
 
 @dataclass(frozen=True, kw_only=True)

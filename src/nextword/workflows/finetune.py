@@ -251,7 +251,7 @@ def _exporter(job: _Job) -> Callable[[dict[str, Tensor], Path], None]:
 def _plan(job: _Job) -> Plan:
     with needs_extra("train"):
         from nextword.adapters.method import num_adapter_weights
-        from nextword.training.plan import plan_run
+        from nextword.training.plan_run import plan_run
 
     config = job.directory.config
     if isinstance(job.adapter, AdapterSpec):

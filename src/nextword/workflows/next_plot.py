@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from nextword.checks import checked_arguments
 from nextword.decoding.distribution import Distribution
 from nextword.errors import RequestError
 from nextword.html.plots import save_plot
@@ -20,15 +21,19 @@ _LEAST_SHOWN = 0.005
 """Probability below which a bar gets no number, since the bar itself is too small to see."""
 
 
+@checked_arguments
 def save_next_plot(path: Path | str, prompt: str, steps: Mapping[str, Distribution], *, top: int = 10) -> None:
     """Draw the `top` most probable tokens, a bar for each step, as `LanguageModel.next_steps` gives them.
 
-    The tokens are those of the first step. Raises RequestError for another format than .png or .svg, MissingExtraError
-    without matplotlib, DataError if writing fails.
+    The tokens are those of the first step. Raises RequestError for another format than .png or .svg, or if there are no
+    steps or rows, MissingExtraError without matplotlib, DataError if writing fails.
     """
     path = Path(path)
     if path.suffix not in _FORMATS:
         raise RequestError(f"{path}: a plot ends in {' or '.join(_FORMATS)}")
+    if not steps:
+        raise RequestError("steps = {}: must hold at least one distribution")
+    next(iter(steps.values())).table(top)  # raises for a number of rows that is none
     height = 1.2 + 0.13 * top * (1 + len(steps))
     save_plot(path, lambda axes: _draw(axes, prompt, steps, top), height=height)
 

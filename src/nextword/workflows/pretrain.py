@@ -97,7 +97,7 @@ def _prepare(
 
 
 def _plan(recipe: PretrainRecipe, *, vocab_size: int) -> Plan:
-    from nextword.training.plan import plan_run
+    from nextword.training.plan_run import plan_run
 
     config = recipe.model.config(vocab_size=vocab_size, context=recipe.data.context)
     return plan_run(config, recipe.run, batch_size=recipe.data.batch_size, row_length=recipe.data.context)

@@ -1,0 +1,79 @@
+"""`plan_run`: memory and time that a training run would take on this machine, from its settings alone."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from fnmatch import fnmatchcase
+
+import torch
+
+from nextword.models.config import ModelConfig
+from nextword.models.passes import runs_native
+from nextword.models.weights import weight_shapes
+from nextword.training.loss import CHUNK_POSITIONS
+from nextword.training.machine import choose_dtype, flops_per_token, peak_rate
+from nextword.training.plan import LIKELY_MFU, Plan
+from nextword.training.recipe import Recipe
+
+_KEPT_VECTORS = {torch.float32: 13.0, torch.bfloat16: 17.5}
+"""Activations that a layer keeps for the backward pass, in hidden states, besides three of the MLP's width: counted
+with saved_tensors_hooks. In bfloat16 PyTorch's norms and softmax keep float32, which counts twice.
+"""
+_KEPT_VECTORS_OF_CORE = 4.0
+"""The same with the C++ core's fused operations, besides keys and values, which are kept twice.
+
+Norms, and one activation of the MLP's width, are recomputed.
+"""
+_WITH_GRADIENTS = 1.4
+"""Peak memory of a step over the memory kept for the backward pass: measured on the default model with 2 to 16 rows."""
+_OPTIMIZER_BYTES = 12
+"""Bytes of a weight and the two averages of AdamW, in float32."""
+_GRADIENT_BYTES = 4
+
+
+def plan_run(
+    config: ModelConfig, recipe: Recipe, *, batch_size: int, row_length: int, num_adapter_weights: int | None = None
+) -> Plan:
+    """Plan a run of all weights, or of an adapter of `num_adapter_weights` alone; nothing is read or written."""
+    dtype, compute = choose_dtype(recipe.compute.precision), recipe.compute
+    sizes = {name: math.prod(shape) for name, shape in weight_shapes(config).items()}
+    base, adapter = sum(sizes.values()), num_adapter_weights or 0
+    trained = sum(sizes.values()) - _frozen(sizes, compute.freeze) if num_adapter_weights is None else adapter
+    copies = 0 if dtype == torch.float32 else dtype.itemsize * (base + adapter)
+    frozen = (base + adapter - trained) * 4 if dtype == torch.float32 else 0
+    averages = 4 * trained if compute.ema else 0
+    gradients = _GRADIENT_BYTES * trained
+    waiting = gradients if compute.accumulation > 1 else 0
+    batch_bytes = _batch_bytes(config, dtype, batch_size * row_length, again=compute.gradient_checkpointing)
+    rows = batch_size * compute.accumulation
+    operations = flops_per_token(config, num_seen=row_length / 2, trained_share=trained / (base + adapter))
+    tokens, rate = recipe.steps * rows * row_length, peak_rate(dtype)
+    return Plan(
+        num_weights=base + adapter,
+        num_trained=trained,
+        dtype=dtype,
+        state_bytes=trained * _OPTIMIZER_BYTES + copies + frozen + averages + waiting,
+        batch_bytes=batch_bytes if waiting else max(batch_bytes, gradients),
+        rows_per_step=rows,
+        row_length=row_length,
+        steps=recipe.steps,
+        peak_rate=rate,
+        seconds=tokens * operations / (LIKELY_MFU * rate),
+    )
+
+
+def _frozen(sizes: Mapping[str, int], patterns: Sequence[str]) -> int:
+    return sum(size for name, size in sizes.items() if any(fnmatchcase(name, pattern) for pattern in patterns))
+
+
+def _batch_bytes(config: ModelConfig, dtype: torch.dtype, num_tokens: int, *, again: bool) -> int:
+    num_wide, kept = (3 if config.is_gated else 2), _KEPT_VECTORS[dtype] * config.hidden_size
+    if runs_native(torch.empty(0, dtype=dtype)):
+        num_wide -= 1
+        kept = _KEPT_VECTORS_OF_CORE * config.hidden_size + 2 * config.num_kv_heads * config.head_dim
+    layer = dtype.itemsize * (num_wide * config.intermediate_size + kept)
+    inputs = dtype.itemsize * config.hidden_size
+    layers = config.num_layers * inputs + layer if again else config.num_layers * layer
+    logits = 2 * dtype.itemsize * config.vocab_size * min(CHUNK_POSITIONS, num_tokens)
+    return round(_WITH_GRADIENTS * num_tokens * layers + logits)
