@@ -7,7 +7,7 @@ namespace nextword {
 
 namespace {
 
-// So few units are not worth waking a thread for.
+// Up to this many units, waking a thread takes longer than the work.
 constexpr int kFewTokens = 4, kFewSplits = 8;
 
 // The first position that a query at `position` attends to.
@@ -243,8 +243,8 @@ void Attention::set_next_pages(int layer, const Block& block, const Unit& unit, 
     }
 }
 
-// The pages of a segment that a unit attends to, null beyond its last position. Pages that the window has left are
-// gone; another stands in for them, with weights of zero.
+// The pages of a segment that a unit attends to, null beyond its last position. Pages that the window has passed are
+// freed; another page takes their place, with weights of zero.
 void Attention::find_pages(int layer, const Piece& piece, const Unit& unit, int segment,
                            const uint8_t* (&found)[kSegmentPages]) const {
     const KVCache::LayerPages pages = cache_.layer(piece.cache_id, layer);

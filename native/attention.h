@@ -24,7 +24,7 @@ public:
     // All are kept by reference.
     Attention(const Shape& shape, const Kernels& kernels, KVCache& cache, ThreadPool& threads);
 
-    // To be called before a block's first layer: room for its rotations; then for each row, in any order and thread.
+    // Call before a block's first layer: allocates its rotations; then for each row, in any order and on any thread.
     void begin(const Block& block) { rotations_.resize(block.num_tokens()); }
     void find_rotation(const Block& block, int row);
 
@@ -42,11 +42,11 @@ private:
         size_t first_float;  // of its state in states_, if it is such a unit
         bool is_split() const { return split >= 0; }
     };
-    // The queries of a unit and, for keys of 8 bits, what their int8 form leaves of them, in int8.
+    // The queries of a unit and, for 8-bit keys, the residuals of their int8 form, in int8.
     struct Queries {
         Rows rows, residual;
     };
-    // What a thread needs for a unit.
+    // Scratch memory of a thread for a unit.
     struct Scratch {
         Queries queries;
         Vector scores, states;
@@ -82,7 +82,7 @@ private:
     ThreadPool& threads_;
     RotationTables rotations_;
 
-    // Of the layer that runs.
+    // State of the current layer.
     Vector queries_, keys_, values_;
     Rows* attended_ = nullptr;
     std::vector<Unit> units_;

@@ -13,7 +13,7 @@ namespace {
 
 // ---- pages of keys and values ----
 
-// 16 numbers of a row, with zeros for those that it does not have.
+// 16 numbers of a row, padded with zeros.
 F load_padded(const float* row, int at, int size) {
     if (at + kLanes <= size) return Simd::load(row + at);
     float padded[kLanes] = {};
@@ -21,7 +21,7 @@ F load_padded(const float* row, int at, int size) {
     return Simd::load(padded);
 }
 
-// Beyond this a scale would be infinite in fp16; such keys keep their direction, and no softmax can tell more.
+// Above this a scale would be infinite in fp16. Larger keys are scaled down to it, which does not change the softmax.
 constexpr float kLargestScale = 65504.0f;
 
 void store_quantized_key(int head_dim, int slot, const float* key, uint8_t* keys) {

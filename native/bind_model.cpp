@@ -1,4 +1,4 @@
-// `Model` and what it is made of, as classes of Python.
+// Python bindings of `Model`, its shape and its weights.
 
 #include <nanobind/nanobind.h>
 #include <nanobind/ndarray.h>
@@ -25,8 +25,8 @@ using Ids = std::vector<int32_t>;
 // Name of the matrix, first row, how many, and what they hold.
 using EncodedRows = std::tuple<std::string, int, int, Encoding, Bytes>;
 
-// A model behind a lock: one step at a time. A forked process can go on with its copy, unless a thread of the parent,
-// which it does not have, was using the model.
+// A model behind a lock: one step at a time. A forked process can use its copy, unless a thread of the parent, which it
+// does not have, was using the model.
 class LockedModel {
 public:
     LockedModel(Shape shape, CacheKind cache_kind, size_t max_cache_bytes, int num_threads, const std::string& isa)
@@ -39,7 +39,7 @@ public:
         return with_gil(work);
     }
 
-    // For work so short that releasing the GIL and taking it again would take longer.
+    // For work shorter than releasing and reacquiring the GIL.
     template <class Work>
     auto with_gil(const Work& work) {
         if (users_.is_inherited()) throw ForkedInAStep();

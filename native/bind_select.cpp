@@ -17,7 +17,7 @@ namespace {
 
 using Positions = nb::ndarray<nb::numpy, int64_t, nb::ndim<1>>;
 
-// All instruction sets select alike: there is nothing to choose by hand.
+// All instruction sets give the same selection, so none can be chosen by hand.
 const Kernels& best_kernels() {
     static const Kernels& kernels = choose_kernels("");
     return kernels;

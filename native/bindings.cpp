@@ -1,4 +1,4 @@
-// The extension module nextword._native: what Python sees of the library.
+// The extension module nextword._native.
 
 #include <nanobind/nanobind.h>
 #include <nanobind/stl/string.h>
@@ -46,7 +46,7 @@ nb::tuple read_strings(const Bytes& data, size_t position, size_t count) {
     return nb::make_tuple(strings, position);
 }
 
-// Raise errors that people can do something about as the package's own.
+// Translate errors that users can act on to the package's own exceptions.
 void raise_backend_error(const std::exception_ptr& thrown, void*) {
     try {
         std::rethrow_exception(thrown);

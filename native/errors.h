@@ -1,4 +1,4 @@
-// Errors of the bindings that Python raises as classes of its own.
+// C++ exceptions that Python receives as exceptions of nextword.
 
 #ifndef NEXTWORD_ERRORS_H
 #define NEXTWORD_ERRORS_H

@@ -11,8 +11,8 @@
 
 namespace nextword {
 
-// Something that a child can neither use nor destroy: threads that are not there, locks that stay locked. In a child it
-// is inherited, is abandoned rather than destroyed, and can be made anew.
+// State that a forked child can neither use nor destroy: threads that do not exist there, locks that stay locked. The
+// child abandons the inherited one instead of destroying it, and can create a new one.
 template <class T>
 class ProcessOwned {
 public:
@@ -38,13 +38,13 @@ private:
     int process_;
 };
 
-// Threads of this process that are at some work. A child inherits the count without the threads.
+// Count of this process's threads inside a section. A child inherits the count without the threads.
 class ProcessCount {
 public:
     void add();
     void subtract() { --state_; }
     int here() const;
-    // True if threads of the parent were at the work when it was forked.
+    // True if threads of the parent were inside the section when it was forked.
     bool is_inherited() const;
 
 private:

@@ -11,7 +11,7 @@ namespace nextword {
 
 namespace {
 
-// Between two checks for Ctrl-C: soon enough for a person, too seldom to cost anything.
+// Interval between two checks for Ctrl-C: short for a user, too long to cost time.
 constexpr auto kCheckInterval = std::chrono::milliseconds(100);
 
 ProcessCount num_released;  // threads that work without the lock

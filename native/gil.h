@@ -1,8 +1,8 @@
 // Work without Python's global interpreter lock (GIL).
 //
 // Before version 3.14 an interpreter that ends unwinds the stack of every thread that asks for the lock, which C++
-// answers with an abort. So the interpreter's end waits for all threads that work without the lock, and a thread that
-// would take it after that sleeps for ever.
+// answers with an abort. So the interpreter's shutdown waits for all threads that work without the lock, and a thread
+// that would acquire it after that blocks forever.
 
 #ifndef NEXTWORD_GIL_H
 #define NEXTWORD_GIL_H
@@ -26,8 +26,8 @@ private:
     std::optional<nanobind::gil_scoped_release> release_;
 };
 
-// To be called now and then in long work without the lock. Throws to end the work: the exception that Python makes of
-// Ctrl-C, or InterpreterEnded, which reaches no caller.
+// Call periodically in long work without the lock. Throws to end the work: Python's exception for Ctrl-C, or
+// InterpreterEnded, which reaches no caller.
 class InterruptCheck {
 public:
     struct InterpreterEnded {};
@@ -37,7 +37,7 @@ private:
     std::chrono::steady_clock::time_point last_ = std::chrono::steady_clock::now();
 };
 
-// To be called once: from then on the interpreter's end waits.
+// Call once: from then on the interpreter's shutdown waits.
 void wait_at_exit();
 
 }  // namespace nextword

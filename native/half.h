@@ -20,7 +20,7 @@ inline float float_of(uint32_t bits) {
     return value;
 }
 
-// The nearest bfloat16, ties to even. What is no number stays none.
+// The nearest bfloat16, ties to even. NaN stays NaN.
 inline uint16_t to_bf16(float value) {
     const uint32_t bits = bits_of(value);
     if ((bits & 0x7fffffffu) > 0x7f800000u) return 0x7fc0;

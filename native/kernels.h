@@ -1,6 +1,6 @@
 // The list of kernels: the work that is written for vectors, once in kernels_impl.h, and compiled for each
 // instruction set. All of them give bitwise equal results: every number is computed by the same operations in the
-// same order, whatever the vectors, the tokens beside it, or the thread.
+// same order, independent of the vector width, the other tokens of the batch, and the thread.
 
 #ifndef NEXTWORD_KERNELS_H
 #define NEXTWORD_KERNELS_H
@@ -14,8 +14,8 @@ namespace nextword {
 
 enum class Activation { None, Silu, Gelu, GeluTanh, Relu };
 
-// Where a panel's sums go: stored, added to what is there, or, for rows where 16 of a gate stand beside 16 of what
-// it gates, activation(gate) x gated.
+// Output of a panel's sums: stored, added to the output, or, for rows with 16 of a gate beside 16 of the values that it
+// gates, activation(gate) x gated.
 enum class Epilogue { Store, Add, Gate };
 
 // Rows of floats, one for each token, and, for quantised weights, the same as int8 with a scale for each group. Those
@@ -51,22 +51,22 @@ struct Output {
 
 constexpr int kSegmentPositions = 128;  // positions whose scores are normalised together
 constexpr int kSegmentPages = kSegmentPositions / kPagePositions;
-constexpr int kMaxQueryRows = 24;  // query vectors that meet a segment at once, unless one token has more heads
+constexpr int kMaxQueryRows = 24;  // query vectors per segment and unit, unless one token has more heads
 
 // Query vectors of one key-value head against one segment of positions.
 struct AttentionSegment {
     PageShape page;
     Activations queries;    // (num_rows, head_dim), scaled; int8, too, if the keys are, and then
-    Activations residual;   // what that leaves of them, likewise: 16 bits in two halves
+    Activations residual;   // the residuals of that, likewise: 16 bits in two halves
     int num_positions = 0;  // up to the last that any row attends to
     const uint8_t* keys[kSegmentPages] = {};
     const uint8_t* values[kSegmentPages] = {};
     const uint8_t* next_pages[kSegmentPages] =
-        {};                          // keys and values that are wanted next, to be fetched meanwhile, or none
+        {};                          // keys and values of the next unit, to prefetch, or none
     const int32_t* first = nullptr;  // for each row, the positions of the segment it attends to:
     const int32_t* last = nullptr;   // from first up to last, exclusive
     float soft_cap = 0.0f;           // none if 0
-    float* scores = nullptr;         // room for (num_rows, 128)
+    float* scores = nullptr;         // scratch memory (num_rows, 128)
 };
 
 // Online-softmax state (max, sum, weighted values): the largest score, the sum of exp(score - max), and the sum of the
@@ -85,7 +85,7 @@ struct Kernels {
     void (*multiply)(const Matrix& matrix, int first_panel, int last_panel, const Activations& x, const Output& out);
     // The int8 form of the rows of tile number `tile`.
     void (*quantize)(const Activations& x, int tile, const QuantizedRows& rows);
-    // The same with 16 bits: the int8 form, and that of what it leaves of the rows.
+    // The same with 16 bits: the int8 form, and the int8 form of its residuals.
     void (*quantize_halves)(const Activations& x, int tile, const QuantizedRows& rows, const QuantizedRows& residual);
     // x / rms(x) * weight.
     void (*rms_norm)(const float* x, const float* weight, float eps, int size, float* out);
@@ -108,7 +108,7 @@ struct Kernels {
     // The largest of each block of keys; `block_size` is a multiple of 16.
     void (*maxima)(const float* keys, int num_blocks, int block_size, float* out);
     // Positions, from first to last (exclusive), of keys from low to high (inclusive), ascending; returns how many.
-    // `out` has room for all of them and one vector more.
+    // `out` holds all of them and one vector more.
     int (*collect)(const float* keys, int first, int last, float low, float high, int32_t* out);
 };
 

@@ -168,7 +168,8 @@ bool KVCache::has_room(const std::vector<int64_t>& ids, const std::vector<int>& 
             num_pages += num_new_pages(sequence, pool, counts[i]);
             if (!writes_into_shared_page(sequence, pool, counts[i])) continue;
             const PageId page = sequence.pages[pool].back();
-            // Where all that share a page write, the last one is its only holder by then.
+            // If all sequences that share a page write to it, the last one is its only holder by then and need not copy
+            // it.
             if (++writers[page] == pools_[pool].pages.num_references(page)) --num_pages;
         }
         bytes += num_pages * pools_[pool].pages.page_bytes();

@@ -1,8 +1,8 @@
 // The paged KV cache: keys and values of many sequences, in pages of 32 positions. Sequences with a common prefix share
 // its pages.
 //
-// Layers that see everything and layers with a sliding window have pages of their own: those of the latter are freed
-// when the window has left them. Full pages can be found by the tokens that led to them until room is needed.
+// Layers with full attention and layers with a sliding window have pages of their own: those of the latter are freed
+// when the window has passed them. Full pages are cached by the tokens of their prefix until they are evicted.
 
 #ifndef NEXTWORD_KV_CACHE_H
 #define NEXTWORD_KV_CACHE_H
@@ -25,12 +25,12 @@ struct CacheShape {
     size_t max_bytes = 0;
 };
 
-// Thrown where the cache may take no more memory for new positions. When the system has none, that is std::bad_alloc.
+// Thrown when the cache has reached its limit. When the system has no more memory, std::bad_alloc is thrown.
 struct CacheFull : std::runtime_error {
     CacheFull() : std::runtime_error("the KV cache is full") {}
 };
 
-// A page's number within its pool; kNoPage stands for positions that a window has left.
+// A page's number within its pool; kNoPage marks positions that a window has passed.
 using PageId = int32_t;
 constexpr PageId kNoPage = -1;
 
@@ -41,11 +41,11 @@ public:
 
     size_t page_bytes() const { return page_bytes_; }
     size_t bytes_held() const { return num_held_ * page_bytes_; }
-    // Of pages that are held or kept for their prefix.
+    // Number of pages that sequences hold or that are cached for their prefix.
     size_t bytes_taken() const { return (references_.size() - free_.size()) * page_bytes_; }
     uint8_t* layer(PageId page, int layer) const { return memory_of(page) + layer * layer_bytes_; }
 
-    // A free page, or a new one. Throws std::bad_alloc, and has changed nothing then; what follows cannot fail.
+    // Take a free page, or allocate one. Throws std::bad_alloc with no change; the methods below cannot fail.
     PageId take();
     void share(PageId page) { num_held_ += references_[page]++ == 0; }
     // True if no sequence holds the page any more.
@@ -59,7 +59,7 @@ public:
     void copy(PageId from, PageId to);
 
 private:
-    // Much enough to lie on huge pages; it takes memory only where it is used.
+    // Large enough to lie on huge pages; memory is committed only where it is used.
     static constexpr size_t kSlabBytes = 16 * kHugePage;
 
     uint8_t* memory_of(PageId page) const {
@@ -79,24 +79,25 @@ public:
     explicit KVCache(CacheShape shape);
 
     // Open a sequence and return its handle. It begins with the longest prefix of `prompt` whose pages are cached, but
-    // never with all of it. Sequences with LongRoPE's keys for long ones share nothing with others.
+    // never with all of it. Sequences with LongRoPE's long factors share pages only with each other.
     int64_t open(const std::vector<int32_t>& prompt, bool is_long = false);
     int64_t fork(int64_t id);
     void close(int64_t id);
 
-    // Positions that the sequence has. Like all that follow, throws std::out_of_range for a handle that is not open.
+    // Number of positions of the sequence. Like all methods below, throws std::out_of_range for a handle that is not
+    // open.
     int length(int64_t id) const { return sequence_of(id).length(); }
     bool is_long(int64_t id) const { return sequence_of(id).is_long; }
 
     // True if all sequences can grow by these counts at once; pages that only keep old prefixes are evicted for it.
     bool has_room(const std::vector<int64_t>& ids, const std::vector<int>& counts) const;
-    // Make room for more positions, with pages of its own where it writes. Throws CacheFull where has_room is false,
-    // and std::bad_alloc where the system has no more memory; all sequences are then as before.
+    // Grow a sequence by some positions, copying shared pages that it will write. Throws CacheFull where has_room is
+    // false, and std::bad_alloc where the system has no more memory; all sequences are then as before.
     void grow(int64_t id, const std::vector<int32_t>& token_ids);
     // Undo a growth that has not settled: the sequence ends at `length` again. Cannot fail.
     void shrink(int64_t id, int length);
-    // The step that wrote these positions is over: full pages can be found from now on, and pages that no window
-    // reaches are freed.
+    // End the step that wrote these positions: full pages are cached from now on, and pages that no window reaches are
+    // freed.
     void settle(int64_t id);
 
     // The pages of one sequence in one layer. Valid until the sequence grows, settles or is closed.
@@ -119,7 +120,7 @@ public:
     const PageShape& page() const { return shape_.page; }
     int window(int layer) const { return shape_.windows[layer]; }
     size_t bytes_held() const;   // of pages that sequences hold
-    size_t bytes_taken() const;  // of these and the pages kept for their prefix
+    size_t bytes_taken() const;  // of these and of cached prefixes
     // Positions that all sequences may have together.
     int64_t max_positions() const;
 

@@ -11,10 +11,10 @@
 namespace nextword {
 namespace {
 
-// A stream of weights from DRAM comes at twice the speed when it is asked for this many bytes ahead; what the processor
-// fetches by itself is enough only while the weights stay in the caches.
+// Prefetch distance: weights stream from DRAM at twice the speed when prefetched this many bytes ahead; the hardware
+// prefetcher suffices only while the weights stay in the caches.
 constexpr int kBytesAhead = 8192;
-// With more tokens the arithmetic hides the memory.
+// With more tokens arithmetic hides the memory latency.
 constexpr int kFewTokens = 4;
 
 [[gnu::always_inline]] inline void fetch_ahead(const uint8_t* weights, int bytes) {
@@ -81,7 +81,7 @@ template <WeightKind kind, int T>
 constexpr int header_bytes(WeightKind kind) { return kPanelRows * (kind == WeightKind::Q4Min ? 4 : 2); }
 
 // Some groups of a panel, from `panel` on, times groups of T tokens, whose first is number `at`.
-// `dot_of(group, panel, quants, dot)` adds the integer products of a group, and may ask for memory that is wanted
+// `dot_of(group, panel, quants, dot)` adds the integer products of a group, and may prefetch memory that is needed
 // later.
 template <WeightKind kind, int T, class Dot>
 [[gnu::always_inline]] inline void multiply_groups(const uint8_t* panel, int num_groups, const Activations& x,
@@ -122,7 +122,7 @@ template <WeightKind kind, int T, class Dot>
     }
 }
 
-// A whole panel times T tokens. `fetch(group, panel)` asks for memory that is wanted later than this group.
+// A whole panel times T tokens. `fetch(group, panel)` prefetches memory that is needed after this group.
 template <WeightKind kind, int T, class Fetch>
 [[gnu::always_inline]] inline void multiply_panel(const uint8_t* panel, const Activations& x, int token, F (&sum)[T][2],
                                                   Fetch fetch) {
@@ -246,7 +246,7 @@ void multiply_kind(const Matrix& matrix, int first_panel, int last_panel, const 
     }
 }
 
-// The same for many tokens of 4-bit weights: nibbles are taken apart once for some tiles.
+// The same for many tokens of 4-bit weights: nibbles are unpacked once for several tiles.
 template <WeightKind kind>
 void multiply_unpacked(const Matrix& matrix, int first_panel, int last_panel, const Activations& x, const Output& out) {
     MultiplyUnpacked<kind> tile(x, out);

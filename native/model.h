@@ -32,7 +32,7 @@ public:
     // Called between the layers of a step. It may throw to end the step.
     using BetweenLayers = std::function<void()>;
 
-    // Throws std::invalid_argument for a shape that is none, or an `isa` that cannot run here.
+    // Throws std::invalid_argument for an invalid shape, or an `isa` that cannot run here.
     Model(Shape shape, CacheKind cache_kind, size_t max_cache_bytes, int num_threads, const std::string& isa);
 
     // Weights as weights.h has them.
@@ -51,13 +51,13 @@ public:
     // what `between_layers` throws; all sequences are then as before.
     void step(const std::vector<Chunk>& chunks, float* logits, BetweenLayers between_layers = [] {});
 
-    // The same, but of the logits only what they say of a given token each: as many targets, and scores written, as
-    // rows of logits are wanted.
+    // The same, but compute the score of one target token per row instead of the logits: as many targets and scores as
+    // rows of logits.
     void score(
         const std::vector<Chunk>& chunks, const int32_t* targets, TokenScore* scores,
         BetweenLayers between_layers = [] {});
 
-    // To be called first in a process forked from the one that made the model, while no step was running.
+    // Call first in a process that was forked, while no step was running, from the one that made the model.
     void restart_threads_if_forked() { threads_.restart_if_forked(); }
 
     KVCache& cache() { return cache_; }
@@ -94,7 +94,7 @@ private:
     Weights weights_;
     Attention attention_;
 
-    // Of the block that runs; its tokens are the rows.
+    // State of the current block; its tokens are the rows.
     Vector hidden_, projected_, logits_;
     Rows normed_, mlp_normed_, attended_, widened_;
 };

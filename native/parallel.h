@@ -1,5 +1,5 @@
-// Work shared out among the threads of the OpenMP runtime that PyTorch has brought into the process. Threads of our own
-// would compete for the cores with those, which go on spinning for a while after each product.
+// Work shared among the threads of the OpenMP runtime that PyTorch has loaded. Threads of our own would compete for the
+// cores with those, which spin for a while after each product.
 
 #ifndef NEXTWORD_PARALLEL_H
 #define NEXTWORD_PARALLEL_H
@@ -12,7 +12,7 @@ namespace nextword {
 using SharedWork = void (*)(const void* work, int64_t first, int64_t last);
 
 // Call work on parts that make up 0 to num_units, of at least `least` units; by the caller alone where the process has
-// no OpenMP. Work must not throw, and must do the same whatever the parts are.
+// no OpenMP. Work must not throw, and its result must not depend on the parts.
 void share_out(int64_t num_units, int64_t least, SharedWork call, const void* work);
 
 template <class Work>

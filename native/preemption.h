@@ -16,7 +16,7 @@ constexpr auto kStall = std::chrono::milliseconds(1);
 // Let the core's other hardware thread run for a moment.
 void relax_core();
 
-// Spin for 25 milliseconds; false as soon as the thread was preempted meanwhile. Ends early if `stopping`.
+// Spin for 25 milliseconds; false as soon as the thread is preempted. Ends early if `stopping`.
 bool keeps_its_core(const std::atomic<bool>& stopping);
 
 // Pauses of a thread that was preempted: each twice as long as the one before until the thread keeps its core.

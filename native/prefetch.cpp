@@ -10,7 +10,7 @@ namespace {
 
 // Of a share, as much as its thread's L2 cache holds beside other things.
 constexpr size_t kMaxPrefetched = size_t{1} << 18;
-// Between two looks whether there is work: 4 cache lines.
+// Bytes prefetched between two checks for work: 4 cache lines.
 constexpr size_t kPrefetchedAtOnce = 256;
 
 }  // namespace

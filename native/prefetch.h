@@ -17,7 +17,7 @@ struct MemoryRange {
 
 class Prefetcher {
 public:
-    // How far a thread has prefetched its share of an announcement.
+    // A thread's progress in prefetching its share of an announcement.
     struct Progress {
         uint32_t announcement = 0;
         size_t at = 0, end = 0;
@@ -29,7 +29,7 @@ public:
     // happens if the memory is gone by the time that it is prefetched.
     void announce(std::initializer_list<MemoryRange> ranges);
 
-    // Prefetch some lines of the beginning of the thread's share, or just let some time pass. Thread-safe.
+    // Prefetch some lines of the beginning of the thread's share, or pause for a moment. Thread-safe.
     void prefetch(int thread, Progress& progress) const;
 
 private:

@@ -19,7 +19,7 @@ struct Rows {
     std::vector<float> scales, totals;
     std::vector<int32_t> sums;
 
-    // Make room; the int8 form has it only if `is_quantized`.
+    // Allocate; the int8 form only if `is_quantized`.
     void resize(int num_tokens, int columns, bool is_quantized);
     QuantizedRows quantized() { return {quants.data(), scales.data(), sums.data(), totals.data()}; }
     Activations view(int num_tokens, int columns) const;
@@ -33,7 +33,7 @@ struct Product {
 // All products of the same activations at once; each output gets the bias of its matrix.
 void multiply(const Kernels& kernels, ThreadPool& threads, const std::vector<Product>& products, const Activations& x);
 
-// The int8 form of rows whose floats are there.
+// Compute the int8 form of rows from their floats.
 void quantize_rows(const Kernels& kernels, ThreadPool& threads, Rows& rows, int num_tokens, int columns);
 
 // Fill `rows` for each token by write(row, values), with its int8 form if `is_quantized`.

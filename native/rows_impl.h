@@ -27,7 +27,7 @@ GroupValues load_group(const float* row, int group, int columns) {
     return {Simd::load(padded), Simd::load(padded + kLanes)};
 }
 
-// Write the int8 form of group number `at` of token t of a tile; returns what that leaves of the values.
+// Write the int8 form of group number `at` of token t of a tile; returns the residuals.
 GroupValues quantize_group(const GroupValues& values, int at, int t, int tokens, const QuantizedRows& out) {
     const float largest = Simd::max_lanes(Simd::max(Simd::abs(values.low), Simd::abs(values.high)));
     const F inverse = Simd::set(largest >= kLeastLargest ? 127.0f / largest : 0.0f);

@@ -10,7 +10,7 @@ namespace nextword {
 
 namespace {
 
-constexpr int kSummed = 512;  // products that are added as floats before their sum goes on as a double
+constexpr int kSummed = 512;  // products that are added as floats before their sum is added to a double
 
 // As many units as let the weights of a whole row add up to less than 2^53, as decoding/softmax_weights.py has it.
 int unit_bits(int size) {

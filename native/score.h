@@ -1,5 +1,4 @@
-// The probability and rank of a given token under a row of logits: all that evaluation needs of a row of 49,152
-// numbers.
+// The probability and rank of a given token under a row of logits: all that evaluation needs of a row.
 //
 // Exponentials are those of select.h, whole numbers that add up exactly; what follows from them is in double.
 

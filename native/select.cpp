@@ -14,15 +14,15 @@ namespace nextword {
 
 namespace {
 
-constexpr int kBlock = 64;           // keys that are looked at together, or passed over together
-constexpr int kVisited = 448;        // positions that are found before they are worked on
+constexpr int kBlock = 64;           // keys that are scanned or skipped together
+constexpr int kVisited = 448;        // positions that are collected before they are processed
 constexpr int kBlocksPerWanted = 4;  // for each of the k largest: few of them then share a block
 constexpr int kSample = 256;         // keys from which the last of the set is guessed
 constexpr double kMargin =
     0.8;  // how near to the guess, in weight below, the search begins and ends: nearer is faster and wrong more often
 constexpr size_t kFew = 256;  // keys that are sorted rather than counted
 constexpr int kBinBits = 10;  // of a histogram, so that it stays in the first cache
-constexpr int kSummed = 512;  // weights that are added before one looks into them
+constexpr int kSummed = 512;  // weights per partial sum of the search
 
 // Keys as whole numbers that order alike, the lowest and the highest of some (inclusive).
 struct Ranks {
@@ -37,7 +37,7 @@ uint32_t rank_of(float key) {
 
 float key_of(uint32_t rank) { return float_of(rank >> 31 ? rank - 0x80000000u : 0u - rank); }
 
-// A row of keys with the largest of each block, which says what may be passed over.
+// A row of keys with the largest of each block, which says which blocks can be skipped.
 class Row {
 public:
     Row(const Kernels& kernels, const float* keys, int size)
@@ -188,7 +188,7 @@ int reaching(const Row& row, const Weights& weights, Ranks ranks, int64_t wanted
     return wanted <= 0 ? last : -1;
 }
 
-// The last position, in order, of the smallest set with weight `wanted`; it is looked for among the likely ranks first.
+// The last position, in order, of the smallest set with weight `wanted`; the likely ranks are searched first.
 template <class Weights>
 int last_of_set(const Row& row, const Weights& weights, int64_t wanted, Ranks likely) {
     Ranks ranks = row.ranks;
@@ -219,7 +219,7 @@ std::vector<int64_t> set_to(const Row& row, int last) {
     return positions;
 }
 
-// ---- where to look for it ----
+// ---- the search range ----
 
 // That of the k-th largest of the blocks' maxima: at least `k` keys reach it, and few more unless they are equal.
 Ranks reached_by(const Row& row, int64_t k) {
@@ -262,7 +262,7 @@ int last_of_smallest_set(const Row& row, const float* weights, double wanted, do
     return last_of_set(row, given, static_cast<int64_t>(std::ceil(wanted)), guess(row, given, total - wanted));
 }
 
-// ---- the draw ----
+// ---- sampling ----
 
 // number / 2^53 of a whole number, rounded down.
 int64_t share_of(double total, uint64_t number) {

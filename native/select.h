@@ -1,8 +1,8 @@
-// Selection over a vocabulary without sorting it: the k largest, the smallest set with a given weight, the draw.
+// Selection over a vocabulary without sorting it: the k largest, the smallest set with a given weight, sampling.
 //
 // Keys are finite; larger ones come first, of equal ones the lower position. Weights are whole numbers >= 0 that add up
-// to less than 2^53, so their sums are exact in any order, and what is found is what sorting everything would find, on
-// every processor. Positions are returned ascending. Thread-safe: nothing is kept from call to call.
+// to less than 2^53, so their sums are exact in any order, and the results equal those of sorting, on every processor.
+// Positions are returned ascending. Thread-safe: nothing is kept from call to call.
 
 #ifndef NEXTWORD_SELECT_H
 #define NEXTWORD_SELECT_H
@@ -33,8 +33,8 @@ struct Truncation {
     double top_p;
 };
 
-// The position on which `number`, uniform over 0 .. 2^53 - 1, falls when the weights of what the truncation leaves are
-// added from the first on: decoding/distribution.py in one go. -1 if a logit is NaN or +inf, or all are -inf.
+// The position on which `number`, uniform over 0 .. 2^53 - 1, falls when the weights of the remaining tokens are added
+// from the first on: decoding/distribution.py in one call. -1 if a logit is NaN or +inf, or all are -inf.
 int64_t draw(const Kernels& kernels, const float* logits, int size, Truncation truncation, uint64_t number);
 
 // The first position at which the weights, added from the first on, exceed `target`; the last one if they never do.

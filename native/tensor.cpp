@@ -24,7 +24,7 @@ Buffer::Buffer(size_t num_bytes) {
         munmap(memory + num_bytes, spare - before);
     }
 #ifdef MADV_HUGEPAGE
-    madvise(memory, num_bytes, MADV_HUGEPAGE);  // a wish: fewer page-table walks while weights stream by
+    madvise(memory, num_bytes, MADV_HUGEPAGE);  // a hint: fewer page-table walks while weights are read
 #endif
     memory_ = std::unique_ptr<void, Unmap>(memory, Unmap{num_bytes});
 }
@@ -32,7 +32,7 @@ Buffer::Buffer(size_t num_bytes) {
 void Unmap::operator()(void* memory) const { munmap(memory, num_bytes); }
 
 void discard_memory(void* memory, size_t num_bytes) {
-    // Whole pages within the range only; madvise wants their borders.
+    // Whole pages within the range only; madvise requires page boundaries.
     const uintptr_t page = static_cast<uintptr_t>(sysconf(_SC_PAGESIZE));
     const uintptr_t begin = (reinterpret_cast<uintptr_t>(memory) + page - 1) / page * page;
     const uintptr_t end = (reinterpret_cast<uintptr_t>(memory) + num_bytes) / page * page;

@@ -1,7 +1,7 @@
 // Matrices of weights as the kernels read them: panels of 32 output rows, each one contiguous stream of bytes.
 //
 // A panel holds, for one column (F32, BF16) or each group of 32 columns (Q8, Q4, Q4Min) after the other, what all its
-// rows need. One value of the activations then meets 16 rows in one vector, and no sum ever runs across a vector.
+// rows need. One activation is multiplied with 16 rows in one vector, and no sum ever runs across a vector.
 
 #ifndef NEXTWORD_TENSOR_H
 #define NEXTWORD_TENSOR_H
@@ -47,7 +47,7 @@ struct Unmap {
 
 constexpr size_t kHugePage = size_t{1} << 21;
 
-// Memory for large arrays: zeroed, on huge pages where the system has them, given back by the destructor.
+// Memory for large arrays: zeroed, on huge pages where the system has them, freed by the destructor.
 class Buffer {
 public:
     Buffer() = default;
@@ -61,10 +61,10 @@ private:
     std::unique_ptr<void, Unmap> memory_;
 };
 
-// Let the system have the memory back until it is used again, with zeros or what was there.
+// Release the physical memory until it is used again; the content is then lost or kept.
 void discard_memory(void* memory, size_t num_bytes);
 
-// Give back what was freed of the heap, as far as the C library can.
+// Return freed heap memory to the system (malloc_trim), where the C library can.
 void trim_heap();
 
 // (rows, columns) weights, rows padded to whole panels and quantised columns to whole groups, both with zeros.

@@ -52,7 +52,7 @@ ThreadPool::~ThreadPool() {
 void ThreadPool::run_shared(int num_units, WorkShares::Call call, const void* work) {
     const int num_active = num_active_;
     if (num_active == 1) return call(work, 0, num_units);
-    // More units than a ticket can number come as several jobs; models of that size do not exist yet.
+    // More units than a ticket can number are split into several jobs; models of that size do not exist yet.
     for (int done = 0; done < num_units; done += WorkShares::kMaxUnits) {
         const auto shifted = [&](int first, int last) { call(work, done + first, done + last); };
         const int count = std::min(num_units - done, WorkShares::kMaxUnits);

@@ -1,8 +1,7 @@
 // A persistent pool of threads that share out numbered units of work.
 //
-// Only claimed work is waited for: a thread that the system has taken off its core delays no other unless it holds a
-// piece. Where that has happened, one thread fewer takes part until it could keep a core for a while. Waiting spins for
-// a bounded time and then sleeps.
+// Only claimed work is waited for: a preempted thread delays no other unless it holds a piece. After that, one thread
+// fewer takes part until that thread has kept a core for a while. Waiting spins for a bounded time and then sleeps.
 
 #ifndef NEXTWORD_THREADS_H
 #define NEXTWORD_THREADS_H
@@ -55,7 +54,7 @@ private:
         (*static_cast<const Work*>(work))(first, last);
     }
 
-    // The threads beside the caller's, and what they and the caller sleep on.
+    // The worker threads, and the condition variables on which they and the caller sleep.
     struct Workers {
         std::mutex mutex;
         std::condition_variable has_work, is_done, is_stopping;
