@@ -117,7 +117,7 @@ def _checks(function: Callable[..., Any]) -> dict[str, _Check]:
 
 
 def _hint(function: Callable[..., Any], name: str) -> object:
-    """Return the annotation of one parameter; names that exist for type checkers alone stand for anything."""
+    """Return the annotation of one parameter; names that exist for type checkers alone become Any."""
     annotations = types.SimpleNamespace(__annotations__={name: function.__annotations__.get(name, object)})
     names = _Names(vars(builtins) | function.__globals__)
     return typing.get_type_hints(annotations, localns=names, include_extras=True)[name]

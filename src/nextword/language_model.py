@@ -168,7 +168,7 @@ class LanguageModel:
 
     @checked_arguments
     def next_steps(self, text: str, **params: Unpack[SamplingOptions]) -> dict[str, Distribution]:
-        """Compute what `next` does ("model"), then the distribution after each step that the parameters ask for.
+        """Compute what `next` does ("model"), then the distribution after each step that the parameters switch on.
 
         The keys are the names of the parameters, in the order in which they are applied. Raises RequestError.
         """

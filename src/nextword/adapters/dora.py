@@ -37,7 +37,7 @@ def initial(
 def adapted(
     spec: AdapterSpec, site: Site, linear: nn.Linear, inputs: Tensor, outputs: Tensor, tensors: Mapping[str, Tensor]
 ) -> Tensor:
-    """Scale LoRA's outputs to the trained magnitudes; the norm divided by gets no gradient (section 4.3)."""
+    """Scale LoRA's outputs to the trained magnitudes; the norm in the denominator is detached (section 4.3)."""
     update = tensors["lora_B.weight"].detach() @ tensors["lora_A.weight"].detach()
     seen: Tensor = (linear.weight.detach() + spec.scaling * update).norm(dim=1)
     bias: Tensor | None = linear.bias

@@ -46,7 +46,7 @@ def open_adapted(name: str, adapter: str | None = None) -> ModelDirectory:
 
 
 def _open_model(path: Path) -> ModelDirectory:
-    """Open a model, with the settings for chat that the catalogue knows of it."""
+    """Open a model, with its chat settings from the catalogue."""
     return dataclasses.replace(open_model_directory(path), chat_defaults=chat_defaults(path))
 
 

@@ -83,10 +83,10 @@ def with_prompt(directory: ModelDirectory, prompt: Prompt) -> ModelDirectory:
             "the prompt was trained for another model"
         )
     num_virtual = prompt.values.shape[0]
-    told = dataclasses.replace(config, vocab_size=config.vocab_size + num_virtual, is_tied=False, head_bias=True)
+    extended = dataclasses.replace(config, vocab_size=config.vocab_size + num_virtual, is_tied=False, head_bias=True)
     return dataclasses.replace(
         directory,
-        config=told,
+        config=extended,
         tensors=_extended(directory.tensors, prompt, config),
         num_virtual_tokens=num_virtual,
     )

@@ -1,4 +1,4 @@
-"""Pretrained models that nextword knows by name, and the path that a model argument means.
+"""Catalogue of pretrained models by name, and the path that a model argument refers to.
 
 Each entry pins the package that carries the file and the SHA-256 of both, so that the model run is the model tested.
 """

@@ -90,8 +90,8 @@ def pull_from_hub(name: HubName, *, has_progress: bool = False) -> Path:
         with _quiet_client(has_progress=has_progress):
             snapshot = _fetch_snapshot(name)
     except ImportError as error:
-        lack = f"{error.name} is not installed" if isinstance(error, ModuleNotFoundError) else _first_line(error)
-        raise MissingExtraError(f"{lack}: pip install 'nextword[hub]'") from None
+        problem = f"{error.name} is not installed" if isinstance(error, ModuleNotFoundError) else _first_line(error)
+        raise MissingExtraError(f"{problem}: pip install 'nextword[hub]'") from None
     except NextwordError:
         raise
     except Exception as error:  # its own errors, those of its HTTP library, and those of a version that has changed
@@ -167,8 +167,8 @@ def _files_to_fetch(name: HubName, files: Sequence[str]) -> list[str]:
         return [*(file for file in files if file in _SETTINGS), *weights]
     if gguf:
         raise DownloadError(f"{name}: holds GGUF files; name the one you want, such as {name}/{gguf[0]}")
-    lack = f"no {SINGLE_NAME}" if CONFIG_NAME in files else f"no {CONFIG_NAME}"
-    raise DownloadError(f"{name}: {lack}; a model in safetensors or GGUF is needed (pickles are never read)")
+    problem = f"no {SINGLE_NAME}" if CONFIG_NAME in files else f"no {CONFIG_NAME}"
+    raise DownloadError(f"{name}: {problem}; a model in safetensors or GGUF is needed (pickles are never read)")
 
 
 def _reason(name: HubName, error: Exception) -> str:

@@ -18,7 +18,7 @@ _TRUTH = "tag:yaml.org,2002:bool"
 
 
 def with_recipe_files(arguments: Sequence[str]) -> list[str]:
-    """Return the arguments with each recipe file among them replaced by its flags, which stand at the front.
+    """Return the arguments with each recipe file among them replaced by its flags, which come first.
 
     Raises ConfigError, naming the file, for what is no recipe.
     """

@@ -15,9 +15,9 @@ from nextword.cli.forms import Given
 from nextword.decoding.params import SamplingOptions, SamplingParams, sampling_params
 
 
-def check_sampling_flags(said: Mapping[str, object]) -> None:
+def check_sampling_flags(given: Mapping[str, object]) -> None:
     """Raise RequestError for a value that is invalid for every model; to be called before a model is loaded."""
-    sampling_params({}, **{"max_tokens": None, **said})  # without a limit that the model's files can change
+    sampling_params({}, **{"max_tokens": None, **given})  # without a limit that the model's files can change
 
 
 def unescaped(text: str) -> str:

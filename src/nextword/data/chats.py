@@ -103,10 +103,10 @@ def _from_sharegpt(fields: Mapping[str, Any]) -> list[dict[str, str]]:
 
 
 def _from_instruction(fields: Mapping[str, Any]) -> list[dict[str, str]]:
-    said = [part for name in ("instruction", "input") if (part := fields.get(name))]
+    parts = [part for name in ("instruction", "input") if (part := fields.get(name))]
     before = [_message("system", fields["system"])] if fields.get("system") else []
-    asked = "\n\n".join(_text(part) for part in said)
-    return [*before, _message("user", asked), _message("assistant", fields["output"])]
+    instruction = "\n\n".join(_text(part) for part in parts)
+    return [*before, _message("user", instruction), _message("assistant", fields["output"])]
 
 
 def _from_prompt(fields: Mapping[str, Any]) -> list[dict[str, str]]:

@@ -1,4 +1,4 @@
-"""`read_documents`: read the texts of a corpus one after the other, each with its file and line.
+"""`read_documents`: read the texts of a corpus in order, each with its file and line.
 
 A text file is one document; JSON lines, JSON and Parquet hold one in each record. Memory does not grow with the corpus:
 a text file longer than `LONGEST_PIECE` comes in pieces. This module knows no tokens.

@@ -1,4 +1,4 @@
-"""The most probable tokens of a distribution as rows, for people and for JSON.
+"""The most probable tokens of a distribution as rows, for tables and for JSON.
 
 In: rows that `Distribution.table` computed. Out: a text table, or the rows themselves. Computes nothing.
 """

@@ -1,4 +1,4 @@
-"""`SamplingParams`: what one call asks for, validated once; `sampling_params` adds a checkpoint's own defaults.
+"""`SamplingParams`: the parameters of one call, validated once; `sampling_params` adds a checkpoint's own defaults.
 
 In: values typed by a person or read from JSON. Out: a frozen dataclass whose values the rest of the package trusts.
 Each field holds its own check. The parameters are defined in `distribution.py` and `processors.py`.
@@ -45,7 +45,7 @@ class SamplingParams:
     """
 
     max_tokens: int | None = _field(256, Number(int, 0, optional=True))
-    """Most tokens to generate; None: as many as the context has room for."""
+    """Maximum number of tokens to generate; None: up to the context length."""
     temperature: float = _field(1.0, Number(float, 0, LARGEST))
     """Divide the logits: below 1 makes the distribution greedier, 0 always takes the most probable token."""
     top_k: int = _field(0, Number(int, 0))

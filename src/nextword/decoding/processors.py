@@ -121,14 +121,14 @@ ORDERS: Mapping[ProcessorOrder, tuple[str, ...]] = {
 
 
 def active_steps(params: SamplingParams) -> tuple[str, ...]:
-    """Return the names of the steps that these parameters ask for, in order; for greedy decoding the temperature."""
+    """Return the names of the steps that these parameters switch on, in order; for greedy decoding the temperature."""
     if params.is_greedy:
         return ("temperature",)
     off = {name: getattr(_ALL_OFF, name) for name in STEPS if name != "xtc_threshold"}
-    asked = {name for name, value in off.items() if getattr(params, name) != value}
+    active = {name for name, value in off.items() if getattr(params, name) != value}
     if params.xtc_probability > 0.0:
-        asked.add("xtc_threshold")
-    return tuple(name for name in ORDERS[params.order] if name in asked)
+        active.add("xtc_threshold")
+    return tuple(name for name in ORDERS[params.order] if name in active)
 
 
 _ALL_OFF = SamplingParams()

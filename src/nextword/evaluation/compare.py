@@ -112,7 +112,7 @@ class Comparison:
         if interval is None:
             return "the text is too short to say which model predicts it better"
         if interval.low <= 0.0 <= interval.high:
-            return "no difference that this text could show: the interval holds zero"
+            return "no difference that this text could show: the interval contains zero"
         better, worse = ("B", "A") if self.difference < 0 else ("A", "B")
         return f"{better} predicts the text better than {worse}"
 

@@ -47,24 +47,24 @@ class EngineLM(TemplateLM):  # type: ignore[misc]  # lm-eval has no types
 
     @property
     def eot_token_id(self) -> int:
-        """The token that ends a text. Raises RequestError if the tokenizer has none."""
+        """End-of-sequence token. Raises RequestError if the tokenizer has none."""
         if not self.tokenizer.eos_token_ids:
             raise RequestError("the tokenizer names no end-of-sequence token, which lm-eval needs")
         return self.tokenizer.eos_token_ids[0]
 
     @property
     def prefix_token_id(self) -> int:
-        """The token that stands before a text without context: BOS, else the end-of-sequence token."""
+        """Prefix token of a text without context: BOS, else the end-of-sequence token."""
         return self.eot_token_id if self.tokenizer.bos_token_id is None else self.tokenizer.bos_token_id
 
     @property
     def max_length(self) -> int:
-        """Most tokens of a text."""
+        """Maximum number of tokens of a text."""
         return self._max_length
 
     @property
     def max_gen_toks(self) -> int:
-        """Most tokens to generate where a task names no limit."""
+        """Maximum number of tokens to generate where a task names no limit."""
         return _MAX_GENERATED_TOKENS
 
     @property

@@ -113,7 +113,7 @@ class PerplexityReport:
         return [(name, f"{figure:.4f}", f"{interval:.4f}" if interval else "") for name, figure, interval in rows]
 
     def _counted(self) -> str:
-        """Return a line that says what was scored, and how."""
+        """Return a line with the counts and the convention."""
         scored = f"{self.num_tokens:,} tokens, {self.num_bytes:,} bytes, {count(self.num_documents, 'document')}"
         stride = "" if self.convention.stride is None else f", stride {self.convention.stride}"
         units = f"; intervals over {self.num_units:,} {self.interval_units}" if self.nats_interval else ""

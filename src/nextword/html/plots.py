@@ -1,4 +1,4 @@
-"""`plot`: a drawing on matplotlib's axes in, a figure for a page out, as SVG within the page, or a file of its own.
+"""`plot`: a function that draws on matplotlib's axes in; inline SVG for a page, or a file, out.
 
 The caller draws: `plot(lambda axes: axes.bar(names, heights), caption="...")`.
 """
@@ -39,7 +39,7 @@ def require_matplotlib() -> None:
 
 
 def require_page(path: Path | str | None) -> None:
-    """Check before a long measurement that a page with plots can be written at `path`; None stands for no page.
+    """Check before a long measurement that a page with plots can be written at `path`; None: no page.
 
     Raises DataError for a path that cannot be written, MissingExtraError without matplotlib.
     """

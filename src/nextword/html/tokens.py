@@ -1,4 +1,4 @@
-"""`token_span`: a piece of text on the colour of its surprisal, for pages and notebooks alike."""
+"""`token_span`: a piece of text on the colour of its surprisal, for pages and notebooks."""
 
 from __future__ import annotations
 

@@ -300,7 +300,7 @@ class Engine:
 
     @contextlib.contextmanager
     def _failing_alone(self, request: Request) -> Iterator[None]:
-        """End only this request where its parameters leave no token to sample; the others continue."""
+        """End only this request if its parameters leave no token to sample; the others continue."""
         try:
             yield
         except NextwordError as error:

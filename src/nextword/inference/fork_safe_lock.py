@@ -1,4 +1,4 @@
-"""`ForkSafeLock`: a lock that knows whether it was inherited locked across fork().
+"""`ForkSafeLock`: a lock that detects that it was held by another thread at fork().
 
 A forked process has only the thread that forked. A lock that another thread held at that moment is never released in
 the child, and what it guards was left in the middle of a change.

@@ -113,7 +113,7 @@ class Rope:
 
 
 def _llama3(frequencies: npt.NDArray[np.float64], scaling: Llama3Scaling) -> npt.NDArray[np.float64]:
-    """Keep pairs that rotate more than `high_freq_factor` times over the original context; slow the others down."""
+    """Keep pairs that rotate more than `high_freq_factor` times over the original context; slow down the others."""
     rotations = scaling.original_max_seq_len * frequencies / (2 * math.pi)
     kept = (rotations - scaling.low_freq_factor) / (scaling.high_freq_factor - scaling.low_freq_factor)
     return _between(frequencies / scaling.factor, frequencies, np.clip(kept, 0.0, 1.0))

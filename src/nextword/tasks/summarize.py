@@ -109,8 +109,8 @@ def summarize_batch(
         if not text.strip():
             raise RequestError(f"text {index + 1} of {len(texts)} is empty: there is nothing to summarise")
     fitting = _fit(engine, [text.strip() for text in texts], params, length=length, style="paragraph", on_part=on_part)
-    written = _summarize_together(engine, [fit.text for fit in fitting], params, length=length)
-    return (fit.of_whole(summary) for fit, summary in zip(fitting, written, strict=True))
+    summaries = _summarize_together(engine, [fit.text for fit in fitting], params, length=length)
+    return (fit.of_whole(summary) for fit, summary in zip(fitting, summaries, strict=True))
 
 
 @dataclass(frozen=True)
@@ -143,11 +143,11 @@ def _fit(
     parts = [split_text(engine.tokenizer, text, max_tokens=room) for text in texts]
     num_parts = [len(of_text) for of_text in parts]
     while too_long := [index for index, of_text in enumerate(parts) if len(of_text) > 1]:
-        asked = [(part, params[index]) for index in too_long for part in parts[index]]
-        written = _summarize_together(engine, [part for part, _ in asked], [one for _, one in asked], length=length)
+        jobs = [(part, params[index]) for index in too_long for part in parts[index]]
+        generated = _summarize_together(engine, [part for part, _ in jobs], [one for _, one in jobs], length=length)
         summaries = []
-        for number, summary in enumerate(written, 1):
-            on_part(number, len(asked))
+        for number, summary in enumerate(generated, 1):
+            on_part(number, len(jobs))
             summaries.append(summary.text)
         for index in too_long:
             count = len(parts[index])

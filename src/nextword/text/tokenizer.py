@@ -112,7 +112,7 @@ class Tokenizer:
         return self._token_bytes.show(token_id)
 
     def token_bytes(self, token_id: int, *, begins_text: bool = False) -> bytes:
-        """Return the UTF-8 bytes of the text that a token stands for; none for a special token.
+        """Return the UTF-8 bytes of a token's text; none for a special token.
 
         `begins_text`: leave out the space that the vocabulary may put before a text.
         """

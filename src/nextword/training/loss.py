@@ -121,11 +121,11 @@ def _loss_and_grad(
     rows = max(1, _ROW_BYTES // (4 * logits.shape[1]))
     nats, penalty = logits.new_zeros(2, dtype=torch.float64)
     for start in range(0, len(targets), rows):
-        raw, wanted = logits[start : start + rows].float(), targets[start : start + rows, None]
+        raw, targets_of_rows = logits[start : start + rows].float(), targets[start : start + rows, None]
         capped = raw if soft_cap is None else torch.tanh(raw / soft_cap) * soft_cap
         grad = torch.softmax(capped, dim=1)
         log_sums = capped.amax(dim=1, keepdim=True) - grad.amax(dim=1, keepdim=True).log()
-        nats += (log_sums - capped.gather(1, wanted)).sum(dtype=torch.float64)
+        nats += (log_sums - capped.gather(1, targets_of_rows)).sum(dtype=torch.float64)
         if z_loss:
             penalty += z_loss * log_sums.double().square().sum()
         if not has_grad:
@@ -133,7 +133,7 @@ def _loss_and_grad(
         # d(log_sum - logit)/d(logits) = softmax - one-hot; d(z * log_sum^2) = 2 z log_sum * softmax
         if z_loss:
             grad *= 1 + 2 * z_loss * log_sums
-        grad.scatter_add_(1, wanted, grad.new_full(wanted.shape, -1.0))
+        grad.scatter_add_(1, targets_of_rows, grad.new_full(targets_of_rows.shape, -1.0))
         if soft_cap is not None:
             grad *= 1 - (capped / soft_cap).square()
         logits[start : start + rows] = grad

@@ -39,8 +39,8 @@ def read_shards(
     for name, stored in reader.read_metadata().state_dict_metadata.items():
         assert isinstance(stored, TensorStorageMetadata)
         size, dtype = stored.size, stored.properties.dtype
-        wanted = memory_for(name, size, dtype)
-        tensors[name] = torch.empty(size, dtype=dtype) if wanted is None else wanted
+        memory = memory_for(name, size, dtype)
+        tensors[name] = torch.empty(size, dtype=dtype) if memory is None else memory
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message="torch.distributed is disabled")  # with one process it is

@@ -154,7 +154,7 @@ def _counted(choices: Iterator[Classification], total: int, on_progress: OnProgr
 
 
 def _label_words(labels: str | Sequence[str] | Mapping[str, str]) -> Mapping[str, str]:
-    """Return each label with what stands for it in the file. Raises RequestError for a label that is named twice."""
+    """Return each label with its value in the file. Raises RequestError for a label that is named twice."""
     if isinstance(labels, Mapping):
         return labels
     words: dict[str, str] = {}

@@ -22,7 +22,7 @@ _WEIGHT_SUFFIXES = (".safetensors", ".bin", ".pt", ".pth")
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ListedModel:
-    """Description of a model; fields are None where its files do not say or cannot be read."""
+    """Description of a model; fields are None where its files lack them or cannot be read."""
 
     name: str
     """Name or path that `load` takes."""
@@ -109,7 +109,7 @@ def _models_at(paths: Sequence[str | Path]) -> Iterator[ListedModel]:
 
 
 def _models_below(folder: Path) -> Iterator[Path]:
-    """Yield model folders and GGUF files; a model folder is not searched for others."""
+    """Yield model folders and GGUF files; model folders are not searched."""
     for place, folders, files in os.walk(folder):
         if "config.json" in files and any(file.endswith(_WEIGHT_SUFFIXES) for file in files):
             folders.clear()

@@ -166,7 +166,7 @@ class TrainingRun:
         return self
 
     def load(self, which: Literal["last", "best"] = "last") -> LanguageModel:
-        """Load the trained model, after training what is left to be trained.
+        """Load the trained model, after training the remaining steps.
 
         "best": the weights at the best validation. Raises RequestError for another word, ConfigError if the run was
         never validated.

@@ -56,7 +56,7 @@ def _is_byte_level(definition: Mapping[str, Any]) -> bool:
 
 
 def _tokens(definition: Mapping[str, Any], num_rows: int) -> tuple[list[str], list[int]]:
-    """Return all tokens by id, with their kinds; rows without a token get a name that no text has."""
+    """Return all tokens by id, with their kinds; rows without a token get a name that occurs in no text."""
     by_id = {token_id: (token, TokenKind.NORMAL) for token, token_id in definition["model"]["vocab"].items()}
     for added in definition["added_tokens"]:
         kind = TokenKind.CONTROL if added["special"] else TokenKind.USER_DEFINED

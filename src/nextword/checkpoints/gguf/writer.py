@@ -119,9 +119,9 @@ def _settings(config: ModelConfig) -> dict[str, object]:
 
 def _require_same(config: ModelConfig, metadata: Mapping[str, object], tensors: Mapping[str, StoredTensor]) -> None:
     """Raise CheckpointError if reading the metadata would give another config."""
-    _, _, told = read_gguf_config(GGUFMetadata(metadata, Path("the file to be written")), tensors)
+    _, _, read_back = read_gguf_config(GGUFMetadata(metadata, Path("the file to be written")), tensors)
     for field in dataclasses.fields(ModelConfig):
-        own, other = getattr(config, field.name), getattr(told, field.name)
+        own, other = getattr(config, field.name), getattr(read_back, field.name)
         if not _is_same(own, other):
             raise CheckpointError(
                 f"GGUF cannot express {field.name} = {own!r} of a {config.family} model; export --to hf instead"

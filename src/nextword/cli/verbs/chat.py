@@ -150,11 +150,11 @@ def _read_setting(field: str, words: list[str]) -> object:
     words = ["None" if word == "none" else word for word in words]
     groups = [words[start : start + num_words] for start in range(0, len(words), num_words)]
     try:
-        said = parse_options(_Setting, [word for group in groups for word in (flag, *group)], prog="/set")
+        options = parse_options(_Setting, [word for group in groups for word in (flag, *group)], prog="/set")
     except RequestError as error:
         raise RequestError(str(error).partition(" (/set --help")[0]) from None
-    assert said is not None, "no word asks for help"
-    return dict(said.params)[field]
+    assert options is not None, "the arguments do not ask for help"
+    return dict(options.params)[field]
 
 
 def _words(text: str) -> list[str]:

@@ -57,7 +57,7 @@ def _words(verb: str, summary: str) -> _Words:
 
 
 def _fields(options: type) -> Iterator[tuple[str, Any]]:
-    """Name and type of each option; those that stand for the sampling parameters are taken one by one."""
+    """Yield name and type of each option, each sampling parameter included."""
     for name, hint in get_type_hints(options, include_extras=True).items():
         if name == "params":
             yield from get_type_hints(SamplingParams).items()

@@ -53,7 +53,7 @@ def score_batch(engine: Engine, windows: Iterable[Window]) -> list[TokenScores]:
 
 
 def _fitting(windows: Iterable[Window], *, max_positions: int) -> Iterator[list[Window]]:
-    """Group windows that fit the KV cache together; one that is larger than it stands alone."""
+    """Group windows that fit the KV cache together; one that is larger runs alone."""
     group: list[Window] = []
     for window in windows:
         if group and sum(map(_num_positions, [*group, window])) > max_positions:

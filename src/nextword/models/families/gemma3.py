@@ -27,7 +27,7 @@ def config_from_hf(fields: ConfigFields) -> ModelConfig:
 
 
 def config_to_hf(config: ModelConfig) -> dict[str, object]:
-    """Write config.json, the rotary settings in the form older readers know wherever that can say it all."""
+    """Write config.json, with rotary settings in the older form where it can express them."""
     local_rope = config.local_rope
     assert local_rope is not None, "gemma3 has rotary positions of its own in sliding layers"
     if local_rope.scaling is None:
