@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import dataclasses
 import inspect
 import subprocess
 import sys
@@ -31,6 +32,23 @@ def test_every_public_name_resolves_and_is_documented(name: str) -> None:
     value = getattr(nw, name)
     assert inspect.getdoc(value), f"{name} has no docstring"
     assert value.__name__ == name
+
+
+@pytest.mark.parametrize("name", [name for name in nw.__all__ if dataclasses.is_dataclass(getattr(nw, name))])
+def test_every_field_of_a_result_is_documented(name: str) -> None:
+    tree = ast.parse(Path(inspect.getfile(getattr(nw, name))).read_text(encoding="utf-8"))
+    (node,) = (node for node in ast.walk(tree) if isinstance(node, ast.ClassDef) and node.name == name)
+    for field, after in zip(node.body, [*node.body[1:], None], strict=True):
+        if isinstance(field, ast.AnnAssign):
+            is_documented = isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant)
+            assert is_documented, ast.unparse(field.target)
+
+
+@pytest.mark.parametrize("name", [name for name in nw.__all__ if hasattr(getattr(nw, name), "_repr_html_")])
+def test_what_shows_itself_in_a_notebook_has_a_repr_of_its_own(name: str) -> None:
+    """A list of results shows a short line for each; the generated repr of a dataclass holds all figures."""
+    made_by_dataclass = hasattr(getattr(nw, name).__repr__, "__wrapped__")
+    assert not made_by_dataclass
 
 
 def test_type_checkers_and_the_interpreter_see_the_same_names() -> None:

@@ -26,8 +26,11 @@ class LabelledText:
     """Text with its label as written, None if it has none; `place` is file and line."""
 
     text: str
+    """The text."""
     label: str | None
+    """Its true label, or None."""
     place: str
+    """File and line."""
 
 
 def read_labelled(

@@ -42,7 +42,9 @@ class PrepareReport:
     """Counts of a run: documents selected, unreadable, tokens written."""
 
     selection: SelectionReport = dataclasses.field(default_factory=SelectionReport)
+    """Documents read, kept and left out."""
     num_unreadable: int = 0
+    """Records that cannot be read."""
     num_tokens: int = 0
     """Tokens in the folder."""
     num_resumed: int = 0

@@ -42,7 +42,9 @@ class SelectionReport:
     """Counts of documents read, kept and left out."""
 
     num_read: int = 0
+    """Documents that were read."""
     num_kept: int = 0
+    """Documents that were kept."""
     left_out: Counter[str] = dataclasses.field(default_factory=Counter)
     """Number of documents by reason."""
 

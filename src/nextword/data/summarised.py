@@ -15,8 +15,11 @@ class SummarisedText:
     """Text with its reference summary; `place` is file and line."""
 
     text: str
+    """The text."""
     summary: str
+    """The reference summary."""
     place: str
+    """File and line."""
 
 
 def read_summarised(

@@ -44,9 +44,11 @@ class Distribution:
     divisor: float
     """The temperature, or the product of those applied."""
     vocab_size: int
+    """Number of tokens before truncation."""
     kept: Positions | None
     """Ids of the remaining tokens, ascending; None: the whole vocabulary."""
     token_text: Callable[[int], str] | None
+    """Name of a token in tables, or None."""
 
     @classmethod
     def from_logits(cls, logits: ArrayLike, *, token_text: Callable[[int], str] | None = None) -> Distribution:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 
-from nextword.plain_text import text_table
+from nextword.plain_text import count, text_table
 
 
 @dataclasses.dataclass(frozen=True)
@@ -17,9 +17,11 @@ class TableRow:
     rank: int
     """1 for the most probable."""
     token_id: int
+    """Id in the vocabulary."""
     text: str | None
     """Text of the token, if the distribution has a tokenizer."""
     probability: float
+    """Probability, from 0 to 1."""
     log_prob: float
     """Natural logarithm of the probability."""
     cumulative: float
@@ -31,8 +33,12 @@ class DistributionTable:
     """Rows in order of rank; `str(table)` aligns them in columns."""
 
     rows: tuple[TableRow, ...]
+    """The most probable tokens, in descending order."""
     num_tokens: int
     """Tokens of the whole distribution, of which the rows are the most probable."""
+
+    def __repr__(self) -> str:
+        return f"DistributionTable({count(len(self.rows), 'row')})"
 
     def __str__(self) -> str:
         has_text = any(row.text is not None for row in self.rows)

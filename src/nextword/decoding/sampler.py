@@ -23,6 +23,7 @@ class ChosenToken:
     """A token with its reported log-probabilities."""
 
     token_id: int
+    """Id in the vocabulary."""
     log_prob: float | None = None
     """Natural logarithm of its probability; None if log-probabilities were not asked for."""
     alternatives: tuple[tuple[int, float], ...] = ()

@@ -25,7 +25,9 @@ class Interval:
     """A 95 % confidence interval of a figure; `f"{interval:.2f}"` shows both ends."""
 
     low: float
+    """Lower end, the 2.5th percentile."""
     high: float
+    """Upper end, the 97.5th percentile."""
 
     def __format__(self, spec: str) -> str:
         return f"{self.low:{spec}} to {self.high:{spec}}"

@@ -24,8 +24,11 @@ class CalibrationBin:
     """Predictions of about the same confidence."""
 
     low: float
+    """Lowest confidence."""
     high: float
+    """Highest confidence."""
     num_texts: int
+    """Number of texts with such a confidence."""
     confidence: float
     """Mean probability of the predicted label."""
     accuracy: float
@@ -37,6 +40,7 @@ class LabelScores:
     """Precision and recall of one label."""
 
     label: str
+    """The label."""
     num_texts: int
     """Number of texts with this true label."""
     precision: float
@@ -56,6 +60,7 @@ class ClassificationReport:
     """Predicted labels compared with the true ones. `print` and notebooks show figures and the confusion matrix."""
 
     labels: tuple[str, ...]
+    """All labels, in the order of the confusion matrix."""
     confusion: tuple[tuple[int, ...], ...]
     """Number of texts by true label (row) and predicted label (column)."""
     bins: tuple[CalibrationBin, ...]
@@ -107,6 +112,9 @@ class ClassificationReport:
     def calibration_error(self) -> float:
         """Mean distance between confidence and accuracy, by bins of equal width (ECE, Guo et al. 2017)."""
         return sum(one.num_texts * abs(one.confidence - one.accuracy) for one in self.bins) / self.num_texts
+
+    def __repr__(self) -> str:
+        return f"ClassificationReport(accuracy {self.accuracy:.3f}, {count(self.num_texts, 'text')})"
 
     def __str__(self) -> str:
         head, *rows = self._rows()

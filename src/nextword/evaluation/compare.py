@@ -42,8 +42,11 @@ class Difference:
     before: str
     """The end of the text before it."""
     text: str
+    """Text of the piece."""
     nats_a: float
+    """Surprisal of the piece under A."""
     nats_b: float
+    """Surprisal of the piece under B."""
 
 
 @dataclass
@@ -51,16 +54,25 @@ class Comparison:
     """Two models, A and B, on the same text: sums over the pieces that both scored, and the figures that follow."""
 
     has_same_vocabulary: bool
+    """True if both models have the same tokens."""
     total_nats_a: float = 0.0
+    """Surprisal of the whole text under A."""
     total_nats_b: float = 0.0
+    """Surprisal of the whole text under B."""
     num_bytes: int = 0
+    """UTF-8 bytes of the scored text."""
     num_pieces: int = 0
     """Number of pieces: tokens, if the vocabulary is the same."""
     total_divergence: float = 0.0
+    """Sum of KL(A || B) over the tokens, in nats; for equal vocabularies."""
     num_agreeing: int = 0
+    """Tokens where both have the same most probable token."""
     num_documents: int = 0
+    """Number of documents."""
     by_document: Resamples = field(default_factory=lambda: Resamples(3), repr=False)
+    """Resamples of documents, for the interval."""
     by_block: Resamples = field(default_factory=lambda: Resamples(3), repr=False)
+    """Resamples of blocks of bytes, for the interval of few documents."""
     histogram: npt.NDArray[np.int64] = field(default_factory=lambda: np.zeros(NUM_BINS, np.int64), repr=False)
     """Pieces by surprisal of B less that of A; the outer bins are open."""
     differences: list[Difference] = field(default_factory=list, repr=False)

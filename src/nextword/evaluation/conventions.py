@@ -24,6 +24,7 @@ class Convention:
     """A rule for which tokens are scored, with its settings."""
 
     name: ConventionName
+    """Tool whose way of cutting texts is followed."""
     context: int
     """Tokens of a window."""
     stride: int | None = None

@@ -32,6 +32,7 @@ class DecodedFigures:
     """Figures of all texts generated with one setting."""
 
     num_texts: int
+    """Number of texts."""
     repetition: dict[int, float]
     """rep-n by n: share of a text's n-grams that repeat an earlier one; mean over texts of at least n tokens."""
     distinct: dict[int, float]

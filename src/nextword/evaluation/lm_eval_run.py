@@ -21,16 +21,21 @@ class TaskMetric:
     """Value of one metric of a task."""
 
     task: str
+    """Name of the task."""
     metric: str
+    """Name of the metric, such as acc."""
     filter: str
     """Name of the filter that lm-eval applied to the answers; "none" without one."""
     num_fewshot: int
+    """Examples shown before each question."""
     num_examples: int | None
     """Number of examples; None for a group of tasks."""
     value: float
+    """Value of the metric."""
     error: float | None
     """Standard error of the value, if lm-eval gives one."""
     is_higher_better: bool | None
+    """True if a higher value is better; None if lm-eval does not say."""
 
 
 def run_tasks(

@@ -38,6 +38,7 @@ class PerplexityReport:
     """Perplexity of documents under a model, with its intervals and the convention by which it was counted."""
 
     convention: Convention
+    """Name, context and stride."""
     sums: Sums
     """Sums over all documents."""
     nats_interval: Interval | None
@@ -47,10 +48,13 @@ class PerplexityReport:
     interval_units: str
     """Name of the units that the bootstrap resamples: documents, windows or blocks of tokens."""
     num_units: int
+    """Number of these units."""
     num_documents: int
+    """Documents with scored tokens."""
     num_too_short: int
     """Documents with too few tokens for this convention to score any."""
     num_windows: int
+    """Windows that were scored."""
     accumulator: PerplexityAccumulator = field(repr=False)
     """Resamples and histograms behind the figures, for plots."""
 

@@ -20,6 +20,7 @@ class RougeFigure:
     """Mean F1 over the texts, from 0 to 1."""
 
     mean: float
+    """Mean F1 over the texts, from 0 to 1."""
     interval: Interval | None
     """95 %, by bootstrap over the texts; None for fewer than two."""
 
@@ -29,10 +30,15 @@ class RougeReport:
     """Similarity of summaries to their references."""
 
     num_texts: int
+    """Number of texts."""
     figures: dict[str, RougeFigure]
     """F1 by rouge-score's name of the metric."""
     mean_words: float
     """Words of a summary, mean."""
+
+    def __repr__(self) -> str:
+        figures = (f"{KINDS[kind]} {figure.mean:.4f}" for kind, figure in self.figures.items())
+        return f"RougeReport({', '.join(figures)}, {count(self.num_texts, 'text')})"
 
     def __str__(self) -> str:
         return f"{text_table(('', 'F1', '95 %'), self._rows(), left=(0, 2))}\n{self._summary()}"

@@ -20,7 +20,9 @@ class ScoredPiece:
     """A piece of text that can be shown: one token, or the tokens that make a character together."""
 
     text: str
+    """The text of the piece."""
     tokens: tuple[ScoredToken, ...]
+    """Its tokens with their scores."""
 
     @property
     def nats(self) -> float | None:
@@ -107,6 +109,7 @@ class SurpriseReport:
     pieces: tuple[ScoredPiece, ...]
     """All of the text; a first token without context has no score."""
     sums: SurpriseAccumulator
+    """Sums and means over all tokens."""
 
     @property
     def text(self) -> str:

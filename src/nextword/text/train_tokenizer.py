@@ -45,8 +45,11 @@ class TokenizerReport:
     """Size of a text in tokens of a tokenizer."""
 
     vocab_size: int
+    """Tokens of the vocabulary, special ones included."""
     num_bytes: int
+    """UTF-8 bytes of the text."""
     num_tokens: int
+    """Tokens of the text."""
     num_unknown: int
     """Tokens for characters outside the vocabulary."""
 

@@ -30,6 +30,7 @@ class StepReport:
     seconds: float
     """Time of the step."""
     tokens_per_second: float
+    """Speed of the step, in tokens with a loss."""
     mfu: float
     """Model FLOPs utilization: useful FLOP/s as a share of those of a large matrix product on this machine."""
     seconds_left: float

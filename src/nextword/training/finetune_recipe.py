@@ -51,7 +51,9 @@ class FinetuneRecipe:
     """All settings of fine-tuning but the model and the files."""
 
     data: FinetuneData = FinetuneData()
+    """Data and batches."""
     run: Recipe = _DEFAULT_RUN
+    """Settings of training."""
 
 
 DEFAULT_FINETUNE_RECIPE = FinetuneRecipe()

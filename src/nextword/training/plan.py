@@ -21,6 +21,7 @@ class Plan:
     num_weights: int
     """Parameters of the model, an adapter's included."""
     num_trained: int
+    """Parameters that are trained."""
     dtype: torch.dtype
     """Type of the numbers in matrix products."""
     state_bytes: int
@@ -28,8 +29,11 @@ class Plan:
     batch_bytes: int
     """Activations kept for the backward pass, with the logits of a chunk; or gradients, if those are more."""
     rows_per_step: int
+    """Rows of all batches of a step."""
     row_length: int
+    """Tokens of a row."""
     steps: int
+    """Number of steps."""
     peak_rate: float
     """Floating-point operations a second of a large matrix product."""
     seconds: float

@@ -99,8 +99,11 @@ class PretrainRecipe:
     """All settings of pretraining but the files."""
 
     model: ModelShape = ModelShape()
+    """Sizes of the model."""
     data: DataRecipe = DataRecipe()
+    """Data, batches and tokenizer."""
     run: Recipe = _DEFAULT_RUN
+    """Settings of training."""
 
 
 DEFAULT_PRETRAIN_RECIPE = PretrainRecipe()

@@ -17,7 +17,7 @@ from nextword.data.records import BadRecords, OnBad, refuse
 from nextword.errors import DataError, RequestError
 from nextword.evaluation.classification import ClassificationReport, classification_report
 from nextword.html.plots import require_page
-from nextword.plain_text import text_table
+from nextword.plain_text import count, text_table
 from nextword.tasks.classify import Calibration, Classification, ClassifyOptions, Normalization
 from nextword.workflows.opening import LoadOptions, ModelSource, name_of, open_model
 from nextword.workflows.progress import OnProgress, Progress, ignore_progress
@@ -32,7 +32,9 @@ class ClassifiedFile:
     """Labels chosen for the texts of a file; `print` shows the report, or the choices if no true label is known."""
 
     model: str
+    """Name or path of the model."""
     file: str
+    """File of the texts."""
     report: ClassificationReport | None
     """Accuracy, F1 and calibration; None if no text has a true label."""
     texts: tuple[LabelledText, ...] = dataclasses.field(repr=False)
@@ -43,6 +45,9 @@ class ClassifiedFile:
     """Records left out because they cannot be read."""
     first_bad: str | None = None
     """Message about the first of them."""
+
+    def __repr__(self) -> str:
+        return f"ClassifiedFile({self.model!r} on {self.file!r}, {count(len(self.texts), 'text')})"
 
     def __str__(self) -> str:
         if self.report is not None:

@@ -35,6 +35,9 @@ class FileComparison:
     first_bad: str | None = None
     """Message about the first of them."""
 
+    def __repr__(self) -> str:
+        return f"FileComparison({' and '.join(map(repr, self.models))}, {self.comparison!r})"
+
     def __str__(self) -> str:
         return self.to_text()
 

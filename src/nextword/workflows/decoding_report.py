@@ -15,7 +15,7 @@ from nextword.extras import needs_extra
 from nextword.html.plots import require_page
 from nextword.inference.sequence import Request
 from nextword.language_model import LanguageModel
-from nextword.plain_text import text_table
+from nextword.plain_text import count, text_table
 from nextword.workflows.opening import LoadOptions, ModelSource, name_of, open_model
 from nextword.workflows.progress import OnProgress, Progress, ignore_progress
 
@@ -52,11 +52,17 @@ class DecodingReport:
     )
     """Head of the table."""
     model: str
+    """Name or path of the model."""
     prompts: tuple[str, ...]
+    """Prompts that were continued."""
     figures: Mapping[str, DecodedFigures]
     """Figures by decoding strategy."""
     texts: Mapping[str, tuple[tuple[str, ...], ...]] = dataclasses.field(repr=False)
     """Texts by decoding strategy: for each prompt its samples."""
+
+    def __repr__(self) -> str:
+        prompts, settings = count(len(self.prompts), "prompt"), count(len(self.figures), "setting")
+        return f"DecodingReport({self.model!r}, {prompts}, {settings})"
 
     def __str__(self) -> str:
         return text_table(self.columns, self.rows())

@@ -27,8 +27,13 @@ class TaskReport:
     """Metrics of a model on tasks; `print` shows a table."""
 
     model: str
+    """Name or path of the model."""
     metrics: tuple[TaskMetric, ...]
     """Every metric of every task, with its standard error."""
+
+    def __repr__(self) -> str:
+        tasks = dict.fromkeys(metric.task for metric in self.metrics)
+        return f"TaskReport({self.model!r}, {', '.join(tasks)})"
 
     def __str__(self) -> str:
         return text_table(_COLUMNS, self._rows(), left=range(len(_COLUMNS)))

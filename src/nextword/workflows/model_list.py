@@ -12,7 +12,7 @@ from nextword.checkpoints.hub import cached_models
 from nextword.checkpoints.open_directory import open_model_directory
 from nextword.checks import checked_arguments
 from nextword.errors import CheckpointError, NextwordError
-from nextword.plain_text import text_table
+from nextword.plain_text import count, text_table
 
 _COLUMNS = ("model", "family", "size", "format", "weights", "licence", "remark")
 _LEFT = {*range(len(_COLUMNS))} - {_COLUMNS.index("size")}
@@ -29,6 +29,7 @@ class ListedModel:
     path: str | None
     """File or folder; None if it is not on this machine."""
     family: str | None = None
+    """Architecture, such as llama."""
     size_bytes: int | None = None
     """Size of the files with the weights."""
     format: str | None = None
@@ -36,6 +37,7 @@ class ListedModel:
     weights: str | None = None
     """Type of most weights of a layer: F32, BF16, Q4_K, ..."""
     license: str | None = None
+    """Licence that the publisher names."""
     is_local: bool = True
     """True if it is on this machine."""
     problem: str | None = None
@@ -47,12 +49,16 @@ class ModelList:
     """Models to iterate over; `print` shows a table."""
 
     models: tuple[ListedModel, ...]
+    """Models in the order of the table."""
 
     def __iter__(self) -> Iterator[ListedModel]:
         return iter(self.models)
 
     def __len__(self) -> int:
         return len(self.models)
+
+    def __repr__(self) -> str:
+        return f"ModelList({count(len(self.models), 'model')})"
 
     def __str__(self) -> str:
         return text_table(_COLUMNS, [_cells(model) for model in self.models], left=_LEFT)

@@ -40,7 +40,9 @@ class ConventionResult:
     """Perplexity by one convention, or the reason why there is none."""
 
     convention: Convention
+    """Name, context and stride."""
     report: PerplexityReport | None
+    """All figures, or None if there is a problem."""
     problem: str | None
     """None if there is a report."""
     documents: Journal = dataclasses.field(repr=False)
@@ -54,7 +56,9 @@ class FilePerplexity:
     """Perplexity of files under a model; `print` shows a table of the documents and one of the conventions."""
 
     model: str
+    """Name or path of the model."""
     files: tuple[str, ...]
+    """Files and folders that were read."""
     results: tuple[ConventionResult, ...]
     """One for each convention; at least one has a report."""
     num_bad: int = 0
@@ -71,6 +75,10 @@ class FilePerplexity:
     def reports(self) -> tuple[PerplexityReport, ...]:
         """The reports of all conventions that have one."""
         return tuple(one.report for one in self.results if one.report is not None)
+
+    def __repr__(self) -> str:
+        names = ", ".join(one.convention.name for one in self.results)
+        return f"FilePerplexity({self.model!r} on {count(len(self.files), 'file')}, {names})"
 
     def __str__(self) -> str:
         parts = [

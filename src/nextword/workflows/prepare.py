@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Unpack
 
 from nextword.checks import checked_arguments
 from nextword.data.selection import SelectionOptions
+from nextword.plain_text import count
 from nextword.training.options import with_options
 from nextword.workflows.paths import FilePath, Files, list_files
 from nextword.workflows.training_options import SelectionKeywords
@@ -27,6 +28,7 @@ class PreparedCorpus:
     """A corpus as tokens on disk, which `pretrain` and `finetune` take in place of files."""
 
     folder: Path
+    """Folder with the tokens and a copy of the tokenizer."""
     report: PrepareReport
     """Documents that were read, kept and left out, and the number of tokens."""
     first_bad: str | None = None
@@ -36,6 +38,9 @@ class PreparedCorpus:
     def num_tokens(self) -> int:
         """Number of tokens in the folder."""
         return self.report.num_tokens
+
+    def __repr__(self) -> str:
+        return f"PreparedCorpus({str(self.folder)!r}, {count(self.num_tokens, 'token')})"
 
     def __str__(self) -> str:
         report, selection = self.report, self.report.selection

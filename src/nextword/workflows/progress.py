@@ -13,6 +13,7 @@ class Progress:
     what: str
     """Plural noun of the counted units, or a description of the work."""
     done: int = 0
+    """Units of work that are done."""
     total: int | None = None
     """None if it is not known."""
     line: str | None = None

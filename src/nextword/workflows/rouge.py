@@ -36,7 +36,9 @@ class RougeComparison:
     columns: ClassVar = ("decoding", "ROUGE-1", "95 %", "ROUGE-2", "95 %", "ROUGE-L", "95 %", "words", "texts")
     """Head of the table."""
     model: str
+    """Name or path of the model."""
     file: str
+    """File of the texts."""
     reports: Mapping[str, RougeReport]
     """Figures by decoding strategy."""
     texts: tuple[SummarisedText, ...] = dataclasses.field(repr=False)
@@ -49,6 +51,9 @@ class RougeComparison:
     """Records left out because they cannot be read."""
     first_bad: str | None = None
     """Message about the first of them."""
+
+    def __repr__(self) -> str:
+        return f"RougeComparison({self.model!r} on {self.file!r}, {', '.join(self.reports)})"
 
     def __str__(self) -> str:
         return text_table(self.columns, self.rows())

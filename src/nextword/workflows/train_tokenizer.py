@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal
 
 from nextword.checks import checked_arguments
 from nextword.errors import DataError
+from nextword.plain_text import count
 from nextword.workflows.paths import FilePath, Files, list_files
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ class TrainedTokenizer:
     folder: Path
     """Folder with tokenizer.json and its settings, which transformers opens too."""
     tokenizer: Tokenizer = field(repr=False)
+    """The tokenizer, ready for use."""
     report: TokenizerReport
     """Tokens and bytes of the first million characters of the corpus."""
     example: tuple[str, ...]
@@ -35,6 +37,9 @@ class TrainedTokenizer:
     """Records that could not be read and were left out."""
     first_bad: str | None = None
     """Message about the first of them."""
+
+    def __repr__(self) -> str:
+        return f"TrainedTokenizer({str(self.folder)!r}, {count(self.report.vocab_size, 'token')})"
 
     def __str__(self) -> str:
         figures = f"{self.report.vocab_size:,} tokens, {self.report.bytes_per_token:.2f} bytes/token; for example:"

@@ -19,7 +19,9 @@ class ExampleToken:
     """A token of an example."""
 
     token_id: int
+    """Id in the vocabulary."""
     text: str
+    """The token as text for display."""
     carries_loss: bool
     """True if it is part of an answer, so that its prediction counts in the loss."""
 
@@ -31,6 +33,7 @@ class TrainingExample:
     place: str
     """File and line of the record."""
     tokens: tuple[ExampleToken, ...]
+    """All tokens of the example."""
     parts: tuple[tuple[str, bool], ...]
     """The text, cut where loss begins and ends: each part, and whether it carries loss."""
 
@@ -47,6 +50,9 @@ class TrainingExample:
     def caption(self) -> str:
         """Place of the example, and how many of its tokens carry loss."""
         return f"{self.place}: {count(len(self.tokens), 'token')}, {self.num_targets} with loss"
+
+    def __repr__(self) -> str:
+        return f"TrainingExample({self.place!r}, {count(len(self.tokens), 'token')}, {self.num_targets} with loss)"
 
     def __str__(self) -> str:
         return f"{self.marked()}\n{self.caption}"
