@@ -49,6 +49,20 @@ def test_an_adapter_is_merged(corpus: Path, tmp_path: Path) -> None:
     assert merged.weights == "F32"
     given = nw.load(merged.path).next("the").probabilities().tolist()
     assert given == pytest.approx(tuned.load().next("the").probabilities().tolist(), abs=1e-6)
+    again = nw.merge(base.load(), tuned.model_folder, output=tmp_path / "again")
+    assert (again.path / "model.safetensors").read_bytes() == (merged.path / "model.safetensors").read_bytes()
+    with pytest.raises(nw.CheckpointError, match="has an adapter already"):
+        nw.merge(tuned.load(), tuned.model_folder, output=tmp_path / "twice")
+
+
+def test_a_loaded_model_is_exported_as_its_files_are(corpus: Path, tmp_path: Path) -> None:
+    shape: dict[str, Any] = {"hidden_size": 16, "num_layers": 1, "num_heads": 2, "context": 16, "vocab_size": 300}
+    run = nw.pretrain(corpus, output=tmp_path / "run", steps=1, batch_size=4, **shape).train()
+    nw.export(run.load(), output=tmp_path / "loaded" / "x.gguf")
+    nw.export(run.model_folder, output=tmp_path / "named" / "x.gguf")
+    assert (tmp_path / "loaded" / "x.gguf").read_bytes() == (tmp_path / "named" / "x.gguf").read_bytes()
+    with pytest.raises(nw.RequestError, match="model must be a name, a path or a LanguageModel, not int"):
+        nw.export(3, output=tmp_path / "no.gguf")  # type: ignore[arg-type]
 
 
 def test_an_example_shows_which_tokens_carry_loss(trained: nw.TrainedTokenizer, tmp_path: Path) -> None:

@@ -17,12 +17,15 @@ from nextword.json_file import read_json_object
 _CONFIG_NAME = "adapter_config.json"
 
 
-def open_merged(name: str, adapter: str | None = None) -> ModelDirectory:
-    """Open a model as `open_adapted` does, to write its weights. Raises CheckpointError for a trained prompt too.
+def open_merged(model: str | ModelDirectory, adapter: str | None = None) -> ModelDirectory:
+    """Open a model as `open_adapted` does, or take an open one, to write its weights.
 
-    A prompt changes no weight, so it cannot be merged.
+    Raises CheckpointError as `open_adapted`, and for a trained prompt, which changes no weight and cannot be merged.
     """
-    directory = open_adapted(name, adapter)
+    if isinstance(model, str):
+        directory, name = open_adapted(model, adapter), model
+    else:
+        directory, name = _with_adapter(model, adapter), str(model.path)
     if directory.num_virtual_tokens:
         raise CheckpointError(
             f"{adapter or name}: a trained prompt precedes every text and changes no weight, so it cannot be merged; "
@@ -43,6 +46,14 @@ def open_adapted(name: str, adapter: str | None = None) -> ModelDirectory:
         return _open_by_adapter(path)
     directory = _open_model(path)
     return directory if adapter is None else _merge(directory, _existing(adapter))
+
+
+def _with_adapter(directory: ModelDirectory, adapter: str | None) -> ModelDirectory:
+    if adapter is None:
+        return directory
+    if directory.adapter is not None or directory.num_virtual_tokens:
+        raise CheckpointError(f"{directory.path}: has an adapter already; give the base model of both")
+    return _merge(directory, _existing(adapter))
 
 
 def _open_model(path: Path) -> ModelDirectory:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,12 +14,12 @@ from typing import TYPE_CHECKING, Literal, TypeAlias, Unpack
 
 from nextword.adapters.spec import AdapterSpec, PromptSpec
 from nextword.checks import checked_arguments
-from nextword.errors import ConfigError, RequestError
+from nextword.errors import ConfigError
 from nextword.extras import needs_extra
 from nextword.plain_text import count
 from nextword.training.finetune_recipe import DEFAULT_FINETUNE_RECIPE, FinetuneRecipe
 from nextword.training.options import with_options
-from nextword.workflows.paths import FilePath, Files, list_files
+from nextword.workflows.paths import FilePath, Files, list_files, loaded_model
 from nextword.workflows.training_hooks import answers_loss, documents_loss, max_validation_tokens, sample_text
 from nextword.workflows.training_options import FinetuneOptions
 from nextword.workflows.training_run import Listeners, RunSetup, TrainingRun, ignore
@@ -173,15 +172,12 @@ def _open(model: FilePath | LanguageModel) -> tuple[ModelDirectory, str]:
     from nextword.checkpoints.catalogue import resolve
     from nextword.checkpoints.open_directory import open_model_directory
 
-    if isinstance(model, str | os.PathLike):
-        name = os.fspath(model)
+    opened = loaded_model(model)
+    if opened is None:
+        name = str(model)
         path = resolve(name)
         return open_model_directory(path), str(path.resolve()) if Path(name).exists() else name
-    from nextword.language_model import LanguageModel
-
-    if not isinstance(model, LanguageModel):
-        raise RequestError(f"model must be a name, a path or a LanguageModel, not {type(model).__name__}")
-    return model.directory, str(model.directory.path.resolve())
+    return opened.directory, str(opened.directory.path.resolve())
 
 
 def _setup(

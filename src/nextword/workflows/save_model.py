@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Literal, TypeAlias, cast
 
 from nextword.checks import checked_arguments
 from nextword.errors import RequestError
-from nextword.workflows.paths import FilePath
+from nextword.workflows.paths import FilePath, loaded_model
 
 if TYPE_CHECKING:
+    from nextword.checkpoints.model_directory import ModelDirectory
+    from nextword.language_model import LanguageModel
     from nextword.models.stored_tensor import FloatDtype
 
 ExportWeights: TypeAlias = Literal["auto", "f32", "f16", "bf16", "q8", "q4"]
@@ -35,7 +37,7 @@ class SavedModel:
 
 
 @checked_arguments
-def merge(model: FilePath, adapter: FilePath, *, output: FilePath) -> SavedModel:
+def merge(model: FilePath | LanguageModel, adapter: FilePath, *, output: FilePath) -> SavedModel:
     """Merge an adapter into its model, and write a Hugging Face folder in the floats that the model has.
 
     Weights that were quantised become float32. Raises CheckpointError if the two do not belong together, for a trained
@@ -45,12 +47,16 @@ def merge(model: FilePath, adapter: FilePath, *, output: FilePath) -> SavedModel
     from nextword.checkpoints.save_directory import save_opened
 
     path = Path(output)
-    return _saved(path, save_opened(path, open_merged(str(model), str(adapter))))
+    return _saved(path, save_opened(path, open_merged(_source(model), str(adapter))))
 
 
 @checked_arguments
 def export(
-    model: FilePath, *, output: FilePath, to: Literal["gguf", "hf"] = "gguf", weights: ExportWeights = "auto"
+    model: FilePath | LanguageModel,
+    *,
+    output: FilePath,
+    to: Literal["gguf", "hf"] = "gguf",
+    weights: ExportWeights = "auto",
 ) -> SavedModel:
     """Write a model as a .gguf file for llama.cpp, or as a Hugging Face folder for transformers and vLLM.
 
@@ -62,7 +68,7 @@ def export(
     path = Path(output)
     if to == "hf" and weights not in ("auto", *_FLOATS):
         raise RequestError(f"weights {weights}: a Hugging Face folder has floats here; f32, f16 or bf16")
-    directory = open_merged(str(model))
+    directory = open_merged(_source(model))
     if to == "hf":
         from nextword.checkpoints.save_directory import save_opened
 
@@ -71,6 +77,12 @@ def export(
 
     save_gguf(path, directory, weights=weights)
     return _saved(path, weights)
+
+
+def _source(model: FilePath | LanguageModel) -> str | ModelDirectory:
+    """Return the files of a loaded model, or the name to open them by."""
+    opened = loaded_model(model)
+    return str(model) if opened is None else opened.directory
 
 
 def _saved(path: Path, weights: str) -> SavedModel:

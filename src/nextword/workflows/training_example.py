@@ -6,12 +6,16 @@ import itertools
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from nextword.checks import checked_arguments
 from nextword.errors import RequestError
 from nextword.html.page import Html, escaped
 from nextword.plain_text import count
-from nextword.workflows.paths import FilePath
+from nextword.workflows.paths import FilePath, loaded_model
+
+if TYPE_CHECKING:
+    from nextword.language_model import LanguageModel
 
 
 @dataclass(frozen=True)
@@ -67,7 +71,12 @@ class TrainingExample:
 
 @checked_arguments
 def training_example(
-    model: FilePath, file: FilePath, *, number: int = 1, user: str | None = None, answer: str | None = None
+    model: FilePath | LanguageModel,
+    file: FilePath,
+    *,
+    number: int = 1,
+    user: str | None = None,
+    answer: str | None = None,
 ) -> TrainingExample:
     """Show an example of a file as the model sees it in fine-tuning; the weights are not read.
 
@@ -79,13 +88,13 @@ def training_example(
     from nextword.checkpoints.open_directory import open_tokenizer
     from nextword.data.chats import ChatFields, read_chats
 
-    fields = ChatFields(user=user, answer=answer)
+    opened, fields = loaded_model(model), ChatFields(user=user, answer=answer)
     if number < 1:
         raise RequestError(f"example {number}: they are counted from 1")
     chat = next(itertools.islice(read_chats([file], fields=fields), min(number - 1, sys.maxsize), None), None)
     if chat is None:
         raise RequestError(f"{file}: has no example {number}")
-    tokenizer = open_tokenizer(resolve(str(model)))
+    tokenizer = open_tokenizer(resolve(str(model))) if opened is None else opened.tokenizer
     token_ids, has_loss = tokenizer.encode_answers(chat.messages)
     tokens = (
         ExampleToken(token_id, tokenizer.token_text(token_id), is_target)
