@@ -56,10 +56,7 @@ def run_tasks(
     from lm_eval.tasks import TaskManager
 
     logging.getLogger("lm_eval").setLevel(logging.ERROR)
-    files = [task for task in tasks if task.endswith(_TASK_FILE)]
-    for file in files:
-        if not Path(file).is_file():
-            raise RequestError(f"{file}: no such task file")
+    files = _task_files(tasks)
     try:
         # The index of lm-eval's own tasks takes seconds to read.
         manager = TaskManager(include_path=list(include_path), include_defaults=len(files) < len(tasks))
@@ -81,6 +78,15 @@ def run_tasks(
     except Exception as error:  # lm-eval and datasets pass on any exception of their dependencies
         raise RequestError(f"tasks {', '.join(tasks)}: {type(error).__name__}: {error}") from error
     return list(_metrics(results)) if results else []
+
+
+def _task_files(tasks: Sequence[str]) -> list[str]:
+    """Return the tasks that are files. Raises RequestError for one that does not exist."""
+    files = [task for task in tasks if task.endswith(_TASK_FILE)]
+    for file in files:
+        if not Path(file).is_file():
+            raise RequestError(f"{file}: no such task file")
+    return files
 
 
 def _metrics(results: Mapping[str, Any]) -> list[TaskMetric]:
