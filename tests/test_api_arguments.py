@@ -306,6 +306,12 @@ def test_a_limit_beyond_all_texts_takes_all(lm: nw.LanguageModel, name: str, val
     assert len(found.texts) == 2
 
 
+@pytest.mark.parametrize("made", [nw.Classifier, nw.Conversation, nw.LanguageModel])
+def test_a_class_made_by_hand_refuses_a_model_in_the_place_of_an_engine(lm: nw.LanguageModel, made: Any) -> None:
+    with pytest.raises(nw.RequestError, match="must be a"):
+        made(lm, ["good", "bad"])
+
+
 SEVERAL: dict[str, Any] = {"stop": str | Sequence[str], "stop_token_ids": Sequence[int]}
 """Fields that hold a tuple, and are made of any sequence."""
 

@@ -69,6 +69,7 @@ class Stream:
 class LanguageModel:
     """A loaded model with its tokenizer and engine; `load` makes one."""
 
+    @checked_arguments
     def __init__(
         self,
         directory: ModelDirectory,

@@ -25,6 +25,7 @@ _ANSWER_ROOM = 256
 class Conversation:
     """Chat with its history; `ask` adds a question and its answer."""
 
+    @checked_arguments
     def __init__(self, engine: Engine, params: SamplingParams, *, system: str | None = None) -> None:
         """Start with the system prompt alone. Raises RequestError if `params` ask for several answers."""
         self._engine = engine

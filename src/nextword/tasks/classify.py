@@ -71,6 +71,7 @@ class Classification:
 class Classifier:
     """Zero- or few-shot classifier over a set of labels."""
 
+    @checked_arguments
     def __init__(
         self,
         engine: Engine,
