@@ -61,12 +61,11 @@ struct AttentionSegment {
     int num_positions = 0;  // up to the last that any row attends to
     const uint8_t* keys[kSegmentPages] = {};
     const uint8_t* values[kSegmentPages] = {};
-    const uint8_t* next_pages[kSegmentPages] =
-        {};                          // keys and values of the next unit, to prefetch, or none
-    const int32_t* first = nullptr;  // for each row, the positions of the segment it attends to:
-    const int32_t* last = nullptr;   // from first up to last, exclusive
-    float soft_cap = 0.0f;           // none if 0
-    float* scores = nullptr;         // scratch memory (num_rows, 128)
+    const uint8_t* next_pages[kSegmentPages] = {};  // keys and values of the next unit, to prefetch, or none
+    const int32_t* first = nullptr;                 // for each row, the positions of the segment it attends to:
+    const int32_t* last = nullptr;                  // from first up to last, exclusive
+    float soft_cap = 0.0f;                          // none if 0
+    float* scores = nullptr;                        // scratch memory (num_rows, 128)
 };
 
 // Online-softmax state (max, sum, weighted values): the largest score, the sum of exp(score - max), and the sum of the
