@@ -24,7 +24,8 @@ from nextword.language_model import LanguageModel  # noqa: E402
 pytestmark = [pytest.mark.slow, pytest.mark.model, pytest.mark.peer]
 
 SMOLLM2 = CATALOGUE["smollm2-135m"]
-TEXT = (Path(__file__).parents[2] / "examples" / "article.txt").read_text(encoding="utf-8")
+ARTICLE = (Path(__file__).parents[2] / "examples" / "article.txt").read_text(encoding="utf-8")
+TEXTS = [ARTICLE, "A short one.", ARTICLE[:1500]]
 CONTEXT, STRIDE = 256, 128
 
 
@@ -74,22 +75,31 @@ def documented_loop(model: Any, token_ids: Any) -> float:
     return math.exp(total / count)
 
 
-def test_sliding_is_transformers_documented_loop(ours: LanguageModel, theirs: Any, their_tokenizer: Any) -> None:
-    expected = documented_loop(theirs, their_tokenizer(TEXT, return_tensors="pt").input_ids)
-    found = ours.perplexity(TEXT, context=CONTEXT, stride=STRIDE)
-    assert found.perplexity == pytest.approx(expected, rel=1e-3)
+@pytest.fixture(scope="module")
+def their_sliding(theirs: Any, their_tokenizer: Any) -> float:
+    """Perplexity of the article by the documented loop."""
+    return documented_loop(theirs, their_tokenizer(ARTICLE, return_tensors="pt").input_ids)
 
 
-def test_rolling_is_lm_evals_rolling_log_likelihood(ours: LanguageModel, theirs: Any, their_tokenizer: Any) -> None:
+@pytest.fixture(scope="module")
+def their_rolling(theirs: Any, their_tokenizer: Any) -> list[float]:
+    """Log-likelihood of each text by lm-eval."""
     pytest.importorskip("lm_eval")
     from lm_eval.api.instance import Instance
     from lm_eval.models.huggingface import HFLM
 
-    texts = [TEXT, "A short one.", TEXT[:1500]]
     peer = HFLM(pretrained=theirs, tokenizer=their_tokenizer, max_length=CONTEXT, batch_size=1)
-    requests = [Instance("loglikelihood_rolling", {}, (text,), 0) for text in texts]
-    expected = peer.loglikelihood_rolling(requests, disable_tqdm=True)
-    for text, log_likelihood in zip(texts, expected, strict=True):
+    requests = [Instance("loglikelihood_rolling", {}, (text,), 0) for text in TEXTS]
+    return [float(value) for value in peer.loglikelihood_rolling(requests, disable_tqdm=True)]
+
+
+def test_sliding_is_transformers_documented_loop(ours: LanguageModel, their_sliding: float) -> None:
+    found = ours.perplexity(ARTICLE, context=CONTEXT, stride=STRIDE)
+    assert found.perplexity == pytest.approx(their_sliding, rel=1e-3)
+
+
+def test_rolling_is_lm_evals_rolling_log_likelihood(ours: LanguageModel, their_rolling: list[float]) -> None:
+    for text, log_likelihood in zip(TEXTS, their_rolling, strict=True):
         found = ours.perplexity(text, convention="lm-eval", context=CONTEXT)
         assert -found.total_nats == pytest.approx(log_likelihood, rel=1e-3)
         assert found.num_bytes == len(text.encode())
