@@ -9,12 +9,14 @@ from __future__ import annotations
 import argparse
 import ast
 import html
+import re
 import statistics
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 SOURCE = Path(__file__).parent.parent / "src" / "nextword"
+NATIVE = Path(__file__).parent.parent / "native"
 PACKAGE = "nextword"
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
@@ -152,6 +154,29 @@ def function_lines(function: Function) -> int:
     return (function.end_lineno or 0) - function.lineno + 1
 
 
+_OPENS_FUNCTION = re.compile(
+    r" *(?!namespace|struct|class|enum|union|switch|for|if|while|else|do|try|catch|return)"
+    r"\S.*[)\w]\s*(const|noexcept|override|\s|->.*)*\{"
+)
+"""A line of C++ that opens the body of a function, as clang-format leaves it."""
+_BEFORE_FUNCTION = re.compile(r"\s*|.*[;{}:]|\s*//.*|#.*")
+"""A line that does not belong to the head of the function below it."""
+
+
+def native_functions(folder: Path = NATIVE) -> Iterator[tuple[int, str]]:
+    """Yield the number of lines and the place of each function in the C++ files of a folder, tests excluded."""
+    for path in sorted(folder.glob("*.[ch]*")):
+        lines = path.read_text(encoding="utf-8").splitlines()
+        for number, line in enumerate(lines):
+            if _OPENS_FUNCTION.fullmatch(line):
+                head = number
+                while head and not _BEFORE_FUNCTION.fullmatch(lines[head - 1]):
+                    head -= 1
+                closing = lines[head][: len(lines[head]) - len(lines[head].lstrip())] + "}"
+                end = next(i for i in range(number + 1, len(lines)) if lines[i].startswith(closing))
+                yield end - head + 1, f"{path.name}:{head + 1}"
+
+
 def _spread(values: Sequence[int]) -> str:
     ninth = statistics.quantiles(values, n=10)[-1]
     return f"{statistics.median(values):g}/{ninth:.0f}/{max(values)}"
@@ -250,6 +275,7 @@ def main(arguments: Iterable[str] | None = None) -> None:
     options = parser.parse_args(None if arguments is None else list(arguments))
     modules = read_modules()
     print(measured_row(modules))
+    print(f"native: {_spread([lines for lines, _ in native_functions()])} lines in functions, median/p90/max")
     if options.draw is not None:
         options.draw.write_text(drawing(modules), encoding="utf-8")
 

@@ -8,7 +8,16 @@ import re
 from pathlib import Path
 
 import pytest
-from benchmarks.house import cycles, drawing, function_lines, levels, module_graph, read_modules, room_graph
+from benchmarks.house import (
+    cycles,
+    drawing,
+    function_lines,
+    levels,
+    module_graph,
+    native_functions,
+    read_modules,
+    room_graph,
+)
 
 ROOT = Path(__file__).parents[2]
 MODULES = read_modules()
@@ -20,6 +29,17 @@ def test_no_function_is_longer_than_a_screen() -> None:
         (function_lines(function), module.name, function.name) for module in MODULES for function in module.functions
     ]
     assert not [entry for entry in functions if entry[0] > LONGEST_FUNCTION]
+
+
+def test_no_function_of_the_core_is_longer_than_a_screen() -> None:
+    functions = list(native_functions())
+    assert len(functions) > 300
+    assert not [entry for entry in functions if entry[0] > LONGEST_FUNCTION]
+
+
+def test_functions_of_the_core_are_counted_from_head_to_end(tmp_path: Path) -> None:
+    (tmp_path / "two.cpp").write_text("int one() {\n    return 1;\n}\n\nint two(int a,\n        int b) {\n}\n")
+    assert list(native_functions(tmp_path)) == [(3, "two.cpp:1"), (3, "two.cpp:5")]
 
 
 def test_every_function_says_what_it_returns() -> None:
