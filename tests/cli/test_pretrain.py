@@ -143,7 +143,7 @@ def test_samples_on_the_way_are_kept(command: Command, corpus: Path) -> None:
 def test_the_run_leaves_curves_and_a_report_with_sample_texts(command: Command, corpus: Path) -> None:
     told = pretrain(command, corpus, "--steps", "4", "--sample-every", "2", "--prompt", "<the")
     assert "[the report is cats/report.html, the loss alone cats/loss.png]" in told
-    assert "[step 2 writes:]\n    " in told
+    assert "[step 2 sample:]\n    " in told
     assert Path("cats/loss.png").read_bytes().startswith(b"\x89PNG")
     page = Path("cats/report.html").read_text()
     assert page.count("<svg") == 4

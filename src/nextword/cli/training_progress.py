@@ -49,6 +49,6 @@ class TrainingProgress:
         """Print a sample text, indented, if samples were asked for."""
         if not self._shows_samples:
             return
-        self.note(f"step {step} writes:")
+        self.note(f"step {step} sample:")
         for line in text.strip().splitlines():
             print(f"    {line}", file=sys.stderr, flush=True)

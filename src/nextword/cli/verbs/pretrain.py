@@ -53,7 +53,7 @@ def run(options: Options) -> None:
     trained.train()
     if not is_rank_zero():
         return
-    note(f"the model is {trained.model_folder}, and writes:")
+    note(f"the model is {trained.model_folder}, and generates:")
     for piece in trained.load().stream(options.prompt, max_tokens=120, temperature=0.8, seed=0):
         print(piece, end="", flush=True)
     print()
