@@ -90,7 +90,7 @@ def test_an_empty_prompt_is_refused(command: Command, tiny: Path, verb: str) -> 
     [
         ("nosuch", "no model at 'nosuch': give a file or folder that exists"),
         ("~nosuchuser/model", "no model at '~nosuchuser/model'"),
-        ("n" * 5000, "no model at 'nnn"),
+        ("n" * 5000, "File name too long"),
         ("hf:owner/nosuch", "model 'hf:owner/nosuch' is not on this machine: run `nextword pull hf:owner/nosuch`"),
         ("hf:../etc", "names no model of the Hub"),
         ("damaged.gguf", "damaged.gguf: "),
