@@ -37,7 +37,8 @@ def run_with(change: str, script: str, folder: Path) -> str:
         pytest.skip("git is not installed")
     source = Path(nextword.__file__).parent
     shutil.copytree(source, folder / "src" / "nextword", ignore=shutil.ignore_patterns("__pycache__"))
-    subprocess.run([git, "apply", "-"], input=change, text=True, cwd=folder, check=True)
+    applied = subprocess.run([git, "apply", "-"], input=change, text=True, cwd=folder, capture_output=True, check=False)
+    assert applied.returncode == 0, f"the code around an example of CONTRIBUTING.md has changed: {applied.stderr}"
     command = [sys.executable, "-c", START + script]
     done = subprocess.run(command, cwd=folder, text=True, capture_output=True, check=False)
     assert done.returncode == 0, done.stderr
