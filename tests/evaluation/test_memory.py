@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import pytest
 
 from nextword.data.documents import Document, read_documents
 from nextword.evaluation.conventions import CONVENTION_NAMES, ConventionName, choose_convention
@@ -49,7 +48,6 @@ def peak_of(documents: Iterable[Document], name: ConventionName) -> int:
 
 
 @pytest.mark.slow
-@pytest.mark.slow
 def test_memory_does_not_grow_with_the_text(tmp_path: Path) -> None:
     (tmp_path / "short.txt").write_text(LINE * 25_000)
     (tmp_path / "long.txt").write_text(LINE * 100_000)
@@ -61,7 +59,6 @@ def test_memory_does_not_grow_with_the_text(tmp_path: Path) -> None:
         assert long < 1.1 * short
 
 
-@pytest.mark.slow
 @pytest.mark.slow
 def test_a_huge_record_is_not_copied_whole() -> None:
     short, long = (peak_of([Document(LINE * count, Path("text"), 1)], "sliding") for count in (10_000, 40_000))
