@@ -169,6 +169,7 @@ def test_several_lines_on_a_terminal_have_a_prompt_of_their_own(tiny: Path, tmp_
         assert saved_from_a_terminal(terminal, tmp_path / "chat") == ["one\ntwo"]
 
 
+@pytest.mark.slow
 def test_ctrl_c_clears_the_line_and_ends_when_it_is_pressed_twice(tiny: Path, tmp_path: Path) -> None:
     with Terminal("chat", tiny, *SEEDED, cache=tmp_path) as terminal:
         terminal.until("> ")

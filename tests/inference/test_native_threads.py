@@ -178,6 +178,7 @@ print(np.array_equal(logits_of(backend, text), expected))
     assert run_python(script) == "refused\nTrue"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("end", ["os._exit(0)", "sys.exit(0)", "del backend"])
 @pytest.mark.parametrize("length", [2, 200])
 def test_a_process_may_end_while_a_thread_is_in_the_middle_of_a_step(end: str, length: int) -> None:
