@@ -8,7 +8,7 @@ from __future__ import annotations
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Unpack
+from typing import TYPE_CHECKING, Annotated, Unpack
 
 from nextword.adapters.open import open_adapted
 from nextword.checkpoints.model_directory import ModelDirectory
@@ -18,11 +18,8 @@ from nextword.decoding.distribution import Distribution
 from nextword.decoding.params import SamplingOptions, SamplingParams, sampling_params
 from nextword.decoding.processors import stages
 from nextword.errors import RequestError
-from nextword.evaluation.compare import Comparison, compare_models
 from nextword.evaluation.conventions import ConventionName, choose_convention
-from nextword.evaluation.perplexity import PerplexityReport, measure_perplexity
 from nextword.evaluation.score import Score
-from nextword.evaluation.surprise import SurpriseReport, measure_surprise
 from nextword.inference.backend import BackendName, Weights
 from nextword.inference.engine import Engine
 from nextword.inference.generation import Generation, collect
@@ -33,6 +30,11 @@ from nextword.tasks.chat import Conversation
 from nextword.tasks.classify import Classification, Classifier, ClassifyKeywords, classify_options
 from nextword.tasks.summarize import Length, Style, Summary, summarize
 from nextword.text.tokenizer import Tokenizer, check_text
+
+if TYPE_CHECKING:  # imported where they are used: generation does not wait for what measures
+    from nextword.evaluation.compare import Comparison
+    from nextword.evaluation.perplexity import PerplexityReport
+    from nextword.evaluation.surprise import SurpriseReport
 
 Prompt = Annotated[str, "a string; for several prompts use generate_batch"]
 Messages = Annotated[
@@ -205,6 +207,8 @@ class LanguageModel:
         `context`: tokens of a window; None: the model's context, for llama.cpp 512. `stride`, of sliding windows: None
         for no overlap.
         """
+        from nextword.evaluation.perplexity import measure_perplexity
+
         backend = self.engine.backend
         chosen = choose_convention(convention, context=context, stride=stride, max_seq_len=backend.max_seq_len)
         return measure_perplexity(self.engine, _documents(texts), chosen)
@@ -215,6 +219,8 @@ class LanguageModel:
 
         `context`: tokens of a window; None: the smaller context of the two.
         """
+        from nextword.evaluation.compare import compare_models
+
         return compare_models(self.engine, other.engine, _documents(texts), context=context)
 
     @checked_arguments
@@ -223,6 +229,8 @@ class LanguageModel:
 
         `context`: tokens of a window; None: the model's context. Windows overlap by half.
         """
+        from nextword.evaluation.surprise import measure_surprise
+
         return measure_surprise(self.engine, text, context=context)
 
     @checked_arguments
