@@ -6,7 +6,9 @@ import dataclasses
 import json
 import math
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
+
+from nextword.cli.console import note
 
 if TYPE_CHECKING:
     from nextword.decoding.sampler import ChosenToken
@@ -17,6 +19,20 @@ if TYPE_CHECKING:
 def print_json(value: object) -> None:
     """Print a value as one line of JSON on standard output."""
     print(json.dumps(value, ensure_ascii=False))
+
+
+class _Result(Protocol):
+    def to_json(self) -> object: ...
+
+
+def print_result(result: _Result, *, as_json: bool, page: str | None) -> None:
+    """Print a result as JSON or as its own text, after a note on the page that was written with it, if any."""
+    if page is not None:
+        note(f"wrote {page}")
+    if as_json:
+        print_json(result.to_json())
+    else:
+        print(result)
 
 
 def finite(number: float | None) -> float | None:

@@ -17,8 +17,8 @@ from nextword.cli.arguments import (
     SkipBadArgument,
     load_options,
 )
-from nextword.cli.console import ProgressLine, note, note_skipped
-from nextword.cli.json_output import print_json
+from nextword.cli.console import ProgressLine, note_skipped
+from nextword.cli.json_output import print_result
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,9 +66,4 @@ def run(options: Options) -> None:
             **load_options(options.compute),
         )
     note_skipped(result.num_bad, result.first_bad)
-    if options.html is not None:
-        note(f"wrote {options.html}")
-    if options.json:
-        print_json(result.to_json())
-    else:
-        print(result)
+    print_result(result, as_json=options.json, page=options.html)

@@ -18,7 +18,7 @@ from nextword.cli.arguments import (
     read_text,
 )
 from nextword.cli.console import ProgressLine, note
-from nextword.cli.json_output import print_json
+from nextword.cli.json_output import print_result
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,10 +61,5 @@ def run(options: Options) -> None:
             on_progress=line.update,
             **load_options(options.compute),
         )
-    if options.html is not None:
-        note(f"wrote {options.html}")
-    if options.json:
-        print_json(report.to_json())
-    else:
-        print(report)
+    print_result(report, as_json=options.json, page=options.html)
     note(f"{report.num_texts} texts in {time.perf_counter() - start:.1f} s")

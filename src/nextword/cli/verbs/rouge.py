@@ -19,7 +19,7 @@ from nextword.cli.arguments import (
     load_options,
 )
 from nextword.cli.console import ProgressLine, note, note_skipped
-from nextword.cli.json_output import print_json
+from nextword.cli.json_output import print_result
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,10 +69,5 @@ def run(options: Options) -> None:
     note_skipped(result.num_bad, result.first_bad)
     for remark in result.notes:
         note(remark)
-    if options.html is not None:
-        note(f"wrote {options.html}")
-    if options.json:
-        print_json(result.to_json())
-    else:
-        print(result)
+    print_result(result, as_json=options.json, page=options.html)
     note(f"{len(result.reports)} x {len(result.texts)} summaries in {time.perf_counter() - start:.1f} s")
