@@ -255,7 +255,7 @@ F load_value_scales(const AttentionSegment& segment, int position) {
 }
 
 // Scores to weights: capped, masked, and their exponentials below the largest, which `out` receives with their sum.
-// Where values have scales, the weights then take these in, and become integers, too.
+// If values have scales, the weights are then multiplied by them and quantized to integers, too.
 void normalize_scores(const AttentionSegment& segment, const SoftmaxState& out, NextPages& next) {
     const int padded = ceil_div(segment.num_positions, kLanes) * kLanes;
     const bool has_scales = segment.page.kind == CacheKind::Q8;

@@ -8,7 +8,7 @@ namespace nextword {
 
 namespace {
 
-// Of a share, as much as its thread's L2 cache holds beside other things.
+// Prefetch at most the part of a share that fits its thread's L2 cache beside other data.
 constexpr size_t kMaxPrefetched = size_t{1} << 18;
 // Bytes prefetched between two checks for work: 4 cache lines.
 constexpr size_t kPrefetchedAtOnce = 256;

@@ -269,7 +269,7 @@ int64_t share_of(double total, uint64_t number) {
     return static_cast<int64_t>(static_cast<unsigned __int128>(number) * static_cast<uint64_t>(total) >> 53);
 }
 
-// Of a row's weights, those of the keys that come before that at `last`, and of that one.
+// The weights of a row's keys up to the one at `last`, inclusive, in the order of selection.
 struct WeightsOfSet {
     const Row& row;
     const float* weights;

@@ -1,4 +1,4 @@
-"""What `import nextword` gives: names that resolve, agree with what type checkers read, and cost nothing to import."""
+"""Public names of `import nextword`: they resolve, equal those that type checkers read, and are cheap to import."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def test_every_name_resolves_without_the_extras() -> None:
 
 
 def test_importing_nextword_imports_the_standard_library_alone() -> None:
-    """So it takes milliseconds; `python -m benchmarks.start_time` measures them."""
+    """The import takes milliseconds; `python -m benchmarks.start_time` measures them."""
     script = """
 import sys
 import_before = set(sys.modules)

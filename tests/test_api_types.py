@@ -15,7 +15,7 @@ from nextword.checkpoints.catalogue import CATALOGUE, is_pulled
 ROOT = Path(__file__).parents[1]
 
 SCRIPT = '''\
-"""What a user writes: load, generate, stream, chat, look, measure."""
+"""Script of a user: load, generate, stream, chat, inspect, measure."""
 
 import nextword as nw
 
@@ -50,7 +50,7 @@ except nw.RequestError as error:
 '''
 
 TRAINING = '''\
-"""What a user writes who trains, compares and measures files."""
+"""Script of a user who trains, compares and measures files."""
 
 from pathlib import Path
 

@@ -78,7 +78,7 @@ public:
         cache_.settle(id);
     }
 
-    // Whether everything that the sequence's next token can see is what was written for it.
+    // True if every position that the sequence's next token attends to holds what was written for it.
     bool is_whole(int64_t id) const {
         const int length = cache_.length(id);
         if (length != static_cast<int>(sequences_.at(id).size())) return false;
@@ -295,7 +295,7 @@ void test_a_prefix_is_reused_only_where_its_window_is_here() {
     }
 }
 
-// What sequences share is found by tokens alone, so few different tokens make many equal beginnings.
+// Shared prefixes are found by their tokens alone, and a small vocabulary makes many of them.
 void test_random_work(CacheKind kind, std::vector<int> windows, int num_pages, uint64_t seed) {
     CacheShape shape = shape_of(std::move(windows), kPlenty, kind);
     shape.max_bytes = static_cast<size_t>(num_pages) * page_bytes(shape);

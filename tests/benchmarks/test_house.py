@@ -1,4 +1,4 @@
-"""How the house is built stays measurable: short functions, full types, no import cycles, a drawing that is true."""
+"""Hold the structure of the package: short functions, full types, no import cycles, a drawing of the real imports."""
 
 from __future__ import annotations
 

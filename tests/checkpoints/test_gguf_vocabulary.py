@@ -11,7 +11,7 @@ from nextword.errors import TokenizerError
 from nextword.text.pre_tokenizers import build_pre_tokenizer, find_rules
 
 SPACE = "\N{LATIN CAPITAL LETTER G WITH DOT ABOVE}"
-"""What the byte alphabet writes for a space."""
+"""Character that stands for a space in the byte alphabet."""
 TEXT = "It's 1234 cats,  na\N{LATIN SMALL LETTER I WITH DIAERESIS}ve \N{CAT FACE}\n\n end "
 
 

@@ -16,7 +16,7 @@ needs_readline = pytest.mark.skipif(find_spec("readline") is None, reason="this 
 
 
 def questions(path: Path) -> list[str]:
-    """What a saved conversation asks."""
+    """Return the user's messages of a saved conversation."""
     return [message["content"] for message in json.loads(path.read_text()) if message["role"] == "user"]
 
 

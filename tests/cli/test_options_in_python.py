@@ -49,7 +49,7 @@ ELSEWHERE = {
 POSITIONAL = ("model", "text", "prompt", "file", "path", "action", "params")
 """The model and the text that a verb is about, which may have another name in Python, and flags looked into below."""
 OUTPUT = ("json",)
-"""What concerns the lines that are printed."""
+"""Options that only change the printed lines."""
 
 
 def test_each_verb_but_completion_has_a_function() -> None:

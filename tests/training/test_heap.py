@@ -1,4 +1,4 @@
-"""What a step frees, the next one gets again without the system; what a run freed goes back in the end."""
+"""Memory that a step frees serves the next one without system calls, and returns to the system after the run."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ with retained_heap():
     del tensors
 print(json.dumps([before - begin, kept - begin, resident_bytes() - begin, with_gaps - without_gaps]))
 """
-"""What a process holds besides its beginning when a tensor of 64 MB was freed: before, within and after; and what
-it gets rid of when it gives back eight gaps of 8 MB.
+"""Resident bytes above the start after a tensor of 64 MB was freed: before, within and after the context; then the
+bytes returned to the system by trimming eight gaps of 8 MB.
 """
 
 

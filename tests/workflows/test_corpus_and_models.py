@@ -12,13 +12,6 @@ from nextword.text import load_tokenizer_folder
 
 
 @pytest.fixture(scope="module")
-def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("corpus") / "cats.txt"
-    path.write_text("the cat sat on the mat and the dog sat on the cat\n" * 40)
-    return path
-
-
-@pytest.fixture(scope="module")
 def trained(corpus: Path) -> nw.TrainedTokenizer:
     return nw.train_tokenizer(corpus, output=corpus.parent / "tokenizer", vocab_size=300)
 

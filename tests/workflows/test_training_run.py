@@ -33,13 +33,6 @@ SMALL: dict[str, Any] = {
 
 
 @pytest.fixture(scope="module")
-def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("corpus") / "cats.txt"
-    path.write_text("the cat sat on the mat and the dog sat on the cat\n" * 40)
-    return path
-
-
-@pytest.fixture(scope="module")
 def whole(corpus: Path) -> nw.TrainingRun:
     """A run that was never stopped."""
     return nw.pretrain(corpus, output=corpus.parent / "whole", **SMALL).train()
