@@ -66,7 +66,7 @@ def command(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch)
     """Run a command line in this process."""
 
     def run_here(*arguments: str | Path, given: str = "") -> Outcome:
-        monkeypatch.setattr(sys, "stdin", io.StringIO(given))
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(given.encode()), "utf-8"))
         capsys.readouterr()
         code = run([str(argument) for argument in arguments])
         return Outcome(code, *capsys.readouterr())

@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pyarrow import parquet
 
-from nextword.data import records
+from nextword.data import utf8
 from nextword.data.documents import Document, _cut, read_documents
 from nextword.errors import DataError, MissingExtraError
 
@@ -115,7 +115,7 @@ def test_a_bad_line_is_named_or_counted(tmp_path: Path, line: str | bytes, reaso
 
 
 def test_a_line_without_end_is_not_read_into_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(records, "_LONGEST_LINE", 20)
+    monkeypatch.setattr(utf8, "LONGEST_LINE", 20)
     path = write(tmp_path / "a.jsonl", '{"text": "one"}\n' + '{"text": "' + "x" * 99)
     with pytest.raises(DataError, match="jsonl:2: a line of more than 20 bytes"):
         list(read_documents([path], on_bad=lambda error: None))

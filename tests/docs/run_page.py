@@ -104,7 +104,7 @@ def _run_program(words: list[str], given: str, printed: TextIO, noted: TextIO) -
 
 
 def _run_nextword(arguments: list[str], given: str, printed: TextIO, noted: TextIO) -> int:
-    standard_input, sys.stdin = sys.stdin, io.StringIO(given)
+    standard_input, sys.stdin = sys.stdin, io.TextIOWrapper(io.BytesIO(given.encode()), "utf-8")
     try:
         with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(noted):
             return run(arguments)

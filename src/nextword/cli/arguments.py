@@ -104,14 +104,30 @@ def load_model(name: str, compute: ComputeOptions) -> LanguageModel:
         return open_model(name, line.update, **load_options(compute))
 
 
+_STDIN = "standard input"
+
+
 def read_text(source: str) -> str:
-    """Read the file of that name, or standard input for "-". Raises RequestError if it is not text."""
-    if source == "-" and sys.stdin.isatty():
-        note("reading standard input: Ctrl-D ends it")
+    """Read the file of that name, or standard input for "-". Raises RequestError or DataError if it is not text."""
+    from nextword.data.utf8 import read_text, read_text_stream
+
+    if source != "-":
+        return read_text(Path(source))
+    if sys.stdin is None:  # the program was started with it closed
+        raise RequestError(f"{_STDIN} is closed; name a file, or pipe a text in")
+    if sys.stdin.isatty():
+        note(f"reading {_STDIN}: Ctrl-D ends it")
     try:
-        return sys.stdin.read() if source == "-" else Path(source).read_text(encoding="utf-8")
-    except (OSError, ValueError) as error:
-        raise RequestError(f"{'standard input' if source == '-' else source}: {_reason(error)}") from None
+        return read_text_stream(sys.stdin.buffer, name=_STDIN)
+    except OSError as error:
+        raise RequestError(f"{_STDIN}: cannot be read: {error.strerror}") from None
+
+
+def lines_from_stdin() -> list[str]:
+    """Read the lines of standard input. Raises as `read_text`."""
+    from nextword.data.utf8 import split_lines
+
+    return split_lines(read_text("-"), name=_STDIN)
 
 
 def text_or_stdin(text: str) -> str:
@@ -121,10 +137,4 @@ def text_or_stdin(text: str) -> str:
 
 def prompt_or_stdin(prompt: str) -> str:
     """Return the prompt itself, or standard input for "-", without the line end that `echo` and editors add."""
-    return read_text("-").removesuffix("\n") if prompt == "-" else prompt
-
-
-def _reason(error: Exception) -> str:
-    if isinstance(error, UnicodeDecodeError):
-        return f"not UTF-8 text at byte {error.start}"
-    return f"cannot be read: {error.strerror if isinstance(error, OSError) else error}"
+    return read_text("-").removesuffix("\n").removesuffix("\r") if prompt == "-" else prompt

@@ -11,9 +11,12 @@ import dataclasses
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from nextword.data.files import TEXT, file_kind, find_files, open_decompressed
+from nextword.data.files import TEXT, bare_name, file_kind, find_files
 from nextword.data.records import OnBad, Record, read_records, refuse
+from nextword.data.utf8 import NotUnicodeError, open_utf8
+from nextword.errors import DataError
 
+_TABLES = (".csv", ".tsv")
 LONGEST_PIECE = 1 << 21
 """Maximum number of characters of a piece of a text file."""
 
@@ -50,6 +53,8 @@ def read_documents(
 
 
 def _file_documents(path: Path, field: str, on_bad: OnBad, longest_piece: int) -> Iterator[Document]:
+    if bare_name(path).suffix.lower() in _TABLES:
+        raise DataError(f"{path}: a table is no text; write it as JSON lines, or call it .txt to take it as it stands")
     if file_kind(path) == TEXT:
         yield from _text_pieces(path, on_bad, longest_piece)
         return
@@ -82,27 +87,22 @@ def _text_pieces(path: Path, on_bad: OnBad, longest_piece: int) -> Iterator[Docu
         for text in _cut(_decoded(path), longest_piece):
             yield Document(text, path, line, continues)
             line, continues = line + text.count("\n"), True
-    except _NotUnicodeError as error:
-        refuse(f"{path}: not UTF-8 text at byte {error.position}", on_bad)
-
-
-class _NotUnicodeError(Exception):
-    def __init__(self, position: int) -> None:
-        self.position = position
+    except NotUnicodeError as error:
+        refuse(f"{path}: {error}", on_bad)
 
 
 def _decoded(path: Path, block_bytes: int = 1 << 20) -> Iterator[str]:
-    """Decode a file in blocks; line ends stay as they are, a byte order mark is left out."""
-    decoder = codecs.getincrementaldecoder("utf-8-sig")()
+    """Decode a file in blocks; line ends stay as they are."""
+    decoder = codecs.getincrementaldecoder("utf-8")()
     position = 0
-    with open_decompressed(path) as stream:
+    with open_utf8(path) as stream:
         while True:
             block = stream.read(block_bytes)
             held = len(decoder.getstate()[0])  # bytes of a character that the last block ended in
             try:
                 yield decoder.decode(block, final=not block)
             except UnicodeDecodeError as error:
-                raise _NotUnicodeError(position - held + error.start) from None
+                raise NotUnicodeError(position - held + error.start) from None
             if not block:
                 return
             position += len(block)

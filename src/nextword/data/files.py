@@ -40,7 +40,7 @@ def find_files(paths: Sequence[Path | str], *, kinds: Collection[str] = ALL_KIND
 
 def file_kind(path: Path) -> str:
     """Return the kind of a file: TEXT, LINES (a JSON value on each line), JSON or PARQUET."""
-    return KINDS.get(_bare_name(path).suffix.lower(), TEXT)
+    return KINDS.get(bare_name(path).suffix.lower(), TEXT)
 
 
 @contextlib.contextmanager
@@ -78,10 +78,11 @@ def _files_of(path: Path, kinds: Collection[str]) -> Iterator[Path]:
 
 def _is_corpus(path: Path, kinds: Collection[str]) -> bool:
     is_hidden = any(part.startswith(".") for part in path.parts)
-    return not is_hidden and KINDS.get(_bare_name(path).suffix.lower()) in kinds
+    return not is_hidden and KINDS.get(bare_name(path).suffix.lower()) in kinds
 
 
-def _bare_name(path: Path) -> Path:
+def bare_name(path: Path) -> Path:
+    """Return the path without the end that names its compression."""
     return path.with_suffix("") if path.suffix.lower() in _COMPRESSED else path
 
 

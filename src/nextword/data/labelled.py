@@ -14,8 +14,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from nextword.data.files import open_decompressed
+from nextword.data.files import bare_name
 from nextword.data.records import OnBad, read_records, refuse
+from nextword.data.utf8 import NotUnicodeError, decoded, open_utf8, text_lines
 from nextword.errors import DataError
 
 _TAB_SEPARATED = ".tsv"
@@ -40,18 +41,18 @@ def read_labelled(
     path = Path(path)
     if not path.is_file():
         raise DataError(f"{path}: no such file")
-    is_tab_separated = path.name.removesuffix(".gz").endswith(_TAB_SEPARATED)
+    is_tab_separated = bare_name(path).suffix.lower() == _TAB_SEPARATED
     return _lines(path, on_bad) if is_tab_separated else _records(path, text_field, label_field, on_bad)
 
 
 def _lines(path: Path, on_bad: OnBad) -> Iterator[LabelledText]:
-    with open_decompressed(path) as stream:
-        for number, line in enumerate(stream, 1):
+    with open_utf8(path) as stream:
+        for number, line in text_lines(stream, name=str(path)):
             place = f"{path}:{number}"
             try:
-                text, _, label = line.decode("utf-8-sig" if number == 1 else "utf-8").rstrip("\r\n").partition("\t")
-            except UnicodeDecodeError as error:
-                refuse(f"{place}: not UTF-8 text at byte {error.start} of the line", on_bad)
+                text, _, label = decoded(line).partition("\t")
+            except NotUnicodeError as error:
+                refuse(f"{place}: {error} of the line", on_bad)
                 continue
             if number == 1 and label == "label":
                 continue

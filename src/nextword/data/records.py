@@ -1,21 +1,23 @@
 """`read_records`: read the records of JSON lines, JSON and Parquet files, each with its file and line.
 
-One line or batch is in memory at a time; only a .json file that holds one array is read whole. It knows no field.
+One line or batch is in memory at a time; only a .json file that is one array or one object is read whole. It knows no
+field.
 """
 
 from __future__ import annotations
 
+import io
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
-from nextword.data.files import JSON, PARQUET, RECORD_KINDS, file_kind, open_decompressed
+from nextword.data.files import JSON, PARQUET, RECORD_KINDS, file_kind
+from nextword.data.utf8 import NotUnicodeError, decoded, open_utf8, text_lines
 from nextword.errors import DataError, MissingExtraError
 
-_LONGEST_LINE = 1 << 28
-"""Maximum number of bytes of a line, so that a file without line ends is not read into memory whole."""
 _BATCH_RECORDS = 1024
 
 OnBad = Callable[[DataError], None] | None
@@ -79,46 +81,47 @@ def _values(path: Path, columns: Sequence[str] | None, on_bad: OnBad) -> Iterato
         return
     if kind not in RECORD_KINDS:
         raise DataError(f"{path}: records are read from .jsonl, .json and .parquet files")
-    with open_decompressed(path) as stream:
-        if kind == JSON and (first := _first_line(stream)).lstrip().startswith(b"["):
-            yield from _array_items(first + stream.read(), path)
-        elif kind == JSON:
-            yield from _line_values(stream, path, on_bad, first=first)
+    with open_utf8(path) as stream:
+        if kind == JSON and _is_one_value(stream):
+            yield from _items(stream.read(), path)
         else:
-            yield from _line_values(stream, path, on_bad)
+            yield from _line_values(text_lines(stream, name=str(path)), path, on_bad)
 
 
-def _first_line(stream: IO[bytes]) -> bytes:
-    """Read to the end of the first line that is not blank; a byte order mark is left out."""
-    read = b""
-    while not read.strip(b"\xef\xbb\xbf \t\r\n") and (line := stream.readline(_LONGEST_LINE)):
-        read += line
-    return read.removeprefix(b"\xef\xbb\xbf")
+def _is_one_value(stream: io.BufferedReader) -> bool:
+    """Return True if a file begins with an array, or with an object of several lines."""
+    start = stream.peek().lstrip()
+    return start.startswith(b"[") or start.partition(b"\n")[0].strip() == b"{"
 
 
-def _array_items(content: bytes, path: Path) -> Iterator[tuple[int, object]]:
+def _items(content: bytes, path: Path) -> Iterator[tuple[int, object]]:
     try:
-        items = json.loads(content)
-    except (ValueError, RecursionError) as error:
+        value = _parsed(content)
+    except (ValueError, RecursionError, NotUnicodeError) as error:
         raise DataError(f"{path}: not valid JSON: {_reason(error)}") from None
-    yield from enumerate(items, 1)
+    yield from enumerate(value if isinstance(value, list) else [value], 1)
 
 
-def _line_values(
-    stream: IO[bytes], path: Path, on_bad: OnBad, *, first: bytes | None = None
-) -> Iterator[tuple[int, object]]:
-    number = 0
-    pending = [] if first is None else first.splitlines(keepends=True)
-    while line := pending.pop(0) if pending else stream.readline(_LONGEST_LINE):
-        number += 1
-        if len(line) == _LONGEST_LINE:
-            raise DataError(f"{path}:{number}: a line of more than {_LONGEST_LINE} bytes; is this JSON lines?")
+def _line_values(lines: Iterable[tuple[int, bytes]], path: Path, on_bad: OnBad) -> Iterator[tuple[int, object]]:
+    for number, line in lines:
         if not line.strip():
             continue
         try:
-            yield number, json.loads(line.removeprefix(b"\xef\xbb\xbf"))
-        except (ValueError, RecursionError) as error:
+            yield number, _parsed(line)
+        except (ValueError, RecursionError, NotUnicodeError) as error:
             refuse(f"{path}:{number}: not valid JSON: {_reason(error)}", on_bad)
+
+
+def _parsed(content: bytes) -> object:
+    return json.loads(decoded(content), object_pairs_hook=_with_unique_names)
+
+
+def _with_unique_names(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    fields = dict(pairs)
+    if len(fields) < len(pairs):  # of two values one would be lost
+        name = next(name for name, times in Counter(name for name, _ in pairs).items() if times > 1)
+        raise ValueError(f"field {name!r} appears twice")
+    return fields
 
 
 def _parquet_rows(path: Path, columns: Sequence[str] | None) -> Iterator[tuple[int, object]]:
@@ -142,8 +145,6 @@ def _parquet_rows(path: Path, columns: Sequence[str] | None) -> Iterator[tuple[i
 def _reason(error: Exception) -> str:
     if isinstance(error, RecursionError):
         return "nested too deeply"
-    if isinstance(error, UnicodeDecodeError):
-        return f"not UTF-8 text at byte {error.start}"
     return str(error)
 
 

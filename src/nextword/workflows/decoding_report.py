@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Unpack
 
 from nextword.checks import checked_arguments
+from nextword.data.utf8 import read_text, split_lines
 from nextword.decoding.params import SamplingParams
 from nextword.decoding.settings import decoding_setting
 from nextword.errors import DataError, RequestError
@@ -163,20 +164,12 @@ def _params(setting: Sequence[str], *, samples: int, max_tokens: int, seed: int)
 def _prompts(prompts: str | Path | Sequence[str], limit: int | None) -> tuple[str, ...]:
     if limit is not None and limit < 1:
         raise RequestError(f"limit = {limit}: at least one prompt is needed")
-    lines = _read_lines(Path(prompts)) if isinstance(prompts, (str, Path)) else prompts
+    name = str(prompts) if isinstance(prompts, (str, Path)) else "prompts"
+    lines = split_lines(read_text(Path(prompts)), name=name) if isinstance(prompts, (str, Path)) else prompts
     kept = tuple(line.rstrip() for line in lines if line.strip())[:limit]
     if not kept:
-        raise DataError(f"{prompts if isinstance(prompts, (str, Path)) else 'prompts'}: there is no prompt")
+        raise DataError(f"{name}: there is no prompt")
     return kept
-
-
-def _read_lines(path: Path) -> list[str]:
-    try:
-        return path.read_text(encoding="utf-8").splitlines()
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read: {error.strerror}") from None
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path}: not UTF-8 text at byte {error.start}") from None
 
 
 def _continued(

@@ -14,8 +14,8 @@ from nextword.cli.arguments import (
     HtmlArgument,
     ModelArgument,
     SettingArgument,
+    lines_from_stdin,
     load_options,
-    read_text,
 )
 from nextword.cli.console import ProgressLine, note
 from nextword.cli.json_output import print_result
@@ -51,7 +51,7 @@ def run(options: Options) -> None:
     with ProgressLine() as line:
         report = decoding_report(
             options.model,
-            read_text("-").splitlines() if options.file == "-" else options.file,
+            lines_from_stdin() if options.file == "-" else options.file,
             setting=options.setting,
             samples=options.samples,
             max_tokens=options.max_tokens,
