@@ -70,6 +70,7 @@ GEMMA3_ROPE: dict[str, dict[str, Any]] = {
     "full_attention": {"rope_type": "linear", "factor": 8.0, "rope_theta": 1000.0},
     "sliding_attention": {"rope_type": "default", "rope_theta": 50.0},
 }
+QWEN3_MOE = {**LLAMA, "head_dim": 8, "num_experts": 8, "num_experts_per_tok": 3, "moe_intermediate_size": 24}
 
 VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
     "gpt2": ("gpt2", GPT2),
@@ -118,6 +119,21 @@ VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
     "smollm3-sliding": (
         "smollm3",
         {**LLAMA, "use_sliding_window": True, "sliding_window": 7, "no_rope_layer_interval": 3},
+    ),
+    "mixtral": ("mixtral", {**LLAMA, "num_local_experts": 5}),
+    "mixtral-window": ("mixtral", {**LLAMA, "head_dim": 16, "num_local_experts": 4, "sliding_window": 7}),
+    "olmoe": ("olmoe", {**LLAMA, "num_experts": 8, "num_experts_per_tok": 3}),
+    "olmoe-normalized": (
+        "olmoe",
+        {**LLAMA, "num_experts": 6, "num_experts_per_tok": 6, "norm_topk_prob": True, "attention_bias": True},
+    ),
+    "qwen3_moe": ("qwen3_moe", QWEN3_MOE),
+    "qwen3_moe-normalized": ("qwen3_moe", {**QWEN3_MOE, "norm_topk_prob": True, "tie_word_embeddings": True}),
+    "qwen3_moe-one-expert": ("qwen3_moe", {**QWEN3_MOE, "num_experts_per_tok": 1}),
+    "qwen3_moe-dense-layers": ("qwen3_moe", {**QWEN3_MOE, "decoder_sparse_step": 2, "attention_bias": True}),
+    "qwen3_moe-listed-layers": (
+        "qwen3_moe",
+        {**QWEN3_MOE, "mlp_only_layers": [0, 2], "use_sliding_window": True, "sliding_window": 7},
     ),
 }
 

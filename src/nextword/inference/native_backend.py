@@ -69,6 +69,10 @@ class NativeBackend:
         num_threads: int | None = None,
         max_cache_bytes: int | None = None,
     ) -> None:
+        if config.experts is not None:
+            raise BackendError(
+                'a mixture of experts is not computed by the native backend yet; load with backend="torch"'
+            )
         shapes = weight_shapes(config)
         dtypes = _checked_dtypes(tensors, shapes)
         self._config = config

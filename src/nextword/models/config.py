@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from nextword.errors import ConfigError
+from nextword.models.experts import Experts
 from nextword.models.rope import Rope
 
 Activation = Literal["silu", "gelu", "gelu_tanh", "relu"]
@@ -64,6 +65,8 @@ class ModelConfig:
     activation: Activation = "silu"
     is_gated: bool = True
     """True if the MLP multiplies its activation by a second projection (SwiGLU and similar)."""
+    experts: Experts | None = None
+    """Mixture of experts, in some layers or all; None: every layer has one MLP."""
 
     rope: Rope | None = None
     """Rotary position embedding; None: learned absolute positions (`position_embedding`)."""
@@ -109,6 +112,10 @@ class ModelConfig:
             return None
         return self.local_rope if self.local_rope is not None and self.is_sliding(layer) else self.rope
 
+    def layer_experts(self, layer: int) -> Experts | None:
+        """Return the mixture of experts of a layer; None if it has one MLP."""
+        return self.experts if self.experts is not None and layer in self.experts.layers else None
+
     def _check_sizes(self) -> None:
         for name in _POSITIVE:
             value = getattr(self, name)
@@ -138,6 +145,7 @@ class ModelConfig:
         for name, layers in (
             ("layers_without_rope", self.layers_without_rope),
             ("sliding_layers", self.sliding_layers),
+            ("experts.layers", () if self.experts is None else self.experts.layers),
         ):
             for layer in layers:
                 if not 0 <= layer < self.num_layers:

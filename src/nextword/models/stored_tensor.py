@@ -93,6 +93,11 @@ class StoredTensor:
         data = self.data[rows]
         return StoredTensor(self.name, self.dtype, (data.shape[0], *self.shape[1:]), data)
 
+    def reshaped(self, leading: tuple[int, ...]) -> StoredTensor:
+        """Return the tensor with other axes before the last, such as (experts, rows) for (experts * rows,)."""
+        data = self.data.reshape(*leading, self.data.shape[-1])
+        return StoredTensor(self.name, self.dtype, (*data.shape[:-1], self.shape[-1]), data)
+
     def transposed(self) -> StoredTensor:
         """Return the transposed matrix; a quantised one becomes F32, since its blocks run along the rows."""
         if self.is_quantized:

@@ -14,8 +14,9 @@ from nextword.errors import RequestError
 from nextword.models.attention import causal_attention, packed_causal_attention
 from nextword.models.config import ModelConfig
 from nextword.models.kv_cache import KVCache
+from nextword.models.mlp import MLP, ExpertMLP
 from nextword.models.packing import Packing
-from nextword.models.passes import activate, layer_norm, rms_norm
+from nextword.models.passes import layer_norm, rms_norm
 from nextword.models.rope import LongRopeScaling, Rope
 from nextword.models.rotation import Positions, Rotation, RotationTable
 
@@ -145,7 +146,8 @@ class Layer(nn.Module):
         self.attention = Attention(config, index)
         self.post_attention_norm = _norm(config, config.hidden_size) if has_post else nn.Identity()
         self.mlp_norm = _norm(config, config.hidden_size) if has_pre else nn.Identity()
-        self.mlp = MLP(config)
+        experts = config.layer_experts(index)
+        self.mlp = MLP(config, config.intermediate_size) if experts is None else ExpertMLP(config, experts)
         self.post_mlp_norm = _norm(config, config.hidden_size) if has_post else nn.Identity()
 
     def forward(
@@ -219,30 +221,6 @@ class Attention(nn.Module):
             ).transpose(1, 2)
         attended: Tensor = self.o_proj(mixed.reshape(batch_size, num_tokens, -1))
         return attended
-
-
-class MLP(nn.Module):
-    """Feed-forward network: two linear layers with an activation between them, gated by a third or not."""
-
-    def __init__(self, config: ModelConfig) -> None:
-        super().__init__()
-        hidden, wide = config.hidden_size, config.intermediate_size
-        self.activation = config.activation
-        self.is_gated = config.is_gated
-        if config.is_gated:
-            self.gate_proj = nn.Linear(hidden, wide, bias=config.mlp_bias)
-        self.up_proj = nn.Linear(hidden, wide, bias=config.mlp_bias)
-        self.down_proj = nn.Linear(wide, hidden, bias=config.mlp_bias)
-
-    def forward(self, hidden: Tensor) -> Tensor:
-        """Apply the MLP to hidden states (B, T, D) -> (B, T, D)."""
-        widened: Tensor = self.up_proj(hidden)  # (B, T, intermediate size)
-        if self.is_gated:
-            activated = activate(self.gate_proj(hidden), widened, self.activation)
-        else:
-            activated = activate(widened, None, self.activation)
-        narrowed: Tensor = self.down_proj(activated)
-        return narrowed
 
 
 class RMSNorm(nn.Module):

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 
 from nextword.errors import CheckpointError
 from nextword.models.config import ModelConfig
+from nextword.models.experts import Experts
 
 Shape = tuple[int, ...]
 
@@ -17,7 +18,7 @@ def weight_shapes(config: ModelConfig) -> dict[str, Shape]:
     if config.rope is None:
         shapes["position_embedding.weight"] = (config.max_seq_len, hidden)
     for layer in range(config.num_layers):
-        shapes.update((f"layers.{layer}.{name}", shape) for name, shape in _layer_shapes(config))
+        shapes.update((f"layers.{layer}.{name}", shape) for name, shape in _layer_shapes(config, layer))
     shapes.update(_norm("final_norm", config))
     if not config.is_tied:
         shapes.update(_linear("output_head", config.vocab_size, hidden, has_bias=config.head_bias))
@@ -43,7 +44,7 @@ def require_names(found: Mapping[str, object], expected: Mapping[str, object], *
             raise CheckpointError(f"{source}: {kind} tensor {', '.join(names[:3])}{more}; the config does not match")
 
 
-def _layer_shapes(config: ModelConfig) -> Iterator[tuple[str, Shape]]:
+def _layer_shapes(config: ModelConfig, layer: int) -> Iterator[tuple[str, Shape]]:
     has_pre, has_post = config.norm_placement != "post", config.norm_placement != "pre"
     if has_pre:
         yield from _norm("attention_norm", config)
@@ -52,12 +53,25 @@ def _layer_shapes(config: ModelConfig) -> Iterator[tuple[str, Shape]]:
         yield from _norm("post_attention_norm", config)
     if has_pre:
         yield from _norm("mlp_norm", config)
-    hidden, wide = config.hidden_size, config.intermediate_size
-    for name in ("gate_proj", "up_proj") if config.is_gated else ("up_proj",):
-        yield from _linear(f"mlp.{name}", wide, hidden, has_bias=config.mlp_bias)
-    yield from _linear("mlp.down_proj", hidden, wide, has_bias=config.mlp_bias)
+    experts = config.layer_experts(layer)
+    if experts is None:
+        yield from _mlp("mlp", config, config.intermediate_size)
+    else:
+        yield from _expert_shapes(config, experts)
     if has_post:
         yield from _norm("post_mlp_norm", config)
+
+
+def _mlp(name: str, config: ModelConfig, wide: int) -> Iterator[tuple[str, Shape]]:
+    for projection in ("gate_proj", "up_proj") if config.is_gated else ("up_proj",):
+        yield from _linear(f"{name}.{projection}", wide, config.hidden_size, has_bias=config.mlp_bias)
+    yield from _linear(f"{name}.down_proj", config.hidden_size, wide, has_bias=config.mlp_bias)
+
+
+def _expert_shapes(config: ModelConfig, experts: Experts) -> Iterator[tuple[str, Shape]]:
+    yield from _linear("mlp.router", experts.count, config.hidden_size, has_bias=False)
+    for expert in range(experts.count):
+        yield from _mlp(f"mlp.experts.{expert}", config, experts.intermediate_size)
 
 
 def _attention_shapes(config: ModelConfig) -> Iterator[tuple[str, Shape]]:

@@ -9,10 +9,13 @@ from nextword.models.families import (
     gpt_neox,
     llama,
     mistral,
+    mixtral,
     olmo2,
+    olmoe,
     phi3,
     qwen2,
     qwen3,
+    qwen3_moe,
     smollm3,
 )
 from nextword.models.families.family import Family
@@ -31,5 +34,8 @@ FAMILIES: dict[str, Family] = {
     "olmo2": olmo2.FAMILY,
     "phi3": phi3.FAMILY,
     "smollm3": smollm3.FAMILY,
+    "mixtral": mixtral.FAMILY,
+    "olmoe": olmoe.FAMILY,
+    "qwen3_moe": qwen3_moe.FAMILY,
 }
 """Families by name (`ModelConfig.family`)."""

@@ -22,7 +22,9 @@ Rows = npt.NDArray[np.intp] | slice
 class WeightRule:
     """Module of the published checkpoint, with the module or modules of nextword that it holds.
 
-    `{i}` in a name stands for the layer. The inverse of a rule gives the published tensor back bit by bit.
+    `{i}` in a name stands for the layer, `{e}` for the expert. A published module without `{e}` holds all experts that
+    `ours` names, one after the other: (experts, out, in). The inverse of a rule gives the published tensor back bit by
+    bit.
     """
 
     theirs: str
@@ -31,9 +33,19 @@ class WeightRule:
     is_transposed: bool = False
     """True if the published matrix is stored as (in_features, out_features)."""
     rows: Callable[[ModelConfig], tuple[Rows, ...]] | None = None
-    """Function that returns, for each of `ours`, its rows in the published matrix (out, in), each row once."""
+    """Function that returns, for each of `ours`, its rows in the published matrix (out, in) of one layer or expert."""
     alias: str | None = None
     """Published name in some other releases; read, never written."""
+
+    @property
+    def is_of_experts(self) -> bool:
+        """True if the rule holds for each expert of a layer."""
+        return "{e}" in self.ours[0]
+
+    @property
+    def is_stacked(self) -> bool:
+        """True if one published tensor holds all experts of a layer."""
+        return self.is_of_experts and "{e}" not in self.theirs
 
 
 @dataclass(frozen=True, kw_only=True)

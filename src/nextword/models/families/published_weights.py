@@ -49,7 +49,7 @@ def from_published(
         tensor = found[parameter.name]
         require_shape(tensor.name, tensor.shape, parameter.shape, source=source)
         for name, rows in zip(parameter.ours, parameter.rows(), strict=True):
-            makers[name] = _part(tensor, name, rows, is_transposed=parameter.is_transposed)
+            makers[name] = _part(parameter, tensor, name, rows)
     return LazyTensors({name: makers[name] for name in weight_shapes(config)})
 
 
@@ -73,7 +73,7 @@ def published_shapes(family: Family, config: ModelConfig) -> dict[str, Shape]:
 
 @dataclass(frozen=True)
 class _Parameter:
-    """Published tensor (weight or bias) of one layer, with the parameters of nextword that it holds."""
+    """Published tensor (weight or bias) of one layer or expert, with the parameters of nextword that it holds."""
 
     name: str
     alias: str | None
@@ -82,6 +82,8 @@ class _Parameter:
     rows: Callable[[], tuple[Rows | None, ...]]
     """Function that returns the rows of each of `ours`; None: all."""
     is_transposed: bool
+    num_stacked: int | None
+    """Number of experts that the tensor stacks along an axis of its own; None: there is no such axis."""
 
 
 def _parameters(family: Family, config: ModelConfig) -> list[_Parameter]:
@@ -89,28 +91,64 @@ def _parameters(family: Family, config: ModelConfig) -> list[_Parameter]:
     shapes = weight_shapes(config)
     parameters = []
     for rule in family.weights:
-        layers = range(config.num_layers) if "{i}" in rule.theirs else range(1)
-        for layer in layers:
+        for layer, experts in _places(rule, config):
             for kind in ("weight", "bias"):
-                ours = tuple(f"{stem}.{kind}".replace("{i}", str(layer)) for stem in rule.ours)
+                ours = tuple(f"{_numbered(stem, layer, expert)}.{kind}" for expert in experts for stem in rule.ours)
                 if ours[0] in shapes:
-                    parameters.append(_parameter(rule, kind, layer, ours, config, shapes))
+                    name = f"{_numbered(rule.theirs, layer, experts[0])}.{kind}"
+                    parameters.append(_parameter(rule, name, ours, config, shapes))
     return parameters
 
 
+def _places(rule: WeightRule, config: ModelConfig) -> list[tuple[int, range]]:
+    """Return, for each published module of a rule, its layer and the experts that it holds."""
+    layers = range(config.num_layers) if "{i}" in rule.theirs else range(1)
+    if not rule.is_of_experts:
+        return [(layer, range(1)) for layer in layers]
+    if config.experts is None:
+        return []
+    count = config.experts.count
+    held = [range(count)] if rule.is_stacked else [range(expert, expert + 1) for expert in range(count)]
+    return [(layer, experts) for layer in layers for experts in held]
+
+
+def _numbered(stem: str, layer: int, expert: int) -> str:
+    return stem.replace("{i}", str(layer)).replace("{e}", str(expert))
+
+
 def _parameter(
-    rule: WeightRule, kind: str, layer: int, ours: tuple[str, ...], config: ModelConfig, shapes: Mapping[str, Shape]
+    rule: WeightRule, name: str, ours: tuple[str, ...], config: ModelConfig, shapes: Mapping[str, Shape]
 ) -> _Parameter:
-    shape = (sum(shapes[name][0] for name in ours), *shapes[ours[0]][1:])
+    num_stacked = len(ours) // len(rule.ours) if rule.is_stacked else None
+    num_rows = sum(shapes[one][0] for one in ours[: len(rule.ours)])
+    shape = (num_rows, *shapes[ours[0]][1:])
     is_transposed = rule.is_transposed and len(shape) == 2
+    if is_transposed:
+        shape = shape[::-1]
     return _Parameter(
-        name=f"{rule.theirs}.{kind}".replace("{i}", str(layer)),
-        alias=None if rule.alias is None else f"{rule.alias}.{kind}",
-        shape=shape[::-1] if is_transposed else shape,
+        name=name,
+        alias=None if rule.alias is None else f"{rule.alias}.{name.rpartition('.')[2]}",
+        shape=shape if num_stacked is None else (num_stacked, *shape),
         ours=ours,
-        rows=lambda: (None,) if rule.rows is None else rule.rows(config),
+        rows=lambda: _rows(rule, config, num_rows, num_stacked),
         is_transposed=is_transposed,
+        num_stacked=num_stacked,
     )
+
+
+def _rows(rule: WeightRule, config: ModelConfig, num_rows: int, num_stacked: int | None) -> tuple[Rows | None, ...]:
+    """Return the rows of each of a parameter's own, in the matrix of all experts one below the other if stacked."""
+    rows: tuple[Rows | None, ...] = (None,) if rule.rows is None else rule.rows(config)
+    if num_stacked is None:
+        return rows
+    return tuple(_below(part, expert * num_rows, num_rows) for expert in range(num_stacked) for part in rows)
+
+
+def _below(rows: Rows | None, start: int, num_rows: int) -> Rows:
+    """Return rows of one expert's matrix as rows of the matrix in which it begins at `start`."""
+    if rows is None:
+        return slice(start, start + num_rows)
+    return slice(start + rows.start, start + rows.stop) if isinstance(rows, slice) else start + rows
 
 
 def _by_canonical_name(
@@ -128,9 +166,11 @@ def _by_canonical_name(
     }
 
 
-def _part(tensor: StoredTensor, name: str, rows: Rows | None, *, is_transposed: bool) -> Callable[[], StoredTensor]:
+def _part(parameter: _Parameter, tensor: StoredTensor, name: str, rows: Rows | None) -> Callable[[], StoredTensor]:
     def make() -> StoredTensor:
-        matrix = tensor.transposed() if is_transposed else tensor
+        matrix = tensor.transposed() if parameter.is_transposed else tensor
+        if parameter.num_stacked is not None:
+            matrix = matrix.reshaped((-1,))
         return (matrix if rows is None else matrix.take_rows(rows)).renamed(name)
 
     return make
@@ -142,6 +182,8 @@ def _whole(parameter: _Parameter, tensors: Mapping[str, StoredTensor]) -> Callab
         whole = join_rows(parameter.name, parts) if len(parts) > 1 else parts[0].renamed(parameter.name)
         if rows[0] is not None:
             whole = whole.take_rows(_inverse(rows, whole.shape[0]))
+        if parameter.num_stacked is not None:
+            whole = whole.reshaped((parameter.num_stacked, -1))
         return whole.transposed() if parameter.is_transposed else whole
 
     return make
