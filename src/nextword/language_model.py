@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Unpack
 
 from nextword.adapters.open import open_adapted
+from nextword.checkpoints.catalogue import resolve
 from nextword.checkpoints.model_directory import ModelDirectory
+from nextword.checkpoints.open_directory import open_tokenizer
 from nextword.checks import check_items, checked_arguments
 from nextword.data.documents import Document
 from nextword.decoding.distribution import Distribution
@@ -357,5 +359,9 @@ def load(
 
 @checked_arguments
 def load_tokenizer(name: str | Path) -> Tokenizer:
-    """Load the tokenizer of a model alone; the weights are not read. `name` and errors as in `load`."""
-    return open_adapted(str(name), None).tokenizer
+    """Load the tokenizer of a model alone, or of a .gguf file that holds nothing else; no weights are read.
+
+    `name` and errors as in `load`.
+    """
+    path = resolve(str(name))
+    return open_tokenizer(path) if path.is_file() else open_adapted(str(name)).tokenizer

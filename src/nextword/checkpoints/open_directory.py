@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from nextword.checkpoints.gguf.open import open_gguf
+from nextword.checkpoints.gguf.open import open_gguf, open_gguf_tokenizer
 from nextword.checkpoints.huggingface import open_huggingface_folder
 from nextword.checkpoints.model_directory import ModelDirectory
 from nextword.errors import CheckpointError
@@ -18,7 +18,9 @@ def open_tokenizer(path: Path) -> Tokenizer:
 
     Raises CheckpointError or TokenizerError if its files are missing, damaged or not supported.
     """
-    return load_tokenizer_folder(path) if path.is_dir() else open_model_directory(path).tokenizer
+    if path.is_dir():
+        return load_tokenizer_folder(path)
+    return open_gguf_tokenizer(path) if _magic(path) == b"GGUF" else open_model_directory(path).tokenizer
 
 
 def open_model_directory(path: Path) -> ModelDirectory:
@@ -28,11 +30,7 @@ def open_model_directory(path: Path) -> ModelDirectory:
     """
     if path.is_dir():
         return open_huggingface_folder(path)
-    try:
-        with path.open("rb") as file:
-            magic = file.read(4)
-    except OSError as error:
-        raise CheckpointError(f"{path}: cannot be read: {error.strerror}") from None
+    magic = _magic(path)
     if magic == b"GGUF":
         return open_gguf(path)
     if path.suffix in _PICKLE_SUFFIXES:
@@ -40,3 +38,14 @@ def open_model_directory(path: Path) -> ModelDirectory:
     if path.suffix == ".safetensors":
         raise CheckpointError(f"{path}: only weights; name the folder that holds config.json beside it")
     raise CheckpointError(f"{path}: begins with {magic!r}; expected a Hugging Face folder or a GGUF file")
+
+
+def _magic(path: Path) -> bytes:
+    """Return the first four bytes of a regular file: a pipe would block."""
+    try:
+        if path.exists() and not path.is_file():
+            raise CheckpointError(f"{path}: no regular file; expected a Hugging Face folder or a GGUF file")
+        with path.open("rb") as file:
+            return file.read(4)
+    except OSError as error:
+        raise CheckpointError(f"{path}: cannot be read: {error.strerror}") from None

@@ -1,6 +1,7 @@
 """`open_gguf`: open a GGUF file as a `ModelDirectory`, with the weights under their names in nextword.
 
-Names and shapes of the weights are checked against the config. Values are not read.
+Names and shapes of the weights are checked against the config. Values are not read. `open_gguf_tokenizer` needs no
+weights: files of a vocabulary alone have none.
 """
 
 from __future__ import annotations
@@ -12,19 +13,22 @@ from pathlib import Path
 
 from nextword.checkpoints.gguf.config import ROPE_FACTORS, read_gguf_config
 from nextword.checkpoints.gguf.metadata import GGUFMetadata
-from nextword.checkpoints.gguf.reader import read_gguf
+from nextword.checkpoints.gguf.splits import read_gguf_parts
 from nextword.checkpoints.gguf.tokenizer import build_gguf_tokenizer
 from nextword.checkpoints.model_directory import ModelDirectory
+from nextword.errors import CheckpointError
 from nextword.models.families.published_weights import LazyTensors, from_published
 from nextword.models.stored_tensor import StoredTensor
+from nextword.text.tokenizer import Tokenizer
 
 _NOT_WEIGHTS = (*ROPE_FACTORS, "*.attn_rot_embd.weight", "*.rope_freqs.weight")
 
 
 def open_gguf(path: Path) -> ModelDirectory:
     """Open a GGUF file. Raises CheckpointError naming file and field if it is damaged or not supported."""
-    file = read_gguf(path)
+    file = read_gguf_parts(path)
     metadata = GGUFMetadata(file.metadata, path)
+    _require_model(metadata, has_tensors=bool(file.tensors))
     family, mapping, config = read_gguf_config(metadata, file.tensors)
     named_as_here = dataclasses.replace(family, weights=mapping.weights, base_prefix="", ignored_weights=_NOT_WEIGHTS)
     tensors = from_published(named_as_here, config, file.tensors, source=str(path))
@@ -36,8 +40,35 @@ def open_gguf(path: Path) -> ModelDirectory:
         load_tokenizer=functools.partial(build_gguf_tokenizer, metadata),
         generation_defaults={},
         license=metadata.text("general.license") if metadata.has("general.license") else None,
-        size_bytes=path.stat().st_size,
+        size_bytes=file.size_bytes,
     )
+
+
+def open_gguf_tokenizer(path: Path) -> Tokenizer:
+    """Open the tokenizer of a GGUF file, which may hold nothing else. Raises CheckpointError naming file and key."""
+    metadata = GGUFMetadata(read_gguf_parts(path).metadata, path)
+    _require_model(metadata, has_tensors=True)
+    return build_gguf_tokenizer(metadata)
+
+
+def _require_model(metadata: GGUFMetadata, *, has_tensors: bool) -> None:
+    """Raise CheckpointError, saying what it is, for a file that is no language model."""
+    kind, architecture = metadata.text("general.type", "model"), metadata.text("general.architecture", "")
+    if kind == "adapter":
+        raise CheckpointError(
+            f"{metadata.path}: a LoRA adapter, not a model; open its base model, with this file as the adapter"
+        )
+    if kind == "mmproj" or architecture == "clip":
+        raise CheckpointError(
+            f"{metadata.path}: the image or audio encoder of a model (mmproj), which is not supported; "
+            "open the file of the language model beside it"
+        )
+    if kind not in ("model", "vocab"):
+        metadata.refuse("general.type", "model: a language model")
+    if not has_tensors:
+        raise CheckpointError(
+            f"{metadata.path}: a vocabulary without weights: it can tokenize, but not generate; fetch the whole model"
+        )
 
 
 def _without_offset(tensors: Mapping[str, StoredTensor], offset: float) -> Mapping[str, StoredTensor]:

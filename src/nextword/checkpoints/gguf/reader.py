@@ -1,12 +1,14 @@
 """`read_gguf`: map a GGUF file and read its metadata and tensor list; sizes and offsets are checked before use.
 
-In: a file. Out: `GGUFFile`, with tensors under the names in the file, values not read. It knows no architecture.
+In: a file in either byte order. Out: `GGUFFile`, with tensors under the names in the file, values not read. It knows no
+architecture.
 """
 
 from __future__ import annotations
 
 import contextlib
 import math
+import stat
 import struct
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,11 +21,13 @@ from nextword.errors import CheckpointError
 from nextword.models.stored_tensor import FLOAT_DTYPES, StoredTensor
 from nextword.native import native
 
-_SCALARS = {0: "<B", 1: "<b", 2: "<H", 3: "<h", 4: "<I", 5: "<i", 6: "<f", 7: "<?", 10: "<Q", 11: "<q", 12: "<d"}
+_SCALARS = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "Q", 11: "q", 12: "d"}
 _STRING, _ARRAY = 8, 9
 _MAX_DIMENSIONS = 4
+_MAX_NAME = 127
+"""Longest name of a tensor: ggml has room for 63 characters, some of its users for 127."""
 _HEADER_BYTES = 24
-_MAGIC = int.from_bytes(b"GGUF", "little")
+_VERSIONS = (2, 3)
 
 
 @dataclass(frozen=True)
@@ -32,35 +36,38 @@ class GGUFFile:
 
     metadata: dict[str, object]
     tensors: dict[str, StoredTensor]
+    size_bytes: int
 
 
 def read_gguf(path: Path) -> GGUFFile:
     """Map a GGUF file of version 2 or 3. Raises CheckpointError naming file and field if it is damaged."""
     data = _map(path)
-    cursor = _Cursor(data.data, path)
-    magic, version, num_tensors, num_entries = cursor.unpack("<IIQQ", "header")
-    if magic != _MAGIC or version not in (2, 3):
-        raise CheckpointError(f"{path}: begins with {magic:#x}, version {version}; GGUF of version 2 or 3 is read")
+    cursor = _Cursor(data.data, path, order=_byte_order(data, path))
+    cursor.unpack("II", "header")  # magic and version, which `_byte_order` has checked
+    num_tensors, num_entries = cursor.unpack("QQ", "header")
     cursor.require(num_entries, 12, "metadata count")
     metadata: dict[str, object] = {}
     for _ in range(num_entries):
         key = cursor.string("metadata key")
         if key in metadata:
-            raise CheckpointError(f"{path}: metadata key {key!r} appears twice")
-        metadata[key] = cursor.entry(f"metadata {key!r}")
+            raise CheckpointError(f"{path}: metadata key {_shown(key)} appears twice")
+        metadata[key] = cursor.entry(f"metadata {_shown(key)}")
     cursor.require(num_tensors, 24, "tensor count")
     entries = [_tensor_entry(cursor) for _ in range(num_tensors)]
     alignment = metadata.get("general.alignment", 32)
-    if not isinstance(alignment, int) or alignment <= 0 or alignment % 8:
+    if type(alignment) is not int or alignment <= 0 or alignment % 8:
         raise CheckpointError(f"{path}: general.alignment = {alignment!r}: must be a positive multiple of 8")
     start = -(-cursor.position // alignment) * alignment
-    return GGUFFile(metadata, _tensors(path, data, entries, start))
+    return GGUFFile(metadata, _tensors(path, data, entries, start, cursor.order), len(data))
 
 
 def _map(path: Path) -> npt.NDArray[np.uint8]:
     """Map the bytes of a file, (size,) uint8. Raises CheckpointError if it is too short for a header."""
     try:
-        size = path.stat().st_size
+        found = path.stat()
+        if not stat.S_ISREG(found.st_mode):  # a pipe would block, a device would never end
+            raise CheckpointError(f"{path}: no regular file; name a .gguf file")
+        size = found.st_size
         if size < _HEADER_BYTES:
             raise CheckpointError(f"{path}: {size} bytes are too few for a GGUF file; fetch it again")
         mapped: npt.NDArray[np.uint8] = np.memmap(path, dtype=np.uint8, mode="r").view(np.ndarray)
@@ -69,11 +76,27 @@ def _map(path: Path) -> npt.NDArray[np.uint8]:
     return mapped
 
 
+def _byte_order(data: npt.NDArray[np.uint8], path: Path) -> str:
+    """Return the byte order of a file, "<" or ">" as in `struct`: the one in which its version is a small number."""
+    magic, version = bytes(data[:4]), bytes(data[4:8])
+    for order, name in (("<", "little"), (">", "big")):
+        if magic == b"GGUF" and int.from_bytes(version, name) in _VERSIONS:  # type: ignore[arg-type]
+            return order
+    raise CheckpointError(
+        f"{path}: begins with {magic!r}, version {int.from_bytes(version, 'little')}; GGUF of version 2 or 3 is read"
+    )
+
+
+def _shown(name: str) -> str:
+    """Format a name of a file for a message: one line, not endless."""
+    return repr(name) if len(name) <= _MAX_NAME else repr(name[:_MAX_NAME] + "...")
+
+
 class _Cursor:
     """Reading position in the header; never reads past the end of the file."""
 
-    def __init__(self, data: memoryview, path: Path) -> None:
-        self.data, self.path, self.position = data, path, 0
+    def __init__(self, data: memoryview, path: Path, *, order: str) -> None:
+        self.data, self.path, self.order, self.position = data, path, order, 0
 
     def require(self, count: int, size: int, field: str) -> None:
         """Raise CheckpointError if `count` items of at least `size` bytes do not fit into the rest of the file."""
@@ -81,6 +104,7 @@ class _Cursor:
             raise CheckpointError(f"{self.path}: {field} goes past the end of the file, which is truncated or damaged")
 
     def unpack(self, form: str, field: str) -> tuple[int, ...]:
+        form = self.order + form
         size = struct.calcsize(form)
         self.require(1, size, field)
         values = struct.unpack_from(form, self.data, self.position)
@@ -93,11 +117,12 @@ class _Cursor:
     def strings(self, count: int, field: str) -> list[str]:
         """Read `count` strings, by the C++ core where it was built: a vocabulary has a hundred thousand."""
         self.require(count, 8, field)
-        if native is not None:
+        if native is not None and self.order == "<":
             with contextlib.suppress(ValueError):  # damage, which is named below
                 read, self.position = native.read_strings(self.data, self.position, count)
                 return list[str](read)
-        unpack_length, data, position, end = struct.Struct("<Q").unpack_from, self.data, self.position, len(self.data)
+        unpack_length = struct.Struct(self.order + "Q").unpack_from
+        data, position, end = self.data, self.position, len(self.data)
         strings: list[str] = []
         try:
             for _ in range(count):
@@ -115,19 +140,19 @@ class _Cursor:
 
     def entry(self, field: str) -> object:
         """Read the value of a metadata entry, after its key; messages call it `field`."""
-        (kind,) = self.unpack("<I", field)
+        (kind,) = self.unpack("I", field)
         if kind in _SCALARS:
             return self.unpack(_SCALARS[kind], field)[0]
         if kind == _STRING:
             return self.string(field)
         if kind != _ARRAY:
             raise CheckpointError(f"{self.path}: {field} has the unknown type {kind}; the file is damaged")
-        item, count = self.unpack("<IQ", field)
+        item, count = self.unpack("IQ", field)
         if item == _STRING:
             return self.strings(count, field)
         if item not in _SCALARS:
             raise CheckpointError(f"{self.path}: {field} is an array of type {item}, which is not read")
-        form = _SCALARS[item]
+        form = self.order + _SCALARS[item]
         self.require(count, struct.calcsize(form), field)
         values: list[object] = np.frombuffer(self.data, form, count, self.position).tolist()
         self.position += count * struct.calcsize(form)
@@ -146,16 +171,20 @@ class _Entry:
 
 def _tensor_entry(cursor: _Cursor) -> _Entry:
     name = cursor.string("tensor name")
-    field = f"tensor {name!r}"
-    (num_dimensions,) = cursor.unpack("<I", field)
+    field = f"tensor {_shown(name)}"
+    (num_dimensions,) = cursor.unpack("I", field)
     if not 1 <= num_dimensions <= _MAX_DIMENSIONS:
         raise CheckpointError(f"{cursor.path}: {field} has {num_dimensions} dimensions; the file is damaged")
-    shape = cursor.unpack(f"<{num_dimensions}Q", field)
-    kind, offset = cursor.unpack("<IQ", field)
+    if len(name) > _MAX_NAME or not name.isprintable():
+        raise CheckpointError(f"{cursor.path}: {field} is no name of at most {_MAX_NAME} printable characters")
+    shape = cursor.unpack(f"{num_dimensions}Q", field)
+    kind, offset = cursor.unpack("IQ", field)
     return _Entry(name, tuple(reversed(shape)), kind, offset)
 
 
-def _tensors(path: Path, data: npt.NDArray[np.uint8], entries: list[_Entry], start: int) -> dict[str, StoredTensor]:
+def _tensors(
+    path: Path, data: npt.NDArray[np.uint8], entries: list[_Entry], start: int, order: str
+) -> dict[str, StoredTensor]:
     tensors: dict[str, StoredTensor] = {}
     end = start
     for entry in sorted(entries, key=lambda entry: entry.offset):
@@ -177,10 +206,19 @@ def _tensors(path: Path, data: npt.NDArray[np.uint8], entries: list[_Entry], sta
                 f"{path}: tensor {entry.name!r} goes past the end of the file, which is truncated or damaged"
             )
         end = first + size
-        raw = data[first:end]
-        if kind in FLOAT_DTYPES:
-            values: npt.NDArray[np.generic] = raw.view(FLOAT_DTYPES[kind]).reshape(entry.shape)
-        else:
-            values = raw.reshape(*entry.shape[:-1], row_bytes)
+        values = _values(path, entry, kind, data[first:end], order)
         tensors[entry.name] = StoredTensor(entry.name, kind, entry.shape, values)
     return tensors
+
+
+def _values(path: Path, entry: _Entry, kind: str, raw: npt.NDArray[np.uint8], order: str) -> npt.NDArray[np.generic]:
+    """Return the encoded values of a tensor: a view of the file, or a copy if the file is big-endian."""
+    if kind not in FLOAT_DTYPES:
+        if order == ">":
+            raise CheckpointError(
+                f"{path}: tensor {entry.name!r} has blocks of type {kind} in a big-endian file, which are not read; "
+                "convert the file with the gguf package: gguf-convert-endian FILE little"
+            )
+        return raw.reshape(*entry.shape[:-1], -1)
+    values: npt.NDArray[np.generic] = raw.view(FLOAT_DTYPES[kind]).reshape(entry.shape)
+    return values.byteswap() if order == ">" else values
