@@ -33,9 +33,9 @@ FAMILIES: dict[str, Family] = {
     "gemma3": gemma3.FAMILY,
     "olmo2": olmo2.FAMILY,
     "phi3": phi3.FAMILY,
-    "smollm3": smollm3.FAMILY,
     "mixtral": mixtral.FAMILY,
     "olmoe": olmoe.FAMILY,
     "qwen3_moe": qwen3_moe.FAMILY,
+    "smollm3": smollm3.FAMILY,
 }
 """Families by name (`ModelConfig.family`)."""
