@@ -24,7 +24,7 @@ from nextword.evaluation.conventions import ConventionName, choose_convention
 from nextword.evaluation.score import Score
 from nextword.inference.backend import BackendName, Weights
 from nextword.inference.engine import Engine
-from nextword.inference.generation import Generation, collect
+from nextword.inference.generation import Generation, collect, echoed_text
 from nextword.inference.open_backend import open_backend
 from nextword.inference.sequence import Request
 from nextword.native import native
@@ -47,17 +47,24 @@ Labels = Annotated[Sequence[str], 'a list of strings such as ["positive", "negat
 
 
 class Stream:
-    """The text of one completion as it is generated; iterate over it. `generation` is there after the last piece."""
+    """The text of one completion as it is generated, after the prompt if echo asked for it; iterate over it.
+
+    `generation` is there after the last piece.
+    """
 
     def __init__(self, engine: Engine, request: Request) -> None:
         self._engine = engine
         self._request = request
+        self._prompt = echoed_text(request, engine.tokenizer)
         weakref.finalize(self, engine.cancel, request)  # cancels the request of an abandoned stream
 
     def __repr__(self) -> str:
         return f"Stream({'finished' if self._request.is_finished else 'running'})"
 
     def __iter__(self) -> Iterator[str]:
+        prompt, self._prompt = self._prompt, ""
+        if prompt:
+            yield prompt
         for piece in self._engine.stream(self._request):
             if piece.text:
                 yield piece.text
@@ -154,12 +161,12 @@ class LanguageModel:
 
         Keywords are the fields of `SamplingParams`; those not given are as in `chat_params`.
         """
-        return self._run(self._encode_chat(messages), self.chat_params(**params))
+        return self._run(self._encode_chat(messages), self.chat_params(**params), continues_text=False)
 
     @checked_arguments
     def stream_chat(self, messages: Messages, **params: Unpack[SamplingOptions]) -> Stream:
         """Answer a conversation as `chat` does and yield the text as it is generated."""
-        return self._stream(self._encode_chat(messages), self.chat_params(**params))
+        return self._stream(self._encode_chat(messages), self.chat_params(**params), continues_text=False)
 
     @checked_arguments
     def conversation(self, *, system: str | None = None, **params: Unpack[SamplingOptions]) -> Conversation:
@@ -291,15 +298,15 @@ class LanguageModel:
         _check_messages(messages)
         return self.tokenizer.encode_chat(messages)
 
-    def _run(self, prompt_token_ids: list[int], params: SamplingParams) -> Generation:
-        request = self.engine.submit(prompt_token_ids, params)
+    def _run(self, prompt_token_ids: list[int], params: SamplingParams, *, continues_text: bool = True) -> Generation:
+        request = self.engine.submit(prompt_token_ids, params, continues_text=continues_text)
         self.engine.run([request])
         return collect(request, self.tokenizer)
 
-    def _stream(self, prompt_token_ids: list[int], params: SamplingParams) -> Stream:
+    def _stream(self, prompt_token_ids: list[int], params: SamplingParams, *, continues_text: bool = True) -> Stream:
         if params.n != 1:
             raise RequestError(f"n = {params.n}: a stream has one completion; use generate for several")
-        return Stream(self.engine, self.engine.submit(prompt_token_ids, params))
+        return Stream(self.engine, self.engine.submit(prompt_token_ids, params, continues_text=continues_text))
 
 
 def _rounded(number: int) -> str:

@@ -14,6 +14,7 @@ from nextword.decoding.params import SamplingParams
 from nextword.errors import RequestError
 from nextword.inference.engine import Engine
 from nextword.inference.generation import Generation, collect
+from nextword.inference.stop_strings import StopStrings
 from nextword.inference.text_stream import TextStream
 from nextword.inference.torch_backend import TorchBackend
 from nextword.language_model import Stream
@@ -154,7 +155,7 @@ def test_impossible_prompts_are_refused(prompt: list[int], message: str) -> None
 
 @given(st.text("ab", max_size=20), st.lists(st.text("ab", min_size=1, max_size=4), min_size=1, max_size=3))
 def test_text_before_a_stop_string_comes_whole(text: str, stop: list[str]) -> None:
-    stream = TextStream(TOKENIZER.stream_decoder(), tuple(stop))
+    stream = TextStream(TOKENIZER.stream_decoder(), StopStrings(stop, TOKENIZER))
     for character in text:
         for token_id in TOKENIZER.encode(character):
             stream.push(token_id)

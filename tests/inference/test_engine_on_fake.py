@@ -23,11 +23,13 @@ from nextword.models.build import build_transformer
 from tests.fakes import HashBackend
 from tests.models.test_transformer import CONFIG, random_weights
 from tests.text.test_tokenizer import TOKENIZER
+from tests.text.vocabularies import as_tokenizer, piece_backend
 
 Case = tuple[list[int], SamplingParams]
 
 LETTERS = [TOKENIZER.encode(letter)[0] for letter in "abcdefgh"]
 ONLY_LETTERS = dict.fromkeys(LETTERS, 1000.0)
+PIECES = piece_backend()
 
 params_of_any_kind = st.builds(
     SamplingParams,
@@ -161,6 +163,43 @@ def test_a_stop_string_across_tokens_ends_the_text_and_is_not_given_out(start: i
     assert pieces[-1].finish_detail == "stop_string"
     assert len(request.sequences[0].tokens) == free.find(stop) + 3
     assert not backend.caches
+
+
+@pytest.mark.parametrize("n", [1, 3])
+@pytest.mark.parametrize("stop", [("<|im_end|>",), ("zz", "<|im_start|>"), ("<|im_end|>\n", "<|im_start|>")])
+def test_a_stop_string_that_names_a_control_token_ends_the_text(n: int, stop: tuple[str, ...]) -> None:
+    control = TOKENIZER.encode(stop[-1], parse_special=True)[0]
+    params = SamplingParams(max_tokens=9, n=n, seed=3, logit_bias={**ONLY_LETTERS, control: 1004.0})
+    engine = Engine(hash_backend(), TOKENIZER)
+    request = engine.submit([2, 3], dataclasses.replace(params, stop=stop))
+    pieces = list(engine.stream(request))
+    completions = collect(request, TOKENIZER).completions
+    for completion in completions:
+        *before, last = [token.token_id for token in completion.tokens]
+        assert (completion.finish_detail, completion.finish_reason) == ("stop_string", "stop")
+        assert last == control
+        assert control not in before
+        assert completion.text == TOKENIZER.decode(before)
+    assert "".join(piece.text for piece in pieces if piece.index == 0) == completions[0].text
+
+
+def test_text_stream_and_echo_continue_the_prompt() -> None:
+    tokenizer = as_tokenizer(PIECES)
+    prompt, the = tokenizer.encode("the"), tokenizer.encode("the")[0]
+    params = SamplingParams(max_tokens=2, seed=1, logit_bias={the: 1e6})
+    engine = Engine(HashBackend(vocab_size=tokenizer.vocab_size), tokenizer)
+
+    def text_of(*, echo: bool, continues_text: bool = True) -> str:
+        request = engine.submit(prompt, dataclasses.replace(params, echo=echo), continues_text=continues_text)
+        pieces = "".join(piece.text for piece in engine.stream(request))
+        text = collect(request, tokenizer).text
+        assert text == ("the" if echo else "") + pieces
+        return text
+
+    assert text_of(echo=False) == " the the"
+    assert text_of(echo=True) == "the the the" == PIECES.decode([*prompt, the, the])
+    assert text_of(echo=False, continues_text=False) == "the the"  # as an answer in a chat
+    assert text_of(echo=True, continues_text=False) == "the the the"
 
 
 @pytest.mark.parametrize("num_steps", [0, 1, 2, 4])

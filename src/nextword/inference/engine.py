@@ -23,6 +23,7 @@ from nextword.inference.fork_safe_lock import ForkSafeLock
 from nextword.inference.prefill import prefill_chunk, prefill_chunks
 from nextword.inference.scheduler import Scheduler
 from nextword.inference.sequence import FinishDetail, Request, Sequence, TextPiece
+from nextword.inference.stop_strings import StopStrings
 from nextword.inference.text_stream import TextStream
 from nextword.text.tokenizer import Tokenizer
 
@@ -38,13 +39,24 @@ class Engine:
         self._scheduler = Scheduler(max_sequences, self._budget)
         self._lock = ForkSafeLock()
 
-    def submit(self, prompt_token_ids: Seq[int], params: SamplingParams) -> Request:
-        """Queue a prompt. Raises RequestError if it is empty, holds unknown ids, or leaves no room in the context."""
+    def submit(self, prompt_token_ids: Seq[int], params: SamplingParams, *, continues_text: bool = True) -> Request:
+        """Queue a prompt. Raises RequestError if it is empty, holds unknown ids, or leaves no room in the context.
+
+        `continues_text`: False decodes the completion as a text of its own, such as an answer, not as the text that
+        continues the prompt: without the space that some vocabularies write only between words.
+        """
         prompt = list(prompt_token_ids)
         self._check_prompt(prompt, room_for=0 if params.max_tokens == 0 else 1)
         seed = params.seed if params.seed is not None else fresh_seed()
         num_positions = self._required_positions(prompt, params)
-        request = Request(prompt_token_ids=prompt, params=params, seed=seed, num_positions=num_positions)
+        request = Request(
+            prompt_token_ids=prompt,
+            params=params,
+            seed=seed,
+            num_positions=num_positions,
+            stop=StopStrings(params.stop, self.tokenizer),
+            continues_text=continues_text or params.echo,
+        )
         with self._lock.checked():
             self._scheduler.add(request)
         return request
@@ -229,7 +241,8 @@ class Engine:
                 sample_index=index,
                 seed=request.seed,
             )
-            stream = TextStream(self.tokenizer.stream_decoder(), request.params.stop)
+            decoder = self.tokenizer.stream_decoder(after=request.prompt_token_ids if request.continues_text else ())
+            stream = TextStream(decoder, request.stop)
             request.sequences.append(Sequence(index=index, cache_id=cache_id, sampler=sampler, stream=stream))
         request.cache_id = None
         return request.sequences
@@ -244,7 +257,8 @@ class Engine:
         """Append a token, release the text that it makes certain, and finish the sequence if it ends here."""
         sequence.tokens.append(token)
         detail = self._end_by_token(request, token.token_id)
-        text = "" if detail else sequence.stream.push(token.token_id)
+        is_text = detail is None or sequence.stream.is_named(token.token_id)
+        text = sequence.stream.push(token.token_id) if is_text else ""
         detail = detail or self._end_by_length(request, sequence)
         if text:
             request.pieces.append(TextPiece(sequence.index, text, len(sequence.tokens)))

@@ -79,7 +79,7 @@ class Generation:
 
 def collect(request: Request, tokenizer: Tokenizer) -> Generation:
     """Return the values of a finished request."""
-    prompt = tokenizer.decode(request.prompt_token_ids) if request.params.echo else ""
+    prompt = echoed_text(request, tokenizer)
     completions = []
     for sequence in request.sequences:
         assert sequence.finish_detail is not None, "collected before the request was finished"
@@ -99,3 +99,9 @@ def collect(request: Request, tokenizer: Tokenizer) -> Generation:
         completions=tuple(completions),
         seed=request.seed,
     )
+
+
+def echoed_text(request: Request, tokenizer: Tokenizer) -> str:
+    """Return the prompt's text up to its last whole character, which the completion continues; empty without echo."""
+    decoder = tokenizer.stream_decoder()
+    return "".join(map(decoder.push, request.prompt_token_ids)) if request.params.echo else ""

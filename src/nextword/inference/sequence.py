@@ -12,6 +12,7 @@ from typing import Literal
 from nextword.decoding.params import SamplingParams
 from nextword.decoding.sampler import ChosenToken, Sampler
 from nextword.errors import NextwordError
+from nextword.inference.stop_strings import StopStrings
 from nextword.inference.text_stream import TextStream
 
 FinishReason = Literal["stop", "length", "cancelled"]
@@ -64,6 +65,9 @@ class Request:
     seed: int
     num_positions: int
     """Positions of the KV cache that all its sequences together may need."""
+    stop: StopStrings
+    continues_text: bool = True
+    """True if the completions continue the prompt's text; False if each is a text of its own."""
     cache_id: int | None = None
     """The prompt's handle in the KV cache; None before the first step and after the prefill."""
     num_prefilled: int = 0

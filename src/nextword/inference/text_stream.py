@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from nextword.inference.stop_strings import StopStrings, without_marks
 from nextword.text.stream_decoder import StreamDecoder
 
 
 class TextStream:
     """The text of a completion as it grows. Holds back text that could become a stop string."""
 
-    def __init__(self, decoder: StreamDecoder, stop: tuple[str, ...]) -> None:
+    def __init__(self, decoder: StreamDecoder, stop: StopStrings) -> None:
         self.stopped = False
         """True once a stop string was found; it is no part of the text."""
         self._decoder = decoder
-        self._stop = stop
+        self._stop = stop.strings
+        self._marks = stop.marks
         self._held = ""
         self._released: list[str] = []
 
@@ -23,7 +25,11 @@ class TextStream:
 
     def push(self, token_id: int) -> str:
         """Append a token; return the text that it makes certain."""
-        return self._release(self._decoder.push(token_id), is_last=False)
+        return self._release(self._marks.get(token_id) or self._decoder.push(token_id), is_last=False)
+
+    def is_named(self, token_id: int) -> bool:
+        """Return True for a control token that a stop string names."""
+        return token_id in self._marks
 
     def flush(self) -> str:
         """Return the text that was held back; no token follows."""
@@ -40,8 +46,9 @@ class TextStream:
         else:
             safe = self._held if is_last else self._held[: len(self._held) - self._dangerous_suffix()]
         self._held = self._held[len(safe) :]
-        self._released.append(safe)
-        return safe
+        shown = without_marks(safe) if self._marks else safe
+        self._released.append(shown)
+        return shown
 
     def _dangerous_suffix(self) -> int:
         """Return the length of the longest suffix of the held text that begins a stop string."""

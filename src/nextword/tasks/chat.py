@@ -99,7 +99,7 @@ class Conversation:
         """
         turns: list[Message] = [*self._turns, {"role": "user", "content": text}]
         prompt, num_forgotten = self._fitting_prompt(turns)
-        request = self._engine.submit(prompt, self._params)
+        request = self._engine.submit(prompt, self._params, continues_text=False)
         self.num_forgotten = num_forgotten
         self._turns = turns[2 * num_forgotten :]
         answer = ""

@@ -5,21 +5,36 @@ Each token costs the same however long the text is: only the bytes of an incompl
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
 from nextword.text.token_bytes import TokenBytes
+
+_MOST_BYTES = 4
+"""Bytes of the longest character in UTF-8."""
 
 
 class StreamDecoder:
     """Incremental decoder of one sequence; its pieces, concatenated, are the decoded text."""
 
-    def __init__(self, token_bytes: TokenBytes, *, skipped: Collection[int] = ()) -> None:
-        """Begin a text; `skipped` are token ids that add nothing to it."""
+    def __init__(self, token_bytes: TokenBytes, *, skipped: Collection[int] = (), after: Sequence[int] = ()) -> None:
+        """Begin a text, or continue that of the tokens `after`; `skipped` are token ids that add nothing to a text."""
         self._token_bytes = token_bytes
         self._skipped = skipped
         self._decode = token_bytes.decoder()
-        self._removes_space = token_bytes.removes_space
-        """True until the first character, which is left out if it is a space."""
+        tail = self._last_bytes(after)
+        self._removes_space = token_bytes.removes_space and not tail
+        """True until the first character of a text, which is left out if it is a space."""
+        self._decode(tail, False)
+
+    def _last_bytes(self, token_ids: Sequence[int]) -> bytes:
+        """Return the last bytes of a text, enough for a character that is not complete, which has at most four."""
+        tail = b""
+        for token_id in reversed(token_ids):
+            if token_id not in self._skipped:
+                tail = self._token_bytes[token_id] + tail
+            if len(tail) >= _MOST_BYTES:
+                break
+        return tail
 
     def push(self, token_id: int) -> str:
         """Return the text that this token completes; it may be empty."""

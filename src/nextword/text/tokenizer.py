@@ -121,9 +121,13 @@ class Tokenizer:
         found = self._token_bytes[token_id]
         return found.removeprefix(b" ") if begins_text and self._token_bytes.removes_space else found
 
-    def stream_decoder(self) -> StreamDecoder:
-        """Return a decoder for tokens that arrive one at a time; its pieces add up to `decode` of all."""
-        return StreamDecoder(self._token_bytes, skipped=self._special_ids)
+    def stream_decoder(self, *, after: Sequence[int] = ()) -> StreamDecoder:
+        """Return a decoder for tokens that arrive one at a time; its pieces add up to `decode` of all.
+
+        `after`: token ids before them. The pieces then continue the text of those: vocabularies of SentencePiece write
+        no space at the beginning of a text, and one between words.
+        """
+        return StreamDecoder(self._token_bytes, skipped=self._special_ids, after=after)
 
     @checked_arguments
     def render_chat(self, messages: Sequence[Message], *, add_generation_prompt: bool = True) -> str:
@@ -221,9 +225,12 @@ class Tokenizer:
                 if drops_space:
                     words.prepend_scheme = "first"
 
+    def find_special_tokens(self, text: str) -> list[tuple[int, Span]]:
+        """Return the special tokens written in a text with their spans, without the spaces that some of them absorb."""
+        return [(token_id, _without_spaces(text, span)) for token_id, span in self._special_spans(text)]
+
     def _special_texts(self, text: str) -> list[Span]:
-        """Return the spans of special tokens written in a text, without the spaces that some of them absorb."""
-        return [_without_spaces(text, span) for _, span in self._special_spans(text)]
+        return [span for _, span in self.find_special_tokens(text)]
 
     def _special_spans(self, text: str) -> list[tuple[int, Span]]:
         """Return the special tokens that the library finds in a text, with their spans."""

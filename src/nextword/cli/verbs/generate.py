@@ -61,8 +61,6 @@ def _print_at_once(model: LanguageModel, prompt: str, options: Options) -> Gener
 
 def _print_as_it_comes(model: LanguageModel, prompt: str, options: Options) -> Generation:
     stream = model.stream(prompt, **options.params)
-    if options.params.get("echo"):
-        print(prompt, end="", flush=True)
     for piece in stream:
         print(piece, end="", flush=True)
     print()

@@ -1,0 +1,39 @@
+"""`StopStrings`: the strings that end a completion, some of which may name control tokens, which have no text."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+
+from nextword.text.tokenizer import Tokenizer
+
+_MARK = re.compile("[\ud800-\udfff]+")
+"""Marks consist of surrogates, which no decoded text has: so no other stop string is found in a part of a mark."""
+
+
+class StopStrings:
+    """Stop strings as they are looked for in a text in which a mark stands for each control token that one names."""
+
+    def __init__(self, strings: Sequence[str], tokenizer: Tokenizer) -> None:
+        """Find the control tokens in the strings. The same characters written by ordinary tokens stop, too."""
+        marks: dict[int, str] = {}
+        self.strings = tuple(dict.fromkeys([*strings, *(_marked(string, tokenizer, marks) for string in strings)]))
+        """The strings, and those with control tokens once more with marks in their places."""
+        self.marks: Mapping[int, str] = marks
+        """Token id -> mark of the control tokens that a string names."""
+
+
+def without_marks(text: str) -> str:
+    """Return a text without the marks of control tokens."""
+    return _MARK.sub("", text)
+
+
+def _marked(string: str, tokenizer: Tokenizer, marks: dict[int, str]) -> str:
+    """Put marks in the places of the control tokens in a string; new ones are added to `marks`."""
+    position, parts = 0, []
+    for token_id, (start, stop) in tokenizer.find_special_tokens(string):
+        upper, lower = divmod(len(marks), 0x400)
+        mark = marks.setdefault(token_id, chr(0xD800 + upper) + chr(0xDC00 + lower))
+        parts += [string[position:start], mark]
+        position = stop
+    return "".join([*parts, string[position:]])
