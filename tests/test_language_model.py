@@ -95,3 +95,35 @@ def test_results_show_themselves_in_one_short_line(lm: nw.LanguageModel) -> None
         assert "\n" not in shown
         assert "array" not in shown
         assert len(shown) < 120 or result is lm
+
+
+def test_control_tokens_in_a_prompt_are_read_only_when_asked(lm: nw.LanguageModel) -> None:
+    (control,) = lm.tokenizer.eos_token_ids
+    prompt = f"a{lm.tokenizer.token_text(control)}b"
+    as_text, as_tokens = list(prompt.encode()), [ord("a"), control, ord("b")]
+    of_prompt: dict[bool, list[list[int]]] = {
+        parse_special: [
+            list(lm.generate(prompt, parse_special=parse_special, max_tokens=1).prompt_token_ids),
+            list(lm.generate_batch([prompt], parse_special=parse_special, max_tokens=1)[0].prompt_token_ids),
+            _streamed_prompt(lm.stream(prompt, parse_special=parse_special, max_tokens=1)),
+            [as_tokens[0], *(token.token_id for token in lm.score(prompt, parse_special=parse_special).tokens)],
+        ]
+        for parse_special in (False, True)
+    }
+    assert list(lm.generate(prompt, max_tokens=1).prompt_token_ids) == as_text
+    assert of_prompt == {False: [as_text] * 4, True: [as_tokens] * 4}
+    after_tokens = lm.engine.next_distribution(as_tokens)
+    assert lm.next(prompt, parse_special=True).entropy == after_tokens.entropy != lm.next(prompt).entropy
+    assert lm.next_steps(prompt, parse_special=True)["model"].entropy == after_tokens.entropy
+
+
+def _streamed_prompt(stream: nw.Stream) -> list[int]:
+    list(stream)
+    return list(stream.generation.prompt_token_ids)
+
+
+def test_a_stream_with_echo_is_the_text_of_the_generation(lm: nw.LanguageModel) -> None:
+    stream = lm.stream(TEXT, max_tokens=4, seed=1, echo=True)
+    pieces = list(stream)
+    assert "".join(pieces) == stream.generation.text
+    assert pieces[0] == TEXT

@@ -124,15 +124,21 @@ class LanguageModel:
         return sampling_params(defaults, **overrides)
 
     @checked_arguments
-    def generate(self, prompt: Prompt, **params: Unpack[SamplingOptions]) -> Generation:
-        """Continue a prompt; keywords are the fields of `SamplingParams`. Raises RequestError."""
-        return self._run(self.tokenizer.encode(prompt), self.params(**params))
+    def generate(self, prompt: Prompt, *, parse_special: bool = False, **params: Unpack[SamplingOptions]) -> Generation:
+        """Continue a prompt; keywords are the fields of `SamplingParams`. Raises RequestError.
+
+        `parse_special`, here and below: read control tokens written in the text, such as <|im_start|>, as tokens;
+        without it they are text like any other, which nobody can use to speak in another's name.
+        """
+        return self._run(self.tokenizer.encode(prompt, parse_special=parse_special), self.params(**params))
 
     @checked_arguments
     def generate_batch(
         self,
         prompts: Sequence[str],
         params: Sequence[SamplingParams] | None = None,
+        *,
+        parse_special: bool = False,
         **options: Unpack[SamplingOptions],
     ) -> list[Generation]:
         """Continue many prompts together; each completion is the one that `generate` gives for its prompt alone.
@@ -144,16 +150,15 @@ class LanguageModel:
         params = [self.params(**options)] * len(prompts) if params is None else params
         if len(prompts) != len(params):
             raise RequestError(f"{len(prompts)} prompts but {len(params)} sets of parameters: give one for each")
-        requests = [
-            self.engine.submit(self.tokenizer.encode(prompt), one) for prompt, one in zip(prompts, params, strict=True)
-        ]
+        encoded = [self.tokenizer.encode(prompt, parse_special=parse_special) for prompt in prompts]
+        requests = [self.engine.submit(prompt, one) for prompt, one in zip(encoded, params, strict=True)]
         self.engine.run(requests)
         return [collect(request, self.tokenizer) for request in requests]
 
     @checked_arguments
-    def stream(self, prompt: Prompt, **params: Unpack[SamplingOptions]) -> Stream:
+    def stream(self, prompt: Prompt, *, parse_special: bool = False, **params: Unpack[SamplingOptions]) -> Stream:
         """Continue a prompt and yield the text as it is generated. Raises RequestError; n must be 1."""
-        return self._stream(self.tokenizer.encode(prompt), self.params(**params))
+        return self._stream(self.tokenizer.encode(prompt, parse_special=parse_special), self.params(**params))
 
     @checked_arguments
     def chat(self, messages: Messages, **params: Unpack[SamplingOptions]) -> Generation:
@@ -174,27 +179,29 @@ class LanguageModel:
         return Conversation(self.engine, self.chat_params(**params), system=system)
 
     @checked_arguments
-    def next(self, text: str) -> Distribution:
+    def next(self, text: str, *, parse_special: bool = False) -> Distribution:
         """Compute the distribution of the token that follows a text, before any truncation. Textbook section 2.1."""
-        return self.engine.next_distribution(self.tokenizer.encode(text))
+        return self.engine.next_distribution(self.tokenizer.encode(text, parse_special=parse_special))
 
     @checked_arguments
-    def next_steps(self, text: str, **params: Unpack[SamplingOptions]) -> dict[str, Distribution]:
+    def next_steps(
+        self, text: str, *, parse_special: bool = False, **params: Unpack[SamplingOptions]
+    ) -> dict[str, Distribution]:
         """Compute what `next` does ("model"), then the distribution after each step that the parameters switch on.
 
         The keys are the names of the parameters, in the order in which they are applied. Raises RequestError.
         """
-        distribution = self.next(text)
+        distribution = self.next(text, parse_special=parse_special)
         return {"model": distribution, **dict(stages(distribution, self.params(**params)))}
 
     @checked_arguments
-    def score(self, text: str, *, alternatives: int = 0) -> Score:
+    def score(self, text: str, *, alternatives: int = 0, parse_special: bool = False) -> Score:
         """Compute the log-probability of each token of a text but the first, which has no context without a BOS token.
 
         `alternatives`: how many of the most probable tokens to report beside each. Raises RequestError if the text has
         fewer than two tokens or more than the context.
         """
-        token_ids = self.tokenizer.encode(text)
+        token_ids = self.tokenizer.encode(text, parse_special=parse_special)
         if len(token_ids) < 2:
             raise RequestError(f"the text has {len(token_ids)} tokens: at least two are needed, the first is context")
         params = SamplingParams(max_tokens=0, echo=True, logprobs=alternatives)

@@ -17,7 +17,7 @@ from nextword.decoding.distribution_table import TableRow
 from nextword.decoding.sampler import ChosenToken
 from nextword.inference.generation import Completion, Generation
 from nextword.tasks.summarize import Summary
-from tests.cli.conftest import Command
+from tests.cli.conftest import VOCAB_SIZE, Command
 
 SEEDED = ("--seed", "1", "--max-tokens", "6")
 
@@ -203,3 +203,14 @@ def test_the_real_model_goes_on_with_a_sentence(command: Command) -> None:
     answer = command("chat", "smollm2-135m", "--temperature", "0", "--max-tokens", "20", given="Who are you?\n")
     assert (answer.code, answer.err) == (0, "")
     assert "help" in answer.out
+
+
+def test_control_tokens_in_a_text_are_read_when_asked(command: Command, tiny: Path) -> None:
+    ids = [token["token_id"] for token in read_json(command, "tokenize", tiny, "a<|pad|>b", "--special")]
+    assert ids[1] == VOCAB_SIZE - 1
+    assert len(read_json(command, "tokenize", tiny, "a<|pad|>b")) == len("a<|pad|>b")
+    assert read_json(command, "generate", tiny, "a<|pad|>b", "--special", *SEEDED)["prompt_token_ids"] == ids
+    scored = read_json(command, "score", tiny, "a<|pad|>b", "--special")["tokens"]
+    assert [token["token_id"] for token in scored] == ids[1:]
+    following = read_json(command, "next", tiny, "a<|pad|>b", "--special")["model"]["entropy"]
+    assert following == nextword.load(tiny).engine.next_distribution(ids).entropy

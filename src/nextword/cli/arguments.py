@@ -61,6 +61,11 @@ LengthArgument = Annotated[
     tyro.conf.arg(help="Up to 2 (short), 5 (medium) or 10 (long) sentences or bullet points."),
 ]
 StyleArgument = Annotated[Literal["paragraph", "bullets"], tyro.conf.arg(help="Running text or bullet points.")]
+SpecialArgument = Annotated[
+    bool,
+    tyro.conf.arg(name="special", help="Read control tokens written in the text, such as <|im_start|>, as tokens."),
+]
+"""`parse_special` in Python."""
 ClassifyArguments = Annotated[ClassifyOptions, tyro.conf.arg(name="")]
 DEFAULT_CLASSIFY = ClassifyOptions()
 HtmlArgument = Annotated[str | None, tyro.conf.arg(metavar="FILE", help="Also write a page with plots.")]

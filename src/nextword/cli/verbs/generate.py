@@ -11,6 +11,7 @@ from nextword.cli.arguments import (
     ComputeArguments,
     ModelArgument,
     PromptArgument,
+    SpecialArgument,
     load_model,
     prompt_or_stdin,
 )
@@ -28,6 +29,7 @@ class Options:
 
     model: ModelArgument
     prompt: PromptArgument = "-"
+    parse_special: SpecialArgument = False
     params: SamplingFlags = dataclasses.field(default_factory=no_sampling_flags)
     json: bool = False
     """Print one JSON object: completions with their tokens, log-probabilities and finish reasons."""
@@ -51,7 +53,7 @@ def run(options: Options) -> None:
 def _print_at_once(model: LanguageModel, prompt: str, options: Options) -> Generation:
     from nextword.cli.json_output import generation_json, print_json
 
-    generation = model.generate(prompt, **options.params)
+    generation = model.generate(prompt, parse_special=options.parse_special, **options.params)
     if options.json:
         print_json(generation_json(generation, model.tokenizer))
     else:
@@ -60,7 +62,7 @@ def _print_at_once(model: LanguageModel, prompt: str, options: Options) -> Gener
 
 
 def _print_as_it_comes(model: LanguageModel, prompt: str, options: Options) -> Generation:
-    stream = model.stream(prompt, **options.params)
+    stream = model.stream(prompt, parse_special=options.parse_special, **options.params)
     for piece in stream:
         print(piece, end="", flush=True)
     print()

@@ -12,6 +12,7 @@ from nextword.cli.arguments import (
     ComputeArguments,
     ModelArgument,
     PromptArgument,
+    SpecialArgument,
     load_model,
     prompt_or_stdin,
 )
@@ -32,6 +33,7 @@ class Options:
     """Rows of each table."""
     plot: Annotated[str | None, tyro.conf.arg(metavar="FILE")] = None
     """Also draw the rows as bars, in a .png or .svg file."""
+    parse_special: SpecialArgument = False
     params: SamplingFlags = dataclasses.field(default_factory=no_sampling_flags)
     json: bool = False
     """Print one JSON object: for each step its rows, number of tokens and entropy."""
@@ -45,7 +47,7 @@ def run(options: Options) -> None:
     check_sampling_flags(options.params)
     prompt = prompt_or_stdin(options.prompt)
     model = load_model(options.model, options.compute)
-    steps = model.next_steps(prompt, **options.params)
+    steps = model.next_steps(prompt, parse_special=options.parse_special, **options.params)
     if options.plot is not None:
         from nextword.workflows.next_plot import save_next_plot
 

@@ -8,6 +8,7 @@ from nextword.cli.arguments import (
     DEFAULT_COMPUTE,
     ComputeArguments,
     ModelArgument,
+    SpecialArgument,
     TextArgument,
     load_model,
     text_or_stdin,
@@ -21,6 +22,7 @@ class Options:
 
     model: ModelArgument
     text: TextArgument = "-"
+    parse_special: SpecialArgument = False
     json: bool = False
     """Print one JSON object: tokens with their log-probabilities, and the sum."""
     compute: ComputeArguments = DEFAULT_COMPUTE
@@ -32,7 +34,7 @@ def run(options: Options) -> None:
 
     text = text_or_stdin(options.text)
     model = load_model(options.model, options.compute)
-    score = model.score(text)
+    score = model.score(text, parse_special=options.parse_special)
     if options.json:
         print_json({"tokens": tokens_json(score.tokens, model.tokenizer), "log_prob": score.log_prob})
         return

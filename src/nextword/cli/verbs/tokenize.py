@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
-from nextword.cli.arguments import ModelArgument, TextArgument, text_or_stdin
+from nextword.cli.arguments import ModelArgument, SpecialArgument, TextArgument, text_or_stdin
 
 
 @dataclasses.dataclass(frozen=True)
@@ -13,6 +13,7 @@ class Options:
 
     model: ModelArgument
     text: TextArgument = "-"
+    parse_special: SpecialArgument = False
     json: bool = False
     """Print a JSON list: id and text of each token."""
 
@@ -24,7 +25,8 @@ def run(options: Options) -> None:
 
     text = text_or_stdin(options.text)
     tokenizer = load_tokenizer(options.model)
-    tokens = [(token_id, tokenizer.token_text(token_id)) for token_id in tokenizer.encode(text)]
+    token_ids = tokenizer.encode(text, parse_special=options.parse_special)
+    tokens = [(token_id, tokenizer.token_text(token_id)) for token_id in token_ids]
     if options.json:
         print_json([{"token_id": token_id, "text": text} for token_id, text in tokens])
         return
