@@ -50,6 +50,7 @@ GPT2 = {
     "attn_implementation": "eager",
 }
 GEMMA = {**LLAMA, "num_hidden_layers": 4, "head_dim": 12, "query_pre_attn_scalar": 20, "sliding_window": 9}
+MINISTRAL = {**LLAMA, "head_dim": 16, "sliding_window": 7}
 LLAMA3_SCALING = {
     "rope_type": "llama3",
     "rope_theta": 500.0,
@@ -65,6 +66,7 @@ LONGROPE_SCALING = {
     "short_factor": [1.0, 1.1, 1.3],
     "long_factor": [1.5, 3.0, 6.0],
 }
+HALF_ROTATED = {"rope_type": "default", "rope_theta": 500.0, "partial_rotary_factor": 0.5}
 LINEAR = {"rope_type": "linear", "factor": 3.0}
 GEMMA3_ROPE: dict[str, dict[str, Any]] = {
     "full_attention": {"rope_type": "linear", "factor": 8.0, "rope_theta": 1000.0},
@@ -135,6 +137,54 @@ VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
         "qwen3_moe",
         {**QWEN3_MOE, "mlp_only_layers": [0, 2], "use_sliding_window": True, "sliding_window": 7},
     ),
+    "ernie4_5": ("ernie4_5", {**LLAMA, "head_dim": 16}),
+    "ernie4_5-untied-biases": ("ernie4_5", {**LLAMA, "head_dim": 8, "tie_word_embeddings": False, "use_bias": True}),
+    "exaone4": ("exaone4", {**LLAMA, "sliding_window": 7, "sliding_window_pattern": 2}),
+    "exaone4-full": ("exaone4", {**LLAMA, "sliding_window": None, "layer_types": ["full_attention"] * 3}),
+    "gemma": ("gemma", {**LLAMA, "head_dim": 12}),
+    "gemma-untied-biases": (
+        "gemma",
+        {**LLAMA, "head_dim": 12, "tie_word_embeddings": False, "attention_bias": True, "hidden_act": "gelu"},
+    ),
+    "glm": ("glm", {**LLAMA, "head_dim": 12, "rope_parameters": {**HALF_ROTATED, "partial_rotary_factor": 0.67}}),
+    "glm-no-biases": ("glm", {**LLAMA, "head_dim": 8, "attention_bias": False, "tie_word_embeddings": True}),
+    "glm4": ("glm4", {**LLAMA, "head_dim": 16, "rope_parameters": HALF_ROTATED}),
+    "gpt_bigcode": ("gpt_bigcode", GPT2),
+    "gpt_bigcode-many-heads": (
+        "gpt_bigcode",
+        {**GPT2, "multi_query": False, "scale_attn_weights": False, "tie_word_embeddings": False, "n_inner": 40},
+    ),
+    "helium": ("helium", {**LLAMA, "head_dim": 8}),
+    "helium-tied-biases": (
+        "helium",
+        {**LLAMA, "head_dim": 8, "tie_word_embeddings": True, "attention_bias": True, "mlp_bias": True},
+    ),
+    "ministral": ("ministral", MINISTRAL),
+    "ministral-some": (
+        "ministral",
+        {**MINISTRAL, "layer_types": ["full_attention", "sliding_attention", "full_attention"]},
+    ),
+    "olmo3": ("olmo3", {**LLAMA, "num_hidden_layers": 4, "sliding_window": 9}),
+    "olmo3-yarn": (
+        "olmo3",
+        {
+            **LLAMA,
+            "sliding_window": 9,
+            "layer_types": ["full_attention", "sliding_attention", "full_attention"],
+            "attention_bias": True,
+            "rope_parameters": {
+                "full_attention": {**YARN_SCALING, "beta_fast": 8.0, "attention_factor": 1.2},
+                "sliding_attention": {"rope_type": "default", "rope_theta": 50.0},
+            },
+        },
+    ),
+    "seed_oss": ("seed_oss", {**LLAMA, "head_dim": 16}),
+    "seed_oss-all-biases": (
+        "seed_oss",
+        {**LLAMA, "head_dim": 8, "attention_out_bias": True, "mlp_bias": True, "tie_word_embeddings": True},
+    ),
+    "starcoder2": ("starcoder2", {**LLAMA, "sliding_window": 9}),
+    "starcoder2-no-biases": ("starcoder2", {**LLAMA, "use_bias": False, "tie_word_embeddings": False}),
 }
 
 

@@ -14,7 +14,13 @@ import numpy as np
 
 Array = np.ndarray[Any, np.dtype[np.float32]]
 
-ARCHITECTURES = {"gpt_neox": "gptneox", "gemma3_text": "gemma3"}
+ARCHITECTURES = {
+    "gemma3_text": "gemma3",
+    "glm": "chatglm",
+    "gpt_bigcode": "starcoder",
+    "gpt_neox": "gptneox",
+    "olmo3": "olmo2",
+}
 """Model type -> architecture, where the two differ."""
 _STEMS = {
     r"(model\.embed_tokens|transformer\.wte|gpt_neox\.embed_in)": "token_embd",
@@ -30,9 +36,10 @@ _STEMS = {
     r".*\.(down_proj|mlp\.c_proj|dense_4h_to_h)": "ffn_down",
     r".*\.(input_layernorm|ln_1)": "attn_norm",
     r".*\.(pre_feedforward_layernorm|ln_2)": "ffn_norm",
-    r".*\.post_feedforward_layernorm": "post_ffw_norm",
+    r".*\.post_self_attn_layernorm": "post_attention_norm",
+    r".*\.(post_feedforward_layernorm|post_mlp_layernorm)": "post_ffw_norm",
 }
-_POST_NORM_FAMILIES = ("gemma2", "gemma3_text", "olmo2")
+_POST_NORM_FAMILIES = ("exaone4", "gemma2", "gemma3_text", "olmo2", "olmo3", "seed_oss")
 
 
 def write_gguf(path: Path, model: Any, *, vocab_size: int = 99) -> None:
@@ -70,19 +77,35 @@ def _write_sizes(writer: gguf.GGUFWriter, config: Any) -> None:
         writer.add_key_length(head_dim)
         writer.add_value_length(head_dim)
     else:
-        writer.add_layer_norm_eps(getattr(config, "layer_norm_eps", getattr(config, "layer_norm_epsilon", None)))
-    rope = getattr(config, "rope_parameters", None) or {}
-    rope = rope.get("full_attention", rope)
-    if rope:
-        writer.add_rope_freq_base(rope["rope_theta"])
-        writer.add_rope_dimension_count(int(head_dim * rope.get("partial_rotary_factor", 1.0)))
+        names = ("layer_norm_eps", "layer_norm_epsilon", "norm_epsilon")
+        writer.add_layer_norm_eps(next(getattr(config, name) for name in names if hasattr(config, name)))
+    _write_rope(writer, getattr(config, "rope_parameters", None) or {}, head_dim)
     if config.model_type == "gpt_neox":
         writer.add_parallel_residual(config.use_parallel_residual)
     if config.model_type == "gemma2":
         writer.add_attn_logit_softcapping(config.attn_logit_softcapping)
         writer.add_final_logit_softcapping(config.final_logit_softcapping)
-    if config.model_type in ("gemma2", "gemma3_text", "phi3") and config.sliding_window:
+    _write_window(writer, config)
+
+
+def _write_rope(writer: gguf.GGUFWriter, ropes: dict[str, Any], head_dim: int) -> None:
+    rope = ropes.get("full_attention", ropes)
+    if rope:
+        writer.add_rope_freq_base(rope["rope_theta"])
+        writer.add_rope_dimension_count(int(head_dim * rope.get("partial_rotary_factor", 1.0)))
+    if rope.get("rope_type") == "yarn":
+        writer.add_rope_scaling_type(gguf.RopeScalingType.YARN)
+        writer.add_rope_scaling_factor(rope["factor"])
+        writer.add_rope_scaling_orig_ctx_len(rope["original_max_position_embeddings"])
+    if "sliding_attention" in ropes:
+        writer.add_rope_freq_base_swa(ropes["sliding_attention"]["rope_theta"])
+
+
+def _write_window(writer: gguf.GGUFWriter, config: Any) -> None:
+    if config.model_type in ("exaone4", "gemma2", "gemma3_text", "olmo3", "phi3") and config.sliding_window:
         writer.add_sliding_window(config.sliding_window)
+    if config.model_type in ("exaone4", "olmo3"):
+        writer.add_sliding_window_pattern([kind == "sliding_attention" for kind in config.layer_types])
 
 
 def _write_vocabulary(writer: gguf.GGUFWriter, vocab_size: int) -> None:

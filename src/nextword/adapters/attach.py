@@ -41,7 +41,7 @@ class AttachedAdapter(nn.Module):
         tensors = {
             name: self.values[f"{site.name}.{name}".replace(".", "/")] for name in method.shapes(self.spec, site)
         }
-        is_whole = len(site.parts) == 1
+        is_whole = isinstance(rows, slice) and rows == slice(None)
         return {
             name: values[rows] if name in method.BY_OUTPUT and not is_whole else values
             for name, values in tensors.items()

@@ -135,9 +135,35 @@ def test_gpt2_has_learned_positions_and_an_mlp_four_times_as_wide() -> None:
     assert config.is_tied
 
 
+def test_exaone4_reads_its_pattern_as_a_number_or_as_letters() -> None:
+    assert read("exaone4", sliding_window_pattern=3).sliding_layers == (0, 1, 3, 4)
+    assert read("exaone4", sliding_window_pattern="LLG").sliding_layers == (0, 1, 3, 4)
+    assert read("exaone4", sliding_window_pattern=3).layers_without_rope == (2, 5)
+    whole = read("exaone4", sliding_window=None)
+    assert (whole.sliding_layers, whole.layers_without_rope) == ((), ())
+
+
+def test_the_scaling_of_olmo3_holds_for_full_attention_only() -> None:
+    scaling = {"rope_type": "yarn", "factor": 8.0, "original_max_position_embeddings": 16, "attention_factor": 1.2}
+    older = read("olmo3", rope_theta=500000, rope_scaling=scaling, sliding_window=32)
+    full = {**scaling, "rope_theta": 500000}
+    newer = read("olmo3", sliding_window=32, rope_parameters={"full_attention": full})
+    assert older == newer
+    assert older.rope is not None
+    assert isinstance(older.rope.scaling, YarnScaling)
+    assert older.local_rope == Rope(theta=500000.0, rotary_dim=16)
+    assert older.sliding_layers == (0, 1, 2, 4, 5)
+
+
+def test_the_first_gemma_means_tanh_by_gelu() -> None:
+    assert read("gemma", head_dim=16, hidden_act="gelu").activation == "gelu_tanh"
+
+
 @pytest.mark.parametrize(
     ("family", "fields", "message"),
     [
+        ("exaone4", {"sliding_window_pattern": "LLX"}, "sliding_window_pattern is 'LLX'"),
+        ("gemma", {"use_bidirectional_attention": True}, "use_bidirectional_attention is True"),
         ("gpt2", {"scale_attn_by_inverse_layer_idx": True}, "scale_attn_by_inverse_layer_idx is True"),
         ("gpt2", {"add_cross_attention": True}, "add_cross_attention is True"),
         ("gemma3", {"attn_logit_softcapping": 50.0}, "attn_logit_softcapping is 50.0; expected null"),

@@ -31,16 +31,24 @@ def read_gguf_config(
     metadata: GGUFMetadata, tensors: Mapping[str, StoredTensor]
 ) -> tuple[Family, GGUFMapping, ModelConfig]:
     """Read family, its GGUF mapping and the config. Raises CheckpointError naming file and key if one is wrong."""
-    known = {family.gguf.architecture: (family, family.gguf) for family in FAMILIES.values() if family.gguf}
-    architecture = metadata.text("general.architecture")
-    if architecture not in known:
-        metadata.refuse("general.architecture", f"one of {', '.join(sorted(known))}")
-    family, mapping = known[architecture]
+    family, mapping = _family(metadata)
     reader = _Reader(metadata, tensors, mapping)
     try:
         return family, mapping, family.config_from_hf(ConfigFields(reader.content(), str(metadata.path)))
     except ConfigError as error:
         raise CheckpointError(f"{metadata.path}: {error}") from None
+
+
+def _family(metadata: GGUFMetadata) -> tuple[Family, GGUFMapping]:
+    """Return the family of the file: of two with one architecture, the one whose marker the file has."""
+    known = [(family, family.gguf) for family in FAMILIES.values() if family.gguf]
+    architecture = metadata.text("general.architecture")
+    found = {mapping.marker: (family, mapping) for family, mapping in known if mapping.architecture == architecture}
+    if not found:
+        names = sorted({mapping.architecture for _, mapping in known})
+        metadata.refuse("general.architecture", f"one of {', '.join(names)}")
+    marked = [marker for marker in found if marker and metadata.has(f"{architecture}.{marker}")]
+    return found[marked[0] if marked else None]
 
 
 class _Reader:
@@ -102,13 +110,22 @@ class _Reader:
 
     def _own_settings(self) -> dict[str, object]:
         """Return the settings that only this family has; a sliding window of 0 means none."""
-        settings: dict[str, object] = {}
+        settings: dict[str, object] = dict(self._mapping.defaults)
         for field, name in self._mapping.settings.items():
             key = self._prefix + name
             if self._metadata.has(key):
                 value = self._metadata.content[key]
+                if field == "layer_types":
+                    value = self._layer_types(key)
                 settings[field] = None if field == "sliding_window" and value == 0 else value
         return settings
+
+    def _layer_types(self, key: str) -> list[str]:
+        """Read which layers slide."""
+        slides = self._metadata.content[key]
+        if not isinstance(slides, list) or not all(value in (0, 1) for value in slides):
+            self._metadata.refuse(key, "a list of true and false, one for each layer")
+        return ["sliding_attention" if value else "full_attention" for value in slides]
 
     def _rope(self, head_dim: int) -> dict[str, object]:
         theta = self._metadata.number(self._prefix + "rope.freq_base", 10_000.0)

@@ -60,6 +60,10 @@ class GGUFMapping:
     """Offset that the converter adds to the weights of all norms (1 in Gemma)."""
     settings: Mapping[str, str] = field(default_factory=dict)
     """Metadata key (after the architecture) by field of config.json, for settings that only this family has."""
+    defaults: Mapping[str, object] = field(default_factory=dict)
+    """Value by field of config.json, where the file does not have the key and llama.cpp assumes another value."""
+    marker: str | None = None
+    """Metadata key (after the architecture) that tells this family's files from another's of that architecture."""
     wide_scale_layers: int | None = None
     """Number of layers of the one size whose attention scale depends on hidden_size / num_heads, not on head_dim."""
 

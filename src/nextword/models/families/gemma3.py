@@ -7,8 +7,7 @@ from nextword.models.families import gguf_names, shared
 from nextword.models.families.family import Family, GGUFMapping
 from nextword.models.families.fields import ConfigFields
 from nextword.models.families.gemma2 import NORMS, read_cap, read_gemma, write_gemma
-from nextword.models.families.rope_fields import read_rope, rope_of, write_rope, write_scaling
-from nextword.models.rope import Rope
+from nextword.models.families.rope_fields import read_rope, rope_of, write_layer_ropes, write_rope
 
 
 def config_from_hf(fields: ConfigFields) -> ModelConfig:
@@ -32,13 +31,7 @@ def config_to_hf(config: ModelConfig) -> dict[str, object]:
     assert local_rope is not None, "gemma3 has rotary positions of its own in sliding layers"
     if local_rope.scaling is None:
         return {**write_gemma(config), **write_rope(rope_of(config)), "rope_local_base_freq": local_rope.theta}
-    ropes = {"full_attention": rope_of(config), "sliding_attention": local_rope}
-    return {**write_gemma(config), "rope_parameters": {kind: _write_parameters(rope) for kind, rope in ropes.items()}}
-
-
-def _write_parameters(rope: Rope) -> dict[str, object]:
-    scaling = {"rope_type": "default"} if rope.scaling is None else write_scaling(rope.scaling)
-    return {"rope_theta": rope.theta, **scaling}
+    return {**write_gemma(config), **write_layer_ropes(rope_of(config), local_rope)}
 
 
 FAMILY = Family(

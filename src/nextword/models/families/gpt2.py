@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from nextword.models.config import MAX_LAYERS, Activation, ModelConfig
 from nextword.models.families import gguf_names, shared
-from nextword.models.families.family import Family, GGUFMapping, Rows, WeightRule
+from nextword.models.families.family import Family, GGUFMapping, WeightRule
 from nextword.models.families.fields import ConfigFields
 
 
@@ -59,17 +59,20 @@ def config_to_hf(config: ModelConfig) -> dict[str, object]:
     }
 
 
-def _qkv_rows(config: ModelConfig) -> tuple[Rows, ...]:
-    hidden = config.hidden_size
-    return slice(0, hidden), slice(hidden, 2 * hidden), slice(2 * hidden, 3 * hidden)
-
-
+NAMES = shared.same(
+    ("transformer.wte", "embedding"),
+    ("transformer.wpe", "position_embedding"),
+    ("transformer.h.{i}.ln_1", "layers.{i}.attention_norm"),
+    ("transformer.h.{i}.ln_2", "layers.{i}.mlp_norm"),
+    ("transformer.ln_f", "final_norm"),
+    ("lm_head", "output_head"),
+)
 MATRICES = (
     WeightRule(
         "transformer.h.{i}.attn.c_attn",
         ("layers.{i}.attention.q_proj", "layers.{i}.attention.k_proj", "layers.{i}.attention.v_proj"),
         is_transposed=True,
-        rows=_qkv_rows,
+        rows=shared.qkv_rows,
     ),
     WeightRule("transformer.h.{i}.attn.c_proj", ("layers.{i}.attention.o_proj",), is_transposed=True),
     WeightRule("transformer.h.{i}.mlp.c_fc", ("layers.{i}.mlp.up_proj",), is_transposed=True),
@@ -82,15 +85,7 @@ FAMILY = Family(
     config_from_hf=config_from_hf,
     config_to_hf=config_to_hf,
     base_prefix="transformer.",
-    weights=shared.same(
-        ("transformer.wte", "embedding"),
-        ("transformer.wpe", "position_embedding"),
-        ("transformer.h.{i}.ln_1", "layers.{i}.attention_norm"),
-        ("transformer.h.{i}.ln_2", "layers.{i}.mlp_norm"),
-        ("transformer.ln_f", "final_norm"),
-        ("lm_head", "output_head"),
-    )
-    + MATRICES,
+    weights=NAMES + MATRICES,
     # Causal masks that early releases stored beside the weights.
     ignored_weights=("*.attn.bias", "*.attn.masked_bias"),
     gguf=GGUFMapping(

@@ -41,6 +41,16 @@ NORMS = shared.same(
     ("model.layers.{i}.post_feedforward_layernorm", "layers.{i}.post_mlp_norm"),
 )
 
+GGUF = GGUFMapping(
+    architecture="olmo2",
+    weights=gguf_names.ENDS
+    + gguf_names.POST_NORMS
+    + gguf_names.QKV
+    + gguf_names.QK_NORMS
+    + gguf_names.OUT
+    + gguf_names.MLP,
+)
+
 FAMILY = Family(
     model_type="olmo2",
     architecture="Olmo2ForCausalLM",
@@ -49,13 +59,5 @@ FAMILY = Family(
     base_prefix="model.",
     weights=shared.ENDS + shared.ATTENTION + shared.QK_NORMS + NORMS + shared.MLP,
     ignored_weights=shared.FREQUENCY_TABLES,
-    gguf=GGUFMapping(
-        architecture="olmo2",
-        weights=gguf_names.ENDS
-        + gguf_names.POST_NORMS
-        + gguf_names.QKV
-        + gguf_names.QK_NORMS
-        + gguf_names.OUT
-        + gguf_names.MLP,
-    ),
+    gguf=GGUF,
 )

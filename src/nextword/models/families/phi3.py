@@ -6,7 +6,7 @@ import math
 
 from nextword.models.config import ModelConfig
 from nextword.models.families import gguf_names, shared
-from nextword.models.families.family import Family, GGUFMapping, Rows, WeightRule
+from nextword.models.families.family import Family, GGUFMapping, WeightRule
 from nextword.models.families.fields import ConfigFields
 from nextword.models.families.rope_fields import longrope_attention_factor, read_rope, rope_of, write_rope
 from nextword.models.rope import LongRopeScaling
@@ -48,26 +48,16 @@ def config_to_hf(config: ModelConfig) -> dict[str, object]:
     return fields
 
 
-def _qkv_rows(config: ModelConfig) -> tuple[Rows, ...]:
-    queries, keys = config.num_heads * config.head_dim, config.num_kv_heads * config.head_dim
-    return slice(0, queries), slice(queries, queries + keys), slice(queries + keys, queries + 2 * keys)
-
-
-def _gate_up_rows(config: ModelConfig) -> tuple[Rows, ...]:
-    wide = config.intermediate_size
-    return slice(0, wide), slice(wide, 2 * wide)
-
-
 FUSED = (
     WeightRule(
         "model.layers.{i}.self_attn.qkv_proj",
         ("layers.{i}.attention.q_proj", "layers.{i}.attention.k_proj", "layers.{i}.attention.v_proj"),
-        rows=_qkv_rows,
+        rows=shared.qkv_rows,
     ),
     WeightRule(
         "model.layers.{i}.mlp.gate_up_proj",
         ("layers.{i}.mlp.gate_proj", "layers.{i}.mlp.up_proj"),
-        rows=_gate_up_rows,
+        rows=shared.gate_up_rows,
     ),
 )
 

@@ -63,6 +63,17 @@ def write_rope(rope: Rope) -> dict[str, object]:
     return {"rope_theta": rope.theta, "rope_scaling": None if rope.scaling is None else write_scaling(rope.scaling)}
 
 
+def write_layer_ropes(full: Rope, sliding: Rope) -> dict[str, object]:
+    """Write `rope_parameters` of full attention and of sliding layers, which the older fields cannot tell apart."""
+    kinds = {"full_attention": full, "sliding_attention": sliding}
+    return {"rope_parameters": {kind: _write_parameters(rope) for kind, rope in kinds.items()}}
+
+
+def _write_parameters(rope: Rope) -> dict[str, object]:
+    scaling = {"rope_type": "default"} if rope.scaling is None else write_scaling(rope.scaling)
+    return {"rope_theta": rope.theta, **scaling}
+
+
 def write_scaling(scaling: RopeScaling) -> dict[str, object]:
     """Write the content of `rope_scaling`."""
     match scaling:

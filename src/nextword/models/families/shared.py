@@ -7,8 +7,10 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from nextword.models.config import LARGEST_SIZE, MAX_LAYERS, Activation, ModelConfig
-from nextword.models.families.family import WeightRule
+from nextword.models.families.family import Rows, WeightRule
 from nextword.models.families.fields import ConfigFields
 
 ACTIVATIONS: dict[str, Activation] = {
@@ -117,9 +119,51 @@ ATTENTION = same(
         for name in ("q_proj", "k_proj", "v_proj", "o_proj")
     )
 )
+OUT = same(("model.layers.{i}.self_attn.o_proj", "layers.{i}.attention.o_proj"))
+
+
+def _halves_of_pairs(num_heads: int, config: ModelConfig) -> Rows:
+    """Return the rows that put the rotated pairs of each head, stored side by side, into first and second halves."""
+    assert config.rope is not None, f"family {config.family} has rotary positions"
+    heads = np.arange(num_heads * config.head_dim, dtype=np.intp).reshape(num_heads, config.head_dim)
+    pairs, kept = np.split(heads, [config.rope.rotary_dim], axis=1)
+    return np.concatenate((pairs[:, 0::2], pairs[:, 1::2], kept), axis=1).ravel()
+
+
+def paired_query_rows(config: ModelConfig) -> tuple[Rows, ...]:
+    """Return the rows of a query projection whose rotated pairs lie side by side ("interleaved")."""
+    return (_halves_of_pairs(config.num_heads, config),)
+
+
+def paired_key_rows(config: ModelConfig) -> tuple[Rows, ...]:
+    """Return the rows of a key projection whose rotated pairs lie side by side ("interleaved")."""
+    return (_halves_of_pairs(config.num_kv_heads, config),)
+
+
+PAIRED_ATTENTION = (
+    WeightRule("model.layers.{i}.self_attn.q_proj", ("layers.{i}.attention.q_proj",), rows=paired_query_rows),
+    WeightRule("model.layers.{i}.self_attn.k_proj", ("layers.{i}.attention.k_proj",), rows=paired_key_rows),
+    *same(("model.layers.{i}.self_attn.v_proj", "layers.{i}.attention.v_proj")),
+    *OUT,
+)
+"""Attention of families that rotate neighbouring dimensions (2i, 2i + 1); nextword rotates (i, i + half)."""
 QK_NORMS = same(
     *((f"model.layers.{{i}}.self_attn.{name}", f"layers.{{i}}.attention.{name}") for name in ("q_norm", "k_norm"))
 )
+
+
+def qkv_rows(config: ModelConfig) -> tuple[Rows, ...]:
+    """Return the rows of queries, keys and values in a fused projection that holds them one after the other."""
+    queries, keys = config.num_heads * config.head_dim, config.num_kv_heads * config.head_dim
+    return slice(0, queries), slice(queries, queries + keys), slice(queries + keys, queries + 2 * keys)
+
+
+def gate_up_rows(config: ModelConfig) -> tuple[Rows, ...]:
+    """Return the rows of gate and up in a fused projection that holds them one after the other."""
+    wide = config.intermediate_size
+    return slice(0, wide), slice(wide, 2 * wide)
+
+
 MLP = same(
     *((f"model.layers.{{i}}.mlp.{name}", f"layers.{{i}}.mlp.{name}") for name in ("gate_proj", "up_proj", "down_proj"))
 )
