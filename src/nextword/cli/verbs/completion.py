@@ -14,7 +14,7 @@ import tyro
 
 from nextword import SamplingParams
 from nextword.cli import VERBS
-from nextword.cli.arguments import ComputeOptions, catalogue_names
+from nextword.cli.arguments import catalogue_names
 
 Shell = Literal["bash", "zsh", "fish"]
 
@@ -57,18 +57,15 @@ def _words(verb: str, summary: str) -> _Words:
 
 
 def _fields(options: type) -> Iterator[tuple[str, Any]]:
-    """Yield name and type of each option, each sampling parameter included."""
+    """Yield the flag's name and the type of each option, each sampling parameter included."""
     for name, hint in get_type_hints(options, include_extras=True).items():
         if name == "params":
             yield from get_type_hints(SamplingParams).items()
-        elif _bare(hint) is ComputeOptions:
-            yield from zip(
-                ("adapter", "backend", "weights", "threads"), get_type_hints(ComputeOptions).values(), strict=True
-            )
         elif isinstance(nested := _bare(hint), type) and dataclasses.is_dataclass(nested):
             yield from _fields(nested)
         else:
-            yield name, hint
+            names = (getattr(annotation, "name", None) for annotation in getattr(hint, "__metadata__", ()))
+            yield next(filter(None, names), name), hint
 
 
 def _split(fields: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
