@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import io
 import os
 import sys
 import warnings
@@ -12,6 +11,7 @@ from dataclasses import dataclass
 
 from nextword import __version__
 from nextword.cli.console import complain, is_rank_zero, note
+from nextword.cli.streams import discard_output, open_streams
 from nextword.errors import NextwordError, RequestError
 
 
@@ -84,7 +84,7 @@ _TAKES_RECIPES = ("pretrain", "finetune")
 
 def main() -> None:
     """Run the command line of this process; exit with 0, with 2 after a `NextwordError`, with 130 after Ctrl-C."""
-    _set_encodings()
+    open_streams()
     if not is_rank_zero():
         sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
     # numpy's BLAS, which is not used here, would start a spinning thread for each core.
@@ -95,17 +95,22 @@ def main() -> None:
 
 def run(arguments: Sequence[str]) -> int:
     """Run one command line; return the exit code."""
+    code = 0
     try:
         _dispatch(arguments)
         sys.stdout.flush()
     except NextwordError as error:
         complain(str(error))
-        return 2
+        code = 2
     except KeyboardInterrupt:
-        return 130
+        code = 130
     except BrokenPipeError:  # the reader of the pipe, such as head, has closed it
-        _discard_output()
-    return 0
+        discard_output()
+    try:
+        sys.stdout.flush()
+    except (NextwordError, OSError):  # it was said above
+        discard_output()
+    return code
 
 
 def _dispatch(arguments: Sequence[str]) -> None:
@@ -141,22 +146,6 @@ def _suggestion(name: str) -> str:
     near = difflib.get_close_matches(name, [verb.name for verb in VERBS], n=1, cutoff=0.7)
     found = [_OTHERS_WORDS[name]] if name in _OTHERS_WORDS else near
     return f"did you mean {found[0]!r}? " if found else ""
-
-
-def _set_encodings() -> None:
-    """Read UTF-8 in any locale; write "?" for characters that the terminal cannot show."""
-    if isinstance(sys.stdin, io.TextIOWrapper):
-        sys.stdin.reconfigure(encoding="utf-8", errors="strict")
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="replace")
-
-
-def _discard_output() -> None:
-    """Discard buffered output, else Python reports the closed pipe when it exits."""
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    for stream in (sys.stdout, sys.stderr):
-        os.dup2(nowhere, stream.fileno())
 
 
 def _version() -> str:

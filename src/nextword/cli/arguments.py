@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Annotated, Literal, cast
 import tyro
 
 from nextword.cli.console import ProgressLine, note
-from nextword.errors import RequestError
 from nextword.inference.backend import BackendName, Weights
 from nextword.tasks.classify_options import ClassifyOptions
 
@@ -118,14 +117,9 @@ def read_text(source: str) -> str:
 
     if source != "-":
         return read_text(Path(source))
-    if sys.stdin is None:  # the program was started with it closed
-        raise RequestError(f"{_STDIN} is closed; name a file, or pipe a text in")
     if sys.stdin.isatty():
         note(f"reading {_STDIN}: Ctrl-D ends it")
-    try:
-        return read_text_stream(sys.stdin.buffer, name=_STDIN)
-    except OSError as error:
-        raise RequestError(f"{_STDIN}: cannot be read: {error.strerror}") from None
+    return read_text_stream(sys.stdin.buffer, name=_STDIN)
 
 
 def lines_from_stdin() -> list[str]:
