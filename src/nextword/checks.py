@@ -22,7 +22,7 @@ from numbers import Integral, Real
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, cast, get_args, get_origin
 
-from nextword.errors import RequestError
+from nextword.errors import RequestError, os_reason
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -203,7 +203,7 @@ def _path_check(check: _Check | None) -> _Check:
         except OSError as error:
             if error.errno not in _UNREACHABLE:
                 return None
-            return _Fault(name, value, f"a path that can be reached, and this one cannot: {error.strerror}")
+            return _Fault(name, value, f"a path that can be reached, and this one cannot: {os_reason(error)}")
         return None
 
     return check_path

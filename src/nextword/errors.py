@@ -45,3 +45,8 @@ class BackendError(NextwordError):
 
 class TrainingError(NextwordError):
     """Training cannot continue: loss that is not finite, or no targets to learn from."""
+
+
+def os_reason(error: OSError) -> str:
+    """Return the system's words for an error; libraries raise some that have other words alone, or none."""
+    return error.strerror or " ".join(str(error).split()) or type(error).__name__

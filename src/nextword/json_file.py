@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from nextword.errors import CheckpointError
+from nextword.errors import CheckpointError, os_reason
 
 _LARGEST_BYTES = 100_000_000
 """Limit far above the index of the largest sharded model, so that a wrong file is not read into memory whole."""
@@ -20,7 +20,7 @@ def read_json_object(path: Path) -> dict[str, Any]:
             raise CheckpointError(f"{path}: {size} bytes; a settings file has at most {_LARGEST_BYTES}")
         content = path.read_bytes()
     except OSError as error:
-        raise CheckpointError(f"{path}: cannot be read: {error.strerror}") from None
+        raise CheckpointError(f"{path}: cannot be read: {os_reason(error)}") from None
     return parse_json_object(content, source=str(path))
 
 

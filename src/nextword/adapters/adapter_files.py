@@ -9,8 +9,9 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from nextword.atomic_file import write_atomically
 from nextword.checkpoints.safetensors_file import write_safetensors
-from nextword.errors import CheckpointError
+from nextword.errors import CheckpointError, os_reason
 from nextword.models.families.fields import ConfigFields
 from nextword.models.stored_tensor import StoredTensor
 
@@ -28,9 +29,10 @@ def write_adapter(
         folder.mkdir(parents=True, exist_ok=True)
         shapes = {name: tensor.shape for name, tensor in stored.items()}
         write_safetensors(folder / WEIGHTS_NAME, stored, shapes=shapes, dtype="F32")
-        (folder / CONFIG_NAME).write_text(json.dumps({**common, **settings}, indent=2) + "\n", encoding="utf-8")
+        with write_atomically(folder / CONFIG_NAME) as out:
+            out.write((json.dumps({**common, **settings}, indent=2) + "\n").encode())
     except OSError as error:
-        raise CheckpointError(f"{folder}: cannot be written: {error.strerror}") from None
+        raise CheckpointError(f"{folder}: cannot be written: {os_reason(error)}") from None
 
 
 def base_name(fields: ConfigFields) -> str | None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from nextword.checkpoints.gguf.open import open_gguf, open_gguf_tokenizer
 from nextword.checkpoints.huggingface import open_huggingface_folder
 from nextword.checkpoints.model_directory import ModelDirectory
-from nextword.errors import CheckpointError
+from nextword.errors import CheckpointError, os_reason
 from nextword.text import Tokenizer, load_tokenizer_folder
 
 _PICKLE_SUFFIXES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
@@ -48,4 +48,4 @@ def _magic(path: Path) -> bytes:
         with path.open("rb") as file:
             return file.read(4)
     except OSError as error:
-        raise CheckpointError(f"{path}: cannot be read: {error.strerror}") from None
+        raise CheckpointError(f"{path}: cannot be read: {os_reason(error)}") from None

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,7 +17,8 @@ from typing import Any, TypeGuard
 import numpy as np
 import numpy.typing as npt
 
-from nextword.errors import CheckpointError
+from nextword.atomic_file import write_atomically
+from nextword.errors import CheckpointError, os_reason
 from nextword.json_file import parse_json_object, read_json_object
 from nextword.models.stored_tensor import FLOAT_DTYPES, FloatDtype, StoredTensor
 from nextword.models.weights import Shape
@@ -47,7 +47,7 @@ def open_safetensors(path: Path) -> dict[str, StoredTensor]:
             raise CheckpointError(f"{path}: {size} bytes; a safetensors file has at least 8. Fetch it again")
         mapped: npt.NDArray[np.uint8] = np.memmap(path, dtype=np.uint8, mode="r").view(np.ndarray)
     except OSError as error:
-        raise CheckpointError(f"{path}: cannot be read: {error.strerror}") from None
+        raise CheckpointError(f"{path}: cannot be read: {os_reason(error)}") from None
     (header_length,) = struct.unpack("<Q", mapped[:8].tobytes())
     if header_length > min(_LARGEST_HEADER, size - 8):
         raise CheckpointError(
@@ -104,12 +104,10 @@ def write_safetensors(
         offset = end
     text = json.dumps(header, separators=(",", ":")).encode()
     text += b" " * (-len(text) % 8)  # values begin at a multiple of 8 bytes
-    with path.open("wb") as file:
+    with write_atomically(path) as file:
         file.write(struct.pack("<Q", len(text)) + text)
         for name in shapes:
             file.write(np.ascontiguousarray(tensors[name].encoded_as(dtype).data).data)
-        file.flush()
-        os.fsync(file.fileno())
 
 
 @dataclass(frozen=True)

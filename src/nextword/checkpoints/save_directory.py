@@ -9,15 +9,15 @@ import json
 import math
 import os
 import shutil
-import uuid
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
 
+from nextword.atomic_file import partial_folder
 from nextword.checkpoints.huggingface import CONFIG_NAME, GENERATION_CONFIG_NAME
 from nextword.checkpoints.model_directory import ModelDirectory
 from nextword.checkpoints.safetensors_file import INDEX_NAME, SINGLE_NAME, write_safetensors
-from nextword.errors import CheckpointError
+from nextword.errors import CheckpointError, os_reason
 from nextword.models.config import ModelConfig
 from nextword.models.families import FAMILIES
 from nextword.models.families.published_weights import published_shapes, to_published
@@ -53,23 +53,20 @@ def save_model_directory(
     require_names(tensors, shapes, source="weights")
     for name, shape in shapes.items():
         require_shape(name, tensors[name].shape, shape, source="weights")
-    folder = path.parent / f".{path.name}.{uuid.uuid4().hex[:8]}.partial"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        folder.mkdir()
-        settings = _config_json(config, tokenizer, generation_defaults or {}, dtype)
-        _write_json(folder / CONFIG_NAME, settings)
-        if generation_defaults:
-            _write_json(folder / GENERATION_CONFIG_NAME, generation_defaults)
-        _write_weights(folder, config, tensors, dtype, max_shard_bytes)
-        if tokenizer is not None:
-            tokenizer.save(folder)
-        _sync_folder(folder)
-        _move_into_place(folder, path)
+        with partial_folder(path) as folder:
+            settings = _config_json(config, tokenizer, generation_defaults or {}, dtype)
+            _write_json(folder / CONFIG_NAME, settings)
+            if generation_defaults:
+                _write_json(folder / GENERATION_CONFIG_NAME, generation_defaults)
+            _write_weights(folder, config, tensors, dtype, max_shard_bytes)
+            if tokenizer is not None:
+                tokenizer.save(folder)
+            _sync_folder(folder)
+            _move_into_place(folder, path)
     except OSError as error:
-        raise CheckpointError(f"{path}: cannot be written: {error.strerror}") from None
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        raise CheckpointError(f"{path}: cannot be written: {os_reason(error)}") from None
 
 
 def save_opened(path: Path, directory: ModelDirectory, *, dtype: FloatDtype | None = None) -> FloatDtype:

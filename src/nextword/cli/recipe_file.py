@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
-from nextword.errors import ConfigError
+from nextword.errors import ConfigError, os_reason
 from nextword.extras import needs_extra
 
 _SUFFIXES = (".yaml", ".yml")
@@ -33,7 +33,7 @@ def _read_flags(path: Path) -> list[str]:
     try:
         content = yaml.load(path.read_text(encoding="utf-8"), Loader=_loader())
     except OSError as error:
-        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
+        raise ConfigError(f"{path}: cannot be read: {os_reason(error)}") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: not YAML: {' '.join(str(error).split())}") from None
     if not isinstance(content, dict):

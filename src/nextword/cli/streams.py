@@ -12,7 +12,7 @@ import os
 import sys
 from typing import TextIO, cast
 
-from nextword.errors import RequestError
+from nextword.errors import RequestError, os_reason
 
 
 def open_streams() -> None:
@@ -96,4 +96,4 @@ def _writer(raw: _Stream, stream: TextIO | None, *, is_live: bool) -> TextIO:
 
 
 def _reason(error: OSError, done: str) -> str:
-    return "is closed" if error.errno == errno.EBADF else f"cannot be {done}: {error.strerror}"
+    return "is closed" if error.errno == errno.EBADF else f"cannot be {done}: {os_reason(error)}"

@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any
 
-from nextword.errors import DataError, MissingExtraError
+from nextword.errors import DataError, MissingExtraError, os_reason
 
 TEXT, LINES, JSON, PARQUET = "text", "lines", "json", "parquet"
 KINDS = {
@@ -54,7 +54,7 @@ def open_decompressed(path: Path) -> Iterator[IO[bytes]]:
         with path.open("rb") as raw, _decompress(raw, path) as stream:
             yield stream
     except OSError as error:  # damaged gzip is one too, without a strerror
-        raise DataError(f"{path}: cannot be read: {error.strerror or error}") from None
+        raise DataError(f"{path}: cannot be read: {os_reason(error)}") from None
     except (EOFError, zlib.error) as error:
         raise DataError(f"{path}: damaged: {error}; fetch the file again") from None
     except Exception as error:

@@ -26,7 +26,7 @@ from nextword.data.shards import (
     smallest_dtype,
     write_header,
 )
-from nextword.errors import DataError
+from nextword.errors import DataError, os_reason
 from nextword.text.tokenizer import Tokenizer
 
 TOKENIZER_FOLDER = "tokenizer"
@@ -87,7 +87,7 @@ def prepare_corpus(
         if report.num_tokens:
             writer.finish()
     except OSError as error:
-        raise DataError(f"{folder}: cannot be written: {error.strerror}") from None
+        raise DataError(f"{folder}: cannot be written: {os_reason(error)}") from None
     if not report.num_tokens:
         raise DataError("no document remains: the corpus is empty, or every document was left out")
     return report

@@ -19,7 +19,7 @@ import numpy.typing as npt
 
 from nextword.atomic_file import write_atomically
 from nextword.data.batch import TokenArray
-from nextword.errors import DataError
+from nextword.errors import DataError, os_reason
 from nextword.json_file import read_json_object
 
 HEADER_NAME = "tokens.json"
@@ -211,4 +211,4 @@ def _map(path: Path, dtype: np.dtype[Any], size: int) -> npt.NDArray[Any]:
             raise DataError(f"{path}: damaged: {found} bytes instead of {size * dtype.itemsize}; prepare it again")
         return np.memmap(path, dtype, mode="r") if size else np.empty(0, dtype)
     except OSError as error:
-        raise DataError(f"{path}: cannot be read: {error.strerror}") from None
+        raise DataError(f"{path}: cannot be read: {os_reason(error)}") from None

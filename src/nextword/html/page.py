@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import NewType
 
 from nextword.atomic_file import write_atomically
-from nextword.errors import DataError
+from nextword.errors import DataError, os_reason
 
 Html = NewType("Html", str)
 """Markup that can stand in a page as it is."""
@@ -94,7 +94,7 @@ def write_page(path: Path | str, title: str, parts: Iterable[Html], *, style: st
                 out.write(part.encode())
             out.write(b"\n</body></html>\n")
     except OSError as error:
-        raise DataError(f"{path}: cannot be written: {error.strerror}") from None
+        raise DataError(f"{path}: cannot be written: {os_reason(error)}") from None
 
 
 def _head(title: str, style: str) -> str:

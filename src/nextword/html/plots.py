@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nextword.atomic_file import write_atomically
-from nextword.errors import DataError, MissingExtraError
+from nextword.errors import DataError, MissingExtraError, os_reason
 from nextword.html.page import Html, require_folder
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ def save_plot(path: Path, draw: Draw, *, width: float = 8.0, height: float = 3.5
         with write_atomically(path) as out:
             out.write(drawn)
     except OSError as error:
-        raise DataError(f"{path}: cannot be written: {error.strerror}") from None
+        raise DataError(f"{path}: cannot be written: {os_reason(error)}") from None
 
 
 def _drawn(draw: Draw, width: float, height: float, form: str) -> bytes:

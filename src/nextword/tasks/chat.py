@@ -12,7 +12,7 @@ from pathlib import Path
 from nextword.atomic_file import write_atomically
 from nextword.checks import checked_arguments
 from nextword.decoding.params import SamplingParams
-from nextword.errors import DataError, RequestError
+from nextword.errors import DataError, RequestError, os_reason
 from nextword.inference.engine import Engine
 from nextword.plain_text import count
 
@@ -148,4 +148,4 @@ def _reason(error: Exception) -> str:
         return f"not UTF-8 text at byte {error.start}"
     if isinstance(error, json.JSONDecodeError):
         return f"not JSON at line {error.lineno}: {error.msg}"
-    return str(error.strerror if isinstance(error, OSError) else error)
+    return str(os_reason(error) if isinstance(error, OSError) else error)

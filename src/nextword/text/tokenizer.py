@@ -17,8 +17,9 @@ from typing import Any
 import tokenizers
 from tokenizers.pre_tokenizers import Metaspace
 
+from nextword.atomic_file import write_atomically
 from nextword.checks import checked_arguments
-from nextword.errors import DataError, TokenizerError
+from nextword.errors import DataError, TokenizerError, os_reason
 from nextword.text.chat_marks import MarkedMessages, Message, Span
 from nextword.text.stream_decoder import StreamDecoder
 from nextword.text.token_bytes import TokenBytes
@@ -190,16 +191,18 @@ class Tokenizer:
         folder = Path(folder)
         try:
             self._write(folder)
-        except Exception as error:  # the tokenizers library raises the base class
-            raise DataError(f"{folder}: cannot be written: {error}") from None
+        except OSError as error:
+            raise DataError(f"{folder}: cannot be written: {os_reason(error)}") from None
 
     def _write(self, folder: Path) -> None:
-        self._backend.save(str(folder / "tokenizer.json"))
+        with write_atomically(folder / "tokenizer.json") as out:
+            out.write(self._backend.to_str(pretty=True).encode())
         settings: dict[str, object] = {"tokenizer_class": "PreTrainedTokenizerFast", **self.special_variables}
         settings["add_bos_token"] = self.add_bos
         if self.chat_template is not None:
             settings["chat_template"] = self.chat_template
-        (folder / "tokenizer_config.json").write_text(json.dumps(settings, ensure_ascii=False, indent=2) + "\n")
+        with write_atomically(folder / "tokenizer_config.json") as out:
+            out.write((json.dumps(settings, ensure_ascii=False, indent=2) + "\n").encode())
 
     def _begun(self, token_ids: list[int]) -> list[int]:
         """Put BOS before token ids if the model was trained so and it is not there."""

@@ -26,7 +26,7 @@ def load_tokenizer_folder(folder: Path) -> Tokenizer:
     if not path.exists():
         raise CheckpointError(f"{folder}: no tokenizer.json; save the tokenizer as a fast one and add it")
     try:
-        backend = tokenizers.Tokenizer.from_file(str(path))
+        backend = tokenizers.Tokenizer.from_buffer(path.read_bytes())
     except Exception as error:  # the library raises bare Exception
         raise CheckpointError(f"{path}: not a tokenizer: {error}") from None
     backend.no_truncation()  # left over from training in some files; would silently truncate prompts

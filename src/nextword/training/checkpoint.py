@@ -22,7 +22,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from nextword.errors import CheckpointError
+from nextword.errors import CheckpointError, os_reason
 from nextword.json_file import read_json_object
 from nextword.training.processes import ALONE, Processes
 
@@ -87,7 +87,7 @@ def load_tensors(
 
         return read_shards(path, memory_for, processes)
     except (OSError, SafetensorError) as error:
-        reason = " ".join(str(error.strerror if isinstance(error, OSError) else error).split())
+        reason = " ".join(str(os_reason(error) if isinstance(error, OSError) else error).split())
         raise CheckpointError(f"{path}: cannot be read ({reason}): delete it, and start again") from None
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -23,8 +22,6 @@ def export_model(
     generation_defaults: Mapping[str, object] | None = None,
 ) -> None:
     """Write weights with config and tokenizer, replacing an earlier export. Raises CheckpointError."""
-    for left_by_a_kill in (*path.parent.glob(f".{path.name}.*.partial"), *path.parent.glob(f".{path.name}.*.replaced")):
-        shutil.rmtree(left_by_a_kill, ignore_errors=True)
     stored = {
         name: StoredTensor(name, "F32", tuple(tensor.shape), tensor.detach().cpu().numpy())
         for name, tensor in tensors.items()

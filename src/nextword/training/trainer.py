@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from nextword.data.batch import IGNORED, Batch, BatchSource
-from nextword.errors import TrainingError
+from nextword.errors import TrainingError, os_reason
 from nextword.models.transformer import Transformer
 from nextword.training.callbacks import Callbacks, StepReport
 from nextword.training.checkpoint import TrainingState, find_checkpoint, load_tensors, load_values, save_checkpoint
@@ -131,7 +131,7 @@ class Trainer:
         try:
             save_checkpoint(self._folder / "checkpoints", self.step, self._state(), self._processes)
         except OSError as error:
-            self._callbacks.note(f"no checkpoint at step {self.step}: {error.strerror or error}; training continues")
+            self._callbacks.note(f"no checkpoint at step {self.step}: {os_reason(error)}; training continues")
             return False
         return True
 

@@ -20,7 +20,7 @@ from nextword.checks import checked_arguments
 from nextword.data.documents import read_documents
 from nextword.data.files import find_files
 from nextword.data.records import BadRecords
-from nextword.errors import DataError, RequestError
+from nextword.errors import DataError, RequestError, os_reason
 from nextword.evaluation.bootstrap import Interval
 from nextword.evaluation.conventions import CONVENTION_NAMES, Convention, ConventionName, choose_convention
 from nextword.evaluation.perplexity import PerplexityReport, measure_perplexity
@@ -235,7 +235,7 @@ class _Measurement:
             folder = cache_folder() / "perplexity" / fingerprint([*parts, *find_files(self.paths)], settings)
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise DataError(f"{cache_folder()}: cannot keep what is measured: {error.strerror}") from None
+            raise DataError(f"{cache_folder()}: cannot keep what is measured: {os_reason(error)}") from None
         return folder
 
     def _reporter(self, name: str, run: ResumableRun) -> Callable[[PerplexityAccumulator], None]:

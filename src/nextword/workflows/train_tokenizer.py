@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from nextword.checks import checked_arguments
-from nextword.errors import DataError
+from nextword.errors import DataError, os_reason
 from nextword.plain_text import count
 from nextword.workflows.paths import FilePath, Files, list_files
 
@@ -74,7 +74,7 @@ def train_tokenizer(
         folder.mkdir(parents=True, exist_ok=True)
         tokenizer.save(folder)
     except OSError as error:
-        raise DataError(f"{folder}: cannot be written: {error.strerror}") from None
+        raise DataError(f"{folder}: cannot be written: {os_reason(error)}") from None
     line = next((line for text in sample for line in text.splitlines() if line.strip()), "")
     return TrainedTokenizer(
         folder=folder,

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nextword.checkpoints.gguf.types import BLOCK_TYPES
-from nextword.errors import CheckpointError
+from nextword.errors import CheckpointError, os_reason
 from nextword.models.stored_tensor import FLOAT_DTYPES, StoredTensor
 from nextword.native import native
 
@@ -72,7 +72,7 @@ def _map(path: Path) -> npt.NDArray[np.uint8]:
             raise CheckpointError(f"{path}: {size} bytes are too few for a GGUF file; fetch it again")
         mapped: npt.NDArray[np.uint8] = np.memmap(path, dtype=np.uint8, mode="r").view(np.ndarray)
     except OSError as error:
-        raise CheckpointError(f"{path}: cannot be read: {error.strerror}") from None
+        raise CheckpointError(f"{path}: cannot be read: {os_reason(error)}") from None
     return mapped
 
 

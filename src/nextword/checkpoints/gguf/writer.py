@@ -20,7 +20,7 @@ from nextword.checkpoints.gguf.metadata import GGUFMetadata
 from nextword.checkpoints.gguf.tokenizer_metadata import vocabulary_metadata
 from nextword.checkpoints.gguf.types import BLOCK_TYPES
 from nextword.checkpoints.model_directory import ModelDirectory
-from nextword.errors import CheckpointError
+from nextword.errors import CheckpointError, os_reason
 from nextword.models.config import ModelConfig
 from nextword.models.families import FAMILIES, Family
 from nextword.models.families.published_weights import LazyTensors, to_published
@@ -55,7 +55,7 @@ def save_gguf(path: Path, directory: ModelDirectory, *, weights: GGUFWeights = "
         with write_atomically(path) as out:
             _write(Path(out.name), config, metadata, tensors, weights)
     except OSError as error:
-        raise CheckpointError(f"{path}: cannot be written: {error.strerror}") from None
+        raise CheckpointError(f"{path}: cannot be written: {os_reason(error)}") from None
 
 
 def _family(config: ModelConfig) -> tuple[Family, str]:
