@@ -212,7 +212,7 @@ def test_a_bad_value_for_a_tokenizer_is_a_nextword_error(lm: nw.LanguageModel, o
 
 @pytest.mark.parametrize("function", ARGUMENTS)
 def test_an_unknown_keyword_is_a_nextword_error(lm: nw.LanguageModel, function: str) -> None:
-    with pytest.raises(nw.RequestError, match=r"did you mean|there are|the arguments are"):
+    with pytest.raises(nw.RequestError, match=r"did you mean|there are|the arguments are|is given as"):
         call(lm, function, lenght=3)
 
 

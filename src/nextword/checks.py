@@ -153,7 +153,8 @@ def _check_for(hint: Any) -> _Check | None:
     if origin is collections.abc.Callable:
         return _plain(callable, "a function")
     kind = origin or hint
-    if kind in (object, Any) or not isinstance(kind, type) or getattr(kind, "_is_protocol", False):
+    is_shape = typing.is_typeddict(kind) or getattr(kind, "_is_protocol", False)
+    if kind in (object, Any) or not isinstance(kind, type) or is_shape:
         return None
     return _plain(lambda value: isinstance(value, kind), f"a {kind.__name__}")
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Unpack
+from typing import TYPE_CHECKING, Annotated, Any, Unpack, cast
 
 from nextword.adapters.open import open_adapted
 from nextword.checkpoints.catalogue import resolve
@@ -31,6 +31,8 @@ from nextword.native import native
 from nextword.tasks.chat import Conversation
 from nextword.tasks.classify import Classification, Classifier, ClassifyKeywords, classify_options
 from nextword.tasks.summarize import Length, Style, Summary, summarize
+from nextword.text.chat_messages import Message
+from nextword.text.chat_options import ChatOptions, check_names
 from nextword.text.tokenizer import Tokenizer, check_text
 
 if TYPE_CHECKING:  # imported where they are used: generation does not wait for what measures
@@ -39,11 +41,12 @@ if TYPE_CHECKING:  # imported where they are used: generation does not wait for 
     from nextword.evaluation.surprise import SurpriseReport
 
 Prompt = Annotated[str, "a string; for several prompts use generate_batch"]
-Messages = Annotated[
-    Sequence[Mapping[str, str]],
-    'a list of messages such as [{"role": "user", "content": "Hello"}], where both values are strings',
-]
+Messages = Annotated[Sequence[Message], 'a list of messages such as [{"role": "user", "content": "Hello"}]']
 Labels = Annotated[Sequence[str], 'a list of strings such as ["positive", "negative"]']
+
+
+class ChatKeywords(SamplingOptions, ChatOptions, total=False):
+    """The keywords of `chat` and `stream_chat`: how the conversation is rendered, and sampling parameters."""
 
 
 class Stream:
@@ -161,22 +164,38 @@ class LanguageModel:
         return self._stream(self.tokenizer.encode(prompt, parse_special=parse_special), self.params(**params))
 
     @checked_arguments
-    def chat(self, messages: Messages, **params: Unpack[SamplingOptions]) -> Generation:
-        """Answer a conversation of {"role", "content"} messages. Raises RequestError, TokenizerError.
+    def chat(self, messages: Messages, **options: Unpack[ChatKeywords]) -> Generation:
+        """Answer a conversation; a message is a mapping in OpenAI's form. Raises RequestError, TokenizerError.
 
-        Keywords are the fields of `SamplingParams`; those not given are as in `chat_params`.
+        Keywords: tools, template_variables, chat_template and continue_final_message, as `ChatOptions` says, and the
+        fields of `SamplingParams`; those not given are as in `chat_params`.
         """
-        return self._run(self._encode_chat(messages), self.chat_params(**params), continues_text=False)
+        rendering, params = _split_options(options)
+        prompt, continues = self.tokenizer.encode_chat(messages, **rendering), _continues(rendering)
+        return self._run(prompt, self.chat_params(**params), continues_text=continues)
 
     @checked_arguments
-    def stream_chat(self, messages: Messages, **params: Unpack[SamplingOptions]) -> Stream:
+    def stream_chat(self, messages: Messages, **options: Unpack[ChatKeywords]) -> Stream:
         """Answer a conversation as `chat` does and yield the text as it is generated."""
-        return self._stream(self._encode_chat(messages), self.chat_params(**params), continues_text=False)
+        rendering, params = _split_options(options)
+        prompt, continues = self.tokenizer.encode_chat(messages, **rendering), _continues(rendering)
+        return self._stream(prompt, self.chat_params(**params), continues_text=continues)
 
     @checked_arguments
-    def conversation(self, *, system: str | None = None, **params: Unpack[SamplingOptions]) -> Conversation:
-        """Begin a chat that keeps its history; keywords are the fields of `SamplingParams`. Raises RequestError."""
-        return Conversation(self.engine, self.chat_params(**params), system=system)
+    def conversation(
+        self,
+        *,
+        system: str | None = None,
+        template_variables: Mapping[str, Any] | None = None,
+        chat_template: Path | str | None = None,
+        **params: Unpack[SamplingOptions],
+    ) -> Conversation:
+        """Begin a chat that keeps its history; keywords are the fields of `SamplingParams`. Raises RequestError.
+
+        `template_variables` and `chat_template` as in `ChatOptions`.
+        """
+        rendering: ChatOptions = {"template_variables": template_variables, "chat_template": chat_template}
+        return Conversation(self.engine, self.chat_params(**params), system=system, rendering=rendering)
 
     @checked_arguments
     def next(self, text: str, *, parse_special: bool = False) -> Distribution:
@@ -301,10 +320,6 @@ class LanguageModel:
         """Make a classifier for texts that come later; arguments as those of `classify`. Raises RequestError."""
         return Classifier(self.engine, labels, examples=examples, options=classify_options(**options))
 
-    def _encode_chat(self, messages: Messages) -> list[int]:
-        _check_messages(messages)
-        return self.tokenizer.encode_chat(messages)
-
     def _run(self, prompt_token_ids: list[int], params: SamplingParams, *, continues_text: bool = True) -> Generation:
         request = self.engine.submit(prompt_token_ids, params, continues_text=continues_text)
         self.engine.run([request])
@@ -332,14 +347,17 @@ def _documents(texts: str | Iterable[str]) -> Iterator[Document]:
         yield Document(text, Path("text"), number)
 
 
-def _check_messages(messages: Messages) -> None:
-    """Raise RequestError if there are no messages, or one lacks its role or content."""
-    if not messages:
-        raise RequestError("messages = []: must hold at least one message")
-    for index, message in enumerate(messages):
-        for key in ("role", "content"):
-            if key not in message:
-                raise RequestError(f"messages[{index}] = {dict(message)!r}: has no {key!r}")
+def _continues(rendering: ChatOptions) -> bool:
+    """Return True if the answer continues the text of the last message; else it is a text of its own."""
+    return bool(rendering.get("continue_final_message"))
+
+
+def _split_options(options: ChatKeywords) -> tuple[ChatOptions, SamplingOptions]:
+    """Return what says how a conversation is rendered, and the sampling parameters. Raises RequestError for others."""
+    check_names(options, ChatKeywords.__annotations__)
+    rendering = {name: value for name, value in options.items() if name in ChatOptions.__annotations__}
+    params = {name: value for name, value in options.items() if name not in rendering}
+    return cast(ChatOptions, rendering), cast(SamplingOptions, params)
 
 
 @checked_arguments

@@ -5,6 +5,7 @@ In: questions as text. Out: answers as they are generated, and the messages in a
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Generator, Sequence
 from pathlib import Path
@@ -15,9 +16,11 @@ from nextword.decoding.params import SamplingParams
 from nextword.errors import DataError, RequestError, os_reason
 from nextword.inference.engine import Engine
 from nextword.plain_text import count
+from nextword.text.chat_messages import Message, plain_messages
+from nextword.text.chat_options import ChatOptions, check_chat_options
 
-Message = dict[str, str]
-
+_INSTRUCTING = ("system", "developer")
+"""Roles of a system prompt."""
 _ANSWER_ROOM = 256
 """Tokens of the context reserved for an answer without a limit of its own."""
 
@@ -26,9 +29,21 @@ class Conversation:
     """Chat with its history; `ask` adds a question and its answer."""
 
     @checked_arguments
-    def __init__(self, engine: Engine, params: SamplingParams, *, system: str | None = None) -> None:
-        """Start with the system prompt alone. Raises RequestError if `params` ask for several answers."""
+    def __init__(
+        self,
+        engine: Engine,
+        params: SamplingParams,
+        *,
+        system: str | None = None,
+        rendering: ChatOptions | None = None,
+    ) -> None:
+        """Start with the system prompt alone; `rendering`: how the chat template is applied to the messages.
+
+        Raises RequestError if `params` ask for several answers.
+        """
         self._engine = engine
+        self._rendering: ChatOptions = rendering or {}
+        check_chat_options(self._rendering)
         self.params = params
         self._system: list[Message] = [] if system is None else [{"role": "system", "content": system}]
         self._turns: list[Message] = []
@@ -62,8 +77,9 @@ class Conversation:
     def resume(self, messages: Sequence[Message]) -> None:
         """Continue from the messages of an earlier conversation, in place of all turns until now.
 
-        A system prompt among them takes the place of this conversation's. Raises DataError unless questions ("user")
-        and answers ("assistant") take turns, with an answer at the end; the conversation is then as it was.
+        A system prompt in front takes the place of this conversation's. Raises DataError unless each turn begins with a
+        question ("user") and ends with an answer ("assistant"); the conversation is then as it was. Between the
+        two may stand calls of tools and their results.
         """
         system, turns = _split_messages(messages)
         self._system = system or self._system
@@ -71,7 +87,7 @@ class Conversation:
 
     @checked_arguments
     def save(self, path: Path | str) -> None:
-        """Write the messages as a JSON list of {"role", "content"}. Raises DataError if the file cannot be written."""
+        """Write the messages as a JSON list. Raises DataError if the file cannot be written."""
         try:
             with write_atomically(Path(path).expanduser()) as out:
                 out.write((json.dumps(self.messages, ensure_ascii=False, indent=2) + "\n").encode())
@@ -101,7 +117,7 @@ class Conversation:
         prompt, num_forgotten = self._fitting_prompt(turns)
         request = self._engine.submit(prompt, self._params, continues_text=False)
         self.num_forgotten = num_forgotten
-        self._turns = turns[2 * num_forgotten :]
+        self._turns = _without_oldest(turns, num_forgotten)
         answer = ""
         try:
             for piece in self._engine.stream(request):
@@ -119,28 +135,34 @@ class Conversation:
         limit = self._engine.backend.max_seq_len - min(self._params.max_tokens or _ANSWER_ROOM, _ANSWER_ROOM)
         num_forgotten = 0
         while True:
-            kept = turns[2 * num_forgotten :]
-            token_ids = self._engine.tokenizer.encode_chat([*self._system, *kept])
-            if len(token_ids) <= limit or len(kept) == 1:
+            kept = _without_oldest(turns, num_forgotten)
+            token_ids = self._engine.tokenizer.encode_chat([*self._system, *kept], **self._rendering)
+            if len(token_ids) <= limit or kept[0] is turns[-1]:
                 return token_ids, num_forgotten
             num_forgotten += 1
 
 
+def _without_oldest(messages: list[Message], num_turns: int) -> list[Message]:
+    """Return the messages without the first turns, each a question with what follows it up to the next one."""
+    starts = [index for index, message in enumerate(messages) if message["role"] == "user"]
+    return messages[starts[num_turns] :]
+
+
 def _split_messages(messages: object) -> tuple[list[Message], list[Message]]:
     """Return the system prompt, alone or absent, and the turns. Raises DataError for anything else."""
-    if not isinstance(messages, Sequence) or not all(map(_is_message, messages)):
-        raise DataError('not a conversation: must be a list of {"role": ..., "content": ...}, all strings')
-    plain = [{"role": message["role"], "content": message["content"]} for message in messages]
-    num_system = 1 if plain and plain[0]["role"] == "system" else 0
+    if not isinstance(messages, list | tuple):
+        raise DataError('not a conversation: must be a list of messages such as {"role": "user", "content": "Hello"}')
+    try:
+        plain: list[Message] = [*plain_messages(messages)] if messages else []
+    except RequestError as error:
+        raise DataError(f"not a conversation: {error}") from None
+    num_system = 1 if plain and plain[0]["role"] in _INSTRUCTING else 0
     system, turns = plain[:num_system], plain[num_system:]
     roles = [message["role"] for message in turns]
-    if roles != ["user", "assistant"] * (len(turns) // 2):
+    follows = itertools.pairwise(roles)
+    if roles and (roles[0] != "user" or roles[-1] != "assistant" or ("user", "user") in follows):
         raise DataError(f'roles {", ".join(roles)}: must be "user" and "assistant" in turns, an answer at the end')
     return system, turns
-
-
-def _is_message(message: object) -> bool:
-    return isinstance(message, dict) and all(isinstance(message.get(key), str) for key in ("role", "content"))
 
 
 def _reason(error: Exception) -> str:

@@ -7,13 +7,15 @@ used only if the template writes the same text as without them, so no knowledge 
 from __future__ import annotations
 
 import bisect
+import functools
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 
 from nextword.errors import TokenizerError
-from nextword.text.chat_marks import Span, absent_characters
+from nextword.text.chat_marks import Span, absent_characters, as_characters, strings_in
+from nextword.text.chat_messages import PlainMessage
 
-_Messages = Sequence[Mapping[str, str]]
+_Messages = Sequence[PlainMessage]
 
 
 def find_answers(messages: _Messages, render: Callable[[_Messages], str], clean: Callable[[str], str]) -> list[Span]:
@@ -23,13 +25,10 @@ def find_answers(messages: _Messages, render: Callable[[_Messages], str], clean:
     messages, so that their spans are unknown.
     """
     expected = clean(render(messages))
-    begin, end = absent_characters([text for message in messages for text in message.values()])
+    begin, end = absent_characters(list(strings_in(messages)))
     for wrap in (_around, _around_words):  # templates that strip a message would not strip it inside marks
-        marked = [
-            {**message, "content": wrap(message["content"], begin, end)} if message["role"] == "assistant" else message
-            for message in messages
-        ]
-        rendered = render(marked)
+        marked = [_marked(message, functools.partial(wrap, begin=begin, end=end)) for message in messages]
+        rendered = as_characters(render(marked), (begin, end))
         marks = "".join(re.findall(f"[{begin}{end}]", rendered))
         parts = [clean(part) for part in re.split(f"[{begin}{end}]", rendered)]
         if marks == (begin + end) * (len(marks) // 2) and "".join(parts) == expected:
@@ -67,6 +66,16 @@ def _without_gaps(places: Sequence[Span]) -> tuple[list[int], list[int]]:
         position = max(stop, position)
         stops.append(position)
     return starts, stops
+
+
+def _marked(message: PlainMessage, wrap: Callable[[str], str]) -> PlainMessage:
+    """Mark the content of an assistant's message: a text, or each of its parts."""
+    content = message.get("content")
+    if message["role"] != "assistant" or content is None:
+        return message
+    if isinstance(content, str):
+        return {**message, "content": wrap(content)}
+    return {**message, "content": [{**part, "text": wrap(part["text"])} for part in content]}
 
 
 def _around(content: str, begin: str, end: str) -> str:

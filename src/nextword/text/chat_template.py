@@ -13,35 +13,54 @@ from collections.abc import Mapping, Sequence
 from typing import NoReturn
 
 import jinja2
+import jinja2.meta
 
 from nextword.errors import TokenizerError
-from nextword.text.chat_marks import Message
+from nextword.text.chat_messages import PlainMessage
 from nextword.text.template_sandbox import BoundedSandbox, bounded_work, charge
 
 _REASON_LENGTH = 300
 
 
 def render_chat_template(
-    template: str, messages: Sequence[Message], *, add_generation_prompt: bool, variables: Mapping[str, str]
+    template: str, messages: Sequence[PlainMessage], *, add_generation_prompt: bool, variables: Mapping[str, object]
 ) -> str:
-    """Render a conversation by a template; `variables` are the special tokens by name, such as bos_token.
+    """Render a conversation by a template.
 
-    Raises TokenizerError if the template is damaged, refuses the messages, or does more work than they need.
+    `variables`: the special tokens by name, such as bos_token, "tools" if there are any, and whatever else the template
+    reads. Raises TokenizerError if the template is damaged, refuses the messages, or does more work than they need.
     """
-    size = sum(len(text) for message in messages for text in message.values())
+    shown = {
+        "tools": None,
+        "documents": None,
+        **variables,
+        "messages": messages,
+        "add_generation_prompt": add_generation_prompt,
+    }
     try:
         compiled = _compile(template)
-        with bounded_work(size):
-            return compiled.render(
-                messages=[dict(message) for message in messages],
-                tools=None,
-                documents=None,
-                add_generation_prompt=add_generation_prompt,
-                **variables,
-            )
+        with bounded_work(_num_characters(shown)):
+            return compiled.render(shown)
     except Exception as error:  # a template is a foreign program: whatever it raises is its own failure
         reason = " ".join(str(error)[:_REASON_LENGTH].split()) or type(error).__name__
         raise TokenizerError(f"the chat template cannot be applied to these messages: {reason}") from None
+
+
+def template_variables(template: str) -> frozenset[str]:
+    """Return the names that a template reads and does not set. Raises TokenizerError if it is damaged."""
+    try:
+        return frozenset(jinja2.meta.find_undeclared_variables(BoundedSandbox().parse(template)))
+    except Exception as error:
+        raise TokenizerError(f"the chat template cannot be read: {' '.join(str(error).split())}") from None
+
+
+def _num_characters(value: object) -> int:
+    """Return the size of plain data in characters, its keys included."""
+    if isinstance(value, str):
+        return len(value)
+    if isinstance(value, Mapping):
+        return sum(len(key) + _num_characters(one) for key, one in value.items())
+    return sum(map(_num_characters, value)) if isinstance(value, list | tuple) else 1
 
 
 @functools.lru_cache(maxsize=8)

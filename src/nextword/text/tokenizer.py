@@ -6,13 +6,14 @@ knows no model and no file format but its own folder.
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import json
 import threading
 from collections.abc import Mapping, Sequence
 from numbers import Integral
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 import tokenizers
 from tokenizers.pre_tokenizers import Metaspace
@@ -20,9 +21,15 @@ from tokenizers.pre_tokenizers import Metaspace
 from nextword.atomic_file import write_atomically
 from nextword.checks import checked_arguments
 from nextword.errors import DataError, TokenizerError, os_reason
-from nextword.text.chat_marks import MarkedMessages, Message, Span
+from nextword.text.chat_marks import MarkedText, Span
+from nextword.text.chat_messages import Message
+from nextword.text.chat_options import ChatOptions, check_chat_options
+from nextword.text.choose_template import choose_template
 from nextword.text.stream_decoder import StreamDecoder
 from nextword.text.token_bytes import TokenBytes
+
+if TYPE_CHECKING:
+    from nextword.text.chat_input import ChatInput
 
 _HIDDEN = "\ufffe"
 """Noncharacter that hides text in which special tokens must not be found; it is one character, in no vocabulary."""
@@ -40,15 +47,18 @@ class Tokenizer:
         add_bos: bool,
         chat_template: str | None,
         special_variables: Mapping[str, str],
+        named_templates: Mapping[str, str] | None = None,
     ) -> None:
         """Wrap a tokenizer of the `tokenizers` library; with `add_bos` it must not add special tokens by itself.
 
-        `special_variables`: special tokens by the names that chat templates use, such as bos_token.
+        `special_variables`: special tokens by the names that chat templates use, such as bos_token. `named_templates`:
+        chat templates for other uses by name, such as tool_use.
         """
         self.bos_token_id = bos_token_id
         self.eos_token_ids = eos_token_ids
         self.add_bos = add_bos
         self.chat_template = chat_template
+        self.named_templates = dict(named_templates or {})
         self.special_variables = dict(special_variables)
         self._backend = backend
         self._lock = threading.Lock()
@@ -131,51 +141,71 @@ class Tokenizer:
         return StreamDecoder(self._token_bytes, skipped=self._special_ids, after=after)
 
     @checked_arguments
-    def render_chat(self, messages: Sequence[Message], *, add_generation_prompt: bool = True) -> str:
-        """Render messages ({"role", "content"}) as text by the model's chat template.
+    def render_chat(
+        self, messages: Sequence[Message], *, add_generation_prompt: bool = True, **options: Unpack[ChatOptions]
+    ) -> str:
+        """Render messages as text by the model's chat template; a message is a mapping in OpenAI's form.
 
-        `add_generation_prompt`: end with the beginning of the assistant's next message.
+        `add_generation_prompt`: end with the beginning of the assistant's next message, unless the last one is
+        continued. Other keywords: tools, template_variables, chat_template, continue_final_message; see `ChatOptions`.
 
-        Raises TokenizerError if there is no template, or it refuses the messages.
+        Raises RequestError naming a message or value that cannot be shown, TokenizerError if there is no template, if
+        it refuses the messages, or if it does not show tools.
         """
-        if self.chat_template is None:
-            raise TokenizerError("this model has no chat template: it continues text; use generate instead of chat")
-        from nextword.text.chat_template import render_chat_template  # imports a library that generation does not need
-
-        return render_chat_template(
-            self.chat_template,
-            messages,
-            add_generation_prompt=add_generation_prompt,
-            variables=self.special_variables,
-        )
+        return self._chat(messages, add_generation_prompt, options).render()
 
     @checked_arguments
-    def encode_chat(self, messages: Sequence[Message], *, add_generation_prompt: bool = True) -> list[int]:
-        """Encode a conversation as token ids, with one BOS at most; special tokens inside a message stay text.
+    def encode_chat(
+        self, messages: Sequence[Message], *, add_generation_prompt: bool = True, **options: Unpack[ChatOptions]
+    ) -> list[int]:
+        """Encode a conversation as token ids, with one BOS at most; special tokens inside what is given stay text.
 
-        Raises TokenizerError as `render_chat`.
+        Arguments and errors as those of `render_chat`.
         """
-        marked = MarkedMessages(messages, self._special_texts)
-        rendered = self.render_chat(marked.messages, add_generation_prompt=add_generation_prompt)
-        return [token_id for token_id, _ in self._encode_rendered(*marked.unwrap(rendered))]
+        chat, marked = self._marked(self._chat(messages, add_generation_prompt, options))
+        return [token_id for token_id, _ in self._encode_rendered(*marked.unwrap(chat.render()))]
 
     @checked_arguments
-    def encode_answers(self, messages: Sequence[Message]) -> tuple[list[int], list[bool]]:
+    def encode_answers(
+        self, messages: Sequence[Message], **options: Unpack[ChatOptions]
+    ) -> tuple[list[int], list[bool]]:
         """Encode a conversation as `encode_chat` does; return its token ids and its loss mask.
 
         The mask is True for the tokens of the assistant's messages and the special token that ends each. Raises
-        TokenizerError as `render_chat`, and if the template rewrites the assistant's messages.
+        as `render_chat`, and TokenizerError if the template rewrites the assistant's messages.
         """
         from nextword.text.answer_spans import answer_tokens, find_answers
 
-        marked = MarkedMessages(messages, self._special_texts)
-        render = functools.partial(self.render_chat, add_generation_prompt=False)
-        text, kept_as_text = marked.unwrap(render(marked.messages))
+        chat, marked = self._marked(self._chat(messages, False, options))
+        text, kept_as_text = marked.unwrap(chat.render())
         tokens = self._encode_rendered(text, kept_as_text)
-        answers = find_answers(marked.messages, render, lambda part: marked.unwrap(part)[0])
+        answers = find_answers(
+            chat.messages,
+            lambda messages: dataclasses.replace(chat, messages=messages).render(),
+            lambda part: marked.unwrap(part)[0],
+        )
         is_special = [token_id in self._special_ids for token_id, _ in tokens]
         is_answer = answer_tokens(text, [place for _, place in tokens], is_special, answers)
         return [token_id for token_id, _ in tokens], is_answer
+
+    def _chat(self, messages: Sequence[Message], add_generation_prompt: bool, options: ChatOptions) -> ChatInput:
+        from nextword.text.chat_input import chat_input  # imports a library that generation does not need
+
+        check_chat_options(options)
+        choice, tools = options.get("chat_template"), options.get("tools")
+        return chat_input(
+            choose_template(self.chat_template, self.named_templates, choice, has_tools=bool(tools)),
+            messages,
+            special_tokens=self.special_variables,
+            add_generation_prompt=add_generation_prompt,
+            options=options,
+        )
+
+    def _marked(self, chat: ChatInput) -> tuple[ChatInput, MarkedText]:
+        """Mark the special tokens written in messages, tools and variables: they stay text."""
+        marked = MarkedText([chat.messages, chat.given], self._special_texts)
+        messages, given = marked.values
+        return dataclasses.replace(chat, messages=messages, given=given), marked
 
     def definition(self) -> dict[str, Any]:
         """Return the content of tokenizer.json: vocabulary, merges, pre-tokenizer, decoder."""
