@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import re
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -134,13 +136,31 @@ BAD_METADATA: dict[str, tuple[dict[str, Any], str]] = {
     "epsilon as text": ({"llama.attention.layer_norm_rms_epsilon": "small"}, "'small'; expected a finite number"),
     "epsilon of zero": ({"llama.attention.layer_norm_rms_epsilon": 0.0}, "norm_eps must be a positive number"),
     "infinite rope base": ({"llama.rope.freq_base": math.inf}, "freq_base is inf; expected a finite number"),
-    "rope base of one": ({"llama.rope.freq_base": 1.0}, "rope theta"),
-    "more rotated than there is": ({"llama.rope.dimension_count": 6}, "dimension_count is 6; expected at most 4"),
+    "rope base of one": ({"llama.rope.freq_base": 1.0}, "freq_base is 1.0; expected a number above 1"),
+    "more rotated than there is": ({"llama.rope.dimension_count": 6}, "dimension_count is 6; expected .* at most 4"),
+    "an odd number rotated": ({"llama.rope.dimension_count": 3}, "dimension_count is 3; expected an even number"),
     "part of a head rotated": ({"llama.rope.dimension_count": 2}, "partial_rotary_factor is 0.5.*; expected 1.0"),
-    "unknown scaling": ({"llama.rope.scaling.type": "dynamic"}, "scaling.type is 'dynamic'; expected none, linear"),
-    "scaling without factor": ({"llama.rope.scaling.type": "linear"}, "rope.scaling.factor is missing"),
-    "scaling by nothing": ({"llama.rope.scaling.type": "linear", "llama.rope.scaling.factor": 0.0}, "factor is 0.0"),
-    "longrope without factors": ({"llama.rope.scaling.type": "longrope"}, "longrope with its tensors"),
+    "unknown scaling": (
+        {"llama.rope.scaling.type": "dynamic"},
+        "scaling.type is 'dynamic'; expected one of none, linear",
+    ),
+    "a negative factor": ({"llama.rope.scaling.factor": -2.0}, "factor is -2.0; expected a positive number"),
+    "longrope without factors": ({"llama.rope.scaling.type": "longrope"}, "longrope with the tensors"),
+    "yarn by half": (
+        {"llama.rope.scaling.type": "yarn", "llama.rope.scaling.yarn_ext_factor": 0.5},
+        "yarn_ext_factor is 0.5; expected 1; nothing else",
+    ),
+    "not causal": ({"llama.attention.causal": False}, "attention.causal is False; expected True"),
+    "experts": ({"llama.expert_count": 8}, "llama.expert_count is 8; expected"),
+    "another attention scale": ({"llama.attention.scale": 0.25}, "attention.scale is 0.25; expected 0 or 0.5"),
+    "a logit scale": ({"llama.logit_scale": 0.5}, "logit_scale is 0.5; expected 0 or 1"),
+    "a soft cap": ({"llama.final_logit_softcapping": 30.0}, "softcapping is 30.0; expected 0"),
+    "another head in sliding layers": (
+        {"llama.attention.key_length_swa": 8, "llama.attention.sliding_window": 4},
+        "key_length_swa is 8; expected 4",
+    ),
+    "predicted tokens": ({"llama.nextn_predict_layers": 1}, "nextn_predict_layers is 1; expected 0"),
+    "another activation": ({"llama.hidden_activation": "gelu"}, "hidden_activation is 'gelu'; expected 'silu'"),
 }
 
 
@@ -189,6 +209,29 @@ TEMPERATURE = 0.1 * math.log(4) + 1  # YaRN, equation 22
         ({"llama.rope.scaling.type": "none"}, None),
         (stretched("linear", 4.0), LinearScaling(factor=4.0)),
         ({"llama.rope.scale_linear": 4.0}, LinearScaling(factor=4.0)),
+        ({"llama.rope.scaling.factor": 4.0}, LinearScaling(factor=4.0)),
+        ({"llama.rope.scaling.factor": 2.0, "llama.rope.scale_linear": 4.0}, LinearScaling(factor=2.0)),
+        (stretched("none", 4.0), None),
+        ({"llama.rope.scaling.type": "linear"}, None),
+        (stretched("linear", 0.0), None),
+        (
+            stretched("linear", 4.0, attn_factor=1.5),
+            LongRopeScaling(
+                short_factors=(4.0, 4.0), long_factors=(4.0, 4.0), original_max_seq_len=32, attention_factor=1.5
+            ),
+        ),
+        (
+            stretched("yarn", 4.0),
+            YarnScaling(factor=4.0, original_max_seq_len=32, attention_factor=TEMPERATURE),
+        ),
+        (
+            stretched("yarn", 4.0, yarn_beta_fast=8.0, yarn_beta_slow=2.0, yarn_attn_factor=0.75),
+            YarnScaling(factor=4.0, original_max_seq_len=32, beta_fast=8.0, beta_slow=2.0, attention_factor=0.75),
+        ),
+        (
+            stretched("yarn", 4.0, yarn_log_multiplier=1.0, yarn_ext_factor=1.0),
+            YarnScaling(factor=4.0, original_max_seq_len=32, attention_factor=1.0),
+        ),
         (
             stretched("yarn", 4.0, original_context_length=8),
             YarnScaling(**YARN, attention_factor=TEMPERATURE),  # type: ignore[arg-type]
@@ -198,12 +241,72 @@ TEMPERATURE = 0.1 * math.log(4) + 1  # YaRN, equation 22
             YarnScaling(**YARN, attention_factor=TEMPERATURE / 2),  # type: ignore[arg-type]
         ),
     ],
-    ids=["none", "linear", "linear-old-key", "yarn", "yarn-factor"],
 )
 def test_scaling_by_settings(changes: dict[str, Any], expected: RopeScaling | None, tmp_path: Path) -> None:
     rope = config_of_file(tmp_path, changes).rope
     assert rope is not None
     assert rope.scaling == expected
+
+
+@pytest.mark.parametrize(
+    ("changes", "sliding"),
+    [
+        ({"llama.attention.sliding_window": 0}, None),
+        ({"llama.attention.sliding_window": 4}, 4),
+    ],
+)
+def test_a_window_makes_a_mistral_of_a_llama(changes: dict[str, Any], sliding: int | None, tmp_path: Path) -> None:
+    config = config_of_file(tmp_path, changes)
+    assert config.sliding_window == sliding
+    assert config.family == ("mistral" if sliding else "llama")
+
+
+def test_a_file_is_of_one_family() -> None:
+    mappings = [family.gguf for family in FAMILIES.values() if family.gguf is not None]
+    signs = [(mapping.architecture, mapping.marker) for mapping in mappings]
+    assert len(set(signs)) == len(signs)
+
+
+HARMLESS: dict[str, Any] = {
+    "llama.attention.causal": True,
+    "llama.attention.scale": 0.5,
+    "llama.expert_count": 0,
+    "llama.expert_weights_norm": False,
+    "llama.logit_scale": 1.0,
+    "llama.pooling_type": 1,
+    "llama.rope.scaling.finetuned": True,
+    "llama.rope.scaling.yarn_beta_fast": 8.0,
+    "llama.tensor_data_layout": "Meta AI original pth",
+}
+
+
+@pytest.mark.filterwarnings("error")
+def test_settings_that_change_nothing_are_read_over(tmp_path: Path) -> None:
+    assert config_of_file(tmp_path, HARMLESS) == config_of_file(tmp_path)
+
+
+def test_an_unknown_setting_is_named_once(tmp_path: Path) -> None:
+    path = write_tiny(tmp_path, {"llama.some.new_thing": 3, "general.some_new_thing": 3})
+    with pytest.warns(UserWarning, match=r"unknown metadata 'llama\.some\.new_thing' is ignored") as caught:
+        open_model_directory(path)
+    assert len(caught) == 1
+
+
+def settings_of_llama_cpp() -> list[str]:
+    """The names of all settings of architectures that the gguf package, which is llama.cpp's, writes."""
+    groups = [group for group in vars(gguf.Keys).values() if isinstance(group, type)]
+    names = {name for group in groups for name in vars(group).values() if isinstance(name, str)}
+    own = {name.removeprefix("{arch}.") for name in names if name.startswith("{arch}.")}
+    return sorted(name.replace("{dense}", "dense_2") for name in own)
+
+
+@pytest.mark.parametrize("name", settings_of_llama_cpp())
+def test_no_setting_of_llama_cpp_is_unknown(name: str, tmp_path: Path) -> None:
+    """Whatever its value: it is read, without effect, or refused by name."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with contextlib.suppress(CheckpointError):
+            open_model_directory(write_tiny(tmp_path, {f"llama.{name}": 77}))
 
 
 def with_factors(**factors: list[float]) -> Weights:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NoReturn
 
@@ -17,10 +17,15 @@ class GGUFMetadata:
 
     content: Mapping[str, object]
     path: Path
+    _read: set[str] = field(default_factory=set, repr=False)
 
     def has(self, key: str) -> bool:
         """Return True if the key is present."""
         return key in self.content
+
+    def unread(self, prefix: str) -> list[str]:
+        """Return the keys with a prefix whose values nothing has asked for."""
+        return [key for key in self.content if key.startswith(prefix) and key not in self._read]
 
     def integer(self, key: str, default: int | None = None) -> int:
         """Return a non-negative integer. A list (a number for each layer) counts as one if all items are equal."""
@@ -73,7 +78,12 @@ class GGUFMetadata:
         seen = seen if len(seen) <= 80 else seen[:77] + "..."
         raise CheckpointError(f"{self.path}: {key} is {seen}; expected {expected}")
 
+    def value(self, key: str) -> object:
+        """Return a value of any type, which is there."""
+        return self._value(key, None)
+
     def _value(self, key: str, default: object) -> object:
+        self._read.add(key)
         value = self.content.get(key, default)
         if value is None:
             self.refuse(key, "a value")

@@ -11,8 +11,9 @@ import functools
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from nextword.checkpoints.gguf.config import ROPE_FACTORS, read_gguf_config
+from nextword.checkpoints.gguf.config import read_gguf_config
 from nextword.checkpoints.gguf.metadata import GGUFMetadata
+from nextword.checkpoints.gguf.rope import ROPE_FACTORS
 from nextword.checkpoints.gguf.splits import read_gguf_parts
 from nextword.checkpoints.gguf.tokenizer import build_gguf_tokenizer
 from nextword.checkpoints.model_directory import ModelDirectory

@@ -64,6 +64,8 @@ class GGUFMapping:
     """Value by field of config.json, where the file does not have the key and llama.cpp assumes another value."""
     marker: str | None = None
     """Metadata key (after the architecture) that tells this family's files from another's of that architecture."""
+    needs_head: bool = False
+    """True if llama.cpp asks for an output head even where it is the embedding."""
     wide_scale_layers: int | None = None
     """Number of layers of the one size whose attention scale depends on hidden_size / num_heads, not on head_dim."""
 

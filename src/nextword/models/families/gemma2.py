@@ -106,9 +106,11 @@ FAMILY = Family(
         norm_offset=1.0,
         settings={
             "sliding_window": "attention.sliding_window",
+            "layer_types": "attention.sliding_window_pattern",
             "attn_logit_softcapping": "attn_logit_softcapping",
             "final_logit_softcapping": "final_logit_softcapping",
         },
+        defaults={"sliding_window": 4096},
         wide_scale_layers=46,
     ),
 )

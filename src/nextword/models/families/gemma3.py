@@ -54,6 +54,7 @@ FAMILY = Family(
         norm_offset=1.0,
         settings={
             "sliding_window": "attention.sliding_window",
+            "layer_types": "attention.sliding_window_pattern",
             "rope_local_base_freq": "rope.freq_base_swa",
             "final_logit_softcapping": "final_logit_softcapping",
         },

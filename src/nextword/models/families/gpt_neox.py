@@ -91,5 +91,6 @@ FAMILY = Family(
         architecture="gptneox",
         weights=gguf_names.ENDS + gguf_names.PRE_NORMS + gguf_names.FUSED_QKV + gguf_names.OUT + gguf_names.UNGATED_MLP,
         settings={"use_parallel_residual": "use_parallel_residual"},
+        needs_head=True,
     ),
 )

@@ -36,6 +36,11 @@ def config_to_hf(config: ModelConfig) -> dict[str, object]:
     }
 
 
+GGUF = GGUFMapping(
+    architecture="llama",
+    weights=gguf_names.ENDS + gguf_names.PRE_NORMS + gguf_names.PAIRED_QKV + gguf_names.OUT + gguf_names.MLP,
+)
+
 FAMILY = Family(
     model_type="llama",
     architecture="LlamaForCausalLM",
@@ -44,8 +49,5 @@ FAMILY = Family(
     base_prefix="model.",
     weights=shared.ENDS + shared.PRE_NORMS + shared.ATTENTION + shared.MLP,
     ignored_weights=shared.FREQUENCY_TABLES,
-    gguf=GGUFMapping(
-        architecture="llama",
-        weights=gguf_names.ENDS + gguf_names.PRE_NORMS + gguf_names.PAIRED_QKV + gguf_names.OUT + gguf_names.MLP,
-    ),
+    gguf=GGUF,
 )

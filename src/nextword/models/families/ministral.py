@@ -28,4 +28,5 @@ FAMILY = dataclasses.replace(
     architecture="MinistralForCausalLM",
     config_from_hf=config_from_hf,
     config_to_hf=config_to_hf,
+    gguf=None,
 )

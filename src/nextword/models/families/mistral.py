@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from nextword.models.config import ModelConfig
-from nextword.models.families import shared
-from nextword.models.families.family import Family
+from nextword.models.families import llama, shared
+from nextword.models.families.family import Family, GGUFMapping
 from nextword.models.families.fields import ConfigFields
 from nextword.models.families.rope_fields import read_rope, rope_of, write_rope
 
@@ -42,4 +42,10 @@ FAMILY = Family(
     base_prefix="model.",
     weights=shared.ENDS + shared.PRE_NORMS + shared.ATTENTION + shared.MLP,
     ignored_weights=shared.FREQUENCY_TABLES,
+    gguf=GGUFMapping(
+        architecture="llama",
+        marker="attention.sliding_window",
+        weights=llama.GGUF.weights,
+        settings={"sliding_window": "attention.sliding_window"},
+    ),
 )

@@ -49,6 +49,7 @@ GGUF = GGUFMapping(
     + gguf_names.QK_NORMS
     + gguf_names.OUT
     + gguf_names.MLP,
+    needs_head=True,
 )
 
 FAMILY = Family(
