@@ -1,6 +1,7 @@
 """`rouge_report`: summaries and their references in; ROUGE-1, ROUGE-2 and ROUGE-L with intervals out.
 
-Words are stemmed, as in most papers (Lin 2004). Knows no model. Needs rouge-score.
+English words are stemmed, as in most papers (Lin 2004); other languages have words of their own (`rouge_words`). Knows
+no model. Needs rouge-score.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from nextword.evaluation.bootstrap import Interval, Resamples
+from nextword.evaluation.rouge_words import WORDS_IN_FULL, UnicodeWords, Words
 from nextword.plain_text import count, text_table
 
 KINDS = {"rouge1": "ROUGE-1", "rouge2": "ROUGE-2", "rougeL": "ROUGE-L"}
@@ -35,6 +37,8 @@ class RougeReport:
     """F1 by rouge-score's name of the metric."""
     mean_words: float
     """Words of a summary, mean."""
+    words: Words = "english"
+    """How the texts were split into words."""
 
     def __repr__(self) -> str:
         figures = (f"{KINDS[kind]} {figure.mean:.4f}" for kind, figure in self.figures.items())
@@ -57,24 +61,30 @@ class RougeReport:
         ]
 
     def _summary(self) -> str:
-        return f"{count(self.num_texts, 'text')}, {self.mean_words:.1f} words a summary"
+        size = f"{count(self.num_texts, 'text')}, {self.mean_words:.1f} words a summary"
+        return size if self.words == "english" else f"{size}; {WORDS_IN_FULL[self.words]}"
 
 
-def rouge_report(pairs: Iterable[tuple[str, str]]) -> RougeReport:
-    """Compare summaries with their references: pairs of (reference, summary), at least one."""
+def rouge_report(pairs: Iterable[tuple[str, str]], *, words: Words = "english") -> RougeReport:
+    """Compare summaries with their references: pairs of (reference, summary), at least one.
+
+    `words`: how they are split, "english" or "unicode"; `words_of` chooses by the references.
+    """
     from rouge_score.rouge_scorer import RougeScorer
 
-    scorer = RougeScorer(list(KINDS), use_stemmer=True)
+    unicode_words = UnicodeWords()
+    scorer = RougeScorer(list(KINDS), use_stemmer=True, tokenizer=unicode_words if words == "unicode" else None)
     resamples = Resamples(1 + len(KINDS))
     totals, num_words = dict.fromkeys(KINDS, 0.0), 0
     for reference, summary in pairs:
         scores = {kind: score.fmeasure for kind, score in scorer.score(reference, summary).items()}
         totals = {kind: totals[kind] + scores[kind] for kind in KINDS}
-        num_words += len(summary.split())
+        num_words += len(unicode_words.tokenize(summary) if words == "unicode" else summary.split())
         resamples = resamples.plus(1.0, *(scores[kind] for kind in KINDS))
     num_texts = resamples.num_units
     return RougeReport(
         num_texts=num_texts,
+        words=words,
         mean_words=num_words / num_texts,
         figures={
             kind: RougeFigure(totals[kind] / num_texts, _interval(resamples, column))

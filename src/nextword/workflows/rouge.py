@@ -14,6 +14,7 @@ from nextword.data.records import BadRecords
 from nextword.data.summarised import SummarisedText, read_summarised
 from nextword.decoding.settings import DecodingSetting, decoding_setting
 from nextword.errors import DataError, RequestError
+from nextword.evaluation.rouge_words import WORDS_IN_FULL, Words, words_of
 from nextword.extras import needs_extra
 from nextword.html.plots import require_page
 from nextword.inference.engine import Engine
@@ -69,12 +70,14 @@ class RougeComparison:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """Remarks on how the summaries were made."""
-        return tuple(
+        """Remarks on how the summaries were made and compared."""
+        split = (
             f"{name}: {count(number, 'text')} beyond the context summarised in parts"
             for name, number in self.num_split.items()
             if number
         )
+        splittings = {report.words for report in self.reports.values()} - {"english"}
+        return (*split, *(f"ROUGE of {WORDS_IN_FULL[words]}" for words in splittings))
 
     def to_json(self) -> dict[str, object]:
         """Return plain values: all figures and summaries."""
@@ -96,6 +99,7 @@ def rouge(
     text_field: str = "dialogue",
     summary_field: str = "summary",
     seed: int = 0,
+    words: Words | None = None,
     skip_bad: bool = False,
     html: str | Path | None = None,
     on_progress: OnProgress = ignore_progress,
@@ -106,6 +110,7 @@ def rouge(
     `model`: name, path or loaded model; further keywords are those of `load`. `file`: .jsonl, .json or .parquet with
     texts and summaries. `setting`: decoding strategies, "greedy" or parameters as in "temperature=0.7 top_p=0.9";
     `SETTINGS` if none. `limit`: most texts to read. `length`: of the summaries. `seed`: makes sampling reproducible.
+    `words`: what ROUGE compares, "english" (stemmed) or "unicode" (any script); None: by the letters of the references.
     `skip_bad`: leave out and count bad records. `html`: file for a page with a plot. `on_progress` is called after each
     summary. Raises RequestError, DataError, MissingExtraError without rouge-score, and as `load`.
     """
@@ -117,7 +122,8 @@ def rouge(
     texts = _read(file, text_field, summary_field, limit, bad)
     engine = open_model(model, on_progress, **loading).engine
     summaries = {one.name: _summaries(engine, texts, one, length, seed, on_progress) for one in settings}
-    result = _compared(name_of(model), file, texts, summaries, bad)
+    words = words or words_of(text.summary for text in texts)
+    result = _compared(name_of(model), file, texts, summaries, bad, words)
     if html is not None:
         from nextword.workflows.rouge_page import write_rouge_page
 
@@ -131,6 +137,7 @@ def _compared(
     texts: tuple[SummarisedText, ...],
     summaries: Mapping[str, Sequence[Summary]],
     bad: BadRecords,
+    words: Words,
 ) -> RougeComparison:
     from nextword.evaluation.rouge import rouge_report
 
@@ -138,7 +145,9 @@ def _compared(
         model=model,
         file=str(file),
         reports={
-            name: rouge_report((text.summary, summary.text) for text, summary in zip(texts, written, strict=True))
+            name: rouge_report(
+                ((text.summary, summary.text) for text, summary in zip(texts, written, strict=True)), words=words
+            )
             for name, written in summaries.items()
         },
         texts=texts,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from typing import Annotated
+from typing import Annotated, Literal
 
 import tyro
 
@@ -39,6 +39,8 @@ class Options:
     """Field of a record that holds the summary."""
     seed: int = 0
     """Makes sampling reproducible."""
+    words: Literal["english", "unicode"] | None = None
+    """What ROUGE compares: English words, stemmed, or words of any script; by default the references decide."""
     skip_bad: SkipBadArgument = False
     json: bool = False
     """Print one JSON object: figures, and every summary."""
@@ -61,6 +63,7 @@ def run(options: Options) -> None:
             text_field=options.text_field,
             summary_field=options.summary_field,
             seed=options.seed,
+            words=options.words,
             skip_bad=options.skip_bad,
             html=options.html,
             on_progress=line.update,
