@@ -19,14 +19,14 @@ from nextword.text.template_forms import fit_to_template
 _REASONING = ("reasoning_content", "thinking", "reasoning")
 """Names under which a template may read the same reasoning."""
 _NOT_VARIABLES = ("messages", "add_generation_prompt", "tools")
-"""What a template reads that has arguments of its own."""
+"""Names in templates for which there are arguments."""
 _TAIL = " "
 """Follows the mark of an unfinished message: a template that trims messages removes it."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ChatInput:
-    """What a template sees, as plain data."""
+    """A conversation as a template sees it, as plain data."""
 
     template: str
     messages: Sequence[PlainMessage]
