@@ -133,7 +133,7 @@ class LanguageModel:
         `parse_special`, here and below: read control tokens written in the text, such as <|im_start|>, as tokens;
         without it they are text like any other, which nobody can use to speak in another's name.
         """
-        return self._run(self.tokenizer.encode(prompt, parse_special=parse_special), self.params(**params))
+        return self._run(self.tokenizer.encode_prompt(prompt, parse_special=parse_special), self.params(**params))
 
     @checked_arguments
     def generate_batch(
@@ -153,7 +153,7 @@ class LanguageModel:
         params = [self.params(**options)] * len(prompts) if params is None else params
         if len(prompts) != len(params):
             raise RequestError(f"{len(prompts)} prompts but {len(params)} sets of parameters: give one for each")
-        encoded = [self.tokenizer.encode(prompt, parse_special=parse_special) for prompt in prompts]
+        encoded = [self.tokenizer.encode_prompt(prompt, parse_special=parse_special) for prompt in prompts]
         requests = [self.engine.submit(prompt, one) for prompt, one in zip(encoded, params, strict=True)]
         self.engine.run(requests)
         return [collect(request, self.tokenizer) for request in requests]
@@ -161,7 +161,7 @@ class LanguageModel:
     @checked_arguments
     def stream(self, prompt: Prompt, *, parse_special: bool = False, **params: Unpack[SamplingOptions]) -> Stream:
         """Continue a prompt and yield the text as it is generated. Raises RequestError; n must be 1."""
-        return self._stream(self.tokenizer.encode(prompt, parse_special=parse_special), self.params(**params))
+        return self._stream(self.tokenizer.encode_prompt(prompt, parse_special=parse_special), self.params(**params))
 
     @checked_arguments
     def chat(self, messages: Messages, **options: Unpack[ChatKeywords]) -> Generation:
@@ -200,7 +200,7 @@ class LanguageModel:
     @checked_arguments
     def next(self, text: str, *, parse_special: bool = False) -> Distribution:
         """Compute the distribution of the token that follows a text, before any truncation. Textbook section 2.1."""
-        return self.engine.next_distribution(self.tokenizer.encode(text, parse_special=parse_special))
+        return self.engine.next_distribution(self.tokenizer.encode_prompt(text, parse_special=parse_special))
 
     @checked_arguments
     def next_steps(
@@ -220,7 +220,7 @@ class LanguageModel:
         `alternatives`: how many of the most probable tokens to report beside each. Raises RequestError if the text has
         fewer than two tokens or more than the context.
         """
-        token_ids = self.tokenizer.encode(text, parse_special=parse_special)
+        token_ids = self.tokenizer.encode_prompt(text, parse_special=parse_special)
         if len(token_ids) < 2:
             raise RequestError(f"the text has {len(token_ids)} tokens: at least two are needed, the first is context")
         params = SamplingParams(max_tokens=0, echo=True, logprobs=alternatives)

@@ -6,6 +6,7 @@ import tokenizers
 from tokenizers import decoders, models, pre_tokenizers
 
 from nextword.text import Tokenizer
+from nextword.text.post_processor import put_around
 
 END = 256
 """The end-of-text token."""
@@ -20,11 +21,11 @@ def byte_tokenizer(*, has_end: bool = True, add_bos: bool = False) -> Tokenizer:
     backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     backend.decoder = decoders.ByteLevel()
     backend.add_special_tokens(["<|end|>"])
+    put_around(backend, prefix=[END] if add_bos else [])
     return Tokenizer(
         backend,
         bos_token_id=END if add_bos else None,
         eos_token_ids=(END,) if has_end else (),
-        add_bos=add_bos,
         chat_template=None,
         special_variables={"eos_token": "<|end|>"},
     )

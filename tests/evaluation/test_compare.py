@@ -40,9 +40,7 @@ def word_tokenizer() -> Tokenizer:
     backend.train_from_iterator(
         [TEXT], trainers.BpeTrainer(vocab_size=280, initial_alphabet=alphabet, show_progress=False)
     )
-    return Tokenizer(
-        backend, bos_token_id=None, eos_token_ids=(), add_bos=False, chat_template=None, special_variables={}
-    )
+    return Tokenizer(backend, bos_token_id=None, eos_token_ids=(), chat_template=None, special_variables={})
 
 
 A = Engine(HashBackend(vocab_size=300), byte_tokenizer())

@@ -93,9 +93,7 @@ def test_two_labels_with_the_same_tokens_are_refused() -> None:
     lower = tokenizers.Tokenizer(models.WordLevel({"yes": 0, "no": 1, "?": 2}, unk_token="?"))
     lower.normalizer = normalizers.Lowercase()
     lower.pre_tokenizer = pre_tokenizers.Whitespace()
-    words = Tokenizer(
-        lower, bos_token_id=None, eos_token_ids=(), add_bos=False, chat_template=None, special_variables={}
-    )
+    words = Tokenizer(lower, bos_token_id=None, eos_token_ids=(), chat_template=None, special_variables={})
 
     with pytest.raises(RequestError, match="labels 'yes' and 'Yes' have the same tokens"):
         Classifier(Engine(HashBackend(vocab_size=3), words), ["yes", "no", "Yes"])

@@ -170,7 +170,6 @@ def peer(tmp_path_factory: pytest.TempPathFactory) -> Any:
         byte_level_backend(),
         bos_token_id=None,
         eos_token_ids=(),
-        add_bos=False,
         chat_template=None,
         special_variables=VARIABLES,
     ).save(folder)

@@ -65,9 +65,7 @@ def tokenizer(request: pytest.FixtureRequest) -> Tokenizer:
         vocab_size=400, initial_alphabet=pre_tokenizers.ByteLevel.alphabet(), show_progress=False
     )
     backend.train_from_iterator(text_of(20_000, seed=2).splitlines(keepends=True), trainer)
-    return Tokenizer(
-        backend, bos_token_id=None, eos_token_ids=(), add_bos=False, chat_template=None, special_variables={}
-    )
+    return Tokenizer(backend, bos_token_id=None, eos_token_ids=(), chat_template=None, special_variables={})
 
 
 def test_tokens_are_those_of_the_whole_text(tokenizer: Tokenizer) -> None:

@@ -176,8 +176,8 @@ def test_other_decoders_are_followed(decoder: Any, token_ids: list[int]) -> None
 
 @pytest.mark.parametrize(
     "decoder",
-    [decoders.WordPiece(), decoders.CTC(), decoders.Sequence([decoders.Fuse(), decoders.Strip(" ", 0, 1)])],
-    ids=["WordPiece", "CTC", "Strip at the end"],
+    [decoders.CTC(), decoders.Sequence([decoders.Fuse(), decoders.Strip(" ", 0, 1)])],
+    ids=["CTC", "Strip at the end"],
 )
 def test_a_decoder_that_looks_at_neighbours_is_refused(decoder: Any) -> None:
     backend = byte_level_backend()

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from nextword.errors import CheckpointError, TokenizerError
 from nextword.text import Tokenizer, load_tokenizer_folder
+from nextword.text.post_processor import put_around
 from tests.text.vocabularies import as_tokenizer
 
 TEMPLATE = (
@@ -31,11 +32,11 @@ def small_tokenizer(*, chat_template: str | None = TEMPLATE, add_bos: bool = Fal
         show_progress=False,
     )
     backend.train_from_iterator(["the river ran to the sea and the sea ran to the river"] * 20, trainer)
+    put_around(backend, prefix=[0] if add_bos else [])
     return Tokenizer(
         backend,
         bos_token_id=0,
         eos_token_ids=(1,),
-        add_bos=add_bos,
         chat_template=chat_template,
         special_variables={"bos_token": "<|im_start|>", "eos_token": "<|im_end|>"},
     )

@@ -42,6 +42,4 @@ def byte_level_backend(*specials: AddedToken) -> tokenizers.Tokenizer:
 
 
 def as_tokenizer(backend: tokenizers.Tokenizer, *, chat_template: str | None = None) -> Tokenizer:
-    return Tokenizer(
-        backend, bos_token_id=None, eos_token_ids=(), add_bos=False, chat_template=chat_template, special_variables={}
-    )
+    return Tokenizer(backend, bos_token_id=None, eos_token_ids=(), chat_template=chat_template, special_variables={})

@@ -62,7 +62,8 @@ def prepare_corpus(
     on_progress: Callable[[PrepareReport], None] = lambda report: None,
     shard_tokens: int = SHARD_TOKENS,
 ) -> PrepareReport:
-    """Write the tokens of a corpus: for each document BOS if the model uses it, its text, and the end token.
+    """Write the tokens of a corpus: for each document its text, with BOS or what else the tokenizer puts around
+    it, and the end token.
 
     A folder that the same call has begun is completed; a complete one is checked against its checksums. Raises
     DataError if the folder holds anything else, if a text cannot be read and `on_bad` is None, if the tokenizer has no
@@ -179,11 +180,13 @@ def _batches(pieces: Iterable[_Piece]) -> Iterator[list[_Piece]]:
 
 
 def _encode(pieces: Sequence[_Piece], tokenizer: Tokenizer, writer: ShardWriter, report: PrepareReport) -> None:
-    encoded = tokenizer.encode_batch([document.text for document, _ in pieces])
+    encoded = tokenizer.encode_batch([document.text for document, _ in pieces], add_special_tokens=False)
+    end = tokenizer.eos_token_ids[0]
     for (document, is_end), token_ids in zip(pieces, encoded, strict=True):
-        if document.continues and tokenizer.add_bos and token_ids[:1] == [tokenizer.bos_token_id]:
-            token_ids = token_ids[1:]
+        if not document.continues:
+            token_ids = [*tokenizer.prefix_token_ids, *token_ids]
         if is_end:
-            token_ids = [*token_ids, tokenizer.eos_token_ids[0]]
+            last = [*tokenizer.suffix_token_ids, end]
+            token_ids += last[:-1] if last[-2:-1] == [end] else last
         writer.add(token_ids, ends_document=is_end)
         report.num_tokens += len(token_ids)

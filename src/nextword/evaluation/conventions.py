@@ -33,7 +33,7 @@ class Convention:
     def windows(self, pieces: Iterable[str], tokenizer: Tokenizer) -> Iterator[Window]:
         """Cut a text that comes in pieces into windows. Raises RequestError for settings out of range.
 
-        BOS stands before the text where the tokenizer puts one there, as in the tool of that name; the prefix of
+        BOS, or whatever the tokenizer puts before a text, stands before it, as in the tool of that name; the prefix of
         `lm-eval` is the vocabulary's BOS, whether texts begin with it or not, else the end-of-sequence token.
         """
         if self.name == "lm-eval":
@@ -41,10 +41,10 @@ class Convention:
             return rolling_windows(token_ids, context=self.context, prefix_token_id=_prefix(tokenizer))
         token_ids = chain.from_iterable(encode_pieces(tokenizer, pieces))
         if self.name == "llama.cpp":
-            bos_token_id = tokenizer.bos_token_id if tokenizer.add_bos else None
-            return halved_chunks(token_ids, context=self.context, bos_token_id=bos_token_id)
+            return halved_chunks(token_ids, context=self.context, prefix=tokenizer.prefix_token_ids)
         assert self.stride is not None
-        return sliding_windows(token_ids, context=self.context, stride=self.stride)
+        num_before = len(tokenizer.prefix_token_ids)
+        return sliding_windows(token_ids, context=self.context, stride=self.stride, num_before=num_before)
 
     @property
     def num_needed(self) -> int:

@@ -78,7 +78,9 @@ class EngineLM(TemplateLM):  # type: ignore[misc]  # lm-eval has no types
 
     def tok_encode(self, string: str, add_special_tokens: bool | None = None, **kwargs: object) -> list[int]:
         """Encode a string; special tokens in it become control tokens, since chat templates write them so."""
-        return self.tokenizer.encode(string, add_special_tokens=add_special_tokens is not False, parse_special=True)
+        if add_special_tokens is False:
+            return self.tokenizer.encode(string, add_special_tokens=False, parse_special=True)
+        return self.tokenizer.encode_prompt(string, parse_special=True)
 
     def apply_chat_template(self, chat_history: list[dict[str, str]], add_generation_prompt: bool = True) -> str:
         """Render a conversation with the model's template, up to the end of the last message unless a prompt is added.

@@ -17,7 +17,6 @@ from nextword.evaluation.conventions import Convention
 from nextword.evaluation.perplexity_accumulator import PerplexityAccumulator, Sums, safe_exp
 from nextword.evaluation.scoring.batches import batches, score_batch
 from nextword.evaluation.scoring.documents import StreamedDocument, streamed_documents
-from nextword.evaluation.scoring.tokens import num_bos
 from nextword.evaluation.scoring.windows import Window
 from nextword.inference.engine import Engine
 from nextword.plain_text import count, text_table
@@ -195,7 +194,7 @@ def _counts(document: StreamedDocument, convention: Convention) -> dict[str, int
 
 def _bytes_of(window: Window, tokenizer: Tokenizer, convention: Convention) -> npt.NDArray[np.int64]:
     """Return the number of bytes of each scored token, (num_scored,)."""
-    first_of_text = 0 if convention.name == "lm-eval" else num_bos(tokenizer)
+    first_of_text = 0 if convention.name == "lm-eval" else len(tokenizer.prefix_token_ids)
     return np.array(
         [
             len(tokenizer.token_bytes(token_id, begins_text=position == first_of_text))

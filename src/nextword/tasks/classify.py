@@ -120,7 +120,8 @@ class Classifier:
     def _item(self, text: str) -> Continuations:
         check_value("text", text, str)
         before = self._shown + self._before_label(text)
-        prompt, *whole = self._engine.tokenizer.encode_batch([before, *(f"{before} {label}" for label in self.labels)])
+        encode = self._engine.tokenizer.encode_prompt
+        prompt, whole = encode(before), [encode(f"{before} {label}") for label in self.labels]
         # Where a tokenizer joins the prompt's end and the label, that token is the label's.
         start = min(common_prefix_length(prompt, token_ids) for token_ids in whole)
         return Continuations(prompt[:start], [token_ids[start:] for token_ids in whole])

@@ -288,7 +288,7 @@ def _prompt(engine: Engine, text: str, length: Length, style: Style) -> list[int
     tokenizer = engine.tokenizer
     if tokenizer.chat_template is None:
         opening = "\n" + _OPENING[style] if _OPENING[style] else ""
-        return tokenizer.encode(f"{text}\n\nTL;DR:{opening}")
+        return tokenizer.encode_prompt(f"{text}\n\nTL;DR:{opening}")
     noun = "bullet points" if style == "bullets" else "sentences"
     instruction = _INSTRUCTION.format(f"{_IN_WORDS[_NUM_SENTENCES[length]]} {noun}")
     try:

@@ -21,7 +21,7 @@ _WORD_END = re.compile(r"(?<=\S)\s(?=\S)")
 def encode_pieces(
     tokenizer: Tokenizer, pieces: Iterable[str], *, add_special_tokens: bool = True
 ) -> Iterator[list[int]]:
-    """Yield the token ids of the joined pieces, a part at a time; together they are those of `Tokenizer.encode`."""
+    """Yield the token ids of the joined pieces, a part at a time: together those of `Tokenizer.encode_prompt`."""
     text, is_first = "", True
     for part in short_parts(pieces):
         text += part
@@ -40,7 +40,7 @@ def short_parts(pieces: Iterable[str]) -> Iterator[str]:
 
 def _encode(tokenizer: Tokenizer, text: str, is_first: bool, add_special_tokens: bool) -> list[int]:
     if is_first:
-        return tokenizer.encode(text, add_special_tokens=add_special_tokens)
+        return tokenizer.encode_prompt(text) if add_special_tokens else tokenizer.encode(text, add_special_tokens=False)
     return tokenizer.encode_continuation(text)
 
 

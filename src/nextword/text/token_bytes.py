@@ -20,6 +20,14 @@ from nextword.errors import TokenizerError
 REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
 """Replacement for bytes that are not UTF-8."""
 _BYTE_TOKEN = re.compile(r"<0x([0-9A-Fa-f]{2})>")
+_CLEANED = {
+    **{f" {mark}": mark for mark in ".?!,"},
+    " ' ": "'",
+    **{f" {rest}": rest for rest in ("n't", "'m")},
+    " do not": " don't",
+    **{f" {rest}": rest for rest in ("'s", "'ve", "'re")},
+}
+"""What a WordPiece decoder with `cleanup` replaces in each token, in order."""
 _ESCAPED_BYTE = re.compile("[\udc80-\udcff]")
 """Code points U+DC00 + B, by which Python's "surrogateescape" decodes a byte B that is not UTF-8."""
 
@@ -27,20 +35,24 @@ _ESCAPED_BYTE = re.compile("[\udc80-\udcff]")
 class TokenBytes:
     """Bytes of each token, and the rules by which bytes become text."""
 
-    def __init__(self, backend: tokenizers.Tokenizer) -> None:
-        """Read the decoder. Raises TokenizerError for one that does more than join the bytes of tokens."""
+    def __init__(self, backend: tokenizers.Tokenizer, *, other_tokens: Mapping[int, str]) -> None:
+        """Read the decoder. Raises TokenizerError for one that does more than join the bytes of tokens.
+
+        `other_tokens`: tokens by ids that the backend does not know.
+        """
         self.removes_space = False
         """True if a space at the very beginning of a text is left out."""
         self._id_to_token = backend.id_to_token
-        self._replaces_each_byte = False
+        self._other_tokens = other_tokens
+        self._replaces_each_byte = self._is_byte_level = self._joins_words = False
         self._spell = self._read_decoder(_decoder_steps(backend))
-        self._cache: dict[int, bytes] = {}
+        self._cache = self._literal_tokens(backend)
 
     def __getitem__(self, token_id: int) -> bytes:
         """Return the bytes of a token; none for an id without a token, such as a padding row of the vocabulary."""
         found = self._cache.get(token_id)
         if found is None:
-            token = self._id_to_token(token_id)
+            token = self._other_tokens.get(token_id, self._id_to_token(token_id))
             found = self._cache[token_id] = b"" if token is None else self._spell(token)
         return found
 
@@ -56,21 +68,49 @@ class TokenBytes:
         text = self[token_id].decode("utf-8", "surrogateescape")
         return _ESCAPED_BYTE.sub(lambda byte: f"<0x{ord(byte[0]) - 0xDC00:02X}>", text)
 
+    def _literal_tokens(self, backend: tokenizers.Tokenizer) -> dict[int, bytes]:
+        """Return the bytes of the added tokens that are found in a text as they are written, by their ids.
+
+        An added token such as "café" is no spelling of bytes, though each of its characters can be one. Where the model
+        forms the same token from other text too, or a normalizer has spelled it, its spelling counts.
+        """
+        literal: dict[int, bytes] = {}
+        if self._joins_words:
+            return literal
+        for token_id, token in backend.get_added_tokens_decoder().items():
+            written = token.content.encode()
+            is_written = self._id_to_token(token_id) == token.content and (self._is_byte_level or not token.normalized)
+            if is_written and self._spell(token.content) != written and not self._is_formed(backend, token_id):
+                literal[token_id] = written
+        return literal
+
+    def _is_formed(self, backend: tokenizers.Tokenizer, token_id: int) -> bool:
+        """Return True if the model itself makes this token of a text."""
+        token = backend.get_added_tokens_decoder()[token_id].content
+        if _BYTE_TOKEN.fullmatch(token) and not self._is_byte_level:
+            return True
+        try:
+            return [formed.id for formed in backend.model.tokenize(token)] == [token_id]
+        except Exception:  # of the library: the model has no token for some character
+            return False
+
     def _read_decoder(self, steps: Sequence[Mapping[str, Any]]) -> Callable[[str], bytes]:
         """Return the function that spells a token as bytes. Raises TokenizerError for an unknown decoder."""
         kinds = [step["type"] for step in steps]
-        if kinds == ["ByteLevel"]:
+        self._is_byte_level = kinds == ["ByteLevel"]
+        if self._is_byte_level:
             return _byte_level_spelling()
         if kinds == ["Metaspace"]:
             self.removes_space = steps[0]["prepend_scheme"] != "never"
             return _piece_spelling({steps[0]["replacement"]: " "})
-        if not kinds:  # words in a row, spaces between
+        self._joins_words = kinds in ([], ["WordPiece"])
+        if self._joins_words:  # with spaces between
             self.removes_space = True
-            return lambda token: f" {token}".encode()
+            return _word_spelling(steps[0] if steps else {"prefix": None, "cleanup": False})
         if not _is_piece_decoder(steps):
             raise TokenizerError(
-                f"the tokenizer's decoder ({', '.join(kinds)}) is unknown; known are ByteLevel, Metaspace, and Replace,"
-                " ByteFallback, Fuse, Strip of one space at the beginning"
+                f"the tokenizer's decoder ({', '.join(kinds)}) is unknown; known are ByteLevel, Metaspace, WordPiece,"
+                " and Replace, ByteFallback, Fuse, Strip of one space at the beginning"
             )
         self.removes_space = "Strip" in kinds
         # SentencePiece replaces each byte that is not UTF-8; others replace each truncated character once, as the
@@ -109,6 +149,19 @@ def _byte_level_spelling() -> Callable[[str], bytes]:
         if all(character in alphabet for character in token):
             return bytes(alphabet[character] for character in token)
         return token.encode()
+
+    return spell
+
+
+def _word_spelling(step: Mapping[str, Any]) -> Callable[[str], bytes]:
+    """Spell tokens that are words, or with `prefix` the rest of a word."""
+    prefix: str | None = step["prefix"]
+
+    def spell(token: str) -> bytes:
+        word = token[len(prefix) :] if prefix and token.startswith(prefix) else f" {token}"
+        for written, cleaned in _CLEANED.items() if step["cleanup"] else ():
+            word = word.replace(written, cleaned)
+        return word.encode()
 
     return spell
 

@@ -25,6 +25,8 @@ from nextword.text.chat_marks import MarkedText, Span
 from nextword.text.chat_messages import Message
 from nextword.text.chat_options import ChatOptions, check_chat_options
 from nextword.text.choose_template import choose_template
+from nextword.text.foreign_errors import translated
+from nextword.text.post_processor import tokens_around
 from nextword.text.stream_decoder import StreamDecoder
 from nextword.text.token_bytes import TokenBytes
 
@@ -44,19 +46,21 @@ class Tokenizer:
         *,
         bos_token_id: int | None,
         eos_token_ids: tuple[int, ...],
-        add_bos: bool,
         chat_template: str | None,
         special_variables: Mapping[str, str],
         named_templates: Mapping[str, str] | None = None,
+        other_tokens: Mapping[int, str] | None = None,
     ) -> None:
-        """Wrap a tokenizer of the `tokenizers` library; with `add_bos` it must not add special tokens by itself.
+        """Wrap a tokenizer of the `tokenizers` library, whose post-processor says which tokens stand around a text.
 
         `special_variables`: special tokens by the names that chat templates use, such as bos_token. `named_templates`:
-        chat templates for other uses by name, such as tool_use.
+        chat templates for other uses by name, such as tool_use. `other_tokens`: tokens by ids that `backend` does not
+        know, since they appear twice in the vocabulary; "" for ids without text. Raises TokenizerError for a decoder or
+        post-processor that does more than those of language models.
         """
         self.bos_token_id = bos_token_id
         self.eos_token_ids = eos_token_ids
-        self.add_bos = add_bos
+        self.prefix_token_ids, self.suffix_token_ids = tokens_around(backend)
         self.chat_template = chat_template
         self.named_templates = dict(named_templates or {})
         self.special_variables = dict(special_variables)
@@ -64,7 +68,8 @@ class Tokenizer:
         self._lock = threading.Lock()
         added = backend.get_added_tokens_decoder()
         self._special_ids = frozenset(token_id for token_id, token in added.items() if token.special)
-        self._token_bytes = TokenBytes(backend)
+        self._other_tokens = dict(other_tokens or {})
+        self._token_bytes = TokenBytes(backend, other_tokens=self._other_tokens)
 
     def __repr__(self) -> str:
         return f"Tokenizer({self.vocab_size:,} tokens)"
@@ -72,30 +77,40 @@ class Tokenizer:
     @functools.cached_property
     def vocab_size(self) -> int:
         """Largest token id plus one; the embedding of a model can have more rows."""
-        return max(self._backend.get_vocab().values(), default=-1) + 1
+        return max((*self._backend.get_vocab().values(), *self._other_tokens), default=-1) + 1
 
     def encode(self, text: str, *, add_special_tokens: bool = True, parse_special: bool = False) -> list[int]:
-        """Encode a text as token ids, with BOS before them if the model was trained so.
+        """Encode a whole text as token ids, with the tokens that the model was trained with around a text, such as BOS.
 
-        `add_special_tokens`: False leaves out BOS. `parse_special`: read special tokens written in the text as control
-        tokens; without it they stay text. Raises TokenizerError if the text is not Unicode.
+        `add_special_tokens`: False leaves these out. `parse_special`: read special tokens written in the text as
+        control tokens; without it they stay text. Raises TokenizerError if the text is not Unicode.
         """
         token_ids = self._encode_text(text, parse_special=parse_special)
-        return self._begun(token_ids) if add_special_tokens else token_ids
+        if not add_special_tokens:
+            return token_ids
+        begun = self._begun(token_ids, parse_special=parse_special)
+        suffix = list(self.suffix_token_ids)
+        return begun if parse_special and _ends_with(begun, suffix) else [*begun, *suffix]
+
+    def encode_prompt(self, text: str, *, parse_special: bool = False) -> list[int]:
+        """Encode a text that is to be continued: as `encode`, but without the tokens that stand after a whole text."""
+        return self._begun(self._encode_text(text, parse_special=parse_special), parse_special=parse_special)
 
     def encode_continuation(self, text: str) -> list[int]:
         """Encode a text that directly continues another: without BOS and the space that only a beginning gets."""
         return list(self._encoding(text, parse_special=False, begins=False).ids)
 
     @checked_arguments
-    def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
+    def encode_batch(self, texts: Sequence[str], *, add_special_tokens: bool = True) -> list[list[int]]:
         """Encode each text as `encode` does, on all cores."""
         for text in texts:
             check_text(text)
         with self._lock:
             self._backend.encode_special_tokens = True
             encodings = self._backend.encode_batch_fast(list(texts), add_special_tokens=False)
-        return [self._begun(encoding.ids) for encoding in encodings]
+        if not add_special_tokens:
+            return [encoding.ids for encoding in encodings]
+        return [[*self.prefix_token_ids, *encoding.ids, *self.suffix_token_ids] for encoding in encodings]
 
     @functools.cached_property
     def fingerprint(self) -> str:
@@ -118,7 +133,7 @@ class Tokenizer:
 
     def token_text(self, token_id: int) -> str:
         """Return one token's text for display: bytes of an incomplete character as <0xE2>, no token as <unused 7>."""
-        if self._backend.id_to_token(_checked(token_id)) is None:
+        if not self._other_tokens.get(token_id, self._backend.id_to_token(_checked(token_id))):
             return f"<unused {token_id}>"
         return self._token_bytes.show(token_id)
 
@@ -228,17 +243,19 @@ class Tokenizer:
         with write_atomically(folder / "tokenizer.json") as out:
             out.write(self._backend.to_str(pretty=True).encode())
         settings: dict[str, object] = {"tokenizer_class": "PreTrainedTokenizerFast", **self.special_variables}
-        settings["add_bos_token"] = self.add_bos
-        if self.chat_template is not None:
+        if self.named_templates:
+            templates = {"default": self.chat_template} if self.chat_template is not None else {}
+            templates |= self.named_templates
+            settings["chat_template"] = [{"name": name, "template": text} for name, text in templates.items()]
+        elif self.chat_template is not None:
             settings["chat_template"] = self.chat_template
         with write_atomically(folder / "tokenizer_config.json") as out:
             out.write((json.dumps(settings, ensure_ascii=False, indent=2) + "\n").encode())
 
-    def _begun(self, token_ids: list[int]) -> list[int]:
-        """Put BOS before token ids if the model was trained so and it is not there."""
-        if not self.add_bos or self.bos_token_id is None or token_ids[:1] == [self.bos_token_id]:
-            return token_ids
-        return [self.bos_token_id, *token_ids]
+    def _begun(self, token_ids: list[int], *, parse_special: bool) -> list[int]:
+        """Put the prefix before token ids, unless it is written in the text itself."""
+        prefix = list(self.prefix_token_ids)
+        return token_ids if parse_special and token_ids[: len(prefix)] == prefix else [*prefix, *token_ids]
 
     def _encode_text(self, text: str, *, parse_special: bool) -> list[int]:
         return list(self._encoding(text, parse_special=parse_special).ids)
@@ -292,6 +309,10 @@ class Tokenizer:
         encoding = self._encoding(text[slice(*span)], parse_special=False, begins=first == 0)
         places = [(first + start, first + stop) for start, stop in encoding.offsets]
         return list(zip(encoding.ids, places, strict=True))
+
+
+def _ends_with(token_ids: list[int], suffix: list[int]) -> bool:
+    return token_ids[len(token_ids) - len(suffix) :] == suffix
 
 
 def _without_spaces(text: str, span: Span) -> Span:

@@ -10,14 +10,14 @@ import tokenizers
 
 from nextword.errors import CheckpointError, TokenizerError
 from nextword.json_file import read_json_object
+from nextword.text.chat_template_files import DEFAULT, read_chat_templates
+from nextword.text.special_tokens import add_tokens, read_special_tokens
 from nextword.text.tokenizer import Tokenizer
-
-_ROLES = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
-"""Special tokens by the names that chat templates may use."""
+from nextword.text.tokenizer_json import read_tokenizer_json
 
 
 def load_tokenizer_folder(folder: Path) -> Tokenizer:
-    """Read tokenizer.json, tokenizer_config.json, special_tokens_map.json, chat_template.jinja, and the end tokens.
+    """Read tokenizer.json and what the files beside it add: special tokens, their names, chat templates, end tokens.
 
     End-of-sequence ids come from generation_config.json, else config.json, else the tokenizer's eos_token. Raises
     CheckpointError naming the file that is missing or damaged.
@@ -25,31 +25,23 @@ def load_tokenizer_folder(folder: Path) -> Tokenizer:
     path = folder / "tokenizer.json"
     if not path.exists():
         raise CheckpointError(f"{folder}: no tokenizer.json; save the tokenizer as a fast one and add it")
+    settings = _read(folder / "tokenizer_config.json")
     try:
-        backend = tokenizers.Tokenizer.from_buffer(path.read_bytes())
-    except Exception as error:  # the library raises bare Exception
-        raise CheckpointError(f"{path}: not a tokenizer: {error}") from None
-    backend.no_truncation()  # left over from training in some files; would silently truncate prompts
-    backend.no_padding()
-    settings = {**_read(folder / "special_tokens_map.json"), **_read(folder / "tokenizer_config.json")}
-    variables = {role: text for role in _ROLES if (text := _token_content(settings.get(role))) is not None}
-    bos = backend.token_to_id(variables["bos_token"]) if "bos_token" in variables else None
-    try:
+        backend = read_tokenizer_json(path)
+        found = read_special_tokens(folder, settings, backend)
+        add_tokens(backend, found)
+        bos = found.variables.get("bos_token")
+        templates = read_chat_templates(folder, settings)
         return Tokenizer(
             backend,
-            bos_token_id=bos,
-            eos_token_ids=_end_token_ids(folder, backend, variables),
-            add_bos=bos is not None and _adds_bos(backend, bos),
-            chat_template=_chat_template(folder, settings),
-            special_variables=variables,
+            bos_token_id=None if bos is None else backend.token_to_id(bos),
+            eos_token_ids=_end_token_ids(folder, backend, found.variables),
+            chat_template=templates.pop(DEFAULT, None),
+            named_templates=templates,
+            special_variables=found.variables,
         )
     except TokenizerError as error:
         raise CheckpointError(f"{folder}: {error}") from None
-
-
-def _adds_bos(backend: tokenizers.Tokenizer, bos_token_id: int) -> bool:
-    """Return True if the post-processor puts BOS before texts; its effect counts, not a flag in the settings."""
-    return list(backend.encode("").ids[:1]) == [bos_token_id]
 
 
 def _end_token_ids(folder: Path, backend: tokenizers.Tokenizer, variables: Mapping[str, str]) -> tuple[int, ...]:
@@ -61,27 +53,6 @@ def _end_token_ids(folder: Path, backend: tokenizers.Tokenizer, variables: Mappi
             return tuple(ids)
     token_id = backend.token_to_id(variables["eos_token"]) if "eos_token" in variables else None
     return () if token_id is None else (token_id,)
-
-
-def _chat_template(folder: Path, settings: Mapping[str, object]) -> str | None:
-    path = folder / "chat_template.jinja"
-    if path.exists():
-        try:
-            return path.read_text(encoding="utf-8")
-        except UnicodeDecodeError as error:
-            raise TokenizerError(f"chat_template.jinja is not UTF-8: byte {error.start}") from None
-    template = settings.get("chat_template")
-    if isinstance(template, list):  # several by name: [{"name": "default", "template": ...}, ...]
-        named = {entry.get("name"): entry.get("template") for entry in template if isinstance(entry, dict)}
-        template = named.get("default")
-    if template is None or isinstance(template, str):
-        return template
-    raise TokenizerError(f"tokenizer_config.json: chat_template must be text, not {type(template).__name__}")
-
-
-def _token_content(token: object) -> str | None:
-    content = token.get("content") if isinstance(token, dict) else token
-    return content if isinstance(content, str) else None
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -77,7 +77,6 @@ def train_tokenizer(texts: Iterable[str], *, vocab_size: int, kind: TokenizerKin
         backend,
         bos_token_id=None,  # most training windows of a long document begin in its middle, without a BOS
         eos_token_ids=(_SPECIALS.index(END_OF_TEXT),),
-        add_bos=False,
         chat_template=CHAT_TEMPLATE,
         special_variables=variables,
     )

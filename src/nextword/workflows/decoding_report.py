@@ -178,7 +178,7 @@ def _continued(
     """Return the finished requests of each decoding strategy, one for each prompt; the engine batches them all."""
     engine, what = model.engine, "prompts continued"
     requests = {
-        name: [engine.submit(model.tokenizer.encode(prompt), of_setting) for prompt in prompts]
+        name: [engine.submit(model.tokenizer.encode_prompt(prompt), of_setting) for prompt in prompts]
         for name, of_setting in params.items()
     }
     every = [request for of_setting in requests.values() for request in of_setting]

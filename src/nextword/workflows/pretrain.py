@@ -125,7 +125,7 @@ def _setup(
     tokenizer, documents, data = corpus.tokenizer, corpus.validation.documents(), recipe.data
     max_tokens = max_validation_tokens(recipe.run.checkpointing, tokens_per_step=data.batch_size * data.context)
     limits = {"context": data.context, "max_tokens": max_tokens}
-    prompt_token_ids = tokenizer.encode(prompt)
+    prompt_token_ids = tokenizer.encode_prompt(prompt)
 
     def engine_of(model: Transformer) -> Engine:
         return Engine(TorchBackend(model), tokenizer)

@@ -49,17 +49,17 @@ def test_sliding_windows_are_those_of_the_documented_loop(num_tokens: int, conte
 
 
 def test_halved_chunks_score_what_follows_the_middle_and_drop_the_rest() -> None:
-    assert list(halved_chunks(range(19), context=8, bos_token_id=None)) == [window(0, 8, 3), window(8, 16, 3)]
+    assert list(halved_chunks(range(19), context=8, prefix=())) == [window(0, 8, 3), window(8, 16, 3)]
 
 
 def test_bos_takes_the_place_of_each_chunks_first_token() -> None:
-    windows = list(halved_chunks(range(8), context=4, bos_token_id=77))
+    windows = list(halved_chunks(range(8), context=4, prefix=(77,)))
     assert [one.token_ids for one in windows] == [[77, 1, 2, 3], [77, 5, 6, 7]]
     assert [one.scored for one in windows] == [[3], [7]]
 
 
 def test_a_chunk_of_512_scores_255_tokens_as_llama_cpp_does() -> None:
-    (only,) = halved_chunks(range(512), context=512, bos_token_id=None)
+    (only,) = halved_chunks(range(512), context=512, prefix=())
     assert only.scored == list(range(257, 512))
 
 

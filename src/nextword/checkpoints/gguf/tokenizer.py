@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import tokenizers
 
 from nextword.checkpoints.gguf.metadata import GGUFMetadata
 from nextword.checkpoints.gguf.vocabulary import (
     GGUFVocabulary,
     TokenKind,
-    begin_with,
     build_byte_level,
     build_sentencepiece,
 )
 from nextword.errors import CheckpointError, TokenizerError
+from nextword.text.post_processor import put_around
 from nextword.text.pre_tokenizers import find_rules
 from nextword.text.tokenizer import Tokenizer
 
@@ -39,18 +41,15 @@ def build_gguf_tokenizer(metadata: GGUFMetadata) -> Tokenizer:
         backend = _build_backend(metadata, vocabulary)
     except TokenizerError as error:
         raise CheckpointError(f"{metadata.path}: {error}") from None
-    bos = ids["bos_token"]
-    adds_bos = bos is not None and metadata.flag(_PREFIX + "add_bos_token", _adds_bos_by_default(metadata))
-    if adds_bos and bos is not None:
-        begin_with(backend, bos)
+    put_around(backend, prefix=_added(metadata, "bos", ids), suffix=_added(metadata, "eos", ids))
     template = metadata.text("tokenizer.chat_template") if metadata.has("tokenizer.chat_template") else None
     return Tokenizer(
         backend,
-        bos_token_id=bos,
+        bos_token_id=ids["bos_token"],
         eos_token_ids=_end_token_ids(metadata, vocabulary, template),
-        add_bos=adds_bos,
         chat_template=template,
         special_variables={role: tokens[token_id] for role, token_id in ids.items() if token_id is not None},
+        other_tokens=vocabulary.other_tokens(),
     )
 
 
@@ -81,6 +80,13 @@ def _kinds(metadata: GGUFMetadata, count: int) -> list[int]:
 
 def _pre_tokenizer(metadata: GGUFMetadata) -> str:
     return metadata.text(_PREFIX + "pre", "default")
+
+
+def _added(metadata: GGUFMetadata, role: str, ids: Mapping[str, int | None]) -> list[int]:
+    """Return BOS or the end-of-sequence token if the file puts it around each text."""
+    token_id = ids[f"{role}_token"]
+    default = role == "bos" and _adds_bos_by_default(metadata)
+    return [token_id] if token_id is not None and metadata.flag(f"{_PREFIX}add_{role}_token", default) else []
 
 
 def _adds_bos_by_default(metadata: GGUFMetadata) -> bool:

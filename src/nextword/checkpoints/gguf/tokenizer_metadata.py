@@ -39,7 +39,7 @@ def vocabulary_metadata(tokenizer: Tokenizer, *, num_rows: int) -> dict[str, obj
         _PREFIX + "tokens": tokens,
         _PREFIX + "token_type": kinds,
         _PREFIX + "merges": [merge if isinstance(merge, str) else " ".join(merge) for merge in model["merges"]],
-        _PREFIX + "add_bos_token": tokenizer.add_bos,
+        **_around(tokenizer),
         _PREFIX + "add_space_prefix": False,
         **_special_ids(tokenizer, tokens),
     }
@@ -65,6 +65,18 @@ def _tokens(definition: Mapping[str, Any], num_rows: int) -> tuple[list[str], li
         raise CheckpointError(f"the tokenizer has {max(by_id) + 1} tokens, the model {num_rows}: they do not fit")
     pairs = [by_id.get(token_id, (f"[PAD{token_id}]", TokenKind.UNUSED)) for token_id in range(num_rows)]
     return [token for token, _ in pairs], [int(kind) for _, kind in pairs]
+
+
+def _around(tokenizer: Tokenizer) -> dict[str, object]:
+    """Return the flags for the tokens around each text, of which GGUF has two: BOS before, end of sequence after."""
+    prefix, suffix = tokenizer.prefix_token_ids, tokenizer.suffix_token_ids
+    bos = () if tokenizer.bos_token_id is None else (tokenizer.bos_token_id,)
+    if prefix not in ((), bos) or suffix not in ((), tokenizer.eos_token_ids[:1]):
+        raise CheckpointError(
+            f"the tokenizer puts the tokens {list(prefix)} before a text and {list(suffix)} after it; GGUF can only put"
+            " BOS and the end-of-sequence token there; export --to hf instead"
+        )
+    return {_PREFIX + "add_bos_token": bool(prefix), **({_PREFIX + "add_eos_token": True} if suffix else {})}
 
 
 def _special_ids(tokenizer: Tokenizer, tokens: list[str]) -> dict[str, object]:

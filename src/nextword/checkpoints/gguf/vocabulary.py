@@ -7,12 +7,13 @@ In: tokens, their kinds, and merges or scores, as plain data. Out: byte-level BP
 from __future__ import annotations
 
 import enum
+import functools
 import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import tokenizers
-from tokenizers import decoders, models, normalizers, processors
+from tokenizers import decoders, models, normalizers
 
 from nextword.errors import TokenizerError
 from nextword.text.pre_tokenizers import build_pre_tokenizer, find_rules
@@ -32,6 +33,11 @@ class TokenKind(enum.IntEnum):
     BYTE = 6
 
 
+_ADDED = {TokenKind.CONTROL: True, TokenKind.UNKNOWN: True, TokenKind.USER_DEFINED: False}
+"""Kinds found in a text as they are written -> True for special ones, which texts of users do not contain."""
+_UNUSED = int(TokenKind.UNUSED)  # integers compare several times as fast
+
+
 @dataclass(frozen=True, kw_only=True)
 class GGUFVocabulary:
     """Vocabulary of a GGUF file: its tokens and their kinds."""
@@ -41,13 +47,34 @@ class GGUFVocabulary:
     """A TokenKind for each token."""
     unknown_token_id: int | None = None
 
+    @functools.cached_property
+    def token_ids(self) -> dict[str, int]:
+        """Ids by token; of a token listed twice, that of the control token, else of the user-defined one or the last.
+
+        A token without characters occurs in no text and is left out.
+        """
+        listed = list(enumerate(self.tokens))
+        added = [place for place in listed if self.kinds[place[0]] in _ADDED]
+        control = [place for place in added if _ADDED[TokenKind(self.kinds[place[0]])]]
+        ids = {token: token_id for token_id, token in itertools.chain(listed, added, control)}
+        ids.pop("", None)
+        return ids
+
+    def other_tokens(self) -> dict[int, str]:
+        """Return the tokens of ids that no text has: listed twice; "" for unused ones, which decode as nothing."""
+        unused = {token_id: "" for token_id, kind in enumerate(self.kinds) if kind == _UNUSED}
+        if len(self.token_ids) == len(self.tokens):
+            return unused
+        ids = self.token_ids
+        return {token_id: token for token_id, token in enumerate(self.tokens) if ids.get(token) != token_id} | unused
+
     def added_tokens(self) -> list[tokenizers.AddedToken]:
         """Return the tokens matched before a text is cut into words: control and user-defined ones, except spaces."""
-        added = {TokenKind.CONTROL: True, TokenKind.UNKNOWN: True, TokenKind.USER_DEFINED: False}
+        ids = self.token_ids
         return [
-            tokenizers.AddedToken(token, normalized=False, special=added[TokenKind(kind)])
-            for token, kind in zip(self.tokens, self.kinds, strict=True)
-            if kind in added and token.strip(_SPACE)
+            tokenizers.AddedToken(token, normalized=False, special=_ADDED[TokenKind(kind)])
+            for token_id, (token, kind) in enumerate(zip(self.tokens, self.kinds, strict=True))
+            if kind in _ADDED and token.strip(_SPACE) and ids[token] == token_id
         ]
 
 
@@ -57,7 +84,7 @@ def build_byte_level(vocabulary: GGUFVocabulary, merges: Sequence[str], *, pre_t
     Raises TokenizerError for an unknown pre-tokenizer or for merges that do not belong to the tokens.
     """
     rules = find_rules(pre_tokenizer)
-    token_ids = {token: token_id for token_id, token in enumerate(vocabulary.tokens)}
+    token_ids = vocabulary.token_ids
     pairs = [(left, right) for left, _, right in (merge.partition(" ") for merge in merges)]
     _check_merges(token_ids, pairs)
     backend = tokenizers.Tokenizer(_bpe(token_ids, pairs, ignore_merges=rules.ignores_merges))
@@ -74,7 +101,7 @@ def build_sentencepiece(
 
     Characters outside the vocabulary become their bytes. Raises TokenizerError for a list that contradicts itself.
     """
-    token_ids = {token: token_id for token_id, token in enumerate(vocabulary.tokens)}
+    token_ids = vocabulary.token_ids
     unknown = None if vocabulary.unknown_token_id is None else vocabulary.tokens[vocabulary.unknown_token_id]
     pairs = merges_from_scores(_joinable(vocabulary, scores))
     model = _bpe(token_ids, pairs, unk_token=unknown, fuse_unk=True, byte_fallback=True)
@@ -105,20 +132,12 @@ def merges_from_scores(scores: Mapping[str, float]) -> list[tuple[str, str]]:
     return [(left, right) for _, _, left, right in merges]
 
 
-def begin_with(backend: tokenizers.Tokenizer, token_id: int) -> None:
-    """Make the tokenizer put BOS before every text, if asked to add special tokens."""
-    token = backend.id_to_token(token_id)
-    backend.post_processor = processors.TemplateProcessing(
-        single=[token, "$A"], pair=[token, "$A", token, "$B:1"], special_tokens=[(token, token_id)]
-    )
-
-
 def _joinable(vocabulary: GGUFVocabulary, scores: Sequence[float]) -> dict[str, float]:
     """Return token -> score for tokens that merges can form: no control tokens, bytes or unused ones."""
     return {
         token: float(score)
-        for token, kind, score in zip(vocabulary.tokens, vocabulary.kinds, scores, strict=True)
-        if kind in (TokenKind.NORMAL, TokenKind.USER_DEFINED)
+        for token_id, (token, kind, score) in enumerate(zip(vocabulary.tokens, vocabulary.kinds, scores, strict=True))
+        if kind in (TokenKind.NORMAL, TokenKind.USER_DEFINED) and vocabulary.token_ids.get(token) == token_id
     }
 
 

@@ -52,7 +52,10 @@ class PairedPiece:
 
 def has_same_vocabulary(a: Engine, b: Engine) -> bool:
     """Return True if token ids mean the same to both."""
-    return a.tokenizer.fingerprint == b.tokenizer.fingerprint and a.tokenizer.add_bos == b.tokenizer.add_bos
+    return (a.tokenizer.fingerprint, a.tokenizer.prefix_token_ids) == (
+        b.tokenizer.fingerprint,
+        b.tokenizer.prefix_token_ids,
+    )
 
 
 def paired_pieces(a: Engine, b: Engine, pieces: Iterable[str], *, context: int) -> Iterator[PairedPiece]:

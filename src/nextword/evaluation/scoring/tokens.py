@@ -55,22 +55,19 @@ def overlapping_windows(engine: Engine, pieces: Iterable[str], *, context: int |
         raise RequestError(f"context = {context}: from 3 to the {limit} tokens that the model attends to")
     context = limit if context is None else context
     token_ids = chain.from_iterable(encode_pieces(engine.tokenizer, pieces))
-    return sliding_windows(token_ids, context=context, stride=context // 2)
+    num_before = len(engine.tokenizer.prefix_token_ids)
+    return sliding_windows(token_ids, context=context, stride=context // 2, num_before=num_before)
 
 
 def unscored_tokens(window: Window, tokenizer: Tokenizer) -> Iterator[ScoredToken]:
     """Yield the first token of a text, which has no context; BOS is no part of the text."""
-    if window.start == 0 and not num_bos(tokenizer):
+    if window.start == 0 and not tokenizer.prefix_token_ids:
         token_id = window.token_ids[0]
         yield ScoredToken(token_id, tokenizer.token_bytes(token_id, begins_text=True))
 
 
 def scored_data(window: Window, tokenizer: Tokenizer) -> Iterator[tuple[int, bytes]]:
     """Yield the scored tokens of a window, each with its bytes of the text."""
+    num_before = len(tokenizer.prefix_token_ids)
     for position, token_id in enumerate(window.scored, window.start + window.num_context):
-        yield token_id, tokenizer.token_bytes(token_id, begins_text=position == num_bos(tokenizer))
-
-
-def num_bos(tokenizer: Tokenizer) -> int:
-    """Return the number of tokens that the tokenizer puts before a text: 1 or 0."""
-    return int(tokenizer.add_bos and tokenizer.bos_token_id is not None)
+        yield token_id, tokenizer.token_bytes(token_id, begins_text=position == num_before)

@@ -31,15 +31,16 @@ class Window:
         return len(self.token_ids) - self.num_scored
 
 
-def sliding_windows(token_ids: Iterable[int], *, context: int, stride: int) -> Iterator[Window]:
+def sliding_windows(token_ids: Iterable[int], *, context: int, stride: int, num_before: int = 0) -> Iterator[Window]:
     """Cut windows of `context` tokens, moved by `stride`; each scores the tokens that no window before has scored.
 
     The convention of transformers' documentation. The first token of a text is never scored, and without overlap
     neither is the first token of any window, since it has no context. `stride`: 1 to `context`; `context`: at least 2.
+    `num_before`: first tokens that are no part of the text, such as BOS, and never scored.
     """
     coming = iter(token_ids)
     window = list(islice(coming, context))
-    start, scored_until = 0, 1
+    start, scored_until = 0, max(1, num_before)
     while True:
         stop = start + len(window)
         num_scored = stop - max(scored_until, start + 1)
@@ -52,18 +53,17 @@ def sliding_windows(token_ids: Iterable[int], *, context: int, stride: int) -> I
         start, scored_until = start + stride, stop
 
 
-def halved_chunks(token_ids: Iterable[int], *, context: int, bos_token_id: int | None) -> Iterator[Window]:
+def halved_chunks(token_ids: Iterable[int], *, context: int, prefix: Sequence[int]) -> Iterator[Window]:
     """Cut disjoint chunks of `context` tokens and score the second half of each; drop what does not fill a chunk.
 
-    The convention of llama.cpp. `bos_token_id`: replaces each chunk's first token; None: nothing does. `context`: at
-    least 3.
+    The convention of llama.cpp. `prefix`: BOS there; replaces as many first tokens of each chunk. `context`: at least
+    3.
     """
     num_scored = context - context // 2 - 1
     coming = iter(token_ids)
     start = 0
     while len(chunk := list(islice(coming, context))) == context:
-        if bos_token_id is not None:
-            chunk[0] = bos_token_id
+        chunk[: len(prefix)] = prefix
         yield Window(start, chunk, num_scored)
         start += context
 

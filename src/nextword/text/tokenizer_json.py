@@ -1,0 +1,73 @@
+"""`read_tokenizer_json`: open a tokenizer.json that comes with a checkpoint and is not trusted.
+
+What would make encoding random, cut prompts or fill them up is taken out: it belongs to training. What would let a
+short text grow without bound is refused.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import tokenizers
+
+from nextword.errors import CheckpointError, TokenizerError
+from nextword.text.foreign_errors import translated
+
+_LARGEST_BYTES = 200_000_000
+"""Limit far above the largest published file."""
+_LARGEST_GROWTH = 4096
+"""Most characters that the steps of a part may make of one, if each makes its most: far above any published file."""
+_LONGEST_AFFIX = 256
+"""Most characters that stand before or after each piece of a word in the vocabulary, such as "##"."""
+
+
+def read_tokenizer_json(path: Path) -> tokenizers.Tokenizer:
+    """Read a tokenizer. Raises CheckpointError naming the file if it is damaged, too large or grows texts."""
+    if not path.is_file() or path.stat().st_size > _LARGEST_BYTES:
+        raise CheckpointError(f"{path}: no file of at most {_LARGEST_BYTES} bytes; fetch it again")
+    try:
+        with translated("not a tokenizer"):
+            backend = tokenizers.Tokenizer.from_buffer(path.read_bytes())
+        for field in ("normalizer", "decoder"):
+            _check_growth(field, getattr(backend, field))
+        for affix in ("continuing_subword_prefix", "end_of_word_suffix"):
+            _check_affix(affix, getattr(backend.model, affix, None))
+    except TokenizerError as error:
+        raise CheckpointError(f"{path}: {error}") from None
+    backend.no_truncation()  # left over from training in some files; would silently truncate prompts
+    backend.no_padding()
+    if isinstance(backend.model, tokenizers.models.BPE):
+        backend.model.dropout = None  # leaves out merges at random
+    return backend
+
+
+def _check_growth(field: str, part: Any) -> None:
+    """Raise TokenizerError if the steps of a part can make much text of little: the factors of steps multiply."""
+    if part is None:
+        return
+    growth = _growth(json.loads(part.__getstate__()))
+    if growth > _LARGEST_GROWTH:
+        raise TokenizerError(f"{field}: makes up to {growth} characters of one; at most {_LARGEST_GROWTH} are allowed")
+
+
+def _check_affix(field: str, affix: str | None) -> None:
+    if affix is not None and len(affix) > _LONGEST_AFFIX:
+        raise TokenizerError(f"model: {field} has {len(affix)} characters; at most {_LONGEST_AFFIX} are allowed")
+
+
+def _growth(step: dict[str, Any]) -> int:
+    """Return how many characters a step can make of one, at most."""
+    inner = step.get("normalizers", step.get("decoders"))
+    if inner is not None:
+        product = 1
+        for one in inner:
+            product *= _growth(one)
+        return product
+    if step["type"] == "Prepend":
+        return 1 + len(step["prepend"])
+    if step["type"] != "Replace" or not step["content"]:
+        return 1
+    replaced = len(step["pattern"].get("String", ""))  # a regular expression may match between characters
+    return -(-len(step["content"]) // replaced) if replaced else 1 + len(step["content"])
