@@ -91,8 +91,8 @@ def add_tokens(backend: tokenizers.Tokenizer, found: SpecialTokens) -> None:
         received = backend.token_to_id(token.content)
         if received != token_id:
             warnings.warn(
-                f"the tokenizer's files disagree: {token.content!r} has the id {received} in tokenizer.json and {token_id}"
-                f" in another; {received} is used, as transformers does",
+                f"the tokenizer's files disagree: {token.content!r} has the id {received} in tokenizer.json and"
+                f" {token_id} in another; {received} is used, as transformers does",
                 stacklevel=2,
             )
 

@@ -46,14 +46,16 @@ class TokenBytes:
         self._other_tokens = other_tokens
         self._replaces_each_byte = self._is_byte_level = self._joins_words = False
         self._spell = self._read_decoder(_decoder_steps(backend))
-        self._cache = self._literal_tokens(backend)
+        self._literal = self._literal_tokens(backend)
+        self._cache: dict[int, bytes] = {}
 
     def __getitem__(self, token_id: int) -> bytes:
         """Return the bytes of a token; none for an id without a token, such as a padding row of the vocabulary."""
         found = self._cache.get(token_id)
         if found is None:
             token = self._other_tokens.get(token_id, self._id_to_token(token_id))
-            found = self._cache[token_id] = b"" if token is None else self._spell(token)
+            spell = str.encode if token in self._literal else self._spell
+            found = self._cache[token_id] = b"" if token is None else spell(token)
         return found
 
     def decoder(self) -> Callable[[bytes, bool], str]:
@@ -68,29 +70,26 @@ class TokenBytes:
         text = self[token_id].decode("utf-8", "surrogateescape")
         return _ESCAPED_BYTE.sub(lambda byte: f"<0x{ord(byte[0]) - 0xDC00:02X}>", text)
 
-    def _literal_tokens(self, backend: tokenizers.Tokenizer) -> dict[int, bytes]:
-        """Return the bytes of the added tokens that are found in a text as they are written, by their ids.
+    def _literal_tokens(self, backend: tokenizers.Tokenizer) -> set[str]:
+        """Return the added tokens that are found in a text as they are written.
 
         An added token such as "café" is no spelling of bytes, though each of its characters can be one. Where the model
         forms the same token from other text too, or a normalizer has spelled it, its spelling counts.
         """
-        literal: dict[int, bytes] = {}
-        if self._joins_words:
-            return literal
-        for token_id, token in backend.get_added_tokens_decoder().items():
-            written = token.content.encode()
-            is_written = self._id_to_token(token_id) == token.content and (self._is_byte_level or not token.normalized)
-            if is_written and self._spell(token.content) != written and not self._is_formed(backend, token_id):
-                literal[token_id] = written
+        literal: set[str] = set()
+        for token_id, token in {} if self._joins_words else backend.get_added_tokens_decoder().items():
+            text = token.content
+            is_written = self._id_to_token(token_id) == text and (self._is_byte_level or not token.normalized)
+            if is_written and self._spell(text) != text.encode() and not self._is_formed(backend, text):
+                literal.add(text)
         return literal
 
-    def _is_formed(self, backend: tokenizers.Tokenizer, token_id: int) -> bool:
+    def _is_formed(self, backend: tokenizers.Tokenizer, token: str) -> bool:
         """Return True if the model itself makes this token of a text."""
-        token = backend.get_added_tokens_decoder()[token_id].content
         if _BYTE_TOKEN.fullmatch(token) and not self._is_byte_level:
             return True
         try:
-            return [formed.id for formed in backend.model.tokenize(token)] == [token_id]
+            return [formed.value for formed in backend.model.tokenize(token)] == [token]
         except Exception:  # of the library: the model has no token for some character
             return False
 

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
 _HIDDEN = "\ufffe"
 """Noncharacter that hides text in which special tokens must not be found; it is one character, in no vocabulary."""
+_CANNOT_ENCODE = "the tokenizer cannot encode this text"
 
 
 class Tokenizer:
@@ -66,8 +67,8 @@ class Tokenizer:
         self.special_variables = dict(special_variables)
         self._backend = backend
         self._lock = threading.Lock()
-        added = backend.get_added_tokens_decoder()
-        self._special_ids = frozenset(token_id for token_id, token in added.items() if token.special)
+        self._added = backend.get_added_tokens_decoder()
+        self._special_ids = frozenset(token_id for token_id, token in self._added.items() if token.special)
         self._other_tokens = dict(other_tokens or {})
         self._token_bytes = TokenBytes(backend, other_tokens=self._other_tokens)
 
@@ -107,7 +108,8 @@ class Tokenizer:
             check_text(text)
         with self._lock:
             self._backend.encode_special_tokens = True
-            encodings = self._backend.encode_batch_fast(list(texts), add_special_tokens=False)
+            with translated(_CANNOT_ENCODE):
+                encodings = self._backend.encode_batch_fast(list(texts), add_special_tokens=False)
         if not add_special_tokens:
             return [encoding.ids for encoding in encodings]
         return [[*self.prefix_token_ids, *encoding.ids, *self.suffix_token_ids] for encoding in encodings]
@@ -199,7 +201,7 @@ class Tokenizer:
             lambda messages: dataclasses.replace(chat, messages=messages).render(),
             lambda part: marked.unwrap(part)[0],
         )
-        is_special = [token_id in self._special_ids for token_id, _ in tokens]
+        is_special = [self._is_written(token_id, text[slice(*place)]) for token_id, place in tokens]
         is_answer = answer_tokens(text, [place for _, place in tokens], is_special, answers)
         return [token_id for token_id, _ in tokens], is_answer
 
@@ -270,7 +272,8 @@ class Tokenizer:
             if drops_space:  # only the first part of a text gets the space that this vocabulary puts before it
                 words.prepend_scheme = "never"
             try:
-                return self._backend.encode(text, add_special_tokens=False)
+                with translated(_CANNOT_ENCODE):
+                    return self._backend.encode(text, add_special_tokens=False)
             finally:
                 if drops_space:
                     words.prepend_scheme = "first"
@@ -286,7 +289,14 @@ class Tokenizer:
         """Return the special tokens that the library finds in a text, with their spans."""
         encoding = self._encoding(text, parse_special=True)
         pairs = zip(encoding.ids, encoding.offsets, strict=True)
-        return [(token_id, span) for token_id, span in pairs if token_id in self._special_ids]
+        return [(token_id, span) for token_id, span in pairs if self._is_written(token_id, text[slice(*span)])]
+
+    def _is_written(self, token_id: int, text: str) -> bool:
+        """Return True for a special token that the text spells, not for one that stands for unknown characters."""
+        if token_id not in self._special_ids:
+            return False
+        token = self._added[token_id]
+        return token.normalized or token.content in text
 
     def _encode_rendered(self, text: str, kept_as_text: Sequence[Span]) -> list[tuple[int, Span]]:
         """Encode a text whose special tokens are control tokens, except in `kept_as_text`; return tokens with spans."""

@@ -39,7 +39,7 @@ def read_tokenizer_json(path: Path) -> tokenizers.Tokenizer:
     backend.no_truncation()  # left over from training in some files; would silently truncate prompts
     backend.no_padding()
     if isinstance(backend.model, tokenizers.models.BPE):
-        backend.model.dropout = None  # leaves out merges at random
+        backend.model.dropout = None  # would leave out merges at random
     return backend
 
 

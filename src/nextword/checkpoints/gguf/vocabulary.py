@@ -33,7 +33,7 @@ class TokenKind(enum.IntEnum):
     BYTE = 6
 
 
-_ADDED = {TokenKind.CONTROL: True, TokenKind.UNKNOWN: True, TokenKind.USER_DEFINED: False}
+_ADDED: Mapping[int, bool] = {TokenKind.CONTROL: True, TokenKind.UNKNOWN: True, TokenKind.USER_DEFINED: False}
 """Kinds found in a text as they are written -> True for special ones, which texts of users do not contain."""
 _UNUSED = int(TokenKind.UNUSED)  # integers compare several times as fast
 
@@ -55,24 +55,25 @@ class GGUFVocabulary:
         """
         listed = list(enumerate(self.tokens))
         added = [place for place in listed if self.kinds[place[0]] in _ADDED]
-        control = [place for place in added if _ADDED[TokenKind(self.kinds[place[0]])]]
+        control = [place for place in added if _ADDED[self.kinds[place[0]]]]
         ids = {token: token_id for token_id, token in itertools.chain(listed, added, control)}
         ids.pop("", None)
         return ids
 
     def other_tokens(self) -> dict[int, str]:
         """Return the tokens of ids that no text has: listed twice; "" for unused ones, which decode as nothing."""
-        unused = {token_id: "" for token_id, kind in enumerate(self.kinds) if kind == _UNUSED}
-        if len(self.token_ids) == len(self.tokens):
-            return unused
+        others = {token_id: "" for token_id, kind in enumerate(self.kinds) if kind == _UNUSED}
         ids = self.token_ids
-        return {token_id: token for token_id, token in enumerate(self.tokens) if ids.get(token) != token_id} | unused
+        if len(ids) < len(self.tokens):
+            twice = {token_id: token for token_id, token in enumerate(self.tokens) if ids.get(token) != token_id}
+            others |= {token_id: "" if _ADDED.get(self.kinds[token_id]) else twice[token_id] for token_id in twice}
+        return others
 
     def added_tokens(self) -> list[tokenizers.AddedToken]:
         """Return the tokens matched before a text is cut into words: control and user-defined ones, except spaces."""
         ids = self.token_ids
         return [
-            tokenizers.AddedToken(token, normalized=False, special=_ADDED[TokenKind(kind)])
+            tokenizers.AddedToken(token, normalized=False, special=_ADDED[kind])
             for token_id, (token, kind) in enumerate(zip(self.tokens, self.kinds, strict=True))
             if kind in _ADDED and token.strip(_SPACE) and ids[token] == token_id
         ]
