@@ -62,8 +62,7 @@ def prepare_corpus(
     on_progress: Callable[[PrepareReport], None] = lambda report: None,
     shard_tokens: int = SHARD_TOKENS,
 ) -> PrepareReport:
-    """Write the tokens of a corpus: for each document its text, with BOS or what else the tokenizer puts around
-    it, and the end token.
+    """Write the tokens of a corpus: of each document, with what the tokenizer puts around texts, and the end token.
 
     A folder that the same call has begun is completed; a complete one is checked against its checksums. Raises
     DataError if the folder holds anything else, if a text cannot be read and `on_bad` is None, if the tokenizer has no

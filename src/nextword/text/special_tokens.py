@@ -40,7 +40,7 @@ _CLASSES = {"gpt2": "GPT2Tokenizer", "gpt_neox": "GPTNeoXTokenizer", "qwen2": "Q
 
 @dataclass(frozen=True)
 class SpecialTokens:
-    """What the settings say about special tokens."""
+    """Special tokens by name, and the tokens that settings add to a tokenizer."""
 
     variables: Mapping[str, str]
     """Special tokens by name, such as bos_token; chat templates use them."""

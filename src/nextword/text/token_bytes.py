@@ -27,7 +27,7 @@ _CLEANED = {
     " do not": " don't",
     **{f" {rest}": rest for rest in ("'s", "'ve", "'re")},
 }
-"""What a WordPiece decoder with `cleanup` replaces in each token, in order."""
+"""Replacements in each token, in order, by a WordPiece decoder with `cleanup`."""
 _ESCAPED_BYTE = re.compile("[\udc80-\udcff]")
 """Code points U+DC00 + B, by which Python's "surrogateescape" decodes a byte B that is not UTF-8."""
 
