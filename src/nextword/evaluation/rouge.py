@@ -38,7 +38,7 @@ class RougeReport:
     mean_words: float
     """Words of a summary, mean."""
     words: Words = "english"
-    """How the texts were split into words."""
+    """Rule by which the texts were split into words."""
 
     def __repr__(self) -> str:
         figures = (f"{KINDS[kind]} {figure.mean:.4f}" for kind, figure in self.figures.items())

@@ -40,7 +40,7 @@ class Options:
     seed: int = 0
     """Makes sampling reproducible."""
     words: Literal["english", "unicode"] | None = None
-    """What ROUGE compares: English words, stemmed, or words of any script; by default the references decide."""
+    """Words that ROUGE compares: English ones, stemmed, or those of any script; by default the references decide."""
     skip_bad: SkipBadArgument = False
     json: bool = False
     """Print one JSON object: figures, and every summary."""
