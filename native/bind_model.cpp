@@ -181,6 +181,13 @@ void bind_shape(nb::module_& m) {
         .def_rw("frequencies", &Rope::frequencies)
         .def_rw("long_frequencies", &Rope::long_frequencies)
         .def_rw("factor", &Rope::factor);
+    nb::class_<Experts>(m, "Experts")
+        .def(nb::init<>())
+        .def_rw("count", &Experts::count)
+        .def_rw("per_token", &Experts::per_token)
+        .def_rw("intermediate_size", &Experts::intermediate_size)
+        .def_rw("is_normalized", &Experts::is_normalized)
+        .def_rw("layers", &Experts::layers);
     nb::class_<Shape>(m, "Shape")
         .def(nb::init<>())
         .def_rw("vocab_size", &Shape::vocab_size)
@@ -207,7 +214,8 @@ void bind_shape(nb::module_& m) {
         .def_rw("embedding_scale", &Shape::embedding_scale)
         .def_rw("ropes", &Shape::ropes)
         .def_rw("layer_ropes", &Shape::layer_ropes)
-        .def_rw("layer_windows", &Shape::layer_windows);
+        .def_rw("layer_windows", &Shape::layer_windows)
+        .def_rw("experts", &Shape::experts);
 }
 
 void bind_chunk(nb::module_& m) {

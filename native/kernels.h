@@ -96,6 +96,7 @@ struct Kernels {
     void (*attend)(const AttentionSegment& segment, const SoftmaxState& out);
     // Merge the state of the next segment into that of the segments before it.
     void (*merge)(const SoftmaxState& total, const SoftmaxState& next, int num_rows, int value_stride);
+    void (*softmax)(const float* x, int size, float* out);
     // c * tanh(x / c), in place.
     void (*soft_cap)(float* x, int size, float cap);
 

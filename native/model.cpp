@@ -29,7 +29,8 @@ Model::Model(Shape shape, CacheKind cache_kind, size_t max_cache_bytes, int num_
       cache_(cache_shape(shape_, cache_kind, max_cache_bytes)),
       threads_(num_threads),
       weights_(shape_),
-      attention_(shape_, kernels_, cache_, threads_) {}
+      attention_(shape_, kernels_, cache_, threads_),
+      experts_(shape_, kernels_, threads_) {}
 
 // ---- the step ----
 
@@ -156,17 +157,18 @@ void Model::run_layer(int index, const Block& block) {
     const int num_tokens = block.num_tokens();
     const bool attention_reads_int8 = is_quantized(layer.query.matrix.kind) || is_quantized(layer.key.matrix.kind) ||
                                       is_quantized(layer.value.matrix.kind);
-    const bool mlp_reads_int8 = is_quantized(layer.up.matrix.kind);
+    const bool has_experts = shape_.has_experts(index);
+    const bool mlp_reads_int8 = !has_experts && is_quantized(layer.up.matrix.kind);
     normalize_hidden(layer.attention_norm, num_tokens, attention_reads_int8, normed_);
     if (shape_.is_parallel) normalize_hidden(layer.mlp_norm, num_tokens, mlp_reads_int8, mlp_normed_);
 
     threads_.prefetch_next({layer.out.memory()});
     attention_.attend(index, layer, block, normed_, attended_);
-    threads_.prefetch_next({layer.up.memory()});
+    threads_.prefetch_next({has_experts ? layer.mixture.router.memory() : layer.up.memory()});
     project_into_hidden(layer.out, attended_, layer.post_attention_norm, num_tokens);
 
     if (!shape_.is_parallel) normalize_hidden(layer.mlp_norm, num_tokens, mlp_reads_int8, mlp_normed_);
-    run_mlp(index, num_tokens);
+    return has_experts ? run_experts(index, num_tokens) : run_mlp(index, num_tokens);
 }
 
 // hidden += post_norm(down(activation(gate) * up)) of the normed rows.
@@ -181,6 +183,15 @@ void Model::run_mlp(int index, int num_tokens) {
     prefetch_after_mlp(index);
     if (is_quantized(layer.down.matrix.kind)) quantize_rows(kernels_, threads_, widened_, num_tokens, wide);
     project_into_hidden(layer.down, widened_, layer.post_mlp_norm, num_tokens);
+}
+
+// The same with the MLPs that the router chooses.
+void Model::run_experts(int index, int num_tokens) {
+    const Layer& layer = weights_.layers[index];
+    projected_.resize(static_cast<size_t>(num_tokens) * shape_.hidden_size);
+    experts_.run(layer.mixture, mlp_normed_, num_tokens, projected_.data());
+    prefetch_after_mlp(index);
+    add_projected(layer.post_mlp_norm, num_tokens);
 }
 
 void Model::prefetch_after_mlp(int index) {
@@ -201,12 +212,22 @@ void Model::project_into_hidden(const Linear& linear, const Rows& input, const N
     }
     projected_.resize(static_cast<size_t>(num_tokens) * hidden);
     multiply(kernels_, threads_, {{&linear, rows_of(projected_.data(), hidden)}}, x);
+    add_projected(post_norm, num_tokens);
+}
+
+// hidden += post_norm(projected), without the norm where the model has none.
+void Model::add_projected(const Norm& post_norm, int num_tokens) {
+    const int hidden = shape_.hidden_size;
     threads_.run(num_tokens, [&](int first, int last) {
         Vector normed(hidden);
         for (int row = first; row < last; ++row) {
             float* to = hidden_.data() + static_cast<size_t>(row) * hidden;
-            normalize(post_norm, projected_.data() + static_cast<size_t>(row) * hidden, normed.data());
-            for (int d = 0; d < hidden; ++d) to[d] += normed[d];
+            const float* from = projected_.data() + static_cast<size_t>(row) * hidden;
+            if (shape_.has_post_norm) {
+                normalize(post_norm, from, normed.data());
+                from = normed.data();
+            }
+            for (int d = 0; d < hidden; ++d) to[d] += from[d];
         }
     });
 }

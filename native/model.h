@@ -10,6 +10,7 @@
 
 #include "attention.h"
 #include "block.h"
+#include "experts.h"
 #include "kernels.h"
 #include "kv_cache.h"
 #include "products.h"
@@ -80,6 +81,8 @@ private:
     void embed(int row, int32_t token_id, int position);
     void run_layer(int index, const Block& block);
     void run_mlp(int index, int num_tokens);
+    void run_experts(int index, int num_tokens);
+    void add_projected(const Norm& post_norm, int num_tokens);
     void project_into_hidden(const Linear& linear, const Rows& input, const Norm& post_norm, int num_tokens);
     void normalize_hidden(const Norm& norm, int num_tokens, bool is_quantized, Rows& out);
     void normalize(const Norm& norm, const float* x, float* out) const;
@@ -93,6 +96,7 @@ private:
     ThreadPool threads_;
     Weights weights_;
     Attention attention_;
+    ExpertMlp experts_;
 
     // State of the current block; its tokens are the rows.
     Vector hidden_, projected_, logits_;

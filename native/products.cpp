@@ -12,11 +12,24 @@ void Rows::resize(int num_tokens, int columns, bool is_quantized) {
     totals.resize(num_groups);
 }
 
-Activations Rows::view(int num_tokens, int columns) const {
-    return {num_tokens, columns, values.data(), columns, quants.data(), scales.data(), sums.data(), totals.data()};
+Activations Rows::view_from(int first_row, int num_tokens, int columns) const {
+    const size_t group = static_cast<size_t>(ceil_div(columns, kGroup)) * first_row;
+    return {num_tokens,
+            columns,
+            values.data() + static_cast<size_t>(first_row) * columns,
+            columns,
+            quants.data() + group * kGroup,
+            scales.data() + group,
+            sums.data() + group,
+            totals.data() + group};
 }
 
-void multiply(const Kernels& kernels, ThreadPool& threads, const std::vector<Product>& products, const Activations& x) {
+QuantizedRows Rows::quantized_from(int first_row, int columns) {
+    const size_t group = static_cast<size_t>(ceil_div(columns, kGroup)) * first_row;
+    return {quants.data() + group * kGroup, scales.data() + group, sums.data() + group, totals.data() + group};
+}
+
+void multiply(const Kernels& kernels, ThreadPool& threads, const std::vector<Product>& products) {
     int num_panels = 0;
     for (const Product& product : products) num_panels += product.linear->matrix.num_panels();
     threads.run(num_panels, [&](int first, int last) {
@@ -26,10 +39,15 @@ void multiply(const Kernels& kernels, ThreadPool& threads, const std::vector<Pro
             const int from = std::max(first - begin, 0), to = std::min(last - begin, matrix.num_panels());
             Output out = product.out;
             out.bias = product.linear->bias.empty() ? nullptr : product.linear->bias.data();
-            if (from < to) kernels.multiply(matrix, from, to, x, out);
+            if (from < to) kernels.multiply(matrix, from, to, product.x, out);
             begin += matrix.num_panels();
         }
     });
+}
+
+void multiply(const Kernels& kernels, ThreadPool& threads, std::vector<Product> products, const Activations& x) {
+    for (Product& product : products) product.x = x;
+    multiply(kernels, threads, products);
 }
 
 void quantize_rows(const Kernels& kernels, ThreadPool& threads, Rows& rows, int num_tokens, int columns) {

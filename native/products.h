@@ -21,17 +21,25 @@ struct Rows {
 
     // Allocate; the int8 form only if `is_quantized`.
     void resize(int num_tokens, int columns, bool is_quantized);
-    QuantizedRows quantized() { return {quants.data(), scales.data(), sums.data(), totals.data()}; }
-    Activations view(int num_tokens, int columns) const;
+    QuantizedRows quantized() { return quantized_from(0, 0); }
+    Activations view(int num_tokens, int columns) const { return view_from(0, num_tokens, columns); }
+
+    // The same of the rows from `first_row` on, if their int8 form begins a tile.
+    Activations view_from(int first_row, int num_tokens, int columns) const;
+    QuantizedRows quantized_from(int first_row, int columns);
 };
 
 struct Product {
     const Linear* linear;
     Output out;
+    Activations x = {};
 };
 
-// All products of the same activations at once; each output gets the bias of its matrix.
-void multiply(const Kernels& kernels, ThreadPool& threads, const std::vector<Product>& products, const Activations& x);
+// All products at once; each output gets the bias of its matrix.
+void multiply(const Kernels& kernels, ThreadPool& threads, const std::vector<Product>& products);
+
+// The same of one `x`.
+void multiply(const Kernels& kernels, ThreadPool& threads, std::vector<Product> products, const Activations& x);
 
 // Compute the int8 form of rows from their floats.
 void quantize_rows(const Kernels& kernels, ThreadPool& threads, Rows& rows, int num_tokens, int columns);

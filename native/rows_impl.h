@@ -107,14 +107,29 @@ void layer_norm(const float* x, const float* weight, const float* bias, float ep
     for (int i = 0; i < size; ++i) out[i] = (x[i] - mean) * factor * weight[i] + bias[i];
 }
 
-void soft_cap(float* x, int size, float cap) {
+// Work on the numbers of `x` in place, a vector at a time; the last one is padded with zeros.
+template <class Work>
+void for_vectors(float* x, int size, Work work) {
     for (int i = 0; i < size; i += kLanes) {
         float lanes[kLanes] = {};
         const int count = size - i < kLanes ? size - i : kLanes;
         for (int j = 0; j < count; ++j) lanes[j] = x[i + j];
-        Simd::store(lanes, Simd::mul(tanh(Simd::div(Simd::load(lanes), Simd::set(cap))), Simd::set(cap)));
+        Simd::store(lanes, work(Simd::load(lanes)));
         for (int j = 0; j < count; ++j) x[i + j] = lanes[j];
     }
+}
+
+void softmax(const float* x, int size, float* out) {
+    float highest = x[0];
+    for (int i = 0; i < size; ++i) highest = std::max(highest, x[i]);
+    for (int i = 0; i < size; ++i) out[i] = x[i] - highest;
+    for_vectors(out, size, [](F value) { return exp(value); });
+    const float sum = sum_over(out, size, [](F value, F total) { return Simd::add(value, total); });
+    for (int i = 0; i < size; ++i) out[i] /= sum;
+}
+
+void soft_cap(float* x, int size, float cap) {
+    for_vectors(x, size, [cap](F value) { return Simd::mul(tanh(Simd::div(value, Simd::set(cap))), Simd::set(cap)); });
 }
 
 }  // namespace

@@ -16,6 +16,14 @@ void require(bool holds, const char* problem) {
     if (!holds) throw std::invalid_argument(std::string("not the shape of a model: ") + problem);
 }
 
+void check_experts(const Experts& experts, int num_layers) {
+    for (const int layer : experts.layers) {
+        require(layer >= 0 && layer < num_layers, "a layer with experts is not there");
+        require(experts.count > 0 && experts.intermediate_size > 0, "a size of the experts is not above 0");
+        require(experts.per_token > 0 && experts.per_token <= experts.count, "a token has more experts than there are");
+    }
+}
+
 }  // namespace
 
 Shape checked(Shape shape) {
@@ -33,6 +41,7 @@ Shape checked(Shape shape) {
     for (const int rope : shape.layer_ropes) {
         require(rope >= -1 && rope < static_cast<int>(shape.ropes.size()), "a layer names a rope that is not there");
     }
+    check_experts(shape.experts, shape.num_layers);
     for (const int window : shape.layer_windows) require(window >= 0, "a window is below 0");
     return shape;
 }

@@ -3,6 +3,7 @@
 #ifndef NEXTWORD_SHAPE_H
 #define NEXTWORD_SHAPE_H
 
+#include <algorithm>
 #include <vector>
 
 #include "kernels.h"
@@ -18,6 +19,13 @@ struct Rope {
 
 enum class QKNorm { None, PerHead, AllHeads };
 
+// MLPs that a router chooses from, in some layers; a count of 0 means none.
+struct Experts {
+    int count = 0, per_token = 0, intermediate_size = 0;
+    bool is_normalized = false;  // the weights of a token's experts add up to 1
+    std::vector<int> layers;
+};
+
 struct Shape {
     int vocab_size = 0, hidden_size = 0, intermediate_size = 0;
     int num_layers = 0, num_heads = 0, num_kv_heads = 0, head_dim = 0;
@@ -32,7 +40,11 @@ struct Shape {
     std::vector<Rope> ropes;
     std::vector<int> layer_ropes;    // index into ropes for each layer, or -1
     std::vector<int> layer_windows;  // positions for each layer, 0 for all
+    Experts experts;
 
+    bool has_experts(int layer) const {
+        return std::find(experts.layers.begin(), experts.layers.end(), layer) != experts.layers.end();
+    }
     int query_size() const { return num_heads * head_dim; }
     int key_size() const { return num_kv_heads * head_dim; }
     int group_size() const { return num_heads / num_kv_heads; }  // query heads that share a key-value head

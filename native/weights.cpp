@@ -19,7 +19,13 @@ Weights::Weights(const Shape& shape) : layers(shape.num_layers), is_tied_(shape.
         register_linear("position_embedding", position_embedding, shape.max_seq_len, hidden);
     }
     for (int index = 0; index < shape.num_layers; ++index) {
-        register_layer("layers." + std::to_string(index) + ".", layers[index], shape);
+        const std::string name = "layers." + std::to_string(index) + ".";
+        register_layer(name, layers[index], shape);
+        if (shape.has_experts(index)) {
+            register_mixture(name + "mlp.", layers[index].mixture, shape);
+        } else {
+            register_mlp(name + "mlp.", layers[index].up, layers[index].down, shape.intermediate_size, shape);
+        }
     }
     register_norm("final_norm", final_norm, hidden, shape.is_layer_norm);
     if (!shape.is_tied) register_linear("output_head", output_head_, shape.vocab_size, hidden);
@@ -37,7 +43,6 @@ void Weights::register_layer(const std::string& name, Layer& layer, const Shape&
         register_norm(name + "post_mlp_norm", layer.post_mlp_norm, hidden, has_bias);
     }
     register_attention(name + "attention.", layer, shape);
-    register_mlp(name + "mlp.", layer, shape);
 }
 
 void Weights::register_attention(const std::string& name, Layer& layer, const Shape& shape) {
@@ -52,12 +57,22 @@ void Weights::register_attention(const std::string& name, Layer& layer, const Sh
     register_norm(name + "k_norm", layer.key_norm, is_per_head ? shape.head_dim : keys, false);
 }
 
-void Weights::register_mlp(const std::string& name, Layer& layer, const Shape& shape) {
-    const int hidden = shape.hidden_size, wide = shape.intermediate_size;
+void Weights::register_mixture(const std::string& name, Mixture& mixture, const Shape& shape) {
+    mixture.experts.resize(static_cast<size_t>(shape.experts.count));
+    register_linear(name + "router", mixture.router, shape.experts.count, shape.hidden_size);
+    for (int index = 0; index < shape.experts.count; ++index) {
+        Expert& expert = mixture.experts[index];
+        register_mlp(name + "experts." + std::to_string(index) + ".", expert.up, expert.down,
+                     shape.experts.intermediate_size, shape);
+    }
+}
+
+void Weights::register_mlp(const std::string& name, Linear& up, Linear& down, int wide, const Shape& shape) {
+    const int hidden = shape.hidden_size;
     const PanelPart up_part = shape.is_gated ? PanelPart::Second : PanelPart::Whole;
-    if (shape.is_gated) register_linear(name + "gate_proj", layer.up, wide, hidden, PanelPart::First);
-    register_linear(name + "up_proj", layer.up, wide, hidden, up_part);
-    register_linear(name + "down_proj", layer.down, hidden, wide);
+    if (shape.is_gated) register_linear(name + "gate_proj", up, wide, hidden, PanelPart::First);
+    register_linear(name + "up_proj", up, wide, hidden, up_part);
+    register_linear(name + "down_proj", down, hidden, wide);
 }
 
 void Weights::register_linear(const std::string& name, Linear& linear, int rows, int columns, PanelPart part) {
@@ -128,12 +143,9 @@ void Weights::require_loaded() {
 }
 
 size_t Weights::num_bytes() const {
-    size_t bytes =
-        embedding.matrix.bytes.size() + position_embedding.matrix.bytes.size() + output_head_.matrix.bytes.size();
-    for (const Layer& layer : layers) {
-        for (const Linear* linear : {&layer.query, &layer.key, &layer.value, &layer.out, &layer.up, &layer.down}) {
-            bytes += linear->matrix.bytes.size();
-        }
+    size_t bytes = 0;
+    for (const auto& [name, slot] : matrices_) {
+        if (slot.part != PanelPart::Second) bytes += slot.linear->matrix.bytes.size();  // not the other half again
     }
     return bytes;
 }

@@ -25,10 +25,21 @@ struct Linear {
     MemoryRange memory() const { return {matrix.bytes.data(), matrix.bytes.size()}; }
 };
 
+// One MLP of several in a layer.
+struct Expert {
+    Linear up, down;  // up: as in a layer
+};
+
+struct Mixture {
+    Linear router;
+    std::vector<Expert> experts;
+};
+
 struct Layer {
     Norm attention_norm, post_attention_norm, mlp_norm, post_mlp_norm;
     Linear query, key, value, out, up, down;  // up: gate and up side by side where the MLP is gated
     Norm query_norm, key_norm;
+    Mixture mixture;  // instead of up and down, or empty
 };
 
 class Weights {
@@ -69,7 +80,8 @@ private:
 
     void register_layer(const std::string& name, Layer& layer, const Shape& shape);
     void register_attention(const std::string& name, Layer& layer, const Shape& shape);
-    void register_mlp(const std::string& name, Layer& layer, const Shape& shape);
+    void register_mixture(const std::string& name, Mixture& mixture, const Shape& shape);
+    void register_mlp(const std::string& name, Linear& up, Linear& down, int wide, const Shape& shape);
     void register_linear(const std::string& name, Linear& linear, int rows, int columns,
                          PanelPart part = PanelPart::Whole);
     void register_norm(const std::string& name, Norm& norm, int size, bool has_bias);

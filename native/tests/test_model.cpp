@@ -45,6 +45,14 @@ Shape plain_shape() {
     return shape;
 }
 
+// The odd one, with seven experts in two of its layers.
+Shape mixture_shape() {
+    Shape shape = odd_shape();
+    shape.experts.count = 7, shape.experts.per_token = 3, shape.experts.intermediate_size = 36;
+    shape.experts.layers = {0, 2};
+    return shape;
+}
+
 struct Setting {
     WeightKind weights = WeightKind::F32;
     CacheKind cache = CacheKind::F32;
@@ -81,11 +89,26 @@ void load_linear(Model& model, Random& random, const std::string& name, WeightKi
     load_vector(model, random, name + ".bias", rows, 0.0f);
 }
 
+void load_mlp(Model& model, Random& random, const std::string& name, WeightKind kind, int wide) {
+    const int hidden = model.shape().hidden_size;
+    if (model.shape().is_gated) load_linear(model, random, name + "gate_proj", kind, wide, hidden);
+    load_linear(model, random, name + "up_proj", kind, wide, hidden);
+    load_linear(model, random, name + "down_proj", kind, hidden, wide);
+}
+
+void load_experts(Model& model, Random& random, const std::string& name, WeightKind kind) {
+    const Experts& experts = model.shape().experts;
+    load_linear(model, random, name + "router", WeightKind::F32, experts.count, model.shape().hidden_size);
+    for (int index = 0; index < experts.count; ++index) {
+        load_mlp(model, random, name + "experts." + std::to_string(index) + ".", kind, experts.intermediate_size);
+    }
+}
+
 std::unique_ptr<Model> random_model(const Shape& shape, const Setting& setting) {
     auto model =
         std::make_unique<Model>(shape, setting.cache, setting.max_cache_bytes, setting.num_threads, setting.isa);
     Random random(23);
-    const int hidden = shape.hidden_size, wide = shape.intermediate_size;
+    const int hidden = shape.hidden_size;
     const int queries = shape.num_heads * shape.head_dim, keys = shape.num_kv_heads * shape.head_dim;
     load_matrix(*model, random, "embedding.weight", setting.weights, shape.vocab_size, hidden);
     if (shape.has_position_embedding)
@@ -102,9 +125,11 @@ std::unique_ptr<Model> random_model(const Shape& shape, const Setting& setting) 
         load_linear(*model, random, name + "attention.k_proj", setting.weights, keys, hidden);
         load_linear(*model, random, name + "attention.v_proj", setting.weights, keys, hidden);
         load_linear(*model, random, name + "attention.o_proj", setting.weights, hidden, queries);
-        if (shape.is_gated) load_linear(*model, random, name + "mlp.gate_proj", setting.weights, wide, hidden);
-        load_linear(*model, random, name + "mlp.up_proj", setting.weights, wide, hidden);
-        load_linear(*model, random, name + "mlp.down_proj", setting.weights, hidden, wide);
+        if (shape.has_experts(layer)) {
+            load_experts(*model, random, name + "mlp.", setting.weights);
+        } else {
+            load_mlp(*model, random, name + "mlp.", setting.weights, shape.intermediate_size);
+        }
     }
     load_norm(*model, random, "final_norm", hidden);
     if (!shape.is_tied) load_linear(*model, random, "output_head", setting.weights, shape.vocab_size, hidden);
@@ -262,6 +287,8 @@ void test_logits_are_the_same_on_every_machine() {
         {"odd bf16", odd_shape(), WeightKind::BF16, 0xa1d0e6141a333cd9},
         {"odd q8", odd_shape(), WeightKind::Q8, 0x639b08db334a7548},
         {"odd q4", odd_shape(), WeightKind::Q4Min, 0x5205895423625af2},
+        {"mixture f32", mixture_shape(), WeightKind::F32, 0x5e88eec08ee32f18},
+        {"mixture q8", mixture_shape(), WeightKind::Q8, 0xd5076be9a4c76dd9},
         {"plain f32", plain_shape(), WeightKind::F32, 0x7b9e40f219a7f3d0},
         {"plain q8", plain_shape(), WeightKind::Q8, 0xa623a161111a5876},
     };
@@ -371,6 +398,9 @@ void test_a_shape_that_is_none_is_refused() {
     refuses([](Shape& shape) { shape.layer_ropes[2] = 1; }, "an unknown rope");
     refuses([](Shape& shape) { shape.ropes[0].frequencies.resize(7); }, "a rope wider than a head");
     refuses([](Shape& shape) { shape.ropes[0].long_frequencies.resize(4); }, "two kinds of different widths");
+    refuses([](Shape& shape) { shape.experts.layers = {1}; }, "no experts in a layer that has them");
+    refuses([](Shape& shape) { shape.experts = {4, 5, 8, false, {1}}; }, "more experts for a token than there are");
+    refuses([](Shape& shape) { shape.experts = {4, 2, 8, false, {3}}; }, "experts in a layer that is not there");
 }
 
 void test_a_model_without_all_its_weights_does_not_run() {
@@ -386,6 +416,8 @@ void test_weights_that_the_shape_does_not_have_are_refused() {
     const uint8_t* bytes = reinterpret_cast<const uint8_t*>(values.data());
     check_throws<std::invalid_argument>([&] { model->make_matrix("layers.0.mlp.gate_proj.weight", WeightKind::F32); },
                                         "no gate");
+    check_throws<std::invalid_argument>(
+        [&] { model->make_matrix("layers.0.mlp.experts.0.up_proj.weight", WeightKind::F32); }, "no experts");
     check_throws<std::invalid_argument>([&] { model->load_vector("layers.2.mlp_norm.weight", values.data(), 64); },
                                         "no third layer");
     check_throws<std::invalid_argument>([&] { model->load_vector("final_norm.weight", values.data(), 63); },
@@ -410,6 +442,7 @@ int main() {
     test_logits_are_the_same_on_every_machine();
     for (const WeightKind weights : {WeightKind::F32, WeightKind::BF16, WeightKind::Q8, WeightKind::Q4Min}) {
         test_no_schedule_changes_a_bit(odd_shape(), weights, cache_for(weights));
+        test_no_schedule_changes_a_bit(mixture_shape(), weights, cache_for(weights));
     }
     test_no_schedule_changes_a_bit(plain_shape(), WeightKind::Q8, CacheKind::Q8);
     test_no_schedule_changes_a_bit(plain_shape(), WeightKind::Q8, CacheKind::F32);

@@ -44,6 +44,13 @@ class Rope:
     long_frequencies: list[float]
     factor: float
 
+class Experts:
+    count: int
+    per_token: int
+    intermediate_size: int
+    is_normalized: bool
+    layers: list[int]
+
 class Shape:
     vocab_size: int
     hidden_size: int
@@ -70,6 +77,7 @@ class Shape:
     ropes: list[Rope]
     layer_ropes: list[int]
     layer_windows: list[int]
+    experts: Experts
 
 class CacheFullError(MemoryError): ...
 

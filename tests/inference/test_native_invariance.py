@@ -22,10 +22,14 @@ from nextword.inference.engine import Engine
 from nextword.inference.generation import Generation, collect
 from nextword.inference.native_backend import NativeBackend
 from nextword.models.config import ModelConfig
+from nextword.models.experts import Experts
 from tests.inference.native import CONFIG, WINDOW, logits_of, native, random_text
 from tests.text.test_tokenizer import TOKENIZER
 
-MODELS: dict[str, ModelConfig] = {"grouped": CONFIG, "window": WINDOW}
+EXPERTS = dataclasses.replace(
+    WINDOW, experts=Experts(count=7, per_token=3, intermediate_size=36, layers=(0, 2), is_normalized=False)
+)
+MODELS: dict[str, ModelConfig] = {"grouped": CONFIG, "window, experts": EXPERTS}
 WEIGHTS: tuple[Weights, ...] = ("f32", "bf16", "q8", "q4")
 TEXTS = [random_text(length, seed=seed) for seed, length in enumerate([1, 2, 31, 33, 64, 70, 129, 150, 200, 330])]
 SETTINGS = [("", 2), ("", 3), ("", 5), ("avx512", 2), ("avx2", 3), ("portable", 2)]
@@ -82,7 +86,7 @@ def test_no_schedule_thread_count_or_instruction_set_changes_a_bit(isa: str, num
         assert backend.cache_bytes == 0
 
 
-BYTES = dataclasses.replace(WINDOW, vocab_size=TOKENIZER.vocab_size)
+BYTES = dataclasses.replace(EXPERTS, vocab_size=TOKENIZER.vocab_size)
 ENGINES = {weights: Engine(native(BYTES, weights=weights), TOKENIZER, max_sequences=4) for weights in WEIGHTS}
 
 REQUESTS = st.tuples(

@@ -17,6 +17,7 @@ from nextword.errors import BackendError, RequestError
 from nextword.inference.backend import Chunk, Logits, TokenScores, Weights
 from nextword.inference.free_memory import free_bytes
 from nextword.models.config import ModelConfig
+from nextword.models.experts import Experts
 from nextword.models.rope import LongRopeScaling, Rope
 from nextword.models.stored_tensor import StoredTensor
 from nextword.models.weights import Shape, require_names, require_shape, weight_shapes
@@ -69,10 +70,6 @@ class NativeBackend:
         num_threads: int | None = None,
         max_cache_bytes: int | None = None,
     ) -> None:
-        if config.experts is not None:
-            raise BackendError(
-                'a mixture of experts is not computed by the native backend yet; load with backend="torch"'
-            )
         shapes = weight_shapes(config)
         dtypes = _checked_dtypes(tensors, shapes)
         self._config = config
@@ -256,7 +253,17 @@ def _shape(config: ModelConfig) -> core.Shape:
     shape.layer_ropes = [-1 if rope is None else distinct.index(rope) for rope in ropes]
     window = config.sliding_window or 0
     shape.layer_windows = [window if config.is_sliding(layer) else 0 for layer in layers]
+    if config.experts is not None:
+        shape.experts = _experts(config.experts)
     return shape
+
+
+def _experts(experts: Experts) -> core.Experts:
+    converted = core.Experts()
+    for name in ("count", "per_token", "intermediate_size", "is_normalized"):
+        setattr(converted, name, getattr(experts, name))
+    converted.layers = list(experts.layers)
+    return converted
 
 
 def _rope(rope: Rope) -> core.Rope:
@@ -281,7 +288,7 @@ def _checked_dtypes(tensors: Mapping[str, StoredTensor], shapes: Mapping[str, Sh
 
 def _kind(name: str, dtypes: Mapping[str, str], weights: Weights) -> core.WeightKind:
     """Choose the kind that a matrix is packed as. Both halves of a gated MLP get the same."""
-    if name == "position_embedding.weight":
+    if name == "position_embedding.weight" or name.endswith("mlp.router.weight"):
         return core.WeightKind.F32
     if weights == "q4" and _OWN_KINDS.get(dtypes[name]) in (core.WeightKind.Q4, core.WeightKind.Q4_MIN):
         weights = "auto"  # the file's own 4 bits
