@@ -175,7 +175,7 @@ void bind_enums(nb::module_& m) {
         .value("RELU", Activation::Relu);
 }
 
-void bind_shape(nb::module_& m) {
+void bind_parts_of_shape(nb::module_& m) {
     nb::class_<Rope>(m, "Rope")
         .def(nb::init<>())
         .def_rw("frequencies", &Rope::frequencies)
@@ -188,6 +188,9 @@ void bind_shape(nb::module_& m) {
         .def_rw("intermediate_size", &Experts::intermediate_size)
         .def_rw("is_normalized", &Experts::is_normalized)
         .def_rw("layers", &Experts::layers);
+}
+
+void bind_shape(nb::module_& m) {
     nb::class_<Shape>(m, "Shape")
         .def(nb::init<>())
         .def_rw("vocab_size", &Shape::vocab_size)
@@ -230,6 +233,7 @@ void bind_chunk(nb::module_& m) {
 
 void bind_model(nb::module_& m) {
     bind_enums(m);
+    bind_parts_of_shape(m);
     bind_shape(m);
     bind_chunk(m);
     nb::class_<LockedModel>(m, "Model")
