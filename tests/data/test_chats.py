@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ SHARED = Path(__file__).parents[3] / "shared" / "data"
 SAID = [{"role": "user", "content": "hi"}, {"role": "assistant", "content": "hello"}]
 
 
-def read(path: Path, record: Any, **fields: str) -> list[dict[str, str]]:
+def read(path: Path, record: Any, **fields: str) -> list[Mapping[str, Any]]:
     path.write_text(json.dumps(record))
     (chat,) = read_chats([path], fields=ChatFields(**fields))
     return list(chat.messages)
@@ -27,7 +28,6 @@ def read(path: Path, record: Any, **fields: str) -> list[dict[str, str]]:
     "record",
     [
         {"messages": SAID},
-        {"messages": [SAID[0], {"role": "assistant", "content": [{"type": "text", "text": "hello"}]}]},
         {"conversations": [{"from": "human", "value": "hi"}, {"from": "gpt", "value": "hello"}]},
         {"conversations": SAID},
         {"instruction": "hi", "input": "", "output": "hello"},
@@ -83,11 +83,14 @@ def test_parquet_with_columns_of_other_forms_is_read(tmp_path: Path) -> None:
     [
         ({"text": "hi"}, "fields text match no known form: messages; conversations; instruction and output; prompt"),
         ({"messages": "hi"}, "expected a list of messages, found str"),
-        ({"messages": [{"role": "user"}]}, "a message without 'role' and 'content': {'role': 'user'}"),
+        ({"messages": [{"role": "user"}]}, "messages[0] = {'role': 'user'}: has no 'content'"),
         ({"messages": SAID[:1]}, "no message is the assistant's"),
-        ({"messages": [{"role": "assistant", "content": 3}]}, "expected text, found int"),
-        ({"messages": [{"role": "user", "content": [{"type": "image_url"}]}]}, "a part of a message is not text"),
-        ({"prompt": "hi", "completion": "\ud800"}, "character 0 is half a surrogate pair"),
+        ({"messages": [{"role": "assistant", "content": 3}]}, "messages[0]['content'] = 3: must be a string"),
+        (
+            {"messages": [{"role": "user", "content": [{"type": "image_url"}]}]},
+            "messages[0]['content'][0] = {'type': 'image_url'}: must be a part",
+        ),
+        ({"prompt": "hi", "completion": "\ud800"}, "messages[1]['content']: character 0 is not valid Unicode"),
         ({"conversations": [{"from": "human", "text": "hi"}]}, "a message without 'from' and 'value'"),
     ],
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -74,7 +75,8 @@ def test_targets_are_the_answer_and_its_end(tokenizer: Tokenizer) -> None:
 def test_examples_beyond_a_row_are_counted_and_left_out_whole(tokenizer: Tokenizer) -> None:
     report = ExamplesReport()
     chats = [chat("hi", "yes"), chat("hi", "y" * 99), chat("hi", "no")]
-    (longest,) = [len(tokenizer.encode_answers(chats[1].messages)[0])]
+    ((token_ids, _),) = tokenizer.encode_answers(chats[1].messages)
+    longest = len(token_ids)
     kept = list(encode_chats(chats, tokenizer, seq_len=longest - 1, report=report))
     assert (report.num_read, report.num_kept, report.num_too_long, report.longest) == (3, 2, 1, longest)
     assert report.num_tokens == sum(len(example.token_ids) for example in kept)
@@ -91,8 +93,15 @@ def test_a_conversation_that_the_template_refuses_or_drops_is_named(tokenizer: T
     strict.chat_template = template
     with pytest.raises(DataError, match=r"chats\.jsonl:7: the chat template cannot be applied"):
         encoded(strict, [chat("no", "b", line=7)])
-    with pytest.raises(DataError, match=r"chats\.jsonl:8: the chat template leaves out"):
+    with pytest.raises(DataError, match=r"chats\.jsonl:8: the chat template rewrites messages\[1\]"):
         encoded(strict, [chat("a", "b", line=8)])
+
+
+def test_the_examples_of_a_chat_are_not_split_between_training_and_validation() -> None:
+    examples = [dataclasses.replace(example_of(2), place=f"chats.jsonl:{number // 3}") for number in range(30)]
+    kept, held_out = split_examples(examples, 0.3, seed=5)
+    assert len(held_out) == 9
+    assert not {example.place for example in kept} & {example.place for example in held_out}
 
 
 def test_a_row_keeps_its_examples_apart() -> None:

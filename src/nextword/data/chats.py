@@ -4,26 +4,35 @@
 |---|---|
 | messages | `messages`: a list of `role` and `content`, as OpenAI writes them |
 | ShareGPT | `conversations`: a list of `from` and `value` |
-| instruction | `instruction`, `output`, and `input` and `system` if wanted |
+| instruction | `instruction`, `output`, and `input` if wanted |
 | prompt | `prompt` and `completion`: texts, or lists of messages |
 
-Other forms are read with `ChatFields`. This module knows no tokens.
+Beside these stand, in any form, `system`, `tools` and `chat_template_kwargs`. Other forms are read with `ChatFields`.
+Messages come out whole, with their tool calls and reasoning. This module knows no tokens and no templates.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from nextword.data.files import RECORD_KINDS, find_files
+from nextword.data.chat_forms import (
+    BESIDE,
+    FORMS,
+    FormError,
+    read_tools,
+    read_variables,
+    text_of,
+    with_system,
+    without_none,
+)
+from nextword.data.files import PARQUET, RECORD_KINDS, file_kind, find_files
 from nextword.data.records import OnBad, Record, read_records, refuse
-from nextword.errors import ConfigError
-
-_SPEAKERS = {"human": "user", "gpt": "assistant", "chatgpt": "assistant"}
-"""Role by its name in ShareGPT; other names are roles already."""
+from nextword.errors import ConfigError, RequestError
+from nextword.text.chat_messages import Message, plain_messages
 
 
 @dataclass(frozen=True)
@@ -44,10 +53,18 @@ class ChatFields:
 class Chat:
     """Conversation, with its file and line."""
 
-    messages: tuple[dict[str, str], ...]
-    """Messages, each {"role", "content"}."""
+    messages: tuple[Message, ...]
+    """Messages in OpenAI's form, but for their weight."""
     place: str
     """File and line, for messages."""
+    learnt: tuple[bool, ...] | None = None
+    """For each message, False if its weight is 0: it carries no loss; None: there are no weights."""
+    tools: Sequence[Mapping[str, Any]] | None = None
+    """JSON schemas of the functions that the assistant may call."""
+    template_variables: Mapping[str, Any] | None = None
+    """Values of further names that the chat template reads."""
+    unused: tuple[str, ...] = ()
+    """Fields of the record that say nothing of the conversation, such as an id."""
 
 
 def read_chats(
@@ -56,7 +73,7 @@ def read_chats(
     """Read the conversations of .jsonl, .json and .parquet files, and of folders with such files.
 
     `fields`: how to read records of another form. Raises DataError, naming file and line, for a record that cannot be
-    read or has no message of the assistant, unless `on_bad` is given.
+    read or has no message of the assistant to learn, unless `on_bad` is given.
     """
     fields = fields or ChatFields()
     return (chat for file in find_files(paths, kinds=RECORD_KINDS) for chat in _file_chats(file, fields, on_bad))
@@ -65,101 +82,62 @@ def read_chats(
 def _file_chats(path: Path, fields: ChatFields, on_bad: OnBad) -> Iterator[Chat]:
     for record in read_records(path, on_bad=on_bad):
         try:
-            chat = Chat(tuple(_messages(record, fields)), record.place)
-            if not any(message["role"] == "assistant" for message in chat.messages):
-                raise _FormError("no message is the assistant's, so there is no target to train on")
-        except _FormError as error:
+            yield _chat(record, fields)
+        except (FormError, RequestError) as error:
             refuse(f"{record.place}: {error}", on_bad)
-        else:
-            yield chat
 
 
-class _FormError(Exception):
-    """A record has none of the known forms."""
-
-
-def _messages(record: Record, chosen: ChatFields) -> list[dict[str, str]]:
+def _chat(record: Record, chosen: ChatFields) -> Chat:
     fields = {name: value for name, value in record.fields.items() if value is not None}  # Parquet has all columns
+    if file_kind(record.path) == PARQUET:
+        fields = without_none(fields)
+    messages, used = _messages(fields, chosen)
+    weights = [_weight(message, number) for number, message in enumerate(messages)]
+    messages = [{key: value for key, value in message.items() if key != "weight"} for message in messages]
+    plain_messages(messages)
+    answers = [weight for message, weight in zip(messages, weights, strict=True) if message["role"] == "assistant"]
+    if not answers:
+        raise FormError("no message is the assistant's, so there is no target to train on")
+    if not any(answers):
+        raise FormError("every answer has weight 0, so there is no target to train on")
+    return Chat(
+        messages=tuple(messages),
+        place=record.place,
+        learnt=None if all(weights) else tuple(weights),
+        tools=read_tools(fields),
+        template_variables=read_variables(fields),
+        unused=tuple(name for name in fields if name not in (*used, *BESIDE)),
+    )
+
+
+def _messages(fields: Mapping[str, Any], chosen: ChatFields) -> tuple[list[dict[str, Any]], Collection[str]]:
+    """Return the messages, and the fields that they were made of."""
     if chosen.user is not None and chosen.answer is not None:
-        return [
-            _message("user", _filled(chosen.user, fields)),
-            _message("assistant", _field(fields, chosen.answer)),
-        ]
-    for names, read in _FORMS.items():
-        if all(name in fields for name in names):
-            return read(fields)
-    known = "; ".join(" and ".join(names) for names in _FORMS)
-    raise _FormError(f"fields {', '.join(fields) or 'none'} match no known form: {known}; or say --user and --answer")
+        user = {"role": "user", "content": _filled(chosen.user, fields)}
+        return [user, {"role": "assistant", "content": _field(fields, chosen.answer)}], fields
+    for form, read in FORMS.items():
+        if all(name in fields for name in form.needed):
+            return with_system(read(fields), fields), (*form.needed, *form.wanted)
+    known = "; ".join(" and ".join(form.needed) for form in FORMS)
+    raise FormError(f"fields {', '.join(fields) or 'none'} match no known form: {known}; or say --user and --answer")
 
 
-def _from_messages(fields: Mapping[str, Any]) -> list[dict[str, str]]:
-    return _turns(fields["messages"], "role", "content")
-
-
-def _from_sharegpt(fields: Mapping[str, Any]) -> list[dict[str, str]]:
-    turns = fields["conversations"]
-    has_roles = isinstance(turns, list) and all(isinstance(turn, Mapping) and "role" in turn for turn in turns)
-    return _turns(turns, *(("role", "content") if has_roles else ("from", "value")))
-
-
-def _from_instruction(fields: Mapping[str, Any]) -> list[dict[str, str]]:
-    parts = [part for name in ("instruction", "input") if (part := fields.get(name))]
-    before = [_message("system", fields["system"])] if fields.get("system") else []
-    instruction = "\n\n".join(_text(part) for part in parts)
-    return [*before, _message("user", instruction), _message("assistant", fields["output"])]
-
-
-def _from_prompt(fields: Mapping[str, Any]) -> list[dict[str, str]]:
-    prompt, completion = fields["prompt"], fields["completion"]
-    before = _turns(prompt, "role", "content") if isinstance(prompt, list) else [_message("user", prompt)]
-    is_list = isinstance(completion, list)
-    return [*before, *(_turns(completion, "role", "content") if is_list else [_message("assistant", completion)])]
-
-
-_FORMS: Mapping[tuple[str, ...], Callable[[Mapping[str, Any]], list[dict[str, str]]]] = {
-    ("messages",): _from_messages,
-    ("conversations",): _from_sharegpt,
-    ("instruction", "output"): _from_instruction,
-    ("prompt", "completion"): _from_prompt,
-}
-"""Reader by the fields that a record must have; the first that fits is used."""
-
-
-def _turns(turns: object, role: str, content: str) -> list[dict[str, str]]:
-    if not isinstance(turns, list):
-        raise _FormError(f"expected a list of messages, found {type(turns).__name__}")
-    for turn in turns:
-        if not isinstance(turn, Mapping) or role not in turn or content not in turn:
-            raise _FormError(f"a message without {role!r} and {content!r}: {str(turn)[:80]}")
-    return [_message(_SPEAKERS.get(_text(turn[role]), _text(turn[role])), turn[content]) for turn in turns]
-
-
-def _message(role: str, content: object) -> dict[str, str]:
-    if isinstance(content, list):  # OpenAI's parts
-        content = "".join(_part_text(part) for part in content)
-    return {"role": role, "content": _text(content)}
-
-
-def _part_text(part: object) -> str:
-    if not isinstance(part, Mapping) or part.get("type") != "text":
-        raise _FormError(f"a part of a message is not text: {str(part)[:80]}")
-    return _text(part.get("text"))
-
-
-def _text(value: object) -> str:
-    if not isinstance(value, str):
-        raise _FormError(f"expected text, found {type(value).__name__}")
-    try:
-        value.encode()
-    except UnicodeEncodeError as error:
-        raise _FormError(f"character {error.start} is half a surrogate pair, not Unicode") from None
-    return value
+def _weight(message: Mapping[str, Any], number: int) -> bool:
+    """Return False for a message of weight 0, which carries no loss."""
+    weight = message.get("weight")
+    if weight is None:
+        return True
+    if weight not in (0, 1):
+        raise FormError(f"messages[{number}]['weight'] = {weight!r}: must be 0 or 1")
+    if weight and message.get("role") != "assistant":
+        raise FormError(f"messages[{number}]['weight'] = {weight!r}: only the assistant's messages carry loss")
+    return bool(weight)
 
 
 def _field(fields: Mapping[str, Any], name: str) -> str:
     if name not in fields:
-        raise _FormError(f"no field {name!r}; the fields are {', '.join(fields) or 'none'}")
-    return _text(fields[name])
+        raise FormError(f"no field {name!r}; the fields are {', '.join(fields) or 'none'}")
+    return text_of(fields[name], name)
 
 
 def _filled(template: str, fields: Mapping[str, Any]) -> str:

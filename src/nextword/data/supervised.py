@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import itertools
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -19,7 +21,7 @@ from nextword.data.chats import Chat
 from nextword.data.packing import empty_row, pack_best_fit, stack
 from nextword.data.records import OnBad, refuse
 from nextword.data.shuffle import mix, shuffled_index
-from nextword.errors import ConfigError, DataError, TokenizerError
+from nextword.errors import ConfigError, DataError, RequestError, TokenizerError
 from nextword.text.tokenizer import Tokenizer
 
 _GROUP = 1024
@@ -36,66 +38,85 @@ class Example:
     place: str = ""
     """File and line of the conversation, for messages."""
 
+    @property
+    def is_target(self) -> npt.NDArray[np.bool_]:
+        """For each token, whether its prediction carries loss; (tokens,)."""
+        return np.concatenate([[False], self.targets[:-1] != IGNORED])
+
 
 @dataclass
 class ExamplesReport:
     """Counts of conversations read, kept and left out, and of their tokens."""
 
     num_read: int = 0
+    """Conversations; one gives several examples where the chat template hides earlier thoughts."""
     num_kept: int = 0
+    """Examples to train on."""
     num_too_long: int = 0
+    """Examples longer than a row."""
     longest: int = 0
-    """Tokens of the longest conversation, kept or not."""
+    """Tokens of the longest example, kept or not."""
     num_tokens: int = 0
     num_targets: int = 0
     """Tokens with loss."""
+    unused: Counter[str] = field(default_factory=Counter)
+    """How often records had each field that says nothing of a conversation."""
 
 
 def encode_chats(
     chats: Iterable[Chat], tokenizer: Tokenizer, *, seq_len: int, report: ExamplesReport, on_bad: OnBad = None
 ) -> Iterator[Example]:
-    """Encode conversations; yield those that fit into a row of `seq_len` tokens, count the others in `report`.
+    """Encode conversations; yield the examples that fit into a row of `seq_len` tokens, count all in `report`.
 
-    Raises DataError, naming file and line, if the chat template refuses a conversation, unless `on_bad` is given.
+    Raises DataError, naming file and line, if the chat template refuses a conversation or leaves out a part of it,
+    unless `on_bad` is given.
     """
     for chat in chats:
         try:
-            token_ids, is_answer = tokenizer.encode_answers(chat.messages)
-        except TokenizerError as error:
+            encoded = encode_chat(chat, tokenizer)
+        except (RequestError, TokenizerError) as error:
             refuse(f"{chat.place}: {error}", on_bad)
             continue
-        if not any(is_answer[1:]):
-            refuse(
-                f"{chat.place}: the chat template leaves out the assistant's messages, so it has no targets",
-                on_bad,
-            )
-            continue
         report.num_read += 1
-        report.longest = max(report.longest, len(token_ids))
-        if len(token_ids) > seq_len:
-            report.num_too_long += 1
-            continue
-        report.num_kept += 1
-        report.num_tokens += len(token_ids)
-        report.num_targets += sum(is_answer[1:])
-        yield _example(token_ids, is_answer, chat.place)
+        report.unused.update(chat.unused)
+        for token_ids, is_answer in encoded:
+            report.longest = max(report.longest, len(token_ids))
+            if len(token_ids) > seq_len:
+                report.num_too_long += 1
+                continue
+            report.num_kept += 1
+            report.num_tokens += len(token_ids)
+            report.num_targets += sum(is_answer[1:])
+            yield _example(token_ids, is_answer, chat.place)
+
+
+def encode_chat(chat: Chat, tokenizer: Tokenizer) -> list[tuple[list[int], list[bool]]]:
+    """Encode a conversation as examples: token ids and loss mask of each. Raises as `Tokenizer.encode_answers`."""
+    return tokenizer.encode_answers(
+        chat.messages, learnt=chat.learnt, tools=chat.tools, template_variables=chat.template_variables
+    )
 
 
 def split_examples(examples: Sequence[Example], share: float, *, seed: int) -> tuple[list[Example], list[Example]]:
     """Split examples into training and validation; `share` of them, at least one, are drawn for validation by `seed`.
 
-    Raises ConfigError for a share outside [0, 1), DataError if it leaves nothing to train on.
+    Examples of one conversation stay together. Raises ConfigError for a share outside [0, 1), DataError if it leaves
+    nothing to train on.
     """
     if not 0 <= share < 1:
         raise ConfigError(f"validation share {share}: must be from 0 to below 1")
     if share == 0:
         return list(examples), []
-    order = sorted(range(len(examples)), key=lambda number: mix(seed, number))
-    chosen = set(order[: max(1, round(share * len(examples)))])
-    if len(chosen) >= len(examples):
-        raise DataError(f"{len(examples)} examples cannot be split with a validation share of {share}")
-    train = [example for number, example in enumerate(examples) if number not in chosen]
-    return train, [examples[number] for number in sorted(chosen)]
+    pairs = itertools.pairwise([None, *examples])
+    starts = [before is None or not one.place or one.place != before.place for before, one in pairs if one is not None]
+    chats = list(itertools.accumulate(starts))  # numbers of conversations, from 1
+    order = sorted(range(chats[-1]), key=lambda number: mix(seed, number))
+    chosen = {number + 1 for number in order[: max(1, round(share * len(order)))]}
+    if len(chosen) >= len(order):
+        raise DataError(f"{len(order)} chats cannot be split with a validation share of {share}")
+    held_out = [chat in chosen for chat in chats]
+    kept = [example for example, is_out in zip(examples, held_out, strict=True) if not is_out]
+    return kept, [example for example, is_out in zip(examples, held_out, strict=True) if is_out]
 
 
 @dataclass

@@ -133,6 +133,11 @@ class Tokenizer:
         text = self._token_bytes.decoder()(data, True)
         return text.removeprefix(" ") if self._token_bytes.removes_space else text
 
+    def special_token_id(self, text: str) -> int | None:
+        """Return the id of a special token; None if the vocabulary has no such special token."""
+        token_id = self._backend.token_to_id(text)
+        return token_id if token_id in self._special_ids else None
+
     def token_text(self, token_id: int) -> str:
         """Return one token's text for display: bytes of an incomplete character as <0xE2>, no token as <unused 7>."""
         if not self._other_tokens.get(token_id, self._backend.id_to_token(_checked(token_id))):
@@ -184,26 +189,31 @@ class Tokenizer:
 
     @checked_arguments
     def encode_answers(
-        self, messages: Sequence[Message], **options: Unpack[ChatOptions]
-    ) -> tuple[list[int], list[bool]]:
-        """Encode a conversation as `encode_chat` does; return its token ids and its loss mask.
+        self, messages: Sequence[Message], *, learnt: Sequence[bool] | None = None, **options: Unpack[ChatOptions]
+    ) -> list[tuple[list[int], list[bool]]]:
+        """Encode a conversation to learn its answers; return one or more examples: token ids, and their loss mask.
 
-        The mask is True for the tokens of the assistant's messages and the special token that ends each. Raises
-        as `render_chat`, and TokenizerError if the template rewrites the assistant's messages.
+        The mask is True for what the assistant writes, as the template shows it, with the token that ends each answer.
+        One example has all answers, but for those that the template shows in another way once the conversation goes
+        on: each of these ends an example of its own. `learnt` says of each message whether it carries loss if it is the
+        assistant's; None: all do. Raises as `render_chat`, and TokenizerError if the template leaves out a part of a
+        message, or rewrites answers so that their tokens are unknown.
         """
-        from nextword.text.answer_spans import answer_tokens, find_answers
+        from nextword.text.answer_spans import AnswerFinder, answer_tokens
 
         chat, marked = self._marked(self._chat(messages, False, options))
-        text, kept_as_text = marked.unwrap(chat.render())
-        tokens = self._encode_rendered(text, kept_as_text)
-        answers = find_answers(
-            chat.messages,
-            lambda messages: dataclasses.replace(chat, messages=messages).render(),
-            lambda part: marked.unwrap(part)[0],
+        finder = AnswerFinder(
+            chat=chat,
+            unwrap=marked.unwrap,
+            special_tokens=self._special_spans,
+            end_token_ids=self.eos_token_ids,
         )
-        is_special = [self._is_written(token_id, text[slice(*place)]) for token_id, place in tokens]
-        is_answer = answer_tokens(text, [place for _, place in tokens], is_special, answers)
-        return [token_id for token_id, _ in tokens], is_answer
+        examples = []
+        for rendering in finder.find([True] * len(messages) if learnt is None else learnt):
+            tokens = self._encode_rendered(rendering.text, rendering.kept_as_text)
+            is_answer = answer_tokens([place for _, place in tokens], rendering.answers)
+            examples.append(([token_id for token_id, _ in tokens], is_answer))
+        return examples
 
     def _chat(self, messages: Sequence[Message], add_generation_prompt: bool, options: ChatOptions) -> ChatInput:
         from nextword.text.chat_input import chat_input  # imports a library that generation does not need

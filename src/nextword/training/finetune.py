@@ -18,6 +18,7 @@ from nextword.data.chats import ChatFields, read_chats
 from nextword.data.files import TEXT, file_kind
 from nextword.data.prepare import prepare_corpus, prepared_folder
 from nextword.data.pretraining import PretrainingSource
+from nextword.data.records import BadRecords
 from nextword.data.shards import TokenShards
 from nextword.data.supervised import Example, ExamplesReport, SupervisedSource, encode_chats, split_examples
 from nextword.data.token_view import split_validation
@@ -44,6 +45,8 @@ class FinetuningData:
     """Prompt of the samples, as token ids: a text's beginning, or a chat up to the first answer."""
     report: ExamplesReport | None = None
     """Numbers of chats read, kept and left out; None for text."""
+    bad: BadRecords
+    """Number of records that could not be read or shown, and were left out."""
 
 
 def prepare_finetuning(
@@ -71,11 +74,13 @@ def prepare_finetuning(
 def _prepare_text(
     files: Sequence[str], directory: ModelDirectory, recipe: FinetuneRecipe, folder: Path, processes: Processes
 ) -> FinetuningData:
-    data, tokens = recipe.data, prepared_folder(files)
+    data, tokens, bad = recipe.data, prepared_folder(files), BadRecords(skip=recipe.data.skip_bad)
     seq_len = data.row_length(directory.config.max_seq_len)
     if tokens is None:
         tokens = folder / "tokens"
-        processes.on_rank_zero(lambda: prepare_corpus(files, directory.tokenizer, tokens, field=data.field))
+        processes.on_rank_zero(
+            lambda: prepare_corpus(files, directory.tokenizer, tokens, field=data.field, on_bad=bad.on_bad)
+        )
         shards = TokenShards(tokens)
     else:
         shards = TokenShards(tokens)
@@ -99,6 +104,7 @@ def _prepare_text(
         ),
         held_out_texts=documents,
         sample_prompt=start[:prompt_length],
+        bad=bad,
     )
 
 
@@ -108,13 +114,15 @@ def _prepare_chats(
     for file in files:
         if Path(file).is_file() and file_kind(Path(file)) == TEXT:
             raise DataError(f'{file}: plain text, no chats: train on it with --on text (in Python on="text")')
-    data, report = recipe.data, ExamplesReport()
+    data, report, bad = recipe.data, ExamplesReport(), BadRecords(skip=recipe.data.skip_bad)
     seq_len = data.row_length(directory.config.max_seq_len)
     room = seq_len - num_virtual
-    chats = read_chats(files, fields=ChatFields(user=data.user, answer=data.answer))
-    examples = list(encode_chats(chats, directory.tokenizer, seq_len=room, report=report))
-    if not examples:
+    chats = read_chats(files, fields=ChatFields(user=data.user, answer=data.answer), on_bad=bad.on_bad)
+    examples = list(encode_chats(chats, directory.tokenizer, seq_len=room, report=report, on_bad=bad.on_bad))
+    if not examples and report.num_read:
         raise DataError(f"none of {report.num_read} chats fits into {room} tokens; the longest has {report.longest}")
+    if not examples:
+        raise DataError(f"{', '.join(files)}: no chat to train on" + (f"; the first: {bad.first}" if bad.first else ""))
     kept, held_out = split_examples(examples, data.validation, seed=recipe.run.seed)
     first = (held_out or kept)[0]
     return FinetuningData(
@@ -129,6 +137,7 @@ def _prepare_chats(
         held_out_chats=held_out,
         sample_prompt=first.token_ids[: int(np.argmax(first.targets != IGNORED)) + 1].tolist(),
         report=report,
+        bad=bad,
     )
 
 

@@ -31,6 +31,10 @@ class FinetuneData:
     """For records of another form than chats: the user's message, with fields in braces: "Summarise: {dialogue}"."""
     answer: str | None = None
     """For records of another form than chats: field that holds the answer."""
+    chat_template: str | None = None
+    """Template of chats in the place of the model's own: chatml, or a file. It is saved with the model."""
+    skip_bad: bool = False
+    """Leave out and count records that cannot be read or shown, instead of ending with an error."""
 
     def __post_init__(self) -> None:
         context = 1 if self.context is None else self.context

@@ -17,6 +17,7 @@ from nextword.checks import checked_arguments
 from nextword.errors import ConfigError
 from nextword.extras import needs_extra
 from nextword.plain_text import count
+from nextword.text.named_templates import with_chat_template
 from nextword.training.finetune_recipe import DEFAULT_FINETUNE_RECIPE, FinetuneRecipe
 from nextword.training.options import with_options
 from nextword.workflows.paths import FilePath, Files, list_files, loaded_model
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from nextword.checkpoints.model_directory import ModelDirectory
+    from nextword.data.supervised import ExamplesReport
     from nextword.inference.engine import Engine
     from nextword.language_model import LanguageModel
     from nextword.models.transformer import Transformer
@@ -62,6 +64,8 @@ class _Job:
     recipe: FinetuneRecipe
     context: int
     folder: Path
+    remark: str | None
+    """Line for people on the chat template."""
 
 
 @checked_arguments
@@ -86,7 +90,8 @@ def finetune(
     `model`: a name, a folder, a .gguf file, or a loaded model. `output`: folder of the run; a run that was stopped
     there resumes. `rank`, `alpha` and `targets` belong to adapters, `virtual_tokens` to method "prompt". `on_step`,
     `on_note` and `on_sample` are called in training, as `Listeners` says. Other keywords are settings, which replace
-    those of `recipe`: on ("chats" or "text"), context, batch_size, validation, field, user, answer; steps, seed;
+    those of `recipe`: on ("chats" or "text"), context, batch_size, validation, field, user, answer, chat_template,
+    skip_bad; steps, seed;
     optimizer, lr, weight_decay, beta1, beta2, eps, momentum, max_grad_norm; schedule, warmup, decay, final_lr;
     precision, accumulation, z_loss, gradient_checkpointing, ema, freeze, threads, parallel; save_every, validate_every,
     sample_every, patience, max_skipped. Trains nothing yet: see `TrainingRun`. Raises RequestError, ConfigError,
@@ -123,7 +128,7 @@ def _prepare(job: _Job, names: Sequence[str], listeners: Listeners) -> TrainingR
     directory, recipe, folder, adapter = job.directory, job.recipe, job.folder, job.adapter
     with lost_processes_named():
         data = prepare_finetuning(names, directory, recipe, folder=folder, adapter=adapter, processes=processes)
-        _note_examples(data, job, listeners.on_note if processes.is_rank_zero else ignore)
+        _note_data(data, job, listeners.on_note if processes.is_rank_zero else ignore)
         return TrainingRun(
             lambda callbacks: finetuning(
                 directory, data, recipe, folder=folder, callbacks=callbacks, adapter=adapter, processes=processes
@@ -152,6 +157,10 @@ def _job(
     with needs_extra("train"):
         import nextword.training.finetune  # noqa: F401  # before the model is opened: nothing runs without PyTorch
     directory, base = _open(model)
+    remark = None
+    if recipe.data.chat_template is not None:
+        tokenizer, remark = with_chat_template(directory.tokenizer, recipe.data.chat_template)
+        directory = dataclasses.replace(directory, load_tokenizer=lambda: tokenizer)
     if adapter is not None and (directory.adapter is not None or directory.num_virtual_tokens):
         raise ConfigError(f"{base}: an adapter is merged into the model that was given; train another one on its base")
     context = recipe.data.row_length(directory.config.max_seq_len)
@@ -164,6 +173,7 @@ def _job(
         recipe=recipe,
         context=context,
         folder=folder,
+        remark=remark,
     )
 
 
@@ -263,11 +273,23 @@ def _plan(job: _Job) -> Plan:
     )
 
 
-def _note_examples(data: FinetuningData, job: _Job, note: Callable[[str], None]) -> None:
-    report = data.report
-    if report is None:
-        return
-    note(f"{count(report.num_kept, 'chat')}, {report.num_targets:,} of {report.num_tokens:,} tokens carry loss")
+def _note_data(data: FinetuningData, job: _Job, note: Callable[[str], None]) -> None:
+    if job.remark is not None:
+        note(job.remark)
+    if data.bad.num_bad:
+        note(f"{count(data.bad.num_bad, 'unreadable record')} left out; the first: {data.bad.first}")
+    if data.report is not None:
+        _note_examples(data.report, job, note)
+
+
+def _note_examples(report: ExamplesReport, job: _Job, note: Callable[[str], None]) -> None:
+    num_examples = report.num_kept + report.num_too_long
+    chats = count(report.num_kept, "chat")
+    if num_examples > report.num_read:
+        chats = f"{count(report.num_kept, 'example')} of {count(report.num_read, 'chat')}, as the template shows them"
+    note(f"{chats}, {report.num_targets:,} of {report.num_tokens:,} tokens carry loss")
     if report.num_too_long:
-        left_out = count(report.num_too_long, "chat")
+        left_out = count(report.num_too_long, "chat" if num_examples == report.num_read else "example")
         note(f"{left_out} longer than {job.context} tokens left out; the longest has {report.longest}")
+    if report.unused:
+        note(f"fields of records that are not used: {', '.join(report.unused)}")

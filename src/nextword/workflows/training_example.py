@@ -15,7 +15,9 @@ from nextword.plain_text import count
 from nextword.workflows.paths import FilePath, loaded_model
 
 if TYPE_CHECKING:
+    from nextword.data.supervised import Example
     from nextword.language_model import LanguageModel
+    from nextword.text.tokenizer import Tokenizer
 
 
 @dataclass(frozen=True)
@@ -77,26 +79,38 @@ def training_example(
     number: int = 1,
     user: str | None = None,
     answer: str | None = None,
+    chat_template: str | None = None,
 ) -> TrainingExample:
     """Show an example of a file as the model sees it in fine-tuning; the weights are not read.
 
     `number`: which example of the file, from 1. `user` and `answer`: for records of another form than the known ones,
-    what the user says with fields in braces, and the field with the answer. Raises RequestError for an example that is
-    not there, DataError for one that cannot be read, TokenizerError if the chat template hides where answers are.
+    what the user says with fields in braces, and the field with the answer. `chat_template`: "chatml" or a file, in the
+    place of the model's own. Raises RequestError for an example that is not there, DataError for one that cannot be
+    read, or that the chat template does not show whole.
     """
     from nextword.checkpoints.catalogue import resolve
     from nextword.checkpoints.open_directory import open_tokenizer
     from nextword.data.chats import ChatFields, read_chats
+    from nextword.data.supervised import ExamplesReport, encode_chats
+    from nextword.text.named_templates import with_chat_template
 
     opened, fields = loaded_model(model), ChatFields(user=user, answer=answer)
     if number < 1:
         raise RequestError(f"example {number}: they are counted from 1")
-    chat = next(itertools.islice(read_chats([file], fields=fields), min(number - 1, sys.maxsize), None), None)
-    if chat is None:
-        raise RequestError(f"{file}: has no example {number}")
     tokenizer = open_tokenizer(resolve(str(model))) if opened is None else opened.tokenizer
-    token_ids, has_loss = tokenizer.encode_answers(chat.messages)
-    tokens = (
+    if chat_template is not None:
+        tokenizer, _ = with_chat_template(tokenizer, chat_template)
+    chats = read_chats([file], fields=fields)
+    examples = encode_chats(chats, tokenizer, seq_len=sys.maxsize, report=ExamplesReport())
+    example = next(itertools.islice(examples, min(number - 1, sys.maxsize), None), None)
+    if example is None:
+        raise RequestError(f"{file}: has no example {number}")
+    return _shown(example, tokenizer)
+
+
+def _shown(example: Example, tokenizer: Tokenizer) -> TrainingExample:
+    token_ids, has_loss = example.token_ids.tolist(), example.is_target.tolist()
+    tokens = tuple(
         ExampleToken(token_id, tokenizer.token_text(token_id), is_target)
         for token_id, is_target in zip(token_ids, has_loss, strict=True)
     )
@@ -109,4 +123,4 @@ def training_example(
             yield text[len(shown) :], is_target
             shown = text
 
-    return TrainingExample(place=chat.place, tokens=tuple(tokens), parts=tuple(parts()))
+    return TrainingExample(place=example.place, tokens=tokens, parts=tuple(parts()))

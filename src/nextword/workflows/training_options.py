@@ -71,6 +71,8 @@ class FinetuneOptions(TrainingOptions, total=False):
     field: str
     user: str | None
     answer: str | None
+    chat_template: str | None
+    skip_bad: bool
 
 
 class SelectionKeywords(TypedDict, total=False):

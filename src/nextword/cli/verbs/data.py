@@ -33,6 +33,8 @@ class Options:
     """For records of another form: what the user says, with fields in braces, as in "Summarise: {dialogue}"."""
     answer: str | None = None
     """For records of another form: the field that holds the answer."""
+    chat_template: Annotated[str | None, tyro.conf.arg(metavar="chatml|FILE")] = None
+    """Template of chats in the place of the model's own."""
     json: bool = False
     """Print one JSON object: each token, and whether it carries loss."""
 
@@ -42,7 +44,12 @@ def run(options: Options) -> None:
     from nextword.cli.json_output import print_json
 
     example = training_example(
-        options.model, options.file, number=options.number, user=options.user, answer=options.answer
+        options.model,
+        options.file,
+        number=options.number,
+        user=options.user,
+        answer=options.answer,
+        chat_template=options.chat_template,
     )
     if options.json:
         print_json({"place": example.place, "tokens": [dataclasses.asdict(token) for token in example.tokens]})
