@@ -24,8 +24,9 @@ from nextword.data.supervised import Example, ExamplesReport, SupervisedSource, 
 from nextword.data.token_view import split_validation
 from nextword.errors import ConfigError, DataError
 from nextword.models.build import build_transformer
+from nextword.text.tokenizer import Tokenizer
 from nextword.training.callbacks import Callbacks
-from nextword.training.finetune_recipe import FinetuneRecipe
+from nextword.training.finetune_recipe import FinetuneData, FinetuneRecipe
 from nextword.training.processes import ALONE, Processes
 from nextword.training.trainer import Trainer
 
@@ -111,18 +112,10 @@ def _prepare_text(
 def _prepare_chats(
     files: Sequence[str], directory: ModelDirectory, recipe: FinetuneRecipe, num_virtual: int, processes: Processes
 ) -> FinetuningData:
-    for file in files:
-        if Path(file).is_file() and file_kind(Path(file)) == TEXT:
-            raise DataError(f'{file}: plain text, no chats: train on it with --on text (in Python on="text")')
     data, report, bad = recipe.data, ExamplesReport(), BadRecords(skip=recipe.data.skip_bad)
     seq_len = data.row_length(directory.config.max_seq_len)
     room = seq_len - num_virtual
-    chats = read_chats(files, fields=ChatFields(user=data.user, answer=data.answer), on_bad=bad.on_bad)
-    examples = list(encode_chats(chats, directory.tokenizer, seq_len=room, report=report, on_bad=bad.on_bad))
-    if not examples and report.num_read:
-        raise DataError(f"none of {report.num_read} chats fits into {room} tokens; the longest has {report.longest}")
-    if not examples:
-        raise DataError(f"{', '.join(files)}: no chat to train on" + (f"; the first: {bad.first}" if bad.first else ""))
+    examples = _read_examples(files, directory.tokenizer, data, room, report, bad)
     kept, held_out = split_examples(examples, data.validation, seed=recipe.run.seed)
     first = (held_out or kept)[0]
     return FinetuningData(
@@ -139,6 +132,33 @@ def _prepare_chats(
         report=report,
         bad=bad,
     )
+
+
+def _read_examples(
+    files: Sequence[str],
+    tokenizer: Tokenizer,
+    data: FinetuneData,
+    room: int,
+    report: ExamplesReport,
+    bad: BadRecords,
+) -> list[Example]:
+    """Read and encode the chats; raise DataError if there are none that fit."""
+    for file in files:
+        if Path(file).is_file() and file_kind(Path(file)) == TEXT:
+            raise DataError(f'{file}: plain text, no chats: train on it with --on text (in Python on="text")')
+    if tokenizer.chat_template is None:
+        raise ConfigError(
+            "the model has no chat template: choose one by --chat-template chatml, or give a file "
+            '(in Python chat_template="chatml"), which is saved with the model'
+        )
+    chats = read_chats(files, fields=ChatFields(user=data.user, answer=data.answer), on_bad=bad.on_bad)
+    examples = list(encode_chats(chats, tokenizer, seq_len=room, report=report, on_bad=bad.on_bad))
+    if not examples and report.num_read:
+        raise DataError(f"none of {report.num_read} chats fits into {room} tokens; the longest has {report.longest}")
+    if not examples:
+        reason = f"; the first that was left out: {bad.first}" if bad.first else ""
+        raise DataError(f"{', '.join(files)}: no chat to train on{reason}")
+    return examples
 
 
 def _with_virtual_tokens(example: Example, first: int, number: int) -> Example:
