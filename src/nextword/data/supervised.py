@@ -60,7 +60,7 @@ class ExamplesReport:
     num_targets: int = 0
     """Tokens with loss."""
     unused: Counter[str] = field(default_factory=Counter)
-    """How often records had each field that says nothing of a conversation."""
+    """Fields that say nothing of a conversation, and in how many records each stood."""
 
 
 def encode_chats(
