@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Unpack, cast
 
@@ -23,7 +24,7 @@ from nextword.errors import RequestError
 from nextword.evaluation.conventions import ConventionName, choose_convention
 from nextword.evaluation.score import Score
 from nextword.inference.backend import BackendName, Weights
-from nextword.inference.engine import Engine
+from nextword.inference.engine import Engine, SubmitOptions
 from nextword.inference.generation import Generation, collect, echoed_text
 from nextword.inference.open_backend import open_backend
 from nextword.inference.sequence import Request
@@ -43,6 +44,9 @@ if TYPE_CHECKING:  # imported where they are used: generation does not wait for 
 Prompt = Annotated[str, "a string; for several prompts use generate_batch"]
 Messages = Annotated[Sequence[Message], 'a list of messages such as [{"role": "user", "content": "Hello"}]']
 Labels = Annotated[Sequence[str], 'a list of strings such as ["positive", "negative"]']
+
+
+_CONTINUING: SubmitOptions = {}
 
 
 class ChatKeywords(SamplingOptions, ChatOptions, total=False):
@@ -171,15 +175,15 @@ class LanguageModel:
         fields of `SamplingParams`; those not given are as in `chat_params`.
         """
         rendering, params = _split_options(options)
-        prompt, continues = self.tokenizer.encode_chat(messages, **rendering), _continues(rendering)
-        return self._run(prompt, self.chat_params(**params), continues_text=continues)
+        prompt = self.tokenizer.encode_chat(messages, **rendering)
+        return self._run(prompt, self.chat_params(**params), self._answering(rendering))
 
     @checked_arguments
     def stream_chat(self, messages: Messages, **options: Unpack[ChatKeywords]) -> Stream:
         """Answer a conversation as `chat` does and yield the text as it is generated."""
         rendering, params = _split_options(options)
-        prompt, continues = self.tokenizer.encode_chat(messages, **rendering), _continues(rendering)
-        return self._stream(prompt, self.chat_params(**params), continues_text=continues)
+        prompt = self.tokenizer.encode_chat(messages, **rendering)
+        return self._stream(prompt, self.chat_params(**params), self._answering(rendering))
 
     @checked_arguments
     def conversation(
@@ -187,7 +191,7 @@ class LanguageModel:
         *,
         system: str | None = None,
         template_variables: Mapping[str, Any] | None = None,
-        chat_template: Path | str | None = None,
+        chat_template: str | PathLike[str] | None = None,
         **params: Unpack[SamplingOptions],
     ) -> Conversation:
         """Begin a chat that keeps its history; keywords are the fields of `SamplingParams`. Raises RequestError.
@@ -320,15 +324,22 @@ class LanguageModel:
         """Make a classifier for texts that come later; arguments as those of `classify`. Raises RequestError."""
         return Classifier(self.engine, labels, examples=examples, options=classify_options(**options))
 
-    def _run(self, prompt_token_ids: list[int], params: SamplingParams, *, continues_text: bool = True) -> Generation:
-        request = self.engine.submit(prompt_token_ids, params, continues_text=continues_text)
+    def _answering(self, rendering: ChatOptions) -> SubmitOptions:
+        """Return how an answer differs from a completion: it ends with its turn, and mostly begins a text."""
+        return {
+            "continues_text": bool(rendering.get("continue_final_message")),
+            "end_token_ids": self.tokenizer.turn_end_ids(rendering.get("chat_template")),
+        }
+
+    def _run(self, prompt_token_ids: list[int], params: SamplingParams, how: SubmitOptions = _CONTINUING) -> Generation:
+        request = self.engine.submit(prompt_token_ids, params, **how)
         self.engine.run([request])
         return collect(request, self.tokenizer)
 
-    def _stream(self, prompt_token_ids: list[int], params: SamplingParams, *, continues_text: bool = True) -> Stream:
+    def _stream(self, prompt_token_ids: list[int], params: SamplingParams, how: SubmitOptions = _CONTINUING) -> Stream:
         if params.n != 1:
             raise RequestError(f"n = {params.n}: a stream has one completion; use generate for several")
-        return Stream(self.engine, self.engine.submit(prompt_token_ids, params, continues_text=continues_text))
+        return Stream(self.engine, self.engine.submit(prompt_token_ids, params, **how))
 
 
 def _rounded(number: int) -> str:
@@ -345,11 +356,6 @@ def _documents(texts: str | Iterable[str]) -> Iterator[Document]:
         check_items("texts", [text], str, first=number - 1)
         check_text(text)
         yield Document(text, Path("text"), number)
-
-
-def _continues(rendering: ChatOptions) -> bool:
-    """Return True if the answer continues the text of the last message; else it is a text of its own."""
-    return bool(rendering.get("continue_final_message"))
 
 
 def _split_options(options: ChatKeywords) -> tuple[ChatOptions, SamplingOptions]:

@@ -9,7 +9,7 @@ import json
 import math
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -59,7 +59,7 @@ def save_model_directory(
             settings = _config_json(config, tokenizer, generation_defaults or {}, dtype)
             _write_json(folder / CONFIG_NAME, settings)
             if generation_defaults:
-                _write_json(folder / GENERATION_CONFIG_NAME, generation_defaults)
+                _write_json(folder / GENERATION_CONFIG_NAME, _with_end_tokens(generation_defaults, tokenizer))
             _write_weights(folder, config, tensors, dtype, max_shard_bytes)
             if tokenizer is not None:
                 tokenizer.save(folder)
@@ -106,8 +106,7 @@ def _config_json(
     start: object = generation_defaults.get("bos_token_id")
     if tokenizer is not None:
         start = tokenizer.bos_token_id
-        ends = list(tokenizer.eos_token_ids)
-        end = ends[0] if len(ends) == 1 else ends or None
+        end = _one_or_list(tokenizer.eos_token_ids)
     return {
         "architectures": [family.architecture],
         "model_type": family.model_type,
@@ -117,6 +116,17 @@ def _config_json(
         "pad_token_id": generation_defaults.get("pad_token_id"),
         "torch_dtype": _TORCH_NAMES[dtype],
     }
+
+
+def _with_end_tokens(generation_defaults: Mapping[str, object], tokenizer: Tokenizer | None) -> dict[str, object]:
+    """Return generation_config.json with the tokenizer's end tokens, which readers take from there first."""
+    if tokenizer is None or not tokenizer.eos_token_ids:
+        return dict(generation_defaults)
+    return {**generation_defaults, "eos_token_id": _one_or_list(tokenizer.eos_token_ids)}
+
+
+def _one_or_list(token_ids: Sequence[int]) -> object:
+    return token_ids[0] if len(token_ids) == 1 else list(token_ids) or None
 
 
 def _write_weights(

@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Generator, Iterator
 from collections.abc import Sequence as Seq
+from typing import TypedDict
 
 from nextword.decoding.distribution import Distribution
 from nextword.decoding.params import SamplingParams
@@ -28,6 +29,13 @@ from nextword.inference.text_stream import TextStream
 from nextword.text.tokenizer import Tokenizer
 
 
+class SubmitOptions(TypedDict, total=False):
+    """Keywords of `Engine.submit`."""
+
+    continues_text: bool
+    end_token_ids: Seq[int] | None
+
+
 class Engine:
     """Runs a changing set of requests on one backend. Threads may submit, stream, step and score at the same time."""
 
@@ -39,11 +47,19 @@ class Engine:
         self._scheduler = Scheduler(max_sequences, self._budget)
         self._lock = ForkSafeLock()
 
-    def submit(self, prompt_token_ids: Seq[int], params: SamplingParams, *, continues_text: bool = True) -> Request:
+    def submit(
+        self,
+        prompt_token_ids: Seq[int],
+        params: SamplingParams,
+        *,
+        continues_text: bool = True,
+        end_token_ids: Seq[int] | None = None,
+    ) -> Request:
         """Queue a prompt. Raises RequestError if it is empty, holds unknown ids, or leaves no room in the context.
 
         `continues_text`: False decodes the completion as a text of its own, such as an answer, not as the text that
-        continues the prompt: without the space that some vocabularies write only between words.
+        continues the prompt: without the space that some vocabularies write only between words. `end_token_ids`: the
+        tokens that end a completion; None: the tokenizer's.
         """
         prompt = list(prompt_token_ids)
         self._check_prompt(prompt, room_for=0 if params.max_tokens == 0 else 1)
@@ -56,6 +72,7 @@ class Engine:
             num_positions=num_positions,
             stop=StopStrings(params.stop, self.tokenizer),
             continues_text=continues_text or params.echo,
+            end_token_ids=self.tokenizer.eos_token_ids if end_token_ids is None else tuple(end_token_ids),
         )
         with self._lock.checked():
             self._scheduler.add(request)
@@ -237,7 +254,7 @@ class Engine:
             sampler = Sampler(
                 request.params,
                 request.prompt_token_ids,
-                end_token_ids=self.tokenizer.eos_token_ids,
+                end_token_ids=request.end_token_ids,
                 sample_index=index,
                 seed=request.seed,
             )
@@ -266,7 +283,7 @@ class Engine:
             self._finish(request, sequence, detail)
 
     def _end_by_token(self, request: Request, token_id: int) -> FinishDetail | None:
-        if token_id in self.tokenizer.eos_token_ids:
+        if token_id in request.end_token_ids:
             return "end_of_sequence"
         return "stop_token" if token_id in request.params.stop_token_ids else None
 

@@ -66,6 +66,8 @@ class Request:
     num_positions: int
     """Positions of the KV cache that all its sequences together may need."""
     stop: StopStrings
+    end_token_ids: tuple[int, ...]
+    """Tokens that end a completion."""
     continues_text: bool = True
     """True if the completions continue the prompt's text; False if each is a text of its own."""
     cache_id: int | None = None

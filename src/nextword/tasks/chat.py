@@ -44,6 +44,7 @@ class Conversation:
         self._engine = engine
         self._rendering: ChatOptions = rendering or {}
         check_chat_options(self._rendering)
+        self._end_token_ids = engine.tokenizer.turn_end_ids(self._rendering.get("chat_template"))
         self.params = params
         self._system: list[Message] = [] if system is None else [{"role": "system", "content": system}]
         self._turns: list[Message] = []
@@ -115,7 +116,7 @@ class Conversation:
         """
         turns: list[Message] = [*self._turns, {"role": "user", "content": text}]
         prompt, num_forgotten = self._fitting_prompt(turns)
-        request = self._engine.submit(prompt, self._params, continues_text=False)
+        request = self._engine.submit(prompt, self._params, continues_text=False, end_token_ids=self._end_token_ids)
         self.num_forgotten = num_forgotten
         self._turns = _without_oldest(turns, num_forgotten)
         answer = ""

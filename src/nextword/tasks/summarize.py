@@ -169,7 +169,7 @@ def _summarize_together(
     drafts = [_Draft(_NUM_SENTENCES[length], SENTENCE_END) for _ in texts]
     try:
         for text, one in zip(texts, params, strict=True):
-            requests.append(engine.submit(_prompt(engine, text.strip(), length, "paragraph"), one))
+            requests.append(_submit(engine, text, one, length, "paragraph"))
         for text, draft in zip(texts, drafts, strict=True):
             while not draft.is_over:
                 engine.step()
@@ -198,7 +198,7 @@ def summary_params(length: Length = "medium") -> SamplingParams:
 
 def _summarize_part(engine: Engine, text: str, length: Length, style: Style, on_text: Callable[[str], None]) -> Summary:
     """Summarise a text that fits the context, piece by piece."""
-    request = engine.submit(_prompt(engine, text.strip(), length, style), summary_params(length))
+    request = _submit(engine, text, summary_params(length), length, style)
     draft = _Draft(_NUM_SENTENCES[length], _LINE_END if style == "bullets" else SENTENCE_END)
     on_text(_OPENING[style])
     for piece in _settled(draft, engine.stream(request)):
@@ -281,6 +281,11 @@ def _sentences(boundary: re.Pattern[str], text: str) -> list[str]:
     """Return the text between boundaries, without white space and bullet dashes; the last is unfinished."""
     ends = [match.end() for match in boundary.finditer(text)]
     return [text[start:end].strip("- \n") for start, end in zip([0, *ends], [*ends, len(text)], strict=True)]
+
+
+def _submit(engine: Engine, text: str, params: SamplingParams, length: Length, style: Style) -> Request:
+    prompt = _prompt(engine, text.strip(), length, style)
+    return engine.submit(prompt, params, end_token_ids=engine.tokenizer.turn_end_ids())
 
 
 def _prompt(engine: Engine, text: str, length: Length, style: Style) -> list[int]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from pathlib import Path
+from os import PathLike
 from typing import Any, TypedDict, get_type_hints
 
 from nextword.checks import check_value
@@ -18,7 +18,7 @@ class ChatOptions(TypedDict, total=False):
     """JSON schemas of functions that the model may call."""
     template_variables: Mapping[str, Any] | None
     """Values of further names that the template reads, such as {"enable_thinking": False}."""
-    chat_template: Path | str | None
+    chat_template: str | PathLike[str] | None
     """A template, a file with one, or the name of one of the model's, in the place of its own."""
     continue_final_message: bool | str
     """End with the unfinished text of the last message, to be continued; a string names the key of that text in the

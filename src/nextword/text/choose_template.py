@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from os import PathLike
 from pathlib import Path
 
 from nextword.errors import RequestError, TokenizerError
@@ -11,15 +12,17 @@ _FOR_TOOLS = "tool_use"
 _LARGEST_BYTES = 1_000_000
 
 
-def choose_template(own: str | None, named: Mapping[str, str], choice: Path | str | None, *, has_tools: bool) -> str:
+def choose_template(
+    own: str | None, named: Mapping[str, str], choice: str | PathLike[str] | None, *, has_tools: bool
+) -> str:
     """Return the text of the template.
 
     `own` and `named`: those of the model. `choice`: a file, the name of one of the model's templates, or a template;
     None: the model's own, or its "tool_use" where there are tools. Raises TokenizerError if the model has none,
     RequestError for a choice that is none.
     """
-    if isinstance(choice, Path):
-        return _read(choice)
+    if isinstance(choice, PathLike):
+        return _read(Path(choice))
     known = {**({} if own is None else {"default": own}), **named}
     if choice is not None:
         if choice not in known and "{" not in choice:  # no template: it would show nothing of a conversation

@@ -6,12 +6,15 @@ knows no model and no file format but its own folder.
 
 from __future__ import annotations
 
+import contextlib
+import copy
 import dataclasses
 import functools
 import json
 import threading
 from collections.abc import Mapping, Sequence
 from numbers import Integral
+from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
@@ -25,6 +28,7 @@ from nextword.text.chat_marks import MarkedText, Span
 from nextword.text.chat_messages import Message
 from nextword.text.chat_options import ChatOptions, check_chat_options
 from nextword.text.choose_template import choose_template
+from nextword.text.end_tokens import PROBES, token_behind
 from nextword.text.foreign_errors import translated
 from nextword.text.post_processor import tokens_around
 from nextword.text.stream_decoder import StreamDecoder
@@ -67,6 +71,8 @@ class Tokenizer:
         self.special_variables = dict(special_variables)
         self._backend = backend
         self._lock = threading.Lock()
+        self._turn_ends: dict[str, int | None] = {}
+        """Token that ends an answer, by chat template."""
         self._added = backend.get_added_tokens_decoder()
         self._special_ids = frozenset(token_id for token_id, token in self._added.items() if token.special)
         self._other_tokens = dict(other_tokens or {})
@@ -233,6 +239,35 @@ class Tokenizer:
         marked = MarkedText([chat.messages, chat.given], self._special_texts)
         messages, given = marked.values
         return dataclasses.replace(chat, messages=messages, given=given), marked
+
+    @checked_arguments
+    def turn_end_ids(self, chat_template: str | PathLike[str] | None = None) -> tuple[int, ...]:
+        """Return the tokens that end an answer in a chat: `eos_token_ids`, and the one that the template writes there.
+
+        `chat_template` as in `ChatOptions`.
+        """
+        if chat_template is None and self.chat_template is None:
+            return self.eos_token_ids
+        template = choose_template(self.chat_template, self.named_templates, chat_template, has_tools=False)
+        if template not in self._turn_ends:
+            self._turn_ends[template] = self._find_turn_end(template)
+        found = self._turn_ends[template]
+        return self.eos_token_ids if found is None else tuple(dict.fromkeys((*self.eos_token_ids, found)))
+
+    def _find_turn_end(self, template: str) -> int | None:
+        for messages in PROBES:
+            with contextlib.suppress(TokenizerError):  # of a template that refuses the probe
+                text = self.render_chat(messages, add_generation_prompt=False, chat_template=template)
+                found = token_behind(text, self._encode_rendered(text, ()), self._added)
+                if found is not None:
+                    return found
+        return None
+
+    def ending_at(self, token_ids: Sequence[int]) -> Tokenizer:
+        """Return this tokenizer with other end tokens."""
+        other = copy.copy(self)
+        other.eos_token_ids = tuple(token_ids)
+        return other
 
     def definition(self) -> dict[str, Any]:
         """Return the content of tokenizer.json: vocabulary, merges, pre-tokenizer, decoder."""

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from nextword.inference.engine import Engine
     from nextword.language_model import LanguageModel
     from nextword.models.transformer import Transformer
+    from nextword.text.tokenizer import Tokenizer
     from nextword.training.callbacks import StepReport
     from nextword.training.finetune import FinetuningData
     from nextword.training.plan import Plan
@@ -249,9 +250,15 @@ def _exporter(job: _Job) -> Callable[[dict[str, Tensor], Path], None]:
     return functools.partial(
         export_model,
         config=directory.config,
-        tokenizer=directory.tokenizer,
+        tokenizer=_trained_tokenizer(job),
         generation_defaults=directory.generation_defaults,
     )
+
+
+def _trained_tokenizer(job: _Job) -> Tokenizer:
+    """Return the tokenizer to save: after chats it ends at the token that was learned as the end of an answer."""
+    tokenizer = job.directory.tokenizer
+    return tokenizer.ending_at(tokenizer.turn_end_ids()) if job.recipe.data.on == "chats" else tokenizer
 
 
 def _plan(job: _Job) -> Plan:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 import tokenizers
 
+from nextword.checkpoints.gguf.end_tokens import end_token_ids
 from nextword.checkpoints.gguf.metadata import GGUFMetadata
 from nextword.checkpoints.gguf.vocabulary import (
     GGUFVocabulary,
@@ -26,8 +27,8 @@ _ROLES = {
     "pad_token": "padding_token_id",
 }
 """Name of a special token in chat templates -> key of its id."""
-_TURN_ENDS = ("<|im_end|>", "<|eot_id|>", "<|end|>", "<end_of_turn>", "<|endoftext|>", "<|return|>")
-"""Control tokens that end a turn where the chat template writes them; older files name one end of text only."""
+_TEMPLATE = "tokenizer.chat_template"
+_END_KEYS = ("eos_token_id", "eot_token_id", "eom_token_id")
 
 
 def build_gguf_tokenizer(metadata: GGUFMetadata) -> Tokenizer:
@@ -41,16 +42,21 @@ def build_gguf_tokenizer(metadata: GGUFMetadata) -> Tokenizer:
         backend = _build_backend(metadata, vocabulary)
     except TokenizerError as error:
         raise CheckpointError(f"{metadata.path}: {error}") from None
+    ends = [_token_id(metadata, key, len(tokens)) for key in _END_KEYS]
     put_around(backend, prefix=_added(metadata, "bos", ids), suffix=_added(metadata, "eos", ids))
-    template = metadata.text("tokenizer.chat_template") if metadata.has("tokenizer.chat_template") else None
     return Tokenizer(
         backend,
         bos_token_id=ids["bos_token"],
-        eos_token_ids=_end_token_ids(metadata, vocabulary, template),
-        chat_template=template,
+        eos_token_ids=end_token_ids(tokens, [one for one in ends if one is not None]),
+        chat_template=metadata.text(_TEMPLATE) if metadata.has(_TEMPLATE) else None,
+        named_templates={key.removeprefix(f"{_TEMPLATE}."): metadata.text(key) for key in _named_templates(metadata)},
         special_variables={role: tokens[token_id] for role, token_id in ids.items() if token_id is not None},
         other_tokens=vocabulary.other_tokens(),
     )
+
+
+def _named_templates(metadata: GGUFMetadata) -> list[str]:
+    return [key for key in metadata.content if key.startswith(f"{_TEMPLATE}.")]
 
 
 def _build_backend(metadata: GGUFMetadata, vocabulary: GGUFVocabulary) -> tokenizers.Tokenizer:
@@ -104,15 +110,3 @@ def _token_id(metadata: GGUFMetadata, name: str, count: int) -> int | None:
     if token_id >= count:
         metadata.refuse(key, f"an id below {count}, the number of tokens")
     return token_id
-
-
-def _end_token_ids(metadata: GGUFMetadata, vocabulary: GGUFVocabulary, template: str | None) -> tuple[int, ...]:
-    """Return all tokens that end a completion: end of text, turn and message, and turn ends in the chat template."""
-    count = len(vocabulary.tokens)
-    found = [_token_id(metadata, name, count) for name in ("eos_token_id", "eot_token_id", "eom_token_id")]
-    if template is not None:
-        control = int(TokenKind.CONTROL)  # integers compare several times as fast
-        controls = (token_id for token_id, kind in enumerate(vocabulary.kinds) if kind == control)
-        ends = {vocabulary.tokens[token_id]: token_id for token_id in controls}
-        found += [ends[token] for token in _TURN_ENDS if token in ends and token in template]
-    return tuple(dict.fromkeys(token_id for token_id in found if token_id is not None))

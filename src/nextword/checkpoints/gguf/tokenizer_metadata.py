@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from nextword.checkpoints.gguf.end_tokens import end_token_ids
 from nextword.checkpoints.gguf.vocabulary import TokenKind
 from nextword.errors import CheckpointError
 from nextword.text.pre_tokenizers import find_name
@@ -45,6 +46,7 @@ def vocabulary_metadata(tokenizer: Tokenizer, *, num_rows: int) -> dict[str, obj
     }
     if tokenizer.chat_template is not None:
         metadata["tokenizer.chat_template"] = tokenizer.chat_template
+    metadata |= {f"tokenizer.chat_template.{name}": text for name, text in tokenizer.named_templates.items()}
     if not model["merges"]:  # an array of GGUF has the type of its first item
         raise CheckpointError("the tokenizer has no merges, which BPE in GGUF requires; export --to hf instead")
     return metadata
@@ -80,12 +82,15 @@ def _around(tokenizer: Tokenizer) -> dict[str, object]:
 
 
 def _special_ids(tokenizer: Tokenizer, tokens: list[str]) -> dict[str, object]:
-    if len(tokenizer.eos_token_ids) > len(_END_KEYS):
+    ends = tokenizer.turn_end_ids()
+    known = set(end_token_ids(tokens, ()))  # a reader finds them by their texts
+    needed = [*ends[:1], *(token_id for token_id in ends[1:] if token_id not in known)]
+    if len(needed) > len(_END_KEYS):
         raise CheckpointError(
-            f"the tokenizer has {len(tokenizer.eos_token_ids)} end-of-sequence tokens, GGUF keys for {len(_END_KEYS)}; "
-            "export --to hf instead"
+            f"{len(needed)} tokens end a text or a turn, and GGUF has keys for {len(_END_KEYS)}: export --to hf instead"
         )
-    ids: dict[str, object] = dict(zip(_END_KEYS, tokenizer.eos_token_ids, strict=False))
+    named = dict.fromkeys([*needed, *ends])
+    ids: dict[str, object] = dict(zip(_END_KEYS, named, strict=False))
     if tokenizer.bos_token_id is not None:
         ids["bos_token_id"] = tokenizer.bos_token_id
     for variable, key in (("unk_token", "unknown_token_id"), ("pad_token", "padding_token_id")):
