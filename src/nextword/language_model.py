@@ -120,7 +120,7 @@ class LanguageModel:
     def params(self, **overrides: Unpack[SamplingOptions]) -> SamplingParams:
         """Return the sampling parameters of a call: its keywords, else the checkpoint's, else the built-in defaults.
 
-        Raises RequestError, and ConfigError for an invalid value in the checkpoint.
+        Raises RequestError. Warns of values in the checkpoint that can have no effect.
         """
         return sampling_params(self.directory.generation_defaults, **overrides)
 

@@ -3,12 +3,14 @@ from __future__ import annotations
 import dataclasses
 import math
 import pickle
+import warnings
 
 import numpy as np
 import pytest
 
+from nextword.decoding.distribution import Distribution
 from nextword.decoding.params import SamplingParams, sampling_params
-from nextword.errors import ConfigError, RequestError
+from nextword.errors import RequestError
 
 REFUSED = [
     ("max_tokens", -1), ("max_tokens", 2.0), ("max_tokens", True),
@@ -101,9 +103,58 @@ def test_none_means_not_said_but_where_it_is_a_value() -> None:
     assert sampling_params({"max_new_tokens": 5}, max_tokens=None).max_tokens is None
 
 
-def test_the_message_for_a_bad_checkpoint_default_names_the_file_and_its_key() -> None:
-    with pytest.raises(ConfigError, match=r"generation_config\.json: max_new_tokens = 'many': must be a whole number"):
-        sampling_params({"max_new_tokens": "many"})
+BAD_DEFAULTS: dict[str, object] = {
+    "max_new_tokens": "many", "temperature": -1, "top_k": 2.5, "top_p": -0.1, "min_p": 2, "typical_p": 0,
+    "repetition_penalty": 0, "do_sample": "no",
+}  # fmt: skip
+"""Values that transformers refuses."""
+
+
+def test_bad_checkpoint_defaults_have_no_effect_and_are_named_in_one_warning() -> None:
+    with pytest.warns(UserWarning, match=r"generation_config\.json: .*max_new_tokens = 'many': must be") as caught:
+        assert sampling_params(BAD_DEFAULTS) == SamplingParams()
+    assert len(caught) == 1
+    assert all(f"{key} = {value!r}" in str(caught[0].message) for key, value in BAD_DEFAULTS.items())
+
+
+def test_bad_checkpoint_defaults_do_not_touch_a_call_that_overrides_them() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        given = {"max_tokens": 3, "temperature": 0.5, "top_k": 1}
+        assert sampling_params({"max_new_tokens": "many", "temperature": -1, "top_k": -7.5}, **given) == SamplingParams(
+            max_tokens=3, temperature=0.5, top_k=1
+        )
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "meant"),
+    [
+        ("top_k", -1, 0),
+        ("top_k", 50.0, 50),
+        ("top_p", 1.5, 1.0),
+        ("top_p", 1, 1.0),
+        ("typical_p", 2, 1.0),
+        ("epsilon_cutoff", 1.0, 0.0),
+        ("eta_cutoff", -0.1, 0.0),
+        ("no_repeat_ngram_size", -1, 0),
+        ("temperature", 0, 0.0),
+    ],
+)
+def test_values_beyond_our_ranges_mean_what_they_do_in_transformers(key: str, value: object, meant: object) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert getattr(sampling_params({key: value}), key) == meant
+
+
+def test_top_p_of_0_keeps_the_most_probable_token() -> None:
+    top_p = sampling_params({"top_p": 0}).top_p
+    kept = Distribution.from_logits(np.array([0.1, 0.3, 0.2], np.float32)).top_p(top_p)
+    assert [kept.log_prob(token_id) for token_id in range(3)] == [-math.inf, 0.0, -math.inf]
+
+
+def test_limits_of_the_file_give_way_to_those_of_the_call() -> None:
+    assert sampling_params({"min_new_tokens": 100}, max_tokens=5).min_tokens == 0
+    assert sampling_params({"max_new_tokens": 5}, min_tokens=100).max_tokens == 256
 
 
 @pytest.mark.parametrize(("name", "near"), [("temprature", "temperature"), ("top-p", "top_p"), ("Seed", "seed")])

@@ -11,6 +11,7 @@ import difflib
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, TypedDict, get_args
 
+from nextword.decoding.checkpoint_params import checkpoint_params
 from nextword.decoding.param_checks import (
     LARGEST,
     Check,
@@ -22,7 +23,7 @@ from nextword.decoding.param_checks import (
     check_token_ids,
     one_of,
 )
-from nextword.errors import ConfigError, RequestError
+from nextword.errors import RequestError
 
 ProcessorOrder = Literal["nextword", "transformers", "vllm", "llama.cpp"]
 
@@ -145,16 +146,18 @@ def sampling_params(generation_defaults: Mapping[str, object], **overrides: obje
 
     `generation_defaults` is the content of the checkpoint's generation_config.json ({} if it has none). `do_sample:
     false` there means temperature 0; a file without `do_sample` leaves it open. Keys that are not about sampling
-    are ignored, since the file belongs to transformers; its implicit top-k of 50 is not taken over. An override of None
-    means "not given", except where None is a value of its own (max_tokens, seed, logprobs).
+    are ignored, since the file belongs to transformers; its implicit top-k of 50 is not taken over. Values beyond our
+    ranges mean what they do there, or are named in a warning: see `checkpoint_params`. An override of None means "not
+    given", except where None is a value of its own (max_tokens, seed, logprobs).
 
-    Raises RequestError for an unknown or invalid override, ConfigError for an invalid value in the file.
+    Raises RequestError for an unknown or invalid override.
     """
     for name in overrides:
         if name not in _DEFAULTS:
             raise RequestError(f"unknown sampling parameter {name!r}: {_nearest_name(name)}")
     given = {name: value for name, value in overrides.items() if value is not None or name in _NONE_IS_A_VALUE}
-    return SamplingParams(**{**_checkpoint_params(generation_defaults), **given})  # type: ignore[arg-type]
+    found = checkpoint_params(generation_defaults, _CHECKS, overridden=frozenset(given))
+    return SamplingParams(**{**_fitting(found, given), **given})  # type: ignore[arg-type]
 
 
 def checked(field_name: str, value: object) -> Any:
@@ -164,35 +167,13 @@ def checked(field_name: str, value: object) -> Any:
 
 _NONE_IS_A_VALUE = ("max_tokens", "seed", "logprobs")
 
-_GENERATION_CONFIG_FIELDS = {
-    "temperature": "temperature",
-    "top_k": "top_k",
-    "top_p": "top_p",
-    "min_p": "min_p",
-    "typical_p": "typical_p",
-    "epsilon_cutoff": "epsilon_cutoff",
-    "eta_cutoff": "eta_cutoff",
-    "repetition_penalty": "repetition_penalty",
-    "no_repeat_ngram_size": "no_repeat_ngram_size",
-    "min_new_tokens": "min_tokens",
-    "max_new_tokens": "max_tokens",
-}
-"""Key of generation_config.json -> our field."""
 
-
-def _checkpoint_params(generation_defaults: Mapping[str, object]) -> dict[str, object]:
-    """Return the fields that a generation_config.json sets, each checked alone so that the message names the file."""
-    found: dict[str, object] = {}
-    for key, field_name in _GENERATION_CONFIG_FIELDS.items():
-        value = generation_defaults.get(key)
-        if value is None:
-            continue
-        try:
-            found[field_name] = _CHECKS[field_name](key, value)
-        except RequestError as error:
-            raise ConfigError(f"generation_config.json: {error}") from None
-    if generation_defaults.get("do_sample") is False:
-        found["temperature"] = 0.0
+def _fitting(found: dict[str, object], given: Mapping[str, object]) -> dict[str, object]:
+    """Return the checkpoint's parameters without a limit of tokens that contradicts the call's other one."""
+    params = {**found, **given}
+    least, most = params.get("min_tokens"), params.get("max_tokens", _DEFAULTS["max_tokens"])
+    if isinstance(least, int) and isinstance(most, int) and least > most:
+        return {name: value for name, value in found.items() if name not in ("min_tokens", "max_tokens")}
     return found
 
 
