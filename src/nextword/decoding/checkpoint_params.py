@@ -82,4 +82,4 @@ _MEANINGS: Mapping[str, Callable[[float], object]] = {
     "epsilon_cutoff": lambda value: value if 0 < value < 1 else 0.0,
     "eta_cutoff": lambda value: value if 0 < value < 1 else 0.0,
 }
-"""What transformers makes of values beyond our ranges, by key."""
+"""Values that transformers computes with, by key, where a file has one beyond our range."""
