@@ -20,6 +20,7 @@ from nextword.checkpoints.open_directory import open_model_directory
 from nextword.errors import CheckpointError
 from nextword.language_model import load
 from nextword.models.config import ModelConfig
+from nextword.models.experts import Experts
 from nextword.models.rope import Llama3Scaling, Rope, YarnScaling
 from nextword.models.stored_tensor import FloatDtype, StoredTensor
 from nextword.models.weights import weight_shapes
@@ -43,7 +44,17 @@ SIZES: dict[str, Any] = {
     "rope": Rope(theta=10_000.0, rotary_dim=32),
     "is_tied": True,
 }
+EXPERTS = Experts(count=6, per_token=2, intermediate_size=96, layers=(0, 1), is_normalized=True)
 CONFIGS = {
+    "mixtral": ModelConfig(family="mixtral", **SIZES, experts=EXPERTS),
+    "olmoe": ModelConfig(
+        family="olmoe",
+        **{**SIZES, "is_tied": False, "qk_norm": "all_heads"},
+        experts=dataclasses.replace(EXPERTS, is_normalized=False),
+    ),
+    "qwen3_moe": ModelConfig(
+        family="qwen3_moe", **SIZES, qk_norm="per_head", experts=dataclasses.replace(EXPERTS, intermediate_size=32)
+    ),
     "llama": ModelConfig(family="llama", **SIZES),
     "llama-untied-biases": ModelConfig(
         family="llama", **{**SIZES, "is_tied": False, "qkv_bias": True, "attention_out_bias": True}
@@ -135,9 +146,27 @@ def test_a_tokenizer_of_our_own_training_comes_back(tmp_path: Path) -> None:
     assert back.encode_chat(chat) == TOKENIZER.encode_chat(chat)
 
 
+def test_experts_are_stored_in_blocks_and_their_router_in_floats(tmp_path: Path) -> None:
+    save_gguf(tmp_path / "x.gguf", random_directory(CONFIGS["mixtral"]), weights="q4")
+    file = read_gguf(tmp_path / "x.gguf").tensors
+    assert file["blk.1.ffn_gate_inp.weight"].dtype == "F32"
+    assert (file["blk.1.ffn_up_exps.weight"].dtype, file["blk.1.ffn_up_exps.weight"].shape) == ("Q4_1", (6, 96, 64))
+    save_gguf(tmp_path / "copy.gguf", open_model_directory(tmp_path / "x.gguf"))
+    copy = read_gguf(tmp_path / "copy.gguf").tensors
+    assert all(np.array_equal(file[name].data, copy[name].data) for name in file)
+
+
 @pytest.mark.parametrize(
     ("config", "message"),
     [
+        (
+            dataclasses.replace(CONFIGS["qwen3_moe"], experts=dataclasses.replace(EXPERTS, layers=(1,))),
+            "(missing|cannot express experts)",
+        ),
+        (
+            dataclasses.replace(CONFIGS["olmoe"], experts=EXPERTS),
+            "cannot express experts",
+        ),
         (dataclasses.replace(CONFIGS["llama"], activation="relu"), "GGUF cannot express activation = 'relu'"),
         (dataclasses.replace(CONFIGS["llama"], attention_scale=1.0), "GGUF cannot express attention_scale"),
         (dataclasses.replace(CONFIGS["qwen2"], sliding_window=4, sliding_layers=(0,)), "cannot express sliding_window"),

@@ -86,6 +86,19 @@ VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
     "olmo3": ("olmo3", {**SIZES, "num_hidden_layers": 5, "sliding_window": 9, "rope_parameters": OLMO3_ROPE}),
     "seed_oss": ("seed_oss", {**SIZES, "head_dim": 32}),
     "starcoder2": ("starcoder2", SIZES),
+    "mixtral": ("mixtral", {**SIZES, "num_local_experts": 5}),
+    "olmoe": ("olmoe", {**SIZES, "num_key_value_heads": 4, "num_experts": 8, "num_experts_per_tok": 3}),
+    "qwen3_moe": (
+        "qwen3_moe",
+        {
+            **SIZES,
+            "head_dim": 32,
+            "num_experts": 8,
+            "num_experts_per_tok": 3,
+            "moe_intermediate_size": 32,
+            "norm_topk_prob": True,
+        },
+    ),
 }
 NOT_IN_LLAMA_CPP = {"phi3": "llama.cpp ignores the sliding window of this family; transformers is the judge"}
 RUN_LLAMA_CPP = """

@@ -19,7 +19,9 @@ ARCHITECTURES = {
     "glm": "chatglm",
     "gpt_bigcode": "starcoder",
     "gpt_neox": "gptneox",
+    "mixtral": "llama",
     "olmo3": "olmo2",
+    "qwen3_moe": "qwen3moe",
 }
 """Model type -> architecture, where the two differ."""
 _STEMS = {
@@ -31,6 +33,8 @@ _STEMS = {
     r".*\.(q|k)_norm": "attn_{0}_norm",
     r".*\.(self_attn\.o_proj|attn\.c_proj|attention\.dense)": "attn_output",
     r".*\.(qkv_proj|c_attn|query_key_value)": "attn_qkv",
+    r".*\.experts\.(gate|up|down)_proj": "ffn_{0}_exps",
+    r".*\.mlp\.gate": "ffn_gate_inp",
     r".*\.(gate)_proj": "ffn_gate",
     r".*\.(up_proj|gate_up_proj|c_fc|dense_h_to_4h)": "ffn_up",
     r".*\.(down_proj|mlp\.c_proj|dense_4h_to_h)": "ffn_down",
@@ -53,7 +57,8 @@ def write_gguf(path: Path, model: Any, *, vocab_size: int = 99) -> None:
         is_copy = config.tie_word_embeddings and name == "lm_head.weight"
         if is_copy and config.model_type != "gpt2":  # of which llama.cpp wants the head nevertheless
             continue
-        writer.add_tensor(*_converted(config, name, values.numpy().astype(np.float32)))
+        for part, numbers in _split_experts(name, values.numpy().astype(np.float32)):
+            writer.add_tensor(*_converted(config, part, numbers))
     factors = _llama3_divisors(config)
     if factors is not None:
         writer.add_tensor("rope_freqs.weight", factors)
@@ -86,6 +91,11 @@ def _write_sizes(writer: gguf.GGUFWriter, config: Any) -> None:
         writer.add_attn_logit_softcapping(config.attn_logit_softcapping)
         writer.add_final_logit_softcapping(config.final_logit_softcapping)
     _write_window(writer, config)
+    if hasattr(config, "num_experts"):
+        writer.add_expert_count(config.num_experts)
+        writer.add_expert_used_count(config.num_experts_per_tok)
+    if hasattr(config, "moe_intermediate_size"):
+        writer.add_expert_feed_forward_length(config.moe_intermediate_size)
 
 
 def _write_rope(writer: gguf.GGUFWriter, ropes: dict[str, Any], head_dim: int) -> None:
@@ -119,11 +129,20 @@ def _write_vocabulary(writer: gguf.GGUFWriter, vocab_size: int) -> None:
     writer.add_unk_token_id(0)
 
 
+def _split_experts(name: str, values: Array) -> list[tuple[str, Array]]:
+    """Gate and up projections of experts as two tensors, under the names that checkpoints have."""
+    stem, is_fused, _ = name.partition(".experts.gate_up_proj")
+    if is_fused:
+        gate, up = np.split(values, 2, axis=1)
+        return [(f"{stem}.experts.gate_proj.weight", gate), (f"{stem}.experts.up_proj.weight", up)]
+    return [(f"{name}.weight" if name.endswith("experts.down_proj") else name, values)]
+
+
 def _converted(config: Any, name: str, values: Array) -> tuple[str, Array]:
     """Name and values as the file has them."""
     module, _, kind = name.rpartition(".")
     stem = _stem(config, module)
-    if stem in ("attn_q", "attn_k") and config.model_type in ("llama", "smollm3"):
+    if stem in ("attn_q", "attn_k") and config.model_type in ("llama", "mixtral", "smollm3"):
         heads = config.num_attention_heads if stem == "attn_q" else config.num_key_value_heads
         values = values.reshape(heads, 2, -1, *values.shape[1:]).swapaxes(1, 2).reshape(values.shape)
     if config.model_type == "gpt2" and values.ndim == 2 and ".h." in name:

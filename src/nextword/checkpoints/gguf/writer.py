@@ -25,6 +25,9 @@ _TYPES = {"f32": "F32", "f16": "F16", "bf16": "BF16", "q8": "Q8_0", "q4": "Q4_1"
 _ENDS = ("token_embd.weight", "output.weight")
 """Embedding and output head: at 4 bits they would cost more accuracy than all layers together."""
 
+_FLOATS = ("position_embd.weight", "ffn_gate_inp.weight")
+"""Positions, and the router of a mixture of experts, whose rounded logits could choose other experts."""
+
 
 def save_gguf(path: Path, directory: ModelDirectory, *, weights: GGUFWeights = "auto") -> None:
     """Write a model as one file. Raises CheckpointError, naming the reason, if GGUF or this writer cannot express it.
@@ -58,7 +61,7 @@ class _Encoding(NamedTuple):
 
 def _encoding(tensor: StoredTensor, weights: GGUFWeights) -> _Encoding:
     kind = tensor.dtype if weights == "auto" else _TYPES[weights]
-    if len(tensor.shape) == 1 or tensor.name == "position_embd.weight":
+    if len(tensor.shape) == 1 or tensor.name.endswith(_FLOATS):
         kind = "F32"
     elif kind == "Q4_1" and weights == "q4" and tensor.name in _ENDS:
         kind = "Q8_0"

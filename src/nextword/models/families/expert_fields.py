@@ -55,6 +55,12 @@ def experts_of(config: ModelConfig) -> Experts:
     return config.experts
 
 
+GGUF_SETTINGS = {
+    "num_experts": "expert_count",
+    "num_experts_per_tok": "expert_used_count",
+    "moe_intermediate_size": "expert_feed_forward_length",
+}
+"""Metadata keys of GGUF by the fields of config.json, where experts have a width of their own."""
 EXPERTS = same(
     ("model.layers.{i}.mlp.gate", "layers.{i}.mlp.router"),
     *(

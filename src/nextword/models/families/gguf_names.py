@@ -29,6 +29,10 @@ QKV = same(*((f"blk.{{i}}.attn_{name}", f"layers.{{i}}.attention.{name}_proj") f
 QK_NORMS = same(*((f"blk.{{i}}.attn_{name}_norm", f"layers.{{i}}.attention.{name}_norm") for name in "qk"))
 MLP = same(*((f"blk.{{i}}.ffn_{name}", f"layers.{{i}}.mlp.{name}_proj") for name in ("gate", "up", "down")))
 UNGATED_MLP = same(*((f"blk.{{i}}.ffn_{name}", f"layers.{{i}}.mlp.{name}_proj") for name in ("up", "down")))
+EXPERTS = same(
+    ("blk.{i}.ffn_gate_inp", "layers.{i}.mlp.router"),
+    *((f"blk.{{i}}.ffn_{name}_exps", f"layers.{{i}}.mlp.experts.{{e}}.{name}_proj") for name in ("gate", "up", "down")),
+)
 PAIRED_QKV = (
     WeightRule("blk.{i}.attn_q", ("layers.{i}.attention.q_proj",), rows=paired_query_rows),
     WeightRule("blk.{i}.attn_k", ("layers.{i}.attention.k_proj",), rows=paired_key_rows),

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from nextword.models.config import ModelConfig
 from nextword.models.experts import Experts
-from nextword.models.families import shared
+from nextword.models.families import gguf_names, shared
 from nextword.models.families.expert_fields import experts_of
-from nextword.models.families.family import Family
+from nextword.models.families.family import Family, GGUFMapping
 from nextword.models.families.fields import ConfigFields
 from nextword.models.families.rope_fields import read_rope, rope_of, write_rope
 
@@ -62,4 +62,10 @@ FAMILY = Family(
     base_prefix="model.",
     weights=shared.ENDS + shared.PRE_NORMS + shared.ATTENTION + EXPERTS,
     ignored_weights=shared.FREQUENCY_TABLES,
+    gguf=GGUFMapping(
+        architecture="llama",
+        weights=gguf_names.ENDS + gguf_names.PRE_NORMS + gguf_names.PAIRED_QKV + gguf_names.OUT + gguf_names.EXPERTS,
+        settings={"num_local_experts": "expert_count", "num_experts_per_tok": "expert_used_count"},
+        marker="expert_count",
+    ),
 )

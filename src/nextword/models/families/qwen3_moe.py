@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from nextword.models.config import ModelConfig
-from nextword.models.families import shared
-from nextword.models.families.expert_fields import EXPERTS, read_experts, write_experts
-from nextword.models.families.family import Family
+from nextword.models.families import gguf_names, shared
+from nextword.models.families.expert_fields import EXPERTS, GGUF_SETTINGS, read_experts, write_experts
+from nextword.models.families.family import Family, GGUFMapping
 from nextword.models.families.fields import ConfigFields
 from nextword.models.families.rope_fields import read_rope, rope_of, write_rope
 
@@ -51,4 +51,15 @@ FAMILY = Family(
     base_prefix="model.",
     weights=shared.ENDS + shared.PRE_NORMS + shared.ATTENTION + shared.QK_NORMS + EXPERTS + shared.MLP,
     ignored_weights=shared.FREQUENCY_TABLES,
+    gguf=GGUFMapping(
+        architecture="qwen3moe",
+        weights=gguf_names.ENDS
+        + gguf_names.PRE_NORMS
+        + gguf_names.QKV
+        + gguf_names.QK_NORMS
+        + gguf_names.OUT
+        + gguf_names.EXPERTS,
+        settings=GGUF_SETTINGS,
+        defaults={"norm_topk_prob": True},
+    ),
 )
