@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from typing import Literal
 
 Words = Literal["english", "unicode"]
-"""Rule by which texts are split: rouge-score's words of a to z and digits, with Porter's stems; or words of any script."""
+"""Rule for splitting texts: rouge-score's words of a to z and digits, with Porter's stems; or words of any script."""
 
 WORDS_IN_FULL: dict[Words, str] = {
     "english": "English words, stemmed",
