@@ -28,6 +28,11 @@ BAD_VALUES: list[Any] = [
     math.nan,
     math.inf,
     10**30,
+    2**31,
+    2**63 - 1,
+    2**63,
+    2**64,
+    -(2**63) - 1,
     2**5000,
     "tiny",
     "",
@@ -43,6 +48,13 @@ BAD_VALUES: list[Any] = [
     [{"role": "user", "content": 3}],
     [{"content": "Hello"}],
     [[]],
+    [1.5],
+    [2**70],
+    {2**70: 1.0},
+    ["\ud800"],
+    np.array(3),
+    np.array([1, 2]),
+    np.float64("nan"),
     object(),
     len,
 ]
@@ -202,12 +214,53 @@ def test_a_bad_value_for_a_classifier_is_a_nextword_error(lm: nw.LanguageModel) 
 
 
 @pytest.mark.parametrize(
-    "operation", ["encode", "decode", "token_text", "token_bytes", "encode_chat", "encode_batch", "save"]
+    "operation",
+    [
+        *("encode", "encode_prompt", "encode_continuation", "encode_batch", "encode_chat", "find_special_tokens"),
+        *("decode", "token_text", "token_bytes", "stream_decoder", "save"),
+    ],
 )
 def test_a_bad_value_for_a_tokenizer_is_a_nextword_error(lm: nw.LanguageModel, operation: str) -> None:
     for value in BAD_VALUES:
         with contextlib.suppress(nw.NextwordError):
             getattr(lm.tokenizer, operation)(value)
+
+
+@pytest.mark.parametrize("keyword", ["add_special_tokens", "parse_special", "unknown"])
+def test_a_bad_keyword_for_encode_is_a_nextword_error(lm: nw.LanguageModel, keyword: str) -> None:
+    values: list[Any] = [np.array([1, 2]), "yes", None]
+    for value in values:
+        with pytest.raises(nw.NextwordError):
+            lm.tokenizer.encode(TEXT, **{keyword: value})
+
+
+@pytest.mark.parametrize("item", [1.5, "a", None, -1, 257, 2**70, np.array([1.5, 2])])
+def test_what_is_no_token_id_is_refused_at_once_and_harms_no_other_caller(lm: nw.LanguageModel, item: Any) -> None:
+    params = nw.SamplingParams(max_tokens=2, seed=1)
+    for prompt in ([item], [1, item], item):
+        with pytest.raises(nw.RequestError):
+            lm.engine.submit(prompt, params)
+        with pytest.raises(nw.RequestError):
+            lm.engine.next_distribution(prompt)
+    assert len(lm.generate(TEXT, max_tokens=2, seed=1).completions[0].tokens) == 2
+
+
+@pytest.mark.parametrize("operation", ["submit", "run", "stream", "cancel"])
+def test_a_bad_value_for_an_engine_is_a_nextword_error(lm: nw.LanguageModel, operation: str) -> None:
+    for value in BAD_VALUES:
+        with contextlib.suppress(nw.NextwordError):
+            if operation == "submit":
+                lm.engine.submit([1], value)
+            else:
+                list(getattr(lm.engine, operation)(value) or ())
+
+
+def test_a_message_shows_not_all_of_a_long_value(lm: nw.LanguageModel) -> None:
+    for arguments in ({"prompt": 2**5000}, {"top_k": 2**5000}, {"stop": 2**5000}, {"logit_bias": ["a\n"] * 999}):
+        with pytest.raises(nw.RequestError) as caught:
+            call(lm, "generate", **arguments)
+        assert len(str(caught.value)) < 300
+        assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize("function", ARGUMENTS)
@@ -233,6 +286,14 @@ def test_every_public_function_checks_its_arguments(lm: nw.LanguageModel, functi
         ("generate", {"prompt": ["a", "b"]}, "prompt = ['a', 'b']: must be a string; for several prompts use"),
         ("generate", {"temperature": "hot"}, "temperature = 'hot': must be a number of at least 0"),
         ("generate", {"top_k": 2.5}, "top_k = 2.5: must be a whole number of at least 0"),
+        (
+            "generate",
+            {"top_k": 2**63},
+            "top_k = 9223372036854775808: must be a whole number of at least 0, below 2**63",
+        ),
+        ("generate", {"prompt": "a\ud800"}, "prompt = 'a\\ud800': must be a string of valid Unicode"),
+        ("generate", {"stop": ["\ud800"]}, "stop = ['\\ud800']: must be a list of strings, none of them empty"),
+        ("score", {"text": "a\ud800"}, "text = 'a\\ud800': must be a string of valid Unicode"),
         ("generate", {"seed": "x"}, "seed = 'x': must be a whole number from 0 to 2**64 - 1 or null"),
         ("generate", {"temperature": math.nan}, "temperature = nan: must be a number"),
         ("generate", {"temprature": 1}, "unknown sampling parameter 'temprature': did you mean 'temperature'?"),

@@ -14,6 +14,7 @@ import functools
 import inspect
 import math
 import os
+import re
 import types
 import typing
 from collections.abc import Callable, Iterable, Mapping, Sequence, Sized
@@ -73,6 +74,25 @@ def check_value(name: str, value: object, hint: object) -> None:
         raise RequestError(fault.message)
 
 
+def shown(value: object) -> str:
+    """Return the `repr` of a refused value for a message: one line, and not all of a long one."""
+    text = " ".join(repr(value).split())
+    return f"{text[:_LONGEST_SHOWN]}..." if len(text) > _LONGEST_SHOWN else text
+
+
+def items_of(value: object) -> tuple[object, ...] | None:
+    """Return the items of an iterable; None for what has none, such as an array without dimensions."""
+    try:
+        return tuple(cast(Iterable[object], value))
+    except TypeError:
+        return None
+
+
+def is_unicode(value: object) -> bool:
+    """Return True for a string that can be written as UTF-8: without halves of surrogate pairs."""
+    return isinstance(value, str) and (value.isascii() or _SURROGATE.search(value) is None)
+
+
 @dataclass(frozen=True)
 class _Fault:
     """A refused value, and what is allowed in its place."""
@@ -85,10 +105,7 @@ class _Fault:
     @property
     def message(self) -> str:
         """The message for people: argument, value, and what is allowed."""
-        shown = repr(self.value)
-        if len(shown) > _LONGEST_SHOWN:
-            shown = f"{shown[:_LONGEST_SHOWN]}..."
-        return f"{self.name} = {shown}: must be {self.allowed}"
+        return f"{self.name} = {shown(self.value)}: must be {self.allowed}"
 
 
 _Check = Callable[[str, object], _Fault | None]
@@ -135,6 +152,8 @@ def _check_for(hint: Any) -> _Check | None:
     origin, args = get_origin(hint), get_args(hint)
     if hint is Path:
         return _path_check(_plain(*_PLAIN[hint]))
+    if hint is str:
+        return _unicode_check
     if hint in _PLAIN:
         return _plain(*_PLAIN[hint])
     if origin is Annotated:
@@ -142,8 +161,9 @@ def _check_for(hint: Any) -> _Check | None:
     if origin is Literal:
         return _plain(_one_of(args), f"one of {', '.join(map(str, args))}")
     if origin in (typing.Union, types.UnionType):
-        check = _union([_check_for(arg) for arg in args])
-        return _path_check(check) if Path in args else check
+        if Path in args:  # names of files need not be Unicode
+            return _path_check(_union([_plain(*_PLAIN[str]) if arg is str else _check_for(arg) for arg in args]))
+        return _union([_check_for(arg) for arg in args])
     if origin is tuple and args[-1] is not Ellipsis:
         return _tuple_check(args)
     if origin in (list, tuple, collections.abc.Sequence, collections.abc.Iterable):
@@ -163,10 +183,17 @@ def _plain(accepts: Callable[[object], bool], allowed: str) -> _Check:
     return lambda name, value: None if accepts(value) else _Fault(name, value, allowed)
 
 
+def _unicode_check(name: str, value: object) -> _Fault | None:
+    if isinstance(value, str) and not is_unicode(value):
+        return _Fault(name, value, _UNICODE)
+    return _plain(*_PLAIN[str])(name, value)
+
+
 def _in_words(check: _Check | None, allowed: str) -> _Check | None:
     def renamed(name: str, value: object) -> _Fault | None:
         fault = None if check is None else check(name, value)
-        return fault if fault is None or fault.name != name else _Fault(name, value, allowed)
+        is_other = fault is None or fault.name != name or fault.allowed == _UNICODE
+        return fault if is_other else _Fault(name, value, allowed)
 
     return renamed
 
@@ -224,7 +251,10 @@ def _items_check(item: _Check | None, *, needs_length: bool) -> _Check:
             return _Fault(name, value, noun + of)
         if item is None or not is_sized:
             return None
-        faults = (item(f"{name}[{index}]", one) for index, one in enumerate(value))
+        items = items_of(value)
+        if items is None:
+            return _Fault(name, value, noun + of)
+        faults = (item(f"{name}[{index}]", one) for index, one in enumerate(items))
         return next((fault for fault in faults if fault is not None), None)
 
     return check_all
@@ -285,6 +315,8 @@ def _is_path(value: object) -> bool:
 
 
 _NOTHING = object()
+_UNICODE = "a string of valid Unicode (the input was not UTF-8)"
+_SURROGATE = re.compile("[\ud800-\udfff]")
 _UNREACHABLE = (errno.ENAMETOOLONG, errno.EACCES, errno.EPERM)
 """Errors that `Path.exists` and `Path.is_dir` raise, in the place of saying no."""
 _PLAIN: Mapping[Any, tuple[Callable[[object], bool], str]] = {

@@ -7,14 +7,18 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from numbers import Integral, Real
 from typing import cast
 
+from nextword.checks import is_unicode, items_of, shown
 from nextword.errors import RequestError
 
 LARGEST = 1e6
 """Bound of the numbers that logits are added to, multiplied with or divided by: far beyond use, short of overflow."""
+
+_LARGEST_INTEGER = 2**63 - 1
+"""What the C++ core holds."""
 
 Check = Callable[[str, object], object]
 
@@ -41,6 +45,8 @@ class Number:
         high_enough = number > self.low if self.above_low else number >= self.low
         if not math.isfinite(number) or not (low_enough and high_enough):
             raise _refusal(name, value, self.allowed)
+        if self.kind is int and self.high == math.inf and number > _LARGEST_INTEGER:
+            raise _refusal(name, value, f"{self.allowed}, below 2**63")
         return number
 
     @property
@@ -71,7 +77,7 @@ class Seed(Number):
 
 
 def _refusal(name: str, value: object, allowed: str) -> RequestError:
-    return RequestError(f"{name} = {value!r}: must be {allowed}")
+    return RequestError(f"{name} = {shown(value)}: must be {allowed}")
 
 
 def check_bool(name: str, value: object) -> object:
@@ -85,7 +91,7 @@ def one_of(choices: tuple[str, ...]) -> Check:
     """Return a check that refuses all but these strings."""
 
     def check(name: str, value: object) -> object:
-        if value not in choices:
+        if not isinstance(value, str) or value not in choices:
             raise _refusal(name, value, f"one of {', '.join(choices)}")
         return value
 
@@ -94,11 +100,10 @@ def one_of(choices: tuple[str, ...]) -> Check:
 
 def check_strings(name: str, value: object) -> object:
     """Check a string or an iterable of strings, none empty; return a tuple."""
-    strings = (value,) if isinstance(value, str) else value
-    if not isinstance(strings, Iterable) or isinstance(strings, Mapping):
+    strings = (value,) if isinstance(value, str) else None if isinstance(value, Mapping) else items_of(value)
+    if strings is None:
         raise _refusal(name, value, "a list of strings")
-    strings = tuple(strings)
-    if not all(isinstance(string, str) and string for string in strings):
+    if not all(is_unicode(string) and string for string in strings):
         raise _refusal(name, value, "a list of strings, none of them empty")
     return strings
 
@@ -111,9 +116,9 @@ def _token_id(name: str, value: object, whole: object) -> int:
 
 def check_token_ids(name: str, value: object) -> object:
     """Check an iterable of token ids; return a tuple."""
-    if not isinstance(value, Iterable) or isinstance(value, (str, Mapping)):
+    token_ids = None if isinstance(value, (str, Mapping)) else items_of(value)
+    if token_ids is None:
         raise _refusal(name, value, "a list of token ids")
-    token_ids = tuple(value)
     return tuple(_token_id(name, token_id, token_ids) for token_id in token_ids)
 
 

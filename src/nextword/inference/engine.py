@@ -9,10 +9,12 @@ budget.
 from __future__ import annotations
 
 import contextlib
+import operator
 from collections.abc import Generator, Iterator
 from collections.abc import Sequence as Seq
 from typing import TypedDict
 
+from nextword.checks import check_value, checked_arguments, shown
 from nextword.decoding.distribution import Distribution
 from nextword.decoding.params import SamplingParams
 from nextword.decoding.random_stream import fresh_seed
@@ -61,7 +63,8 @@ class Engine:
         continues the prompt: without the space that some vocabularies write only between words. `end_token_ids`: the
         tokens that end a completion; None: the tokenizer's.
         """
-        prompt = list(prompt_token_ids)
+        check_value("params", params, SamplingParams)
+        prompt = _as_token_ids(prompt_token_ids)
         self._check_prompt(prompt, room_for=0 if params.max_tokens == 0 else 1)
         seed = params.seed if params.seed is not None else fresh_seed()
         num_positions = self._required_positions(prompt, params)
@@ -107,6 +110,7 @@ class Engine:
 
     # Waiting for requests
 
+    @checked_arguments
     def run(self, requests: Seq[Request]) -> None:
         """Step until these requests are finished. Raises the error of the first that had to end with one.
 
@@ -122,6 +126,7 @@ class Engine:
             if request.error is not None:
                 raise request.error
 
+    @checked_arguments
     def stream(self, request: Request) -> Generator[TextPiece, None, None]:
         """Yield the request's text as it grows. A reader who stops reading cancels the request.
 
@@ -141,6 +146,7 @@ class Engine:
         finally:
             self.cancel(request)
 
+    @checked_arguments
     def cancel(self, request: Request) -> None:
         """Stop a request and keep the text it has. A finished request stays as it is."""
         if self._lock.is_lost:
@@ -152,7 +158,7 @@ class Engine:
 
     def next_distribution(self, prompt_token_ids: Seq[int]) -> Distribution:
         """Return the distribution of the token that follows a prompt, untruncated. Raises RequestError as `submit`."""
-        prompt = list(prompt_token_ids)
+        prompt = _as_token_ids(prompt_token_ids)
         self._check_prompt(prompt, room_for=0)
         with self.reserve(whole_pages(len(prompt)), remedy="shorten the prompt") as backend:
             cache_id = backend.open_cache(prompt)
@@ -194,7 +200,9 @@ class Engine:
             )
         unknown = next((token_id for token_id in prompt if not 0 <= token_id < self.backend.vocab_size), None)
         if unknown is not None:
-            raise RequestError(f"token id {unknown} in the prompt: the vocabulary has {self.backend.vocab_size} tokens")
+            raise RequestError(
+                f"token id {shown(unknown)} in the prompt: the vocabulary has {self.backend.vocab_size} tokens"
+            )
 
     def _required_positions(self, prompt: list[int], params: SamplingParams) -> int:
         """Return the number of KV cache positions that the request may need. Raises RequestError if it has fewer."""
@@ -337,6 +345,14 @@ class Engine:
         except NextwordError as error:
             request.error = error
             self.cancel(request)
+
+
+def _as_token_ids(token_ids: Seq[int]) -> list[int]:
+    """Return a copy as plain integers. Raises RequestError if they are not."""
+    try:
+        return list(map(operator.index, token_ids))
+    except TypeError:
+        raise RequestError(f"prompt_token_ids = {shown(token_ids)}: must be a list of token ids") from None
 
 
 @contextlib.contextmanager

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
-from typing import Literal, TypedDict, Unpack, get_args
+from typing import Literal, TypedDict, Unpack
 
+from nextword.checks import check_value, is_unicode, shown
 from nextword.errors import RequestError
 
 Calibration = Literal["content-free", "none"]
@@ -24,11 +25,10 @@ class ClassifyOptions:
     """Divide a label's log-probability by its number of tokens, or take the sum."""
 
     def __post_init__(self) -> None:
-        if not isinstance(self.prompt, str) or "{text}" not in self.prompt:
-            raise RequestError(f"prompt = {self.prompt!r}: must be a string with {{text}} where the text belongs")
-        for name, kind in (("calibration", Calibration), ("normalization", Normalization)):
-            if getattr(self, name) not in get_args(kind):
-                raise RequestError(f"{name} = {getattr(self, name)!r}: must be one of {', '.join(get_args(kind))}")
+        if not is_unicode(self.prompt) or "{text}" not in self.prompt:
+            raise RequestError(f"prompt = {shown(self.prompt)}: must be a string with {{text}} where the text belongs")
+        check_value("calibration", self.calibration, Calibration)
+        check_value("normalization", self.normalization, Normalization)
 
 
 class ClassifyKeywords(TypedDict, total=False):
