@@ -34,7 +34,7 @@ from nextword.tasks.classify import Classification, Classifier, ClassifyKeywords
 from nextword.tasks.summarize import Length, Style, Summary, summarize
 from nextword.text.chat_messages import Message
 from nextword.text.chat_options import ChatOptions, check_names
-from nextword.text.tokenizer import Tokenizer, check_text
+from nextword.text.tokenizer import Tokenizer
 
 if TYPE_CHECKING:  # imported where they are used: generation does not wait for what measures
     from nextword.evaluation.compare import Comparison
@@ -354,7 +354,6 @@ def _documents(texts: str | Iterable[str]) -> Iterator[Document]:
     """Yield a document for each text. Raises RequestError for one that is no string, TokenizerError if no Unicode."""
     for number, text in enumerate([texts] if isinstance(texts, str) else texts, 1):
         check_items("texts", [text], str, first=number - 1)
-        check_text(text)
         yield Document(text, Path("text"), number)
 
 

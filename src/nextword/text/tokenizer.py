@@ -11,7 +11,6 @@ import copy
 import dataclasses
 import functools
 import json
-import threading
 from collections.abc import Mapping, Sequence
 from numbers import Integral
 from os import PathLike
@@ -19,27 +18,23 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
 import tokenizers
-from tokenizers.pre_tokenizers import Metaspace
 
 from nextword.atomic_file import write_atomically
-from nextword.checks import checked_arguments
+from nextword.checks import checked_arguments, shown
 from nextword.errors import DataError, TokenizerError, os_reason
 from nextword.text.chat_marks import MarkedText, Span
 from nextword.text.chat_messages import Message
 from nextword.text.chat_options import ChatOptions, check_chat_options
 from nextword.text.choose_template import choose_template
+from nextword.text.encoding_steps import Place
 from nextword.text.end_tokens import PROBES, token_behind
-from nextword.text.foreign_errors import translated
 from nextword.text.post_processor import tokens_around
 from nextword.text.stream_decoder import StreamDecoder
+from nextword.text.text_encoder import TextEncoder
 from nextword.text.token_bytes import TokenBytes
 
 if TYPE_CHECKING:
     from nextword.text.chat_input import ChatInput
-
-_HIDDEN = "\ufffe"
-"""Noncharacter that hides text in which special tokens must not be found; it is one character, in no vocabulary."""
-_CANNOT_ENCODE = "the tokenizer cannot encode this text"
 
 
 class Tokenizer:
@@ -70,11 +65,9 @@ class Tokenizer:
         self.named_templates = dict(named_templates or {})
         self.special_variables = dict(special_variables)
         self._backend = backend
-        self._lock = threading.Lock()
         self._turn_ends: dict[str, int | None] = {}
         """Token that ends an answer, by chat template."""
-        self._added = backend.get_added_tokens_decoder()
-        self._special_ids = frozenset(token_id for token_id, token in self._added.items() if token.special)
+        self._encoder = TextEncoder(backend)
         self._other_tokens = dict(other_tokens or {})
         self._token_bytes = TokenBytes(backend, other_tokens=self._other_tokens)
 
@@ -86,39 +79,42 @@ class Tokenizer:
         """Largest token id plus one; the embedding of a model can have more rows."""
         return max((*self._backend.get_vocab().values(), *self._other_tokens), default=-1) + 1
 
+    @checked_arguments
     def encode(self, text: str, *, add_special_tokens: bool = True, parse_special: bool = False) -> list[int]:
         """Encode a whole text as token ids, with the tokens that the model was trained with around a text, such as BOS.
 
         `add_special_tokens`: False leaves these out. `parse_special`: read special tokens written in the text as
         control tokens; without it they stay text. Raises TokenizerError if the text is not Unicode.
         """
-        token_ids = self._encode_text(text, parse_special=parse_special)
+        token_ids = self._encoder.token_ids(text, parse_special=parse_special)
         if not add_special_tokens:
             return token_ids
         begun = self._begun(token_ids, parse_special=parse_special)
         suffix = list(self.suffix_token_ids)
         return begun if parse_special and _ends_with(begun, suffix) else [*begun, *suffix]
 
+    @checked_arguments
     def encode_prompt(self, text: str, *, parse_special: bool = False) -> list[int]:
         """Encode a text that is to be continued: as `encode`, but without the tokens that stand after a whole text."""
-        return self._begun(self._encode_text(text, parse_special=parse_special), parse_special=parse_special)
+        token_ids = self._encoder.token_ids(text, parse_special=parse_special)
+        return self._begun(token_ids, parse_special=parse_special)
 
+    @checked_arguments
     def encode_continuation(self, text: str) -> list[int]:
         """Encode a text that directly continues another: without BOS and the space that only a beginning gets."""
-        return list(self._encoding(text, parse_special=False, begins=False).ids)
+        return self._encoder.token_ids(text, place=Place.CONTINUATION)
+
+    def is_border(self, text: str, at: int) -> bool:
+        """Return True if a text cut at this index, as a beginning and a continuation, has the tokens of the whole."""
+        return self._encoder.is_border(text, at)
 
     @checked_arguments
     def encode_batch(self, texts: Sequence[str], *, add_special_tokens: bool = True) -> list[list[int]]:
         """Encode each text as `encode` does, on all cores."""
-        for text in texts:
-            check_text(text)
-        with self._lock:
-            self._backend.encode_special_tokens = True
-            with translated(_CANNOT_ENCODE):
-                encodings = self._backend.encode_batch_fast(list(texts), add_special_tokens=False)
+        encoded = self._encoder.batch(texts)
         if not add_special_tokens:
-            return [encoding.ids for encoding in encodings]
-        return [[*self.prefix_token_ids, *encoding.ids, *self.suffix_token_ids] for encoding in encodings]
+            return encoded
+        return [[*self.prefix_token_ids, *token_ids, *self.suffix_token_ids] for token_ids in encoded]
 
     @functools.cached_property
     def fingerprint(self) -> str:
@@ -134,7 +130,7 @@ class Tokenizer:
 
         Padded vocabularies have such ids. Raises TokenizerError for a number that is no token id.
         """
-        skipped = self._special_ids if skip_special_tokens else frozenset()
+        skipped = self._encoder.special_ids if skip_special_tokens else frozenset()
         data = b"".join([self._token_bytes[_checked(token_id)] for token_id in token_ids if token_id not in skipped])
         text = self._token_bytes.decoder()(data, True)
         return text.removeprefix(" ") if self._token_bytes.removes_space else text
@@ -142,7 +138,7 @@ class Tokenizer:
     def special_token_id(self, text: str) -> int | None:
         """Return the id of a special token; None if the vocabulary has no such special token."""
         token_id = self._backend.token_to_id(text)
-        return token_id if token_id in self._special_ids else None
+        return token_id if token_id in self._encoder.special_ids else None
 
     def token_text(self, token_id: int) -> str:
         """Return one token's text for display: bytes of an incomplete character as <0xE2>, no token as <unused 7>."""
@@ -155,18 +151,19 @@ class Tokenizer:
 
         `begins_text`: leave out the space that the vocabulary may put before a text.
         """
-        if _checked(token_id) in self._special_ids:
+        if _checked(token_id) in self._encoder.special_ids:
             return b""
         found = self._token_bytes[token_id]
         return found.removeprefix(b" ") if begins_text and self._token_bytes.removes_space else found
 
+    @checked_arguments
     def stream_decoder(self, *, after: Sequence[int] = ()) -> StreamDecoder:
         """Return a decoder for tokens that arrive one at a time; its pieces add up to `decode` of all.
 
         `after`: token ids before them. The pieces then continue the text of those: vocabularies of SentencePiece write
         no space at the beginning of a text, and one between words.
         """
-        return StreamDecoder(self._token_bytes, skipped=self._special_ids, after=after)
+        return StreamDecoder(self._token_bytes, skipped=self._encoder.special_ids, after=after)
 
     @checked_arguments
     def render_chat(
@@ -191,7 +188,7 @@ class Tokenizer:
         Arguments and errors as those of `render_chat`.
         """
         chat, marked = self._marked(self._chat(messages, add_generation_prompt, options))
-        return [token_id for token_id, _ in self._encode_rendered(*marked.unwrap(chat.render()))]
+        return [token_id for token_id, _ in self._encoder.rendered(*marked.unwrap(chat.render()))]
 
     @checked_arguments
     def encode_answers(
@@ -211,12 +208,12 @@ class Tokenizer:
         finder = AnswerFinder(
             chat=chat,
             unwrap=marked.unwrap,
-            special_tokens=self._special_spans,
+            special_tokens=self._encoder.special_tokens,
             end_token_ids=self.eos_token_ids,
         )
         examples = []
         for rendering in finder.find([True] * len(messages) if learnt is None else learnt):
-            tokens = self._encode_rendered(rendering.text, rendering.kept_as_text)
+            tokens = self._encoder.rendered(rendering.text, rendering.kept_as_text)
             is_answer = answer_tokens([place for _, place in tokens], rendering.answers)
             examples.append(([token_id for token_id, _ in tokens], is_answer))
         return examples
@@ -258,7 +255,7 @@ class Tokenizer:
         for messages in PROBES:
             with contextlib.suppress(TokenizerError):  # of a template that refuses the probe
                 text = self.render_chat(messages, add_generation_prompt=False, chat_template=template)
-                found = token_behind(text, self._encode_rendered(text, ()), self._added)
+                found = token_behind(text, self._encoder.rendered(text, ()), self._encoder.added)
                 if found is not None:
                     return found
         return None
@@ -304,66 +301,13 @@ class Tokenizer:
         prefix = list(self.prefix_token_ids)
         return token_ids if parse_special and token_ids[: len(prefix)] == prefix else [*prefix, *token_ids]
 
-    def _encode_text(self, text: str, *, parse_special: bool) -> list[int]:
-        return list(self._encoding(text, parse_special=parse_special).ids)
-
-    def _encoding(self, text: str, *, parse_special: bool, begins: bool = True) -> tokenizers.Encoding:
-        """Encode a text by the library; without `begins` it continues another text."""
-        check_text(text)
-        words = self._backend.pre_tokenizer
-        drops_space = not begins and isinstance(words, Metaspace) and words.prepend_scheme == "first"
-        with self._lock:  # the library keeps these choices as properties of the whole tokenizer
-            self._backend.encode_special_tokens = not parse_special
-            if drops_space:  # only the first part of a text gets the space that this vocabulary puts before it
-                words.prepend_scheme = "never"
-            try:
-                with translated(_CANNOT_ENCODE):
-                    return self._backend.encode(text, add_special_tokens=False)
-            finally:
-                if drops_space:
-                    words.prepend_scheme = "first"
-
+    @checked_arguments
     def find_special_tokens(self, text: str) -> list[tuple[int, Span]]:
         """Return the special tokens written in a text with their spans, without the spaces that some of them absorb."""
-        return [(token_id, _without_spaces(text, span)) for token_id, span in self._special_spans(text)]
+        return [(token_id, _without_spaces(text, span)) for token_id, span in self._encoder.special_tokens(text)]
 
     def _special_texts(self, text: str) -> list[Span]:
         return [span for _, span in self.find_special_tokens(text)]
-
-    def _special_spans(self, text: str) -> list[tuple[int, Span]]:
-        """Return the special tokens that the library finds in a text, with their spans."""
-        encoding = self._encoding(text, parse_special=True)
-        pairs = zip(encoding.ids, encoding.offsets, strict=True)
-        return [(token_id, span) for token_id, span in pairs if self._is_written(token_id, text[slice(*span)])]
-
-    def _is_written(self, token_id: int, text: str) -> bool:
-        """Return True for a special token that the text spells, not for one that stands for unknown characters."""
-        if token_id not in self._special_ids:
-            return False
-        token = self._added[token_id]
-        return token.normalized or token.content in text
-
-    def _encode_rendered(self, text: str, kept_as_text: Sequence[Span]) -> list[tuple[int, Span]]:
-        """Encode a text whose special tokens are control tokens, except in `kept_as_text`; return tokens with spans."""
-        if not kept_as_text:
-            encoding = self._encoding(text, parse_special=True)
-            return list(zip(encoding.ids, encoding.offsets, strict=True))
-        hidden = text
-        for start, stop in kept_as_text:
-            hidden = hidden[:start] + _HIDDEN * (stop - start) + hidden[stop:]
-        tokens: list[tuple[int, Span]] = []
-        position = 0
-        for token_id, (start, stop) in self._special_spans(hidden):
-            tokens += [*self._encode_part(text, (position, start)), (token_id, (start, stop))]
-            position = stop
-        return [*tokens, *self._encode_part(text, (position, len(text)))]
-
-    def _encode_part(self, text: str, span: Span) -> list[tuple[int, Span]]:
-        """Encode a part of a text without control tokens; return tokens with their spans in the whole text."""
-        first = span[0]
-        encoding = self._encoding(text[slice(*span)], parse_special=False, begins=first == 0)
-        places = [(first + start, first + stop) for start, stop in encoding.offsets]
-        return list(zip(encoding.ids, places, strict=True))
 
 
 def _ends_with(token_ids: list[int], suffix: list[int]) -> bool:
@@ -381,17 +325,5 @@ def _without_spaces(text: str, span: Span) -> Span:
 
 def _checked(token_id: int) -> int:
     if not isinstance(token_id, Integral) or not 0 <= token_id < 2**32:
-        raise TokenizerError(f"token id {token_id!r}: must be a whole number from 0 to {2**32 - 1}")
+        raise TokenizerError(f"token id {shown(token_id)}: must be a whole number from 0 to {2**32 - 1}")
     return token_id
-
-
-def check_text(text: str) -> None:
-    """Raise TokenizerError if `text` is no string or has no UTF-8 encoding."""
-    if not isinstance(text, str):
-        raise TokenizerError(f"text = {text!r}: must be a string")
-    try:
-        text.encode()
-    except UnicodeEncodeError as error:
-        raise TokenizerError(
-            f"character {error.start} of the text is not valid Unicode (the input was not UTF-8)"
-        ) from None

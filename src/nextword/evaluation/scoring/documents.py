@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from itertools import chain
 
 from nextword.data.documents import Document
-from nextword.text.encode_pieces import short_parts
+from nextword.text.borders import short_parts
 
 
 class StreamedDocument:
