@@ -18,7 +18,7 @@ LARGEST = 1e6
 """Bound of the numbers that logits are added to, multiplied with or divided by: far beyond use, short of overflow."""
 
 _LARGEST_INTEGER = 2**63 - 1
-"""What the C++ core holds."""
+"""Bound of whole numbers in the C++ core."""
 
 Check = Callable[[str, object], object]
 
