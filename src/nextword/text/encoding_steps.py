@@ -33,7 +33,7 @@ _FASTER: Mapping[str, str] = {
 
 
 class Place(enum.Enum):
-    """Where a text stands."""
+    """Place of a text in a longer one."""
 
     BEGINNING = enum.auto()
     SECTION = enum.auto()
