@@ -27,7 +27,8 @@ def test_an_added_token_is_decoded_as_it_is_written(word: str) -> None:
     tokenizer = as_tokenizer(backend)
     token_ids = tokenizer.encode(f"x {word} y", parse_special=True)
     token_id = backend.token_to_id(word)
-    assert token_id is not None and token_id in token_ids
+    assert token_id is not None
+    assert token_id in token_ids
     assert tokenizer.decode(token_ids, skip_special_tokens=False) == f"x {word} y"
     assert tokenizer.token_text(token_id) == word
 

@@ -223,14 +223,41 @@ def write(folder: Path, kind: str, files: Files) -> None:
             (folder / name).write_text(json.dumps(numbered(content, size)))
 
 
+SLOW_SETTINGS: list[dict[str, Any]] = [
+    {"tokenizer_class": "GPT2Tokenizer"},
+    {"tokenizer_class": "GPT2Tokenizer", "bos_token": "<s>", "eos_token": "</s>", "add_bos_token": True},
+    {"tokenizer_class": "GPT2TokenizerFast", "bos_token": "<s>", "eos_token": "</s>", "add_eos_token": True},
+    {"tokenizer_class": "Qwen2Tokenizer", "eos_token": "<|im_end|>", "additional_special_tokens": ["<|im_start|>"]},
+    {"tokenizer_class": "Qwen2Tokenizer", "added_tokens_decoder": {"N": token("<|tool|>")}},
+]
+
+
+@pytest.mark.parametrize("settings", SLOW_SETTINGS)
+def test_folders_without_tokenizer_json_are_read_as_transformers_reads_them(
+    settings: dict[str, Any], tmp_path: Path
+) -> None:
+    backend = byte_level()
+    definition = json.loads(backend.to_str())["model"]
+    merges = "".join(f"{left} {right}\n" for left, right in definition["merges"])
+    vocabulary = definition["vocab"] | {"<|endoftext|>": len(definition["vocab"])}
+    (tmp_path / "vocab.json").write_text(json.dumps(vocabulary))
+    (tmp_path / "merges.txt").write_text(f"#version: 0.2\n{merges}")
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps(numbered(settings, len(vocabulary))))
+    compare(tmp_path, [*TEXTS, "It's 1234 e\u0301 \u00e9 A'S"])
+
+
 @pytest.mark.parametrize(("kind", "case"), list(itertools.product(KINDS, CASES)))
 def test_folders_are_read_as_transformers_reads_them(kind: str, case: str, tmp_path: Path) -> None:
+    write(tmp_path, kind, CASES[case])
+    compare(tmp_path, TEXTS)
+
+
+def compare(folder: Path, texts: list[str]) -> None:
     from transformers import AutoTokenizer
 
-    write(tmp_path, kind, CASES[case])
-    peer = AutoTokenizer.from_pretrained(str(tmp_path))
-    ours = load_tokenizer_folder(tmp_path)
-    for text in TEXTS:
+    peer = AutoTokenizer.from_pretrained(str(folder))
+    ours = load_tokenizer_folder(folder)
+    for text in texts:
         inner = peer(text, add_special_tokens=False)["input_ids"]
         assert ours.encode(text, add_special_tokens=False, parse_special=True) == inner
         around_all = [*ours.prefix_token_ids, *inner, *ours.suffix_token_ids]

@@ -26,7 +26,11 @@ _SETTINGS = (
     "tokenizer.json",
     "tokenizer_config.json",
     "special_tokens_map.json",
+    "added_tokens.json",
     "chat_template.jinja",
+    "chat_template.json",
+    "vocab.json",
+    "merges.txt",
     "README.md",
 )
 """Small files read beside the weights; README.md for the licence."""

@@ -32,9 +32,12 @@ _CLASS_ROLES: Mapping[str, Mapping[str, str]] = {
     "Qwen2Tokenizer": {"unk_token": _END, "eos_token": _END, "pad_token": _END},
 }
 """Special tokens that a class of transformers names where the settings do not."""
-_CLASSES = {"gpt2": "GPT2Tokenizer", "gpt_neox": "GPTNeoXTokenizer", "qwen2": "Qwen2Tokenizer"} | dict.fromkeys(
-    ("gemma", "gemma2", "gemma3", "gemma3_text"), "GemmaTokenizer"
-)
+_CLASSES = {
+    "gpt2": "GPT2Tokenizer",
+    "gpt_neox": "GPTNeoXTokenizer",
+    "qwen2": "Qwen2Tokenizer",
+    "qwen3": "Qwen2Tokenizer",
+} | dict.fromkeys(("gemma", "gemma2", "gemma3", "gemma3_text"), "GemmaTokenizer")
 """Class by model type, for settings without tokenizer_class."""
 
 
@@ -134,10 +137,15 @@ def _legacy(folder: Path, special: set[str]) -> dict[int, AddedToken]:
     }
 
 
+def class_name(folder: Path, settings: Mapping[str, Any]) -> str:
+    """Return the name of the tokenizer's class in transformers, "" if nothing says it."""
+    model_type = _optional(folder / "config.json").get("model_type", "")
+    return str(settings.get("tokenizer_class") or _CLASSES.get(str(model_type), "")).removesuffix("Fast")
+
+
 def _class_roles(folder: Path, settings: Mapping[str, Any], backend: tokenizers.Tokenizer) -> dict[str, AddedToken]:
     """Return the special tokens that the class of the tokenizer names, as far as the vocabulary has them."""
-    name = settings.get("tokenizer_class") or _CLASSES.get(_optional(folder / "config.json").get("model_type", ""), "")
-    roles = _CLASS_ROLES.get(str(name).removesuffix("Fast"), {})
+    roles = _CLASS_ROLES.get(class_name(folder, settings), {})
     return {
         role: _token(text, role, special=True) for role, text in roles.items() if backend.token_to_id(text) is not None
     }

@@ -9,24 +9,30 @@ from nextword.errors import CheckpointError, TokenizerError
 from nextword.json_file import read_json_object
 from nextword.text.chat_template_files import DEFAULT, read_chat_templates
 from nextword.text.end_tokens import declared_end_tokens
-from nextword.text.special_tokens import add_tokens, read_special_tokens
+from nextword.text.special_tokens import add_tokens, class_name, read_special_tokens
 from nextword.text.tokenizer import Tokenizer
 from nextword.text.tokenizer_json import read_tokenizer_json
+from nextword.text.vocabulary_files import read_vocabulary_files, surround
 
 
 def load_tokenizer_folder(folder: Path) -> Tokenizer:
     """Read tokenizer.json and what the files beside it add: special tokens, their names, chat templates, end tokens.
 
+    Without it, vocab.json and merges.txt of the classes of GPT-2 and Qwen 2 are read.
+
     Raises CheckpointError naming the file that is missing or damaged.
     """
     path = folder / "tokenizer.json"
-    if not path.exists():
-        raise CheckpointError(f"{folder}: no tokenizer.json; save the tokenizer as a fast one and add it")
     settings = _read(folder / "tokenizer_config.json")
     try:
-        backend = read_tokenizer_json(path)
+        if path.exists():
+            backend = read_tokenizer_json(path)
+        else:
+            backend = read_vocabulary_files(folder, class_name(folder, settings), settings)
         found = read_special_tokens(folder, settings, backend)
         add_tokens(backend, found)
+        if not path.exists():
+            surround(backend, settings, found.variables)
         ids = {role: backend.token_to_id(text) for role, text in found.variables.items()}
         templates = read_chat_templates(folder, settings)
         return Tokenizer(
