@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -160,3 +161,59 @@ def test_an_adapter_is_trained_while_the_model_stays(command: Command, tiny: Pat
         "adapter_config.json",
         "adapter_model.safetensors",
     ]
+
+
+def test_bad_records_are_skipped_and_counted_where_asked(command: Command, tiny: Path) -> None:
+    write_chats(*["aaaa"] * 8)
+    with Path("chats.jsonl").open("a") as out:
+        out.write('{"prompt": "say it"}\n')
+    refused = command("finetune", tiny, "--data", "chats.jsonl", "-o", "tuned", *SETTINGS)
+    assert refused.code == 2
+    assert "chats.jsonl:9: fields prompt match no known form" in refused.err
+    told = finetune(command, tiny, "--data", "chats.jsonl", "--skip-bad")
+    assert "[1 unreadable record left out; the first: chats.jsonl:9: fields prompt match no known form" in told
+    assert "[8 chats, " in told
+
+
+def without_template(tiny: Path) -> Path:
+    """A base model, whose vocabulary has an end token and none of ChatML's."""
+    base = Path("base")
+    shutil.copytree(tiny, base)
+    (base / "tokenizer_config.json").write_text(json.dumps({"eos_token": "<|pad|>"}))
+    return base
+
+
+CHATML = "<|im_start|>user\nsay it<|pad|>\n<|im_start|>assistant\n"
+
+
+def test_a_base_model_is_taught_chats_by_a_named_template(command: Command, tiny: Path) -> None:
+    base, data = without_template(tiny), write_chats(*["aaaa"] * 40)
+    refused = command("finetune", base, "--data", data, "-o", "tuned", *SETTINGS)
+    assert "the model has no chat template: choose one by --chat-template chatml, or give a file" in refused.err
+    told = finetune(command, base, "--data", data, "--chat-template", "chatml")
+    assert told.startswith("[the vocabulary has no <|im_start|> and <|im_end|>: a turn begins with the text")
+    tuned = nextword.load("tuned/model")
+    messages = [{"role": "user", "content": "say it"}]
+    assert tuned.tokenizer.render_chat(messages) == CHATML
+    generation = tuned.chat(messages, max_tokens=9, temperature=0)
+    assert (generation.text, generation.completions[0].finish_reason) == ("aaaa", "stop")
+
+
+def test_an_adapter_keeps_the_template_that_it_was_trained_with(command: Command, tiny: Path) -> None:
+    base, data = without_template(tiny), write_chats(*["aaaa"] * 4)
+    finetune(command, base, "--data", data, "--method", "lora", "--chat-template", "chatml")
+    assert "chat_template.jinja" in [path.name for path in Path("tuned/model").iterdir()]
+    messages = [{"role": "user", "content": "say it"}]
+    assert nextword.load("tuned/model").tokenizer.render_chat(messages) == CHATML
+    assert nextword.load(base, adapter="tuned/model").tokenizer.render_chat(messages) == CHATML
+    assert nextword.load(base).tokenizer.chat_template is None
+
+
+def test_a_template_is_taken_from_a_file(command: Command, tiny: Path) -> None:
+    Path("mine.jinja").write_text("{% for m in messages %}<{{ m.role }}>{{ m.content }}{% endfor %}<assistant>")
+    finetune(command, tiny, "--data", write_chats(*["aaaa"] * 8), "--chat-template", "mine.jinja")
+    messages = [{"role": "user", "content": "hi"}]
+    assert nextword.load("tuned/model").tokenizer.render_chat(messages) == "<user>hi<assistant>"
+    done = command("finetune", tiny, "--data", "chats.jsonl", "-o", "other", "--chat-template", "none.jinja", *SETTINGS)
+    assert done.code == 2
+    assert "none.jinja" in done.err

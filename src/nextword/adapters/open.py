@@ -13,6 +13,7 @@ from nextword.checkpoints.model_directory import ModelDirectory
 from nextword.checkpoints.open_directory import open_model_directory
 from nextword.errors import CheckpointError
 from nextword.json_file import read_json_object
+from nextword.text.choose_template import TEMPLATE_NAME
 
 _CONFIG_NAME = "adapter_config.json"
 
@@ -92,4 +93,13 @@ def _merge(directory: ModelDirectory, adapter: Path) -> ModelDirectory:
         adapted = prompt.with_prompt(directory, prompt.open_prompt(adapter))
     else:
         adapted = with_adapter(directory, open_adapter(adapter))
-    return dataclasses.replace(adapted, adapter=adapter)
+    return dataclasses.replace(_with_template(adapted, adapter / TEMPLATE_NAME), adapter=adapter)
+
+
+def _with_template(directory: ModelDirectory, path: Path) -> ModelDirectory:
+    """Give the model the chat template that the adapter was trained with, if its folder has one."""
+    if not path.is_file():
+        return directory
+    from nextword.text.named_templates import with_chat_template
+
+    return dataclasses.replace(directory, load_tokenizer=lambda: with_chat_template(directory.tokenizer, path)[0])

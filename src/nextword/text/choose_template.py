@@ -8,6 +8,8 @@ from pathlib import Path
 
 from nextword.errors import RequestError, TokenizerError
 
+TEMPLATE_NAME = "chat_template.jinja"
+"""File of the folder of a model or an adapter that holds its chat template."""
 _FOR_TOOLS = "tool_use"
 _LARGEST_BYTES = 1_000_000
 

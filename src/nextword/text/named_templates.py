@@ -17,7 +17,7 @@ _TEMPLATE = (
 )
 
 
-def with_chat_template(tokenizer: Tokenizer, choice: str) -> tuple[Tokenizer, str | None]:
+def with_chat_template(tokenizer: Tokenizer, choice: Path | str) -> tuple[Tokenizer, str | None]:
     """Return the tokenizer with a chat template, and a remark on how it was made.
 
     `choice`: "chatml", a file, the name of one of the model's templates, or a template. Where the vocabulary has no
@@ -27,8 +27,7 @@ def with_chat_template(tokenizer: Tokenizer, choice: str) -> tuple[Tokenizer, st
     """
     changed = copy.copy(tokenizer)  # one vocabulary for both
     if choice != CHATML:
-        path = Path(choice)
-        chosen = path if "{" not in choice and path.is_file() else choice
+        chosen = Path(choice) if isinstance(choice, str) and _is_file(choice) else choice
         changed.chat_template = choose_template(
             tokenizer.chat_template, tokenizer.named_templates, chosen, has_tools=False
         )
@@ -36,10 +35,13 @@ def with_chat_template(tokenizer: Tokenizer, choice: str) -> tuple[Tokenizer, st
     end = tokenizer.special_token_id(_END)
     if end is not None and tokenizer.special_token_id(_BEGIN) is not None:
         changed.chat_template = _TEMPLATE.replace("END", _END)
-        changed.eos_token_ids = tuple(dict.fromkeys([*tokenizer.eos_token_ids, end]))
         return changed, None
     if not tokenizer.eos_token_ids:
         raise RequestError(f"the vocabulary has neither {_END} nor an end token: give a chat template as a file")
     text = tokenizer.token_text(tokenizer.eos_token_ids[0])
     changed.chat_template = _TEMPLATE.replace("END", text)
     return changed, f"the vocabulary has no {_BEGIN} and {_END}: a turn begins with the text {_BEGIN}, {text} ends it"
+
+
+def _is_file(choice: str) -> bool:
+    return "{" not in choice and Path(choice).is_file()

@@ -209,7 +209,7 @@ class Tokenizer:
             chat=chat,
             unwrap=marked.unwrap,
             special_tokens=self._encoder.special_tokens,
-            end_token_ids=self.eos_token_ids,
+            end_token_ids=self.turn_end_ids(options.get("chat_template")),
         )
         examples = []
         for rendering in finder.find([True] * len(messages) if learnt is None else learnt):

@@ -13,10 +13,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeAlias, Unpack
 
 from nextword.adapters.spec import AdapterSpec, PromptSpec
+from nextword.atomic_file import write_atomically
 from nextword.checks import checked_arguments
 from nextword.errors import ConfigError
 from nextword.extras import needs_extra
 from nextword.plain_text import count
+from nextword.text.choose_template import TEMPLATE_NAME
 from nextword.text.named_templates import with_chat_template
 from nextword.training.finetune_recipe import DEFAULT_FINETUNE_RECIPE, FinetuneRecipe
 from nextword.training.options import with_options
@@ -244,9 +246,11 @@ def _exporter(job: _Job) -> Callable[[dict[str, Tensor], Path], None]:
 
     directory = job.directory
     if isinstance(job.adapter, AdapterSpec):
-        return functools.partial(save_trained, spec=job.adapter, config=directory.config, base=job.base)
+        return _with_template(
+            job, functools.partial(save_trained, spec=job.adapter, config=directory.config, base=job.base)
+        )
     if job.adapter is not None:
-        return functools.partial(save_trained_prompt, config=directory.config, base=job.base)
+        return _with_template(job, functools.partial(save_trained_prompt, config=directory.config, base=job.base))
     return functools.partial(
         export_model,
         config=directory.config,
@@ -259,6 +263,22 @@ def _trained_tokenizer(job: _Job) -> Tokenizer:
     """Return the tokenizer to save: after chats it ends at the token that was learned as the end of an answer."""
     tokenizer = job.directory.tokenizer
     return tokenizer.ending_at(tokenizer.turn_end_ids()) if job.recipe.data.on == "chats" else tokenizer
+
+
+def _with_template(
+    job: _Job, save: Callable[[dict[str, Tensor], Path], None]
+) -> Callable[[dict[str, Tensor], Path], None]:
+    """Return a function that also writes the chat template, if it is not the base model's."""
+    template = job.directory.tokenizer.chat_template
+    if job.recipe.data.chat_template is None or template is None:
+        return save
+
+    def save_both(tensors: dict[str, Tensor], path: Path) -> None:
+        save(tensors, path)
+        with write_atomically(path / TEMPLATE_NAME) as out:
+            out.write(template.encode())
+
+    return save_both
 
 
 def _plan(job: _Job) -> Plan:
