@@ -76,8 +76,10 @@ void Attention::store_keys_and_values(int layer, const Layer& weights, const Blo
     const auto store = [&](int first, int last) {
         for (int row = first; row < last; ++row) {
             float* key = keys_.data() + static_cast<size_t>(row) * shape_.key_size();
-            const float* value = values_.data() + static_cast<size_t>(row) * shape_.key_size();
-            prepare_heads(layer, weights, row, queries_.data() + static_cast<size_t>(row) * shape_.query_size(), key);
+            float* value = values_.data() + static_cast<size_t>(row) * shape_.key_size();
+            float* query = queries_.data() + static_cast<size_t>(row) * shape_.query_size();
+            clip(query, shape_.query_size()), clip(key, shape_.key_size()), clip(value, shape_.key_size());
+            prepare_heads(layer, weights, row, query, key);
             const int position = block.position_of(row);
             const KVCache::LayerPages pages = cache_.layer(block.piece_of(row).cache_id, layer);
             for (int head = 0; head < shape_.num_kv_heads; ++head) {
@@ -88,6 +90,12 @@ void Attention::store_keys_and_values(int layer, const Layer& weights, const Blo
         }
     };
     threads_.run(block.num_tokens(), store, kFewTokens);
+}
+
+void Attention::clip(float* heads, int size) const {
+    const float most = shape_.qkv_clip;
+    if (most <= 0.0f) return;
+    for (int i = 0; i < size; ++i) heads[i] = std::min(std::max(heads[i], -most), most);
 }
 
 // Normalise, rotate and scale a token's query heads and key heads.

@@ -55,6 +55,7 @@ private:
 
     void project(const Layer& weights, const Rows& normed, int num_tokens);
     void store_keys_and_values(int layer, const Layer& weights, const Block& block);
+    void clip(float* heads, int size) const;
     void prepare_heads(int layer, const Layer& weights, int row, float* query, float* key) const;
     void normalize_heads(const Norm& norm, float* heads, int size) const;
 

@@ -172,7 +172,8 @@ void bind_enums(nb::module_& m) {
         .value("SILU", Activation::Silu)
         .value("GELU", Activation::Gelu)
         .value("GELU_TANH", Activation::GeluTanh)
-        .value("RELU", Activation::Relu);
+        .value("RELU", Activation::Relu)
+        .value("RELU2", Activation::Relu2);
 }
 
 void bind_parts_of_shape(nb::module_& m) {
@@ -203,18 +204,25 @@ void bind_shape(nb::module_& m) {
         .def_rw("max_seq_len", &Shape::max_seq_len)
         .def_rw("is_layer_norm", &Shape::is_layer_norm)
         .def_rw("norm_eps", &Shape::norm_eps)
+        .def_rw("norm_weight", &Shape::norm_weight)
+        .def_rw("norm_bias", &Shape::norm_bias)
         .def_rw("has_pre_norm", &Shape::has_pre_norm)
         .def_rw("has_post_norm", &Shape::has_post_norm)
         .def_rw("qk_norm", &Shape::qk_norm)
         .def_rw("activation", &Shape::activation)
         .def_rw("is_gated", &Shape::is_gated)
         .def_rw("is_parallel", &Shape::is_parallel)
+        .def_rw("is_norm_shared", &Shape::is_norm_shared)
         .def_rw("is_tied", &Shape::is_tied)
         .def_rw("has_position_embedding", &Shape::has_position_embedding)
+        .def_rw("position_offset", &Shape::position_offset)
+        .def_rw("qkv_clip", &Shape::qkv_clip)
         .def_rw("attention_scale", &Shape::attention_scale)
         .def_rw("attention_soft_cap", &Shape::attention_soft_cap)
         .def_rw("logit_soft_cap", &Shape::logit_soft_cap)
         .def_rw("embedding_scale", &Shape::embedding_scale)
+        .def_rw("residual_scale", &Shape::residual_scale)
+        .def_rw("logit_scale", &Shape::logit_scale)
         .def_rw("ropes", &Shape::ropes)
         .def_rw("layer_ropes", &Shape::layer_ropes)
         .def_rw("layer_windows", &Shape::layer_windows)

@@ -12,7 +12,7 @@
 
 namespace nextword {
 
-enum class Activation { None, Silu, Gelu, GeluTanh, Relu };
+enum class Activation { None, Silu, Gelu, GeluTanh, Relu, Relu2 };
 
 // Output of a panel's sums: stored, added to the output, or, for rows with 16 of a gate beside 16 of the values that it
 // gates, activation(gate) x gated.

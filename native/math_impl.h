@@ -70,6 +70,7 @@ F activate(F x, Activation activation) {
             return Simd::mul(half_x, Simd::add(one, tanh(Simd::mul(Simd::add(x, cubic), Simd::set(0.79788456f)))));
         }
         case Activation::Relu: return Simd::max(x, zero);
+        case Activation::Relu2: return Simd::mul(Simd::max(x, zero), Simd::max(x, zero));
     }
     return x;
 }

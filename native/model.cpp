@@ -146,7 +146,7 @@ void Model::embed(int row, int32_t token_id, int position) {
     for (int d = 0; d < size; ++d) hidden[d] *= shape_.embedding_scale;
     if (!shape_.has_position_embedding) return;
     Vector learned(size);
-    unpack_row(weights_.position_embedding.matrix, position, learned.data());
+    unpack_row(weights_.position_embedding.matrix, position + shape_.position_offset, learned.data());
     for (int d = 0; d < size; ++d) hidden[d] += learned[d];
 }
 
@@ -160,7 +160,10 @@ void Model::run_layer(int index, const Block& block) {
     const bool has_experts = shape_.has_experts(index);
     const bool mlp_reads_int8 = !has_experts && is_quantized(layer.up.matrix.kind);
     normalize_hidden(layer.attention_norm, num_tokens, attention_reads_int8, normed_);
-    if (shape_.is_parallel) normalize_hidden(layer.mlp_norm, num_tokens, mlp_reads_int8, mlp_normed_);
+    if (shape_.is_parallel) {
+        const Norm& norm = shape_.is_norm_shared ? layer.attention_norm : layer.mlp_norm;
+        normalize_hidden(norm, num_tokens, mlp_reads_int8, mlp_normed_);
+    }
 
     threads_.prefetch_next({layer.out.memory()});
     attention_.attend(index, layer, block, normed_, attended_);
@@ -171,7 +174,7 @@ void Model::run_layer(int index, const Block& block) {
     return has_experts ? run_experts(index, num_tokens) : run_mlp(index, num_tokens);
 }
 
-// hidden += post_norm(down(activation(gate) * up)) of the normed rows.
+// hidden += residual_scale * post_norm(down(activation(gate) * up)) of the normed rows.
 void Model::run_mlp(int index, int num_tokens) {
     const Layer& layer = weights_.layers[index];
     const int wide = shape_.intermediate_size;
@@ -203,11 +206,11 @@ void Model::prefetch_after_mlp(int index) {
     }
 }
 
-// hidden += post_norm(linear(input)), without the norm where the model has none.
+// hidden += residual_scale * post_norm(linear(input)), without the norm where the model has none.
 void Model::project_into_hidden(const Linear& linear, const Rows& input, const Norm& post_norm, int num_tokens) {
     const int hidden = shape_.hidden_size;
     const Activations x = input.view(num_tokens, linear.matrix.columns);
-    if (!shape_.has_post_norm) {
+    if (!shape_.has_post_norm && shape_.residual_scale == 1.0f) {
         return multiply(kernels_, threads_, {{&linear, rows_of(hidden_.data(), hidden, Epilogue::Add)}}, x);
     }
     projected_.resize(static_cast<size_t>(num_tokens) * hidden);
@@ -215,7 +218,7 @@ void Model::project_into_hidden(const Linear& linear, const Rows& input, const N
     add_projected(post_norm, num_tokens);
 }
 
-// hidden += post_norm(projected), without the norm where the model has none.
+// hidden += residual_scale * post_norm(projected), without the norm where the model has none.
 void Model::add_projected(const Norm& post_norm, int num_tokens) {
     const int hidden = shape_.hidden_size;
     threads_.run(num_tokens, [&](int first, int last) {
@@ -227,7 +230,7 @@ void Model::add_projected(const Norm& post_norm, int num_tokens) {
                 normalize(post_norm, from, normed.data());
                 from = normed.data();
             }
-            for (int d = 0; d < hidden; ++d) to[d] += from[d];
+            for (int d = 0; d < hidden; ++d) to[d] += shape_.residual_scale * from[d];
         }
     });
 }
@@ -261,6 +264,7 @@ void Model::find_logits(const std::vector<int>& rows, float* logits) {
     const Linear& head = weights_.output_head();
     make_rows(kernels_, threads_, normed_, count, hidden, is_quantized(head.matrix.kind), [&](int row, float* out) {
         normalize(weights_.final_norm, hidden_.data() + static_cast<size_t>(rows[row]) * hidden, out);
+        for (int d = 0; d < hidden; ++d) out[d] *= shape_.logit_scale;
     });
     multiply(kernels_, threads_, {{&head, rows_of(logits, vocab_size)}}, normed_.view(count, hidden));
     if (shape_.logit_soft_cap <= 0.0f) return;

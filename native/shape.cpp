@@ -31,6 +31,7 @@ Shape checked(Shape shape) {
                            shape.num_heads, shape.num_kv_heads, shape.head_dim, shape.max_seq_len}) {
         require(size > 0, "a size is not above 0");
     }
+    require(shape.position_offset >= 0, "position_offset is below 0");
     require(shape.num_heads % shape.num_kv_heads == 0, "num_heads is no multiple of num_kv_heads");
     const size_t num_layers = static_cast<size_t>(shape.num_layers);
     require(shape.layer_ropes.size() == num_layers, "layer_ropes needs one entry for each layer");

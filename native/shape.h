@@ -30,13 +30,17 @@ struct Shape {
     int vocab_size = 0, hidden_size = 0, intermediate_size = 0;
     int num_layers = 0, num_heads = 0, num_kv_heads = 0, head_dim = 0;
     int max_seq_len = 0;
-    bool is_layer_norm = false;
+    bool is_layer_norm = false, norm_weight = true, norm_bias = true;
     float norm_eps = 0.0f;
     bool has_pre_norm = true, has_post_norm = false;
     QKNorm qk_norm = QKNorm::None;
     Activation activation = Activation::Silu;
-    bool is_gated = true, is_parallel = false, is_tied = false, has_position_embedding = false;
-    float attention_scale = 1.0f, attention_soft_cap = 0.0f, logit_soft_cap = 0.0f, embedding_scale = 1.0f;
+    bool is_gated = true, is_parallel = false, is_norm_shared = false, is_tied = false;
+    bool has_position_embedding = false;
+    int position_offset = 0;  // row of the first position
+    float qkv_clip = 0.0f;    // largest magnitude of queries, keys and values, 0 for any
+    float attention_scale = 1.0f, attention_soft_cap = 0.0f, logit_soft_cap = 0.0f;  // no cap if 0
+    float embedding_scale = 1.0f, residual_scale = 1.0f, logit_scale = 1.0f;
     std::vector<Rope> ropes;
     std::vector<int> layer_ropes;    // index into ropes for each layer, or -1
     std::vector<int> layer_windows;  // positions for each layer, 0 for all

@@ -118,6 +118,10 @@ template <Activation activation>
         const F bent_derivative = Simd::sub(one, Simd::mul(bent, bent));
         value = Simd::mul(x, below);
         derivative = Simd::fma(Simd::mul(Simd::mul(half, x), bent_derivative), inner_derivative, below);
+    } else if constexpr (activation == Activation::Relu2) {
+        const F kept = Simd::max(x, zero);
+        value = Simd::mul(kept, kept);
+        derivative = Simd::add(kept, kept);
     } else {
         static_assert(activation == Activation::Relu);
         value = Simd::max(x, zero);
@@ -156,6 +160,7 @@ void train_activate(const Element* x, const Element* gated, Activation activatio
         case Activation::Silu: return activate_as<Activation::Silu>(x, gated, size, out);
         case Activation::Gelu: return activate_as<Activation::Gelu>(x, gated, size, out);
         case Activation::GeluTanh: return activate_as<Activation::GeluTanh>(x, gated, size, out);
+        case Activation::Relu2: return activate_as<Activation::Relu2>(x, gated, size, out);
         default: return activate_as<Activation::Relu>(x, gated, size, out);
     }
 }
@@ -168,6 +173,8 @@ void train_activate_backward(const Element* x, const Element* gated, const Eleme
         case Activation::Gelu: return activate_backward_as<Activation::Gelu>(x, gated, grad, size, x_grad, gated_grad);
         case Activation::GeluTanh:
             return activate_backward_as<Activation::GeluTanh>(x, gated, grad, size, x_grad, gated_grad);
+        case Activation::Relu2:
+            return activate_backward_as<Activation::Relu2>(x, gated, grad, size, x_grad, gated_grad);
         default: return activate_backward_as<Activation::Relu>(x, gated, grad, size, x_grad, gated_grad);
     }
 }

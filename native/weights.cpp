@@ -16,7 +16,7 @@ Weights::Weights(const Shape& shape) : layers(shape.num_layers), is_tied_(shape.
     const int hidden = shape.hidden_size;
     register_linear("embedding", embedding, shape.vocab_size, hidden);
     if (shape.has_position_embedding) {
-        register_linear("position_embedding", position_embedding, shape.max_seq_len, hidden);
+        register_linear("position_embedding", position_embedding, shape.max_seq_len + shape.position_offset, hidden);
     }
     for (int index = 0; index < shape.num_layers; ++index) {
         const std::string name = "layers." + std::to_string(index) + ".";
@@ -27,20 +27,18 @@ Weights::Weights(const Shape& shape) : layers(shape.num_layers), is_tied_(shape.
             register_mlp(name + "mlp.", layers[index].up, layers[index].down, shape.intermediate_size, shape);
         }
     }
-    register_norm("final_norm", final_norm, hidden, shape.is_layer_norm);
+    register_norm("final_norm", final_norm, shape);
     if (!shape.is_tied) register_linear("output_head", output_head_, shape.vocab_size, hidden);
 }
 
 void Weights::register_layer(const std::string& name, Layer& layer, const Shape& shape) {
-    const int hidden = shape.hidden_size;
-    const bool has_bias = shape.is_layer_norm;
     if (shape.has_pre_norm) {
-        register_norm(name + "attention_norm", layer.attention_norm, hidden, has_bias);
-        register_norm(name + "mlp_norm", layer.mlp_norm, hidden, has_bias);
+        register_norm(name + "attention_norm", layer.attention_norm, shape);
+        if (!shape.is_norm_shared) register_norm(name + "mlp_norm", layer.mlp_norm, shape);
     }
     if (shape.has_post_norm) {
-        register_norm(name + "post_attention_norm", layer.post_attention_norm, hidden, has_bias);
-        register_norm(name + "post_mlp_norm", layer.post_mlp_norm, hidden, has_bias);
+        register_norm(name + "post_attention_norm", layer.post_attention_norm, shape);
+        register_norm(name + "post_mlp_norm", layer.post_mlp_norm, shape);
     }
     register_attention(name + "attention.", layer, shape);
 }
@@ -53,8 +51,8 @@ void Weights::register_attention(const std::string& name, Layer& layer, const Sh
     register_linear(name + "o_proj", layer.out, hidden, queries);
     if (shape.qk_norm == QKNorm::None) return;
     const bool is_per_head = shape.qk_norm == QKNorm::PerHead;
-    register_norm(name + "q_norm", layer.query_norm, is_per_head ? shape.head_dim : queries, false);
-    register_norm(name + "k_norm", layer.key_norm, is_per_head ? shape.head_dim : keys, false);
+    register_vector(name + "q_norm" + kWeight, layer.query_norm.weight, is_per_head ? shape.head_dim : queries);
+    register_vector(name + "k_norm" + kWeight, layer.key_norm.weight, is_per_head ? shape.head_dim : keys);
 }
 
 void Weights::register_mixture(const std::string& name, Mixture& mixture, const Shape& shape) {
@@ -80,9 +78,17 @@ void Weights::register_linear(const std::string& name, Linear& linear, int rows,
     vectors_[name + kBias] = {&linear.bias, part, rows, true};
 }
 
-void Weights::register_norm(const std::string& name, Norm& norm, int size, bool has_bias) {
-    vectors_[name + kWeight] = {&norm.weight, PanelPart::Whole, size, false};
-    if (has_bias) vectors_[name + kBias] = {&norm.bias, PanelPart::Whole, size, false};
+// Of the hidden states. What a layer norm has not got is neutral.
+void Weights::register_norm(const std::string& name, Norm& norm, const Shape& shape) {
+    const int size = shape.hidden_size;
+    norm.weight.assign(shape.norm_weight ? 0 : size, 1.0f);
+    norm.bias.assign(shape.norm_bias ? 0 : size, 0.0f);
+    if (shape.norm_weight) register_vector(name + kWeight, norm.weight, size);
+    if (shape.is_layer_norm && shape.norm_bias) register_vector(name + kBias, norm.bias, size);
+}
+
+void Weights::register_vector(const std::string& name, std::vector<float>& vector, int size) {
+    vectors_[name] = {&vector, PanelPart::Whole, size, false};
 }
 
 const Weights::MatrixSlot& Weights::slot_of(const std::string& name) const {

@@ -84,7 +84,8 @@ private:
     void register_mlp(const std::string& name, Linear& up, Linear& down, int wide, const Shape& shape);
     void register_linear(const std::string& name, Linear& linear, int rows, int columns,
                          PanelPart part = PanelPart::Whole);
-    void register_norm(const std::string& name, Norm& norm, int size, bool has_bias);
+    void register_norm(const std::string& name, Norm& norm, const Shape& shape);
+    void register_vector(const std::string& name, std::vector<float>& vector, int size);
     const MatrixSlot& slot_of(const std::string& name) const;
 
     bool is_tied_, is_loaded_ = false;

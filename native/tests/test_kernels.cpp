@@ -18,8 +18,8 @@ using namespace nextword;
 namespace {
 
 constexpr WeightKind kKinds[] = {WeightKind::F32, WeightKind::BF16, WeightKind::Q8, WeightKind::Q4, WeightKind::Q4Min};
-constexpr Activation kActivations[] = {Activation::None, Activation::Silu, Activation::Gelu, Activation::GeluTanh,
-                                       Activation::Relu};
+constexpr Activation kActivations[] = {Activation::None,     Activation::Silu, Activation::Gelu,
+                                       Activation::GeluTanh, Activation::Relu, Activation::Relu2};
 
 // ---- functions of one number ----
 
@@ -64,6 +64,7 @@ double activated(double x, Activation activation) {
         case Activation::GeluTanh:
             return 0.5 * x * (1 + std::tanh(std::sqrt(2 / std::acos(-1.0)) * (x + 0.044715 * x * x * x)));
         case Activation::Relu: return std::max(x, 0.0);
+        case Activation::Relu2: return std::max(x, 0.0) * std::max(x, 0.0);
     }
     return x;
 }

@@ -47,7 +47,8 @@ std::vector<uint8_t> all_results(const TrainingKernels<Element>& kernels, int64_
     kernels.rms_norm_backward(x.data(), y.data(), inverse.data(), grad.data(), rows, size, out.data(),
                               weight_grad.data());
     keep(out), keep(weight_grad);
-    for (Activation activation : {Activation::Silu, Activation::Gelu, Activation::GeluTanh, Activation::Relu}) {
+    for (Activation activation :
+         {Activation::Silu, Activation::Gelu, Activation::GeluTanh, Activation::Relu, Activation::Relu2}) {
         for (const Element* gated : {static_cast<const Element*>(nullptr), y.data()}) {
             kernels.activate(x.data(), gated, activation, rows * size, out.data());
             keep(out);

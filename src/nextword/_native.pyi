@@ -36,6 +36,7 @@ class Activation(enum.Enum):
     GELU = 2
     GELU_TANH = 3
     RELU = 4
+    RELU2 = 5
 
 def choose_isa(isa: str, /) -> str: ...
 
@@ -62,18 +63,25 @@ class Shape:
     max_seq_len: int
     is_layer_norm: bool
     norm_eps: float
+    norm_weight: bool
+    norm_bias: bool
     has_pre_norm: bool
     has_post_norm: bool
     qk_norm: QKNorm
     activation: Activation
     is_gated: bool
     is_parallel: bool
+    is_norm_shared: bool
     is_tied: bool
     has_position_embedding: bool
+    position_offset: int
+    qkv_clip: float
     attention_scale: float
     attention_soft_cap: float
     logit_soft_cap: float
     embedding_scale: float
+    residual_scale: float
+    logit_scale: float
     ropes: list[Rope]
     layer_ropes: list[int]
     layer_windows: list[int]

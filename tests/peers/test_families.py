@@ -51,6 +51,14 @@ GPT2 = {
 }
 GEMMA = {**LLAMA, "num_hidden_layers": 4, "head_dim": 12, "query_pre_attn_scalar": 20, "sliding_window": 9}
 MINISTRAL = {**LLAMA, "head_dim": 16, "sliding_window": 7}
+GRANITE = {
+    **LLAMA,
+    "embedding_multiplier": 3.0,
+    "attention_multiplier": 0.2,
+    "residual_multiplier": 0.6,
+    "logits_scaling": 1.7,
+}
+OPT = {name: value for name, value in NEOX.items() if name != "intermediate_size"} | {"ffn_dim": 48}
 LLAMA3_SCALING = {
     "rope_type": "llama3",
     "rope_theta": 500.0,
@@ -137,6 +145,23 @@ VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
         "qwen3_moe",
         {**QWEN3_MOE, "mlp_only_layers": [0, 2], "use_sliding_window": True, "sliding_window": 7},
     ),
+    "arcee": ("arcee", LLAMA),
+    "arcee-biases": ("arcee", {**LLAMA, "attention_bias": True, "mlp_bias": True, "rope_parameters": YARN_SCALING}),
+    "cohere": ("cohere", LLAMA),
+    "cohere-untied-biases": (
+        "cohere",
+        {**LLAMA, "logit_scale": 0.3, "attention_bias": True, "tie_word_embeddings": False},
+    ),
+    "cohere2": ("cohere2", {**LLAMA, "num_hidden_layers": 4, "sliding_window": 9}),
+    "cohere2-biases": (
+        "cohere2",
+        {
+            **LLAMA,
+            "sliding_window": 7,
+            "attention_bias": True,
+            "layer_types": ["full_attention", "sliding_attention", "full_attention"],
+        },
+    ),
     "ernie4_5": ("ernie4_5", {**LLAMA, "head_dim": 16}),
     "ernie4_5-untied-biases": ("ernie4_5", {**LLAMA, "head_dim": 8, "tie_word_embeddings": False, "use_bias": True}),
     "exaone4": ("exaone4", {**LLAMA, "sliding_window": 7, "sliding_window_pattern": 2}),
@@ -154,6 +179,11 @@ VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
         "gpt_bigcode",
         {**GPT2, "multi_query": False, "scale_attn_weights": False, "tie_word_embeddings": False, "n_inner": 40},
     ),
+    "granite": ("granite", GRANITE),
+    "granite-tied-biases": (
+        "granite",
+        {**GRANITE, "tie_word_embeddings": True, "attention_bias": True, "mlp_bias": True},
+    ),
     "helium": ("helium", {**LLAMA, "head_dim": 8}),
     "helium-tied-biases": (
         "helium",
@@ -163,6 +193,25 @@ VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
     "ministral-some": (
         "ministral",
         {**MINISTRAL, "layer_types": ["full_attention", "sliding_attention", "full_attention"]},
+    ),
+    "nemotron": ("nemotron", LLAMA),
+    "nemotron-tied-biases": (
+        "nemotron",
+        {**LLAMA, "head_dim": 16, "tie_word_embeddings": True, "attention_bias": True, "mlp_bias": True},
+    ),
+    "olmo": ("olmo", LLAMA),
+    "olmo-clipped": ("olmo", {**LLAMA, "clip_qkv": 0.4, "tie_word_embeddings": True, "attention_bias": True}),
+    "opt": ("opt", OPT),
+    "opt-plain": (
+        "opt",
+        {**OPT, "enable_bias": False, "layer_norm_elementwise_affine": False, "tie_word_embeddings": False},
+    ),
+    "phi": ("phi", NEOX),
+    "phi-grouped": ("phi", {**LLAMA, "rope_parameters": {**HALF_ROTATED, "partial_rotary_factor": 0.25}}),
+    "stablelm": ("stablelm", LLAMA),
+    "stablelm-parallel": (
+        "stablelm",
+        {**LLAMA, "use_parallel_residual": True, "use_qkv_bias": True, "tie_word_embeddings": True},
     ),
     "olmo3": ("olmo3", {**LLAMA, "num_hidden_layers": 4, "sliding_window": 9}),
     "olmo3-yarn": (

@@ -15,34 +15,38 @@ import numpy as np
 Array = np.ndarray[Any, np.dtype[np.float32]]
 
 ARCHITECTURES = {
+    "cohere": "command-r",
     "gemma3_text": "gemma3",
     "glm": "chatglm",
     "gpt_bigcode": "starcoder",
     "gpt_neox": "gptneox",
     "mixtral": "llama",
     "olmo3": "olmo2",
+    "phi": "phi2",
     "qwen3_moe": "qwen3moe",
 }
 """Model type -> architecture, where the two differ."""
 _STEMS = {
     r"(model\.embed_tokens|transformer\.wte|gpt_neox\.embed_in)": "token_embd",
     r"transformer\.wpe": "position_embd",
-    r"(model\.norm|transformer\.ln_f|gpt_neox\.final_layer_norm)": "output_norm",
+    r"(model\.norm|transformer\.ln_f|model\.final_layernorm|gpt_neox\.final_layer_norm)": "output_norm",
     r"(lm_head|embed_out)": "output",
     r".*\.(q|k|v)_proj": "attn_{0}",
     r".*\.(q|k)_norm": "attn_{0}_norm",
-    r".*\.(self_attn\.o_proj|attn\.c_proj|attention\.dense)": "attn_output",
+    r".*\.(self_attn\.o_proj|self_attn\.dense|attn\.c_proj|attention\.dense)": "attn_output",
     r".*\.(qkv_proj|c_attn|query_key_value)": "attn_qkv",
     r".*\.experts\.(gate|up|down)_proj": "ffn_{0}_exps",
     r".*\.mlp\.gate": "ffn_gate_inp",
     r".*\.(gate)_proj": "ffn_gate",
-    r".*\.(up_proj|gate_up_proj|c_fc|dense_h_to_4h)": "ffn_up",
-    r".*\.(down_proj|mlp\.c_proj|dense_4h_to_h)": "ffn_down",
+    r".*\.(up_proj|gate_up_proj|c_fc|fc1|dense_h_to_4h)": "ffn_up",
+    r".*\.(down_proj|mlp\.c_proj|fc2|dense_4h_to_h)": "ffn_down",
     r".*\.(input_layernorm|ln_1)": "attn_norm",
     r".*\.(pre_feedforward_layernorm|ln_2)": "ffn_norm",
     r".*\.post_self_attn_layernorm": "post_attention_norm",
     r".*\.(post_feedforward_layernorm|post_mlp_layernorm)": "post_ffw_norm",
 }
+_PAIRED_FAMILIES = ("arcee", "granite", "llama", "mixtral", "olmo", "smollm3")
+"""Families whose rotated pairs the converter lays side by side."""
 _POST_NORM_FAMILIES = ("exaone4", "gemma2", "gemma3_text", "olmo2", "olmo3", "seed_oss")
 
 
@@ -82,14 +86,22 @@ def _write_sizes(writer: gguf.GGUFWriter, config: Any) -> None:
         writer.add_key_length(head_dim)
         writer.add_value_length(head_dim)
     else:
-        names = ("layer_norm_eps", "layer_norm_epsilon", "norm_epsilon")
-        writer.add_layer_norm_eps(next(getattr(config, name) for name in names if hasattr(config, name)))
+        names = ("layer_norm_eps", "layer_norm_epsilon", "norm_epsilon", "norm_eps")
+        writer.add_layer_norm_eps(next((getattr(config, name) for name in names if hasattr(config, name)), 1e-5))
     _write_rope(writer, getattr(config, "rope_parameters", None) or {}, head_dim)
-    if config.model_type == "gpt_neox":
-        writer.add_parallel_residual(config.use_parallel_residual)
-    if config.model_type == "gemma2":
-        writer.add_attn_logit_softcapping(config.attn_logit_softcapping)
-        writer.add_final_logit_softcapping(config.final_logit_softcapping)
+    for name, write in (
+        ("use_parallel_residual", writer.add_parallel_residual),
+        ("attn_logit_softcapping", writer.add_attn_logit_softcapping),
+        ("final_logit_softcapping", writer.add_final_logit_softcapping),
+        ("embedding_multiplier", writer.add_embedding_scale),
+        ("attention_multiplier", writer.add_attention_scale),
+        ("residual_multiplier", writer.add_residual_scale),
+        ("logits_scaling", writer.add_logit_scale),
+        ("logit_scale", writer.add_logit_scale),
+        ("clip_qkv", writer.add_clamp_kqv),
+    ):
+        if getattr(config, name, None) is not None:
+            write(getattr(config, name))
     _write_window(writer, config)
     if hasattr(config, "num_experts"):
         writer.add_expert_count(config.num_experts)
@@ -112,7 +124,7 @@ def _write_rope(writer: gguf.GGUFWriter, ropes: dict[str, Any], head_dim: int) -
 
 
 def _write_window(writer: gguf.GGUFWriter, config: Any) -> None:
-    if config.model_type in ("exaone4", "gemma2", "gemma3_text", "olmo3", "phi3") and config.sliding_window:
+    if config.model_type in ("cohere2", "exaone4", "gemma2", "gemma3_text", "olmo3", "phi3") and config.sliding_window:
         writer.add_sliding_window(config.sliding_window)
     if config.model_type in ("exaone4", "olmo3"):
         writer.add_sliding_window_pattern([kind == "sliding_attention" for kind in config.layer_types])
@@ -142,7 +154,7 @@ def _converted(config: Any, name: str, values: Array) -> tuple[str, Array]:
     """Name and values as the file has them."""
     module, _, kind = name.rpartition(".")
     stem = _stem(config, module)
-    if stem in ("attn_q", "attn_k") and config.model_type in ("llama", "mixtral", "smollm3"):
+    if stem in ("attn_q", "attn_k") and config.model_type in _PAIRED_FAMILIES:
         heads = config.num_attention_heads if stem == "attn_q" else config.num_key_value_heads
         values = values.reshape(heads, 2, -1, *values.shape[1:]).swapaxes(1, 2).reshape(values.shape)
     if config.model_type == "gpt2" and values.ndim == 2 and ".h." in name:
@@ -150,7 +162,8 @@ def _converted(config: Any, name: str, values: Array) -> tuple[str, Array]:
     if stem == "attn_qkv" and config.model_type == "gpt_neox":
         heads = config.num_attention_heads
         values = values.reshape(heads, 3, -1, *values.shape[1:]).swapaxes(0, 1).reshape(values.shape)
-    if config.model_type.startswith("gemma") and stem.endswith("norm"):
+    has_offset = config.model_type.startswith("gemma") or config.model_type == "nemotron"
+    if has_offset and stem.endswith("norm") and kind == "weight":
         values = values + 1
     layer = re.search(r"\.(\d+)\.", name)
     prefix = f"blk.{layer[1]}." if layer else ""

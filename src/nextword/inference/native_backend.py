@@ -235,9 +235,15 @@ def _shape(config: ModelConfig) -> core.Shape:
         "norm_eps",
         "is_gated",
         "is_parallel",
+        "is_norm_shared",
         "is_tied",
         "attention_scale",
         "embedding_scale",
+        "residual_scale",
+        "logit_scale",
+        "norm_weight",
+        "norm_bias",
+        "position_offset",
     ):
         setattr(shape, name, getattr(config, name))
     shape.is_layer_norm = config.norm == "layer"
@@ -245,6 +251,7 @@ def _shape(config: ModelConfig) -> core.Shape:
     shape.qk_norm = core.QKNorm[(config.qk_norm or "none").upper()]
     shape.activation = core.Activation[config.activation.upper()]
     shape.has_position_embedding = config.rope is None
+    shape.qkv_clip = config.qkv_clip or 0.0
     shape.attention_soft_cap, shape.logit_soft_cap = config.attention_soft_cap or 0.0, config.logit_soft_cap or 0.0
     layers = range(config.num_layers)
     ropes = [config.layer_rope(layer) for layer in layers]

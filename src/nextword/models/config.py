@@ -14,7 +14,7 @@ from nextword.errors import ConfigError
 from nextword.models.experts import Experts
 from nextword.models.rope import Rope
 
-Activation = Literal["silu", "gelu", "gelu_tanh", "relu"]
+Activation = Literal["silu", "gelu", "gelu_tanh", "relu", "relu2"]
 NormKind = Literal["rms", "layer"]
 NormPlacement = Literal["pre", "post", "both"]
 QKNorm = Literal["per_head", "all_heads"]
@@ -57,6 +57,9 @@ class ModelConfig:
     norm_eps: float
     norm_offset: float = 0.0
     """Offset added to the stored weight of norms (1 in Gemma, whose files hold weight - 1)."""
+    norm_weight: bool = True
+    norm_bias: bool = True
+    """False: layer norms without weight (OLMo 1), or without bias (Cohere). RMS norms have a weight and no bias."""
     norm_placement: NormPlacement = "pre"
     """Position of norms: before attention and MLP, after them (before the residual sum), or both."""
     qk_norm: QKNorm | None = None
@@ -70,6 +73,8 @@ class ModelConfig:
 
     rope: Rope | None = None
     """Rotary position embedding; None: learned absolute positions (`position_embedding`)."""
+    position_offset: int = 0
+    """Row of the first position in `position_embedding` (2 in OPT)."""
     local_rope: Rope | None = None
     """Rotary position embedding of the layers with a sliding window, if it differs (Gemma 3)."""
     layers_without_rope: tuple[int, ...] = ()
@@ -79,6 +84,8 @@ class ModelConfig:
     sliding_layers: tuple[int, ...] = ()
     """Layers (from 0) with the sliding window; in the others a token attends to all positions before it."""
 
+    qkv_clip: float | None = None
+    """Largest magnitude of queries, keys and values, which are clipped to it (OLMo 1)."""
     attention_scale: float
     """Factor on query-key products."""
     attention_soft_cap: float | None = None
@@ -87,9 +94,15 @@ class ModelConfig:
     """Soft cap on the logits: c in c * tanh(x / c)."""
     embedding_scale: float = 1.0
     """Factor on token embeddings."""
+    residual_scale: float = 1.0
+    """Factor on what attention and MLP add to the residual stream (Granite)."""
+    logit_scale: float = 1.0
+    """Factor on the logits, before the soft cap."""
 
     is_parallel: bool = False
     """True if attention and MLP read the same hidden states and are added together (GPT-NeoX)."""
+    is_norm_shared: bool = False
+    """True if both read them through one norm, `attention_norm` (Phi)."""
     is_tied: bool = False
     """True if the output head is the embedding matrix."""
     qkv_bias: bool = False
@@ -100,6 +113,7 @@ class ModelConfig:
     def __post_init__(self) -> None:
         self._check_sizes()
         self._check_numbers()
+        self._check_norms()
         self._check_layers()
 
     def is_sliding(self, layer: int) -> bool:
@@ -136,10 +150,21 @@ class ModelConfig:
             "attention_soft_cap": self.attention_soft_cap,
             "logit_soft_cap": self.logit_soft_cap,
             "embedding_scale": self.embedding_scale,
+            "residual_scale": self.residual_scale,
+            "logit_scale": self.logit_scale,
+            "qkv_clip": self.qkv_clip,
         }
         for name, value in positive.items():
             if value is not None and not (math.isfinite(value) and value > 0):
                 raise ConfigError(f"{name} must be a positive number, is {value}")
+
+    def _check_norms(self) -> None:
+        if self.norm != "layer" and not (self.norm_weight and self.norm_bias):
+            raise ConfigError("norm_weight and norm_bias are for layer norms; RMS norms have a weight and no bias")
+        if self.norm_bias and not self.norm_weight:
+            raise ConfigError("norm_bias = True: a layer norm without weight has no bias")
+        if self.is_norm_shared and not (self.is_parallel and self.norm_placement == "pre"):
+            raise ConfigError("is_norm_shared = True: only parallel layers with norms before them can share these")
 
     def _check_layers(self) -> None:
         for name, layers in (

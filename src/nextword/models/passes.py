@@ -23,6 +23,7 @@ _ACTIVATIONS: dict[Activation, Callable[[Tensor], Tensor]] = {
     "gelu": F.gelu,
     "gelu_tanh": lambda hidden: F.gelu(hidden, approximate="tanh"),
     "relu": F.relu,
+    "relu2": lambda hidden: F.relu(hidden).square(),
 }
 
 
@@ -40,10 +41,12 @@ def rms_norm(hidden: Tensor, weight: Tensor, eps: float) -> Tensor:
     return recomputable(normed, lambda: _rms_norm(*inputs, eps)[0])
 
 
-def layer_norm(hidden: Tensor, weight: Tensor, bias: Tensor, eps: float) -> Tensor:
-    """Compute (x - mean(x)) / deviation(x) * weight + bias over the last axis, (..., size) (arXiv:1607.06450)."""
-    inputs = hidden.detach(), weight.shape, weight.detach(), bias.detach(), eps
-    return recomputable(F.layer_norm(hidden, weight.shape, weight, bias, eps), lambda: F.layer_norm(*inputs))
+def layer_norm(
+    hidden: Tensor, shape: tuple[int, ...], weight: Tensor | None, bias: Tensor | None, eps: float
+) -> Tensor:
+    """Compute (x - mean(x)) / deviation(x) * weight + bias over the last axis, of that `shape` (arXiv:1607.06450)."""
+    inputs = hidden.detach(), shape, _detached(weight), _detached(bias), eps
+    return recomputable(F.layer_norm(hidden, shape, weight, bias, eps), lambda: F.layer_norm(*inputs))
 
 
 def activate(hidden: Tensor, gated: Tensor | None, activation: Activation) -> Tensor:
@@ -164,6 +167,10 @@ class _Activate(torch.autograd.Function):
             gated_grad=_optional_array(gated_grad),
         )
         return hidden_grad, gated_grad, None
+
+
+def _detached(tensor: Tensor | None) -> Tensor | None:
+    return None if tensor is None else tensor.detach()
 
 
 def _array(tensor: Tensor) -> Tensor:

@@ -32,7 +32,7 @@ class Transformer(nn.Module):
         self.config = config
         self.embedding = Embedding(config.vocab_size, config.hidden_size)
         if config.rope is None:
-            self.position_embedding = Embedding(config.max_seq_len, config.hidden_size)
+            self.position_embedding = Embedding(config.max_seq_len + config.position_offset, config.hidden_size)
         self.layers = nn.ModuleList(Layer(config, index) for index in range(config.num_layers))
         self.final_norm = _norm(config, config.hidden_size)
         if not config.is_tied:
@@ -55,7 +55,7 @@ class Transformer(nn.Module):
             kv_cache.advance(token_ids.shape[1])
         if last_rows is not None:
             hidden = hidden[:, hidden.shape[1] - last_rows :]
-        return self._logits(self.final_norm(hidden))
+        return self._logits(self._head_input(hidden))
 
     def hidden_states(self, token_ids: Tensor, *, packing: Packing | None = None) -> Tensor:
         """Compute the final hidden states, the inputs of the output head: (B, T) int64 -> (B, T, D).
@@ -68,8 +68,7 @@ class Transformer(nn.Module):
         self._require_context(end)
         lengths = (end,) * len(token_ids) if packing is None else packing.lengths
         hidden = self._run_layers(self._embed(token_ids, positions), positions, end, None, lengths)
-        normed: Tensor = self.final_norm(hidden)
-        return normed
+        return self._head_input(hidden)
 
     @property
     def head(self) -> tuple[Tensor, Tensor | None]:
@@ -105,7 +104,7 @@ class Transformer(nn.Module):
             # The factor is rounded to the weights' type before the multiplication, as it was in training.
             hidden = hidden * hidden.new_tensor(self.config.embedding_scale)
         if self.config.rope is None:
-            hidden = hidden + self.position_embedding.weight[positions]
+            hidden = hidden + self.position_embedding.weight[self.config.position_offset :][positions]
         return hidden
 
     def _rotation(
@@ -119,6 +118,12 @@ class Transformer(nn.Module):
         if table is None or not table.serves(hidden):
             table = self._tables[rope, is_long] = RotationTable(rope, is_long=is_long, like=hidden)
         return table.at(positions, end)
+
+    def _head_input(self, hidden: Tensor) -> Tensor:
+        """Normalise the last layer's output; a factor on the logits is applied here, where there are fewer numbers."""
+        normed: Tensor = self.final_norm(hidden)
+        scale = self.config.logit_scale
+        return normed if scale == 1.0 else normed * scale
 
     def _logits(self, hidden: Tensor) -> Tensor:
         logits = F.linear(hidden, *self.head)
@@ -140,12 +145,13 @@ class Layer(nn.Module):
 
     def __init__(self, config: ModelConfig, index: int) -> None:
         super().__init__()
-        self.is_parallel = config.is_parallel
+        self.is_parallel, self.is_norm_shared = config.is_parallel, config.is_norm_shared
+        self.residual_scale = config.residual_scale
         has_pre, has_post = config.norm_placement != "post", config.norm_placement != "pre"
         self.attention_norm = _norm(config, config.hidden_size) if has_pre else nn.Identity()
         self.attention = Attention(config, index)
         self.post_attention_norm = _norm(config, config.hidden_size) if has_post else nn.Identity()
-        self.mlp_norm = _norm(config, config.hidden_size) if has_pre else nn.Identity()
+        self.mlp_norm = _norm(config, config.hidden_size) if has_pre and not self.is_norm_shared else nn.Identity()
         experts = config.layer_experts(index)
         self.mlp = MLP(config, config.intermediate_size) if experts is None else ExpertMLP(config, experts)
         self.post_mlp_norm = _norm(config, config.hidden_size) if has_post else nn.Identity()
@@ -158,11 +164,16 @@ class Layer(nn.Module):
         document_lengths: tuple[int, ...] | None,
     ) -> Tensor:
         """Apply the layer to hidden states (B, T, D) -> (B, T, D)."""
-        mixed: Tensor = self.attention(self.attention_norm(hidden), rotation, kv_cache, document_lengths)
-        attended: Tensor = self.post_attention_norm(mixed)
-        mlp_input = hidden if self.is_parallel else hidden + attended
-        fed_forward: Tensor = self.post_mlp_norm(self.mlp(self.mlp_norm(mlp_input)))
-        return hidden + attended + fed_forward if self.is_parallel else mlp_input + fed_forward
+        normed: Tensor = self.attention_norm(hidden)
+        mixed: Tensor = self.attention(normed, rotation, kv_cache, document_lengths)
+        attended = self._scaled(self.post_attention_norm(mixed))
+        summed = hidden + attended
+        mlp_input = hidden if self.is_parallel else summed
+        mlp_normed = normed if self.is_norm_shared else self.mlp_norm(mlp_input)
+        return summed + self._scaled(self.post_mlp_norm(self.mlp(mlp_normed)))
+
+    def _scaled(self, added: Tensor) -> Tensor:
+        return added if self.residual_scale == 1.0 else added * self.residual_scale
 
 
 class Attention(nn.Module):
@@ -175,6 +186,7 @@ class Attention(nn.Module):
         self.num_heads = config.num_heads
         self.window = config.sliding_window if config.is_sliding(index) else None
         self.scale, self.soft_cap = config.attention_scale, config.attention_soft_cap
+        self.clip = config.qkv_clip
         queries, keys = config.num_heads * config.head_dim, config.num_kv_heads * config.head_dim
         self.q_proj = nn.Linear(config.hidden_size, queries, bias=config.qkv_bias)
         self.k_proj = nn.Linear(config.hidden_size, keys, bias=config.qkv_bias)
@@ -198,6 +210,8 @@ class Attention(nn.Module):
         queries: Tensor = self.q_proj(hidden)
         keys: Tensor = self.k_proj(hidden)
         values: Tensor = self.v_proj(hidden)
+        if self.clip is not None:
+            queries, keys, values = (heads.clamp(-self.clip, self.clip) for heads in (queries, keys, values))
         if self.qk_norm == "all_heads":
             queries, keys = self.q_norm(queries), self.k_norm(keys)
         queries = queries.view(batch_size, num_tokens, -1, self.head_dim)  # (B, T, H, head_dim)
@@ -238,12 +252,17 @@ class RMSNorm(nn.Module):
 
 
 class LayerNorm(nn.LayerNorm):
-    """Layer norm over the last axis: (x - mean(x)) / deviation(x) * weight + bias (arXiv:1607.06450)."""
+    """Layer norm over the last axis: (x - mean(x)) / deviation(x) * (weight + offset) + bias (arXiv:1607.06450)."""
+
+    def __init__(self, config: ModelConfig, size: int) -> None:
+        super().__init__(size, eps=config.norm_eps, elementwise_affine=config.norm_weight, bias=config.norm_bias)
+        self.offset = config.norm_offset
 
     def forward(self, hidden: Tensor) -> Tensor:
         """Normalise hidden states (..., size) -> (..., size)."""
-        return layer_norm(hidden, self.weight, self.bias, self.eps)
+        weight = self.weight + self.offset if self.offset else self.weight
+        return layer_norm(hidden, self.normalized_shape, weight, self.bias, self.eps)
 
 
 def _norm(config: ModelConfig, size: int) -> nn.Module:
-    return RMSNorm(config, size) if config.norm == "rms" else LayerNorm(size, eps=config.norm_eps)
+    return RMSNorm(config, size) if config.norm == "rms" else LayerNorm(config, size)

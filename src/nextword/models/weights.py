@@ -16,7 +16,7 @@ def weight_shapes(config: ModelConfig) -> dict[str, Shape]:
     hidden = config.hidden_size
     shapes: dict[str, Shape] = {"embedding.weight": (config.vocab_size, hidden)}
     if config.rope is None:
-        shapes["position_embedding.weight"] = (config.max_seq_len, hidden)
+        shapes["position_embedding.weight"] = (config.max_seq_len + config.position_offset, hidden)
     for layer in range(config.num_layers):
         shapes.update((f"layers.{layer}.{name}", shape) for name, shape in _layer_shapes(config, layer))
     shapes.update(_norm("final_norm", config))
@@ -51,7 +51,7 @@ def _layer_shapes(config: ModelConfig, layer: int) -> Iterator[tuple[str, Shape]
     yield from _attention_shapes(config)
     if has_post:
         yield from _norm("post_attention_norm", config)
-    if has_pre:
+    if has_pre and not config.is_norm_shared:
         yield from _norm("mlp_norm", config)
     experts = config.layer_experts(layer)
     if experts is None:
@@ -93,6 +93,7 @@ def _linear(name: str, rows: int, columns: int, *, has_bias: bool) -> Iterator[t
 
 
 def _norm(name: str, config: ModelConfig) -> Iterator[tuple[str, Shape]]:
-    yield f"{name}.weight", (config.hidden_size,)
-    if config.norm == "layer":
+    if config.norm_weight:
+        yield f"{name}.weight", (config.hidden_size,)
+    if config.norm == "layer" and config.norm_bias:
         yield f"{name}.bias", (config.hidden_size,)

@@ -28,6 +28,5 @@ def initial_transformer(config: ModelConfig, *, seed: int) -> Transformer:
             elif name.endswith(".bias"):
                 parameter.zero_()
             else:
-                # The weight of an RMS norm is stored less its offset.
-                parameter.fill_(1.0 - (config.norm_offset if config.norm == "rms" else 0.0))
+                parameter.fill_(1.0 - config.norm_offset)  # the weight of a norm is stored less its offset
     return transformer

@@ -155,6 +155,35 @@ def test_the_scaling_of_olmo3_holds_for_full_attention_only() -> None:
     assert older.sliding_layers == (0, 1, 2, 4, 5)
 
 
+def test_granite_has_four_factors() -> None:
+    config = read(
+        "granite", embedding_multiplier=12, attention_multiplier=0.015625, residual_multiplier=0.22, logits_scaling=8.0
+    )
+    assert (config.embedding_scale, config.attention_scale) == (12.0, 0.015625)
+    assert (config.residual_scale, config.logit_scale) == (0.22, 0.125)
+
+
+def test_the_layers_of_cohere2_slide_with_positions_or_attend_to_all_without() -> None:
+    config = read("cohere2", sliding_window=16)
+    assert config.sliding_layers == (0, 1, 2, 4, 5)
+    assert config.layers_without_rope == (3,)
+    assert read("cohere2", sliding_window=16, sliding_window_pattern=2).layers_without_rope == (1, 3, 5)
+    assert read("cohere2", sliding_window=None).layers_without_rope == (0, 1, 2, 3, 4, 5)
+
+
+def test_the_norms_of_olmo_have_no_parameters() -> None:
+    config = read("olmo", clip_qkv=8.0, rms_norm_eps=1e-3)
+    assert (config.norm, config.norm_weight, config.norm_bias) == ("layer", False, False)
+    assert (config.norm_eps, config.qkv_clip) == (1e-5, 8.0)
+
+
+@pytest.mark.parametrize(("family", "share"), [("phi", 0.5), ("nemotron", 0.5), ("stablelm", 0.25), ("glm", 0.5)])
+def test_families_rotate_part_of_each_head_where_their_files_do_not_say_how_much(family: str, share: float) -> None:
+    rope = read(family, head_dim=16).rope
+    assert rope is not None
+    assert rope.rotary_dim == 16 * share
+
+
 def test_the_first_gemma_means_tanh_by_gelu() -> None:
     assert read("gemma", head_dim=16, hidden_act="gelu").activation == "gelu_tanh"
 
@@ -162,6 +191,16 @@ def test_the_first_gemma_means_tanh_by_gelu() -> None:
 @pytest.mark.parametrize(
     ("family", "fields", "message"),
     [
+        ("cohere", {"use_qk_norm": True}, "use_qk_norm is True"),
+        ("cohere", {"logit_scale": 0}, "logit_scale is 0"),
+        ("granite", {"residual_multiplier": -1}, "residual_multiplier is -1"),
+        ("olmo", {"clip_qkv": 0}, "clip_qkv is 0"),
+        ("opt", {"do_layer_norm_before": False}, "do_layer_norm_before is False"),
+        ("opt", {"word_embed_proj_dim": 32}, "word_embed_proj_dim is 32"),
+        ("opt", {"_remove_final_layer_norm": True}, "_remove_final_layer_norm is True"),
+        ("phi", {"qk_layernorm": True}, "qk_layernorm is True"),
+        ("phi", {"tie_word_embeddings": True}, "tie_word_embeddings is True"),
+        ("stablelm", {"qk_layernorm": True}, "qk_layernorm is True"),
         ("exaone4", {"sliding_window_pattern": "LLX"}, "sliding_window_pattern is 'LLX'"),
         ("gemma", {"use_bidirectional_attention": True}, "use_bidirectional_attention is True"),
         ("gpt2", {"scale_attn_by_inverse_layer_idx": True}, "scale_attn_by_inverse_layer_idx is True"),
@@ -194,6 +233,7 @@ FIELDS = [
     *("rope_theta", "rope_scaling", "rope_parameters", "rotary_pct", "partial_rotary_factor", "no_rope_layers"),
     *("original_max_position_embeddings", "max_window_layers", "use_sliding_window", "sliding_window_pattern"),
     *("query_pre_attn_scalar", "attn_logit_softcapping", "final_logit_softcapping", "hidden_act", "rms_norm_eps"),
+    *("embedding_multiplier", "logits_scaling", "logit_scale", "clip_qkv", "norm_eps", "layer_norm_eps", "ffn_dim"),
 ]
 SCALING_FIELDS = [
     *("type", "rope_type", "factor", "low_freq_factor", "high_freq_factor", "beta_fast", "beta_slow", "mscale"),
@@ -213,7 +253,7 @@ VALUES = SCALARS | st.lists(SCALARS, max_size=8) | st.dictionaries(st.sampled_fr
 @settings(max_examples=400, deadline=None)
 @given(family=st.sampled_from(sorted(FAMILIES)), fields=st.dictionaries(st.sampled_from(FIELDS), VALUES, max_size=5))
 def test_any_config_is_read_or_refused(family: str, fields: dict[str, Any]) -> None:
-    gpt2_sizes = {"n_embd": 64, "n_layer": 2, "n_head": 4, "n_positions": 32}
+    gpt2_sizes = {"n_embd": 64, "n_layer": 2, "n_head": 4, "n_positions": 32, "ffn_dim": 128}
     content = {**SIZES, **gpt2_sizes, **fields}
     try:
         config = FAMILIES[family].config_from_hf(ConfigFields(content, "config.json"))

@@ -77,13 +77,17 @@ class _Reader:
             **dict.fromkeys(("max_position_embeddings", "n_positions"), length),
             **dict.fromkeys(("rms_norm_eps", "layer_norm_eps", "layer_norm_epsilon"), eps),
             "tie_word_embeddings": "output.weight" not in self._tensors,
-            "attention_bias": any(f"blk.0.attn_{name}.bias" in self._tensors for name in ("q", "qkv")),
-            "mlp_bias": "blk.0.ffn_up.bias" in self._tensors,
+            **dict.fromkeys(("attention_bias", "use_qkv_bias", "use_bias"), self._has_bias("attn_q", "attn_qkv")),
+            "attention_out_bias": self._has_bias("attn_output"),
+            "mlp_bias": self._has_bias("ffn_up"),
             "query_pre_attn_scalar": hidden // heads if layers == self._mapping.wide_scale_layers else head_dim,
             "sliding_window": None,
             **read_rope_fields(self._metadata, self._prefix, self._tensors, head_dim=head_dim, max_seq_len=length),
             **self._own_settings(layers),
         }
+
+    def _has_bias(self, *names: str) -> bool:
+        return any(f"blk.0.{name}.bias" in self._tensors for name in names)
 
     def _size(self, key: str, default: int | None = None) -> int:
         value = self._metadata.integer(self._prefix + key, default)

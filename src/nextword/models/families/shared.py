@@ -21,6 +21,7 @@ ACTIVATIONS: dict[str, Activation] = {
     "gelu_pytorch_tanh": "gelu_tanh",
     "gelu_fast": "gelu_tanh",
     "relu": "relu",
+    "relu2": "relu2",
 }
 """Activation by its name in config.json. The three tanh approximations of GELU are the same function."""
 
@@ -29,6 +30,7 @@ PUBLISHED_ACTIVATIONS: dict[Activation, str] = {
     "gelu": "gelu",
     "gelu_tanh": "gelu_pytorch_tanh",
     "relu": "relu",
+    "relu2": "relu2",
 }
 
 _LAYER_TYPES = {"full_attention": False, "sliding_attention": True}
@@ -166,6 +168,9 @@ def gate_up_rows(config: ModelConfig) -> tuple[Rows, ...]:
 
 MLP = same(
     *((f"model.layers.{{i}}.mlp.{name}", f"layers.{{i}}.mlp.{name}") for name in ("gate_proj", "up_proj", "down_proj"))
+)
+UNGATED_MLP = same(
+    *((f"model.layers.{{i}}.mlp.{name}", f"layers.{{i}}.mlp.{name}") for name in ("up_proj", "down_proj"))
 )
 PRE_NORMS = same(
     ("model.layers.{i}.input_layernorm", "layers.{i}.attention_norm"),
