@@ -48,6 +48,30 @@ _CACHE_KINDS = {
 }
 """Format of the keys and values, by that of the embedding: as precise as the numbers they are computed from."""
 
+_SAME_FIELDS = (
+    "vocab_size",
+    "hidden_size",
+    "intermediate_size",
+    "num_layers",
+    "num_heads",
+    "num_kv_heads",
+    "head_dim",
+    "max_seq_len",
+    "norm_eps",
+    "is_gated",
+    "is_parallel",
+    "is_norm_shared",
+    "is_tied",
+    "attention_scale",
+    "embedding_scale",
+    "residual_scale",
+    "logit_scale",
+    "norm_weight",
+    "norm_bias",
+    "position_offset",
+)
+"""Fields of the config that the native shape has under the same name."""
+
 _BYTES_AT_ONCE = 2**21
 """Bytes of rows, decoded or encoded, that are held at once, so that loading needs little memory beside the weights."""
 _CACHE_SHARE = 0.5
@@ -223,28 +247,7 @@ def num_cores() -> int:
 def _shape(config: ModelConfig) -> core.Shape:
     """Return the config in the form that the native model takes."""
     shape = core.Shape()
-    for name in (
-        "vocab_size",
-        "hidden_size",
-        "intermediate_size",
-        "num_layers",
-        "num_heads",
-        "num_kv_heads",
-        "head_dim",
-        "max_seq_len",
-        "norm_eps",
-        "is_gated",
-        "is_parallel",
-        "is_norm_shared",
-        "is_tied",
-        "attention_scale",
-        "embedding_scale",
-        "residual_scale",
-        "logit_scale",
-        "norm_weight",
-        "norm_bias",
-        "position_offset",
-    ):
+    for name in _SAME_FIELDS:
         setattr(shape, name, getattr(config, name))
     shape.is_layer_norm = config.norm == "layer"
     shape.has_pre_norm, shape.has_post_norm = config.norm_placement != "post", config.norm_placement != "pre"
