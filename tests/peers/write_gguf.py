@@ -72,6 +72,27 @@ def write_gguf(path: Path, model: Any, *, vocab_size: int = 99) -> None:
     writer.close()
 
 
+def write_adapter(path: Path, model: Any, tensors: dict[str, Array], *, alpha: float) -> None:
+    """Write the LoRA tensors of a peft adapter for `model` as the converter does, as F32."""
+    config = model.config
+    writer = gguf.GGUFWriter(str(path), ARCHITECTURES.get(config.model_type, config.model_type))
+    writer.add_type(gguf.GGUFType.ADAPTER)
+    writer.add_string("adapter.type", "lora")
+    writer.add_float32("adapter.lora.alpha", alpha)
+    for name, values in tensors.items():
+        module, part = re.fullmatch(r"base_model\.model\.(.*)\.lora_(A|B|embedding_A|embedding_B).*", name).groups()  # type: ignore[union-attr]
+        renamed = _file_name(config, module, "weight")
+        if part == "embedding_A":
+            values = values.T
+        elif part == "B":
+            _, values = _converted(config, f"{module}.weight", values)
+        writer.add_tensor(f"{renamed}.lora_{part[-1].lower()}", np.ascontiguousarray(values))
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+
+
 def _write_sizes(writer: gguf.GGUFWriter, config: Any) -> None:
     head_dim = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
     writer.add_context_length(config.max_position_embeddings)
@@ -165,9 +186,13 @@ def _converted(config: Any, name: str, values: Array) -> tuple[str, Array]:
     has_offset = config.model_type.startswith("gemma") or config.model_type == "nemotron"
     if has_offset and stem.endswith("norm") and kind == "weight":
         values = values + 1
-    layer = re.search(r"\.(\d+)\.", name)
+    return _file_name(config, module, kind), np.ascontiguousarray(values)
+
+
+def _file_name(config: Any, module: str, kind: str) -> str:
+    layer = re.search(r"\.(\d+)\.", f"{module}.")
     prefix = f"blk.{layer[1]}." if layer else ""
-    return f"{prefix}{stem}.{kind}", np.ascontiguousarray(values)
+    return f"{prefix}{_stem(config, module)}.{kind}"
 
 
 def _stem(config: Any, module: str) -> str:
