@@ -1,6 +1,9 @@
 """llama.cpp in a process of its own, through its C interface: tokens of a text, and their surprisal in chunks.
 
+Or the tokens of a text and its most probable continuation, as JSON.
+
     python -m tests.peers.run_llama_cpp MODEL TEXT_FILE OUT.npz NUM_CHUNKS
+    python -m tests.peers.run_llama_cpp MODEL TEXT NUM_TOKENS
 
 The library is the one inside the wheel of xllamacpp, of which nothing else is used. Contexts are as llama.cpp makes
 them by default: 512 positions. What is passed by value and not read here needs no declaration, only room.
@@ -10,6 +13,7 @@ from __future__ import annotations
 
 import ctypes
 import importlib.util
+import json
 import sys
 from ctypes import POINTER, Structure, c_bool, c_char_p, c_float, c_int8, c_int32, c_uint8, c_void_p
 from pathlib import Path
@@ -116,6 +120,16 @@ class Model:
         rows = self._llama.llama_get_logits(self._context)
         return np.ctypeslib.as_array(rows, (num_logits, self.vocab_size)).copy()
 
+    def continuation(self, prompt: npt.NDArray[np.int32], *, num_tokens: int) -> tuple[list[int], list[float]]:
+        """Return the most probable tokens, one after the other, and by how much each logit exceeds the next one."""
+        token_ids, margins = prompt, []
+        for _ in range(num_tokens):
+            logits = self.logits(token_ids, num_logits=1)[0]
+            second, first = np.sort(logits)[-2:]
+            margins.append(float(first - second))
+            token_ids = np.append(token_ids, logits.argmax().astype(np.int32))
+        return token_ids[len(prompt) :].tolist(), margins
+
 
 def _pointer(array: npt.NDArray[Any], kind: Any) -> Any:
     return array.ctypes.data_as(POINTER(kind))
@@ -133,5 +147,15 @@ def main(path: str, text_file: str, out: str, num_chunks: int) -> None:
     np.savez(out, token_ids=token_ids, nats=np.concatenate(nats))
 
 
+def continue_text(path: str, text: str, num_tokens: int) -> None:
+    """Print the tokens of a text, those that follow most probably, and how clearly."""
+    model = Model(path)
+    prompt = model.tokenize(text)
+    print(json.dumps([prompt.tolist(), *model.continuation(prompt, num_tokens=num_tokens)]))
+
+
 if __name__ == "__main__":
-    main(sys.argv[1], sys.argv[2], sys.argv[3], int(sys.argv[4]))
+    if len(sys.argv) == 4:
+        continue_text(sys.argv[1], sys.argv[2], int(sys.argv[3]))
+    else:
+        main(sys.argv[1], sys.argv[2], sys.argv[3], int(sys.argv[4]))
