@@ -151,7 +151,7 @@ BAD_METADATA: dict[str, tuple[dict[str, Any], str]] = {
         "yarn_ext_factor is 0.5; expected 1; nothing else",
     ),
     "not causal": ({"llama.attention.causal": False}, "attention.causal is False; expected True"),
-    "experts": ({"llama.expert_count": 8}, "llama.expert_count is 8; expected"),
+    "experts": ({"llama.expert_shared_count": 8}, "llama.expert_shared_count is 8; expected 0"),
     "another attention scale": ({"llama.attention.scale": 0.25}, "attention.scale is 0.25; expected 0 or 0.5"),
     "a logit scale": ({"llama.logit_scale": 0.5}, "logit_scale is 0.5; expected 0 or 1"),
     "a soft cap": ({"llama.final_logit_softcapping": 30.0}, "softcapping is 30.0; expected 0"),

@@ -193,7 +193,7 @@ def test_what_the_file_could_not_say_is_refused(config: ModelConfig, message: st
 
 def test_a_tokenizer_of_characters_is_refused(tmp_path: Path) -> None:
     characters = train_tokenizer(TEXT, vocab_size=100, kind="characters")
-    with pytest.raises(CheckpointError, match="not byte-level BPE"):
+    with pytest.raises(CheckpointError, match="neither byte-level BPE nor BPE of pieces and bytes"):
         save_gguf(tmp_path / "x.gguf", random_directory(CONFIGS["llama"], tokenizer=characters))
 
 

@@ -80,9 +80,31 @@ PIECES: dict[str, tuple[str, dict[str, Any]]] = {
     "phi3": ("phi3", {**SIZES, "sliding_window": None}),
     "phi3-longrope": (
         "phi3",
-        {**SIZES, "sliding_window": None, "rope_parameters": LONGROPE, "original_max_position_embeddings": 128},
+        {
+            **SIZES,
+            "max_position_embeddings": 1024,
+            "original_max_position_embeddings": 512,
+            "sliding_window": None,
+            "rope_parameters": LONGROPE,
+        },
     ),
 }
+
+
+def gemma_backend() -> tokenizers.Tokenizer:
+    """The vocabulary of pieces as Gemma has it: tokens in the order of merges, no space before a text."""
+    definition = json.loads(piece_backend(strips_space=False).to_str())
+    merged = ["".join(pair) for pair in definition["model"]["merges"]]
+    others = [token for token in definition["model"]["vocab"] if token not in merged]
+    definition["model"]["vocab"] = {token: token_id for token_id, token in enumerate([*others, *merged])}
+    definition["normalizer"] = definition["normalizer"]["normalizers"][1]
+    definition["pre_tokenizer"] = {
+        "type": "Split",
+        "pattern": {"String": " "},
+        "behavior": "MergedWithPrevious",
+        "invert": False,
+    }
+    return tokenizers.Tokenizer.from_str(json.dumps(definition))
 
 
 def write_folder(
@@ -123,7 +145,6 @@ def test_llama_cpp_continues_as_we_do_with_byte_level_tokens(name: str, tmp_path
 
 @pytest.mark.parametrize("name", PIECES)
 def test_llama_cpp_continues_as_we_do_with_pieces(name: str, tmp_path: Path) -> None:
-    write_folder(
-        tmp_path / "model", PIECES[name], piece_backend(), bos_token="<s>", eos_token="</s>", unk_token="<unk>"
-    )
+    backend = gemma_backend() if name.startswith("gemma") else piece_backend()
+    write_folder(tmp_path / "model", PIECES[name], backend, bos_token="<s>", eos_token="</s>", unk_token="<unk>")
     require_same_text(tmp_path / "model", tmp_path / "x.gguf")

@@ -18,6 +18,8 @@ from tokenizers import pre_tokenizers
 from nextword.errors import TokenizerError
 
 _GPT2 = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
+_DEFAULT = (r"[\p{P}\$\+<=>\^~\|]+", _GPT2.removesuffix(r"|\s+"), r"\p{N}+", "[0-9][0-9][0-9]")
+"""What llama.cpp does where a file does not name the rules."""
 _CONTRACTIONS = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)"
 _WORD = r"[^\r\n\p{L}\p{N}]?\p{L}+"
 _REST = r" ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
@@ -68,17 +70,23 @@ class PreTokenizerRules:
 
 
 _RULES: dict[PreTokenizerRules, str] = {
+    PreTokenizerRules(patterns=_DEFAULT): "default",
     PreTokenizerRules(patterns=(_GPT2,)): (
-        "default gpt-2 gpt2 olmo jais mpt phi-2 gigachat trillion exaone4 granite-docling"
+        "gpt-2 gpt2 olmo jais mpt phi-2 gigachat trillion exaone4 granite-docling mellum modern-bert a.x-4.0 "
+        "jina-es jina-de jina-v2-es jina-v2-de"
     ),
     PreTokenizerRules(patterns=(_LLAMA3,), ignores_merges=True, adds_bos=True): (
-        "llama3 llama-v3 llama-bpe falcon3 falcon-h1 pixtral midm-2.0 lfm2"
+        "llama3 llama-v3 llama-bpe falcon3 falcon-h1 pixtral midm-2.0 lfm2 jina-v5-nano"
     ),
-    PreTokenizerRules(patterns=(_LLAMA3,)): "dbrx smaug-bpe chatglm-bpe",
     PreTokenizerRules(patterns=(_LLAMA3,), ignores_merges=True): "glm4 glm5",
-    PreTokenizerRules(patterns=(_QWEN2,)): "qwen2 stablelm2 deepseek-r1-qwen kormo f2llmv2 megrez hunyuan grok-2",
+    PreTokenizerRules(patterns=(_LLAMA3,)): "dbrx smaug-bpe chatglm-bpe",
+    PreTokenizerRules(
+        patterns=(_QWEN2,)
+    ): "qwen2 stablelm2 deepseek-r1-qwen kormo f2llmv2 megrez hunyuan solar-open grok-2",
+    PreTokenizerRules(patterns=(r"\p{N}", _GPT2)): (
+        "smollm starcoder refact command-r codeshell exaone minerva-7b mellum2"
+    ),
     PreTokenizerRules(patterns=(_QWEN35,)): "qwen35",
-    PreTokenizerRules(patterns=(r"\p{N}", _GPT2)): ("smollm starcoder refact command-r codeshell exaone minerva-7b"),
     PreTokenizerRules(patterns=(r"[\p{P}\$\+<=>\^~\|`]+", _GPT2, "[0-9][0-9][0-9]")): "falcon",
     PreTokenizerRules(patterns=(_TEKKEN,), ignores_merges=True, adds_bos=True): "tekken",
     PreTokenizerRules(patterns=(_GPT4O,)): "gpt-4o llama4 kanana2 talkie minimax-m2",
@@ -93,9 +101,9 @@ _RULES: dict[PreTokenizerRules, str] = {
         )
     ): "deepseek-llm",
     PreTokenizerRules(patterns=(r"[\r\n]", r"\s?\p{L}+", r"\s?\p{P}+", _CJK, r"\p{N}")): "deepseek-coder",
-    PreTokenizerRules(
-        patterns=(r"\p{N}{1,3}", "[\u4e00-\u9fa5\u3040-\u309f\u30a0-\u30ff]+", _DEEPSEEK_V3)
-    ): "deepseek-v3",
+    PreTokenizerRules(patterns=(r"\p{N}{1,3}", "[\u4e00-\u9fa5\u3040-\u309f\u30a0-\u30ff]+", _DEEPSEEK_V3)): (
+        "deepseek-v3 hunyuan-dense joyai-llm hy_v4"
+    ),
     PreTokenizerRules(patterns=(_BLOOM,)): "bloom poro-chat gpt3-finnish",
     PreTokenizerRules(patterns=(_BLOOM, r"\p{N}")): "viking",
     PreTokenizerRules(patterns=(r"\p{N}+", r"(?=(\d{3})+(?!\d))")): "superbpe",
@@ -113,14 +121,14 @@ def find_rules(name: str) -> PreTokenizerRules:
 
 def find_name(definition: Mapping[str, Any] | None, *, ignores_merges: bool) -> str | None:
     """Return the name of the rules that the `pre_tokenizer` of a tokenizer.json follows; None if it has no name."""
-    patterns = _patterns(definition)
+    patterns = find_patterns(definition)
     for rules, names in _RULES.items():
         if rules.patterns == patterns and rules.ignores_merges == ignores_merges:
-            return next(name for name in names.split() if name != "default")  # whose meaning to llama.cpp is another
+            return names.split()[0]
     return None
 
 
-def _patterns(definition: Mapping[str, Any] | None) -> tuple[str, ...] | None:
+def find_patterns(definition: Mapping[str, Any] | None) -> tuple[str, ...] | None:
     """Return the patterns of a `pre_tokenizer`, in order; None if patterns cannot express it."""
     if definition is None:
         return None

@@ -32,6 +32,11 @@ _ESCAPED_BYTE = re.compile("[\udc80-\udcff]")
 """Code points U+DC00 + B, by which Python's "surrogateescape" decodes a byte B that is not UTF-8."""
 
 
+def is_byte_token(token: str) -> bool:
+    """Return True for a token such as <0xE2>, which stands for one byte in vocabularies of pieces."""
+    return _BYTE_TOKEN.fullmatch(token) is not None
+
+
 class TokenBytes:
     """Bytes of each token, and the rules by which bytes become text."""
 

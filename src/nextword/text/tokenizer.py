@@ -50,13 +50,15 @@ class Tokenizer:
         special_variables: Mapping[str, str],
         named_templates: Mapping[str, str] | None = None,
         other_tokens: Mapping[int, str] | None = None,
+        begins_chats: bool = False,
     ) -> None:
         """Wrap a tokenizer of the `tokenizers` library, whose post-processor says which tokens stand around a text.
 
         `special_variables`: special tokens by the names that chat templates use, such as bos_token. `named_templates`:
         chat templates for other uses by name, such as tool_use. `other_tokens`: tokens by ids that `backend` does not
-        know, since they appear twice in the vocabulary; "" for ids without text. Raises TokenizerError for a decoder or
-        post-processor that does more than those of language models.
+        know, since they appear twice in the vocabulary; "" for ids without text. `begins_chats`: what stands before
+        a text stands before a conversation, too, if the template does not write it. Raises TokenizerError for a decoder
+        or post-processor that does more than those of language models.
         """
         self.bos_token_id = bos_token_id
         self.eos_token_ids = eos_token_ids
@@ -68,8 +70,9 @@ class Tokenizer:
         self._turn_ends: dict[str, int | None] = {}
         """Token that ends an answer, by chat template."""
         self._encoder = TextEncoder(backend)
-        self._other_tokens = dict(other_tokens or {})
-        self._token_bytes = TokenBytes(backend, other_tokens=self._other_tokens)
+        self.begins_chats = begins_chats
+        self.other_tokens = dict(other_tokens or {})
+        self._token_bytes = TokenBytes(backend, other_tokens=self.other_tokens)
 
     def __repr__(self) -> str:
         return f"Tokenizer({self.vocab_size:,} tokens)"
@@ -77,7 +80,7 @@ class Tokenizer:
     @functools.cached_property
     def vocab_size(self) -> int:
         """Largest token id plus one; the embedding of a model can have more rows."""
-        return max((*self._backend.get_vocab().values(), *self._other_tokens), default=-1) + 1
+        return max((*self._backend.get_vocab().values(), *self.other_tokens), default=-1) + 1
 
     @checked_arguments
     def encode(self, text: str, *, add_special_tokens: bool = True, parse_special: bool = False) -> list[int]:
@@ -142,7 +145,7 @@ class Tokenizer:
 
     def token_text(self, token_id: int) -> str:
         """Return one token's text for display: bytes of an incomplete character as <0xE2>, no token as <unused 7>."""
-        if not self._other_tokens.get(token_id, self._backend.id_to_token(_checked(token_id))):
+        if not self.other_tokens.get(token_id, self._backend.id_to_token(_checked(token_id))):
             return f"<unused {token_id}>"
         return self._token_bytes.show(token_id)
 
@@ -188,7 +191,7 @@ class Tokenizer:
         Arguments and errors as those of `render_chat`.
         """
         chat, marked = self._marked(self._chat(messages, add_generation_prompt, options))
-        return [token_id for token_id, _ in self._encoder.rendered(*marked.unwrap(chat.render()))]
+        return [token_id for token_id, _ in self._encode_chat(*marked.unwrap(chat.render()))]
 
     @checked_arguments
     def encode_answers(
@@ -213,7 +216,7 @@ class Tokenizer:
         )
         examples = []
         for rendering in finder.find([True] * len(messages) if learnt is None else learnt):
-            tokens = self._encoder.rendered(rendering.text, rendering.kept_as_text)
+            tokens = self._encode_chat(rendering.text, rendering.kept_as_text)
             is_answer = answer_tokens([place for _, place in tokens], rendering.answers)
             examples.append(([token_id for token_id, _ in tokens], is_answer))
         return examples
@@ -308,6 +311,14 @@ class Tokenizer:
 
     def _special_texts(self, text: str) -> list[Span]:
         return [span for _, span in self.find_special_tokens(text)]
+
+    def _encode_chat(self, text: str, kept_as_text: Sequence[Span]) -> list[tuple[int, Span]]:
+        """Encode a rendered conversation; return tokens with spans, empty ones for what is put before the text."""
+        tokens = self._encoder.rendered(text, kept_as_text)
+        prefix = list(self.prefix_token_ids)
+        if not self.begins_chats or [token_id for token_id, _ in tokens[: len(prefix)]] == prefix:
+            return tokens
+        return [*((token_id, (0, 0)) for token_id in prefix), *tokens]
 
 
 def _ends_with(token_ids: list[int], suffix: list[int]) -> bool:

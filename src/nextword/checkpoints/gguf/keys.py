@@ -47,6 +47,13 @@ _OTHER_MODELS = (
 """Settings of models that have something more: 0 or false says that this one does not."""
 
 
+_TOKENIZER = "tokenizer.ggml."
+_TOKENIZER_HARMLESS = (
+    *("added_tokens", "fim_*_token_id", "*fix_token_id", "middle_token_id", "token_type_count"),  # tokens are listed
+    *("add_space_prefix", "merges", "pre", "remove_extra_whitespaces", "scores"),  # of the other kind of vocabulary
+    *("normalizer.*", "precompiled_charsmap"),
+)
+"""Settings of tokenizers that do not change its tokens where they were not read."""
 _OF_SLIDING_LAYERS = ("attention.sliding_window_pattern", "rope.freq_base_swa", "*_swa")
 """Settings of layers with a sliding window; where no layer has one they say nothing."""
 
@@ -70,10 +77,26 @@ def check_unread(metadata: GGUFMetadata, architecture: str, config: ModelConfig)
             _require(metadata, key, (0,))
         else:
             unknown.append(key)
-    if unknown:
-        more = f" and {len(unknown) - 3} more" if len(unknown) > 3 else ""
-        names = ", ".join(repr(key[:80]) for key in unknown[:3])
-        warnings.warn(f"{metadata.path}: unknown metadata {names}{more} is ignored", stacklevel=5)
+    _warn_of_unknown(metadata, unknown)
+
+
+def check_unread_of_tokenizer(metadata: GGUFMetadata) -> None:
+    """Judge every key of the tokenizer that was not read, as `check_unread` does those of the architecture."""
+    unknown = []
+    for key in metadata.unread(_TOKENIZER):
+        name = key.removeprefix(_TOKENIZER)
+        if name == "add_sep_token":
+            _require(metadata, key, (False,))
+        elif not _matches(name, _TOKENIZER_HARMLESS):
+            unknown.append(key)
+    _warn_of_unknown(metadata, unknown)
+
+
+def _warn_of_unknown(metadata: GGUFMetadata, keys: list[str]) -> None:
+    if keys:
+        more = f" and {len(keys) - 3} more" if len(keys) > 3 else ""
+        names = ", ".join(repr(key[:80]) for key in keys[:3])
+        warnings.warn(f"{metadata.path}: unknown metadata {names}{more} is ignored", stacklevel=6)
 
 
 def _matches(name: str, patterns: tuple[str, ...]) -> bool:

@@ -64,12 +64,12 @@ class GGUFMetadata:
             self.refuse(key, "a list of texts")
         return value
 
-    def numbers(self, key: str, *, length: int) -> list[float]:
-        """Return a list of `length` finite numbers."""
+    def numbers(self, key: str, *, at_least: int) -> list[float]:
+        """Return a list of finite numbers, `at_least` of them."""
         value = self._value(key, None)
         is_numbers = isinstance(value, list) and bool(value) and isinstance(value[0], int | float)
-        if not is_numbers or not isinstance(value, list) or len(value) != length or not all(map(math.isfinite, value)):
-            self.refuse(key, f"a list of {length} finite numbers")
+        if not is_numbers or not isinstance(value, list) or len(value) < at_least or not all(map(math.isfinite, value)):
+            self.refuse(key, f"a list of {at_least} finite numbers")
         return value
 
     def refuse(self, key: str, expected: str) -> NoReturn:

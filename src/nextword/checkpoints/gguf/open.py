@@ -14,6 +14,7 @@ from pathlib import Path
 from nextword.checkpoints.gguf.config import read_gguf_config
 from nextword.checkpoints.gguf.metadata import GGUFMetadata
 from nextword.checkpoints.gguf.rope import ROPE_FACTORS
+from nextword.checkpoints.gguf.sampling import read_sampling
 from nextword.checkpoints.gguf.splits import read_gguf_parts
 from nextword.checkpoints.gguf.tokenizer import build_gguf_tokenizer
 from nextword.checkpoints.model_directory import ModelDirectory
@@ -39,7 +40,7 @@ def open_gguf(path: Path) -> ModelDirectory:
         config=config,
         tensors=_without_offset(tensors, mapping.norm_offset) if mapping.norm_offset else tensors,
         load_tokenizer=functools.partial(build_gguf_tokenizer, metadata),
-        generation_defaults={},
+        generation_defaults=read_sampling(metadata),
         license=metadata.text("general.license") if metadata.has("general.license") else None,
         size_bytes=file.size_bytes,
     )

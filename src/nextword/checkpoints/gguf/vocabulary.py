@@ -46,6 +46,8 @@ class GGUFVocabulary:
     kinds: Sequence[int]
     """A TokenKind for each token."""
     unknown_token_id: int | None = None
+    stripping: frozenset[str] = frozenset()
+    """Tokens that absorb the white space after them, where they are control or user-defined ones."""
 
     @functools.cached_property
     def token_ids(self) -> dict[str, int]:
@@ -73,7 +75,7 @@ class GGUFVocabulary:
         """Return the tokens matched before a text is cut into words: control and user-defined ones, except spaces."""
         ids = self.token_ids
         return [
-            tokenizers.AddedToken(token, normalized=False, special=_ADDED[kind])
+            tokenizers.AddedToken(token, normalized=False, special=_ADDED[kind], rstrip=token in self.stripping)
             for token_id, (token, kind) in enumerate(zip(self.tokens, self.kinds, strict=True))
             if kind in _ADDED and token.strip(_SPACE) and ids[token] == token_id
         ]

@@ -11,8 +11,10 @@ import numpy as np
 import numpy.typing as npt
 
 from nextword.atomic_file import write_atomically
-from nextword.checkpoints.gguf.config_metadata import config_metadata, gguf_tensors
-from nextword.checkpoints.gguf.tokenizer_metadata import vocabulary_metadata
+from nextword.checkpoints.gguf.config_metadata import config_metadata, gguf_tensors, require_same_config
+from nextword.checkpoints.gguf.open import open_gguf
+from nextword.checkpoints.gguf.sampling import sampling_metadata
+from nextword.checkpoints.gguf.tokenizer_metadata import model_name, tokenizer_metadata
 from nextword.checkpoints.gguf.types import BLOCK_TYPES
 from nextword.checkpoints.model_directory import ModelDirectory
 from nextword.errors import CheckpointError, os_reason
@@ -30,23 +32,22 @@ _FLOATS = ("position_embd.weight", "ffn_gate_inp.weight")
 
 
 def save_gguf(path: Path, directory: ModelDirectory, *, weights: GGUFWeights = "auto") -> None:
-    """Write a model as one file. Raises CheckpointError, naming the reason, if GGUF or this writer cannot express it.
+    """Write a model as one file, and read it back. Raises CheckpointError, naming what differs, if GGUF cannot say it.
 
     Vectors are stored as F32; matrices too narrow for blocks as F16 where blocks are asked for.
     """
-    config = directory.config
+    config, tokenizer = directory.config, directory.tokenizer
     tensors = gguf_tensors(config, directory.tensors)
-    metadata = {
-        **config_metadata(config, tensors),
-        **vocabulary_metadata(directory.tokenizer, num_rows=config.vocab_size),
-    }
-    metadata["general.name"] = path.stem
+    metadata = {**config_metadata(config, tensors), "general.name": model_name(tokenizer, path.stem)}
     if directory.license is not None:
         metadata["general.license"] = directory.license
+    metadata |= sampling_metadata(directory.generation_defaults, path)
+    metadata |= tokenizer_metadata(tokenizer, metadata, num_rows=config.vocab_size)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with write_atomically(path) as out:
             _write(Path(out.name), metadata, tensors, weights)
+            require_same_config(config, open_gguf(Path(out.name)).config)
     except OSError as error:
         raise CheckpointError(f"{path}: cannot be written: {os_reason(error)}") from None
 
@@ -99,7 +100,8 @@ def _write(
 
 def _add(writer: object, key: str, value: object) -> None:
     kinds = {bool: "bool", int: "uint32", float: "float32", str: "string", list: "array"}
-    getattr(writer, f"add_{kinds[type(value)]}")(key, value)
+    kind = "int32" if type(value) is int and value < 0 else kinds[type(value)]
+    getattr(writer, f"add_{kind}")(key, value)
 
 
 def _encoded(tensor: StoredTensor, kind: str) -> npt.NDArray[np.generic]:
