@@ -141,7 +141,7 @@ def word_pieces() -> tokenizers.Tokenizer:
     return trained(model, trainer, normalizer=normalizer, pre_tokenizer=pre_tokenizer)
 
 
-BYTE_LEVEL = {rules: name for name, rules in reversed(RULES_BY_NAME.items()) if name != "deepseek-llm"}.values()
+BYTE_LEVEL = {rules: name for name, rules in reversed(RULES_BY_NAME.items())}.values()
 """The first name of each of the rules that GGUF knows."""
 KINDS: dict[str, Callable[[], tokenizers.Tokenizer]] = {
     **{name: functools.partial(byte_level, name) for name in BYTE_LEVEL},
