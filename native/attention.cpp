@@ -21,16 +21,17 @@ void clear(const SoftmaxState& state, int num_rows, int stride) {
 
 }  // namespace
 
-Attention::Attention(const Shape& shape, const Kernels& kernels, KVCache& cache, ThreadPool& threads)
-    : shape_(shape), kernels_(kernels), cache_(cache), threads_(threads), rotations_(shape) {}
+Attention::Attention(const Shape& shape, const Kernels& kernels, KVCache& cache, ThreadPool& threads,
+                     const Adapters& adapters)
+    : shape_(shape), kernels_(kernels), cache_(cache), threads_(threads), adapters_(adapters), rotations_(shape) {}
 
 void Attention::find_rotation(const Block& block, int row) {
-    rotations_.fill(row, block.position_of(row), cache_.is_long(block.piece_of(row).cache_id));
+    rotations_.fill(row, block.position_of(row), cache_.kind(block.piece_of(row).cache_id).is_long);
 }
 
 void Attention::attend(int layer, const Layer& weights, const Block& block, const Rows& normed, Rows& attended) {
     const int num_tokens = block.num_tokens(), size = shape_.query_size();
-    project(weights, normed, num_tokens);
+    project(weights, normed, block);
     store_keys_and_values(layer, weights, block);
 
     attended.values.resize(static_cast<size_t>(num_tokens) * size);
@@ -56,7 +57,8 @@ void Attention::attend(int layer, const Layer& weights, const Block& block, cons
 
 // ---- queries, keys and values ----
 
-void Attention::project(const Layer& weights, const Rows& normed, int num_tokens) {
+void Attention::project(const Layer& weights, const Rows& normed, const Block& block) {
+    const int num_tokens = block.num_tokens();
     const int queries = shape_.query_size(), keys = shape_.key_size();
     queries_.resize(static_cast<size_t>(num_tokens) * queries);
     keys_.resize(static_cast<size_t>(num_tokens) * keys);
@@ -69,6 +71,10 @@ void Attention::project(const Layer& weights, const Rows& normed, int num_tokens
               {&weights.key, into(keys_, keys)},
               {&weights.value, into(values_, keys)}},
              normed.view(num_tokens, shape_.hidden_size));
+    const float* x = normed.values.data();
+    adapters_.apply(weights.query, block.adapter_of_row, x, queries_.data(), queries);
+    adapters_.apply(weights.key, block.adapter_of_row, x, keys_.data(), keys);
+    adapters_.apply(weights.value, block.adapter_of_row, x, values_.data(), keys);
 }
 
 void Attention::store_keys_and_values(int layer, const Layer& weights, const Block& block) {

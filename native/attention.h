@@ -8,6 +8,7 @@
 
 #include <vector>
 
+#include "adapters.h"
 #include "block.h"
 #include "kernels.h"
 #include "kv_cache.h"
@@ -22,7 +23,8 @@ namespace nextword {
 class Attention {
 public:
     // All are kept by reference.
-    Attention(const Shape& shape, const Kernels& kernels, KVCache& cache, ThreadPool& threads);
+    Attention(const Shape& shape, const Kernels& kernels, KVCache& cache, ThreadPool& threads,
+              const Adapters& adapters);
 
     // Call before a block's first layer: allocates its rotations; then for each row, in any order and on any thread.
     void begin(const Block& block) { rotations_.resize(block.num_tokens()); }
@@ -53,7 +55,7 @@ private:
         std::vector<int32_t> bounds;
     };
 
-    void project(const Layer& weights, const Rows& normed, int num_tokens);
+    void project(const Layer& weights, const Rows& normed, const Block& block);
     void store_keys_and_values(int layer, const Layer& weights, const Block& block);
     void clip(float* heads, int size) const;
     void prepare_heads(int layer, const Layer& weights, int row, float* query, float* key) const;
@@ -81,6 +83,7 @@ private:
     const Kernels& kernels_;
     KVCache& cache_;
     ThreadPool& threads_;
+    const Adapters& adapters_;
     RotationTables rotations_;
 
     // State of the current layer.

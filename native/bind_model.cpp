@@ -122,8 +122,19 @@ auto with_cache(LockedModel& self, const Work& work) {
     return self.with([&](Model& model) { return work(model.cache()); });
 }
 
-int64_t open_cache(LockedModel& self, const Ids& prompt, bool is_long) {
-    return with_cache(self, [&](KVCache& cache) { return cache.open(prompt, is_long); });
+// Values of one layer, row by row, and empty where there are none.
+void load_adapter(LockedModel& self, int adapter, const std::string& name, int rank, const Floats& down,
+                  const Floats& up, const Floats& input_factor, const Floats& factor, const Floats& offset) {
+    const auto copy = [](const Floats& values) {
+        return std::vector<float>(values.data(), values.data() + values.size());
+    };
+    self.with_gil([&](Model& model) {
+        model.load_adapter(adapter, name, {rank, copy(down), copy(up), copy(input_factor), copy(factor), copy(offset)});
+    });
+}
+
+int64_t open_cache(LockedModel& self, const Ids& prompt, bool is_long, int adapter) {
+    return self.with([&](Model& model) { return model.open_cache(prompt, {is_long, adapter}); });
 }
 
 int64_t fork_cache(LockedModel& self, int64_t id) {
@@ -253,7 +264,11 @@ void bind_model(nb::module_& m) {
         .def("step", &step, nb::arg("chunks"), nb::arg("logits").noconvert())
         .def("score", &score, nb::arg("chunks"), nb::arg("targets"), nb::arg("nats").noconvert(),
              nb::arg("entropies").noconvert(), nb::arg("ranks").noconvert(), nb::arg("largest").noconvert())
-        .def("open_cache", &open_cache, nb::arg("prompt"), nb::arg("is_long"))
+        .def("add_adapter",
+             [](LockedModel& self) { return self.with_gil([](Model& model) { return model.add_adapter(); }); })
+        .def("load_adapter", &load_adapter, nb::arg("adapter"), nb::arg("name"), nb::arg("rank"), nb::arg("down"),
+             nb::arg("up"), nb::arg("input_factor"), nb::arg("factor"), nb::arg("offset"))
+        .def("open_cache", &open_cache, nb::arg("prompt"), nb::arg("is_long"), nb::arg("adapter") = 0)
         .def("fork_cache", &fork_cache)
         .def("close_cache", &close_cache)
         .def("cache_length", &cache_length)
@@ -261,6 +276,7 @@ void bind_model(nb::module_& m) {
         .def_prop_ro("cache_bytes_held", &cache_bytes_held)
         .def_prop_ro("cache_bytes_taken", &cache_bytes_taken)
         .def_prop_ro("weight_bytes", [](LockedModel& self) { return self.unlocked().weight_bytes(); })
+        .def_prop_ro("adapter_bytes", [](LockedModel& self) { return self.unlocked().adapter_bytes(); })
         .def_prop_ro("num_threads", [](LockedModel& self) { return self.unlocked().num_threads(); })
         .def_prop_ro("isa", [](LockedModel& self) { return self.unlocked().isa(); });
 }

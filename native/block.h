@@ -20,12 +20,15 @@ struct Block {
     std::vector<Piece> pieces;
     std::vector<int32_t> token_ids;   // (num_tokens)
     std::vector<int> piece_of_row;    // (num_tokens)
+    std::vector<int> adapter_of_row;  // (num_tokens), 0 for none
     std::vector<int> rows_of_logits;  // rows whose logits are wanted
 
     int num_tokens() const { return static_cast<int>(token_ids.size()); }
     const Piece& piece_of(int row) const { return pieces[piece_of_row[row]]; }
     int position_of(int row) const { return piece_of(row).position + row - piece_of(row).row; }
-    void clear() { pieces.clear(), token_ids.clear(), piece_of_row.clear(), rows_of_logits.clear(); }
+    void clear() {
+        pieces.clear(), token_ids.clear(), piece_of_row.clear(), adapter_of_row.clear(), rows_of_logits.clear();
+    }
 };
 
 }  // namespace nextword

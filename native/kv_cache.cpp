@@ -10,10 +10,10 @@ namespace nextword {
 
 namespace {
 
-// In place of the key of the page before a sequence's first.
-constexpr uint64_t kBeginning = 0, kLongBeginning = 1;
+// Keys of pages are larger than the numbers that stand in place of the key of the page before a sequence's first.
+constexpr uint64_t kBeginnings = uint64_t{1} << 32;
 
-uint64_t beginning(bool is_long) { return is_long ? kLongBeginning : kBeginning; }
+uint64_t beginning(SequenceKind kind) { return 2 * static_cast<uint64_t>(kind.adapter) + (kind.is_long ? 1 : 0); }
 
 // FNV-1a over the tokens, begun with the key of what stands before them. A find compares the tokens as well.
 uint64_t hash_tokens(uint64_t before, const int32_t* token_ids) {
@@ -22,7 +22,7 @@ uint64_t hash_tokens(uint64_t before, const int32_t* token_ids) {
         hash = (hash ^ static_cast<uint32_t>(token_ids[i])) * 0x100000001b3u;
         hash ^= hash >> 29;
     }
-    return std::max(hash, kLongBeginning + 1);
+    return std::max(hash, kBeginnings);
 }
 
 }  // namespace
@@ -90,10 +90,10 @@ KVCache::KVCache(CacheShape shape) : shape_(std::move(shape)) {
     key_of_page_.resize(pools_.size());
 }
 
-int64_t KVCache::open(const std::vector<int32_t>& prompt, bool is_long) {
+int64_t KVCache::open(const std::vector<int32_t>& prompt, SequenceKind kind) {
     Sequence sequence;
-    sequence.is_long = is_long;
-    const int num_pages = reusable_pages(prompt, is_long, sequence.keys);
+    sequence.kind = kind;
+    const int num_pages = reusable_pages(prompt, kind, sequence.keys);
     sequence.keys.resize(num_pages);
     const int length = num_pages * kPagePositions;
     sequence.token_ids.assign(prompt.begin(), prompt.begin() + length);
@@ -237,7 +237,7 @@ void KVCache::settle(int64_t id) {
     Sequence& sequence = sequence_of(id);
     while (static_cast<int>(sequence.keys.size() + 1) * kPagePositions <= sequence.length()) {
         const size_t page = sequence.keys.size();
-        const uint64_t before = page == 0 ? beginning(sequence.is_long) : sequence.keys.back();
+        const uint64_t before = page == 0 ? beginning(sequence.kind) : sequence.keys.back();
         const int32_t* token_ids = sequence.token_ids.data() + page * kPagePositions;
         const uint64_t key = hash_tokens(before, token_ids);
         if (prefixes_.count(key) != 0) {
@@ -299,12 +299,12 @@ const KVCache::Prefix* KVCache::find(uint64_t key, uint64_t before, const int32_
 }
 
 // The number of pages at the beginning of the prompt that are cached in all pools that still need them, and their keys.
-int KVCache::reusable_pages(const std::vector<int32_t>& prompt, bool is_long, std::vector<uint64_t>& keys) const {
+int KVCache::reusable_pages(const std::vector<int32_t>& prompt, SequenceKind kind, std::vector<uint64_t>& keys) const {
     std::vector<const Prefix*> found;
     const int most = (static_cast<int>(prompt.size()) - 1) / kPagePositions;
     for (int page = 0; page < most; ++page) {
         const int32_t* token_ids = prompt.data() + page * kPagePositions;
-        const uint64_t before = keys.empty() ? beginning(is_long) : keys.back();
+        const uint64_t before = keys.empty() ? beginning(kind) : keys.back();
         const uint64_t key = hash_tokens(before, token_ids);
         const Prefix* prefix = find(key, before, token_ids);
         if (prefix == nullptr) break;

@@ -30,6 +30,12 @@ struct CacheFull : std::runtime_error {
     CacheFull() : std::runtime_error("the KV cache is full") {}
 };
 
+// What a sequence's keys and values depend on besides its tokens.
+struct SequenceKind {
+    bool is_long = false;  // rotated by LongRoPE's long factors
+    int adapter = 0;       // its number, or 0 for none
+};
+
 // A page's number within its pool; kNoPage marks positions that a window has passed.
 using PageId = int32_t;
 constexpr PageId kNoPage = -1;
@@ -79,15 +85,15 @@ public:
     explicit KVCache(CacheShape shape);
 
     // Open a sequence and return its handle. It begins with the longest prefix of `prompt` whose pages are cached, but
-    // never with all of it. Sequences with LongRoPE's long factors share pages only with each other.
-    int64_t open(const std::vector<int32_t>& prompt, bool is_long = false);
+    // never with all of it. Only sequences of the same kind share pages.
+    int64_t open(const std::vector<int32_t>& prompt, SequenceKind kind = {});
     int64_t fork(int64_t id);
     void close(int64_t id);
 
     // Number of positions of the sequence. Like all methods below, throws std::out_of_range for a handle that is not
     // open.
     int length(int64_t id) const { return sequence_of(id).length(); }
-    bool is_long(int64_t id) const { return sequence_of(id).is_long; }
+    const SequenceKind& kind(int64_t id) const { return sequence_of(id).kind; }
 
     // True if all sequences can grow by these counts at once; pages that only keep old prefixes are evicted for it.
     bool has_room(const std::vector<int64_t>& ids, const std::vector<int>& counts) const;
@@ -134,7 +140,7 @@ private:
         std::vector<int32_t> token_ids;
         std::vector<std::vector<PageId>> pages;  // for each pool
         std::vector<uint64_t> keys;              // of its full pages, in the order of the sequence
-        bool is_long = false;
+        SequenceKind kind;
         int length() const { return static_cast<int>(token_ids.size()); }
     };
 
@@ -158,7 +164,7 @@ private:
     bool evict_oldest();
     void release(size_t pool, PageId page);
     const Prefix* find(uint64_t key, uint64_t before, const int32_t* token_ids) const;
-    int reusable_pages(const std::vector<int32_t>& prompt, bool is_long, std::vector<uint64_t>& keys) const;
+    int reusable_pages(const std::vector<int32_t>& prompt, SequenceKind kind, std::vector<uint64_t>& keys) const;
 
     CacheShape shape_;
     std::vector<Pool> pools_;

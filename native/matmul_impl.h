@@ -165,6 +165,16 @@ void finish(const Output& out, int panel, int token, const F (&sum)[T][2]) {
     }
 }
 
+void activate_row(const float* sums, const Output& out) {
+    const int panel_width = out.epilogue == Epilogue::Gate ? kLanes : kPanelRows;
+    Output unbiased = out;
+    unbiased.bias = nullptr;
+    for (int panel = 0; panel * panel_width < out.width; ++panel) {
+        const float* both = sums + panel * kPanelRows;
+        finish<1>(unbiased, panel, 0, {{Simd::load(both), Simd::load(both + kLanes)}});
+    }
+}
+
 template <WeightKind kind, int T>
 void multiply_tile(const uint8_t* panel, int index, const Activations& x, int token, const Output& out) {
     F sum[T][2];

@@ -29,26 +29,35 @@ Model::Model(Shape shape, CacheKind cache_kind, size_t max_cache_bytes, int num_
       cache_(cache_shape(shape_, cache_kind, max_cache_bytes)),
       threads_(num_threads),
       weights_(shape_),
-      attention_(shape_, kernels_, cache_, threads_),
+      adapters_(kernels_, threads_, weights_),
+      attention_(shape_, kernels_, cache_, threads_, adapters_),
       experts_(shape_, kernels_, threads_) {}
+
+int64_t Model::open_cache(const std::vector<int32_t>& prompt, SequenceKind kind) {
+    if (kind.adapter < 0 || kind.adapter > adapters_.count()) {
+        throw std::invalid_argument("no adapter has the number " + std::to_string(kind.adapter));
+    }
+    return cache_.open(prompt, kind);
+}
 
 // ---- the step ----
 
 void Model::step(const std::vector<Chunk>& chunks, float* logits, BetweenLayers between_layers) {
-    const auto finish = [&](const std::vector<int>& rows) {
-        find_logits(rows, logits);
-        logits += rows.size() * shape_.vocab_size;
+    const auto finish = [&](const Block& block) {
+        find_logits(block, block.rows_of_logits, logits);
+        logits += block.rows_of_logits.size() * shape_.vocab_size;
     };
     run(chunks, finish, between_layers);
 }
 
 void Model::score(const std::vector<Chunk>& chunks, const int32_t* targets, TokenScore* scores,
                   BetweenLayers between_layers) {
-    const auto finish = [&](const std::vector<int>& rows) {
+    const auto finish = [&](const Block& block) {
+        const std::vector<int>& rows = block.rows_of_logits;
         const int count = static_cast<int>(rows.size());
         for (int done = 0; done < count; done += kScoredRows) {
             const auto first = rows.begin() + done, last = rows.begin() + std::min(count, done + kScoredRows);
-            score_rows({first, last}, targets, scores);
+            score_rows(block, {first, last}, targets, scores);
             targets += last - first, scores += last - first;
             between_layers();
         }
@@ -104,7 +113,7 @@ void Model::run_blocks(const std::vector<Chunk>& chunks, const Finish& finish, c
     Block block;
     const auto run_full = [&] {
         run_block(block, between_layers);
-        finish(block.rows_of_logits);
+        finish(block);
         block.clear();
     };
     for (const Chunk& chunk : chunks) {
@@ -113,6 +122,7 @@ void Model::run_blocks(const std::vector<Chunk>& chunks, const Finish& finish, c
         for (int done = 0; done < count;) {
             const int row = block.num_tokens(), taken = std::min(count - done, kBlockTokens - row);
             block.piece_of_row.insert(block.piece_of_row.end(), taken, static_cast<int>(block.pieces.size()));
+            block.adapter_of_row.insert(block.adapter_of_row.end(), taken, cache_.kind(chunk.cache_id).adapter);
             block.pieces.push_back({chunk.cache_id, position, row, taken});
             for (int i = 0; i < taken; ++i, ++done, ++position) {
                 block.token_ids.push_back(chunk.token_ids[done]);
@@ -168,24 +178,42 @@ void Model::run_layer(int index, const Block& block) {
     threads_.prefetch_next({layer.out.memory()});
     attention_.attend(index, layer, block, normed_, attended_);
     threads_.prefetch_next({has_experts ? layer.mixture.router.memory() : layer.up.memory()});
-    project_into_hidden(layer.out, attended_, layer.post_attention_norm, num_tokens);
+    project_into_hidden(layer.out, attended_, layer.post_attention_norm, block);
 
     if (!shape_.is_parallel) normalize_hidden(layer.mlp_norm, num_tokens, mlp_reads_int8, mlp_normed_);
-    return has_experts ? run_experts(index, num_tokens) : run_mlp(index, num_tokens);
+    return has_experts ? run_experts(index, num_tokens) : run_mlp(index, block);
 }
 
 // hidden += residual_scale * post_norm(down(activation(gate) * up)) of the normed rows.
-void Model::run_mlp(int index, int num_tokens) {
+void Model::run_mlp(int index, const Block& block) {
     const Layer& layer = weights_.layers[index];
-    const int wide = shape_.intermediate_size;
+    const int num_tokens = block.num_tokens(), wide = shape_.intermediate_size;
     widened_.values.resize(static_cast<size_t>(num_tokens) * wide);
     threads_.prefetch_next({layer.down.memory()});
-    const Epilogue epilogue = shape_.is_gated ? Epilogue::Gate : Epilogue::Store;
-    multiply(kernels_, threads_, {{&layer.up, rows_of(widened_.values.data(), wide, epilogue, shape_.activation)}},
-             mlp_normed_.view(num_tokens, shape_.hidden_size));
+    widen(layer.up, block);
     prefetch_after_mlp(index);
+    adapters_.scale_inputs(layer.down, block.adapter_of_row, widened_.values.data());
     if (is_quantized(layer.down.matrix.kind)) quantize_rows(kernels_, threads_, widened_, num_tokens, wide);
-    project_into_hidden(layer.down, widened_, layer.post_mlp_norm, num_tokens);
+    project_into_hidden(layer.down, widened_, layer.post_mlp_norm, block);
+}
+
+// widened = activation(gate) * up; in two passes, with the same bits, where adapters change the sums.
+void Model::widen(const Linear& up, const Block& block) {
+    const int num_tokens = block.num_tokens(), wide = shape_.intermediate_size, num_sums = up.matrix.rows;
+    const Epilogue epilogue = shape_.is_gated ? Epilogue::Gate : Epilogue::Store;
+    const Output out = rows_of(widened_.values.data(), wide, epilogue, shape_.activation);
+    const Activations x = mlp_normed_.view(num_tokens, shape_.hidden_size);
+    if (!adapters_.change(up, block.adapter_of_row)) return multiply(kernels_, threads_, {{&up, out}}, x);
+    sums_.resize(static_cast<size_t>(num_tokens) * num_sums);
+    multiply(kernels_, threads_, {{&up, rows_of(sums_.data(), num_sums)}}, x);
+    adapters_.apply(up, block.adapter_of_row, x.rows, sums_.data(), num_sums);
+    threads_.run(num_tokens, [&](int first, int last) {
+        for (int row = first; row < last; ++row) {
+            Output of_row = out;
+            of_row.rows += static_cast<size_t>(row) * wide;
+            kernels_.activate_row(sums_.data() + static_cast<size_t>(row) * num_sums, of_row);
+        }
+    });
 }
 
 // The same with the MLPs that the router chooses.
@@ -207,14 +235,16 @@ void Model::prefetch_after_mlp(int index) {
 }
 
 // hidden += residual_scale * post_norm(linear(input)), without the norm where the model has none.
-void Model::project_into_hidden(const Linear& linear, const Rows& input, const Norm& post_norm, int num_tokens) {
-    const int hidden = shape_.hidden_size;
+void Model::project_into_hidden(const Linear& linear, const Rows& input, const Norm& post_norm, const Block& block) {
+    const int hidden = shape_.hidden_size, num_tokens = block.num_tokens();
     const Activations x = input.view(num_tokens, linear.matrix.columns);
-    if (!shape_.has_post_norm && shape_.residual_scale == 1.0f) {
+    const bool is_plain = !shape_.has_post_norm && shape_.residual_scale == 1.0f;
+    if (is_plain && !adapters_.change(linear, block.adapter_of_row)) {
         return multiply(kernels_, threads_, {{&linear, rows_of(hidden_.data(), hidden, Epilogue::Add)}}, x);
     }
     projected_.resize(static_cast<size_t>(num_tokens) * hidden);
     multiply(kernels_, threads_, {{&linear, rows_of(projected_.data(), hidden)}}, x);
+    adapters_.apply(linear, block.adapter_of_row, x.rows, projected_.data(), hidden);
     add_projected(post_norm, num_tokens);
 }
 
@@ -258,7 +288,7 @@ void Model::normalize(const Norm& norm, const float* x, float* out) const {
 
 // ---- logits ----
 
-void Model::find_logits(const std::vector<int>& rows, float* logits) {
+void Model::find_logits(const Block& block, const std::vector<int>& rows, float* logits) {
     const int count = static_cast<int>(rows.size()), hidden = shape_.hidden_size, vocab_size = shape_.vocab_size;
     if (count == 0) return;
     const Linear& head = weights_.output_head();
@@ -267,6 +297,9 @@ void Model::find_logits(const std::vector<int>& rows, float* logits) {
         for (int d = 0; d < hidden; ++d) out[d] *= shape_.logit_scale;
     });
     multiply(kernels_, threads_, {{&head, rows_of(logits, vocab_size)}}, normed_.view(count, hidden));
+    std::vector<int> adapters;
+    for (const int row : rows) adapters.push_back(block.adapter_of_row[row]);
+    adapters_.apply(head, adapters, normed_.values.data(), logits, vocab_size);
     if (shape_.logit_soft_cap <= 0.0f) return;
     const auto cap = [&](int first, int last) {
         for (int row = first; row < last; ++row) {
@@ -276,11 +309,11 @@ void Model::find_logits(const std::vector<int>& rows, float* logits) {
     threads_.run(count, cap, 0);
 }
 
-void Model::score_rows(const std::vector<int>& rows, const int32_t* targets, TokenScore* scores) {
+void Model::score_rows(const Block& block, const std::vector<int>& rows, const int32_t* targets, TokenScore* scores) {
     const int vocab_size = shape_.vocab_size;
     const size_t width = vocab_size;
     logits_.resize(rows.size() * width);
-    find_logits(rows, logits_.data());
+    find_logits(block, rows, logits_.data());
     threads_.run(static_cast<int>(rows.size()), [&](int first, int last) {
         thread_local Vector weights;
         weights.resize(width);

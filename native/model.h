@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "adapters.h"
 #include "attention.h"
 #include "block.h"
 #include "experts.h"
@@ -46,6 +47,14 @@ public:
         weights_.load_vector(name, values, size);
     }
 
+    // Adapters as adapters.h has them, over weights that have all been loaded.
+    int add_adapter() { return adapters_.add(); }
+    void load_adapter(int adapter, const std::string& name, const ChangeValues& values) {
+        adapters_.load(adapter, name, values);
+    }
+    // Open a sequence as KVCache does. Throws std::invalid_argument for an adapter that has not been added.
+    int64_t open_cache(const std::vector<int32_t>& prompt, SequenceKind kind);
+
     // Append each chunk to its sequence; writes num_logits rows of vocab_size for each, in order. Throws
     // std::invalid_argument for tokens or positions that the model does not have, or weights that have not been loaded,
     // CacheFull if the KV cache cannot hold the new positions, std::bad_alloc if the system has no more memory, and
@@ -66,6 +75,7 @@ public:
     const char* isa() const { return kernels_.name; }
     int num_threads() const { return threads_.num_threads(); }
     size_t weight_bytes() const { return weights_.num_bytes(); }
+    size_t adapter_bytes() const { return adapters_.num_bytes(); }
 
 private:
     using Vector = std::vector<float>;
@@ -80,26 +90,28 @@ private:
     void run_block(const Block& block, const BetweenLayers& between_layers);
     void embed(int row, int32_t token_id, int position);
     void run_layer(int index, const Block& block);
-    void run_mlp(int index, int num_tokens);
+    void run_mlp(int index, const Block& block);
+    void widen(const Linear& up, const Block& block);
     void run_experts(int index, int num_tokens);
+    void project_into_hidden(const Linear& linear, const Rows& input, const Norm& post_norm, const Block& block);
     void add_projected(const Norm& post_norm, int num_tokens);
-    void project_into_hidden(const Linear& linear, const Rows& input, const Norm& post_norm, int num_tokens);
     void normalize_hidden(const Norm& norm, int num_tokens, bool is_quantized, Rows& out);
     void normalize(const Norm& norm, const float* x, float* out) const;
     void prefetch_after_mlp(int index);
-    void find_logits(const std::vector<int>& rows, float* logits);
-    void score_rows(const std::vector<int>& rows, const int32_t* targets, TokenScore* scores);
+    void find_logits(const Block& block, const std::vector<int>& rows, float* logits);
+    void score_rows(const Block& block, const std::vector<int>& rows, const int32_t* targets, TokenScore* scores);
 
     const Shape shape_;
     const Kernels& kernels_;
     KVCache cache_;
     ThreadPool threads_;
     Weights weights_;
+    Adapters adapters_;
     Attention attention_;
     ExpertMlp experts_;
 
     // State of the current block; its tokens are the rows.
-    Vector hidden_, projected_, logits_;
+    Vector hidden_, projected_, sums_, logits_;
     Rows normed_, mlp_normed_, attended_, widened_;
 };
 

@@ -12,6 +12,12 @@ int rows_in_panel(PanelPart part) { return part == PanelPart::Whole ? kPanelRows
 
 }  // namespace
 
+void put_in_panel_order(const float* values, int size, PanelPart part, float padding, std::vector<float>& ordered) {
+    const int panel_rows = rows_in_panel(part), first_lane = part == PanelPart::Second ? kLanes : 0;
+    ordered.resize(static_cast<size_t>(ceil_div(size, panel_rows)) * kPanelRows, padding);
+    for (int i = 0; i < size; ++i) ordered[i / panel_rows * kPanelRows + first_lane + i % panel_rows] = values[i];
+}
+
 Weights::Weights(const Shape& shape) : layers(shape.num_layers), is_tied_(shape.is_tied) {
     const int hidden = shape.hidden_size;
     register_linear("embedding", embedding, shape.vocab_size, hidden);
@@ -130,12 +136,7 @@ void Weights::load_vector(const std::string& name, const float* values, size_t s
         throw std::invalid_argument(name + " has " + std::to_string(size) + " values; the shape has " +
                                     std::to_string(expected));
     }
-    // A bias follows the order of its panels' rows, with zeros for those that pad them.
-    const int panel_rows = rows_in_panel(part), first_lane = part == PanelPart::Second ? kLanes : 0;
-    vector->resize(static_cast<size_t>(ceil_div(expected, panel_rows)) * kPanelRows);
-    for (int i = 0; i < expected; ++i) {
-        (*vector)[i / panel_rows * kPanelRows + first_lane + i % panel_rows] = values[i];
-    }
+    put_in_panel_order(values, expected, part, 0.0f, *vector);
 }
 
 void Weights::require_loaded() {

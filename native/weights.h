@@ -42,8 +42,18 @@ struct Layer {
     Mixture mixture;  // instead of up and down, or empty
 };
 
+// Put numbers, one for each row of a tensor, in the order of its panels' rows; new ones of other rows get `padding`.
+void put_in_panel_order(const float* values, int size, PanelPart part, float padding, std::vector<float>& ordered);
+
 class Weights {
 public:
+    // Where the rows of a named matrix lie.
+    struct MatrixSlot {
+        Linear* linear;
+        PanelPart part;
+        int rows, columns;
+    };
+
     explicit Weights(const Shape& shape);
     Weights(const Weights&) = delete;
     Weights& operator=(const Weights&) = delete;
@@ -59,6 +69,9 @@ public:
     void require_loaded();
 
     size_t num_bytes() const;  // of all matrices
+    // Throws std::invalid_argument for a name that the shape does not have.
+    const MatrixSlot& slot_of(const std::string& name) const;
+    bool is_tied() const { return is_tied_; }
     const Linear& output_head() const { return is_tied_ ? embedding : output_head_; }
 
     Linear embedding, position_embedding;
@@ -66,11 +79,6 @@ public:
     std::vector<Layer> layers;
 
 private:
-    struct MatrixSlot {
-        Linear* linear;
-        PanelPart part;
-        int rows, columns;
-    };
     struct VectorSlot {
         std::vector<float>* vector;
         PanelPart part;
@@ -86,7 +94,6 @@ private:
                          PanelPart part = PanelPart::Whole);
     void register_norm(const std::string& name, Norm& norm, const Shape& shape);
     void register_vector(const std::string& name, std::vector<float>& vector, int size);
-    const MatrixSlot& slot_of(const std::string& name) const;
 
     bool is_tied_, is_loaded_ = false;
     Linear output_head_;

@@ -104,6 +104,36 @@ void load_experts(Model& model, Random& random, const std::string& name, WeightK
     }
 }
 
+// Low-rank products, factors or offsets, each in some layers: what an adapter can change, alone and together.
+void add_adapter(Model& model, uint64_t seed, int rank) {
+    Random random(seed);
+    const Shape& shape = model.shape();
+    const int adapter = model.add_adapter(), hidden = shape.hidden_size, wide = shape.intermediate_size;
+    const auto load = [&](const std::string& name, int rows, int columns, bool scales_inputs = false) {
+        if (random.below(4) == 0) return;
+        ChangeValues values;
+        values.rank = random.below(4) == 0 ? 0 : rank;
+        values.down = random.numbers(static_cast<size_t>(values.rank) * columns);
+        values.up = random.numbers(static_cast<size_t>(values.rank) * rows);
+        if (random.below(2) == 0) values.factor = random.numbers(rows);
+        if (random.below(2) == 0) values.offset = random.numbers(rows);
+        if (scales_inputs) values.input_factor = random.numbers(columns);
+        model.load_adapter(adapter, name + ".weight", values);
+    };
+    for (int layer = 0; layer < shape.num_layers; ++layer) {
+        const std::string name = "layers." + std::to_string(layer) + ".";
+        load(name + "attention.q_proj", shape.query_size(), hidden);
+        load(name + "attention.k_proj", shape.key_size(), hidden);
+        load(name + "attention.v_proj", shape.key_size(), hidden);
+        load(name + "attention.o_proj", hidden, shape.query_size());
+        if (shape.has_experts(layer)) continue;
+        if (shape.is_gated) load(name + "mlp.gate_proj", wide, hidden);
+        load(name + "mlp.up_proj", wide, hidden);
+        load(name + "mlp.down_proj", hidden, wide, random.below(2) == 0);
+    }
+    load("output_head", shape.vocab_size, hidden);
+}
+
 std::unique_ptr<Model> random_model(const Shape& shape, const Setting& setting) {
     auto model =
         std::make_unique<Model>(shape, setting.cache, setting.max_cache_bytes, setting.num_threads, setting.isa);
@@ -151,8 +181,8 @@ std::vector<float> step(Model& model, const std::vector<Chunk>& chunks) {
 }
 
 // A whole sequence in one step, with all its logits.
-std::vector<float> alone(Model& model, const std::vector<int32_t>& sequence) {
-    const int64_t id = model.cache().open({});
+std::vector<float> alone(Model& model, const std::vector<int32_t>& sequence, int adapter = 0) {
+    const int64_t id = model.open_cache({}, {false, adapter});
     const std::vector<float> logits = step(model, {{id, sequence, static_cast<int>(sequence.size())}});
     model.cache().close(id);
     return logits;
@@ -170,6 +200,7 @@ struct Writing {
     std::vector<float> expected;
     int64_t id;
     int done;
+    int adapter;
 };
 
 // Sequences come, are forked, advance by chunks of all sizes in batches of all sizes, and go.
@@ -189,8 +220,9 @@ void check_random_schedule(Model& model, Model& reference, uint64_t seed) {
             if (like != nullptr)
                 sequence.insert(sequence.begin(), like->sequence.begin(), like->sequence.begin() + like->done);
             if (static_cast<int>(sequence.size()) > shape.max_seq_len) continue;
-            const int64_t id = is_fork ? model.cache().fork(like->id) : model.cache().open(sequence);
-            open.push_back({sequence, alone(reference, sequence), id, model.cache().length(id)});
+            const int adapter = is_fork ? like->adapter : random.below(3);
+            const int64_t id = is_fork ? model.cache().fork(like->id) : model.open_cache(sequence, {false, adapter});
+            open.push_back({sequence, alone(reference, sequence, adapter), id, model.cache().length(id), adapter});
         }
         std::vector<Chunk> chunks;
         for (const Writing& writing : open) {
@@ -221,12 +253,16 @@ void check_random_schedule(Model& model, Model& reference, uint64_t seed) {
 }
 
 void test_no_schedule_changes_a_bit(const Shape& shape, WeightKind weights, CacheKind cache) {
-    const auto reference = random_model(shape, {weights, cache});
+    const auto with_adapters = [](std::unique_ptr<Model> model) {
+        add_adapter(*model, 5, 3), add_adapter(*model, 6, 40);
+        return model;
+    };
+    const auto reference = with_adapters(random_model(shape, {weights, cache}));
     const std::pair<const char*, int> settings[] = {{"", 1}, {"", 2}, {"", 3}, {"", 5}, {"avx2", 2}, {"portable", 3}};
     uint64_t seed = 1;
     for (const auto& [isa, num_threads] : settings) {
         try {
-            const auto model = random_model(shape, {weights, cache, num_threads, isa});
+            const auto model = with_adapters(random_model(shape, {weights, cache, num_threads, isa}));
             check_random_schedule(*model, *reference, seed++);
         } catch (const std::invalid_argument&) {
             continue;  // test_kernels says which instruction sets are not here
@@ -372,7 +408,7 @@ void test_texts_of_the_long_kind_turn_by_other_angles_and_share_nothing() {
     check(!is_same(expected_short, expected_long), "the angles matter");
     for (int again = 0; again < 2; ++again) {
         for (const bool is_long : {true, false}) {
-            const int64_t id = both->cache().open(sequence, is_long);
+            const int64_t id = both->cache().open(sequence, {is_long, 0});
             const int reused = both->cache().length(id);
             check(reused == (again == 0 && is_long ? 0 : 128), "only sequences of the same kind share pages");
             const std::vector<float> rest =
@@ -382,6 +418,61 @@ void test_texts_of_the_long_kind_turn_by_other_angles_and_share_nothing() {
             both->cache().close(id);
         }
     }
+}
+
+void test_adapters_share_the_weights_and_no_pages() {
+    const auto model = random_model(odd_shape(), {}), plain = random_model(odd_shape(), {});
+    const size_t weight_bytes = model->weight_bytes();
+    add_adapter(*model, 5, 3), add_adapter(*model, 6, 8);
+    check(model->weight_bytes() == weight_bytes && model->adapter_bytes() > 0, "weights are there once");
+    Random random(13);
+    const std::vector<int32_t> sequence = random_text(random, model->shape(), 150);
+    check(is_same(alone(*model, sequence), alone(*plain, sequence)), "without an adapter nothing changes");
+    check(!is_same(alone(*model, sequence, 1), alone(*model, sequence)), "an adapter changes the logits");
+    check(!is_same(alone(*model, sequence, 1), alone(*model, sequence, 2)), "each by itself");
+    for (int again = 0; again < 2; ++again) {
+        for (const int adapter : {0, 1, 2}) {
+            const int64_t id = model->open_cache(sequence, {false, adapter});
+            const int reused = model->cache().length(id);
+            check(reused == 128, "the pages of its own text");
+            model->cache().close(id);
+        }
+    }
+    const std::vector<int32_t> other = random_text(random, model->shape(), 150);
+    alone(*model, other, 1);
+    for (const auto& [adapter, expected] : {std::pair{0, 0}, {2, 0}, {1, 128}}) {
+        check(model->cache().length(model->open_cache(other, {false, adapter})) == expected, "pages of one adapter");
+    }
+}
+
+void test_adapters_that_do_not_fit_are_refused() {
+    const auto refuses = [](Model& model, int adapter, const char* name, const ChangeValues& values) {
+        check_throws<std::invalid_argument>([&] { model.load_adapter(adapter, name, values); }, name);
+    };
+    const auto model = random_model(odd_shape(), {}), tied = random_model(plain_shape(), {});
+    check(model->add_adapter() == 1 && tied->add_adapter() == 1, "the first adapter has the number 1");
+    ChangeValues offset, scaled, low_rank;
+    offset.offset.resize(40), scaled.input_factor.resize(40);
+    low_rank.rank = 2, low_rank.down.resize(80), low_rank.up.resize(79);
+    refuses(*model, 0, "layers.0.attention.o_proj.weight", offset);
+    refuses(*model, 2, "layers.0.attention.o_proj.weight", offset);
+    refuses(*model, 1, "layers.3.attention.o_proj.weight", offset);
+    refuses(*model, 1, "layers.0.attention.q_proj.weight", offset);
+    refuses(*model, 1, "layers.0.attention.q_proj.weight", scaled);
+    refuses(*model, 1, "layers.0.attention.q_proj.weight", low_rank);
+    refuses(*model, 1, "embedding.weight", {});
+    refuses(*tied, 1, "embedding.weight", {});
+    refuses(*tied, 1, "position_embedding.weight", {});
+    const auto mixture = random_model(mixture_shape(), {});
+    mixture->add_adapter();
+    for (int layer = 0; layer < mixture->shape().num_layers; ++layer) {
+        if (!mixture->shape().has_experts(layer)) continue;
+        const std::string mlp = "layers." + std::to_string(layer) + ".mlp.";
+        refuses(*mixture, 1, (mlp + "router.weight").c_str(), {});
+        refuses(*mixture, 1, (mlp + "experts.0.up_proj.weight").c_str(), {});
+    }
+    tied->load_adapter(1, "output_head.weight", {});
+    check_throws<std::invalid_argument>([&] { model->open_cache({}, {false, 2}); }, "an adapter that is none");
 }
 
 void test_a_shape_that_is_none_is_refused() {
@@ -451,6 +542,8 @@ int main() {
     test_a_refused_step_changes_nothing();
     test_a_step_that_is_ended_early_changes_nothing();
     test_texts_of_the_long_kind_turn_by_other_angles_and_share_nothing();
+    test_adapters_share_the_weights_and_no_pages();
+    test_adapters_that_do_not_fit_are_refused();
     test_a_shape_that_is_none_is_refused();
     test_a_model_without_all_its_weights_does_not_run();
     test_weights_that_the_shape_does_not_have_are_refused();
