@@ -19,6 +19,7 @@ class HashBackend:
         self.vocab_size = vocab_size
         self.max_seq_len = max_seq_len
         self.max_positions = max_positions
+        self.adapter_names: tuple[str, ...] = ()
         self.tokens_computed = 0
         self.num_opened = 0
         """Sequences opened or forked up to now."""
@@ -26,7 +27,7 @@ class HashBackend:
         """The texts of the open caches."""
         self._new_ids = itertools.count()
 
-    def open_cache(self, prompt: Sequence[int] = ()) -> int:
+    def open_cache(self, prompt: Sequence[int] = (), *, adapter: str | None = None) -> int:
         return self._keep([])
 
     def cache_length(self, cache_id: int) -> int:

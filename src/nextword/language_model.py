@@ -40,13 +40,12 @@ if TYPE_CHECKING:  # imported where they are used: generation does not wait for 
     from nextword.evaluation.compare import Comparison
     from nextword.evaluation.perplexity import PerplexityReport
     from nextword.evaluation.surprise import SurpriseReport
+    from nextword.models.linear_change import Changes
 
 Prompt = Annotated[str, "a string; for several prompts use generate_batch"]
 Messages = Annotated[Sequence[Message], 'a list of messages such as [{"role": "user", "content": "Hello"}]']
+AdapterFolders = Annotated[Mapping[str, str | Path], 'a mapping such as {"name": "folder"}']
 Labels = Annotated[Sequence[str], 'a list of strings such as ["positive", "negative"]']
-
-
-_CONTINUING: SubmitOptions = {}
 
 
 class ChatKeywords(SamplingOptions, ChatOptions, total=False):
@@ -116,6 +115,11 @@ class LanguageModel:
         """The model's tokenizer: text to token ids and back."""
         return self.engine.tokenizer
 
+    @property
+    def adapters(self) -> tuple[str, ...]:
+        """Names of the adapters that a request may choose; the base model is None."""
+        return self.engine.backend.adapter_names
+
     @checked_arguments
     def params(self, **overrides: Unpack[SamplingOptions]) -> SamplingParams:
         """Return the sampling parameters of a call: its keywords, else the checkpoint's, else the built-in defaults.
@@ -131,13 +135,22 @@ class LanguageModel:
         return sampling_params(defaults, **overrides)
 
     @checked_arguments
-    def generate(self, prompt: Prompt, *, parse_special: bool = False, **params: Unpack[SamplingOptions]) -> Generation:
+    def generate(
+        self,
+        prompt: Prompt,
+        *,
+        parse_special: bool = False,
+        adapter: str | None = None,
+        **params: Unpack[SamplingOptions],
+    ) -> Generation:
         """Continue a prompt; keywords are the fields of `SamplingParams`. Raises RequestError.
 
         `parse_special`, here and below: read control tokens written in the text, such as <|im_start|>, as tokens;
         without it they are text like any other, which nobody can use to speak in another's name.
+        `adapter`, here and below: one of `adapters`; None: the base model.
         """
-        return self._run(self.tokenizer.encode_prompt(prompt, parse_special=parse_special), self.params(**params))
+        token_ids = self.tokenizer.encode_prompt(prompt, parse_special=parse_special)
+        return self._run(token_ids, self.params(**params), {"adapter": adapter})
 
     @checked_arguments
     def generate_batch(
@@ -146,11 +159,13 @@ class LanguageModel:
         params: Sequence[SamplingParams] | None = None,
         *,
         parse_special: bool = False,
+        adapter: str | Sequence[str | None] | None = None,
         **options: Unpack[SamplingOptions],
     ) -> list[Generation]:
         """Continue many prompts together; each completion is the one that `generate` gives for its prompt alone.
 
-        Keywords hold for all prompts; `params` instead gives each prompt its own. Raises RequestError.
+        Keywords hold for all prompts; `params` instead gives each prompt its own, and `adapter` may be a list, too.
+        Raises RequestError.
         """
         if params is not None and options:
             raise RequestError(f"params and {', '.join(options)}: give either parameters for each prompt, or keywords")
@@ -158,17 +173,31 @@ class LanguageModel:
         if len(prompts) != len(params):
             raise RequestError(f"{len(prompts)} prompts but {len(params)} sets of parameters: give one for each")
         encoded = [self.tokenizer.encode_prompt(prompt, parse_special=parse_special) for prompt in prompts]
-        requests = [self.engine.submit(prompt, one) for prompt, one in zip(encoded, params, strict=True)]
+        adapters = [adapter] * len(prompts) if adapter is None or isinstance(adapter, str) else list(adapter)
+        if len(prompts) != len(adapters):
+            raise RequestError(f"{len(prompts)} prompts but {len(adapters)} adapters: give one for each, or for all")
+        requests = [
+            self.engine.submit(prompt, one, adapter=name)
+            for prompt, one, name in zip(encoded, params, adapters, strict=True)
+        ]
         self.engine.run(requests)
         return [collect(request, self.tokenizer) for request in requests]
 
     @checked_arguments
-    def stream(self, prompt: Prompt, *, parse_special: bool = False, **params: Unpack[SamplingOptions]) -> Stream:
+    def stream(
+        self,
+        prompt: Prompt,
+        *,
+        parse_special: bool = False,
+        adapter: str | None = None,
+        **params: Unpack[SamplingOptions],
+    ) -> Stream:
         """Continue a prompt and yield the text as it is generated. Raises RequestError; n must be 1."""
-        return self._stream(self.tokenizer.encode_prompt(prompt, parse_special=parse_special), self.params(**params))
+        token_ids = self.tokenizer.encode_prompt(prompt, parse_special=parse_special)
+        return self._stream(token_ids, self.params(**params), {"adapter": adapter})
 
     @checked_arguments
-    def chat(self, messages: Messages, **options: Unpack[ChatKeywords]) -> Generation:
+    def chat(self, messages: Messages, *, adapter: str | None = None, **options: Unpack[ChatKeywords]) -> Generation:
         """Answer a conversation; a message is a mapping in OpenAI's form. Raises RequestError, TokenizerError.
 
         Keywords: tools, template_variables, chat_template and continue_final_message, as `ChatOptions` says, and the
@@ -176,14 +205,14 @@ class LanguageModel:
         """
         rendering, params = _split_options(options)
         prompt = self.tokenizer.encode_chat(messages, **rendering)
-        return self._run(prompt, self.chat_params(**params), self._answering(rendering))
+        return self._run(prompt, self.chat_params(**params), {**self._answering(rendering), "adapter": adapter})
 
     @checked_arguments
-    def stream_chat(self, messages: Messages, **options: Unpack[ChatKeywords]) -> Stream:
+    def stream_chat(self, messages: Messages, *, adapter: str | None = None, **options: Unpack[ChatKeywords]) -> Stream:
         """Answer a conversation as `chat` does and yield the text as it is generated."""
         rendering, params = _split_options(options)
         prompt = self.tokenizer.encode_chat(messages, **rendering)
-        return self._stream(prompt, self.chat_params(**params), self._answering(rendering))
+        return self._stream(prompt, self.chat_params(**params), {**self._answering(rendering), "adapter": adapter})
 
     @checked_arguments
     def conversation(
@@ -192,6 +221,7 @@ class LanguageModel:
         system: str | None = None,
         template_variables: Mapping[str, Any] | None = None,
         chat_template: str | PathLike[str] | None = None,
+        adapter: str | None = None,
         **params: Unpack[SamplingOptions],
     ) -> Conversation:
         """Begin a chat that keeps its history; keywords are the fields of `SamplingParams`. Raises RequestError.
@@ -199,26 +229,35 @@ class LanguageModel:
         `template_variables` and `chat_template` as in `ChatOptions`.
         """
         rendering: ChatOptions = {"template_variables": template_variables, "chat_template": chat_template}
-        return Conversation(self.engine, self.chat_params(**params), system=system, rendering=rendering)
+        chosen = self.chat_params(**params)
+        return Conversation(self.engine, chosen, system=system, rendering=rendering, adapter=adapter)
 
     @checked_arguments
-    def next(self, text: str, *, parse_special: bool = False) -> Distribution:
+    def next(self, text: str, *, parse_special: bool = False, adapter: str | None = None) -> Distribution:
         """Compute the distribution of the token that follows a text, before any truncation. Textbook section 2.1."""
-        return self.engine.next_distribution(self.tokenizer.encode_prompt(text, parse_special=parse_special))
+        token_ids = self.tokenizer.encode_prompt(text, parse_special=parse_special)
+        return self.engine.next_distribution(token_ids, adapter=adapter)
 
     @checked_arguments
     def next_steps(
-        self, text: str, *, parse_special: bool = False, **params: Unpack[SamplingOptions]
+        self,
+        text: str,
+        *,
+        parse_special: bool = False,
+        adapter: str | None = None,
+        **params: Unpack[SamplingOptions],
     ) -> dict[str, Distribution]:
         """Compute what `next` does ("model"), then the distribution after each step that the parameters switch on.
 
         The keys are the names of the parameters, in the order in which they are applied. Raises RequestError.
         """
-        distribution = self.next(text, parse_special=parse_special)
+        distribution = self.next(text, parse_special=parse_special, adapter=adapter)
         return {"model": distribution, **dict(stages(distribution, self.params(**params)))}
 
     @checked_arguments
-    def score(self, text: str, *, alternatives: int = 0, parse_special: bool = False) -> Score:
+    def score(
+        self, text: str, *, alternatives: int = 0, parse_special: bool = False, adapter: str | None = None
+    ) -> Score:
         """Compute the log-probability of each token of a text but the first, which has no context without a BOS token.
 
         `alternatives`: how many of the most probable tokens to report beside each. Raises RequestError if the text has
@@ -228,7 +267,7 @@ class LanguageModel:
         if len(token_ids) < 2:
             raise RequestError(f"the text has {len(token_ids)} tokens: at least two are needed, the first is context")
         params = SamplingParams(max_tokens=0, echo=True, logprobs=alternatives)
-        tokens = self._run(token_ids, params).prompt_tokens
+        tokens = self._run(token_ids, params, {"adapter": adapter}).prompt_tokens
         texts = tuple(self.tokenizer.token_text(token.token_id) for token in tokens)
         return Score(tokens=tokens, token_texts=texts)
 
@@ -331,12 +370,12 @@ class LanguageModel:
             "end_token_ids": self.tokenizer.turn_end_ids(rendering.get("chat_template")),
         }
 
-    def _run(self, prompt_token_ids: list[int], params: SamplingParams, how: SubmitOptions = _CONTINUING) -> Generation:
+    def _run(self, prompt_token_ids: list[int], params: SamplingParams, how: SubmitOptions) -> Generation:
         request = self.engine.submit(prompt_token_ids, params, **how)
         self.engine.run([request])
         return collect(request, self.tokenizer)
 
-    def _stream(self, prompt_token_ids: list[int], params: SamplingParams, how: SubmitOptions = _CONTINUING) -> Stream:
+    def _stream(self, prompt_token_ids: list[int], params: SamplingParams, how: SubmitOptions) -> Stream:
         if params.n != 1:
             raise RequestError(f"n = {params.n}: a stream has one completion; use generate for several")
         return Stream(self.engine, self.engine.submit(prompt_token_ids, params, **how))
@@ -370,13 +409,15 @@ def load(
     name: str | Path,
     *,
     adapter: str | Path | None = None,
+    adapters: AdapterFolders | None = None,
     backend: BackendName = "auto",
     weights: Weights = "auto",
     num_threads: int | None = None,
 ) -> LanguageModel:
     """Load a model by catalogue name, Hugging Face folder, .gguf file, or name of the Hub (hf:owner/name) once pulled.
 
-    `adapter`: a folder in peft's format, merged into the weights; such a folder can be the name, too. `backend`,
+    `adapter`: a folder in peft's format, merged into the weights; such a folder can be the name, too. `adapters`:
+    folders by the names under which requests choose one of them, computed beside one copy of the weights. `backend`,
     `weights` and `num_threads` as in `open_backend`. Raises CheckpointError naming file and field, BackendError or
     MissingExtraError where the backend cannot run.
     """
@@ -389,9 +430,18 @@ def load(
         weights=weights,
         num_threads=num_threads,
         num_virtual_tokens=directory.num_virtual_tokens,
+        adapters=_open_beside(directory, adapters or {}),
     )
     chosen: BackendName = ("torch" if native is None else "native") if backend == "auto" else backend
     return LanguageModel(directory, Engine(opened, tokenizer), name=str(name), backend=chosen, weights=weights)
+
+
+def _open_beside(directory: ModelDirectory, adapters: AdapterFolders) -> dict[str, Changes]:
+    if not adapters:
+        return {}
+    from nextword.adapters.beside import open_beside  # opening a model without adapters stays quick
+
+    return open_beside(directory, adapters)
 
 
 @checked_arguments

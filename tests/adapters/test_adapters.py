@@ -14,7 +14,7 @@ torch = pytest.importorskip("torch")
 
 from nextword.adapters.adapter_files import CONFIG_NAME  # noqa: E402
 from nextword.adapters.attach import attach, detached, save, switch  # noqa: E402
-from nextword.adapters.merge import merged_tensors  # noqa: E402
+from nextword.adapters.merge import merged_weights  # noqa: E402
 from nextword.adapters.open import open_adapted  # noqa: E402
 from nextword.adapters.spec import AdapterSpec  # noqa: E402
 from nextword.checkpoints.open_directory import open_model_directory  # noqa: E402
@@ -107,7 +107,7 @@ def test_an_adapter_trained_on_dequantised_weights_merges_with_the_quantised_one
     )
     model = build_transformer(directory.config, tensors)
     add_noise(attach(model, AdapterSpec(rank=2)), 1)
-    merged = merged_tensors(directory.config, tensors, detached(model))
+    merged = merged_weights(directory.config, tensors, detached(model))[1]
     assert merged[name].dtype == "F32"
     torch.testing.assert_close(build_transformer(directory.config, merged)(TOKENS), model(TOKENS), rtol=1e-4, atol=1e-4)
 
@@ -136,12 +136,19 @@ def test_a_folder_that_is_an_adapter_opens_as_its_model(folder: Path, tmp_path: 
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"peft_type": "VERA"}, "peft_type is 'VERA'; expected one of IA3, LORA"),
-        ({"bias": "all"}, "bias is 'all'; expected 'none'"),
-        ({"modules_to_save": ["lm_head"]}, "modules_to_save"),
-        ({"rank_pattern": {"q_proj": 4}}, "rank_pattern"),
+        ({"peft_type": "OFT"}, "peft_type is 'OFT'; expected one of ADALORA, IA3"),
+        ({"peft_type": "VERA", "save_projection": False}, "save_projection is False; expected True"),
+        ({"bias": "some"}, "bias is 'some'; expected one of all, lora_only, none"),
+        ({"modules_to_save": ["lm_head"]}, "modules_to_save has 'lm_head', of which there is no tensor"),
+        ({"rank_pattern": {"q_proj": 4}}, "q_proj.lora_A.weight has shape"),
+        ({"rank_pattern": {"q_proj": 0.5}}, "rank_pattern is .*; expected whole numbers"),
+        ({"alpha_pattern": {"(a+)+": 4}}, "alpha_pattern is .*; expected patterns without repeated groups"),
+        ({"alpha_pattern": {"(": 4}}, "alpha_pattern is .*; expected names or regular expressions"),
+        ({"alora_invocation_tokens": [1]}, "alora_invocation_tokens is .1.; expected null"),
+        ({"a_field_of_tomorrow": 1}, "a_field_of_tomorrow is 1; expected null"),
+        ({"task_type": "SEQ_CLS"}, "task_type is 'SEQ_CLS'; expected 'CAUSAL_LM'"),
         ({"init_lora_weights": "pissa"}, "init_lora_weights is 'pissa'"),
-        ({"r": 0}, "rank must be at least 1, is 0"),
+        ({"r": 0}, "r is 0; expected at least 1"),
         ({"r": 4}, "has shape"),
         ({"use_dora": True}, "missing tensor"),
     ],

@@ -99,6 +99,15 @@ def test_what_peft_saved_gives_the_same_logits_here(base: Path, tmp_path: Path) 
     assert np.abs(ours - their_logits(theirs.eval(), token_ids)).max() < TOLERANCE
 
 
+def test_what_p_tuning_saved_gives_the_same_logits_here(base: Path, tmp_path: Path) -> None:
+    config = peft.PromptEncoderConfig(task_type="CAUSAL_LM", num_virtual_tokens=NUM_VIRTUAL, encoder_hidden_size=16)
+    peft.get_peft_model(their_base(base), config).save_pretrained(tmp_path)
+    theirs = peft.PeftModel.from_pretrained(their_base(base), tmp_path).eval()
+    token_ids = prompts(1)
+    ours = our_logits(open_prompted(tmp_path, "native"), token_ids)
+    assert np.abs(ours - their_logits(theirs, token_ids)).max() < TOLERANCE
+
+
 def test_loss_and_gradient_are_those_of_peft(base: Path, tmp_path: Path) -> None:
     model, token_ids = save_ours(base, tmp_path), prompts(1)
     theirs = with_their_prompt(base)

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nextword.atomic_file import write_atomically
-from nextword.checkpoints.safetensors_file import write_safetensors
+from nextword.checkpoints.safetensors_file import open_safetensors, write_safetensors
 from nextword.errors import CheckpointError, os_reason
 from nextword.models.families.fields import ConfigFields
 from nextword.models.stored_tensor import StoredTensor
@@ -33,6 +33,17 @@ def write_adapter(
             out.write((json.dumps({**common, **settings}, indent=2) + "\n").encode())
     except OSError as error:
         raise CheckpointError(f"{folder}: cannot be written: {os_reason(error)}") from None
+
+
+def open_weights(folder: Path) -> dict[str, StoredTensor]:
+    """Map the tensors of an adapter folder. Raises CheckpointError if they are missing, damaged, or a pickle."""
+    path = folder / WEIGHTS_NAME
+    if not path.exists() and (folder / "adapter_model.bin").exists():
+        raise CheckpointError(
+            f"{folder / 'adapter_model.bin'}: a pickle, which can run any code and is not read; "
+            f"save the adapter as {WEIGHTS_NAME}"
+        )
+    return open_safetensors(path)
 
 
 def base_name(fields: ConfigFields) -> str | None:

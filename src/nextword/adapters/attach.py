@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from nextword.adapters.folder import Adapter, save_adapter
+from nextword.adapters.folder import Adapter, save_adapter, settings_of
 from nextword.adapters.method import METHODS, Array
 from nextword.adapters.sites import Site, chosen_sites, whole_matrix
 from nextword.adapters.spec import AdapterSpec
@@ -107,7 +107,7 @@ def attach(model: Transformer, spec: AdapterSpec, *, name: str = "default", seed
 def attach_saved(model: Transformer, adapter: Adapter, *, name: str = "default") -> list[nn.Parameter]:
     """Attach an adapter read from disk, as `attach` does. Raises CheckpointError if it does not fit the model."""
     sites = adapter.sites(model.config)
-    tensors = {f"{site.name}.{key}": values for site in sites for key, values in adapter.of_site(site).items()}
+    tensors = {name: tensor.to_float32() for name, tensor in adapter.tensors.items()}
     return _add(model, name, AttachedAdapter(adapter.spec, sites, tensors))
 
 
@@ -123,7 +123,7 @@ def detached(model: Transformer, *, name: str = "default", base: str | None = No
     """Copy the adapter of that name out of the model, with its current values."""
     attached = _named(model, name)
     tensors = {key: StoredTensor(key, "F32", values.shape, values) for key, values in attached.tensors().items()}
-    return Adapter(spec=attached.spec, tensors=tensors, base=base, source=f"adapter {name}")
+    return Adapter(settings=settings_of(attached.spec), tensors=tensors, base=base, source=f"adapter {name}")
 
 
 def save(model: Transformer, folder: Path, *, name: str = "default", base: str | None = None) -> None:

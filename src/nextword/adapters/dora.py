@@ -44,11 +44,3 @@ def adapted(
     unbiased = outputs if bias is None else outputs - bias
     changed = lora.adapted(spec, site, linear, inputs, unbiased, tensors) * (tensors[_LENGTH] / seen)
     return changed if bias is None else changed + bias
-
-
-def merged(
-    spec: AdapterSpec, site: Site, weight: Array, bias: Array | None, tensors: Mapping[str, Array]
-) -> tuple[Array, Array | None]:
-    """Return the rows of W + scaling * B A, scaled to their magnitudes."""
-    turned, _ = lora.merged(spec, site, weight, bias, tensors)
-    return turned * (tensors[_LENGTH] / np.linalg.norm(turned, axis=1))[:, None], bias

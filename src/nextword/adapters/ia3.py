@@ -42,11 +42,3 @@ def adapted(
         return outputs * factors
     changed = inputs * factors @ linear.weight.T
     return changed if linear.bias is None else changed + linear.bias
-
-
-def merged(
-    spec: AdapterSpec, site: Site, weight: Array, bias: Array | None, tensors: Mapping[str, Array]
-) -> tuple[Array, Array | None]:
-    """Multiply the columns of the MLP's last layer, rows and bias of any other, by the factors."""
-    factors = tensors[_FACTORS]
-    return weight * factors, bias if bias is None or site.is_feed_forward else bias * factors.ravel()

@@ -44,11 +44,3 @@ def adapted(
     """Compute outputs + scaling * B A inputs."""
     narrow = inputs @ tensors["lora_A.weight"].T  # (..., rank)
     return outputs + narrow @ tensors["lora_B.weight"].T * spec.scaling
-
-
-def merged(
-    spec: AdapterSpec, site: Site, weight: Array, bias: Array | None, tensors: Mapping[str, Array]
-) -> tuple[Array, Array | None]:
-    """Compute W + scaling * B A; the bias is unchanged."""
-    update: Array = tensors["lora_B.weight"] @ tensors["lora_A.weight"] * np.float32(spec.scaling)
-    return weight + update, bias

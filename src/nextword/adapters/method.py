@@ -44,11 +44,6 @@ class Method(Protocol):
     ) -> Tensor:  # fmt: skip
         """Compute the adapted outputs of a linear layer: (..., inputs), (..., outputs) -> (..., outputs)."""
 
-    def merged(
-        self, spec: AdapterSpec, site: Site, weight: Array, bias: Array | None, tensors: Mapping[str, Array]
-    ) -> tuple[Array, Array | None]:
-        """Merge the adapter into weight and bias of a linear layer, which then computes the same without it."""
-
 
 METHODS: dict[MethodName, Method] = {"lora": lora, "dora": dora, "ia3": ia3}
 
@@ -59,8 +54,3 @@ def num_adapter_weights(config: ModelConfig, spec: AdapterSpec) -> int:
     return sum(
         math.prod(shape) for site in chosen_sites(config, spec.adapted) for shape in method.shapes(spec, site).values()
     )
-
-
-def of_part(method: Method, site: Site, index: int, name: str, values: Array) -> Array:
-    """Select the values of one tensor that belong to a part of a site."""
-    return values[site.parts[index].rows] if name in method.BY_OUTPUT else values

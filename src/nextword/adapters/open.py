@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
+from nextword.adapters.spec import PROMPT_KINDS
 from nextword.checkpoints.catalogue import chat_defaults, resolve
 from nextword.checkpoints.model_directory import ModelDirectory
 from nextword.checkpoints.open_directory import open_model_directory
@@ -46,7 +47,7 @@ def open_adapted(name: str, adapter: str | None = None) -> ModelDirectory:
             raise CheckpointError(f"{path}: is an adapter itself; name the base model of both")
         return _open_by_adapter(path)
     directory = _open_model(path)
-    return directory if adapter is None else _merge(directory, _existing(adapter))
+    return directory if adapter is None else _merge(directory, adapter_folder(adapter))
 
 
 def _with_adapter(directory: ModelDirectory, adapter: str | None) -> ModelDirectory:
@@ -54,7 +55,7 @@ def _with_adapter(directory: ModelDirectory, adapter: str | None) -> ModelDirect
         return directory
     if directory.adapter is not None or directory.num_virtual_tokens:
         raise CheckpointError(f"{directory.path}: has an adapter already; give the base model of both")
-    return _merge(directory, _existing(adapter))
+    return _merge(directory, adapter_folder(adapter))
 
 
 def _open_model(path: Path) -> ModelDirectory:
@@ -66,7 +67,8 @@ def _is_adapter(path: Path) -> bool:
     return (path / _CONFIG_NAME).exists() and not (path / "config.json").exists()
 
 
-def _existing(adapter: str) -> Path:
+def adapter_folder(adapter: str) -> Path:
+    """Return the folder that the name of an adapter means. Raises CheckpointError if it holds none."""
     path = resolve(adapter)
     if not (path / _CONFIG_NAME).exists():
         raise CheckpointError(f"{path}: no {_CONFIG_NAME}, so no adapter")
@@ -84,12 +86,17 @@ def _open_by_adapter(path: Path) -> ModelDirectory:
     return _merge(_open_model(resolve(base)), path)
 
 
+def is_prompt(adapter: Path) -> bool:
+    """Return True if an adapter is a trained prompt."""
+    return read_json_object(adapter / _CONFIG_NAME).get("peft_type") in PROMPT_KINDS
+
+
 def _merge(directory: ModelDirectory, adapter: Path) -> ModelDirectory:
     from nextword.adapters import prompt
     from nextword.adapters.folder import open_adapter
     from nextword.adapters.merge import with_adapter
 
-    if read_json_object(adapter / _CONFIG_NAME).get("peft_type") == prompt.PEFT_TYPE:
+    if is_prompt(adapter):
         adapted = prompt.with_prompt(directory, prompt.open_prompt(adapter))
     else:
         adapted = with_adapter(directory, open_adapter(adapter))

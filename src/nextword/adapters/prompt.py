@@ -15,9 +15,9 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from nextword.adapters.adapter_files import CONFIG_NAME, WEIGHTS_NAME, base_name, write_adapter
+from nextword.adapters.adapter_files import CONFIG_NAME, WEIGHTS_NAME, base_name, open_weights, write_adapter
+from nextword.adapters.spec import PROMPT_KINDS
 from nextword.checkpoints.model_directory import ModelDirectory
-from nextword.checkpoints.safetensors_file import open_safetensors
 from nextword.errors import CheckpointError
 from nextword.json_file import read_json_object
 from nextword.models.config import ModelConfig
@@ -50,9 +50,10 @@ def open_prompt(folder: Path) -> Prompt:
     """Read a prompt that nextword or peft saved. Raises CheckpointError naming file, field and what is supported."""
     path = folder / CONFIG_NAME
     fields = ConfigFields(read_json_object(path), str(path))
-    fields.choice("peft_type", {PEFT_TYPE: None})
+    fields.choice("peft_type", dict.fromkeys(PROMPT_KINDS))
+    fields.require("modules_to_save", [])
     fields.require("num_transformer_submodules", 1, None)
-    stored = open_safetensors(folder / WEIGHTS_NAME)
+    stored = open_weights(folder)
     source = str(folder / WEIGHTS_NAME)
     require_names(stored, {_TENSOR: None}, source=source)
     shape = (fields.integer("num_virtual_tokens"), fields.integer("token_dim"))

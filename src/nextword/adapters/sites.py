@@ -59,6 +59,19 @@ def all_sites(config: ModelConfig) -> list[Site]:
     ]
 
 
+def head_site(config: ModelConfig) -> Site:
+    """Return the output head; where it is tied, its matrix is the embedding's."""
+    rule = next(rule for rule in FAMILIES[config.family].weights if rule.ours == ("output_head",))
+    return Site(
+        name=rule.theirs,
+        kind=rule.theirs,
+        parts=(Part(module="output_head", rows=slice(None)),),
+        num_inputs=config.hidden_size,
+        num_outputs=config.vocab_size,
+        is_transposed=False,
+    )
+
+
 def chosen_sites(config: ModelConfig, targets: tuple[str, ...]) -> list[Site]:
     """Return the sites that hold one of the projections named; a fused site is adapted as a whole.
 

@@ -10,6 +10,8 @@ from nextword.errors import ConfigError
 
 MethodName = Literal["lora", "dora", "ia3"]
 """Kinds of adapters: low-rank updates, those with a magnitude for each output, or a factor on each activation."""
+PROMPT_KINDS = ("PROMPT_TUNING", "P_TUNING")
+"""Kinds of peft that are prompts, vectors before every text; P-tuning's (arXiv:2103.10385) are saved as computed."""
 PROJECTIONS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 """Linear layers of a transformer layer, by their names in nextword."""
 _USUAL_TARGETS: dict[MethodName, tuple[str, ...]] = {

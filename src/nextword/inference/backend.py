@@ -66,11 +66,18 @@ class Backend(Protocol):
         """Maximum number of positions of one sequence: the context length."""
 
     @property
+    def adapter_names(self) -> tuple[str, ...]:
+        """Names of the adapters that a sequence may run with."""
+
+    @property
     def max_positions(self) -> int:
         """Maximum number of positions of all open sequences together, each in whole pages of `PAGE_POSITIONS`."""
 
-    def open_cache(self, prompt: Sequence[int] = ()) -> int:
-        """Open a sequence and return its handle; it may begin with a stored prefix of `prompt`, never all of it."""
+    def open_cache(self, prompt: Sequence[int] = (), *, adapter: str | None = None) -> int:
+        """Open a sequence and return its handle; it may begin with a stored prefix of `prompt`, never all of it.
+
+        `adapter`: one of `adapter_names`, which computes the whole sequence; None: the base model.
+        """
 
     def cache_length(self, cache_id: int) -> int:
         """Return the number of positions of a sequence."""

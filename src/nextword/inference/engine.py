@@ -36,6 +36,7 @@ class SubmitOptions(TypedDict, total=False):
 
     continues_text: bool
     end_token_ids: Seq[int] | None
+    adapter: str | None
 
 
 class Engine:
@@ -56,15 +57,18 @@ class Engine:
         *,
         continues_text: bool = True,
         end_token_ids: Seq[int] | None = None,
+        adapter: str | None = None,
     ) -> Request:
         """Queue a prompt. Raises RequestError if it is empty, holds unknown ids, or leaves no room in the context.
 
         `continues_text`: False decodes the completion as a text of its own, such as an answer, not as the text that
         continues the prompt: without the space that some vocabularies write only between words. `end_token_ids`: the
-        tokens that end a completion; None: the tokenizer's.
+        tokens that end a completion; None: the tokenizer's. `adapter`: one that the model was loaded with, for this
+        request; None: the base model.
         """
         check_value("params", params, SamplingParams)
         prompt = _as_token_ids(prompt_token_ids)
+        self._check_adapter(adapter)
         self._check_prompt(prompt, room_for=0 if params.max_tokens == 0 else 1)
         seed = params.seed if params.seed is not None else fresh_seed()
         num_positions = self._required_positions(prompt, params)
@@ -76,6 +80,7 @@ class Engine:
             stop=StopStrings(params.stop, self.tokenizer),
             continues_text=continues_text or params.echo,
             end_token_ids=self.tokenizer.eos_token_ids if end_token_ids is None else tuple(end_token_ids),
+            adapter=adapter,
         )
         with self._lock.checked():
             self._scheduler.add(request)
@@ -156,12 +161,13 @@ class Engine:
                 self._finish(request, sequence, "cancelled")
             self._close(request)
 
-    def next_distribution(self, prompt_token_ids: Seq[int]) -> Distribution:
+    def next_distribution(self, prompt_token_ids: Seq[int], *, adapter: str | None = None) -> Distribution:
         """Return the distribution of the token that follows a prompt, untruncated. Raises RequestError as `submit`."""
         prompt = _as_token_ids(prompt_token_ids)
+        self._check_adapter(adapter)
         self._check_prompt(prompt, room_for=0)
         with self.reserve(whole_pages(len(prompt)), remedy="shorten the prompt") as backend:
-            cache_id = backend.open_cache(prompt)
+            cache_id = backend.open_cache(prompt, adapter=adapter)
             try:
                 for chunk in prefill_chunks(cache_id, prompt, backend.cache_length(cache_id), num_logits=1):
                     (logits,) = backend.step([chunk])
@@ -188,6 +194,14 @@ class Engine:
                 self._budget.release(num_positions)
 
     # Admission
+
+    def _check_adapter(self, adapter: str | None) -> None:
+        names = self.backend.adapter_names
+        if adapter is not None and adapter not in names:
+            raise RequestError(
+                f"adapter {adapter!r}: the model was loaded with adapters {', '.join(names) or '(none)'}; "
+                "None is the base model"
+            )
 
     def _check_prompt(self, prompt: list[int], *, room_for: int) -> None:
         if not prompt:
@@ -222,7 +236,8 @@ class Engine:
         """Return the next chunk of the request's prompt; with the first one its cache is opened."""
         if request.cache_id is None:
             # A stored prefix has no logits, so a prompt that is scored starts from an empty cache.
-            request.cache_id = self.backend.open_cache(() if request.scores_prompt else request.prompt_token_ids)
+            stored = () if request.scores_prompt else request.prompt_token_ids
+            request.cache_id = self.backend.open_cache(stored, adapter=request.adapter)
             request.num_prefilled = self.backend.cache_length(request.cache_id)
         prompt = request.prompt_token_ids
         num_logits = len(prompt) if request.scores_prompt else 1

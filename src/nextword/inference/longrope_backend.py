@@ -27,7 +27,7 @@ Rows = TypeVar("Rows")
 class ShortLongBackend(Backend, Protocol):
     """Backend that rotates a sequence by LongRoPE's short or long factors, chosen when the sequence is opened."""
 
-    def open_cache(self, prompt: Sequence[int] = (), *, is_long: bool = False) -> int:
+    def open_cache(self, prompt: Sequence[int] = (), *, adapter: str | None = None, is_long: bool = False) -> int:
         """Open a sequence with short or long factors; only sequences with the same factors share a prefix."""
 
 
@@ -47,6 +47,7 @@ class _Sequence:
 
     cache_id: int
     is_long: bool
+    adapter: str | None
     token_ids: list[int]
 
 
@@ -70,16 +71,21 @@ class LongRopeBackend:
         return self._inner.max_seq_len
 
     @property
+    def adapter_names(self) -> tuple[str, ...]:
+        """Names of the adapters that a sequence may run with."""
+        return self._inner.adapter_names
+
+    @property
     def max_positions(self) -> int:
         """Half of the inner backend's maximum: sequences are copied as they outgrow the original context."""
         return self._inner.max_positions // 2
 
-    def open_cache(self, prompt: Sequence[int] = ()) -> int:
+    def open_cache(self, prompt: Sequence[int] = (), *, adapter: str | None = None) -> int:
         """Open a sequence and return its handle; it may begin with a stored prefix of `prompt`, never all of it.
 
         If the prompt is longer than the original context, the sequence is a long one from its first token on.
         """
-        return self._keep(self._open(prompt, is_long=len(prompt) > self._original))
+        return self._keep(self._open(prompt, is_long=len(prompt) > self._original, adapter=adapter))
 
     def cache_length(self, cache_id: int) -> int:
         """Return the number of positions of a sequence."""
@@ -89,7 +95,7 @@ class LongRopeBackend:
         """Copy a sequence and return the handle of the copy; both grow independently from then on."""
         sequence = self._sequences[cache_id]
         fork = self._inner.fork_cache(sequence.cache_id)
-        return self._keep(_Sequence(fork, sequence.is_long, list(sequence.token_ids)))
+        return self._keep(dataclasses.replace(sequence, cache_id=fork, token_ids=list(sequence.token_ids)))
 
     def close_cache(self, cache_id: int) -> None:
         """Close a sequence and free its pages."""
@@ -135,17 +141,18 @@ class LongRopeBackend:
             # Without logits, a prompt that will be long keeps the factors it began with.
             is_long = sequence.is_long and chunk.num_logits == 0
             is_same = sequence.is_long == is_long
-            short = sequence if is_same else self._compute(sequence.token_ids, made, is_long=is_long)
+            short = sequence if is_same else self._compute(sequence, [], made, is_long=is_long)
             parts.append((short, Chunk(short.cache_id, within, chunk.num_logits - num_logits)))
         if beyond:
-            long = sequence if sequence.is_long else self._compute([*sequence.token_ids, *within], made, is_long=True)
+            long = sequence if sequence.is_long else self._compute(sequence, within, made, is_long=True)
             rest = [*within, *beyond] if sequence.is_long else beyond
             parts.append((long, Chunk(long.cache_id, rest, num_logits)))
         return parts
 
-    def _compute(self, token_ids: list[int], made: list[_Sequence], *, is_long: bool) -> _Sequence:
-        """Compute another sequence of these tokens."""
-        sequence = self._open(token_ids, is_long=is_long)
+    def _compute(self, like: _Sequence, more: list[int], made: list[_Sequence], *, is_long: bool) -> _Sequence:
+        """Compute another sequence of the same tokens and some more."""
+        token_ids = [*like.token_ids, *more]
+        sequence = self._open(token_ids, is_long=is_long, adapter=like.adapter)
         made.append(sequence)
         for chunk in prefill_chunks(sequence.cache_id, token_ids, len(sequence.token_ids), num_logits=0):
             self._inner.step([chunk])
@@ -159,9 +166,9 @@ class LongRopeBackend:
         for sequence in {old, *sequences} - {new}:
             self._inner.close_cache(sequence.cache_id)
 
-    def _open(self, prompt: Sequence[int], *, is_long: bool) -> _Sequence:
-        cache_id = self._inner.open_cache(prompt, is_long=is_long)
-        return _Sequence(cache_id, is_long, list(prompt[: self._inner.cache_length(cache_id)]))
+    def _open(self, prompt: Sequence[int], *, is_long: bool, adapter: str | None) -> _Sequence:
+        cache_id = self._inner.open_cache(prompt, adapter=adapter, is_long=is_long)
+        return _Sequence(cache_id, is_long, adapter, list(prompt[: self._inner.cache_length(cache_id)]))
 
     def _keep(self, sequence: _Sequence) -> int:
         cache_id = next(self._new_ids)

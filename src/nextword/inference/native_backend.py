@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import NamedTuple
 
 import numpy as np
@@ -18,6 +19,7 @@ from nextword.inference.backend import Chunk, Logits, TokenScores, Weights
 from nextword.inference.free_memory import free_bytes
 from nextword.models.config import ModelConfig
 from nextword.models.experts import Experts
+from nextword.models.linear_change import Changes
 from nextword.models.rope import LongRopeScaling, Rope
 from nextword.models.stored_tensor import StoredTensor
 from nextword.models.weights import Shape, require_names, require_shape, weight_shapes
@@ -72,6 +74,7 @@ _SAME_FIELDS = (
 )
 """Fields of the config that the native shape has under the same name."""
 
+_NOTHING = np.empty(0, dtype=np.float32)
 _BYTES_AT_ONCE = 2**21
 """Bytes of rows, decoded or encoded, that are held at once, so that loading needs little memory beside the weights."""
 _CACHE_SHARE = 0.5
@@ -93,6 +96,7 @@ class NativeBackend:
         weights: Weights = "auto",
         num_threads: int | None = None,
         max_cache_bytes: int | None = None,
+        adapters: Mapping[str, Changes] = MappingProxyType({}),
     ) -> None:
         shapes = weight_shapes(config)
         dtypes = _checked_dtypes(tensors, shapes)
@@ -118,6 +122,21 @@ class NativeBackend:
             self._model.make_matrix(name, kind)
         core.trim_heap()  # of what opening the file and building the tokenizer took: the peak of memory is to come
         self._load(tensors, kinds)
+        self._adapters = {name: self._load_adapter(changes, tensors) for name, changes in adapters.items()}
+
+    def _load_adapter(self, changes: Changes, tensors: Mapping[str, StoredTensor]) -> int:
+        """Load an adapter beside the packed weights; return its number."""
+        number: int = self._model.add_adapter()
+        for module, make in changes.items():
+            change, bias = make(), tensors.get(f"{module}.bias")
+            offset = change.offset(None if bias is None else bias.to_float32())
+            down, up, *vectors = (
+                np.ascontiguousarray(values, dtype=np.float32).ravel() if values is not None else _NOTHING
+                for values in (change.down, change.up, change.input_factor, change.output_factor, offset)
+            )
+            rank = 0 if change.down is None else len(change.down)
+            self._model.load_adapter(number, f"{module}.weight", rank, down, up, *vectors)
+        return number
 
     def _load(self, tensors: Mapping[str, StoredTensor], kinds: Mapping[str, core.WeightKind]) -> None:
         """Pack all weights, some megabytes at a time; the pages of a mapped file leave the memory again."""
@@ -166,16 +185,26 @@ class NativeBackend:
         return self._model.cache_bytes_held
 
     @property
+    def adapter_bytes(self) -> int:
+        """Bytes of the matrices of all adapters."""
+        return self._model.adapter_bytes
+
+    @property
+    def adapter_names(self) -> tuple[str, ...]:
+        """Names of the adapters that a sequence may run with."""
+        return tuple(self._adapters)
+
+    @property
     def max_positions(self) -> int:
         """Maximum number of positions of all open sequences together, each in whole pages."""
         return self._model.max_positions
 
-    def open_cache(self, prompt: Sequence[int] = (), *, is_long: bool = False) -> int:
+    def open_cache(self, prompt: Sequence[int] = (), *, adapter: str | None = None, is_long: bool = False) -> int:
         """Open a sequence and return its handle; it begins with stored pages of the same prefix as `prompt`.
 
-        `is_long`: rotate by LongRoPE's angles for long sequences.
+        `adapter`: name of one of the backend's. `is_long`: rotate by LongRoPE's angles for long sequences.
         """
-        return self._model.open_cache(list(prompt), is_long)
+        return self._model.open_cache(list(prompt), is_long, 0 if adapter is None else self._adapters[adapter])
 
     def cache_length(self, cache_id: int) -> int:
         """Return the number of positions of a sequence."""

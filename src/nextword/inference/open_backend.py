@@ -5,12 +5,14 @@ from __future__ import annotations
 import importlib.util
 import warnings
 from collections.abc import Mapping
+from types import MappingProxyType
 
 from nextword.errors import BackendError, MissingExtraError
 from nextword.inference.backend import Backend, BackendName, Weights
 from nextword.inference.longrope_backend import rotate_by_length
 from nextword.inference.prompted_backend import PromptedBackend
 from nextword.models.config import ModelConfig
+from nextword.models.linear_change import Changes
 from nextword.models.stored_tensor import StoredTensor
 from nextword.native import native
 
@@ -25,18 +27,19 @@ def open_backend(
     weights: Weights = "auto",
     num_threads: int | None = None,
     num_virtual_tokens: int = 0,
+    adapters: Mapping[str, Changes] = MappingProxyType({}),
 ) -> Backend:
     """Load a model into the named backend; "auto": the C++ core where it was built, else PyTorch.
 
     `num_threads`: cores to use; None: all. `num_virtual_tokens`: number of last tokens of the vocabulary to prepend to
-    every sequence. Raises BackendError if it cannot run here, MissingExtraError without PyTorch, CheckpointError for
-    weights that do not fit the config.
+    every sequence. `adapters`: adapters by name, of which each sequence may choose one. Raises BackendError if it
+    cannot run here, MissingExtraError without PyTorch, CheckpointError for weights that do not fit the config.
     """
     if num_threads is not None and num_threads < 1:
         raise BackendError(f"{num_threads} threads: at least 1 is needed")
     if num_threads is not None and num_threads > _MAX_THREADS:
         raise BackendError(f"{num_threads} threads: at most {_MAX_THREADS} are supported; use one per core")
-    opened = _open(config, tensors, backend, weights, num_threads)
+    opened = _open(config, tensors, backend, weights, num_threads, adapters)
     if not num_virtual_tokens:
         return opened
     num_words = config.vocab_size - num_virtual_tokens
@@ -49,9 +52,10 @@ def _open(
     backend: BackendName,
     weights: Weights,
     num_threads: int | None,
+    adapters: Mapping[str, Changes],
 ) -> Backend:
     if backend == "torch":
-        return _open_torch(config, tensors, weights, num_threads)
+        return _open_torch(config, tensors, weights, num_threads, adapters)
     if native is None:
         missing = "the C++ core was not built: install a C++17 compiler and install nextword again"
         if backend == "native":
@@ -59,14 +63,19 @@ def _open(
         if importlib.util.find_spec("torch") is None:
             raise MissingExtraError(f"{missing}, or compute with PyTorch: pip install 'nextword[train]'") from None
         warnings.warn(f"PyTorch computes, slower, since {missing}", stacklevel=2)
-        return _open_torch(config, tensors, weights, num_threads)
+        return _open_torch(config, tensors, weights, num_threads, adapters)
     from nextword.inference.native_backend import NativeBackend
 
-    return rotate_by_length(NativeBackend(config, tensors, weights=weights, num_threads=num_threads), config)
+    opened = NativeBackend(config, tensors, weights=weights, num_threads=num_threads, adapters=adapters)
+    return rotate_by_length(opened, config)
 
 
 def _open_torch(
-    config: ModelConfig, tensors: Mapping[str, StoredTensor], weights: Weights, num_threads: int | None
+    config: ModelConfig,
+    tensors: Mapping[str, StoredTensor],
+    weights: Weights,
+    num_threads: int | None,
+    adapters: Mapping[str, Changes],
 ) -> Backend:
     try:
         import torch
@@ -80,4 +89,5 @@ def _open_torch(
         raise BackendError(f"weights {weights}: PyTorch computes with f32 or bf16 here; backend native has q8 and q4")
     if num_threads is not None:
         torch.set_num_threads(num_threads)
-    return rotate_by_length(TorchBackend(build_transformer(config, tensors, dtype=dtypes[weights])), config)
+    model = build_transformer(config, tensors, dtype=dtypes[weights])
+    return rotate_by_length(TorchBackend(model, adapters=adapters), config)

@@ -26,13 +26,18 @@ class PromptedBackend:
         return self._inner.max_seq_len - len(self._virtual)
 
     @property
+    def adapter_names(self) -> tuple[str, ...]:
+        """Names of the adapters that a sequence may run with."""
+        return self._inner.adapter_names
+
+    @property
     def max_positions(self) -> int:
         """Maximum number of positions of all open sequences together, even if each is as short as a page."""
         return self._inner.max_positions // (1 + whole_pages(len(self._virtual)) // PAGE_POSITIONS)
 
-    def open_cache(self, prompt: Sequence[int] = ()) -> int:
+    def open_cache(self, prompt: Sequence[int] = (), *, adapter: str | None = None) -> int:
         """Open a sequence that begins with the virtual tokens, and return its handle."""
-        cache_id = self._inner.open_cache([*self._virtual, *prompt])
+        cache_id = self._inner.open_cache([*self._virtual, *prompt], adapter=adapter)
         missing = self._virtual[self._inner.cache_length(cache_id) :]
         try:
             if missing:

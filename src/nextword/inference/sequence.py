@@ -70,6 +70,8 @@ class Request:
     """Tokens that end a completion."""
     continues_text: bool = True
     """True if the completions continue the prompt's text; False if each is a text of its own."""
+    adapter: str | None = None
+    """Name of the adapter that computes it; None: the base model."""
     cache_id: int | None = None
     """The prompt's handle in the KV cache; None before the first step and after the prefill."""
     num_prefilled: int = 0

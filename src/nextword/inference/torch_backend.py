@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import itertools
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 import torch
 from torch import Tensor
 
 from nextword.inference.backend import Chunk, Logits, TokenScores
+from nextword.inference.torch_adapters import TorchAdapters
 from nextword.models.kv_cache import KVCache
+from nextword.models.linear_change import Changes
 from nextword.models.transformer import Transformer
 
 _SCORED_ROWS = 256
@@ -24,8 +27,10 @@ _SCORED_ROWS = 256
 class TorchBackend:
     """Runs a `Transformer` on the device of its weights."""
 
-    def __init__(self, model: Transformer) -> None:
+    def __init__(self, model: Transformer, *, adapters: Mapping[str, Changes] = MappingProxyType({})) -> None:
         self._model = model.eval()
+        self._adapters = TorchAdapters(model, adapters)
+        self._adapter_of: dict[int, str | None] = {}
         weight = next(model.parameters())
         self._device, self._dtype = weight.device, weight.dtype
         self._caches: dict[int, KVCache] = {}
@@ -42,16 +47,22 @@ class TorchBackend:
         return self._model.config.max_seq_len
 
     @property
+    def adapter_names(self) -> tuple[str, ...]:
+        """Names of the adapters that a sequence may run with."""
+        return self._adapters.names
+
+    @property
     def max_positions(self) -> int:
         """Maximum number of positions of all open sequences together: no limit but the system's memory."""
         return sys.maxsize
 
-    def open_cache(self, prompt: Sequence[int] = (), *, is_long: bool = False) -> int:
+    def open_cache(self, prompt: Sequence[int] = (), *, adapter: str | None = None, is_long: bool = False) -> int:
         """Open an empty sequence and return its handle; no prefix is stored for later prompts.
 
-        `is_long`: rotate by LongRoPE's angles for long sequences.
+        `adapter`: name of one of the backend's. `is_long`: rotate by LongRoPE's angles for long sequences.
         """
-        return self._keep(KVCache(self._model.config, dtype=self._dtype, device=self._device, is_long=is_long))
+        cache = KVCache(self._model.config, dtype=self._dtype, device=self._device, is_long=is_long)
+        return self._keep(cache, adapter)
 
     def cache_length(self, cache_id: int) -> int:
         """Return the number of positions of a sequence."""
@@ -59,11 +70,11 @@ class TorchBackend:
 
     def fork_cache(self, cache_id: int) -> int:
         """Copy a sequence and return the handle of the copy; both grow independently from then on."""
-        return self._keep(self._caches[cache_id].fork())
+        return self._keep(self._caches[cache_id].fork(), self._adapter_of[cache_id])
 
     def close_cache(self, cache_id: int) -> None:
         """Close a sequence and free its pages."""
-        del self._caches[cache_id]
+        del self._caches[cache_id], self._adapter_of[cache_id]
 
     @torch.inference_mode()
     def step(self, chunks: Sequence[Chunk]) -> list[Logits]:
@@ -76,6 +87,7 @@ class TorchBackend:
 
     def _logits(self, chunk: Chunk) -> Tensor:
         token_ids = torch.tensor([list(chunk.token_ids)], device=self._device)
+        self._adapters.active = self._adapter_of[chunk.cache_id]
         logits: Tensor = self._model(token_ids, kv_cache=self._caches[chunk.cache_id], last_rows=chunk.num_logits)
         return logits[0].float()
 
@@ -96,9 +108,9 @@ class TorchBackend:
         nats, entropies, ranks, largest = (torch.cat(column).cpu().numpy() for column in zip(*parts, strict=True))
         return TokenScores(nats, entropies, ranks, largest)
 
-    def _keep(self, cache: KVCache) -> int:
+    def _keep(self, cache: KVCache, adapter: str | None) -> int:
         cache_id = next(self._new_ids)
-        self._caches[cache_id] = cache
+        self._caches[cache_id], self._adapter_of[cache_id] = cache, adapter
         return cache_id
 
 

@@ -37,6 +37,7 @@ class Transformer(nn.Module):
         self.final_norm = _norm(config, config.hidden_size)
         if not config.is_tied:
             self.output_head = nn.Linear(config.hidden_size, config.vocab_size, bias=config.head_bias)
+        self.head_product = HeadProduct()
         self._ropes = tuple(config.layer_rope(index) for index in range(config.num_layers))
         self._tables: dict[tuple[Rope, bool], RotationTable] = {}
 
@@ -126,9 +127,17 @@ class Transformer(nn.Module):
         return normed if scale == 1.0 else normed * scale
 
     def _logits(self, hidden: Tensor) -> Tensor:
-        logits = F.linear(hidden, *self.head)
+        logits: Tensor = self.head_product(hidden, *self.head)
         cap = self.config.logit_soft_cap
         return logits if cap is None else torch.tanh(logits / cap) * cap
+
+
+class HeadProduct(nn.Module):
+    """Product of hidden states with the output head, which may be the embedding: a module, for hooks."""
+
+    def forward(self, hidden: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        """Compute logits (..., V) of hidden states (..., D)."""
+        return F.linear(hidden, weight, bias)
 
 
 class Embedding(nn.Embedding):

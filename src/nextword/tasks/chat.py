@@ -36,12 +36,15 @@ class Conversation:
         *,
         system: str | None = None,
         rendering: ChatOptions | None = None,
+        adapter: str | None = None,
     ) -> None:
         """Start with the system prompt alone; `rendering`: how the chat template is applied to the messages.
 
+        `adapter`: one that the model was loaded with, for all answers; None: the base model.
         Raises RequestError if `params` ask for several answers.
         """
         self._engine = engine
+        self._adapter = adapter
         self._rendering: ChatOptions = rendering or {}
         check_chat_options(self._rendering)
         self._end_token_ids = engine.tokenizer.turn_end_ids(self._rendering.get("chat_template"))
@@ -116,7 +119,13 @@ class Conversation:
         """
         turns: list[Message] = [*self._turns, {"role": "user", "content": text}]
         prompt, num_forgotten = self._fitting_prompt(turns)
-        request = self._engine.submit(prompt, self._params, continues_text=False, end_token_ids=self._end_token_ids)
+        request = self._engine.submit(
+            prompt,
+            self._params,
+            continues_text=False,
+            end_token_ids=self._end_token_ids,
+            adapter=self._adapter,
+        )
         self.num_forgotten = num_forgotten
         self._turns = _without_oldest(turns, num_forgotten)
         answer = ""

@@ -44,13 +44,26 @@ def from_published(
     parameters = _parameters(family, config)
     found = _by_canonical_name(family, parameters, published)
     require_names(found, {parameter.name: None for parameter in parameters}, source=source)
+    makers = from_published_part(family, config, found, source=source)
+    return LazyTensors({name: makers[name] for name in weight_shapes(config)})
+
+
+def from_published_part(
+    family: Family, config: ModelConfig, published: Mapping[str, StoredTensor], *, source: str
+) -> dict[str, Callable[[], StoredTensor]]:
+    """Return makers of the weights that some published tensors hold, by name in nextword; other tensors are left out.
+
+    Raises CheckpointError if one has another shape than the config asks for.
+    """
     makers: dict[str, Callable[[], StoredTensor]] = {}
-    for parameter in parameters:
-        tensor = found[parameter.name]
+    for parameter in _parameters(family, config):
+        tensor = published.get(parameter.name)
+        if tensor is None:
+            continue
         require_shape(tensor.name, tensor.shape, parameter.shape, source=source)
         for name, rows in zip(parameter.ours, parameter.rows(), strict=True):
             makers[name] = _part(parameter, tensor, name, rows)
-    return LazyTensors({name: makers[name] for name in weight_shapes(config)})
+    return makers
 
 
 def to_published(
