@@ -15,10 +15,12 @@ COMMIT = "0123456789" * 4
 class Hub(ThreadingHTTPServer):
     """Answer the requests that a download makes: the list of files, and each file's header and content."""
 
-    def __init__(self, repository: str, files: dict[str, bytes]) -> None:
+    def __init__(self, repository: str, files: dict[str, bytes], sent: dict[str, bytes]) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
         self.repository = repository
         self.files = files
+        self.sent = sent
+        """What is sent in place of a file's content, under its hash."""
 
     @property
     def url(self) -> str:
@@ -45,7 +47,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_header("X-Error-Code", "RepoNotFound")
         self.end_headers()
         if with_body:
-            self.wfile.write(body or b"")
+            self.wfile.write(self.server.sent.get(self.path.rpartition("/")[2], body or b""))
 
     def _body(self, path: str) -> bytes | None:
         """The answer to a path: of the API a list of files, else a file; None: no such thing."""
@@ -67,9 +69,9 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 @contextmanager
-def hub_on_loopback(repository: str, files: dict[str, bytes]) -> Iterator[Hub]:
-    """Serve a repository, its files by name, until the block ends."""
-    with Hub(repository, files) as hub:
+def hub_on_loopback(repository: str, files: dict[str, bytes], *, sent: dict[str, bytes] | None = None) -> Iterator[Hub]:
+    """Serve a repository, its files by name, until the block ends; `sent`: other content of the same length."""
+    with Hub(repository, files, sent or {}) as hub:
         thread = threading.Thread(target=hub.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
         try:

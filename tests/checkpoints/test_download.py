@@ -181,7 +181,7 @@ def test_a_slash_at_the_end_of_the_index_is_no_part_of_it(monkeypatch: pytest.Mo
 
 
 @pytest.mark.parametrize(
-    ("name", "advice"), [("smollm2-135m", "nextword pull smollm2-135m"), ("nothing", "known name")]
+    ("name", "advice"), [("smollm2-135m", "nextword pull smollm2-135m"), ("nothing", "nextword models")]
 )
 def test_resolve_says_what_to_do(index: Index, name: str, advice: str) -> None:
     with pytest.raises(CheckpointError, match=advice):

@@ -51,8 +51,8 @@ def test_bash_completes_verbs_options_values_and_names(complete: Complete) -> No
         "nextword summarize model file --l",
         "nextword summarize model file --length s",
         "nextword generate --order v",
-        "nextword chat smol",
-        "nextword pull smol",
+        "nextword chat smollm2-1",
+        "nextword pull qwen3-4",
         "nextword completion ''",
         "nextword models some",
     )
@@ -61,8 +61,8 @@ def test_bash_completes_verbs_options_values_and_names(complete: Complete) -> No
         ["--length"],
         ["short"],
         ["vllm"],
-        ["smollm2-135m"],
-        ["smollm2-135m"],
+        ["smollm2-1.7b", "smollm2-135m"],
+        ["qwen3-4b"],
         ["bash", "zsh", "fish"],
         [],
     ]

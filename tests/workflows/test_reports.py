@@ -65,7 +65,7 @@ def test_what_is_no_path_is_refused() -> None:
 
 
 def test_pull_refuses_unknown_names() -> None:
-    with pytest.raises(nw.DownloadError, match="nosuch: not in the catalogue"):
+    with pytest.raises(nw.DownloadError, match="nosuch: no such name"):
         nw.pull("nosuch")
 
 

@@ -10,7 +10,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
-from nextword.checkpoints.hub import PREFIX, cached_path, parse_hub_name
+from nextword.checkpoints.hub import cached_path
+from nextword.checkpoints.hub_catalogue import HUB_CATALOGUE
+from nextword.checkpoints.hub_names import PREFIX, HubName, parse_hub_name
 from nextword.errors import CheckpointError
 
 
@@ -75,7 +77,28 @@ def is_pulled(entry: CatalogueEntry) -> bool:
 
 def chat_defaults(path: Path) -> Mapping[str, object]:
     """Return the publisher's settings for chat with a pulled model, found by its path; {} for any other model."""
-    return next((entry.chat_defaults for entry in CATALOGUE.values() if model_path(entry) == path), {})
+    for entry in CATALOGUE.values():
+        if model_path(entry) == path:
+            return entry.chat_defaults
+    for listed in HUB_CATALOGUE.values():
+        if listed.hub_name.cache_folder_name in path.parts and path == cached_path(listed.hub_name):
+            return listed.chat_defaults
+    return {}
+
+
+def known_names() -> tuple[str, ...]:
+    """Return the names of all models that have a short one, in order."""
+    return tuple(sorted({*CATALOGUE, *HUB_CATALOGUE}))
+
+
+def hub_name_of(name: str) -> HubName | None:
+    """Return the name on the Hub that a model argument means; None if it means something else.
+
+    Raises CheckpointError for what begins with hf: and is no name.
+    """
+    if name.startswith(PREFIX):
+        return parse_hub_name(name)
+    return HUB_CATALOGUE[name].hub_name if name in HUB_CATALOGUE else None
 
 
 def resolve(name: str) -> Path:
@@ -83,17 +106,18 @@ def resolve(name: str) -> Path:
 
     Nothing is fetched. Raises CheckpointError, saying what to do, if it is not on this machine.
     """
-    if name.startswith(PREFIX):
-        found = cached_path(parse_hub_name(name))
-    else:
+    if not name.startswith(PREFIX):
         path = os.path.expanduser(name)  # unlike Path.expanduser, keeps "~name" of an unknown user
         if os.path.exists(path):
             return Path(path)
-        entry = CATALOGUE.get(name)
-        if entry is None:
-            known = ", ".join(sorted(CATALOGUE))
-            raise CheckpointError(f"no model at {name!r}: give a file or folder that exists, or a known name ({known})")
-        found = model_path(entry) if is_pulled(entry) else None
+    if name in CATALOGUE:
+        found = model_path(CATALOGUE[name]) if is_pulled(CATALOGUE[name]) else None
+    elif (hub_name := hub_name_of(name)) is not None:
+        found = cached_path(hub_name)
+    else:
+        raise CheckpointError(
+            f"no model at {name!r}: give a file or folder that exists, or a name that `nextword models` lists"
+        )
     if found is None:
         raise CheckpointError(f"model {name!r} is not on this machine: run `nextword pull {name}`")
     return found

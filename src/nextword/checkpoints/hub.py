@@ -1,24 +1,25 @@
-"""Models of the Hugging Face Hub, named `hf:owner/name` or, for one file, `hf:owner/name/file.gguf`.
+"""Models of the Hugging Face Hub: what is in its cache on this machine, and fetching what is not.
 
 They are downloaded by huggingface_hub (extra `hub`) into the cache that it shares with other programs, and only the
-files that nextword reads: never a pickle. Models in that cache are found without the library and without a network.
+files that nextword reads: never a pickle. Weights are checked against the SHA-256 that the Hub gives for them. What is
+in that cache is found without the library and without a network. `hub_names` describes the names.
 """
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import os
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
+from nextword.checkpoints.hub_names import MAIN, HubName, gguf_models, is_complete
 from nextword.checkpoints.huggingface import CONFIG_NAME, GENERATION_CONFIG_NAME
 from nextword.checkpoints.safetensors_file import INDEX_NAME, SINGLE_NAME
 from nextword.errors import CheckpointError, DownloadError, MissingExtraError, NextwordError
-
-PREFIX = "hf:"
+from nextword.json_file import read_json_object
 
 _SETTINGS = (
     CONFIG_NAME,
@@ -34,65 +35,64 @@ _SETTINGS = (
     "README.md",
 )
 """Small files read beside the weights; README.md for the licence."""
-_PART = r"[A-Za-z0-9_](?:[A-Za-z0-9_]|[.-](?![.-]))*"
-"""Pattern of an owner or a name: letters, digits, underscores, single dots and hyphens; no path leads elsewhere."""
-_REPOSITORY = re.compile(rf"{_PART}/{_PART}")
-_GGUF_FILE = re.compile(r"(?:\w[\w.+-]*/)*\w[\w.+-]*\.gguf", flags=re.ASCII)
 _SHARD = re.compile(r"model-\d+-of-\d+\.safetensors")
 _COMMIT = re.compile(r"[0-9A-Za-z]+")
+_SHA256 = re.compile(r"[0-9a-f]{64}")
 _TIMEOUT_SECONDS = 30.0
 
 
-@dataclass(frozen=True)
-class HubName:
-    """Name of a repository of the Hub, or of one GGUF file in it."""
-
-    repository: str
-    file: str | None = None
-
-    def __str__(self) -> str:
-        return PREFIX + self.repository + (f"/{self.file}" if self.file else "")
-
-
-def parse_hub_name(name: str) -> HubName:
-    """Parse `hf:owner/name` or `hf:owner/name/file.gguf`. Raises CheckpointError for anything else."""
-    repository, slash, file = _split_after_repository(name.removeprefix(PREFIX))
-    if not _REPOSITORY.fullmatch(repository) or (slash and not _GGUF_FILE.fullmatch(file)):
-        raise CheckpointError(f"{name!r} names no model of the Hub: write hf:owner/name or hf:owner/name/file.gguf")
-    return HubName(repository, file or None)
-
-
 def cached_path(name: HubName) -> Path | None:
-    """Return the path of a model in the cache, a folder or a GGUF file; None if it was not downloaded."""
-    snapshot = _snapshot(_cache_folder() / f"models--{name.repository.replace('/', '--')}")
+    """Return the path of a model in the cache, a folder or the first GGUF file; None if it was not downloaded whole."""
+    snapshot = _snapshot(_cache_folder() / name.cache_folder_name, name.revision)
     if snapshot is None:
         return None
-    path = snapshot / name.file if name.file else snapshot
-    return path if (path if name.file else path / CONFIG_NAME).is_file() else None
+    if not name.is_gguf:
+        return snapshot if _is_model_folder(snapshot) else None
+    parts = name.gguf_files(_gguf_below(snapshot))
+    return snapshot / parts[0] if parts and is_complete(parts) else None
 
 
 def cached_models() -> Iterator[tuple[HubName, Path]]:
-    """Yield name and path of all models in the cache, by name: folders with a config.json, and GGUF files."""
+    """Yield name and path of all models in the cache, by name: folders with a config.json, and GGUF models."""
     for folder in sorted(_cache_folder().glob("models--*--*")):
         owner, _, title = folder.name.removeprefix("models--").partition("--")
-        snapshot = _snapshot(folder)
+        snapshot = _snapshot(folder, MAIN)
         if snapshot is None:
             continue
-        if (snapshot / CONFIG_NAME).is_file():
+        if _is_model_folder(snapshot):
             yield HubName(f"{owner}/{title}"), snapshot
-        for file in sorted(snapshot.rglob("*.gguf")):
-            yield HubName(f"{owner}/{title}", file.relative_to(snapshot).as_posix()), file
+        for parts in gguf_models(_gguf_below(snapshot)):
+            if is_complete(parts):
+                yield HubName(f"{owner}/{title}", file=parts[0]), snapshot / parts[0]
+
+
+def _is_model_folder(snapshot: Path) -> bool:
+    """True if a folder has a config and all its weights; an interrupted download lacks some."""
+    if not (snapshot / CONFIG_NAME).is_file():
+        return False
+    if (snapshot / SINGLE_NAME).is_file():
+        return True
+    try:
+        shards = read_json_object(snapshot / INDEX_NAME).get("weight_map")
+    except CheckpointError:
+        return False
+    return isinstance(shards, dict) and all((snapshot / str(shard)).is_file() for shard in set(shards.values()))
+
+
+def _gguf_below(snapshot: Path) -> list[str]:
+    return [file.relative_to(snapshot).as_posix() for file in snapshot.rglob("*.gguf") if file.is_file()]
 
 
 def pull_from_hub(name: HubName, *, has_progress: bool = False) -> Path:
-    """Download the missing files of a model; return the path of its folder or GGUF file.
+    """Download the missing files of a model; return the path of its folder or first GGUF file.
 
     `has_progress`: let huggingface_hub draw its bars on standard error. Raises MissingExtraError without that library,
-    DownloadError if the Hub cannot be reached, has no such model, asks for consent, or holds nothing that is read here.
+    DownloadError if the Hub cannot be reached, has no such model, asks for consent, sends what has another SHA-256 than
+    it says, or holds nothing that is read here.
     """
     try:
         with _quiet_client(has_progress=has_progress):
-            snapshot = _fetch_snapshot(name)
+            return _fetch(name)
     except ImportError as error:
         problem = f"{error.name} is not installed" if isinstance(error, ModuleNotFoundError) else _first_line(error)
         raise MissingExtraError(f"{problem}: pip install 'nextword[hub]'") from None
@@ -100,16 +100,38 @@ def pull_from_hub(name: HubName, *, has_progress: bool = False) -> Path:
         raise
     except Exception as error:  # its own errors, those of its HTTP library, and those of a version that has changed
         raise DownloadError(_reason(name, error)) from error
-    return snapshot / name.file if name.file else snapshot
 
 
-def _fetch_snapshot(name: HubName) -> Path:
-    """Download the files of a model that are read here; return the folder of the repository's snapshot."""
+def _fetch(name: HubName) -> Path:
+    """Download the files of a model that are read here, and check those that were not here before; return its path."""
     from huggingface_hub import model_info, snapshot_download
 
-    info = model_info(name.repository, timeout=_TIMEOUT_SECONDS)
+    info = model_info(name.repository, revision=name.revision, timeout=_TIMEOUT_SECONDS)
     files = _files_to_fetch(name, [sibling.rfilename for sibling in info.siblings or ()])
-    return Path(snapshot_download(name.repository, allow_patterns=files, cache_dir=_cache_folder()))
+    before = _blobs(name)
+    snapshot = Path(
+        snapshot_download(name.repository, revision=name.revision, allow_patterns=files, cache_dir=_cache_folder())
+    )
+    for file in files:
+        if (blob := (snapshot / file).resolve()).name not in before:
+            _check_blob(name, file, blob)
+    return snapshot / files[0] if name.is_gguf else snapshot
+
+
+def _blobs(name: HubName) -> set[str]:
+    """Return the names of the files in the cache of a repository, by which they are stored once for all revisions."""
+    return {blob.name for blob in (_cache_folder() / name.cache_folder_name / "blobs").glob("*")}
+
+
+def _check_blob(name: HubName, file: str, blob: Path) -> None:
+    """Raise DownloadError and delete the file if its content is not what its name, the SHA-256 of large files, says."""
+    if not _SHA256.fullmatch(blob.name):
+        return
+    with blob.open("rb") as stream:
+        found = hashlib.file_digest(stream, "sha256").hexdigest()
+    if found != blob.name:
+        blob.unlink()
+        raise DownloadError(f"{name}: {file} has SHA-256 {found}, not {blob.name}: deleted, run again")
 
 
 @contextmanager
@@ -132,13 +154,6 @@ def _quiet_client(*, has_progress: bool) -> Iterator[None]:
             enable_progress_bars()
 
 
-def _split_after_repository(text: str) -> tuple[str, str, str]:
-    """Split a name into owner/name, the slash after it, and the rest."""
-    owner, _, rest = text.partition("/")
-    title, slash, file = rest.partition("/")
-    return f"{owner}/{title}", slash, file
-
-
 def _cache_folder() -> Path:
     """Return the cache folder of huggingface_hub, from the same environment variables."""
     if own := os.environ.get("HF_HUB_CACHE"):
@@ -148,29 +163,33 @@ def _cache_folder() -> Path:
     return Path(home).expanduser() / "hub"
 
 
-def _snapshot(folder: Path) -> Path | None:
-    """Return the cached files of a repository, as of the last download of its main branch; None if there are none."""
+def _snapshot(folder: Path, revision: str) -> Path | None:
+    """Return the cached files of a repository, as of the last download of a revision; None if there are none."""
     try:
-        commit = (folder / "refs" / "main").read_text(encoding="ascii").strip()
+        commit = (folder / "refs" / revision).read_text(encoding="ascii").strip()
     except (OSError, UnicodeDecodeError):
-        return None
+        commit = revision  # a commit has no file of its own
     snapshot = folder / "snapshots" / commit
     return snapshot if _COMMIT.fullmatch(commit) and snapshot.is_dir() else None
 
 
 def _files_to_fetch(name: HubName, files: Sequence[str]) -> list[str]:
     """Select the files of a repository that nextword reads. Raises DownloadError if they are no model."""
-    gguf = [file for file in files if _GGUF_FILE.fullmatch(file)]
-    if name.file:
-        if name.file not in gguf:
-            has = f"it has {', '.join(gguf)}" if gguf else "it has no GGUF file"
+    gguf = gguf_models(files)
+    if name.is_gguf:
+        parts = name.gguf_files(files)
+        if not parts:
+            has = f"it has {', '.join(model[0] for model in gguf)}" if gguf else "it has no GGUF file"
             raise DownloadError(f"{name}: no such file in the repository; {has}")
-        return [name.file]
+        if not is_complete(parts):
+            raise DownloadError(f"{name}: the repository lacks parts of it; it has {', '.join(parts)}")
+        return parts
     weights = [file for file in files if file in (SINGLE_NAME, INDEX_NAME) or _SHARD.fullmatch(file)]
     if CONFIG_NAME in files and weights:
         return [*(file for file in files if file in _SETTINGS), *weights]
     if gguf:
-        raise DownloadError(f"{name}: holds GGUF files; name the one you want, such as {name}/{gguf[0]}")
+        names = ", ".join(str(HubName(name.repository, file=model[0], revision=name.revision)) for model in gguf)
+        raise DownloadError(f"{name}: holds GGUF files; name the one you want: {names}")
     problem = f"no {SINGLE_NAME}" if CONFIG_NAME in files else f"no {CONFIG_NAME}"
     raise DownloadError(f"{name}: {problem}; a model in safetensors or GGUF is needed (pickles are never read)")
 

@@ -95,9 +95,9 @@ def load_options(compute: ComputeOptions) -> LoadOptions:
 
 def catalogue_names() -> tuple[str, ...]:
     """Return the names that `nextword pull` knows."""
-    from nextword.checkpoints.catalogue import CATALOGUE
+    from nextword.checkpoints.catalogue import known_names
 
-    return tuple(CATALOGUE)
+    return known_names()
 
 
 def load_model(name: str, compute: ComputeOptions) -> LanguageModel:

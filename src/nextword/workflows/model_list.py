@@ -8,7 +8,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from nextword.checkpoints.catalogue import CATALOGUE, CatalogueEntry, is_pulled, model_path
-from nextword.checkpoints.hub import cached_models
+from nextword.checkpoints.hub import cached_models, cached_path
+from nextword.checkpoints.hub_catalogue import HUB_CATALOGUE, HubEntry
 from nextword.checkpoints.open_directory import open_model_directory
 from nextword.checks import checked_arguments
 from nextword.errors import CheckpointError, NextwordError
@@ -80,7 +81,7 @@ def list_models(*paths: str | Path) -> ModelList:
     A damaged model is listed with its problem. Raises CheckpointError for a path that does not exist, RequestError for
     what is no path.
     """
-    models = _models_at(paths) if paths else [*_catalogue_models(), *_hub_models()]
+    models = _models_at(paths) if paths else [*_catalogue_models(), *_hub_catalogue_models(), *_hub_models()]
     return ModelList(tuple(models))
 
 
@@ -102,8 +103,29 @@ def _catalogue_model(entry: CatalogueEntry) -> ListedModel:
     )
 
 
+def _hub_catalogue_models() -> Iterator[ListedModel]:
+    return map(_hub_catalogue_model, HUB_CATALOGUE.values())
+
+
+def _hub_catalogue_model(entry: HubEntry) -> ListedModel:
+    path = cached_path(entry.hub_name)
+    if path is not None:
+        return dataclasses.replace(_described(entry.name, path), license=entry.license)
+    return ListedModel(
+        name=entry.name,
+        path=None,
+        family=entry.family,
+        size_bytes=entry.size_bytes,
+        format="gguf" if entry.hub_name.is_gguf else "hf",
+        license=entry.license,
+        is_local=False,
+    )
+
+
 def _hub_models() -> Iterator[ListedModel]:
-    return (_described(str(name), path) for name, path in cached_models())
+    """Describe what lies in the Hub's cache and has no short name."""
+    listed = {cached_path(entry.hub_name) for entry in HUB_CATALOGUE.values()}
+    return (_described(str(name), path) for name, path in cached_models() if path not in listed)
 
 
 def _models_at(paths: Sequence[str | Path]) -> Iterator[ListedModel]:
@@ -142,15 +164,17 @@ def _described(name: str, path: Path) -> ListedModel:
 
 def _cells(model: ListedModel) -> tuple[str, ...]:
     known = (model.family, _size(model.size_bytes), model.format, model.weights, model.license)
-    remark = model.problem or (
-        _chat_settings(model.name) if model.is_local else f"not here: nextword pull {model.name}"
+    remarks = (
+        "not tested here" if model.name in HUB_CATALOGUE else "",
+        _chat_settings(model.name) if model.is_local else f"not here: nextword pull {model.name}",
     )
-    return (model.name, *(cell or "-" for cell in known), model.problem or remark)
+    return (model.name, *(cell or "-" for cell in known), model.problem or "; ".join(filter(None, remarks)))
 
 
 def _chat_settings(name: str) -> str:
     """Return the publisher's settings that chat uses with a model of the catalogue; "" for other models."""
-    settings = CATALOGUE[name].chat_defaults if name in CATALOGUE else {}
+    entry = CATALOGUE.get(name) or HUB_CATALOGUE.get(name)
+    settings = entry.chat_defaults if entry else {}
     words = ", ".join(f"{option.replace('_', '-')} {value}" for option, value in settings.items())
     return f"chat: {words}" if words else ""
 

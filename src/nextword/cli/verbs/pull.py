@@ -15,7 +15,9 @@ class Options:
     """Fetch a model and print its path. Files that are there already are not fetched again."""
 
     name: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="NAME")]
-    """A name that `nextword models` lists, hf:owner/name, or hf:owner/name/file.gguf."""
+    """A name that `nextword models` lists, hf:owner/name, hf:owner/name:Q4_K_M, or hf:owner/name/file.gguf."""
+    revision: str | None = None
+    """Branch, tag or commit of a repository of the Hub; the model is then hf:owner/name@REVISION."""
 
 
 def run(options: Options) -> None:
@@ -23,5 +25,5 @@ def run(options: Options) -> None:
     from nextword.workflows.pull import pull
 
     with ProgressLine() as line:
-        path = pull(options.name, has_bars=line.is_visible, on_progress=line.update)
+        path = pull(options.name, revision=options.revision, has_bars=line.is_visible, on_progress=line.update)
     print(path)
