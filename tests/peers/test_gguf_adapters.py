@@ -13,12 +13,14 @@ torch = pytest.importorskip("torch")
 peft = pytest.importorskip("peft")
 transformers = pytest.importorskip("transformers")
 
+from nextword.adapters.open import open_adapted  # noqa: E402
 from nextword.checkpoints.gguf.adapter import read_gguf_adapter  # noqa: E402
 from nextword.checkpoints.open_directory import open_model_directory  # noqa: E402
 from nextword.errors import CheckpointError  # noqa: E402
+from nextword.models.build import build_transformer  # noqa: E402
 from nextword.models.config import ModelConfig  # noqa: E402
-from tests.peers.test_families import VARIANTS, random_model  # noqa: E402
-from tests.peers.write_gguf import write_adapter  # noqa: E402
+from tests.peers.test_families import VARIANTS, largest_difference, prompts, random_model  # noqa: E402
+from tests.peers.write_gguf import write_adapter, write_gguf  # noqa: E402
 
 pytestmark = [
     pytest.mark.peer,
@@ -69,6 +71,23 @@ def test_the_tensors_of_peft_come_back(saved: tuple[Any, Path, ModelConfig]) -> 
     pattern: Any = settings["rank_pattern"]
     ours = {f"base_model.model.{module}": 6.0 / pattern.get(_escaped(module), 4) for module in _modules(settings)}
     assert ours == pytest.approx(scales)
+
+
+@pytest.mark.parametrize("base_kind", ["folder", "gguf"])
+def test_a_model_with_an_adapter_of_a_gguf_file_gives_the_logits_of_peft(base_kind: str, tmp_path: Path) -> None:
+    base = random_model(*VARIANTS["llama"])
+    path = tmp_path / ("base" if base_kind == "folder" else "base.gguf")
+    base.save_pretrained(path) if base_kind == "folder" else write_gguf(path, base)
+    token_ids = prompts(1)
+    model = peft.get_peft_model(base, peft.LoraConfig(r=3, lora_alpha=6, target_modules=TARGETS["llama"][:5]))
+    with torch.no_grad():
+        for name, values in model.named_parameters():
+            if "lora_" in name:
+                values.normal_(0, 0.3)
+        write_adapter(tmp_path / "adapter.gguf", base, _tensors(model), alpha=6.0)
+        adapted = open_adapted(str(path), str(tmp_path / "adapter.gguf"))
+        ours = build_transformer(adapted.config, adapted.tensors)(token_ids)
+        assert largest_difference(ours, model(token_ids).logits) < 1e-4
 
 
 def _modules(settings: dict[str, object]) -> list[str]:

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from nextword.adapters.adapted_weights import adapted_weights
-from nextword.adapters.folder import open_adapter
+from nextword.adapters.folder import open_adapter_for
 from nextword.adapters.open import adapter_folder, is_prompt
 from nextword.checkpoints.model_directory import ModelDirectory
 from nextword.errors import CheckpointError
@@ -33,7 +33,7 @@ def open_beside(directory: ModelDirectory, adapters: Mapping[str, str | Path]) -
 def _open(directory: ModelDirectory, folder: Path) -> Changes:
     if is_prompt(folder):
         raise CheckpointError(f"{folder}: a trained prompt cannot share a base with other adapters; {_ALONE}")
-    adapter = open_adapter(folder)
+    adapter = open_adapter_for(directory.config, folder)
     if adapter.settings.kind in _DENSE:
         raise CheckpointError(
             f"{folder}: peft_type {adapter.settings.kind} has updates as large as the base's weights; {_ALONE}"

@@ -14,6 +14,7 @@ from nextword.adapters.method import METHODS, Array
 from nextword.adapters.peft_config import PeftSettings, read_settings
 from nextword.adapters.sites import Site, all_sites, chosen_sites
 from nextword.adapters.spec import AdapterSpec
+from nextword.checkpoints.gguf.adapter import read_gguf_adapter
 from nextword.errors import CheckpointError
 from nextword.json_file import read_json_object
 from nextword.models.config import ModelConfig
@@ -75,13 +76,26 @@ def open_adapter(folder: Path) -> Adapter:
     """Read an adapter that nextword or peft saved. Raises CheckpointError naming file, field and what is supported."""
     path = folder / CONFIG_NAME
     fields = ConfigFields(read_json_object(path), str(path))
-    settings = read_settings(fields)
-    stored = open_weights(folder)
+    return _adapter(fields, open_weights(folder), source=str(folder / WEIGHTS_NAME), folder=folder)
+
+
+def open_adapter_for(config: ModelConfig, path: Path) -> Adapter:
+    """Read the adapter in a folder, or the LoRA adapter in a GGUF file, whose names of layers depend on the model.
+
+    Raises CheckpointError as `open_adapter`, naming key or tensor of a file.
+    """
+    if path.is_dir():
+        return open_adapter(path)
+    content, stored = read_gguf_adapter(path, config)
+    return _adapter(ConfigFields(content, str(path)), stored, source=str(path), folder=None)
+
+
+def _adapter(fields: ConfigFields, stored: Mapping[str, StoredTensor], *, source: str, folder: Path | None) -> Adapter:
     return Adapter(
-        settings=settings,
+        settings=read_settings(fields),
         tensors={name.removeprefix(_PREFIX): tensor for name, tensor in stored.items()},
         base=base_name(fields),
-        source=str(folder / WEIGHTS_NAME),
+        source=source,
         folder=folder,
     )
 

@@ -68,9 +68,9 @@ def _is_adapter(path: Path) -> bool:
 
 
 def adapter_folder(adapter: str) -> Path:
-    """Return the folder that the name of an adapter means. Raises CheckpointError if it holds none."""
+    """Return the folder or GGUF file that the name of an adapter means. Raises CheckpointError if it holds none."""
     path = resolve(adapter)
-    if not (path / _CONFIG_NAME).exists():
+    if not path.is_file() and not (path / _CONFIG_NAME).exists():
         raise CheckpointError(f"{path}: no {_CONFIG_NAME}, so no adapter")
     return path
 
@@ -88,18 +88,18 @@ def _open_by_adapter(path: Path) -> ModelDirectory:
 
 def is_prompt(adapter: Path) -> bool:
     """Return True if an adapter is a trained prompt."""
-    return read_json_object(adapter / _CONFIG_NAME).get("peft_type") in PROMPT_KINDS
+    return adapter.is_dir() and read_json_object(adapter / _CONFIG_NAME).get("peft_type") in PROMPT_KINDS
 
 
 def _merge(directory: ModelDirectory, adapter: Path) -> ModelDirectory:
     from nextword.adapters import prompt
-    from nextword.adapters.folder import open_adapter
+    from nextword.adapters.folder import open_adapter_for
     from nextword.adapters.merge import with_adapter
 
     if is_prompt(adapter):
         adapted = prompt.with_prompt(directory, prompt.open_prompt(adapter))
     else:
-        adapted = with_adapter(directory, open_adapter(adapter))
+        adapted = with_adapter(directory, open_adapter_for(directory.config, adapter))
     return dataclasses.replace(_with_template(adapted, adapter / TEMPLATE_NAME), adapter=adapter)
 
 

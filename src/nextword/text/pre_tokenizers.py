@@ -67,26 +67,29 @@ class PreTokenizerRules:
     """True if a word that is a token as a whole is taken as such, even if no merges form it."""
     adds_bos: bool = False
     """True if texts begin with BOS in a file that does not say."""
+    is_nfc: bool = False
+    """True if the published tokenizers bring texts into Unicode's form NFC first, which llama.cpp does not."""
 
 
 _RULES: dict[PreTokenizerRules, str] = {
     PreTokenizerRules(patterns=_DEFAULT): "default",
     PreTokenizerRules(patterns=(_GPT2,)): (
-        "gpt-2 gpt2 olmo jais mpt phi-2 gigachat trillion exaone4 granite-docling mellum modern-bert a.x-4.0 "
+        "gpt-2 gpt2 jais phi-2 gigachat trillion exaone4 granite-docling mellum modern-bert a.x-4.0 "
         "jina-es jina-de jina-v2-es jina-v2-de"
     ),
+    PreTokenizerRules(patterns=(_GPT2,), is_nfc=True): "olmo mpt",
     PreTokenizerRules(patterns=(_LLAMA3,), ignores_merges=True, adds_bos=True): (
         "llama3 llama-v3 llama-bpe falcon3 falcon-h1 pixtral midm-2.0 lfm2 jina-v5-nano"
     ),
     PreTokenizerRules(patterns=(_LLAMA3,), ignores_merges=True): "glm4 glm5",
     PreTokenizerRules(patterns=(_LLAMA3,)): "dbrx smaug-bpe chatglm-bpe",
-    PreTokenizerRules(
-        patterns=(_QWEN2,)
-    ): "qwen2 stablelm2 deepseek-r1-qwen kormo f2llmv2 megrez hunyuan solar-open grok-2",
-    PreTokenizerRules(patterns=(r"\p{N}", _GPT2)): (
-        "smollm starcoder refact command-r codeshell exaone minerva-7b mellum2"
+    PreTokenizerRules(patterns=(_QWEN2,), is_nfc=True): "qwen2",
+    PreTokenizerRules(patterns=(_QWEN2,)): (
+        "stablelm2 deepseek-r1-qwen kormo f2llmv2 megrez hunyuan solar-open grok-2"
     ),
-    PreTokenizerRules(patterns=(_QWEN35,)): "qwen35",
+    PreTokenizerRules(patterns=(r"\p{N}", _GPT2)): ("smollm starcoder refact codeshell exaone minerva-7b mellum2"),
+    PreTokenizerRules(patterns=(r"\p{N}", _GPT2), is_nfc=True): "command-r",
+    PreTokenizerRules(patterns=(_QWEN35,), is_nfc=True): "qwen35",
     PreTokenizerRules(patterns=(r"[\p{P}\$\+<=>\^~\|`]+", _GPT2, "[0-9][0-9][0-9]")): "falcon",
     PreTokenizerRules(patterns=(_TEKKEN,), ignores_merges=True, adds_bos=True): "tekken",
     PreTokenizerRules(patterns=(_GPT4O,)): "gpt-4o llama4 kanana2 talkie minimax-m2",
@@ -115,17 +118,25 @@ RULES_BY_NAME = {name: rules for rules, names in _RULES.items() for name in name
 def find_rules(name: str) -> PreTokenizerRules:
     """Return the rules of a name. Raises TokenizerError for an unknown name: guessing would give wrong tokens."""
     if name not in RULES_BY_NAME:
-        raise TokenizerError(f"pre-tokenizer {name!r} is unknown; known are {', '.join(sorted(RULES_BY_NAME))}")
+        raise TokenizerError(
+            f"pre-tokenizer {name[:80]!r} is unknown, and other rules would give wrong tokens; use a newer nextword, "
+            "or the model's folder with tokenizer.json"
+        )
     return RULES_BY_NAME[name]
 
 
-def find_name(definition: Mapping[str, Any] | None, *, ignores_merges: bool) -> str | None:
-    """Return the name of the rules that the `pre_tokenizer` of a tokenizer.json follows; None if it has no name."""
+def find_name(definition: Mapping[str, Any] | None, *, ignores_merges: bool, is_nfc: bool) -> str | None:
+    """Return the name of the rules that the `pre_tokenizer` of a tokenizer.json follows; None if it has no name.
+
+    Where the rules have a name only with NFC or only without, it is returned for both.
+    """
     patterns = find_patterns(definition)
-    for rules, names in _RULES.items():
-        if rules.patterns == patterns and rules.ignores_merges == ignores_merges:
-            return names.split()[0]
-    return None
+    found = {
+        rules.is_nfc: names.split()[0]
+        for rules, names in _RULES.items()
+        if rules.patterns == patterns and rules.ignores_merges == ignores_merges
+    }
+    return found.get(is_nfc, found.get(not is_nfc))
 
 
 def find_patterns(definition: Mapping[str, Any] | None) -> tuple[str, ...] | None:

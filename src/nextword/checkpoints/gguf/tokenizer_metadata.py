@@ -66,7 +66,11 @@ def _model(definition: Mapping[str, Any]) -> tuple[str, dict[str, object]]:
         merges = [" ".join(pair) for pair in merges_of(definition)]
         if not merges:  # an array of GGUF has the type of its first item
             raise CheckpointError("the tokenizer has no merges, which BPE in GGUF requires; export --to hf instead")
-        name = find_name(definition["pre_tokenizer"], ignores_merges=bool(model.get("ignore_merges")))
+        name = find_name(
+            definition["pre_tokenizer"],
+            ignores_merges=bool(model.get("ignore_merges")),
+            is_nfc={"type": "NFC"} in steps_of(definition["normalizer"], "normalizers"),
+        )
         if name is None:
             raise CheckpointError("GGUF has no name for the tokenizer's pre-tokenizer; export --to hf instead")
         return "gpt2", {PREFIX + "pre": name, PREFIX + "merges": merges}

@@ -91,6 +91,8 @@ def build_byte_level(vocabulary: GGUFVocabulary, merges: Sequence[str], *, pre_t
     pairs = [(left, right) for left, _, right in (merge.partition(" ") for merge in merges)]
     _check_merges(token_ids, pairs)
     backend = tokenizers.Tokenizer(_bpe(token_ids, pairs, ignore_merges=rules.ignores_merges))
+    if rules.is_nfc:
+        backend.normalizer = normalizers.NFC()
     backend.pre_tokenizer = build_pre_tokenizer(rules)
     backend.decoder = decoders.ByteLevel()
     backend.add_tokens(vocabulary.added_tokens())
