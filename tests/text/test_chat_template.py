@@ -214,7 +214,7 @@ def test_blocks_that_double_are_refused() -> None:
 
 
 def test_what_is_slow_without_writing_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("nextword.text.template_sandbox._SECONDS", 0.0)
+    monkeypatch.setattr("nextword.text.template_budget._SECONDS", 0.0)
     with pytest.raises(TokenizerError, match="without end"):
         render("{% for message in messages %}{% endfor %}")
 

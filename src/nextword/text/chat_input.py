@@ -128,7 +128,7 @@ def _continued_key(last: PlainMessage, choice: bool | str) -> str | None:
 
 def _require_tools_shown(chat: ChatInput) -> None:
     """Raise TokenizerError if the template writes the same without the tools, or without a message's calls."""
-    if chat.given["tools"] and chat.render() == dataclasses.replace(chat, given={**chat.given, "tools": None}).render():
+    if chat.given["tools"] and _same(chat, dataclasses.replace(chat, given={**chat.given, "tools": None})):
         raise TokenizerError("the chat template does not show tools: describe them in the system prompt instead")
     for index, message in enumerate(chat.messages):
         if message.get("tool_calls"):

@@ -17,9 +17,11 @@ import jinja2.meta
 
 from nextword.errors import TokenizerError
 from nextword.text.chat_messages import PlainMessage
-from nextword.text.template_sandbox import BoundedSandbox, bounded_work, charge
+from nextword.text.template_budget import bounded_work, charge, depth, full_size
+from nextword.text.template_sandbox import BoundedSandbox
 
 _REASON_LENGTH = 300
+_LONGEST_DATE = 1000
 
 
 def render_chat_template(
@@ -80,9 +82,9 @@ def _to_json(
     separators: tuple[str, str] | None = None,
     sort_keys: bool = False,
 ) -> str:
-    plain = json.dumps(value, ensure_ascii=ensure_ascii, sort_keys=sort_keys)
-    widths = [len(separator) for separator in separators or ()]
-    charge(len(plain) * (1.0 + sum(widths) + (indent if isinstance(indent, int) else len(indent or ""))))
+    width = indent if isinstance(indent, int) else len(indent or "")
+    widths = sum(len(separator) for separator in separators or ()) + width * depth(value)
+    charge(full_size(value) * (1.0 + widths))
     return json.dumps(value, ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys)
 
 
@@ -91,4 +93,6 @@ def _refuse(message: str) -> NoReturn:
 
 
 def _now(pattern: str) -> str:
+    if len(pattern) > _LONGEST_DATE:
+        raise jinja2.TemplateError(f"a date of {len(pattern)} characters")
     return datetime.datetime.now().strftime(pattern)

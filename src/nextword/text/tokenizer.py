@@ -257,7 +257,7 @@ class Tokenizer:
     def _find_turn_end(self, template: str) -> int | None:
         for messages in PROBES:
             with contextlib.suppress(TokenizerError):  # of a template that refuses the probe
-                text = self.render_chat(messages, add_generation_prompt=False, chat_template=template)
+                text = self.render_chat(messages, add_generation_prompt=False, chat_template=template, tools=[])
                 found = token_behind(text, self._encoder.rendered(text, ()), self._encoder.added)
                 if found is not None:
                     return found
