@@ -57,6 +57,7 @@ FAMILY = Family(
         architecture="nemotron",
         weights=gguf_names.ENDS + gguf_names.PRE_NORMS + gguf_names.QKV + gguf_names.OUT + gguf_names.UNGATED_MLP,
         norm_offset=1.0,
+        needs_head=True,
         settings={"norm_eps": "attention.layer_norm_epsilon"},
     ),
 )

@@ -6,7 +6,6 @@ import dataclasses
 
 from nextword.models.config import ModelConfig
 from nextword.models.families import olmo2, shared
-from nextword.models.families.family import GGUFMapping
 from nextword.models.families.fields import ConfigFields
 from nextword.models.families.rope_fields import read_rope, rope_of, write_layer_ropes
 
@@ -56,10 +55,9 @@ FAMILY = dataclasses.replace(
     architecture="Olmo3ForCausalLM",
     config_from_hf=config_from_hf,
     config_to_hf=config_to_hf,
-    gguf=GGUFMapping(
-        architecture="olmo2",
+    gguf=dataclasses.replace(
+        olmo2.GGUF,
         marker="attention.sliding_window",
-        weights=olmo2.GGUF.weights,
         settings={
             "sliding_window": "attention.sliding_window",
             "layer_types": "attention.sliding_window_pattern",

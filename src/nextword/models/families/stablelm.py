@@ -56,6 +56,7 @@ FAMILY = Family(
     gguf=GGUFMapping(
         architecture="stablelm",
         weights=gguf_names.ENDS + gguf_names.PRE_NORMS + gguf_names.QKV + gguf_names.OUT + gguf_names.MLP,
+        needs_head=True,
         settings={"use_parallel_residual": "use_parallel_residual"},
     ),
 )
