@@ -58,6 +58,15 @@ GRANITE = {
     "residual_multiplier": 0.6,
     "logits_scaling": 1.7,
 }
+GRANITE4 = {
+    **GRANITE,
+    "num_local_experts": 0,
+    "num_experts_per_tok": 0,
+    "shared_intermediate_size": 40,
+    "layer_types": ["full_attention"] * 3,
+    "position_embedding_type": "rope",
+    "mamba_n_heads": 2,
+}
 OPT = {name: value for name, value in NEOX.items() if name != "intermediate_size"} | {"ffn_dim": 48}
 LLAMA3_SCALING = {
     "rope_type": "llama3",
@@ -180,6 +189,13 @@ VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
         {**GPT2, "multi_query": False, "scale_attn_weights": False, "tie_word_embeddings": False, "n_inner": 40},
     ),
     "granite": ("granite", GRANITE),
+    "granitemoehybrid": ("granitemoehybrid", GRANITE4),
+    "granitemoehybrid-no-positions": (
+        "granitemoehybrid",
+        {**GRANITE4, "position_embedding_type": None, "attention_bias": True, "tie_word_embeddings": True},
+    ),
+    "gptj": ("gptj", {**GPT2, "rotary_dim": 4}),
+    "gptj-wide": ("gptj", {**GPT2, "rotary_dim": 8, "n_inner": 40, "activation_function": "gelu"}),
     "granite-tied-biases": (
         "granite",
         {**GRANITE, "tie_word_embeddings": True, "attention_bias": True, "mlp_bias": True},

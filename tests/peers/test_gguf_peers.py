@@ -52,6 +52,13 @@ LLAMA3 = {
     "high_freq_factor": 4.0,
     "original_max_position_embeddings": 8192,
 }
+GRANITE = {
+    **SIZES,
+    "embedding_multiplier": 3.0,
+    "attention_multiplier": 0.1,
+    "residual_multiplier": 0.6,
+    "logits_scaling": 1.7,
+}
 HALF_ROTATED = {"rope_type": "default", "rope_theta": 500.0, "partial_rotary_factor": 0.5}
 OLMO3_ROPE = {
     "full_attention": {
@@ -86,14 +93,15 @@ VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
     "glm": ("glm", {**SIZES, "head_dim": 16, "rope_parameters": HALF_ROTATED}),
     "glm4": ("glm4", {**SIZES, "head_dim": 32, "rope_parameters": HALF_ROTATED}),
     "gpt_bigcode": ("gpt_bigcode", GPT2),
-    "granite": (
-        "granite",
+    "granite": ("granite", GRANITE),
+    "granitemoehybrid": (
+        "granitemoehybrid",
         {
-            **SIZES,
-            "embedding_multiplier": 3.0,
-            "attention_multiplier": 0.1,
-            "residual_multiplier": 0.6,
-            "logits_scaling": 1.7,
+            **GRANITE,
+            "num_local_experts": 0,
+            "shared_intermediate_size": SIZES["intermediate_size"],
+            "layer_types": ["full_attention"] * 3,
+            "position_embedding_type": "rope",
         },
     ),
     "nemotron": ("nemotron", SIZES),

@@ -18,6 +18,7 @@ ARCHITECTURES = {
     "cohere": "command-r",
     "gemma3_text": "gemma3",
     "glm": "chatglm",
+    "granitemoehybrid": "granite",
     "gpt_bigcode": "starcoder",
     "gpt_neox": "gptneox",
     "mixtral": "llama",
@@ -39,13 +40,13 @@ _STEMS = {
     r".*\.mlp\.gate": "ffn_gate_inp",
     r".*\.(gate)_proj": "ffn_gate",
     r".*\.(up_proj|gate_up_proj|c_fc|fc1|dense_h_to_4h)": "ffn_up",
-    r".*\.(down_proj|mlp\.c_proj|fc2|dense_4h_to_h)": "ffn_down",
+    r".*\.(down_proj|mlp\.c_proj|shared_mlp\.output_linear|fc2|dense_4h_to_h)": "ffn_down",
     r".*\.(input_layernorm|ln_1)": "attn_norm",
     r".*\.(pre_feedforward_layernorm|ln_2)": "ffn_norm",
     r".*\.post_self_attn_layernorm": "post_attention_norm",
     r".*\.(post_feedforward_layernorm|post_mlp_layernorm)": "post_ffw_norm",
 }
-_PAIRED_FAMILIES = ("arcee", "granite", "llama", "mixtral", "olmo", "smollm3")
+_PAIRED_FAMILIES = ("arcee", "granite", "granitemoehybrid", "llama", "mixtral", "olmo", "smollm3")
 """Families whose rotated pairs the converter lays side by side."""
 _POST_NORM_FAMILIES = ("exaone4", "gemma2", "gemma3_text", "olmo2", "olmo3", "seed_oss")
 
@@ -61,7 +62,7 @@ def write_gguf(path: Path, model: Any, *, vocab_size: int = 99) -> None:
         is_copy = config.tie_word_embeddings and name == "lm_head.weight"
         if is_copy and config.model_type != "gpt2":  # of which llama.cpp wants the head nevertheless
             continue
-        for part, numbers in _split_experts(name, values.numpy().astype(np.float32)):
+        for part, numbers in _split(name, values.numpy().astype(np.float32)):
             writer.add_tensor(*_converted(config, part, numbers))
     factors = _llama3_divisors(config)
     if factors is not None:
@@ -100,7 +101,9 @@ def _write_sizes(writer: gguf.GGUFWriter, config: Any) -> None:
     writer.add_feed_forward_length(getattr(config, "intermediate_size", None) or 4 * config.hidden_size)
     writer.add_block_count(config.num_hidden_layers)
     writer.add_head_count(config.num_attention_heads)
-    writer.add_head_count_kv(getattr(config, "num_key_value_heads", config.num_attention_heads))
+    kv_heads = getattr(config, "num_key_value_heads", config.num_attention_heads)
+    is_list = config.model_type == "granitemoehybrid"
+    writer.add_head_count_kv([kv_heads] * config.num_hidden_layers if is_list else kv_heads)
     eps = getattr(config, "rms_norm_eps", None)
     if eps is not None:
         writer.add_layer_norm_rms_eps(eps)
@@ -124,6 +127,12 @@ def _write_sizes(writer: gguf.GGUFWriter, config: Any) -> None:
         if getattr(config, name, None) is not None:
             write(getattr(config, name))
     _write_window(writer, config)
+    if config.model_type == "granitemoehybrid":  # with settings of Mamba layers and experts, of which there are none
+        writer.add_expert_shared_feed_forward_length(config.shared_intermediate_size)
+        writer.add_expert_count(0)
+        writer.add_expert_used_count(0)
+        writer.add_ssm_conv_kernel(config.mamba_d_conv)
+        writer.add_rope_scaling_finetuned(True)
     if hasattr(config, "num_experts"):
         writer.add_expert_count(config.num_experts)
         writer.add_expert_used_count(config.num_experts_per_tok)
@@ -162,8 +171,11 @@ def _write_vocabulary(writer: gguf.GGUFWriter, vocab_size: int) -> None:
     writer.add_unk_token_id(0)
 
 
-def _split_experts(name: str, values: Array) -> list[tuple[str, Array]]:
-    """Gate and up projections of experts as two tensors, under the names that checkpoints have."""
+def _split(name: str, values: Array) -> list[tuple[str, Array]]:
+    """Gate and up projections as two tensors, of Granite 4 and of experts, under the names that checkpoints have."""
+    if ".shared_mlp.input_linear" in name:
+        names = [name.replace("shared_mlp.input_linear", f"mlp.{part}_proj") for part in ("gate", "up")]
+        return list(zip(names, np.split(values, 2), strict=True))
     stem, is_fused, _ = name.partition(".experts.gate_up_proj")
     if is_fused:
         gate, up = np.split(values, 2, axis=1)

@@ -193,6 +193,15 @@ def test_the_first_gemma_means_tanh_by_gelu() -> None:
     [
         ("cohere", {"use_qk_norm": True}, "use_qk_norm is True"),
         ("cohere", {"logit_scale": 0}, "logit_scale is 0"),
+        ("gptj", {"tie_word_embeddings": True}, "tie_word_embeddings is True"),
+        ("granitemoehybrid", {}, "num_local_experts is missing"),
+        ("granitemoehybrid", {"num_local_experts": 0}, "layer_types is missing"),
+        ("granitemoehybrid", {"num_local_experts": 0, "layer_types": ["mamba", "attention"]}, "Mamba layers"),
+        (
+            "granitemoehybrid",
+            {"num_local_experts": 0, "layer_types": ["attention"] * 6, "position_embedding_type": "alibi"},
+            "position_embedding_type is 'alibi'",
+        ),
         ("granite", {"residual_multiplier": -1}, "residual_multiplier is -1"),
         ("olmo", {"clip_qkv": 0}, "clip_qkv is 0"),
         ("opt", {"do_layer_norm_before": False}, "do_layer_norm_before is False"),

@@ -17,10 +17,12 @@ from nextword.models.families.shared import ACTIVATIONS
 
 _HARMLESS = (
     "attention.layer_norm_*epsilon",  # the one of the family's norm is read
+    "expert_shared_feed_forward_length",  # written for Granite 4 without experts; shared experts have their tensors
     "pooling_type",
     "rope.scale_linear",
     "rope.scaling.[!a]*",  # what the type of the scaling uses is read
     "rope.scaling.attn_factor",
+    "ssm.*",  # written for Granite 4 without Mamba layers, too; such layers have their tensors
     "tensor_data_layout",
 )
 """Settings that do not change the text, or do not where they were not read."""
@@ -41,7 +43,7 @@ _OTHER_MODELS = (
     *("kda.*", "leading_dense_block_count", "logit_scale", "moe_*", "n_deepstack_layers", "nextn_predict_layers"),
     *("norm_before_*", "num_loops", "ple.*", "posnet.*", "rescale_every_n_layers", "residual_scale"),
     *("rope.dimension_sections", "rope.scaling.alpha", "router_logit_softcapping", "selector_*", "shortconv.*"),
-    *("skip_loop_final_norm", "ssm.*", "swiglu_clamp_*", "swin_norm", "target_*", "time_*_extra_dim"),
+    *("skip_loop_final_norm", "swiglu_clamp_*", "swin_norm", "target_*", "time_*_extra_dim"),
     *("token_shift_count", "wkv.*"),
 )
 """Settings of models that have something more: 0 or false says that this one does not."""
