@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import stat
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,11 @@ _LARGEST_BYTES = 100_000_000
 def read_json_object(path: Path) -> dict[str, Any]:
     """Return the object in a JSON file. Raises CheckpointError if it is missing, too large, or no JSON object."""
     try:
-        size = path.stat().st_size
-        if size > _LARGEST_BYTES:
-            raise CheckpointError(f"{path}: {size} bytes; a settings file has at most {_LARGEST_BYTES}")
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):  # a pipe would be waited for, a device read for ever
+            raise CheckpointError(f"{path}: no regular file; fetch the file again")
+        if status.st_size > _LARGEST_BYTES:
+            raise CheckpointError(f"{path}: {status.st_size} bytes; a settings file has at most {_LARGEST_BYTES}")
         content = path.read_bytes()
     except OSError as error:
         raise CheckpointError(f"{path}: cannot be read: {os_reason(error)}") from None
@@ -37,8 +40,9 @@ def parse_json_object(content: bytes, *, source: str) -> dict[str, Any]:
 
 
 def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    unique = dict(pairs)
-    if len(unique) != len(pairs):
-        names = [name for name, _ in pairs]
-        raise ValueError(f"{next(name for name in names if names.count(name) > 1)!r} appears twice")
+    unique: dict[str, Any] = {}
+    for name, value in pairs:
+        if name in unique:
+            raise ValueError(f"{name[:80]!r} appears twice")
+        unique[name] = value
     return unique

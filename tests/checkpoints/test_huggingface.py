@@ -52,7 +52,7 @@ BAD_CONFIGS: dict[str, tuple[dict[str, Any], str]] = {
     "no family": ({"model_type": None}, "model_type is null; expected"),
     "multimodal": ({"model_type": "gemma3"}, "gemma3 takes images"),
     "unknown activation": ({"hidden_act": "mish"}, "hidden_act is 'mish'; expected one of .*silu"),
-    "unknown rope": ({"rope_scaling": {"rope_type": "dynamic", "factor": 2.0}}, "rope_scaling.rope_type is 'dynamic'"),
+    "unknown rope": ({"rope_scaling": {"rope_type": "spiral", "factor": 2.0}}, "rope_scaling.rope_type is 'spiral'"),
     "rope without factor": ({"rope_scaling": {"type": "linear"}}, "rope_scaling.factor is missing"),
     "rope as text": ({"rope_scaling": "linear"}, "rope_scaling is 'linear'; expected an object"),
     "rope base of one": ({"rope_theta": 1}, "rope theta"),
@@ -110,12 +110,6 @@ def test_files_of_the_bare_model_lack_the_prefix(tmp_path: Path) -> None:
     weights = {name.removeprefix("model."): array for name, array in tiny_weights().items()}
     directory = open_model_directory(write_folder(tmp_path / "m", weights=weights))
     assert directory.tensors["embedding.weight"].shape == (11, 8)
-
-
-def test_an_absent_head_is_tied_whatever_the_flag_says(tmp_path: Path) -> None:
-    directory = open_model_directory(write_folder(tmp_path / "m", config={"tie_word_embeddings": False}))
-    assert directory.config.is_tied
-    assert "output_head.weight" not in directory.tensors
 
 
 def test_a_head_equal_to_the_embedding_is_tied_if_the_flag_says_so(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ import numpy as np
 
 from nextword.checkpoints.model_directory import ModelDirectory
 from nextword.checkpoints.safetensors_file import INDEX_NAME, SINGLE_NAME, open_safetensors_folder
+from nextword.checkpoints.saved_names import plain_tensors
 from nextword.errors import CheckpointError, ConfigError
 from nextword.json_file import read_json_object
 from nextword.models.config import ModelConfig
@@ -41,7 +42,8 @@ def open_huggingface_folder(folder: Path) -> ModelDirectory:
     _require_files(folder)
     family, config = read_config(folder / CONFIG_NAME)
     stored, size_bytes = open_safetensors_folder(folder)
-    config, published = _decide_head(family, config, stored, source=str(folder))
+    plain = plain_tensors(stored, ignored=family.ignored_weights, source=str(folder))
+    config, published = _decide_head(family, config, plain, source=str(folder))
     tensors = from_published(family, config, published, source=str(folder))
     generation_path = folder / GENERATION_CONFIG_NAME
     return ModelDirectory(
@@ -106,17 +108,25 @@ def _decide_head(
 ) -> tuple[ModelConfig, Mapping[str, StoredTensor]]:
     """Decide from the stored weights, not from the flag, whether the output head is tied to the embedding.
 
-    Absent: tied. Present where the flag says tied: dropped if it equals the embedding, used with a warning if not.
+    Absent: tied, with a warning if the flag says otherwise. Present where the flag says tied: the one matrix of both if
+    there is no embedding or the same, used with a warning if it differs.
     """
     rule = next(rule for rule in family.weights if rule.ours == ("output_head",))
     names = [f"{stem}.weight" for stem in (rule.theirs, rule.alias) if stem is not None]
     name = next((name for name in names if name in published), None)
+    embedding_name = published_name(family, "embedding.weight")
+    if name is None and not config.is_tied:
+        warnings.warn(
+            f"{source}: tie_word_embeddings is false but there is no {names[0]}; {embedding_name} is used for it",
+            stacklevel=4,
+        )
     if name is None or not config.is_tied:
         return dataclasses.replace(config, is_tied=name is None), published
-    embedding_name = published_name(family, "embedding.weight")
     embedding = published.get(embedding_name, published.get(embedding_name.removeprefix(family.base_prefix)))
     head = published[name]
-    if embedding is None or (head.dtype == embedding.dtype and np.array_equal(head.data, embedding.data)):
+    if embedding is None:
+        return config, {embedding_name if key == name else key: tensor for key, tensor in published.items()}
+    if head.dtype == embedding.dtype and np.array_equal(head.data, embedding.data):
         return config, {key: tensor for key, tensor in published.items() if key != name}
     warnings.warn(
         f"{source}: tie_word_embeddings is true but {name} differs from {embedding.name}; {name} is used", stacklevel=4

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import json
 import math
+import stat
 import struct
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,7 +44,10 @@ SINGLE_NAME = "model.safetensors"
 def open_safetensors(path: Path) -> dict[str, StoredTensor]:
     """Map the tensors of one file, by name. Raises CheckpointError naming file, tensor and field if it is damaged."""
     try:
-        size = path.stat().st_size
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):
+            raise CheckpointError(f"{path}: no regular file; fetch the file again")
+        size = status.st_size
         if size < 8:
             raise CheckpointError(f"{path}: {size} bytes; a safetensors file has at least 8. Fetch it again")
         mapped: npt.NDArray[np.uint8] = np.memmap(path, dtype=np.uint8, mode="r").view(np.ndarray)
@@ -67,8 +72,10 @@ def open_safetensors_folder(folder: Path) -> tuple[dict[str, StoredTensor], int]
     Raises CheckpointError if a file is missing or damaged, or the index names files outside the folder or does not fit
     the shards.
     """
-    if not (folder / INDEX_NAME).exists():
-        path = folder / SINGLE_NAME
+    path = folder / SINGLE_NAME
+    if path.exists() and (folder / INDEX_NAME).exists():
+        warnings.warn(f"{folder}: holds {SINGLE_NAME} and {INDEX_NAME}; {SINGLE_NAME} is used", stacklevel=4)
+    if path.exists() or not (folder / INDEX_NAME).exists():
         return open_safetensors(path), path.stat().st_size
     index_path = folder / INDEX_NAME
     weight_map = read_json_object(index_path).get("weight_map")

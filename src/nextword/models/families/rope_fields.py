@@ -6,6 +6,7 @@ Reads either. Writes the older fields, which every version of transformers and t
 from __future__ import annotations
 
 import math
+import warnings
 
 from nextword.models.config import ModelConfig
 from nextword.models.families.fields import ConfigFields
@@ -21,6 +22,7 @@ from nextword.models.rope import (
 
 _KINDS = {
     "default": "default",
+    "dynamic": "dynamic",
     "linear": "linear",
     "llama3": "llama3",
     "yarn": "yarn",
@@ -144,6 +146,15 @@ def _scaling(kind: str, settings: ConfigFields, max_seq_len: int, original: int)
     match kind:
         case "linear":
             return LinearScaling(factor=_factor(settings))
+        case "dynamic":
+            # Its frequencies change beyond the context only, which no sequence here exceeds.
+            if _factor(settings) != 1.0:
+                warnings.warn(
+                    f"{settings.source}: rope_type dynamic stretches texts beyond {max_seq_len} tokens only, "
+                    "which is the context here",
+                    stacklevel=6,
+                )
+            return None
         case "llama3":
             low, high = settings.number("low_freq_factor"), settings.number("high_freq_factor")
             if high <= low:
