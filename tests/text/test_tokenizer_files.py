@@ -159,6 +159,7 @@ CASES = {
     ),
     "extra_special_tokens by name": Files({"extra_special_tokens": {"image_token": "<|img|>", "tool": "<|tool|>"}}),
     "a name of its own": Files({"image_token": "<|img|>", "eos_token": "</s>"}),
+    "model_specific_special_tokens": Files({"model_specific_special_tokens": {"image_token": "<|img|>"}}),
     "pad_token is new": Files({"pad_token": "<|tool|>", "eos_token": "</s>"}),
     "two roles, one new token": Files({"pad_token": "<|tool|>", "eos_token": "<|tool|>", "mask_token": "<|new|>"}),
     "ordinary in tokenizer.json, further": Files(
@@ -249,6 +250,12 @@ def test_folders_without_tokenizer_json_are_read_as_transformers_reads_them(
 @pytest.mark.parametrize(("kind", "case"), list(itertools.product(KINDS, CASES)))
 def test_folders_are_read_as_transformers_reads_them(kind: str, case: str, tmp_path: Path) -> None:
     write(tmp_path, kind, CASES[case])
+    compare(tmp_path, TEXTS)
+
+
+@pytest.mark.parametrize("kind", ["byte-level", "metaspace"])
+def test_the_class_of_llama_names_special_tokens_of_sentencepiece_only(kind: str, tmp_path: Path) -> None:
+    write(tmp_path, kind, Files({"tokenizer_class": "LlamaTokenizerFast"}))
     compare(tmp_path, TEXTS)
 
 

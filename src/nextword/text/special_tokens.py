@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import tokenizers
-from tokenizers import AddedToken
+from tokenizers import AddedToken, decoders
 
 from nextword.errors import CheckpointError
 from nextword.json_file import read_json_object
@@ -107,13 +107,12 @@ def _named(settings: Mapping[str, Any], source: str) -> tuple[dict[str, AddedTok
         for key, value in settings.items()
         if key in ROLES or (key.endswith("_token") and isinstance(value, str | dict))
     }
-    extra = settings.get("extra_special_tokens") or settings.get("additional_special_tokens") or []
+    extra: object = settings.get("extra_special_tokens") or settings.get("additional_special_tokens") or []
     field = f"{source}: extra_special_tokens"
-    if isinstance(extra, dict):
-        named |= {
-            key: _token(value, f"{source}: extra_special_tokens: {key}", special=True) for key, value in extra.items()
-        }
-        extra = []
+    for others in (settings.get("model_specific_special_tokens"), extra):
+        if isinstance(others, dict):
+            named |= {key: _token(value, f"{field}: {key}", special=True) for key, value in others.items()}
+    extra = [] if isinstance(extra, dict) else extra
     if not isinstance(extra, list):
         raise CheckpointError(f"{field} is {extra!r:.80}; expected a list of tokens")
     return named, tuple(_token(value, field, special=True) for value in extra)
@@ -145,7 +144,10 @@ def class_name(folder: Path, settings: Mapping[str, Any]) -> str:
 
 def _class_roles(folder: Path, settings: Mapping[str, Any], backend: tokenizers.Tokenizer) -> dict[str, AddedToken]:
     """Return the special tokens that the class of the tokenizer names, as far as the vocabulary has them."""
-    roles = _CLASS_ROLES.get(class_name(folder, settings), {})
+    name = class_name(folder, settings)
+    if name == "LlamaTokenizer" and isinstance(backend.decoder, decoders.ByteLevel):
+        return {}  # Llama 3 and others, whose files name the class of Llama 2
+    roles = _CLASS_ROLES.get(name, {})
     return {
         role: _token(text, role, special=True) for role, text in roles.items() if backend.token_to_id(text) is not None
     }
