@@ -9,7 +9,7 @@ import tokenizers
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nextword.errors import CheckpointError, TokenizerError
+from nextword.errors import CheckpointError, RequestError, TokenizerError
 from nextword.text import Tokenizer, load_tokenizer_folder
 from nextword.text.post_processor import put_around
 from tests.text.vocabularies import as_tokenizer
@@ -140,7 +140,7 @@ def test_ids_beyond_a_gap_are_part_of_the_vocabulary() -> None:
 
 
 def test_what_was_no_utf8_is_refused() -> None:
-    with pytest.raises(TokenizerError, match="character 2 of the text"):
+    with pytest.raises(RequestError, match="must be a string of valid Unicode"):
         TOKENIZER.encode("ab\udcff")
 
 
