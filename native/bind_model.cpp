@@ -199,6 +199,8 @@ void bind_parts_of_shape(nb::module_& m) {
         .def_rw("per_token", &Experts::per_token)
         .def_rw("intermediate_size", &Experts::intermediate_size)
         .def_rw("is_normalized", &Experts::is_normalized)
+        .def_rw("shared_size", &Experts::shared_size)
+        .def_rw("has_shared_gate", &Experts::has_shared_gate)
         .def_rw("layers", &Experts::layers);
 }
 

@@ -33,13 +33,16 @@ bool reads_int8(const Mixture& mixture, Linear Expert::* linear) {
 
 }  // namespace
 
-void ExpertMlp::run(const Mixture& mixture, const Rows& x, int num_tokens, float* out) {
+void ExpertMlp::run(const Mixture& mixture, Rows& x, int num_tokens, float* out) {
     choose(mixture, x, num_tokens);
     group(num_tokens);
     gather(x, reads_int8(mixture, &Expert::up));
     widen(mixture);
     narrow(mixture);
     add_up(num_tokens, out);
+    if (shape_.experts.shared_size == 0) return;
+    run_shared(mixture, x, num_tokens);
+    add_shared(mixture, x, num_tokens, out);
 }
 
 // ---- the router ----
@@ -165,6 +168,39 @@ void ExpertMlp::add_up(int num_tokens, float* out) {
                 const float* narrowed = narrowed_.data() + choice.row * hidden;
                 for (size_t d = 0; d < hidden; ++d) sum[d] += choice.weight * narrowed[d];
             }
+        }
+    });
+}
+
+// ---- the shared expert ----
+
+void ExpertMlp::run_shared(const Mixture& mixture, Rows& x, int num_tokens) {
+    const int hidden = shape_.hidden_size, wide = shape_.experts.shared_size;
+    const Linear &up = mixture.shared.up, &down = mixture.shared.down;
+    if (is_quantized(up.matrix.kind)) quantize_rows(kernels_, threads_, x, num_tokens, hidden);
+    widened_.values.resize(static_cast<size_t>(num_tokens) * wide);
+    const Epilogue epilogue = shape_.is_gated ? Epilogue::Gate : Epilogue::Store;
+    multiply(kernels_, threads_, {{&up, {widened_.values.data(), wide, wide, nullptr, epilogue, shape_.activation}}},
+             x.view(num_tokens, hidden));
+    if (is_quantized(down.matrix.kind)) quantize_rows(kernels_, threads_, widened_, num_tokens, wide);
+    narrowed_.resize(static_cast<size_t>(num_tokens) * hidden);
+    multiply(kernels_, threads_, {{&down, {narrowed_.data(), hidden, hidden}}}, widened_.view(num_tokens, wide));
+}
+
+void ExpertMlp::add_shared(const Mixture& mixture, const Rows& x, int num_tokens, float* out) {
+    const size_t hidden = shape_.hidden_size;
+    const bool has_gate = shape_.experts.has_shared_gate;
+    logits_.assign(static_cast<size_t>(num_tokens), 0.0f);
+    if (has_gate) {
+        multiply(kernels_, threads_, {{&mixture.shared_gate, {logits_.data(), 1, 1}}},
+                 x.view(num_tokens, shape_.hidden_size));
+    }
+    threads_.run(num_tokens, [&](int first, int last) {
+        for (int token = first; token < last; ++token) {
+            const float pair[2] = {logits_[token], 0.0f};
+            float gate[2] = {1.0f, 0.0f};
+            if (has_gate) kernels_.softmax(pair, 2, gate);  // of a logit and 0: its sigmoid
+            for (size_t d = 0; d < hidden; ++d) out[token * hidden + d] += gate[0] * narrowed_[token * hidden + d];
         }
     });
 }

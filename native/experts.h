@@ -26,8 +26,9 @@ public:
     ExpertMlp(const Shape& shape, const Kernels& kernels, ThreadPool& threads)
         : shape_(shape), kernels_(kernels), threads_(threads) {}
 
-    // The sum of each token's experts' outputs, weighted by the router, into `out`, (num_tokens, hidden_size).
-    void run(const Mixture& mixture, const Rows& x, int num_tokens, float* out);
+    // The sum of each token's experts' outputs, weighted by the router, and the output of the shared one, into `out`,
+    // (num_tokens, hidden_size). `x` gets an int8 form where that is needed.
+    void run(const Mixture& mixture, Rows& x, int num_tokens, float* out);
 
 private:
     struct Choice {
@@ -50,6 +51,8 @@ private:
     void widen(const Mixture& mixture);
     void narrow(const Mixture& mixture);
     void add_up(int num_tokens, float* out);
+    void run_shared(const Mixture& mixture, Rows& x, int num_tokens);
+    void add_shared(const Mixture& mixture, const Rows& x, int num_tokens, float* out);
 
     const Shape& shape_;
     const Kernels& kernels_;

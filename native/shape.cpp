@@ -20,6 +20,7 @@ void check_experts(const Experts& experts, int num_layers) {
     for (const int layer : experts.layers) {
         require(layer >= 0 && layer < num_layers, "a layer with experts is not there");
         require(experts.count > 0 && experts.intermediate_size > 0, "a size of the experts is not above 0");
+        require(experts.shared_size >= 0, "a size of the experts is below 0");
         require(experts.per_token > 0 && experts.per_token <= experts.count, "a token has more experts than there are");
     }
 }

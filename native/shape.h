@@ -22,7 +22,9 @@ enum class QKNorm { None, PerHead, AllHeads };
 // MLPs that a router chooses from, in some layers; a count of 0 means none.
 struct Experts {
     int count = 0, per_token = 0, intermediate_size = 0;
-    bool is_normalized = false;  // the weights of a token's experts add up to 1
+    bool is_normalized = false;    // the weights of a token's experts add up to 1
+    int shared_size = 0;           // width of one more MLP, for all tokens, or none
+    bool has_shared_gate = false;  // its output is multiplied by the sigmoid of a projection of the token
     std::vector<int> layers;
 };
 

@@ -69,6 +69,10 @@ void Weights::register_mixture(const std::string& name, Mixture& mixture, const 
         register_mlp(name + "experts." + std::to_string(index) + ".", expert.up, expert.down,
                      shape.experts.intermediate_size, shape);
     }
+    if (shape.experts.shared_size > 0) {
+        register_mlp(name + "shared_expert.", mixture.shared.up, mixture.shared.down, shape.experts.shared_size, shape);
+    }
+    if (shape.experts.has_shared_gate) register_linear(name + "shared_gate", mixture.shared_gate, 1, shape.hidden_size);
 }
 
 void Weights::register_mlp(const std::string& name, Linear& up, Linear& down, int wide, const Shape& shape) {

@@ -33,6 +33,8 @@ struct Expert {
 struct Mixture {
     Linear router;
     std::vector<Expert> experts;
+    Expert shared;       // for all tokens, or empty
+    Linear shared_gate;  // one row, or empty
 };
 
 struct Layer {

@@ -16,7 +16,7 @@ namespace {
 Shape shape_of(int num_experts, int per_token, bool is_normalized) {
     Shape shape;
     shape.hidden_size = 40;
-    shape.experts = {num_experts, per_token, 24, is_normalized, {0}};
+    shape.experts = {num_experts, per_token, 24, is_normalized, 0, false, {0}};
     return shape;
 }
 

@@ -49,7 +49,7 @@ Shape plain_shape() {
 Shape mixture_shape() {
     Shape shape = odd_shape();
     shape.experts.count = 7, shape.experts.per_token = 3, shape.experts.intermediate_size = 36;
-    shape.experts.layers = {0, 2};
+    shape.experts.layers = {0, 2}, shape.experts.shared_size = 50, shape.experts.has_shared_gate = true;
     return shape;
 }
 
@@ -101,6 +101,10 @@ void load_experts(Model& model, Random& random, const std::string& name, WeightK
     load_linear(model, random, name + "router", WeightKind::F32, experts.count, model.shape().hidden_size);
     for (int index = 0; index < experts.count; ++index) {
         load_mlp(model, random, name + "experts." + std::to_string(index) + ".", kind, experts.intermediate_size);
+    }
+    if (experts.shared_size > 0) load_mlp(model, random, name + "shared_expert.", kind, experts.shared_size);
+    if (experts.has_shared_gate) {
+        load_linear(model, random, name + "shared_gate", WeightKind::F32, 1, model.shape().hidden_size);
     }
 }
 
@@ -323,8 +327,8 @@ void test_logits_are_the_same_on_every_machine() {
         {"odd bf16", odd_shape(), WeightKind::BF16, 0xa1d0e6141a333cd9},
         {"odd q8", odd_shape(), WeightKind::Q8, 0x639b08db334a7548},
         {"odd q4", odd_shape(), WeightKind::Q4Min, 0x5205895423625af2},
-        {"mixture f32", mixture_shape(), WeightKind::F32, 0x5e88eec08ee32f18},
-        {"mixture q8", mixture_shape(), WeightKind::Q8, 0xd5076be9a4c76dd9},
+        {"mixture f32", mixture_shape(), WeightKind::F32, 0xa327fe5c4b690e92},
+        {"mixture q8", mixture_shape(), WeightKind::Q8, 0x900b6201d6385239},
         {"plain f32", plain_shape(), WeightKind::F32, 0x7b9e40f219a7f3d0},
         {"plain q8", plain_shape(), WeightKind::Q8, 0xa623a161111a5876},
     };
@@ -490,8 +494,10 @@ void test_a_shape_that_is_none_is_refused() {
     refuses([](Shape& shape) { shape.ropes[0].frequencies.resize(7); }, "a rope wider than a head");
     refuses([](Shape& shape) { shape.ropes[0].long_frequencies.resize(4); }, "two kinds of different widths");
     refuses([](Shape& shape) { shape.experts.layers = {1}; }, "no experts in a layer that has them");
-    refuses([](Shape& shape) { shape.experts = {4, 5, 8, false, {1}}; }, "more experts for a token than there are");
-    refuses([](Shape& shape) { shape.experts = {4, 2, 8, false, {3}}; }, "experts in a layer that is not there");
+    refuses([](Shape& shape) { shape.experts = {4, 5, 8, false, 0, false, {1}}; },
+            "more experts for a token than there are");
+    refuses([](Shape& shape) { shape.experts = {4, 2, 8, false, 0, false, {3}}; },
+            "experts in a layer that is not there");
 }
 
 void test_a_model_without_all_its_weights_does_not_run() {

@@ -50,6 +50,8 @@ class Experts:
     per_token: int
     intermediate_size: int
     is_normalized: bool
+    shared_size: int
+    has_shared_gate: bool
     layers: list[int]
 
 class Shape:

@@ -89,6 +89,14 @@ GEMMA3_ROPE: dict[str, dict[str, Any]] = {
     "full_attention": {"rope_type": "linear", "factor": 8.0, "rope_theta": 1000.0},
     "sliding_attention": {"rope_type": "default", "rope_theta": 50.0},
 }
+QWEN2_MOE = {
+    **LLAMA,
+    "num_experts": 6,
+    "num_experts_per_tok": 2,
+    "moe_intermediate_size": 24,
+    "shared_expert_intermediate_size": 40,
+    "mlp_only_layers": [1],
+}
 QWEN3_MOE = {**LLAMA, "head_dim": 8, "num_experts": 8, "num_experts_per_tok": 3, "moe_intermediate_size": 24}
 
 VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
@@ -145,6 +153,11 @@ VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
     "olmoe-normalized": (
         "olmoe",
         {**LLAMA, "num_experts": 6, "num_experts_per_tok": 6, "norm_topk_prob": True, "attention_bias": True},
+    ),
+    "qwen2_moe": ("qwen2_moe", QWEN2_MOE),
+    "qwen2_moe-sliding": (
+        "qwen2_moe",
+        {**QWEN2_MOE, "norm_topk_prob": True, "qkv_bias": False, "use_sliding_window": True, "sliding_window": 7},
     ),
     "qwen3_moe": ("qwen3_moe", QWEN3_MOE),
     "qwen3_moe-normalized": ("qwen3_moe", {**QWEN3_MOE, "norm_topk_prob": True, "tie_word_embeddings": True}),

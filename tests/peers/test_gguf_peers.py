@@ -114,6 +114,16 @@ VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
     "starcoder2": ("starcoder2", SIZES),
     "mixtral": ("mixtral", {**SIZES, "num_local_experts": 5}),
     "olmoe": ("olmoe", {**SIZES, "num_key_value_heads": 4, "num_experts": 8, "num_experts_per_tok": 3}),
+    "qwen2_moe": (
+        "qwen2_moe",
+        {
+            **SIZES,
+            "num_experts": 8,
+            "num_experts_per_tok": 3,
+            "moe_intermediate_size": 32,
+            "shared_expert_intermediate_size": 96,
+        },
+    ),
     "qwen3_moe": (
         "qwen3_moe",
         {

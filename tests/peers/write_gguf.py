@@ -24,6 +24,7 @@ ARCHITECTURES = {
     "mixtral": "llama",
     "olmo3": "olmo2",
     "phi": "phi2",
+    "qwen2_moe": "qwen2moe",
     "qwen3_moe": "qwen3moe",
 }
 """Model type -> architecture, where the two differ."""
@@ -38,6 +39,8 @@ _STEMS = {
     r".*\.(qkv_proj|c_attn|query_key_value)": "attn_qkv",
     r".*\.experts\.(gate|up|down)_proj": "ffn_{0}_exps",
     r".*\.mlp\.gate": "ffn_gate_inp",
+    r".*\.shared_expert_gate": "ffn_gate_inp_shexp",
+    r".*\.shared_expert\.(gate|up|down)_proj": "ffn_{0}_shexp",
     r".*\.(gate)_proj": "ffn_gate",
     r".*\.(up_proj|gate_up_proj|c_fc|fc1|dense_h_to_4h)": "ffn_up",
     r".*\.(down_proj|mlp\.c_proj|shared_mlp\.output_linear|fc2|dense_4h_to_h)": "ffn_down",
@@ -138,6 +141,8 @@ def _write_sizes(writer: gguf.GGUFWriter, config: Any) -> None:
         writer.add_expert_used_count(config.num_experts_per_tok)
     if hasattr(config, "moe_intermediate_size"):
         writer.add_expert_feed_forward_length(config.moe_intermediate_size)
+    if hasattr(config, "shared_expert_intermediate_size"):
+        writer.add_expert_shared_feed_forward_length(config.shared_expert_intermediate_size)
 
 
 def _write_rope(writer: gguf.GGUFWriter, ropes: dict[str, Any], head_dim: int) -> None:
@@ -190,6 +195,8 @@ def _converted(config: Any, name: str, values: Array) -> tuple[str, Array]:
     if stem in ("attn_q", "attn_k") and config.model_type in _PAIRED_FAMILIES:
         heads = config.num_attention_heads if stem == "attn_q" else config.num_key_value_heads
         values = values.reshape(heads, 2, -1, *values.shape[1:]).swapaxes(1, 2).reshape(values.shape)
+    if stem == "ffn_gate_inp_shexp":
+        values = values[0]
     if config.model_type == "gpt2" and values.ndim == 2 and ".h." in name:
         values = values.T
     if stem == "attn_qkv" and config.model_type == "gpt_neox":

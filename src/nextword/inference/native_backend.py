@@ -299,8 +299,9 @@ def _shape(config: ModelConfig) -> core.Shape:
 
 def _experts(experts: Experts) -> core.Experts:
     converted = core.Experts()
-    for name in ("count", "per_token", "intermediate_size", "is_normalized"):
+    for name in ("count", "per_token", "intermediate_size", "is_normalized", "has_shared_gate"):
         setattr(converted, name, getattr(experts, name))
+    converted.shared_size = experts.shared_size or 0
     converted.layers = list(experts.layers)
     return converted
 
@@ -327,7 +328,7 @@ def _checked_dtypes(tensors: Mapping[str, StoredTensor], shapes: Mapping[str, Sh
 
 def _kind(name: str, dtypes: Mapping[str, str], weights: Weights) -> core.WeightKind:
     """Choose the kind that a matrix is packed as. Both halves of a gated MLP get the same."""
-    if name == "position_embedding.weight" or name.endswith("mlp.router.weight"):
+    if name == "position_embedding.weight" or name.endswith(("mlp.router.weight", "mlp.shared_gate.weight")):
         return core.WeightKind.F32
     if weights == "q4" and _OWN_KINDS.get(dtypes[name]) in (core.WeightKind.Q4, core.WeightKind.Q4_MIN):
         weights = "auto"  # the file's own 4 bits

@@ -25,11 +25,15 @@ class Experts:
     """Layers (from 0) with experts; the others have one MLP for all tokens."""
     is_normalized: bool
     """True if the weights of a token's experts are divided by their sum."""
+    shared_size: int | None = None
+    """Width of one more MLP, which every token passes through; None: there is none."""
+    has_shared_gate: bool = False
+    """True if the output of that MLP is multiplied by the sigmoid of a projection of the token."""
 
     def __post_init__(self) -> None:
-        for name in ("count", "per_token", "intermediate_size"):
+        for name in ("count", "per_token", "intermediate_size", "shared_size"):
             value = getattr(self, name)
-            if value < 1:
+            if value is not None and value < 1:
                 raise ConfigError(f"experts.{name} must be at least 1, is {value}")
         if self.per_token > self.count:
             raise ConfigError(f"experts.per_token = {self.per_token} must be at most experts.count = {self.count}")

@@ -43,6 +43,8 @@ class ExpertMLP(nn.Module):
         self.per_token, self.is_normalized = experts.per_token, experts.is_normalized
         self.router = nn.Linear(config.hidden_size, experts.count, bias=False)
         self.experts = nn.ModuleList(MLP(config, experts.intermediate_size) for _ in range(experts.count))
+        self.shared_expert = None if experts.shared_size is None else MLP(config, experts.shared_size)
+        self.shared_gate = nn.Linear(config.hidden_size, 1, bias=False) if experts.has_shared_gate else None
 
     def forward(self, hidden: Tensor) -> Tensor:
         """Apply to each token (of D numbers) its own experts, (B, T, D) -> (B, T, D)."""
@@ -55,7 +57,14 @@ class ExpertMLP(nn.Module):
             # optimizer then sees all weights in each step.
             if len(rows) or torch.is_grad_enabled():
                 mixed.index_add_(0, rows, expert(tokens[rows]) * weights[rows, ranks, None])
+        if self.shared_expert is not None:
+            mixed = mixed + self._shared(tokens, self.shared_expert)
         return mixed.view_as(hidden)
+
+    def _shared(self, tokens: Tensor, expert: MLP) -> Tensor:
+        """Apply the MLP that all tokens share, (N, D) -> (N, D)."""
+        output: Tensor = expert(tokens)
+        return output if self.shared_gate is None else output * torch.sigmoid(self.shared_gate(tokens))
 
     def route(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
         """Choose the experts of each token: (N, D) -> their weights and their numbers, (N, experts per token) each.

@@ -72,6 +72,10 @@ def _expert_shapes(config: ModelConfig, experts: Experts) -> Iterator[tuple[str,
     yield from _linear("mlp.router", experts.count, config.hidden_size, has_bias=False)
     for expert in range(experts.count):
         yield from _mlp(f"mlp.experts.{expert}", config, experts.intermediate_size)
+    if experts.shared_size is not None:
+        yield from _mlp("mlp.shared_expert", config, experts.shared_size)
+    if experts.has_shared_gate:
+        yield from _linear("mlp.shared_gate", 1, config.hidden_size, has_bias=False)
 
 
 def _attention_shapes(config: ModelConfig) -> Iterator[tuple[str, Shape]]:

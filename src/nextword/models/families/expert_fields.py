@@ -61,6 +61,8 @@ GGUF_SETTINGS = {
     "moe_intermediate_size": "expert_feed_forward_length",
 }
 """Metadata keys of GGUF by the fields of config.json, where experts have a width of their own."""
+GGUF_DEFAULTS = dict.fromkeys(GGUF_SETTINGS, 0)
+"""What an absent key means: not the default of config.json, and so refused."""
 EXPERTS = same(
     ("model.layers.{i}.mlp.gate", "layers.{i}.mlp.router"),
     *(

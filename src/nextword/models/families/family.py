@@ -34,6 +34,8 @@ class WeightRule:
     """True if the published matrix is stored as (in_features, out_features)."""
     rows: Callable[[ModelConfig], tuple[Rows, ...]] | None = None
     """Function that returns, for each of `ours`, its rows in the published matrix (out, in) of one layer or expert."""
+    is_vector: bool = False
+    """True if a published matrix of one row is stored without the axis of rows."""
     alias: str | None = None
     """Published name in some other releases; read, never written."""
 

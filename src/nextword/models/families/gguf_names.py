@@ -33,6 +33,15 @@ EXPERTS = same(
     ("blk.{i}.ffn_gate_inp", "layers.{i}.mlp.router"),
     *((f"blk.{{i}}.ffn_{name}_exps", f"layers.{{i}}.mlp.experts.{{e}}.{name}_proj") for name in ("gate", "up", "down")),
 )
+SHARED_EXPERT = (
+    WeightRule("blk.{i}.ffn_gate_inp_shexp", ("layers.{i}.mlp.shared_gate",), is_vector=True),
+    *same(
+        *(
+            (f"blk.{{i}}.ffn_{name}_shexp", f"layers.{{i}}.mlp.shared_expert.{name}_proj")
+            for name in ("gate", "up", "down")
+        )
+    ),
+)
 PAIRED_QKV = (
     WeightRule("blk.{i}.attn_q", ("layers.{i}.attention.q_proj",), rows=paired_query_rows),
     WeightRule("blk.{i}.attn_k", ("layers.{i}.attention.k_proj",), rows=paired_key_rows),

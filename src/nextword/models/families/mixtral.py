@@ -66,6 +66,7 @@ FAMILY = Family(
         architecture="llama",
         weights=gguf_names.ENDS + gguf_names.PRE_NORMS + gguf_names.PAIRED_QKV + gguf_names.OUT + gguf_names.EXPERTS,
         settings={"num_local_experts": "expert_count", "num_experts_per_tok": "expert_used_count"},
+        defaults={"num_experts_per_tok": 0},
         marker="expert_count",
     ),
 )

@@ -67,6 +67,7 @@ FAMILY = Family(
         + gguf_names.OUT
         + gguf_names.EXPERTS,
         settings={"num_experts": "expert_count", "num_experts_per_tok": "expert_used_count"},
+        defaults={"num_experts": 0, "num_experts_per_tok": 0},
         needs_head=True,
     ),
 )

@@ -95,6 +95,7 @@ class _Parameter:
     rows: Callable[[], tuple[Rows | None, ...]]
     """Function that returns the rows of each of `ours`; None: all."""
     is_transposed: bool
+    is_vector: bool
     num_stacked: int | None
     """Number of experts that the tensor stacks along an axis of its own; None: there is no such axis."""
 
@@ -138,6 +139,8 @@ def _parameter(
     is_transposed = rule.is_transposed and len(shape) == 2
     if is_transposed:
         shape = shape[::-1]
+    if rule.is_vector:
+        shape = shape[1:]
     return _Parameter(
         name=name,
         alias=None if rule.alias is None else f"{rule.alias}.{name.rpartition('.')[2]}",
@@ -145,6 +148,7 @@ def _parameter(
         ours=ours,
         rows=lambda: _rows(rule, config, num_rows, num_stacked),
         is_transposed=is_transposed,
+        is_vector=rule.is_vector,
         num_stacked=num_stacked,
     )
 
@@ -184,6 +188,8 @@ def _part(parameter: _Parameter, tensor: StoredTensor, name: str, rows: Rows | N
         matrix = tensor.transposed() if parameter.is_transposed else tensor
         if parameter.num_stacked is not None:
             matrix = matrix.reshaped((-1,))
+        if parameter.is_vector:
+            matrix = matrix.reshaped((1,))
         return (matrix if rows is None else matrix.take_rows(rows)).renamed(name)
 
     return make
@@ -197,6 +203,8 @@ def _whole(parameter: _Parameter, tensors: Mapping[str, StoredTensor]) -> Callab
             whole = whole.take_rows(_inverse(rows, whole.shape[0]))
         if parameter.num_stacked is not None:
             whole = whole.reshaped((parameter.num_stacked, -1))
+        if parameter.is_vector:
+            whole = whole.reshaped(())
         return whole.transposed() if parameter.is_transposed else whole
 
     return make

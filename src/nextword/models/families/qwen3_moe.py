@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from nextword.models.config import ModelConfig
 from nextword.models.families import gguf_names, shared
-from nextword.models.families.expert_fields import EXPERTS, GGUF_SETTINGS, read_experts, write_experts
+from nextword.models.families.expert_fields import EXPERTS, GGUF_DEFAULTS, GGUF_SETTINGS, read_experts, write_experts
 from nextword.models.families.family import Family, GGUFMapping
 from nextword.models.families.fields import ConfigFields
 from nextword.models.families.rope_fields import read_rope, rope_of, write_rope
@@ -60,6 +60,6 @@ FAMILY = Family(
         + gguf_names.OUT
         + gguf_names.EXPERTS,
         settings=GGUF_SETTINGS,
-        defaults={"norm_topk_prob": True},
+        defaults={**GGUF_DEFAULTS, "norm_topk_prob": True},
     ),
 )
