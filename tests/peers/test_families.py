@@ -213,6 +213,7 @@ VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
         "granite",
         {**GRANITE, "tie_word_embeddings": True, "attention_bias": True, "mlp_bias": True},
     ),
+    "granitemoe": ("granitemoe", {**GRANITE, "num_local_experts": 6, "num_experts_per_tok": 3}),
     "helium": ("helium", {**LLAMA, "head_dim": 8}),
     "helium-tied-biases": (
         "helium",

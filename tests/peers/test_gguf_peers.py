@@ -104,6 +104,17 @@ VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
             "position_embedding_type": "rope",
         },
     ),
+    "granitemoe": (
+        "granitemoe",
+        {
+            **SIZES,
+            "num_local_experts": 5,
+            "embedding_multiplier": 3.0,
+            "attention_multiplier": 0.1,
+            "residual_multiplier": 0.6,
+            "logits_scaling": 1.7,
+        },
+    ),
     "nemotron": ("nemotron", SIZES),
     "olmo": ("olmo", {**SIZES, "clip_qkv": 0.8}),
     "phi": ("phi", {name: value for name, value in SIZES.items() if name != "num_key_value_heads"}),

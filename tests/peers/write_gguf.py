@@ -38,7 +38,7 @@ _STEMS = {
     r".*\.(self_attn\.o_proj|self_attn\.dense|attn\.c_proj|attention\.dense)": "attn_output",
     r".*\.(qkv_proj|c_attn|query_key_value)": "attn_qkv",
     r".*\.experts\.(gate|up|down)_proj": "ffn_{0}_exps",
-    r".*\.mlp\.gate": "ffn_gate_inp",
+    r".*\.(mlp\.gate|block_sparse_moe\.router)": "ffn_gate_inp",
     r".*\.shared_expert_gate": "ffn_gate_inp_shexp",
     r".*\.shared_expert\.(gate|up|down)_proj": "ffn_{0}_shexp",
     r".*\.(gate)_proj": "ffn_gate",
@@ -49,7 +49,7 @@ _STEMS = {
     r".*\.post_self_attn_layernorm": "post_attention_norm",
     r".*\.(post_feedforward_layernorm|post_mlp_layernorm)": "post_ffw_norm",
 }
-_PAIRED_FAMILIES = ("arcee", "granite", "granitemoehybrid", "llama", "mixtral", "olmo", "smollm3")
+_PAIRED_FAMILIES = ("arcee", "granite", "granitemoe", "granitemoehybrid", "llama", "mixtral", "olmo", "smollm3")
 """Families whose rotated pairs the converter lays side by side."""
 _POST_NORM_FAMILIES = ("exaone4", "gemma2", "gemma3_text", "olmo2", "olmo3", "seed_oss")
 
@@ -136,8 +136,9 @@ def _write_sizes(writer: gguf.GGUFWriter, config: Any) -> None:
         writer.add_expert_used_count(0)
         writer.add_ssm_conv_kernel(config.mamba_d_conv)
         writer.add_rope_scaling_finetuned(True)
-    if hasattr(config, "num_experts"):
-        writer.add_expert_count(config.num_experts)
+    num_experts = getattr(config, "num_experts", getattr(config, "num_local_experts", 0))
+    if num_experts:
+        writer.add_expert_count(num_experts)
         writer.add_expert_used_count(config.num_experts_per_tok)
     if hasattr(config, "moe_intermediate_size"):
         writer.add_expert_feed_forward_length(config.moe_intermediate_size)

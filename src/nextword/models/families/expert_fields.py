@@ -62,7 +62,7 @@ GGUF_SETTINGS = {
 }
 """Metadata keys of GGUF by the fields of config.json, where experts have a width of their own."""
 GGUF_DEFAULTS = dict.fromkeys(GGUF_SETTINGS, 0)
-"""What an absent key means: not the default of config.json, and so refused."""
+"""Value of absent keys, which no family accepts: the defaults of config.json do not hold for GGUF files."""
 EXPERTS = same(
     ("model.layers.{i}.mlp.gate", "layers.{i}.mlp.router"),
     *(
