@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 import torch
 
+from nextword.models.experts import Experts
 from nextword.training import machine
 from nextword.training.machine import PeakRate, flops_per_token
 from tests.training.tiny import TINY
@@ -30,3 +33,10 @@ def test_operations_are_six_for_each_weight_that_a_token_meets() -> None:
     assert flops_per_token(TINY, num_seen=5.0) == 6 * (2 * layer + 13 * 16 + seen)
     assert flops_per_token(TINY, num_seen=5.0, target_share=0.5) == 6 * (2 * layer + 13 * 8 + seen)
     assert flops_per_token(TINY, num_seen=5.0, trained_share=0.0) == 4 * (2 * layer + 13 * 16) + 6 * seen
+
+
+def test_of_the_experts_only_those_of_a_token_are_counted() -> None:
+    experts = Experts(count=8, per_token=2, intermediate_size=12, layers=(0, 1), is_normalized=True)
+    layer = 16 * 16 * 2 + 8 * 16 * 2 + 8 * 16 + 2 * 3 * 16 * 12
+    expected = 6 * (2 * layer + 13 * 16 + 2 * 2 * 16 * 5.0)
+    assert flops_per_token(dataclasses.replace(TINY, experts=experts), num_seen=5.0) == expected

@@ -135,7 +135,10 @@ class NativeBackend:
                 for values in (change.down, change.up, change.input_factor, change.output_factor, offset)
             )
             rank = 0 if change.down is None else len(change.down)
-            self._model.load_adapter(number, f"{module}.weight", rank, down, up, *vectors)
+            try:
+                self._model.load_adapter(number, f"{module}.weight", rank, down, up, *vectors)
+            except ValueError as error:
+                raise BackendError(f'{error}: merge the adapter, or load with backend="torch"') from None
         return number
 
     def _load(self, tensors: Mapping[str, StoredTensor], kinds: Mapping[str, core.WeightKind]) -> None:

@@ -30,6 +30,11 @@ class Experts:
     has_shared_gate: bool = False
     """True if the output of that MLP is multiplied by the sigmoid of a projection of the token."""
 
+    @property
+    def active_size(self) -> int:
+        """Width of all MLPs that one token passes through in a layer."""
+        return self.per_token * self.intermediate_size + (self.shared_size or 0)
+
     def __post_init__(self) -> None:
         for name in ("count", "per_token", "intermediate_size", "shared_size"):
             value = getattr(self, name)

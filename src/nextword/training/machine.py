@@ -60,14 +60,19 @@ def flops_per_token(
 ) -> float:
     """Count the floating-point operations of a training step per token, which attends to `num_seen` tokens on average.
 
-    Two for each weight of a matrix forward, two for the gradient of what went in, two for that of what is trained;
-    the output head only for the share of the tokens that have a target; attention by the same count.
+    Two for each weight of a matrix that the token meets forward, two for the gradient of what went in, two for that of
+    what is trained; the output head only for the share of the tokens that have a target; attention by the same count.
     """
     shapes = weight_shapes(config)
     head = config.vocab_size * config.hidden_size
     tables = head if config.is_tied else 2 * head
     if config.rope is None:
         tables += config.max_seq_len * config.hidden_size
-    matrices = sum(shape[0] * shape[1] for shape in shapes.values() if len(shape) == 2) - tables
+    used = 1.0 if config.experts is None else config.experts.per_token / config.experts.count
+    matrices = -tables + sum(
+        shape[0] * shape[1] * (used if ".experts." in name else 1.0)
+        for name, shape in shapes.items()
+        if len(shape) == 2
+    )
     attention = 2 * config.num_layers * config.num_heads * config.head_dim * num_seen
     return (4 + 2 * trained_share) * (matrices + target_share * head) + 6 * attention

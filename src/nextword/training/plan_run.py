@@ -72,7 +72,11 @@ def _batch_bytes(config: ModelConfig, dtype: torch.dtype, num_tokens: int, *, ag
     if runs_native(torch.empty(0, dtype=dtype)):
         num_wide -= 1
         kept = _KEPT_VECTORS_OF_CORE * config.hidden_size + 2 * config.num_kv_heads * config.head_dim
-    layer = dtype.itemsize * (num_wide * config.intermediate_size + kept)
+    wide, experts = config.intermediate_size, config.experts
+    if experts is not None:
+        wide = max(wide, experts.active_size)
+        kept += 2 * experts.per_token * config.hidden_size  # what goes into a token's experts and comes out
+    layer = dtype.itemsize * (num_wide * wide + kept)
     inputs = dtype.itemsize * config.hidden_size
     layers = config.num_layers * inputs + layer if again else config.num_layers * layer
     logits = 2 * dtype.itemsize * config.vocab_size * min(CHUNK_POSITIONS, num_tokens)
