@@ -32,7 +32,7 @@ pytestmark = [
 ]
 
 TOLERANCE = 1e-4
-FAMILIES = ("llama-biases", "gpt2", "gpt_neox", "phi3", "qwen3", "gemma2", "glm")
+FAMILIES = ("llama-biases", "gpt2", "gpt_neox", "phi3", "qwen3", "gemma2", "glm", "phi")
 SPECS = {
     "lora": AdapterSpec(method="lora", rank=3, alpha=9.0),
     "rslora": AdapterSpec(method="lora", rank=4, alpha=6.0, is_rank_stabilized=True, targets=("o_proj", "up_proj")),
