@@ -6,9 +6,19 @@ with status 2. Any other exception that leaves nextword is a defect of nextword 
 
 from __future__ import annotations
 
+_LONGEST_MESSAGE = 2000
+"""Characters of a message: enough for two long paths. What a file holds may be longer."""
+
 
 class NextwordError(Exception):
-    """Base class of all errors of nextword."""
+    """Base class of all errors of nextword: a message of one line, of which the middle is left out if it is long."""
+
+    def __init__(self, message: str = "") -> None:
+        """Escape control characters, which names in files may hold."""
+        line = "".join(repr(char)[1:-1] if char < " " or "\x7f" <= char < "\xa0" else char for char in message)
+        if len(line) > _LONGEST_MESSAGE:
+            line = f"{line[: _LONGEST_MESSAGE // 2]} ... {line[-_LONGEST_MESSAGE // 2 :]}"
+        super().__init__(line)
 
 
 class ConfigError(NextwordError):

@@ -91,7 +91,9 @@ def open_safetensors_folder(folder: Path) -> tuple[dict[str, StoredTensor], int]
         tensors[name] = shards[shard][name]
     for shard, held in shards.items():
         for name in held:
-            if weight_map.get(name) != shard:
+            if name not in weight_map:
+                warnings.warn(f"{folder / shard}: tensor {name} is not in {INDEX_NAME}, left out", stacklevel=4)
+            elif weight_map[name] != shard:
                 raise CheckpointError(f"{folder / shard}: tensor {name} is not what {INDEX_NAME} says of this file")
     return tensors, sum((folder / shard).stat().st_size for shard in shards)
 
