@@ -181,3 +181,14 @@ def test_ctrl_c_clears_the_line_and_ends_when_it_is_pressed_twice(tiny: Path, tm
         assert saved_from_a_terminal(terminal, tmp_path / "chat") == ["asked"]
         terminal.until("> ")
         assert terminal.interrupt_to_the_end() == 0
+
+
+def test_a_template_and_its_variables_change_the_answer(command: Command, tiny: Path, tmp_path: Path) -> None:
+    refusing = "{% if tone == 'no' %}{{ raise_exception('said ' ~ tone) }}{% endif %}{{ messages[0].content }}a:"
+    (tmp_path / "a.jinja").write_text(refusing)
+    words = ("chat", tiny, *SEEDED, "--chat-template", tmp_path / "a.jinja")
+    assert command(*words, "--template-variables", "tone=yes", given="hello\n").code == 0
+    refused = command(*words, "--template-variables", "tone=no", given="hello\n")
+    assert (refused.code, "said no" in refused.err) == (2, True)
+    assert "must be NAME=VALUE" in command(*words, "--template-variables", "tone", given="hello\n").err
+    assert "is no template" in command("chat", tiny, "--chat-template", "nosuch", given="hello\n").err

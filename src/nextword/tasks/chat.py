@@ -18,9 +18,12 @@ from nextword.inference.engine import Engine
 from nextword.plain_text import count
 from nextword.text.chat_messages import Message, plain_messages
 from nextword.text.chat_options import ChatOptions, check_chat_options
+from nextword.text.thoughts import ThoughtSplitter, answer_message
 
 _INSTRUCTING = ("system", "developer")
 """Roles of a system prompt."""
+_OPENING = 16
+"""Tokens at the end of a prompt in which a template may open the thoughts."""
 _ANSWER_ROOM = 256
 """Tokens of the context reserved for an answer without a limit of its own."""
 
@@ -111,11 +114,23 @@ class Conversation:
             raise DataError(f"{path}: {error}") from None
 
     def ask(self, text: str) -> Generator[str, None, None]:
-        """Yield the answer as it is generated.
+        """Yield the answer as it is generated, thoughts included.
 
         Stopping early keeps the part generated so far; without any, the question is dropped.
         Raises RequestError if the question alone does not fit the context, TokenizerError if the chat template refuses
         it; the conversation is then as it was.
+        """
+        parts = self.ask_parts(text)
+        try:
+            for piece, _ in parts:
+                yield piece
+        finally:
+            parts.close()
+
+    def ask_parts(self, text: str) -> Generator[tuple[str, bool], None, None]:
+        """Yield the answer as `ask` does, each piece with True where it is a thought, as in <think>...</think>.
+
+        Thoughts are kept as the message's "reasoning_content": the template decides whether it shows them again.
         """
         turns: list[Message] = [*self._turns, {"role": "user", "content": text}]
         prompt, num_forgotten = self._fitting_prompt(turns)
@@ -128,15 +143,19 @@ class Conversation:
         )
         self.num_forgotten = num_forgotten
         self._turns = _without_oldest(turns, num_forgotten)
-        answer = ""
+        splitter = ThoughtSplitter(self._engine.tokenizer.decode(prompt[-_OPENING:], skip_special_tokens=False))
+        thoughts = said = ""
         try:
             for piece in self._engine.stream(request):
-                answer += piece.text
-                yield piece.text
+                for part, is_thought in splitter.push(piece.text, is_last=piece.finish_detail is not None):
+                    thoughts, said = (thoughts + part, said) if is_thought else (thoughts, said + part)
+                    yield part, is_thought
         finally:
             self._engine.cancel(request)
-            if answer:
-                self._turns.append({"role": "assistant", "content": answer})
+            for part, is_thought in splitter.push("", is_last=True):  # held back when the reader stopped
+                thoughts, said = (thoughts + part, said) if is_thought else (thoughts, said + part)
+            if thoughts or said:
+                self._turns.append(answer_message(thoughts, said))
             else:
                 self._turns.pop()
 

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import json
 import re
 import shlex
 import sys
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
 from nextword.cli.arguments import DEFAULT_COMPUTE, ComputeArguments, ModelArgument, load_model
 from nextword.cli.chat_lines import ChatLines
-from nextword.cli.console import count, note
+from nextword.cli.console import count, note, takes_colours
 from nextword.cli.sampling_flags import SamplingFlags, check_sampling_flags, no_sampling_flags
 from nextword.errors import NextwordError, RequestError
 
@@ -34,6 +36,10 @@ class Options:
     """System prompt: instructions on how to behave."""
     load: Annotated[str | None, tyro.conf.arg(metavar="FILE")] = None
     """Continue the conversation that /save wrote to this file. Its system prompt replaces that of --system."""
+    chat_template: Annotated[str | None, tyro.conf.arg(metavar="FILE", aliases=["--template"])] = None
+    """File with a chat template, or the name of one of the model's, in the place of its own."""
+    template_variables: Annotated[tuple[str, ...], tyro.conf.UseAppendAction, tyro.conf.arg(metavar="NAME=VALUE")] = ()
+    """Variable of the chat template, as in enable_thinking=false; repeatable."""
     params: SamplingFlags = dataclasses.field(default_factory=no_sampling_flags)
     compute: ComputeArguments = DEFAULT_COMPUTE
 
@@ -41,8 +47,14 @@ class Options:
 def run(options: Options) -> None:
     """Answer messages until the end of the input."""
     check_sampling_flags(options.params)
+    variables = dict(map(_variable, options.template_variables))
     model = load_model(options.model, options.compute)
-    conversation = model.conversation(system=options.system, **options.params)
+    conversation = model.conversation(
+        system=options.system,
+        chat_template=_template(options.chat_template),
+        template_variables=variables,
+        **options.params,
+    )
     if options.load is not None:
         conversation.load(options.load)
     lines = ChatLines()
@@ -58,11 +70,27 @@ def run(options: Options) -> None:
             _answer(conversation, message.removeprefix("/") if message.startswith("//") else message, lines.is_terminal)
 
 
-def _answer(conversation: Conversation, text: str, is_terminal: bool) -> None:
-    answer = conversation.ask(text)
+def _template(name: str | None) -> str | Path | None:
+    return Path(name) if name is not None and Path(name).exists() else name
+
+
+def _variable(pair: str) -> tuple[str, object]:
+    """Return name and value; the value is read as JSON, or is the text itself."""
+    name, is_pair, value = pair.partition("=")
+    if not (is_pair and name.isidentifier()):
+        raise RequestError(f"--template-variables {pair}: must be NAME=VALUE, as in enable_thinking=false")
     try:
-        for piece in answer:
-            print(piece, end="", flush=True)
+        return name, json.loads(value)
+    except ValueError:
+        return name, value
+
+
+def _answer(conversation: Conversation, text: str, is_terminal: bool) -> None:
+    answer = conversation.ask_parts(text)
+    dim, plain = ("\033[2m", "\033[0m") if takes_colours(sys.stdout) else ("", "")
+    try:
+        for piece, is_thought in answer:
+            print(f"{dim}{piece}{plain}" if is_thought else piece, end="", flush=True)
     except KeyboardInterrupt:
         answer.close()
     except NextwordError as error:
