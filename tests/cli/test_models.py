@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 import sys
@@ -19,7 +20,7 @@ from nextword.cli.console import ProgressLine
 from tests.cli.conftest import Command
 
 COMMIT = "0123abcd"
-FIELDS = {"name", "path", "family", "size_bytes", "format", "weights", "license", "is_local", "problem"}
+FIELDS = {"name", "path", "family", "size_bytes", "format", "weights", "license", "is_local", "problem", "is_verified"}
 
 
 @pytest.fixture
@@ -77,6 +78,7 @@ def test_models_of_the_hubs_cache_are_listed_and_opened_by_name(command: Command
         "license": "mit",
         "is_local": True,
         "problem": None,
+        "is_verified": None,
     }
     assert command("tokenize", "hf:owner/tiny", "a").code == 0
 
@@ -162,3 +164,31 @@ def test_the_pulled_catalogue_model_is_described_from_its_file(command: Command)
     assert (row["family"], row["size_bytes"], row["license"]) == (entry.family, entry.size_bytes, entry.license)
     assert (row["format"], row["weights"], row["problem"]) == ("gguf", "Q4_1", None)
     assert command("models").out.splitlines()[1].endswith("chat: temperature 0.2, top-p 0.9")
+
+
+def test_weights_that_changed_after_the_download_are_found_when_asked(
+    command: Command, caches: Path, tiny: Path
+) -> None:
+    snapshot = caches / "hub" / "models--acme--tiny" / "snapshots" / COMMIT
+    shutil.copytree(tiny, snapshot)
+    (snapshot.parents[1] / "refs").mkdir()
+    (snapshot.parents[1] / "refs" / "main").write_text(COMMIT)
+    weights = snapshot / "model.safetensors"
+    blob = snapshot.parents[1] / "blobs" / hashlib.sha256(weights.read_bytes()).hexdigest()
+    blob.parent.mkdir()
+    weights.rename(blob)
+    weights.symlink_to(blob)
+
+    def row(*flags: str) -> dict[str, Any]:
+        (found,) = (one for one in json.loads(command("models", "--json", *flags).out) if "acme" in one["name"])
+        return dict(found)
+
+    assert row()["is_verified"] is None
+    assert row("--verify")["is_verified"] is True
+    content = bytearray(blob.read_bytes())
+    content[-1] ^= 1
+    blob.write_bytes(content)
+    assert row()["problem"] is None
+    assert (
+        "model.safetensors: another SHA-256 than published: delete it, then nextword pull" in row("--verify")["problem"]
+    )

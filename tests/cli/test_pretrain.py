@@ -215,3 +215,14 @@ def test_a_missing_library_is_named_with_what_to_install(
 def test_help_needs_no_pytorch() -> None:
     script = "import sys, nextword.cli.verbs.pretrain, nextword.cli.verbs.finetune; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0
+
+
+def test_a_plan_refuses_tokens_that_are_incomplete(command: Command, corpus: Path, tmp_path: Path) -> None:
+    tokenizer, tokens = tmp_path / "tokenizer", tmp_path / "tokens"
+    assert command("tokenizer", "train", corpus, "--vocab-size", "300", "-o", tokenizer).code == 0
+    assert command("prepare", corpus, "--tokenizer", tokenizer, "-o", tokens).code == 0
+    header = json.loads((tokens / "tokens.json").read_text())
+    (tokens / "tokens.json").write_text(json.dumps({**header, "is_complete": False}))
+    done = command("pretrain", tokens, "--dry-run")
+    assert done.code == 2
+    assert "tokens" in done.err

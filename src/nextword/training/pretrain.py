@@ -64,10 +64,11 @@ def prepare_pretraining(
 def likely_vocab_size(files: Sequence[str], recipe: DataRecipe) -> int:
     """Return the vocabulary size of the model that would be trained; for a tokenizer yet to be trained, its limit.
 
-    Raises CheckpointError, TokenizerError for a tokenizer that cannot be read.
+    Raises CheckpointError, TokenizerError for a tokenizer that cannot be read, DataError for incomplete tokens.
     """
     tokens = prepared_folder(files)
     if tokens is not None:
+        TokenShards(tokens)  # is it complete?
         return load_tokenizer_folder(tokens / TOKENIZER_FOLDER).vocab_size
     return recipe.vocab_size if recipe.tokenizer is None else open_tokenizer(resolve(recipe.tokenizer)).vocab_size
 

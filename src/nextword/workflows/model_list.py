@@ -8,11 +8,12 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from nextword.checkpoints.catalogue import CATALOGUE, CatalogueEntry, is_pulled, model_path
+from nextword.checkpoints.checksums import find_changed
 from nextword.checkpoints.hub import cached_models, cached_path
 from nextword.checkpoints.hub_catalogue import HUB_CATALOGUE, HubEntry
 from nextword.checkpoints.open_directory import open_model_directory
 from nextword.checks import checked_arguments
-from nextword.errors import CheckpointError, NextwordError
+from nextword.errors import CheckpointError, NextwordError, os_reason
 from nextword.plain_text import count, text_table
 
 _COLUMNS = ("model", "family", "size", "format", "weights", "licence", "remark")
@@ -43,6 +44,8 @@ class ListedModel:
     """True if it is on this machine."""
     problem: str | None = None
     """Reason why it cannot be opened."""
+    is_verified: bool | None = None
+    """True if its files were compared with their published checksums; None: not asked for, or none are known."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,14 +78,29 @@ class ModelList:
 
 
 @checked_arguments
-def list_models(*paths: str | Path) -> ModelList:
+def list_models(*paths: str | Path, verify: bool = False) -> ModelList:
     """List the models of the catalogue and of the Hugging Face cache, or those in the given folders and files.
 
-    A damaged model is listed with its problem. Raises CheckpointError for a path that does not exist, RequestError for
-    what is no path.
+    `verify`: read all weights of downloaded models, and compare their SHA-256 with the published ones; without it a
+    file is only checked when its download ends. A damaged model is listed with its problem. Raises CheckpointError for
+    a path that does not exist, RequestError for what is no path.
     """
     models = _models_at(paths) if paths else [*_catalogue_models(), *_hub_catalogue_models(), *_hub_models()]
-    return ModelList(tuple(models))
+    return ModelList(tuple(map(_verified, models) if verify else models))
+
+
+def _verified(model: ListedModel) -> ListedModel:
+    """Compare the files of a model with their checksums."""
+    if model.path is None or model.problem is not None:
+        return model
+    try:
+        num_known, changed = find_changed(Path(model.path))
+    except OSError as error:
+        return dataclasses.replace(model, problem=f"cannot be read: {os_reason(error)}")
+    if changed is None:
+        return dataclasses.replace(model, is_verified=True if num_known else None)
+    problem = f"{changed}: another SHA-256 than published: delete it, then nextword pull {model.name}"
+    return dataclasses.replace(model, is_verified=False, problem=problem)
 
 
 def _catalogue_models() -> Iterator[ListedModel]:
@@ -165,6 +183,7 @@ def _described(name: str, path: Path) -> ListedModel:
 def _cells(model: ListedModel) -> tuple[str, ...]:
     known = (model.family, _size(model.size_bytes), model.format, model.weights, model.license)
     remarks = (
+        "checksum is right" if model.is_verified else "",
         "not tested here" if model.name in HUB_CATALOGUE else "",
         _chat_settings(model.name) if model.is_local else f"not here: nextword pull {model.name}",
     )

@@ -17,6 +17,8 @@ class Options:
 
     path: Annotated[tyro.conf.Positional[tuple[str, ...]], tyro.conf.arg(metavar="[PATH ...]")] = ()
     """Folders to search for model folders and .gguf files, or such a folder or file itself."""
+    verify: bool = False
+    """Read downloaded weights whole, and compare their SHA-256 with the published ones."""
     json: bool = False
     """Print a JSON list."""
 
@@ -25,7 +27,7 @@ def run(options: Options) -> None:
     """Print a line for each model under a line of headings."""
     from nextword.workflows.model_list import list_models
 
-    models = list_models(*options.path)
+    models = list_models(*options.path, verify=options.verify)
     if options.json:
         print_json(models.to_json())
     elif models:
