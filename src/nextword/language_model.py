@@ -29,6 +29,7 @@ from nextword.inference.generation import Generation, collect, echoed_text
 from nextword.inference.open_backend import open_backend
 from nextword.inference.sequence import Request
 from nextword.native import native
+from nextword.plain_text import printable
 from nextword.tasks.chat import Conversation
 from nextword.tasks.classify import Classification, Classifier, ClassifyKeywords, classify_options
 from nextword.tasks.summarize import Length, Style, Summary, summarize
@@ -433,7 +434,8 @@ def load(
         adapters=_open_beside(directory, adapters or {}),
     )
     chosen: BackendName = ("torch" if native is None else "native") if backend == "auto" else backend
-    return LanguageModel(directory, Engine(opened, tokenizer), name=str(name), backend=chosen, weights=weights)
+    shown = printable(str(name))
+    return LanguageModel(directory, Engine(opened, tokenizer), name=shown, backend=chosen, weights=weights)
 
 
 def _open_beside(directory: ModelDirectory, adapters: AdapterFolders) -> dict[str, Changes]:

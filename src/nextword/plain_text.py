@@ -15,6 +15,11 @@ def excerpt(text: str, *, length: int = 48) -> str:
     return repr(text if len(text) <= length else f"{text[: length - 3]}...")
 
 
+def printable(text: str) -> str:
+    """Return a text that UTF-8 can write: "?" for each byte of a path that is no text."""
+    return text.encode("utf-8", "replace").decode()
+
+
 def text_table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, left: Collection[int] = (0,)) -> str:
     """Align rows under the names of their columns; those with an index in `left` to the left, others to the right."""
     lines = [columns, *rows]

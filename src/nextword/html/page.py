@@ -13,6 +13,7 @@ from typing import NewType
 
 from nextword.atomic_file import write_atomically
 from nextword.errors import DataError, os_reason
+from nextword.plain_text import printable
 
 Html = NewType("Html", str)
 """Markup that can stand in a page as it is."""
@@ -89,9 +90,9 @@ def write_page(path: Path | str, title: str, parts: Iterable[Html], *, style: st
     """Write a page, part by part; `style`: more CSS. Raises DataError if writing fails."""
     try:
         with write_atomically(Path(path)) as out:
-            out.write(_head(title, style).encode())
+            out.write(_head(printable(title), style).encode())
             for part in parts:
-                out.write(part.encode())
+                out.write(printable(part).encode())
             out.write(b"\n</body></html>\n")
     except OSError as error:
         raise DataError(f"{path}: cannot be written: {os_reason(error)}") from None

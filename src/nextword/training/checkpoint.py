@@ -19,11 +19,12 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load, load_file, save_file
 from torch import Tensor
 
 from nextword.errors import CheckpointError, os_reason
 from nextword.json_file import read_json_object
+from nextword.plain_text import printable
 from nextword.training.processes import ALONE, Processes
 
 MemoryFor = Callable[[str, torch.Size, torch.dtype], Tensor | None]
@@ -82,7 +83,9 @@ def load_tensors(
     """
     try:
         if processes.world_size == 1 and (path / _TENSORS_NAME).exists():
-            return load_file(path / _TENSORS_NAME)
+            stored = path / _TENSORS_NAME
+            is_text = printable(str(stored)) == str(stored)  # the library opens no other paths
+            return load_file(stored) if is_text else load(stored.read_bytes())
         from nextword.training.sharded_checkpoint import read_shards
 
         return read_shards(path, memory_for, processes)
