@@ -207,6 +207,14 @@ def test_an_added_token_whose_files_disagree_is_said(tmp_path: Path) -> None:
         load_tokenizer_folder(tmp_path)
 
 
+def test_an_added_token_that_gets_another_id_than_its_file_says_is_said(tmp_path: Path) -> None:
+    def edit(definition: dict[str, Any]) -> None:
+        definition["added_tokens"].append({**definition["added_tokens"][0], "content": "<|x|>", "id": 9000})
+
+    with pytest.warns(UserWarning, match=r"tokenizer.json: added_tokens gives '<\|x\|>' the id 9000; it is \d+,"):
+        load_tokenizer_folder(folder_of(tmp_path, byte_level_backend(), edit))
+
+
 @pytest.mark.parametrize(
     ("files", "expected"),
     [

@@ -7,6 +7,7 @@ short text grow without bound is refused.
 from __future__ import annotations
 
 import json
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -28,19 +29,40 @@ def read_tokenizer_json(path: Path) -> tokenizers.Tokenizer:
     if not path.is_file() or path.stat().st_size > _LARGEST_BYTES:
         raise CheckpointError(f"{path}: no file of at most {_LARGEST_BYTES} bytes; fetch it again")
     try:
+        content = path.read_bytes()
         with translated("not a tokenizer"):
-            backend = tokenizers.Tokenizer.from_buffer(path.read_bytes())
+            backend = tokenizers.Tokenizer.from_buffer(content)
         for field in ("normalizer", "decoder"):
             _check_growth(field, getattr(backend, field))
         for affix in ("continuing_subword_prefix", "end_of_word_suffix"):
             _check_affix(affix, getattr(backend.model, affix, None))
     except TokenizerError as error:
         raise CheckpointError(f"{path}: {error}") from None
+    _warn_of_other_ids(path, content, backend)
     backend.no_truncation()  # left over from training in some files; would silently truncate prompts
     backend.no_padding()
     if isinstance(backend.model, tokenizers.models.BPE):
         backend.model.dropout = None  # would leave out merges at random
     return backend
+
+
+def _warn_of_other_ids(path: Path, content: bytes, backend: tokenizers.Tokenizer) -> None:
+    """Warn if the library gives an added token another id than the file says, which it does without a word."""
+    start = content.find(b"[", content.find(b'"added_tokens"'))
+    try:
+        listed, _ = json.JSONDecoder().raw_decode(content[start:].decode())
+        others = [
+            token for token in listed if token["content"] and backend.token_to_id(token["content"]) != token["id"]
+        ]
+    except (ValueError, TypeError, KeyError):  # the name stands elsewhere first: there is nothing to compare with
+        return
+    if others:
+        text, listed_id = others[0]["content"], others[0]["id"]
+        warnings.warn(
+            f"{path}: added_tokens gives {text!r} the id {listed_id}; it is {backend.token_to_id(text)}, as in"
+            " transformers, since ids of added tokens follow the vocabulary's",
+            stacklevel=4,
+        )
 
 
 def _check_growth(field: str, part: Any) -> None:
