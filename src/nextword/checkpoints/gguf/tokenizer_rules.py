@@ -15,6 +15,7 @@ from nextword.text.pre_tokenizers import find_patterns
 from nextword.text.tokenizer import Tokenizer
 
 _SPACE = "\N{LOWER ONE EIGHTH BLOCK}"
+_NFC = {"type": "NFC"}
 _PIECE_DECODERS = ("Replace", "ByteFallback", "Fuse", "Strip", "Metaspace")
 
 
@@ -25,6 +26,8 @@ def require_same_tokenizer(own: Tokenizer, other: Tokenizer) -> None:
     for name, value in _rules(own, definition).items():
         if value != found[name]:
             _refuse(name, value, found[name])
+    if own.bos_token_id not in (None, other.bos_token_id):
+        _refuse("BOS token", own.bos_token_id, other.bos_token_id)
     if not _have_same_merges(definition, read_back):
         raise CheckpointError(
             "GGUF cannot express the tokenizer's merges: by the scores of tokens other pairs would be joined; "
@@ -36,7 +39,7 @@ def require_same_tokenizer(own: Tokenizer, other: Tokenizer) -> None:
     for role, token in own.special_variables.items():
         if role in str(own.chat_template) and other.special_variables.get(role) != token:
             _refuse(f"{role} of the chat template", token, other.special_variables.get(role))
-    _warn_of_spaces(definition)
+    _warn_of_llama_cpp(definition)
 
 
 def _refuse(name: str, own: object, other: object) -> None:
@@ -60,7 +63,7 @@ def _rules(tokenizer: Tokenizer, definition: Mapping[str, Any]) -> dict[str, obj
         rules["normalizer and pre-tokenizer"] = _spaces(definition)
         rules["decoder"] = _decoding(definition)
         rules["way with unknown characters"] = (model["unk_token"], model["fuse_unk"]) if _lacks_bytes(model) else None
-    special, found = _added_tokens(definition["added_tokens"], is_normalized=bool(normalizer))
+    special, found = _added_tokens(definition["added_tokens"], is_normalized=normalizer not in ([], [_NFC]))
     return {
         **rules,
         "settings of BPE": {name: model[name] or None for name in _SETTINGS},
@@ -69,7 +72,6 @@ def _rules(tokenizer: Tokenizer, definition: Mapping[str, Any]) -> dict[str, obj
         "vocabulary": _vocabulary(definition, tokenizer.other_tokens),
         "tokens before a text": tokenizer.prefix_token_ids,
         "tokens after a text": tokenizer.suffix_token_ids,
-        "BOS token": tokenizer.bos_token_id,
         "chat template": tokenizer.chat_template,
         "named chat templates": tokenizer.named_templates,
     }
@@ -95,7 +97,7 @@ def steps_of(definition: Mapping[str, Any] | None, name: str) -> list[Any]:
 def _spaces(definition: Mapping[str, Any]) -> object:
     """Return True or False for vocabularies of pieces that get a space before a text or not; else all steps.
 
-    A space that only the very beginning of a text gets counts, too: `_warn_of_spaces` says so.
+    A space that not every text gets counts, too: `_warn_of_llama_cpp` says so.
     """
     normalizers = steps_of(definition["normalizer"], "normalizers")
     words = steps_of(definition["pre_tokenizer"], "pretokenizers")
@@ -113,10 +115,17 @@ def _spaces(definition: Mapping[str, Any]) -> object:
             return steps
 
 
-def _warn_of_spaces(definition: Mapping[str, Any]) -> None:
-    if any(step.get("prepend_scheme") == "first" for step in steps_of(definition["pre_tokenizer"], "pretokenizers")):
+def _warn_of_llama_cpp(definition: Mapping[str, Any]) -> None:
+    """Warn of what a file says only to those who know the model, or not quite."""
+    if any(step["type"] == "Metaspace" for step in steps_of(definition["pre_tokenizer"], "pretokenizers")):
         warnings.warn(
-            "the tokenizer puts a space before a text, GGUF also after each special token: chats can get other tokens",
+            "the tokenizer puts a space before a text that begins with none, GGUF before every text and after each "
+            "special token: chats, and texts that begin with a space, can get other tokens",
+            stacklevel=5,
+        )
+    if _NFC in steps_of(definition["normalizer"], "normalizers"):
+        warnings.warn(
+            "llama.cpp does not bring texts into NFC, as the tokenizer does: others get other tokens there",
             stacklevel=5,
         )
 
@@ -139,7 +148,7 @@ def _added_tokens(
     """Return the properties of special tokens, and of others that are found as written, by token.
 
     Those made of spaces are never found: spaces are replaced before. Matching after the normalizer is a property only
-    if there is one.
+    if there is one that changes letters.
     """
     names = ["lstrip", "rstrip", "single_word", *(["normalized"] if is_normalized else [])]
     found = {
