@@ -156,6 +156,17 @@ def test_experts_are_stored_in_blocks_and_their_router_in_floats(tmp_path: Path)
     assert all(np.array_equal(file[name].data, copy[name].data) for name in file)
 
 
+@pytest.mark.parametrize("key", ["expert_count", "expert_used_count", "expert_feed_forward_length"])
+def test_a_file_that_does_not_say_how_many_experts_is_refused(key: str, tmp_path: Path) -> None:
+    """The defaults of config.json would be taken for its numbers."""
+    save_gguf(tmp_path / "x.gguf", random_directory(CONFIGS["qwen3_moe"]))
+    whole = (tmp_path / "x.gguf").read_bytes()
+    name = f"qwen3moe.{key}".encode()
+    (tmp_path / "x.gguf").write_bytes(whole.replace(name, name[:-1] + b"_"))
+    with pytest.raises(CheckpointError, match="is 0; expected a number from 1"):
+        open_model_directory(tmp_path / "x.gguf")
+
+
 @pytest.mark.parametrize(
     ("config", "message"),
     [

@@ -271,3 +271,42 @@ def test_any_config_is_read_or_refused(family: str, fields: dict[str, Any]) -> N
     for rope in {config.rope, config.local_rope} - {None}:
         assert rope is not None
         assert len(rope.inverse_frequencies()) == rope.rotary_dim // 2
+
+
+QWEN3_MOE = {"num_experts": 8, "num_experts_per_tok": 2, "moe_intermediate_size": 32}
+
+
+def test_layers_with_experts_are_those_of_the_step_that_are_not_listed() -> None:
+    config = read("qwen3_moe", **QWEN3_MOE, decoder_sparse_step=2, mlp_only_layers=[3, 99])
+    assert config.experts is not None
+    assert config.experts.layers == (1, 5)
+    assert [config.layer_experts(layer) is not None for layer in range(6)] == [False, True, False, False, False, True]
+
+
+def test_the_number_of_experts_is_read_under_both_of_its_names() -> None:
+    newer = {name: value for name, value in QWEN3_MOE.items() if name != "num_experts"}
+    assert read("qwen3_moe", **newer, num_local_experts=8) == read("qwen3_moe", **QWEN3_MOE)
+
+
+@pytest.mark.parametrize(
+    ("family", "fields", "message"),
+    [
+        (
+            "qwen3_moe",
+            {**QWEN3_MOE, "num_local_experts": 9},
+            "num_local_experts is 9; expected num_experts, which is 8",
+        ),
+        ("qwen3_moe", {**QWEN3_MOE, "num_experts_per_tok": 9}, "per_token = 9 must be at most experts.count = 8"),
+        ("qwen3_moe", {**QWEN3_MOE, "decoder_sparse_step": 0}, "decoder_sparse_step is 0"),
+        ("qwen3_moe", {**QWEN3_MOE, "mlp_only_layers": ["1"]}, "mlp_only_layers is .* expected a list of layers"),
+        ("qwen3_moe", {**QWEN3_MOE, "norm_topk_prob": 1}, "norm_topk_prob is 1; expected true or false"),
+        ("olmoe", {"clip_qkv": 8.0}, "clip_qkv is 8.0"),
+        ("mixtral", {"num_local_experts": 0}, "num_local_experts is 0"),
+        ("qwen2_moe", {"shared_expert_intermediate_size": -1}, "shared_expert_intermediate_size is -1"),
+    ],
+)
+def test_settings_of_experts_that_cannot_be_are_refused_by_name(
+    family: str, fields: dict[str, Any], message: str
+) -> None:
+    with pytest.raises((CheckpointError, ConfigError), match=message):
+        read(family, **fields)
