@@ -138,6 +138,7 @@ def test_gpt2_has_learned_positions_and_an_mlp_four_times_as_wide() -> None:
 def test_exaone4_reads_its_pattern_as_a_number_or_as_letters() -> None:
     assert read("exaone4", sliding_window_pattern=3).sliding_layers == (0, 1, 3, 4)
     assert read("exaone4", sliding_window_pattern="LLG").sliding_layers == (0, 1, 3, 4)
+    assert read("exaone4", sliding_window_pattern="LGL").sliding_layers == (0, 2, 3)  # the last is global
     assert read("exaone4", sliding_window_pattern=3).layers_without_rope == (2, 5)
     whole = read("exaone4", sliding_window=None)
     assert (whole.sliding_layers, whole.layers_without_rope) == ((), ())

@@ -30,12 +30,15 @@ def config_from_hf(fields: ConfigFields) -> ModelConfig:
 
 
 def _pattern(fields: ConfigFields, layers: range) -> tuple[int, ...]:
-    """Return the sliding layers by `sliding_window_pattern`: all but each n-th, or an "L" for each in a string."""
+    """Return the sliding layers by `sliding_window_pattern`: all but each n-th, or by a string of L and G.
+
+    By a string the last layer never slides (`Exaone4Config`).
+    """
     pattern = fields.content.get("sliding_window_pattern")
     if isinstance(pattern, str):
         if not pattern or set(pattern) - set("LG"):
             fields.refuse("sliding_window_pattern", "a number, or a string of L and G")
-        return tuple(layer for layer in layers if pattern[layer % len(pattern)] == "L")
+        return tuple(layer for layer in layers[:-1] if pattern[layer % len(pattern)] == "L")
     every = shared.positive(fields, "sliding_window_pattern", 4)
     return tuple(layer for layer in layers if (layer + 1) % every)
 
