@@ -9,7 +9,9 @@ from typing import Any
 
 import pytest
 import tokenizers
-from tokenizers import AddedToken, Regex, normalizers, pre_tokenizers, processors
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tokenizers import AddedToken, Regex, models, normalizers, pre_tokenizers, processors
 
 from nextword.checkpoints.gguf.metadata import GGUFMetadata
 from nextword.checkpoints.gguf.piece_scores import are_same_merges, scores_of_merges
@@ -133,20 +135,20 @@ def test_a_name_of_rules_implies_the_normalizer_of_the_published_tokenizers() ->
 
 
 def as_given(backend: tokenizers.Tokenizer, **more: Any) -> Tokenizer:
-    settings: dict[str, Any] = {
+    defaults: dict[str, Any] = {
         "bos_token_id": None,
         "eos_token_ids": (),
         "chat_template": None,
         "special_variables": {},
     }
-    return Tokenizer(backend, **{**settings, **more})
+    return Tokenizer(backend, **{**defaults, **more})
 
 
 def written(tokenizer: Tokenizer, *, architecture: str = "llama", name: str = "x") -> Tokenizer:
     """The tokenizer that comes back."""
-    settings = {"general.architecture": architecture, "general.name": model_name(tokenizer, name)}
-    metadata = tokenizer_metadata(tokenizer, settings, num_rows=300)
-    return build_gguf_tokenizer(GGUFMetadata({**settings, **metadata}, Path("x.gguf")))
+    defaults = {"general.architecture": architecture, "general.name": model_name(tokenizer, name)}
+    metadata = tokenizer_metadata(tokenizer, defaults, num_rows=300)
+    return build_gguf_tokenizer(GGUFMetadata({**defaults, **metadata}, Path("x.gguf")))
 
 
 TEXTS = ("the the heat of  the \N{CJK UNIFIED IDEOGRAPH-6F22} x", " the", "", "<s> the </s>the", "t\n\nhe")
@@ -266,3 +268,21 @@ def test_merges_are_those_of_scores_if_no_other_pair_can_meet(merges: list[tuple
     tokens = ["a", "b", "c", *dict.fromkeys(left + right for left, right in merges)]
     scores = dict(zip(tokens, scores_of_merges(tokens, merges), strict=True))
     assert are_same_merges(merges, merges_from_scores(scores)) == expected
+
+
+@settings(max_examples=300, deadline=None)
+@given(data=st.data())
+def test_the_same_merges_give_the_same_tokens(data: st.DataObject) -> None:
+    """Whatever is called the same joins every text in the same way."""
+    tokens, merges = ["a", "b", "c"], []
+    for _ in range(data.draw(st.integers(1, 7))):
+        pair = data.draw(st.sampled_from(tokens)), data.draw(st.sampled_from(tokens))
+        if pair not in merges and len("".join(pair)) < 6:
+            merges.append(pair)
+            tokens += [] if "".join(pair) in tokens else ["".join(pair)]
+    by_score = merges_from_scores(dict(zip(tokens, scores_of_merges(tokens, merges), strict=True)))
+    if are_same_merges(merges, by_score):
+        ids = {token: token_id for token_id, token in enumerate(tokens)}
+        own, other = (tokenizers.Tokenizer(models.BPE(ids, pairs)) for pairs in (merges, by_score))
+        for text in data.draw(st.lists(st.text("abc", max_size=14), min_size=5, max_size=5)):
+            assert own.encode(text).ids == other.encode(text).ids
