@@ -136,6 +136,11 @@ def test_a_vocabulary_without_weights_tokenizes_and_says_what_it_is(tmp_path: Pa
     assert "a vocabulary without weights: it can tokenize, but not generate" in refusal(path)
 
 
+def test_more_tokens_than_rows_are_refused(tmp_path: Path) -> None:
+    more = {**VOCABULARY, "tokenizer.ggml.tokens": [*VOCABULARY["tokenizer.ggml.tokens"], "f"]}
+    assert "tokenizer.ggml.tokens has 12 tokens, the embedding 11 rows" in refusal(write_tiny(tmp_path, more))
+
+
 def test_a_vocabulary_of_any_architecture_tokenizes(tmp_path: Path) -> None:
     assert open_tokenizer(write_tiny(tmp_path, VOCABULARY, {}, "some-new-one")).encode("ab") == [1, 7]
 

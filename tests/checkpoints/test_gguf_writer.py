@@ -17,11 +17,12 @@ from nextword.checkpoints.gguf.reader import read_gguf
 from nextword.checkpoints.gguf.writer import GGUFWeights, save_gguf
 from nextword.checkpoints.model_directory import ModelDirectory
 from nextword.checkpoints.open_directory import open_model_directory
+from nextword.checkpoints.save_directory import save_opened
 from nextword.errors import CheckpointError
 from nextword.language_model import load
 from nextword.models.config import ModelConfig
 from nextword.models.experts import Experts
-from nextword.models.rope import Llama3Scaling, Rope, YarnScaling
+from nextword.models.rope import Llama3Scaling, LongRopeScaling, Rope, YarnScaling
 from nextword.models.stored_tensor import FloatDtype, StoredTensor
 from nextword.models.weights import weight_shapes
 from nextword.text.tokenizer import Tokenizer
@@ -200,6 +201,16 @@ def test_what_the_file_could_not_say_is_refused(config: ModelConfig, message: st
     with pytest.raises(CheckpointError, match=message):
         save_gguf(tmp_path / "x.gguf", random_directory(config))
     assert not (tmp_path / "x.gguf").exists()
+
+
+def test_what_a_folder_could_not_say_is_refused(tmp_path: Path) -> None:
+    scaling = LongRopeScaling(
+        short_factors=(4.0,) * 16, long_factors=(4.0,) * 16, original_max_seq_len=64, attention_factor=1.5
+    )
+    config = dataclasses.replace(CONFIGS["llama"], rope=Rope(theta=1e4, rotary_dim=32, scaling=scaling))
+    with pytest.raises(CheckpointError, match=r"config\.json of a llama model cannot express rope"):
+        save_opened(tmp_path / "x", random_directory(config))
+    assert not (tmp_path / "x").exists()
 
 
 def test_a_tokenizer_of_characters_is_refused(tmp_path: Path) -> None:

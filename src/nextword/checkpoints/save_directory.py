@@ -14,9 +14,10 @@ from pathlib import Path
 from typing import Any, cast
 
 from nextword.atomic_file import partial_folder
-from nextword.checkpoints.huggingface import CONFIG_NAME, GENERATION_CONFIG_NAME
+from nextword.checkpoints.huggingface import CONFIG_NAME, GENERATION_CONFIG_NAME, read_config
 from nextword.checkpoints.model_directory import ModelDirectory
 from nextword.checkpoints.safetensors_file import INDEX_NAME, SINGLE_NAME, write_safetensors
+from nextword.checkpoints.same_config import first_difference
 from nextword.errors import CheckpointError, os_reason
 from nextword.models.config import ModelConfig
 from nextword.models.families import FAMILIES
@@ -58,6 +59,7 @@ def save_model_directory(
         with partial_folder(path) as folder:
             settings = _config_json(config, tokenizer, generation_defaults or {}, dtype)
             _write_json(folder / CONFIG_NAME, settings)
+            _require_same_config(config, folder / CONFIG_NAME)
             if generation_defaults:
                 _write_json(folder / GENERATION_CONFIG_NAME, _with_end_tokens(generation_defaults, tokenizer))
             _write_weights(folder, config, tensors, dtype, max_shard_bytes)
@@ -85,6 +87,15 @@ def save_opened(path: Path, directory: ModelDirectory, *, dtype: FloatDtype | No
         dtype=stored,
     )
     return stored
+
+
+def _require_same_config(config: ModelConfig, written: Path) -> None:
+    """Raise CheckpointError if config.json, read back, computes something else: the family has no field for it."""
+    name = first_difference(config, read_config(written)[1])
+    if name is not None:
+        raise CheckpointError(
+            f"config.json of a {config.family} model cannot express {name} = {getattr(config, name)!r}"
+        )
 
 
 def _require_free(path: Path, *, replace: bool) -> None:

@@ -7,19 +7,18 @@ metadata back (`require_same_config`), so a setting that the format lacks is ref
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from nextword.checkpoints.gguf.config import read_gguf_config
 from nextword.checkpoints.gguf.metadata import GGUFMetadata
-from nextword.checkpoints.gguf.rope import is_same_rope, rope_settings, rope_tensors
+from nextword.checkpoints.gguf.rope import rope_settings, rope_tensors
+from nextword.checkpoints.same_config import first_difference
 from nextword.errors import CheckpointError
 from nextword.models.config import ModelConfig
 from nextword.models.families import FAMILIES, Family
 from nextword.models.families.family import GGUFMapping
 from nextword.models.families.published_weights import LazyTensors, to_published
-from nextword.models.rope import Rope
 from nextword.models.stored_tensor import StoredTensor
 
 _HEAD = "output.weight"
@@ -83,13 +82,11 @@ def config_metadata(config: ModelConfig, tensors: Mapping[str, StoredTensor]) ->
 
 def require_same_config(config: ModelConfig, read_back: ModelConfig) -> None:
     """Raise CheckpointError, naming the setting, if two configs compute something else."""
-    own, other = _effective(config), _effective(read_back)
-    for field in dataclasses.fields(ModelConfig):
-        if not _is_same(getattr(own, field.name), getattr(other, field.name)):
-            raise CheckpointError(
-                f"GGUF cannot express {field.name} = {getattr(config, field.name)!r} of a {config.family} model; "
-                "export --to hf instead"
-            )
+    name = first_difference(_effective(config), _effective(read_back))
+    if name is not None:
+        raise CheckpointError(
+            f"GGUF cannot express {name} = {getattr(config, name)!r} of a {config.family} model; export --to hf instead"
+        )
 
 
 def _settings(config: ModelConfig) -> dict[str, object]:
@@ -133,11 +130,3 @@ def _effective(config: ModelConfig) -> ModelConfig:
     ):
         config = dataclasses.replace(config, sliding_window=None, sliding_layers=())
     return dataclasses.replace(config, family="", is_tied=config.is_tied or gguf_family(config)[1].needs_head)
-
-
-def _is_same(own: object, other: object) -> bool:
-    if isinstance(own, Rope | None) and isinstance(other, Rope | None):
-        return is_same_rope(own, other)
-    if isinstance(own, float) and isinstance(other, float):
-        return math.isclose(own, other, rel_tol=1e-6)
-    return own == other

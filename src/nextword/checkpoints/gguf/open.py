@@ -32,6 +32,7 @@ def open_gguf(path: Path) -> ModelDirectory:
     metadata = GGUFMetadata(file.metadata, path)
     _require_model(metadata, has_tensors=bool(file.tensors))
     family, mapping, config = read_gguf_config(metadata, file.tensors)
+    _require_rows(metadata, config.vocab_size)
     named_as_here = dataclasses.replace(family, weights=mapping.weights, base_prefix="", ignored_weights=_NOT_WEIGHTS)
     tensors = from_published(named_as_here, config, file.tensors, source=str(path))
     return ModelDirectory(
@@ -70,6 +71,16 @@ def _require_model(metadata: GGUFMetadata, *, has_tensors: bool) -> None:
     if not has_tensors:
         raise CheckpointError(
             f"{metadata.path}: a vocabulary without weights: it can tokenize, but not generate; fetch the whole model"
+        )
+
+
+def _require_rows(metadata: GGUFMetadata, num_rows: int) -> None:
+    """Raise CheckpointError if texts could get tokens that the embedding has no row for."""
+    tokens = metadata.content.get("tokenizer.ggml.tokens")
+    if isinstance(tokens, list) and len(tokens) > num_rows:
+        raise CheckpointError(
+            f"{metadata.path}: tokenizer.ggml.tokens has {len(tokens)} tokens, the embedding {num_rows} rows; "
+            "vocabulary and weights belong to different models"
         )
 
 

@@ -209,29 +209,3 @@ def rope_tensors(rope: Rope) -> dict[str, StoredTensor]:
     return {
         name: StoredTensor(name, "F32", values.shape, values.astype(np.float32)) for name, values in divisors.items()
     }
-
-
-def is_same_rope(own: Rope | None, other: Rope | None) -> bool:
-    """Return True if two settings give the same angles and factors at all positions, but for rounding to float32."""
-    if own is None or other is None:
-        return own is other
-    return (
-        own.rotary_dim == other.rotary_dim
-        and _long_context(own) == _long_context(other)
-        and math.isclose(own.attention_factor, other.attention_factor, rel_tol=1e-5)
-        and all(_is_close(own, other, is_long=is_long) for is_long in (False, True))
-    )
-
-
-def _is_close(own: Rope, other: Rope, *, is_long: bool) -> bool:
-    expected = other.inverse_frequencies(is_long=is_long)
-    return np.allclose(own.inverse_frequencies(is_long=is_long), expected, rtol=1e-5, atol=0)
-
-
-def _long_context(rope: Rope) -> int | None:
-    """Return the length from which other divisors hold; None if there is none."""
-    match rope.scaling:
-        case LongRopeScaling(short_factors=short, long_factors=long) as scaling if short != long:
-            return scaling.original_max_seq_len
-        case _:
-            return None
