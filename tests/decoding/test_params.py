@@ -117,6 +117,21 @@ def test_bad_checkpoint_defaults_have_no_effect_and_are_named_in_one_warning() -
     assert all(f"{key} = {value!r}" in str(caught[0].message) for key, value in BAD_DEFAULTS.items())
 
 
+def test_what_is_not_computed_here_is_named_in_the_warning() -> None:
+    settings = {"num_beams": 4, "suppress_tokens": [5], "guidance_scale": 1.5, "stop_strings": ["END"]}
+    with pytest.warns(UserWarning, match=r"num_beams = 4 is not implemented") as caught:
+        assert sampling_params(settings, temperature=0.5).temperature == 0.5
+    assert len(caught) == 1
+    assert all(key in str(caught[0].message) for key in settings)
+
+
+def test_values_that_say_nothing_are_not_named() -> None:
+    neutral = {"num_beams": 1, "suppress_tokens": [], "guidance_scale": None, "penalty_alpha": 0.0, "max_length": 4096}
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert sampling_params(neutral) == SamplingParams()
+
+
 def test_bad_checkpoint_defaults_do_not_touch_a_call_that_overrides_them() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")

@@ -1,7 +1,8 @@
 """`checkpoint_params`: the sampling parameters that a generation_config.json sets, in our ranges.
 
 The file belongs to transformers, and its values mean what they mean there. What transformers switches off by a value
-outside of our range is off here too; a value that it refuses is named in one warning and has no effect.
+outside of our range is off here too; a value that it refuses, and a setting that is not computed here, is named in one
+warning and has no effect.
 """
 
 from __future__ import annotations
@@ -27,6 +28,15 @@ FIELDS = {
     "max_new_tokens": "max_tokens",
 }
 """Key of generation_config.json -> our field."""
+NOT_COMPUTED: Mapping[str, tuple[object, ...]] = {
+    **dict.fromkeys(("num_beams", "num_beam_groups", "guidance_scale", "encoder_repetition_penalty"), (1,)),
+    **dict.fromkeys(("min_length", "penalty_alpha", "diversity_penalty", "encoder_no_repeat_ngram_size"), (0,)),
+    **dict.fromkeys(("bad_words_ids", "force_words_ids", "constraints", "sequence_bias", "stop_strings"), ([], {})),
+    **dict.fromkeys(("suppress_tokens", "begin_suppress_tokens", "exponential_decay_length_penalty"), ([],)),
+    **dict.fromkeys(("forced_bos_token_id", "forced_eos_token_id", "top_h", "dola_layers", "watermarking_config"), ()),
+    "token_healing": (False,),
+}
+"""Keys of what changes texts in transformers and has no counterpart here, with the values that change nothing."""
 
 
 def checkpoint_params(
@@ -49,6 +59,11 @@ def checkpoint_params(
     greedy = _sampling(generation_defaults, refused) is False
     if greedy and "temperature" not in overridden:
         found["temperature"] = 0.0
+    refused += [
+        f"{key} = {value!r:.40} is not implemented"
+        for key, neutral in NOT_COMPUTED.items()
+        if (value := generation_defaults.get(key)) is not None and value not in neutral
+    ]
     if refused:
         warnings.warn(f"generation_config.json: {'; '.join(refused)}; not used", stacklevel=2)
     return found

@@ -23,10 +23,8 @@ def config_from_hf(fields: ConfigFields) -> ModelConfig:
         intermediate_size=shared.positive(fields, "shared_intermediate_size", 1024),
         mlp_bias=False,
     )
-    has_rope = fields.has("position_embedding_type") and fields.content["position_embedding_type"] == "rope"
-    if has_rope:
+    if fields.choice("position_embedding_type", {"rope": True, "nope": False}, "nope"):
         return config
-    fields.require("position_embedding_type", "nope")
     return dataclasses.replace(config, layers_without_rope=tuple(range(config.num_layers)))
 
 
