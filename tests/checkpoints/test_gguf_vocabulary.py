@@ -6,8 +6,9 @@ import pytest
 import tokenizers
 from tokenizers import pre_tokenizers
 
-from nextword.checkpoints.gguf.vocabulary import GGUFVocabulary, TokenKind, build_byte_level
+from nextword.checkpoints.gguf.vocabulary import GGUFVocabulary, build_byte_level
 from nextword.errors import TokenizerError
+from nextword.text.piece_tokenizer import TokenKind
 from nextword.text.pre_tokenizers import build_pre_tokenizer, find_rules
 
 SPACE = "\N{LATIN CAPITAL LETTER G WITH DOT ABOVE}"

@@ -154,6 +154,18 @@ def test_of_a_repository_with_many_gguf_files_the_named_one_is_fetched(make_hub:
     assert files_below(path.parents[1]) == {"sub/a-Q8_0.gguf"}
 
 
+def test_every_file_of_a_tokenizer_is_fetched(make_hub: MakeHub) -> None:
+    read = {
+        "tokenizer.model",
+        "additional_chat_templates/tool_use.jinja",
+        "chat_template.jinja",
+        "tokenizer_config.json",
+    }
+    make_hub("config.json", "model.safetensors", *read, "x/tokenizer.model", "additional_chat_templates/x/y.jinja")
+    path = pull_from_hub(HubName("owner/name"))
+    assert files_below(path) == {"config.json", "model.safetensors", *read}
+
+
 def test_what_was_fetched_is_found_again(make_hub: MakeHub, cache: Path) -> None:
     make_hub("config.json", "model.safetensors")
     with pytest.raises(CheckpointError, match="nextword pull hf:owner/name"):

@@ -32,9 +32,11 @@ _SETTINGS = (
     "chat_template.json",
     "vocab.json",
     "merges.txt",
+    "tokenizer.model",
     "README.md",
 )
 """Small files read beside the weights; README.md for the licence."""
+_TEMPLATE = re.compile(r"additional_chat_templates/[^/]+\.jinja")
 _SHARD = re.compile(r"model-\d+-of-\d+\.safetensors")
 _COMMIT = re.compile(r"[0-9A-Za-z]+")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -186,7 +188,8 @@ def _files_to_fetch(name: HubName, files: Sequence[str]) -> list[str]:
         return parts
     weights = [file for file in files if file in (SINGLE_NAME, INDEX_NAME) or _SHARD.fullmatch(file)]
     if CONFIG_NAME in files and weights:
-        return [*(file for file in files if file in _SETTINGS), *weights]
+        settings = [file for file in files if file in _SETTINGS or _TEMPLATE.fullmatch(file)]
+        return [*settings, *weights]
     if gguf:
         names = ", ".join(str(HubName(name.repository, file=model[0], revision=name.revision)) for model in gguf)
         raise DownloadError(f"{name}: holds GGUF files; name the one you want: {names}")

@@ -30,6 +30,8 @@ _FASTER: Mapping[str, str] = {
     r"\s+$": r"(?<!\s)\s+$",
 }
 """Pattern -> a pattern that matches the same."""
+_AT_BEGINNING: Mapping[str, str | None] = {r"\A +": None, "\\A\N{LOWER ONE EIGHTH BLOCK}": None, r"\A +| +\z": r" +\z"}
+"""Pattern -> what is left of it within a text, where there is no beginning: of vocabularies of SentencePiece."""
 
 
 class Place(enum.Enum):
@@ -148,4 +150,8 @@ def _without_prefix(step: Json) -> Json | None:
     """Normalize without putting anything before a text, and without removing spaces there."""
     if step["type"] == "Prepend":
         return None
+    pattern = step["pattern"].get("Regex", "") if step["type"] == "Replace" else ""
+    if pattern in _AT_BEGINNING:
+        rest = _AT_BEGINNING[pattern]
+        return None if rest is None else {**step, "pattern": {"Regex": rest}}
     return {**step, "strip_left": False} if step["type"] == "Strip" else step

@@ -27,18 +27,31 @@ _CLASS_ROLES: Mapping[str, Mapping[str, str]] = {
     "CohereTokenizer": {"bos_token": "<BOS_TOKEN>", "eos_token": "<|END_OF_TURN_TOKEN|>", "pad_token": "<PAD>"},
     "GPT2Tokenizer": {"unk_token": _END, "bos_token": _END, "eos_token": _END},
     "GPTNeoXTokenizer": {"unk_token": _END, "bos_token": _END, "eos_token": _END, "pad_token": "<|padding|>"},
-    "GemmaTokenizer": {"unk_token": "<unk>", "bos_token": "<bos>", "eos_token": "<eos>", "pad_token": "<pad>"},
+    "GemmaTokenizer": {
+        "unk_token": "<unk>",
+        "bos_token": "<bos>",
+        "eos_token": "<eos>",
+        "pad_token": "<pad>",
+        "mask_token": "<mask>",
+    },
     "LlamaTokenizer": {"unk_token": "<unk>", "bos_token": "<s>", "eos_token": "</s>"},
     "Qwen2Tokenizer": {"unk_token": _END, "eos_token": _END, "pad_token": _END},
 }
 """Special tokens that a class of transformers names where the settings do not."""
-_CLASSES = {
-    "gpt2": "GPT2Tokenizer",
-    "gpt_neox": "GPTNeoXTokenizer",
-    "qwen2": "Qwen2Tokenizer",
-    "qwen3": "Qwen2Tokenizer",
-} | dict.fromkeys(("gemma", "gemma2", "gemma3", "gemma3_text"), "GemmaTokenizer")
+_CLASSES: Mapping[str, str] = {
+    **dict.fromkeys(("gemma", "gemma2", "gemma3", "gemma3_text"), "GemmaTokenizer"),
+    **dict.fromkeys(("gpt2", "gptj", "opt", "phi", "starcoder2"), "GPT2Tokenizer"),
+    **dict.fromkeys(("gpt_neox", "olmo", "olmoe"), "GPTNeoXTokenizer"),
+    **dict.fromkeys(("qwen2", "qwen2_moe", "qwen3", "qwen3_moe"), "Qwen2Tokenizer"),
+    **dict.fromkeys(("cohere", "cohere2"), "CohereTokenizer"),
+}
 """Class by model type, for settings without tokenizer_class."""
+_ANY_CLASS = {
+    *("ernie4_5", "glm", "glm4", "gpt_bigcode", "granite", "granitemoe", "granitemoehybrid", "ministral", "mistral"),
+    *("mixtral", "nemotron", "olmo2", "olmo3", "phi3", "stablelm"),
+}
+"""Model types whose tokenizers transformers builds by their files, whatever class the settings name."""
+_BY_FILES = "TokenizersBackend"
 
 
 @dataclass(frozen=True)
@@ -140,6 +153,13 @@ def class_name(folder: Path, settings: Mapping[str, Any]) -> str:
     """Return the name of the tokenizer's class in transformers, "" if nothing says it."""
     model_type = _optional(folder / "config.json").get("model_type", "")
     return str(settings.get("tokenizer_class") or _CLASSES.get(str(model_type), "")).removesuffix("Fast")
+
+
+def sentencepiece_class(folder: Path, settings: Mapping[str, Any]) -> str:
+    """Return the class by which transformers reads a tokenizer.model."""
+    model_type = _optional(folder / "config.json").get("model_type", "")
+    name = "" if model_type in _ANY_CLASS else class_name(folder, settings)
+    return _BY_FILES if name in ("", "PreTrainedTokenizer") else name
 
 
 def _class_roles(folder: Path, settings: Mapping[str, Any], backend: tokenizers.Tokenizer) -> dict[str, AddedToken]:

@@ -27,9 +27,9 @@ def read_vocabulary_files(folder: Path, class_name: str, settings: Mapping[str, 
     """Read a tokenizer. Raises CheckpointError naming the file that is missing, or a class without known rules."""
     missing = [name for name in (VOCABULARY, MERGES) if not (folder / name).is_file()]
     if missing or class_name not in _RULES or settings.get("add_prefix_space"):
-        found = "tokenizer.model" if (folder / "tokenizer.model").exists() else f"a tokenizer of class {class_name!r}"
         raise CheckpointError(
-            f"{folder}: no tokenizer.json, and {found} is not read without it; write one by transformers:"
+            f"{folder}: no tokenizer.json, and a tokenizer of class {class_name!r} is not read without it; write one by"
+            " transformers:"
             f" AutoTokenizer.from_pretrained({folder.name!r}).save_pretrained({folder.name!r})"
         )
     with translated(f"{VOCABULARY} and {MERGES} are no tokenizer"):

@@ -11,13 +11,9 @@ from nextword.checkpoints.gguf.end_tokens import end_token_ids
 from nextword.checkpoints.gguf.keys import check_unread_of_tokenizer
 from nextword.checkpoints.gguf.metadata import GGUFMetadata
 from nextword.checkpoints.gguf.special_ids import END_KEYS, PREFIX, ROLES, read_special_id
-from nextword.checkpoints.gguf.vocabulary import (
-    GGUFVocabulary,
-    TokenKind,
-    build_byte_level,
-    build_sentencepiece,
-)
+from nextword.checkpoints.gguf.vocabulary import GGUFVocabulary, build_byte_level, build_sentencepiece
 from nextword.errors import CheckpointError, TokenizerError
+from nextword.text.piece_tokenizer import TokenKind
 from nextword.text.post_processor import put_around
 from nextword.text.pre_tokenizers import find_rules
 from nextword.text.tokenizer import Tokenizer

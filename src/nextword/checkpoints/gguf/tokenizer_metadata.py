@@ -16,8 +16,8 @@ from nextword.checkpoints.gguf.piece_scores import scores_of_merges
 from nextword.checkpoints.gguf.special_ids import END_KEYS, PREFIX, ROLES
 from nextword.checkpoints.gguf.tokenizer import PHI3_NAMES, build_gguf_tokenizer
 from nextword.checkpoints.gguf.tokenizer_rules import merges_of, require_same_tokenizer, steps_of
-from nextword.checkpoints.gguf.vocabulary import TokenKind
 from nextword.errors import CheckpointError
+from nextword.text.piece_tokenizer import TokenKind
 from nextword.text.pre_tokenizers import find_name
 from nextword.text.token_bytes import is_byte_token
 from nextword.text.tokenizer import Tokenizer

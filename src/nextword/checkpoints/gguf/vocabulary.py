@@ -6,7 +6,6 @@ In: tokens, their kinds, and merges or scores, as plain data. Out: byte-level BP
 
 from __future__ import annotations
 
-import enum
 import functools
 import itertools
 from collections.abc import Mapping, Sequence
@@ -16,22 +15,8 @@ import tokenizers
 from tokenizers import decoders, models, normalizers
 
 from nextword.errors import TokenizerError
+from nextword.text.piece_tokenizer import SPACE, TokenKind, build_pieces
 from nextword.text.pre_tokenizers import build_pre_tokenizer, find_rules
-
-_SPACE = "\N{LOWER ONE EIGHTH BLOCK}"
-"""Character that stands for a space in SentencePiece vocabularies."""
-
-
-class TokenKind(enum.IntEnum):
-    """Kind of a token, numbered as in GGUF."""
-
-    NORMAL = 1
-    UNKNOWN = 2
-    CONTROL = 3
-    USER_DEFINED = 4
-    UNUSED = 5
-    BYTE = 6
-
 
 _ADDED: Mapping[int, bool] = {TokenKind.CONTROL: True, TokenKind.UNKNOWN: True, TokenKind.USER_DEFINED: False}
 """Kinds found in a text as they are written -> True for special ones, which texts of users do not contain."""
@@ -77,7 +62,7 @@ class GGUFVocabulary:
         return [
             tokenizers.AddedToken(token, normalized=False, special=_ADDED[kind], rstrip=token in self.stripping)
             for token_id, (token, kind) in enumerate(zip(self.tokens, self.kinds, strict=True))
-            if kind in _ADDED and token.strip(_SPACE) and ids[token] == token_id
+            if kind in _ADDED and token.strip(SPACE) and ids[token] == token_id
         ]
 
 
@@ -110,14 +95,7 @@ def build_sentencepiece(
     unknown = None if vocabulary.unknown_token_id is None else vocabulary.tokens[vocabulary.unknown_token_id]
     pairs = merges_from_scores(_joinable(vocabulary, scores))
     model = _bpe(token_ids, pairs, unk_token=unknown, fuse_unk=True, byte_fallback=True)
-    backend = tokenizers.Tokenizer(model)
-    spaces = normalizers.Replace(" ", _SPACE)
-    # A space before the text, so that a word at its beginning is the word it is elsewhere.
-    backend.normalizer = normalizers.Sequence([normalizers.Prepend(_SPACE), spaces]) if adds_space_prefix else spaces
-    steps = [decoders.Replace(_SPACE, " "), decoders.ByteFallback(), decoders.Fuse()]
-    if adds_space_prefix:
-        steps.append(decoders.Strip(content=" ", left=1))
-    backend.decoder = decoders.Sequence(steps)
+    backend = build_pieces(model, prefix="every text" if adds_space_prefix else "never", has_bytes=True)
     backend.add_tokens(vocabulary.added_tokens())
     return backend
 
