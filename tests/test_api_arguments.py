@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import inspect
 import math
 import types
@@ -386,3 +387,35 @@ def test_the_keywords_have_the_names_and_types_of_the_sampling_parameters() -> N
 def test_the_keywords_have_the_names_and_types_of_the_options_of_classification() -> None:
     assert get_type_hints(ClassifyKeywords) == get_type_hints(nw.ClassifyOptions)
     assert not ClassifyKeywords.__required_keys__
+
+
+MADE = [nw.SamplingParams, nw.FinetuneRecipe, nw.PretrainRecipe, nw.SelectionOptions, nw.ClassifyOptions]
+
+
+@pytest.mark.parametrize("made", MADE)
+def test_an_unknown_field_is_a_nextword_error(made: Any) -> None:
+    with pytest.raises(nw.RequestError, match=f"^{made.__name__}: got an unexpected keyword argument 'lenght'"):
+        made(lenght=3)
+
+
+@pytest.mark.parametrize("made", MADE)
+def test_a_bad_value_for_a_field_is_a_nextword_error(made: Any) -> None:
+    for field in dataclasses.fields(made):
+        for value in BAD_VALUES:
+            with contextlib.suppress(nw.NextwordError):
+                made(**{field.name: value})
+
+
+@pytest.mark.parametrize("token_id", [1.5, "a", None, -1, 2**32, [1]])
+def test_what_is_no_token_id_is_refused_by_a_stream_decoder(lm: nw.LanguageModel, token_id: Any) -> None:
+    for push in (lm.tokenizer.stream_decoder().push, lambda one: lm.tokenizer.stream_decoder(after=[one])):
+        with pytest.raises(nw.NextwordError):
+            push(token_id)
+
+
+def test_a_message_is_one_bounded_line_that_ends_with_what_to_do() -> None:
+    message = str(nw.CheckpointError(f"tensor a\nb\x1b[31m\ud800 has {'x' * 1000}: fetch the file again"))
+    assert message.startswith("tensor a\\nb\\x1b[31m\\ud800 has xxx")
+    assert message.endswith("xxx: fetch the file again")
+    assert message.isprintable()
+    assert len(message) < 650

@@ -25,6 +25,7 @@ from typing import Annotated, Any, Literal, TypeVar, cast, get_args, get_origin
 
 from nextword.errors import RequestError, os_reason
 
+Class = TypeVar("Class", bound=type)
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 _LONGEST_SHOWN = 80
@@ -47,16 +48,33 @@ def checked_arguments(function: Function) -> Function:
 
     @functools.wraps(function)
     def checked(*args: object, **kwargs: object) -> object:
-        try:
-            arguments = signature.bind(*args, **kwargs).arguments
-        except TypeError as error:
-            raise RequestError(_unbound(function, signature, kwargs, error)) from None
+        arguments = _bound(function, signature, args, kwargs)
         for name, check in find_checks().items():
             if name in arguments and (fault := check(name, arguments[name])) is not None:
                 raise RequestError(fault.message)
         return function(*args, **kwargs)
 
     return cast(Function, checked)
+
+
+def checked_fields(made: Class) -> Class:
+    """Check the values for the fields of a dataclass as `checked_arguments` does those for parameters."""
+    made.__init__ = checked_arguments(made.__init__)  # type: ignore[misc]
+    return made
+
+
+def known_fields(made: Class) -> Class:
+    """Raise RequestError for an unknown or missing field of a dataclass that checks the values itself."""
+    make = made.__init__  # type: ignore[misc]
+    signature = inspect.signature(make)
+
+    @functools.wraps(make)
+    def checked(*args: object, **kwargs: object) -> None:
+        _bound(make, signature, args, kwargs)
+        make(*args, **kwargs)
+
+    made.__init__ = checked  # type: ignore[misc]
+    return made
 
 
 def check_items(name: str, values: Iterable[object], kind: type, *, first: int = 0) -> None:
@@ -111,6 +129,15 @@ class _Fault:
 _Check = Callable[[str, object], _Fault | None]
 
 
+def _bound(
+    function: Callable[..., Any], signature: inspect.Signature, args: Sequence[object], given: Mapping[str, object]
+) -> Mapping[str, object]:
+    try:
+        return signature.bind(*args, **given).arguments
+    except TypeError as error:
+        raise RequestError(_unbound(function, signature, given, error)) from None
+
+
 def _unbound(
     function: Callable[..., Any], signature: inspect.Signature, given: Mapping[str, object], error: TypeError
 ) -> str:
@@ -118,7 +145,8 @@ def _unbound(
     unknown = [name for name in given if name not in known]
     near = difflib.get_close_matches(unknown[0], known, n=1) if unknown else []
     hint = f"did you mean {near[0]!r}?" if near else f"the arguments are {', '.join(known) or 'none'}"
-    return f"{function.__name__}: {error}; {hint}"
+    *_, owner, name = ["", *function.__qualname__.split(".")]
+    return f"{owner if name == '__init__' else name}: {error}; {hint}"
 
 
 def _checks(function: Callable[..., Any]) -> dict[str, _Check]:

@@ -6,19 +6,26 @@ with status 2. Any other exception that leaves nextword is a defect of nextword 
 
 from __future__ import annotations
 
-_LONGEST_MESSAGE = 2000
-"""Characters of a message: enough for two long paths. What a file holds may be longer."""
+_LONGEST, _END = 1000, 300
+"""Characters of a message, enough for two paths, and of its end, which says what to do, where it is longer."""
 
 
 class NextwordError(Exception):
     """Base class of all errors of nextword: a message of one line, of which the middle is left out if it is long."""
 
     def __init__(self, message: str = "") -> None:
-        """Escape control characters, which names in files may hold."""
-        line = "".join(repr(char)[1:-1] if char < " " or "\x7f" <= char < "\xa0" else char for char in message)
-        if len(line) > _LONGEST_MESSAGE:
-            line = f"{line[: _LONGEST_MESSAGE // 2]} ... {line[-_LONGEST_MESSAGE // 2 :]}"
-        super().__init__(line)
+        super().__init__(one_line(message))
+
+
+def one_line(message: str) -> str:
+    """Escape what no line can show, such as control characters; leave out the middle of a long message."""
+    if len(message) > _LONGEST:
+        message = f"{message[: _LONGEST - _END]} ... {message[-_END:]}"
+    return message if message.isprintable() else "".join(map(_printable, message))
+
+
+def _printable(character: str) -> str:
+    return character if character.isprintable() else character.encode("unicode_escape").decode("ascii")
 
 
 class ConfigError(NextwordError):

@@ -78,3 +78,11 @@ def test_greedy_repeats_and_a_high_temperature_wanders(command: Command, prompts
     assert greedy["repetition"]["4"] > 2 * plain["repetition"]["4"]
     assert greedy["perplexity"] < plain["perplexity"] < hot["perplexity"] / 10
     assert greedy["entropy"] < hot["entropy"]
+
+
+def test_control_tokens_of_prompts_are_read_where_it_is_asked_for(command: Command, tiny: Path, tmp_path: Path) -> None:
+    (tmp_path / "marked.txt").write_text("The river<|pad|>\n")
+    asked = ("decoding-report", tiny, tmp_path / "marked.txt", "--json", "--setting", "greedy", "--samples", "2")
+    as_text, as_token = (command(*asked, "--max-tokens", "6", *special) for special in ((), ("--special",)))
+    assert as_text.code == as_token.code == 0
+    assert as_text.out != as_token.out

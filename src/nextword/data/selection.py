@@ -10,12 +10,14 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from typing import Literal, Protocol
 
+from nextword.checks import checked_fields
 from nextword.data.documents import Document
 from nextword.errors import ConfigError
 
 Deduplicate = Literal["none", "exact", "near"]
 
 
+@checked_fields
 @dataclasses.dataclass(frozen=True)
 class SelectionOptions:
     """Conditions that a document must meet to be kept."""

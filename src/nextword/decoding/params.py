@@ -11,6 +11,7 @@ import difflib
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, TypedDict, get_args
 
+from nextword.checks import known_fields
 from nextword.decoding.checkpoint_params import checkpoint_params
 from nextword.decoding.param_checks import (
     LARGEST,
@@ -38,6 +39,7 @@ def _field(default: object, check: Check) -> Any:
     return dataclasses.field(default=default, metadata={_CHECK: check})
 
 
+@known_fields
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class SamplingParams:
     """Parameters of one call: which tokens are chosen, when to stop, and what is reported; see `sampling_params`.

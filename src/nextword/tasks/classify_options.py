@@ -6,13 +6,14 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Literal, TypedDict, Unpack
 
-from nextword.checks import check_value, is_unicode, shown
+from nextword.checks import check_value, checked_fields, is_unicode, shown
 from nextword.errors import RequestError
 
 Calibration = Literal["content-free", "none"]
 Normalization = Literal["tokens", "none"]
 
 
+@checked_fields
 @dataclass(frozen=True, kw_only=True)
 class ClassifyOptions:
     """Options by which a label is chosen."""

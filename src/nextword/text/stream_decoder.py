@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
-from nextword.text.token_bytes import TokenBytes
+from nextword.text.token_bytes import TokenBytes, checked_token_id
 
 _MOST_BYTES = 4
 """Bytes of the longest character in UTF-8."""
@@ -30,15 +30,15 @@ class StreamDecoder:
         """Return the last bytes of a text, enough for a character that is not complete, which has at most four."""
         tail = b""
         for token_id in reversed(token_ids):
-            if token_id not in self._skipped:
+            if checked_token_id(token_id) not in self._skipped:
                 tail = self._token_bytes[token_id] + tail
             if len(tail) >= _MOST_BYTES:
                 break
         return tail
 
     def push(self, token_id: int) -> str:
-        """Return the text that this token completes; it may be empty."""
-        if token_id in self._skipped:
+        """Return the text that this token completes; it may be empty. Raises TokenizerError for no token id."""
+        if checked_token_id(token_id) in self._skipped:
             return ""
         return self._write(self._decode(self._token_bytes[token_id], False))
 

@@ -11,10 +11,12 @@ import codecs
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
+from numbers import Integral
 from typing import Any
 
 import tokenizers
 
+from nextword.checks import shown
 from nextword.errors import TokenizerError
 
 REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
@@ -35,6 +37,13 @@ _ESCAPED_BYTE = re.compile("[\udc80-\udcff]")
 def is_byte_token(token: str) -> bool:
     """Return True for a token such as <0xE2>, which stands for one byte in vocabularies of pieces."""
     return _BYTE_TOKEN.fullmatch(token) is not None
+
+
+def checked_token_id(token_id: int) -> int:
+    """Return what can be a token id. Raises TokenizerError for anything else."""
+    if not isinstance(token_id, Integral) or not 0 <= token_id < 2**32:
+        raise TokenizerError(f"token id {shown(token_id)}: must be a whole number from 0 to {2**32 - 1}")
+    return token_id
 
 
 class TokenBytes:

@@ -12,7 +12,6 @@ import dataclasses
 import functools
 import json
 from collections.abc import Mapping, Sequence
-from numbers import Integral
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
@@ -20,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Unpack
 import tokenizers
 
 from nextword.atomic_file import write_atomically
-from nextword.checks import checked_arguments, shown
+from nextword.checks import checked_arguments
 from nextword.errors import DataError, TokenizerError, os_reason
 from nextword.text.chat_marks import MarkedText, Span
 from nextword.text.chat_messages import Message
@@ -31,7 +30,7 @@ from nextword.text.end_tokens import PROBES, token_behind
 from nextword.text.post_processor import tokens_around
 from nextword.text.stream_decoder import StreamDecoder
 from nextword.text.text_encoder import TextEncoder
-from nextword.text.token_bytes import TokenBytes
+from nextword.text.token_bytes import TokenBytes, checked_token_id
 
 if TYPE_CHECKING:
     from nextword.text.chat_input import ChatInput
@@ -134,7 +133,9 @@ class Tokenizer:
         Padded vocabularies have such ids. Raises TokenizerError for a number that is no token id.
         """
         skipped = self._encoder.special_ids if skip_special_tokens else frozenset()
-        data = b"".join([self._token_bytes[_checked(token_id)] for token_id in token_ids if token_id not in skipped])
+        data = b"".join(
+            [self._token_bytes[checked_token_id(token_id)] for token_id in token_ids if token_id not in skipped]
+        )
         text = self._token_bytes.decoder()(data, True)
         return text.removeprefix(" ") if self._token_bytes.removes_space else text
 
@@ -145,7 +146,7 @@ class Tokenizer:
 
     def token_text(self, token_id: int) -> str:
         """Return one token's text for display: bytes of an incomplete character as <0xE2>, no token as <unused 7>."""
-        if not self.other_tokens.get(token_id, self._backend.id_to_token(_checked(token_id))):
+        if not self.other_tokens.get(token_id, self._backend.id_to_token(checked_token_id(token_id))):
             return f"<unused {token_id}>"
         return self._token_bytes.show(token_id)
 
@@ -154,7 +155,7 @@ class Tokenizer:
 
         `begins_text`: leave out the space that the vocabulary may put before a text.
         """
-        if _checked(token_id) in self._encoder.special_ids:
+        if checked_token_id(token_id) in self._encoder.special_ids:
             return b""
         found = self._token_bytes[token_id]
         return found.removeprefix(b" ") if begins_text and self._token_bytes.removes_space else found
@@ -332,9 +333,3 @@ def _without_spaces(text: str, span: Span) -> Span:
         return span
     start += text[start:stop].index(inner)
     return start, start + len(inner)
-
-
-def _checked(token_id: int) -> int:
-    if not isinstance(token_id, Integral) or not 0 <= token_id < 2**32:
-        raise TokenizerError(f"token id {shown(token_id)}: must be a whole number from 0 to {2**32 - 1}")
-    return token_id

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from nextword.checks import checked_fields
 from nextword.errors import ConfigError
 from nextword.training.recipe import OptimizerRecipe, Recipe
 
@@ -13,6 +14,7 @@ _DEFAULT_RUN = Recipe(steps=100, optimization=OptimizerRecipe(lr=2e-5, weight_de
 _DEFAULT_CONTEXT = 512
 
 
+@checked_fields
 @dataclass(frozen=True, kw_only=True)
 class FinetuneData:
     """Data of fine-tuning, and their batching."""
@@ -50,6 +52,7 @@ class FinetuneData:
         return self.context
 
 
+@checked_fields
 @dataclass(frozen=True, kw_only=True)
 class FinetuneRecipe:
     """All settings of fine-tuning but the model and the files."""

@@ -9,6 +9,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from nextword.checks import checked_fields
 from nextword.errors import ConfigError
 from nextword.training.recipe import CheckpointRecipe, Recipe
 
@@ -21,6 +22,7 @@ _ROUND = 32
 """Divisor of the MLP's width, as the GGUF formats need it."""
 
 
+@checked_fields
 @dataclass(frozen=True, kw_only=True)
 class ModelShape:
     """Size of a new model of the Llama family, which every engine reads."""
@@ -66,6 +68,7 @@ class ModelShape:
         )
 
 
+@checked_fields
 @dataclass(frozen=True, kw_only=True)
 class DataRecipe:
     """Data of pretraining, and their batching."""
@@ -94,6 +97,7 @@ _DEFAULT_RUN = Recipe(steps=400, checkpointing=CheckpointRecipe(sample_every=100
 """Sample texts show a new model learning to generate; a fine-tuned one already can."""
 
 
+@checked_fields
 @dataclass(frozen=True, kw_only=True)
 class PretrainRecipe:
     """All settings of pretraining but the files."""

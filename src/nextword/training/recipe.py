@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, get_type_hints
 
+from nextword.checks import checked_fields
 from nextword.errors import ConfigError
 
 OptimizerName = Literal["adamw", "muon"]
@@ -27,6 +28,7 @@ def _require(section: object, name: str, holds: bool, allowed: str) -> None:
         raise ConfigError(f"{name} must be {allowed}, is {getattr(section, name)}")
 
 
+@checked_fields
 @dataclass(frozen=True, kw_only=True)
 class OptimizerRecipe:
     """Optimizer settings."""
@@ -57,6 +59,7 @@ class OptimizerRecipe:
             _require(self, name, 0 <= getattr(self, name) < 1, "from 0 up to, not including, 1")
 
 
+@checked_fields
 @dataclass(frozen=True, kw_only=True)
 class ScheduleRecipe:
     """Learning-rate schedule."""
@@ -76,6 +79,7 @@ class ScheduleRecipe:
         _require(self, "warmup", self.warmup + self.decay <= 1, "at most 1 together with decay")
 
 
+@checked_fields
 @dataclass(frozen=True, kw_only=True)
 class ComputeRecipe:
     """Numerical precision, memory and parallelism."""
@@ -105,6 +109,7 @@ class ComputeRecipe:
         _require(self, "threads", self.threads is None or 1 <= self.threads <= _MOST_THREADS, allowed)
 
 
+@checked_fields
 @dataclass(frozen=True, kw_only=True)
 class CheckpointRecipe:
     """Intervals for checkpoints, validation and samples, in steps."""
@@ -126,6 +131,7 @@ class CheckpointRecipe:
         _require(self, "max_skipped", self.max_skipped >= 1, "at least 1")
 
 
+@checked_fields
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
     """All settings of a run. Raises ConfigError naming the setting, its value and what is allowed."""

@@ -14,6 +14,7 @@ from nextword.decoding.settings import decoding_setting
 from nextword.errors import DataError, RequestError
 from nextword.extras import needs_extra
 from nextword.html.plots import require_page
+from nextword.inference.engine import Engine
 from nextword.inference.sequence import Request
 from nextword.language_model import LanguageModel
 from nextword.plain_text import count, text_table
@@ -101,6 +102,7 @@ def decoding_report(
     max_tokens: int = 128,
     limit: int | None = None,
     seed: int = 0,
+    parse_special: bool = False,
     html: str | Path | None = None,
     on_progress: OnProgress = ignore_progress,
     **loading: Unpack[LoadOptions],
@@ -110,8 +112,9 @@ def decoding_report(
     `model`: name, path or loaded model; further keywords are those of `load`. `prompts`: a file with a prompt on each
     line, or the prompts. `setting`: decoding strategies, "greedy" or parameters as in "temperature=0.7 top_p=0.9";
     `SETTINGS` if empty. `samples`: texts to sample after each prompt, at least two. `limit`: most prompts to read.
-    `html`: file for a page with plots. `on_progress` is called after each prompt that has been continued. Raises
-    RequestError, DataError, MissingExtraError without nltk, and as `load`.
+    `parse_special`: read control tokens written in the prompts as tokens. `html`: file for a page with plots.
+    `on_progress` is called after each prompt that has been continued. Raises RequestError, DataError, MissingExtraError
+    without nltk, and as `load`.
     """
     with needs_extra("eval"):
         import nltk  # noqa: F401
@@ -119,7 +122,8 @@ def decoding_report(
     params = _params(setting, samples=samples, max_tokens=max_tokens, seed=seed)
     lines = _prompts(prompts, limit)
     opened = open_model(model, on_progress, **loading)
-    requests = _continued(opened, lines, params, on_progress)
+    encoded = [opened.tokenizer.encode_prompt(line, parse_special=parse_special) for line in lines]
+    requests = _continued(opened.engine, encoded, params, on_progress)
     report = _measured(opened, name_of(model), lines, requests)
     if html is not None:
         from nextword.workflows.decoding_page import write_decoding_page
@@ -173,14 +177,11 @@ def _prompts(prompts: str | Path | Sequence[str], limit: int | None) -> tuple[st
 
 
 def _continued(
-    model: LanguageModel, prompts: Sequence[str], params: Mapping[str, SamplingParams], on_progress: OnProgress
+    engine: Engine, prompts: Sequence[list[int]], params: Mapping[str, SamplingParams], on_progress: OnProgress
 ) -> dict[str, list[Request]]:
     """Return the finished requests of each decoding strategy, one for each prompt; the engine batches them all."""
-    engine, what = model.engine, "prompts continued"
-    requests = {
-        name: [engine.submit(model.tokenizer.encode_prompt(prompt), of_setting) for prompt in prompts]
-        for name, of_setting in params.items()
-    }
+    what = "prompts continued"
+    requests = {name: [engine.submit(prompt, of_setting) for prompt in prompts] for name, of_setting in params.items()}
     every = [request for of_setting in requests.values() for request in of_setting]
     try:
         on_progress(Progress(what, 0, len(every)))

@@ -14,6 +14,7 @@ from nextword.cli.arguments import (
     HtmlArgument,
     ModelArgument,
     SettingArgument,
+    SpecialArgument,
     lines_from_stdin,
     load_options,
 )
@@ -37,6 +38,7 @@ class Options:
     """Maximum number of prompts to read."""
     seed: int = 0
     """Makes sampling reproducible."""
+    parse_special: SpecialArgument = False
     json: bool = False
     """Print one JSON object: figures, and every text."""
     html: HtmlArgument = None
@@ -57,6 +59,7 @@ def run(options: Options) -> None:
             max_tokens=options.max_tokens,
             limit=options.limit,
             seed=options.seed,
+            parse_special=options.parse_special,
             html=options.html,
             on_progress=line.update,
             **load_options(options.compute),
