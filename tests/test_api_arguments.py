@@ -414,8 +414,13 @@ def test_what_is_no_token_id_is_refused_by_a_stream_decoder(lm: nw.LanguageModel
 
 
 def test_a_message_is_one_bounded_line_that_ends_with_what_to_do() -> None:
-    message = str(nw.CheckpointError(f"tensor a\nb\x1b[31m\ud800 has {'x' * 1000}: fetch the file again"))
+    message = str(nw.CheckpointError(f"tensor a\nb\x1b[31m\ud800 has {'x' * 5000}: fetch the file again"))
     assert message.startswith("tensor a\\nb\\x1b[31m\\ud800 has xxx")
     assert message.endswith("xxx: fetch the file again")
     assert message.isprintable()
-    assert len(message) < 650
+    assert len(message) < 1010
+
+
+def test_learnt_has_a_value_for_each_message(lm: nw.LanguageModel) -> None:
+    with pytest.raises(nw.RequestError, match="learnt has 0 values for 2 messages: give one for each"):
+        lm.tokenizer.encode_answers([*MESSAGES, {"role": "assistant", "content": "y"}][-2:], learnt=[])

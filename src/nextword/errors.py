@@ -19,9 +19,9 @@ class NextwordError(Exception):
 
 def one_line(message: str) -> str:
     """Escape what no line can show, such as control characters; leave out the middle of a long message."""
-    if len(message) > _LONGEST:
-        message = f"{message[: _LONGEST - _END]} ... {message[-_END:]}"
-    return message if message.isprintable() else "".join(map(_printable, message))
+    if not message.isprintable():
+        message = "".join(map(_printable, message))
+    return message if len(message) <= _LONGEST else f"{message[: _LONGEST - _END]} ... {message[-_END:]}"
 
 
 def _printable(character: str) -> str:

@@ -20,7 +20,7 @@ import tokenizers
 
 from nextword.atomic_file import write_atomically
 from nextword.checks import checked_arguments
-from nextword.errors import DataError, TokenizerError, os_reason
+from nextword.errors import DataError, RequestError, TokenizerError, os_reason
 from nextword.text.chat_marks import MarkedText, Span
 from nextword.text.chat_messages import Message
 from nextword.text.chat_options import ChatOptions, check_chat_options
@@ -208,6 +208,8 @@ class Tokenizer:
         """
         from nextword.text.answer_spans import AnswerFinder, answer_tokens
 
+        if learnt is not None and len(learnt) != len(messages):
+            raise RequestError(f"learnt has {len(learnt)} values for {len(messages)} messages: give one for each")
         chat, marked = self._marked(self._chat(messages, False, options))
         finder = AnswerFinder(
             chat=chat,
