@@ -369,6 +369,7 @@ class LanguageModel:
         return {
             "continues_text": bool(rendering.get("continue_final_message")),
             "end_token_ids": self.tokenizer.turn_end_ids(rendering.get("chat_template")),
+            "thought_marks": self.tokenizer.thought_marks(**rendering),
         }
 
     def _run(self, prompt_token_ids: list[int], params: SamplingParams, how: SubmitOptions) -> Generation:

@@ -5,9 +5,13 @@ from __future__ import annotations
 import json
 from importlib.util import find_spec
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 
+from nextword.cli.verbs import chat
+from nextword.tasks.chat import Conversation
 from tests.cli.conftest import Command
 from tests.cli.terminal import CTRL_C, CTRL_D, LEFT, UP, Terminal
 
@@ -192,3 +196,40 @@ def test_a_template_and_its_variables_change_the_answer(command: Command, tiny: 
     assert (refused.code, "said no" in refused.err) == (2, True)
     assert "must be NAME=VALUE" in command(*words, "--template-variables", "tone", given="hello\n").err
     assert "is no template" in command("chat", tiny, "--chat-template", "nosuch", given="hello\n").err
+
+
+@pytest.mark.parametrize(
+    ("thoughts", "colours", "out", "err"),
+    [
+        ("dim", True, "\033[2m<think>a\033[0m\033[2m</think>\033[0m\n\nYes", ""),
+        ("dim", False, "<think>a</think>\n\nYes", ""),
+        ("shown", True, "<think>a</think>\n\nYes", ""),
+        ("hidden", True, "Yes", "[thinking; /set thoughts dim shows it]\n"),
+    ],
+)
+def test_thoughts_are_dim_or_plain_or_hidden(
+    thoughts: chat.Thoughts,
+    colours: bool,
+    out: str,
+    err: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(chat, "takes_colours", lambda stream: colours)
+    conversation = SimpleNamespace(
+        ask_parts=lambda text: iter([("<think>a", True), ("</think>", True), ("\n", False), ("\nYes", False)]),
+        num_forgotten=0,
+    )
+    chat._answer(chat.Chat(cast(Conversation, conversation), True, thoughts), "?")
+    assert capsys.readouterr() == (out + "\n", err)
+
+
+def test_set_changes_how_thoughts_are_shown(command: Command, tiny: Path) -> None:
+    done = command(
+        "chat", tiny, "--thoughts", "shown", given="/set thoughts\n/set thoughts hidden\n/set thoughts loud\n"
+    )
+    assert done.err.splitlines() == [
+        "thoughts = 'shown'",
+        "thoughts = 'hidden'",
+        "[thoughts loud: must be shown, dim, hidden (usage: /set NAME VALUE)]",
+    ]

@@ -40,6 +40,7 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
 }
 ELSEWHERE = {
     ("chat", "load"): "load of nw.Conversation",
+    ("chat", "thoughts"): "ask_parts of nw.Conversation",
     ("tokenize", "parse_special"): "encode of nw.Tokenizer",
     ("next", "top"): "table of nw.Distribution",
     ("next", "plot"): "nw.save_next_plot",

@@ -28,6 +28,7 @@ from nextword.inference.scheduler import Scheduler
 from nextword.inference.sequence import FinishDetail, Request, Sequence, TextPiece
 from nextword.inference.stop_strings import StopStrings
 from nextword.inference.text_stream import TextStream
+from nextword.text.thoughts import ThoughtMarks
 from nextword.text.tokenizer import Tokenizer
 
 
@@ -36,6 +37,7 @@ class SubmitOptions(TypedDict, total=False):
 
     continues_text: bool
     end_token_ids: Seq[int] | None
+    thought_marks: ThoughtMarks | None
     adapter: str | None
 
 
@@ -57,14 +59,16 @@ class Engine:
         *,
         continues_text: bool = True,
         end_token_ids: Seq[int] | None = None,
+        thought_marks: ThoughtMarks | None = None,
         adapter: str | None = None,
     ) -> Request:
         """Queue a prompt. Raises RequestError if it is empty, holds unknown ids, or leaves no room in the context.
 
         `continues_text`: False decodes the completion as a text of its own, such as an answer, not as the text that
         continues the prompt: without the space that some vocabularies write only between words. `end_token_ids`: the
-        tokens that end a completion; None: the tokenizer's. `adapter`: one that the model was loaded with, for this
-        request; None: the base model.
+        tokens that end a completion; None: the tokenizer's. `thought_marks`: of the thoughts in front of an answer;
+        the control tokens among them become text of the completion. `adapter`: one that the model was loaded with,
+        for this request; None: the base model.
         """
         check_value("params", params, SamplingParams)
         prompt = _as_token_ids(prompt_token_ids)
@@ -80,6 +84,7 @@ class Engine:
             stop=StopStrings(params.stop, self.tokenizer),
             continues_text=continues_text or params.echo,
             end_token_ids=self.tokenizer.eos_token_ids if end_token_ids is None else tuple(end_token_ids),
+            thought_marks=thought_marks,
             adapter=adapter,
         )
         with self._lock.checked():
@@ -281,7 +286,9 @@ class Engine:
                 sample_index=index,
                 seed=request.seed,
             )
-            decoder = self.tokenizer.stream_decoder(after=request.prompt_token_ids if request.continues_text else ())
+            before = request.prompt_token_ids if request.continues_text else ()
+            shown_ids = request.thought_marks.token_ids if request.thought_marks else ()
+            decoder = self.tokenizer.stream_decoder(after=before, shown=shown_ids)
             stream = TextStream(decoder, request.stop)
             request.sequences.append(Sequence(index=index, cache_id=cache_id, sampler=sampler, stream=stream))
         request.cache_id = None

@@ -7,8 +7,11 @@ from dataclasses import dataclass
 from nextword.decoding.sampler import ChosenToken
 from nextword.inference.sequence import FINISH_REASONS, FinishDetail, FinishReason, Request
 from nextword.plain_text import count, excerpt
+from nextword.text.thoughts import ThoughtSplitter, answer_message
 from nextword.text.tokenizer import Tokenizer
 
+_OPENING = 64
+"""Tokens at the end of a prompt in which a template may open the thoughts."""
 _SEPARATOR = "\n---\n"
 """Printed between the completions of one prompt."""
 
@@ -20,7 +23,11 @@ class Completion:
     index: int
     """Number of the completion, from 0 to n - 1."""
     text: str
-    """Generated text, after the prompt if echo asked for it."""
+    """Generated text, after the prompt if echo asked for it, and with its thoughts if it answers a chat."""
+    thoughts: str = ""
+    """Thoughts in front of a chat's answer, without the marks around them."""
+    answer: str = ""
+    """Generated text without the thoughts, and without the prompt."""
     tokens: tuple[ChosenToken, ...]
     """Generated tokens, the end-of-sequence token included."""
     token_texts: tuple[str, ...]
@@ -65,6 +72,16 @@ class Generation:
         """The text of the first completion."""
         return self.completions[0].text
 
+    @property
+    def thoughts(self) -> str:
+        """The thoughts of the first completion."""
+        return self.completions[0].thoughts
+
+    @property
+    def answer(self) -> str:
+        """The answer of the first completion."""
+        return self.completions[0].answer
+
     def __str__(self) -> str:
         return _SEPARATOR.join(completion.text for completion in self.completions)
 
@@ -83,10 +100,13 @@ def collect(request: Request, tokenizer: Tokenizer) -> Generation:
     completions = []
     for sequence in request.sequences:
         assert sequence.finish_detail is not None, "collected before the request was finished"
+        thoughts, answer = _split(sequence.stream.text, request, tokenizer)
         completions.append(
             Completion(
                 index=sequence.index,
                 text=prompt + sequence.stream.text,
+                thoughts=thoughts,
+                answer=answer,
                 tokens=tuple(sequence.tokens),
                 token_texts=tuple(tokenizer.token_text(token.token_id) for token in sequence.tokens),
                 finish_reason=FINISH_REASONS[sequence.finish_detail],
@@ -99,6 +119,25 @@ def collect(request: Request, tokenizer: Tokenizer) -> Generation:
         completions=tuple(completions),
         seed=request.seed,
     )
+
+
+def thought_splitter(request: Request, tokenizer: Tokenizer) -> ThoughtSplitter:
+    """Return what tells the thoughts of a chat's answer from what is said; the request has the marks of thoughts."""
+    found = request.thought_marks
+    assert found is not None, "only answers have thoughts"
+    prompt = request.prompt_token_ids if found.continues_message else request.prompt_token_ids[-_OPENING:]
+    before = tokenizer.decode(prompt, skip_special_tokens=False)
+    return ThoughtSplitter(before, found.marks, continues_message=found.continues_message)
+
+
+def _split(text: str, request: Request, tokenizer: Tokenizer) -> tuple[str, str]:
+    """Return the thoughts and the answer."""
+    if request.thought_marks is None:
+        return "", text
+    parts = thought_splitter(request, tokenizer).push(text, is_last=True)
+    thoughts = "".join(part for part, is_thought in parts if is_thought)
+    message = answer_message(thoughts, text.removeprefix(thoughts), request.thought_marks.marks)
+    return message.get("reasoning_content", ""), message["content"]
 
 
 def echoed_text(request: Request, tokenizer: Tokenizer) -> str:

@@ -14,6 +14,7 @@ from nextword.decoding.sampler import ChosenToken, Sampler
 from nextword.errors import NextwordError
 from nextword.inference.stop_strings import StopStrings
 from nextword.inference.text_stream import TextStream
+from nextword.text.thoughts import ThoughtMarks
 
 FinishReason = Literal["stop", "length", "cancelled"]
 FinishDetail = Literal["end_of_sequence", "stop_token", "stop_string", "max_tokens", "context", "cancelled"]
@@ -70,6 +71,8 @@ class Request:
     """Tokens that end a completion."""
     continues_text: bool = True
     """True if the completions continue the prompt's text; False if each is a text of its own."""
+    thought_marks: ThoughtMarks | None = None
+    """Marks of the thoughts in front of a chat's answer; None: not looked for."""
     adapter: str | None = None
     """Name of the adapter that computes it; None: the base model."""
     cache_id: int | None = None

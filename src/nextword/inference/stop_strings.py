@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 
 from nextword.text.tokenizer import Tokenizer
-
-_MARK = re.compile("[\ud800-\udfff]+")
-"""Marks consist of surrogates, which no decoded text has: so no other stop string is found in a part of a mark."""
 
 
 class StopStrings:
@@ -16,16 +12,11 @@ class StopStrings:
 
     def __init__(self, strings: Sequence[str], tokenizer: Tokenizer) -> None:
         """Find the control tokens in the strings. The same characters written by ordinary tokens stop, too."""
-        marks: dict[int, str] = {}
+        marks: dict[int, str] = {}  # of surrogates, which no text has: no other stop string is found in a part of one
         self.strings = tuple(dict.fromkeys([*strings, *(_marked(string, tokenizer, marks) for string in strings)]))
         """The strings, and those with control tokens once more with marks in their places."""
         self.marks: Mapping[int, str] = marks
         """Token id -> mark of the control tokens that a string names."""
-
-
-def without_marks(text: str) -> str:
-    """Return a text without the marks of control tokens."""
-    return _MARK.sub("", text)
 
 
 def _marked(string: str, tokenizer: Tokenizer, marks: dict[int, str]) -> str:

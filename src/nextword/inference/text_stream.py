@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from nextword.inference.stop_strings import StopStrings, without_marks
+from nextword.inference.stop_strings import StopStrings
 from nextword.text.stream_decoder import StreamDecoder
 
 
@@ -46,9 +46,10 @@ class TextStream:
         else:
             safe = self._held if is_last else self._held[: len(self._held) - self._dangerous_suffix()]
         self._held = self._held[len(safe) :]
-        shown = without_marks(safe) if self._marks else safe
-        self._released.append(shown)
-        return shown
+        for token_id, mark in self._marks.items():
+            safe = safe.replace(mark, self._decoder.control_text(token_id))
+        self._released.append(safe)
+        return safe
 
     def _dangerous_suffix(self) -> int:
         """Return the length of the longest suffix of the held text that begins a stop string."""

@@ -15,15 +15,14 @@ from nextword.checks import checked_arguments
 from nextword.decoding.params import SamplingParams
 from nextword.errors import DataError, RequestError, os_reason
 from nextword.inference.engine import Engine
+from nextword.inference.generation import thought_splitter
 from nextword.plain_text import count
 from nextword.text.chat_messages import Message, plain_messages
 from nextword.text.chat_options import ChatOptions, check_chat_options
-from nextword.text.thoughts import ThoughtSplitter, answer_message
+from nextword.text.thoughts import answer_message
 
 _INSTRUCTING = ("system", "developer")
 """Roles of a system prompt."""
-_OPENING = 16
-"""Tokens at the end of a prompt in which a template may open the thoughts."""
 _ANSWER_ROOM = 256
 """Tokens of the context reserved for an answer without a limit of its own."""
 
@@ -51,6 +50,7 @@ class Conversation:
         self._rendering: ChatOptions = rendering or {}
         check_chat_options(self._rendering)
         self._end_token_ids = engine.tokenizer.turn_end_ids(self._rendering.get("chat_template"))
+        self._thought_marks = engine.tokenizer.thought_marks(**self._rendering)
         self.params = params
         self._system: list[Message] = [] if system is None else [{"role": "system", "content": system}]
         self._turns: list[Message] = []
@@ -139,11 +139,12 @@ class Conversation:
             self._params,
             continues_text=False,
             end_token_ids=self._end_token_ids,
+            thought_marks=self._thought_marks,
             adapter=self._adapter,
         )
         self.num_forgotten = num_forgotten
         self._turns = _without_oldest(turns, num_forgotten)
-        splitter = ThoughtSplitter(self._engine.tokenizer.decode(prompt[-_OPENING:], skip_special_tokens=False))
+        splitter = thought_splitter(request, self._engine.tokenizer)
         thoughts = said = ""
         try:
             for piece in self._engine.stream(request):
@@ -155,7 +156,7 @@ class Conversation:
             for part, is_thought in splitter.push("", is_last=True):  # held back when the reader stopped
                 thoughts, said = (thoughts + part, said) if is_thought else (thoughts, said + part)
             if thoughts or said:
-                self._turns.append(answer_message(thoughts, said))
+                self._turns.append(answer_message(thoughts, said, self._thought_marks.marks))
             else:
                 self._turns.pop()
 

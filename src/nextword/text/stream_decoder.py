@@ -42,6 +42,10 @@ class StreamDecoder:
             return ""
         return self._write(self._decode(self._token_bytes[token_id], False))
 
+    def control_text(self, token_id: int) -> str:
+        """Return the text that a control token adds, whatever stands before it."""
+        return "" if token_id in self._skipped else self._token_bytes[token_id].decode(errors="replace")
+
     def flush(self) -> str:
         """Return the rest of the text at its end; incomplete characters become U+FFFD."""
         return self._write(self._decode(b"", True))

@@ -11,7 +11,7 @@ import copy
 import dataclasses
 import functools
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
@@ -30,6 +30,7 @@ from nextword.text.end_tokens import PROBES, token_behind
 from nextword.text.post_processor import tokens_around
 from nextword.text.stream_decoder import StreamDecoder
 from nextword.text.text_encoder import TextEncoder
+from nextword.text.thoughts import KNOWN_MARKS, ThoughtMarks
 from nextword.text.token_bytes import TokenBytes, checked_token_id
 
 if TYPE_CHECKING:
@@ -161,13 +162,14 @@ class Tokenizer:
         return found.removeprefix(b" ") if begins_text and self._token_bytes.removes_space else found
 
     @checked_arguments
-    def stream_decoder(self, *, after: Sequence[int] = ()) -> StreamDecoder:
+    def stream_decoder(self, *, after: Sequence[int] = (), shown: Collection[int] = ()) -> StreamDecoder:
         """Return a decoder for tokens that arrive one at a time; its pieces add up to `decode` of all.
 
         `after`: token ids before them. The pieces then continue the text of those: vocabularies of SentencePiece write
-        no space at the beginning of a text, and one between words.
+        no space at the beginning of a text, and one between words. `shown`: control tokens that are text here.
         """
-        return StreamDecoder(self._token_bytes, skipped=self._encoder.special_ids, after=after)
+        skipped = self._encoder.special_ids
+        return StreamDecoder(self._token_bytes, skipped=skipped.difference(shown) if shown else skipped, after=after)
 
     @checked_arguments
     def render_chat(
@@ -265,6 +267,27 @@ class Tokenizer:
                 if found is not None:
                     return found
         return None
+
+    @checked_arguments
+    def thought_marks(self, **options: Unpack[ChatOptions]) -> ThoughtMarks:
+        """Return how the thoughts of an answer are found: by what the chat template writes around them, or a list.
+
+        Keywords as in `ChatOptions`.
+        """
+        choice, given = options.get("chat_template"), options.get("template_variables")
+        found = KNOWN_MARKS
+        if choice is not None or self.chat_template is not None:
+            from nextword.text.thought_marks import (
+                find_thought_marks,  # imports a library that generation does not need
+            )
+
+            has_tools = bool(options.get("tools"))
+            template = choose_template(self.chat_template, self.named_templates, choice, has_tools=has_tools)
+            found = find_thought_marks(template, tuple(self.special_variables.items()), json.dumps(given or {}))
+        written = [mark for mark in found if mark not in KNOWN_MARKS or self.find_special_tokens(mark.begin)]
+        tokens = [self.find_special_tokens(mark.begin + mark.end + mark.after) for mark in written]
+        token_ids = frozenset(token_id for one in tokens for token_id, _ in one)
+        return ThoughtMarks(found, token_ids, bool(options.get("continue_final_message")))
 
     def ending_at(self, token_ids: Sequence[int]) -> Tokenizer:
         """Return this tokenizer with other end tokens."""

@@ -8,9 +8,9 @@ import json
 import re
 import shlex
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 
 import tyro
 
@@ -22,6 +22,17 @@ from nextword.errors import NextwordError, RequestError
 
 if TYPE_CHECKING:
     from nextword import Conversation
+
+Thoughts = Literal["shown", "dim", "hidden"]
+
+
+@dataclasses.dataclass
+class Chat:
+    """A conversation, and how it is shown."""
+
+    conversation: Conversation
+    is_terminal: bool
+    thoughts: Thoughts
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,6 +51,8 @@ class Options:
     """File with a chat template, or the name of one of the model's, in the place of its own."""
     template_variables: Annotated[tuple[str, ...], tyro.conf.UseAppendAction, tyro.conf.arg(metavar="NAME=VALUE")] = ()
     """Variable of the chat template, as in enable_thinking=false; repeatable."""
+    thoughts: Thoughts = "dim"
+    """Look of the thoughts in front of an answer; they are dim only on terminals that have colours."""
     params: SamplingFlags = dataclasses.field(default_factory=no_sampling_flags)
     compute: ComputeArguments = DEFAULT_COMPUTE
 
@@ -58,6 +71,7 @@ def run(options: Options) -> None:
     if options.load is not None:
         conversation.load(options.load)
     lines = ChatLines()
+    chat = Chat(conversation, lines.is_terminal, options.thoughts)
     if lines.is_terminal:
         note('/help lists commands, """ begins and ends a message of several lines, Ctrl-D ends the chat')
     for message in lines:
@@ -65,9 +79,9 @@ def run(options: Options) -> None:
         if command in _END:
             return
         if command is not None:
-            _run_command(conversation, command, argument, is_terminal=lines.is_terminal)
+            _run_command(chat, command, argument)
         elif message.strip():
-            _answer(conversation, message.removeprefix("/") if message.startswith("//") else message, lines.is_terminal)
+            _answer(chat, message.removeprefix("/") if message.startswith("//") else message)
 
 
 def _template(name: str | None) -> str | Path | None:
@@ -85,21 +99,35 @@ def _variable(pair: str) -> tuple[str, object]:
         return name, value
 
 
-def _answer(conversation: Conversation, text: str, is_terminal: bool) -> None:
-    answer = conversation.ask_parts(text)
-    dim, plain = ("\033[2m", "\033[0m") if takes_colours(sys.stdout) else ("", "")
+def _answer(chat: Chat, text: str) -> None:
+    conversation, answer = chat.conversation, chat.conversation.ask_parts(text)
     try:
-        for piece, is_thought in answer:
-            print(f"{dim}{piece}{plain}" if is_thought else piece, end="", flush=True)
+        _print_parts(answer, chat)
     except KeyboardInterrupt:
         answer.close()
     except NextwordError as error:
-        if not is_terminal:  # in a pipe no user could rephrase
+        if not chat.is_terminal:  # in a pipe no user could rephrase
             raise
         note(str(error))
     print(flush=True)
     if conversation.num_forgotten:
         note(f"the context is full: the oldest {count(conversation.num_forgotten, 'turn')} were left out")
+
+
+def _print_parts(parts: Iterable[tuple[str, bool]], chat: Chat) -> None:
+    """Print an answer as it is generated; in the place of hidden thoughts, a terminal has a note while they last."""
+    is_dim = chat.thoughts == "dim" and takes_colours(sys.stdout)
+    was_hidden = False
+    for piece, is_thought in parts:
+        shown = f"\033[2m{piece}\033[0m" if is_thought and is_dim else piece
+        if chat.thoughts == "hidden" and is_thought:
+            if chat.is_terminal and not was_hidden:
+                note("thinking; /set thoughts dim shows it")
+            was_hidden, shown = True, ""
+        elif was_hidden:
+            shown = shown.lstrip("\n")
+            was_hidden = not shown
+        print(shown, end="", flush=True)
 
 
 def _split_command(message: str) -> tuple[str | None, str]:
@@ -111,39 +139,39 @@ def _split_command(message: str) -> tuple[str | None, str]:
     return (found[1].lower(), found[2] or "") if found else (None, "")
 
 
-def _run_command(conversation: Conversation, command: str, argument: str, *, is_terminal: bool) -> None:
+def _run_command(chat: Chat, command: str, argument: str) -> None:
     """Run a chat command and print its result or error. Raises RequestError in a pipe if it fails."""
     known = [*_COMMANDS, *_END]
     if command not in known:
         near = difflib.get_close_matches(command, known, n=1)
         hint = f"did you mean /{near[0]}? " if near else ""
         message = f"/{command}: unknown command: {hint}/help lists all; //{command} ... says it to the model"
-        if not is_terminal:
+        if not chat.is_terminal:
             raise RequestError(message)
         note(message)
         return
     try:
-        _COMMANDS[command](conversation, argument)
+        _COMMANDS[command](chat, argument)
     except NextwordError as error:
         note(f"{error} (usage: {_USAGE[command]})")
 
 
-def _reset(conversation: Conversation, argument: str) -> None:
-    conversation.reset()
+def _reset(chat: Chat, argument: str) -> None:
+    chat.conversation.reset()
 
 
-def _save(conversation: Conversation, argument: str) -> None:
+def _save(chat: Chat, argument: str) -> None:
     if not argument:
         raise RequestError("/save: no file was named")
-    conversation.save(argument)
+    chat.conversation.save(argument)
     note(f"saved to {argument}")
 
 
-def _load(conversation: Conversation, argument: str) -> None:
+def _load(chat: Chat, argument: str) -> None:
     if not argument:
         raise RequestError("/load: no file was named")
-    conversation.load(argument)
-    note(f"{count(len(conversation.messages), 'message')} loaded from {argument}")
+    chat.conversation.load(argument)
+    note(f"{count(len(chat.conversation.messages), 'message')} loaded from {argument}")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -153,19 +181,33 @@ class _Setting:
     params: SamplingFlags = dataclasses.field(default_factory=no_sampling_flags)
 
 
-def _set(conversation: Conversation, argument: str) -> None:
+def _set(chat: Chat, argument: str) -> None:
     """Show all parameters, show one, or change one and show it."""
+    conversation = chat.conversation
     name, _, value = argument.partition(" ")
     field = name.lstrip("-").replace("-", "_")
+    if field == "thoughts":
+        _set_thoughts(chat, value.strip())
+        return
     names = [known.name for known in dataclasses.fields(conversation.params) if known.name not in _NOT_OF_CHAT]
     if name and field not in names:
-        near = difflib.get_close_matches(field, names, n=1, cutoff=0.0)
+        near = difflib.get_close_matches(field, [*names, "thoughts"], n=1, cutoff=0.0)
         raise RequestError(f"unknown sampling parameter {name!r}: did you mean {near[0]!r}?")
     if value.strip():
         changed: dict[str, Any] = {field: _read_setting(field, _words(value))}
         conversation.params = dataclasses.replace(conversation.params, **changed)
     for shown in [field] if field else names:
         print(f"{shown} = {getattr(conversation.params, shown)!r}", file=sys.stderr)
+    if not field:
+        _set_thoughts(chat, "")
+
+
+def _set_thoughts(chat: Chat, value: str) -> None:
+    choices: dict[str, Thoughts] = {choice: choice for choice in get_args(Thoughts)}
+    if value and value not in choices:
+        raise RequestError(f"thoughts {value}: must be {', '.join(choices)}")
+    chat.thoughts = choices.get(value, chat.thoughts)
+    print(f"thoughts = {chat.thoughts!r}", file=sys.stderr)
 
 
 def _read_setting(field: str, words: list[str]) -> object:
@@ -195,11 +237,11 @@ def _words(text: str) -> list[str]:
         raise RequestError(f"{text}: {str(error).lower()}") from None
 
 
-def _help(conversation: Conversation, argument: str) -> None:
+def _help(chat: Chat, argument: str) -> None:
     print(_HELP, file=sys.stderr)
 
 
-_COMMANDS: Mapping[str, Callable[[Conversation, str], None]] = {
+_COMMANDS: Mapping[str, Callable[[Chat, str], None]] = {
     "help": _help,
     "?": _help,
     "reset": _reset,
@@ -225,6 +267,7 @@ _HELP = '''\
 /reset                   forget the conversation, but not the system prompt
 /set                     show the sampling parameters
 /set temperature 0.7     change one of them; /set stop '' clears a list
+/set thoughts hidden     hide what the model thinks before it answers; also dim, shown
 /save FILE               write the conversation as JSON
 /load FILE               continue a conversation that /save wrote
 /exit, /bye, /quit       end, as Ctrl-D does
