@@ -9,6 +9,7 @@ import json
 import math
 import os
 import shutil
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
@@ -24,6 +25,8 @@ from nextword.models.families import FAMILIES
 from nextword.models.families.published_weights import published_shapes, to_published
 from nextword.models.stored_tensor import FLOAT_DTYPES, FloatDtype, StoredTensor
 from nextword.models.weights import require_names, require_shape, weight_shapes
+from nextword.text import load_tokenizer_folder
+from nextword.text.same_tokenizer import find_difference
 from nextword.text.tokenizer import Tokenizer
 
 _TORCH_NAMES: dict[FloatDtype, str] = {"F32": "float32", "F16": "float16", "BF16": "bfloat16"}
@@ -62,9 +65,10 @@ def save_model_directory(
             _require_same_config(config, folder / CONFIG_NAME)
             if generation_defaults:
                 _write_json(folder / GENERATION_CONFIG_NAME, _with_end_tokens(generation_defaults, tokenizer))
-            _write_weights(folder, config, tensors, dtype, max_shard_bytes)
             if tokenizer is not None:
                 tokenizer.save(folder)
+                _require_same_tokenizer(tokenizer, folder)
+            _write_weights(folder, config, tensors, dtype, max_shard_bytes)
             _sync_folder(folder)
             _move_into_place(folder, path)
     except OSError as error:
@@ -87,6 +91,18 @@ def save_opened(path: Path, directory: ModelDirectory, *, dtype: FloatDtype | No
         dtype=stored,
     )
     return stored
+
+
+def _require_same_tokenizer(tokenizer: Tokenizer, written: Path) -> None:
+    """Raise CheckpointError, naming what differs, if the tokenizer of a folder, read back, is another one."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of reading: what matters is compared
+        found = find_difference(tokenizer, load_tokenizer_folder(written))
+    if found is not None:
+        raise CheckpointError(
+            f"a Hugging Face folder cannot express the tokenizer's {found.name}: {found.own!r:.80} would be read as "
+            f"{found.other!r:.80}; keep the GGUF file, or take the tokenizer of the model's original folder"
+        )
 
 
 def _require_same_config(config: ModelConfig, written: Path) -> None:

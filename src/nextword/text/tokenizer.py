@@ -315,7 +315,10 @@ class Tokenizer:
     def _write(self, folder: Path) -> None:
         with write_atomically(folder / "tokenizer.json") as out:
             out.write(self._backend.to_str(pretty=True).encode())
-        settings: dict[str, object] = {"tokenizer_class": "PreTrainedTokenizerFast", **self.special_variables}
+        # Readers make every named token an added one, which texts are cut at: a name must not change the tokens.
+        added = {token.content for token in self._encoder.added.values()}
+        named = {role: token for role, token in self.special_variables.items() if token in added}
+        settings: dict[str, object] = {"tokenizer_class": "PreTrainedTokenizerFast", **named}
         if self.named_templates:
             templates = {"default": self.chat_template} if self.chat_template is not None else {}
             templates |= self.named_templates

@@ -12,6 +12,7 @@ from typing import Any
 from nextword.checkpoints.gguf.piece_scores import are_same_merges
 from nextword.errors import CheckpointError
 from nextword.text.pre_tokenizers import find_patterns
+from nextword.text.same_tokenizer import tokens_by_id
 from nextword.text.tokenizer import Tokenizer
 
 _SPACE = "\N{LOWER ONE EIGHTH BLOCK}"
@@ -69,7 +70,7 @@ def _rules(tokenizer: Tokenizer, definition: Mapping[str, Any]) -> dict[str, obj
         "settings of BPE": {name: model[name] or None for name in _SETTINGS},
         "special tokens": special,
         "added tokens": found,
-        "vocabulary": _vocabulary(definition, tokenizer.other_tokens),
+        "vocabulary": tokens_by_id(definition, tokenizer.other_tokens),
         "tokens before a text": tokenizer.prefix_token_ids,
         "tokens after a text": tokenizer.suffix_token_ids,
         "chat template": tokenizer.chat_template,
@@ -160,13 +161,6 @@ def _added_tokens(
         {token: properties for token, (is_special, properties) in sorted(found.items()) if is_special == wanted}
         for wanted in (True, False)
     )
-
-
-def _vocabulary(definition: Mapping[str, Any], other_tokens: Mapping[int, str]) -> dict[int, str]:
-    """Return the tokens by id, but for those that decode as nothing and occur in no text."""
-    tokens = {token_id: token for token, token_id in definition["model"]["vocab"].items()}
-    tokens |= {token["id"]: token["content"] for token in definition["added_tokens"]}
-    return {token_id: token for token_id, token in sorted((tokens | dict(other_tokens)).items()) if token}
 
 
 def _have_same_merges(own: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
