@@ -50,6 +50,7 @@ def test_the_licence_comes_from_the_front_matter(card: str, expected: str | None
 BAD_CONFIGS: dict[str, tuple[dict[str, Any], str]] = {
     "unknown family": ({"model_type": "bert"}, "model_type is 'bert'; expected one of .*llama"),
     "no family": ({"model_type": None}, "model_type is null; expected"),
+    "looking ahead": ({"is_causal": False}, "is_causal is False; expected True"),
     "multimodal": ({"model_type": "gemma3"}, "gemma3 takes images"),
     "unknown activation": ({"hidden_act": "mish"}, "hidden_act is 'mish'; expected one of .*silu"),
     "unknown rope": ({"rope_scaling": {"rope_type": "spiral", "factor": 2.0}}, "rope_scaling.rope_type is 'spiral'"),

@@ -6,6 +6,7 @@ import warnings
 from collections import Counter
 from collections.abc import Mapping
 
+from nextword.checkpoints.huggingface import config_of
 from nextword.errors import NextwordError
 from nextword.models.config import ModelConfig
 from nextword.models.families import FAMILIES, Family
@@ -97,6 +98,7 @@ def _seen(family: Family) -> Seen:
     variants += [{**one, "sliding_window": 16} for one in variants]
     for one in variants:
         _read(family, one, seen)
+    del seen.only["model_type"]
     seen.read -= {name for name in SIZES if not any(_matters(family, one, name) for one in variants)}
     return seen
 
@@ -111,6 +113,7 @@ def _read(family: Family, content: Mapping[str, object], seen: Seen | None = Non
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
-            return family.config_from_hf(RecordingFields(content, "config.json", seen=seen or Seen()))
+            content = {**content, "model_type": family.model_type}
+            return config_of(RecordingFields(content, "config.json", seen=Seen() if seen is None else seen))[1]
         except NextwordError as error:
             return str(error)

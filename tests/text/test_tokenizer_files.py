@@ -259,6 +259,36 @@ def test_the_class_of_llama_names_special_tokens_of_sentencepiece_only(kind: str
     compare(tmp_path, TEXTS)
 
 
+CLASSES = ["CodeGenTokenizer", "CohereTokenizerFast", "GPT2Tokenizer", "GPTNeoXTokenizerFast", "Qwen2TokenizerFast"]
+NAMED = {"bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>", "pad_token": "<unk>"}
+
+
+@pytest.mark.parametrize("in_file", [False, True])
+@pytest.mark.parametrize("setting", [{}, {"add_prefix_space": True}, {"add_prefix_space": False}])
+@pytest.mark.parametrize("class_name", [*CLASSES, "LlamaTokenizerFast", "PreTrainedTokenizerFast"])
+def test_some_classes_put_a_space_before_texts_by_their_setting_alone(
+    class_name: str, setting: dict[str, bool], in_file: bool, tmp_path: Path
+) -> None:
+    def edit(backend: tokenizers.Tokenizer) -> None:
+        backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=in_file)
+
+    write(tmp_path, "byte-level", Files({"tokenizer_class": class_name, **NAMED, **setting}, edit=edit))
+    from transformers import AutoTokenizer
+
+    peer = AutoTokenizer.from_pretrained(str(tmp_path))
+    assert load_tokenizer_folder(tmp_path).encode("the") == peer("the")["input_ids"]
+
+
+@pytest.mark.parametrize("flags", [{}, {"add_bos_token": True, "add_eos_token": True}])
+@pytest.mark.parametrize("class_name", ["GPT2Tokenizer", "GPTNeoXTokenizerFast", "Qwen2TokenizerFast"])
+def test_the_class_of_gpt_neox_puts_nothing_around_texts(
+    class_name: str, flags: dict[str, bool], tmp_path: Path
+) -> None:
+    config = {"tokenizer_class": class_name, **NAMED, **flags}
+    write(tmp_path, "byte-level", Files(config, edit=around(["<s>"], ["</s>"])))
+    compare(tmp_path, ["the mill", ""])
+
+
 def compare(folder: Path, texts: list[str]) -> None:
     from transformers import AutoTokenizer
 

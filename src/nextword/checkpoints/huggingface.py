@@ -60,15 +60,22 @@ def open_huggingface_folder(folder: Path) -> ModelDirectory:
 
 def read_config(path: Path) -> tuple[Family, ModelConfig]:
     """Read family and config from config.json. Raises CheckpointError naming file, field, value and what is allowed."""
-    fields = ConfigFields(read_json_object(path), str(path))
+    return config_of(ConfigFields(read_json_object(path), str(path)))
+
+
+def config_of(fields: ConfigFields) -> tuple[Family, ModelConfig]:
+    """Return family and config by the fields of a config.json. Raises CheckpointError as `read_config`."""
     families = {family.model_type: family for family in FAMILIES.values()}
     if fields.content.get("model_type") == "gemma3":
-        raise CheckpointError(f"{path}: model_type gemma3 takes images; the text models (gemma3_text) are supported")
+        raise CheckpointError(
+            f"{fields.source}: model_type gemma3 takes images; the text models (gemma3_text) are supported"
+        )
     family = fields.choice("model_type", families)
+    fields.require("is_causal", True)  # models that compute embeddings of texts look ahead
     try:
         return family, family.config_from_hf(fields)
     except ConfigError as error:
-        raise CheckpointError(f"{path}: {error}") from None
+        raise CheckpointError(f"{fields.source}: {error}") from None
 
 
 def read_license(readme: Path) -> str | None:

@@ -9,6 +9,7 @@ from typing import Any
 from nextword.errors import CheckpointError, TokenizerError
 from nextword.json_file import read_json_object
 from nextword.text.chat_template_files import DEFAULT, read_chat_templates
+from nextword.text.class_settings import apply_class
 from nextword.text.end_tokens import declared_end_tokens
 from nextword.text.sentencepiece_tokenizer import read_sentencepiece
 from nextword.text.special_tokens import add_tokens, class_name, read_special_tokens, sentencepiece_class
@@ -31,6 +32,7 @@ def load_tokenizer_folder(folder: Path) -> Tokenizer:
     try:
         if path.exists():
             backend = read_tokenizer_json(path)
+            apply_class(backend, class_name(folder, settings), settings)
         elif (folder / MODEL).exists() and not (folder / VOCABULARY).exists():
             backend, settings = read_sentencepiece(folder / MODEL, sentencepiece_class(folder, settings), settings)
         else:
