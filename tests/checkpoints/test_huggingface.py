@@ -139,6 +139,7 @@ def test_an_empty_folder_is_no_model_directory(tmp_path: Path) -> None:
     ("name", "message"),
     [
         ("pytorch_model.bin", "a pickle, which can run any code"),
+        ("consolidated.safetensors", "no model.safetensors and no model.safetensors.index.json, but consolidated"),
         ("model.gguf", r"name the file instead: .*model\.gguf"),
         ("adapter_config.json", "holds an adapter"),
         ("notes.txt", r"no model\.safetensors"),

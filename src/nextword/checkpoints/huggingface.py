@@ -107,6 +107,12 @@ def _require_files(folder: Path) -> None:
         raise CheckpointError(
             f"{pickles[0]}: a pickle, which can run any code and is not read; convert it to {SINGLE_NAME}"
         )
+    others = sorted(path.name for path in folder.glob("*.safetensors"))
+    if others:
+        raise CheckpointError(
+            f"{folder}: no {SINGLE_NAME} and no {INDEX_NAME}, but {others[0]}; fetch one of them, or rename it"
+            " if it holds the whole model by the names of transformers"
+        )
     raise CheckpointError(f"{folder}: no {SINGLE_NAME} and no {INDEX_NAME}; fetch the model again")
 
 

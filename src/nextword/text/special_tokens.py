@@ -25,13 +25,13 @@ _END = "<|endoftext|>"
 _CLASS_ROLES: Mapping[str, Mapping[str, str]] = {
     "CodeLlamaTokenizer": {"unk_token": "<unk>", "bos_token": "<s>", "eos_token": "</s>"},
     "CohereTokenizer": {
-
-            "bos_token": "<BOS_TOKEN>",
-            "eos_token": "<|END_OF_TURN_TOKEN|>",
-            "unk_token": "<UNK>",
-            "pad_token": "<PAD>"
-        ,
-        "cls_token": "<CLS>", "sep_token": "<SEP>", "mask_token": "<MASK_TOKEN>",
+        "bos_token": "<BOS_TOKEN>",
+        "eos_token": "<|END_OF_TURN_TOKEN|>",
+        "unk_token": "<UNK>",
+        "pad_token": "<PAD>",
+        "cls_token": "<CLS>",
+        "sep_token": "<SEP>",
+        "mask_token": "<MASK_TOKEN>",
     },
     "GPT2Tokenizer": {"unk_token": _END, "bos_token": _END, "eos_token": _END},
     "GPTNeoXTokenizer": {"unk_token": _END, "bos_token": _END, "eos_token": _END, "pad_token": "<|padding|>"},
