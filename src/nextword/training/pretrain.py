@@ -14,6 +14,7 @@ from nextword.checkpoints.open_directory import open_tokenizer
 from nextword.data.documents import read_documents
 from nextword.data.prepare import TOKENIZER_FOLDER, PrepareReport, prepare_corpus, prepared_folder
 from nextword.data.pretraining import PretrainingSource
+from nextword.data.records import BadRecords
 from nextword.data.shards import TokenShards
 from nextword.data.token_view import TokenView, split_validation
 from nextword.errors import ConfigError
@@ -34,6 +35,8 @@ class Corpus:
     tokenizer: Tokenizer
     training: TokenView
     validation: TokenView
+    bad: BadRecords
+    """Number of records that could not be read when the tokens were written, and were left out."""
 
 
 def prepare_pretraining(
@@ -49,16 +52,16 @@ def prepare_pretraining(
     Both are deterministic, so a resumed run has the same data. A folder that `prepare_corpus` wrote is used as it is.
     Raises DataError, ConfigError, CheckpointError.
     """
-    tokens = prepared_folder(files)
+    tokens, bad = prepared_folder(files), BadRecords(skip=recipe.data.skip_bad)
     if tokens is None:
         tokens = folder / "tokens"
-        processes.on_rank_zero(lambda: _write_tokens(files, recipe.data, tokens, on_progress))
+        processes.on_rank_zero(lambda: _write_tokens(files, recipe.data, tokens, bad, on_progress))
     else:
         _require_no_other(recipe.data, tokens)
         processes.on_rank_zero(TokenShards(tokens).check_content)
     tokenizer = load_tokenizer_folder(tokens / TOKENIZER_FOLDER)
     training, validation = split_validation(TokenShards(tokens), recipe.data.validation, seed=recipe.run.seed)
-    return Corpus(tokenizer=tokenizer, training=training, validation=validation)
+    return Corpus(tokenizer=tokenizer, training=training, validation=validation, bad=bad)
 
 
 def likely_vocab_size(files: Sequence[str], recipe: DataRecipe) -> int:
@@ -81,14 +84,19 @@ def _require_no_other(recipe: DataRecipe, tokens: Path) -> None:
 
 
 def _write_tokens(
-    files: Sequence[str], recipe: DataRecipe, folder: Path, on_progress: Callable[[PrepareReport], None]
+    files: Sequence[str],
+    recipe: DataRecipe,
+    folder: Path,
+    bad: BadRecords,
+    on_progress: Callable[[PrepareReport], None],
 ) -> None:
     if recipe.tokenizer is not None:
         tokenizer = open_tokenizer(resolve(recipe.tokenizer))
     else:
-        texts = (document.text for document in read_documents(files, field=recipe.field))
+        uncounted = BadRecords(skip=recipe.skip_bad)  # the same records as in the second reading below
+        texts = (document.text for document in read_documents(files, field=recipe.field, on_bad=uncounted.on_bad))
         tokenizer = train_tokenizer(texts, vocab_size=recipe.vocab_size, kind=recipe.tokenizer_kind)
-    prepare_corpus(files, tokenizer, folder, field=recipe.field, on_progress=on_progress)
+    prepare_corpus(files, tokenizer, folder, field=recipe.field, on_bad=bad.on_bad, on_progress=on_progress)
 
 
 def pretraining(

@@ -87,6 +87,8 @@ class DataRecipe:
     """Share of the corpus that is held out."""
     field: str = "text"
     """Field of a record that holds its text."""
+    skip_bad: bool = False
+    """Leave out and count records that cannot be read, instead of ending with an error."""
 
     def __post_init__(self) -> None:
         if min(self.context, self.batch_size) < 1:

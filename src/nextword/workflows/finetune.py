@@ -25,7 +25,7 @@ from nextword.training.options import with_options
 from nextword.workflows.paths import FilePath, Files, list_files, loaded_model
 from nextword.workflows.training_hooks import answers_loss, documents_loss, max_validation_tokens, sample_text
 from nextword.workflows.training_options import FinetuneOptions
-from nextword.workflows.training_run import Listeners, RunSetup, TrainingRun, ignore
+from nextword.workflows.training_run import Listeners, RunSetup, TrainingRun, ignore, note_bad
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -206,6 +206,7 @@ def _setup(
         sample=lambda model: sample_text(data.sample_prompt, _engine(job, model)),
         export=_exporter(job),
         make_plan=lambda: _plan(job),
+        bad=data.bad,
         listeners=listeners,
         processes=processes,
     )
@@ -303,8 +304,7 @@ def _plan(job: _Job) -> Plan:
 def _note_data(data: FinetuningData, job: _Job, note: Callable[[str], None]) -> None:
     if job.remark is not None:
         note(job.remark)
-    if data.bad.num_bad:
-        note(f"{count(data.bad.num_bad, 'unreadable record')} left out; the first: {data.bad.first}")
+    note_bad(data.bad, note)
     if data.report is not None:
         _note_examples(data.report, job, note)
 

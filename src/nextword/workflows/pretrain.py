@@ -19,7 +19,7 @@ from nextword.training.pretrain_recipe import DEFAULT_PRETRAIN_RECIPE, PretrainR
 from nextword.workflows.paths import FilePath, Files, list_files
 from nextword.workflows.training_hooks import documents_loss, max_validation_tokens, sample_text
 from nextword.workflows.training_options import PretrainOptions
-from nextword.workflows.training_run import Listeners, RunSetup, TrainingRun, ignore
+from nextword.workflows.training_run import Listeners, RunSetup, TrainingRun, ignore, note_bad
 
 if TYPE_CHECKING:
     from nextword.data.prepare import PrepareReport
@@ -52,7 +52,7 @@ def pretrain(
     what the sample texts continue. `on_step`, `on_note` and `on_sample` are called in training, as `Listeners` says,
     `on_progress` while the corpus is tokenized. Other keywords are settings, which replace those of `recipe`:
     hidden_size, num_layers, num_heads, num_kv_heads, intermediate_size; context, batch_size, tokenizer, tokenizer_kind,
-    vocab_size, validation, field; steps, seed; optimizer, lr, weight_decay,
+    vocab_size, validation, field, skip_bad; steps, seed; optimizer, lr, weight_decay,
     beta1, beta2, eps, momentum, max_grad_norm; schedule, warmup, decay, final_lr; precision, accumulation, z_loss,
     gradient_checkpointing, ema, freeze, threads, parallel; save_every, validate_every, sample_every, patience,
     max_skipped. Trains nothing yet: see `TrainingRun`. Raises RequestError, ConfigError, DataError, CheckpointError,
@@ -139,6 +139,7 @@ def _setup(
         sample=lambda model: sample_text(prompt_token_ids, engine_of(model)),
         export=functools.partial(export_model, config=_config(corpus, recipe), tokenizer=tokenizer),
         make_plan=lambda: _plan(recipe, vocab_size=tokenizer.vocab_size),
+        bad=corpus.bad,
         listeners=listeners,
         processes=processes,
     )
@@ -154,6 +155,7 @@ def _note_corpus(corpus: Corpus, recipe: PretrainRecipe, note: Callable[[str], N
     config = _config(corpus, recipe)
     num_weights = sum(math.prod(shape) for shape in weight_shapes(config).values())
     seen = recipe.run.steps * recipe.data.batch_size * recipe.run.compute.accumulation * recipe.data.context
+    note_bad(corpus.bad, note)
     note(
         f"{corpus.training.num_tokens:,} tokens to train on, {corpus.validation.num_tokens:,} held out; "
         f"a vocabulary of {config.vocab_size:,}"

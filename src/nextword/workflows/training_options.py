@@ -59,6 +59,7 @@ class PretrainOptions(TrainingOptions, total=False):
     vocab_size: int
     validation: float
     field: str
+    skip_bad: bool
 
 
 class FinetuneOptions(TrainingOptions, total=False):

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Literal
 
 from nextword.checks import checked_arguments
 from nextword.errors import ConfigError, MissingExtraError, NextwordError, RequestError
+from nextword.plain_text import count
 from nextword.training.metrics import Curve, MetricsEntry, curve, read_metrics
 from nextword.workflows.live_display import LiveDisplay
 from nextword.workflows.training_page import run_figures, run_html, write_training_report
@@ -21,6 +22,7 @@ from nextword.workflows.training_page import run_figures, run_html, write_traini
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from nextword.data.records import BadRecords
     from nextword.language_model import LanguageModel
     from nextword.models.transformer import Transformer
     from nextword.training.callbacks import Callbacks, StepReport
@@ -45,6 +47,12 @@ class Listeners:
     """Receives the number of a step and the text that the model generated after it."""
 
 
+def note_bad(bad: BadRecords, note: Callable[[str], None]) -> None:
+    """Tell people how many records were left out, if any were."""
+    if bad.num_bad:
+        note(f"{count(bad.num_bad, 'unreadable record')} left out; the first: {bad.first}")
+
+
 @dataclass(frozen=True, kw_only=True)
 class RunSetup:
     """Everything of a run but its trainer."""
@@ -60,6 +68,8 @@ class RunSetup:
     sample: Callable[[Transformer], str] | None
     export: Callable[[dict[str, Tensor], Path], None]
     make_plan: Callable[[], Plan]
+    bad: BadRecords
+    """Records that could not be read, and were left out."""
     listeners: Listeners
     processes: Processes
 
@@ -113,6 +123,16 @@ class TrainingRun:
     def model_folder(self) -> Path:
         """Folder of the trained model or adapter, written at the end."""
         return self.folder / "model"
+
+    @property
+    def num_bad(self) -> int:
+        """Number of records that `skip_bad` left out; 0 where the tokens were there already."""
+        return self._setup.bad.num_bad
+
+    @property
+    def first_bad(self) -> str | None:
+        """Message about the first record that was left out."""
+        return self._setup.bad.first
 
     @property
     def step(self) -> int:
@@ -195,12 +215,14 @@ class TrainingRun:
 
     def __str__(self) -> str:
         figures = [f"{name}: {value}" for name, value in run_figures(self._record.entries)]
-        state = f"step {self.step:,} of {self.num_steps:,}"
-        return "\n".join([f"{self._setup.title}: {state}, in {self.folder}", *figures])
+        return "\n".join([f"{self._setup.title}: {self._state()}", *figures])
 
     def _repr_html_(self) -> str:
-        state = f"step {self.step:,} of {self.num_steps:,}, in {self.folder}"
-        return run_html(self._record.entries, title=self._setup.title, state=state)
+        return run_html(self._record.entries, title=self._setup.title, state=self._state())
+
+    def _state(self) -> str:
+        left_out = f"; {count(self.num_bad, 'unreadable record')} left out" if self.num_bad else ""
+        return f"step {self.step:,} of {self.num_steps:,}, in {self.folder}{left_out}"
 
     def _finish(self) -> None:
         processes, note = self._setup.processes, self._setup.listeners.on_note
