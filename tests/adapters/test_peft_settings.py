@@ -13,11 +13,15 @@ import pytest
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
 peft = pytest.importorskip("peft")
+from safetensors.torch import load_file, save_file  # noqa: E402
 
+from nextword.adapters.beside import open_beside  # noqa: E402
 from nextword.adapters.folder import open_adapter  # noqa: E402
 from nextword.adapters.merge import with_adapter  # noqa: E402
 from nextword.checkpoints.open_directory import open_model_directory  # noqa: E402
 from nextword.errors import CheckpointError  # noqa: E402
+from nextword.inference.backend import BackendName, Chunk  # noqa: E402
+from nextword.inference.open_backend import open_backend  # noqa: E402
 from nextword.models.build import build_transformer  # noqa: E402
 from tests.peers.test_families import VARIANTS, largest_difference, prompts, random_model  # noqa: E402
 
@@ -232,3 +236,27 @@ def test_a_grown_vocabulary_without_its_values_is_refused(base: Path, tmp_path: 
             CheckpointError, match=r"(the vocabulary has 108 tokens, and|trainable_token_indices has 101)"
         ):
             difference(base, tmp_path, theirs)
+
+
+@pytest.mark.parametrize("variant", ["granite", "cohere-untied-biases"])
+@pytest.mark.parametrize("settings", [{"lora_bias": True}, {"use_dora": True}, {}], ids=str)
+def test_an_adapted_head_gives_the_logits_of_peft_where_the_model_scales_them(
+    tmp_path: Path, variant: str, settings: dict[str, Any]
+) -> None:
+    """The factor on the logits is one on the adapter's bias as well."""
+    folder, adapter = tmp_path / "base", tmp_path / "adapter"
+    random_model(*VARIANTS[variant]).save_pretrained(folder)
+    theirs = save_theirs(folder, adapter, lora(target_modules=["lm_head"], **settings))
+    assert difference(folder, adapter, theirs) < 1e-4
+    path = adapter / "adapter_model.safetensors"
+    kept = {name: tensor for name, tensor in load_file(path).items() if "lora_" in name}  # not the base's own matrix
+    save_file(kept, path)
+    directory = open_model_directory(folder)
+    changes = open_beside(directory, {"a": adapter})
+    expected = theirs(prompts(1)).logits[0].detach().numpy()
+    backends: tuple[BackendName, ...] = ("native", "torch")
+    for backend in backends:
+        opened = open_backend(directory.config, directory.tensors, backend=backend, adapters=changes)
+        token_ids = prompts(1)[0].tolist()
+        (ours,) = opened.step([Chunk(opened.open_cache(adapter="a"), token_ids, len(token_ids))])
+        assert largest_difference(torch.from_numpy(ours), torch.from_numpy(expected)) < 1e-4

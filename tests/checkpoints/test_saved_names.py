@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 from pathlib import Path
@@ -42,6 +43,30 @@ def test_heads_of_other_tasks_are_left_out_with_a_warning(tmp_path: Path) -> Non
     with pytest.warns(UserWarning, match=r"(v_head.summary|score).weight: a head of another"):
         directory = open_model_directory(tmp_path)
     assert "v_head.summary.weight" not in directory.tensors
+
+
+@pytest.mark.parametrize("prefix", ["model.", ""])
+def test_layers_beyond_the_config_are_left_out_with_a_warning(tmp_path: Path, prefix: str) -> None:
+    weights = tiny_weights()
+    count = 1 + max(int(name.split(".")[2]) for name in weights if ".layers." in name)
+    further = {
+        name.replace(".layers.0.", f".layers.{count}."): values + 1 for name, values in weights.items() if ".0." in name
+    }
+    further[f"model.layers.{count}.eh_proj.weight"] = np.zeros((8, 16), np.float32)
+    both = {name.replace("model.", prefix): values for name, values in {**weights, **further}.items()}
+    write_folder(tmp_path, weights=both)
+    message = f"layers.{count}.*and {len(further) - 1} more: of layers beyond the {count} of config.json"
+    with pytest.warns(UserWarning, match=message):
+        directory = open_model_directory(tmp_path)
+    assert directory.config.num_layers == count
+    assert not any(f"layers.{count}." in name for name in directory.tensors)
+
+
+def test_old_names_of_norms_are_refused_as_the_peer_has_no_place_for_them(tmp_path: Path) -> None:
+    """transformers initialises such norms at random: it renames `LayerNorm.gamma` of BERT alone."""
+    write_folder(tmp_path, weights={name.replace("norm.weight", "norm.gamma"): v for name, v in tiny_weights().items()})
+    with pytest.raises(CheckpointError, match=r"missing tensor .*norm.weight"):
+        open_model_directory(tmp_path)
 
 
 def test_a_tied_model_may_be_saved_under_the_name_of_its_head(tmp_path: Path) -> None:
@@ -100,7 +125,8 @@ def test_a_dynamic_rope_is_the_plain_one_within_the_context(tmp_path: Path) -> N
     with pytest.warns(UserWarning, match="rope_type dynamic stretches texts beyond"):
         rope = open_model_directory(tmp_path).config.rope
     assert rope is not None
-    assert rope.scaling is None
+    plain = dataclasses.replace(rope, scaling=None)
+    assert np.array_equal(rope.inverse_frequencies(), plain.inverse_frequencies())
 
 
 def test_duplicate_keys_are_found_at_once() -> None:

@@ -371,3 +371,20 @@ def test_what_we_save_we_open_as_the_same_config_and_the_same_bits(peer: tuple[A
     assert list(second.tensors) == list(first.tensors)
     for name, tensor in first.tensors.items():
         assert second.tensors[name].data.tobytes() == tensor.data.tobytes()
+
+
+@pytest.mark.filterwarnings("ignore:.*rope_type dynamic stretches:UserWarning")
+@pytest.mark.parametrize("original", [{}, {"original_max_position_embeddings": 16}])
+def test_a_dynamic_rope_gives_the_peers_logits_in_all_of_the_context(tmp_path: Path, original: dict[str, int]) -> None:
+    rope = {"rope_type": "dynamic", "factor": 4.0, "rope_theta": 500.0, **original}
+    model = random_model("llama", {**LLAMA, "rope_parameters": rope})
+    model.save_pretrained(tmp_path / "theirs")
+    directory = open_model_directory(tmp_path / "theirs")
+    save_model_directory(tmp_path / "ours", config=directory.config, tensors=directory.tensors, tokenizer=None)
+    saved = transformers.AutoConfig.from_pretrained(tmp_path / "ours").rope_parameters
+    assert (saved["rope_type"], saved["factor"]) == ("dynamic", 4.0)
+    transformer = opened(tmp_path / "ours")
+    for length in (1, 15, 16, 17, 63, 64):
+        token_ids = prompts(2, length)
+        with torch.inference_mode():
+            assert largest_difference(transformer(token_ids), model(token_ids).logits) < TOLERANCE

@@ -57,10 +57,12 @@ def adapted_weights(config: ModelConfig, tensors: Mapping[str, StoredTensor], ad
     changes: dict[str, Callable[[], LinearChange]] = {}
     biased: set[str] = set()
     scaled_inputs: set[str] = set()
-    for site in [*all_sites(config), dataclasses.replace(head_site(config), num_outputs=replaced.config.vocab_size)]:
+    head = dataclasses.replace(head_site(config), num_outputs=replaced.config.vocab_size)
+    scales = {head.name: config.logit_scale}
+    for site in [*all_sites(config), head]:
         names = [name for name in adapter.tensors if name.startswith(f"{site.name}.") and name not in used]
         if names and adapter.settings.kind in KINDS:
-            layer = _layer(site, adapter, weights, shared, names)
+            layer = _layer(site, adapter, weights, shared, names, output_scale=scales.get(site.name, 1.0))
             _check(layer, adapter)
             used |= set(names)
             change = functools.partial(_change, adapter, layer)
@@ -99,12 +101,15 @@ def _layer(
     weights: Mapping[str, StoredTensor],
     shared: Mapping[str, StoredTensor],
     names: list[str],
+    *,
+    output_scale: float,
 ) -> AdaptedLayer:
     settings = adapter.settings
     return AdaptedLayer(
         site=site,
         rank=settings.rank_of(site.name),
         scaling=settings.scaling_of(site.name),
+        output_scale=output_scale,
         extras=settings.extras,
         found={name.removeprefix(f"{site.name}."): adapter.tensors[name].shape for name in names},
         weight=lambda: whole_matrix(site, [_matrix(weights, part.module) for part in site.parts]),

@@ -28,6 +28,11 @@ class AdaptedLayer:
     site: Site
     rank: int
     scaling: float
+    output_scale: float
+    """Factor that the model applies to the outputs, to an added bias, too: `logit_scale` of the output head, else 1.
+
+    The backends apply it to the inputs of the head instead, which leaves a bias as it is.
+    """
     extras: frozenset[str]
     """Tensors that the settings ask for besides those of the kind, with a number for each output."""
     found: Shapes
@@ -64,7 +69,7 @@ def _lora(layer: AdaptedLayer, tensors: Mapping[str, Array]) -> LinearChange:
         factor = tensors["lora_magnitude_vector"] / np.linalg.norm(layer.weight() + up @ down, axis=1)
     bias = layer.bias()
     if "lora_B.bias" in tensors:
-        offset = tensors["lora_B.bias"] * np.float32(layer.scaling)
+        offset = tensors["lora_B.bias"] * np.float32(layer.scaling * layer.output_scale)
         bias = offset if bias is None else bias + offset
     return LinearChange(down=down, up=up, output_factor=factor, bias=bias)
 

@@ -16,13 +16,13 @@ import numpy as np
 
 from nextword.checkpoints.model_directory import ModelDirectory
 from nextword.checkpoints.safetensors_file import INDEX_NAME, SINGLE_NAME, open_safetensors_folder
-from nextword.checkpoints.saved_names import plain_tensors
+from nextword.checkpoints.saved_names import plain_tensors, without_further_layers
 from nextword.errors import CheckpointError, ConfigError
 from nextword.json_file import read_json_object
 from nextword.models.config import ModelConfig
 from nextword.models.families import FAMILIES, Family
 from nextword.models.families.fields import ConfigFields
-from nextword.models.families.published_weights import from_published, published_name
+from nextword.models.families.published_weights import from_published, layer_stems, published_name
 from nextword.models.stored_tensor import StoredTensor
 from nextword.text import load_tokenizer_folder
 
@@ -43,6 +43,7 @@ def open_huggingface_folder(folder: Path) -> ModelDirectory:
     family, config = read_config(folder / CONFIG_NAME)
     stored, size_bytes = open_safetensors_folder(folder)
     plain = plain_tensors(stored, ignored=family.ignored_weights, source=str(folder))
+    plain = without_further_layers(plain, layer_stems(family), config.num_layers, source=str(folder))
     config, published = _decide_head(family, config, plain, source=str(folder))
     tensors = from_published(family, config, published, source=str(folder))
     generation_path = folder / GENERATION_CONFIG_NAME

@@ -1,10 +1,11 @@
-"""Tensors of a checkpoint as training programs left them: prefixes of wrappers, heads of other tasks, 64-bit floats."""
+"""Tensors of a checkpoint as training programs left them: wrapped, with other heads or further layers, in 64-bit floats."""
 
 from __future__ import annotations
 
 import fnmatch
+import re
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 
@@ -34,6 +35,25 @@ def plain_tensors(
     if heads:
         warnings.warn(f"{source}: {', '.join(heads[:3])}: a head of another task, left out", stacklevel=4)
     return tensors
+
+
+def without_further_layers(
+    tensors: Mapping[str, StoredTensor], stems: Collection[str], num_layers: int, *, source: str
+) -> dict[str, StoredTensor]:
+    """Return the tensors of the first layers, and those of none: further ones are left out with a warning.
+
+    `stems`: what stands before the number of a layer. transformers leaves them out, too: of models that were cut short,
+    and layers that predict several tokens at once.
+    """
+    numbered = re.compile(f"(?:{'|'.join(map(re.escape, stems))})([0-9]{{1,9}})\\.")
+    layers = {name: int(found[1]) for name in tensors if (found := numbered.match(name))}
+    further = [name for name, layer in layers.items() if layer >= num_layers]
+    if further:
+        more = f" and {len(further) - 1} more" if len(further) > 1 else ""
+        warnings.warn(
+            f"{source}: {further[0]}{more}: of layers beyond the {num_layers} of config.json, left out", stacklevel=4
+        )
+    return {name: tensor for name, tensor in tensors.items() if layers.get(name, 0) < num_layers}
 
 
 def _unwrapped(stored: Mapping[str, StoredTensor], source: str) -> Mapping[str, StoredTensor]:

@@ -23,6 +23,16 @@ class LinearScaling:
 
 
 @dataclass(frozen=True, kw_only=True)
+class DynamicScaling:
+    """Dynamic NTK scaling: theta grows with the length of sequences beyond the context, which none exceeds here.
+
+    Within the context it changes nothing; it is kept so that the model can be saved with it.
+    """
+
+    factor: float
+
+
+@dataclass(frozen=True, kw_only=True)
 class Llama3Scaling:
     """Scaling of Llama 3.1: slow pairs are divided by `factor`, fast ones kept, those between interpolated."""
 
@@ -59,7 +69,7 @@ class LongRopeScaling:
     """Factor on cosine and sine."""
 
 
-RopeScaling = LinearScaling | Llama3Scaling | YarnScaling | LongRopeScaling
+RopeScaling = LinearScaling | DynamicScaling | Llama3Scaling | YarnScaling | LongRopeScaling
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,7 +103,7 @@ class Rope:
         pairs = np.arange(0, self.rotary_dim, 2, dtype=np.float64)
         frequencies: npt.NDArray[np.float64] = self.theta ** (-pairs / self.rotary_dim)
         match self.scaling:
-            case None:
+            case None | DynamicScaling():
                 return frequencies
             case LinearScaling(factor=factor):
                 return frequencies / factor

@@ -79,6 +79,12 @@ def published_name(family: Family, ours: str) -> str:
     return next(f"{rule.theirs}.{kind}" for rule in family.weights if rule.ours == (stem,))
 
 
+def layer_stems(family: Family) -> set[str]:
+    """Return what stands before the number of a layer in published names, with the prefix of the family or without."""
+    stems = {rule.theirs.partition("{i}")[0] for rule in family.weights if "{i}" in rule.theirs}
+    return stems | {stem.removeprefix(family.base_prefix) for stem in stems}
+
+
 def published_shapes(family: Family, config: ModelConfig) -> dict[str, Shape]:
     """Return the shape of every weight in the published layout, by published name."""
     return {parameter.name: parameter.shape for parameter in _parameters(family, config)}

@@ -12,6 +12,7 @@ from nextword.models.config import ModelConfig
 from nextword.models.families.fields import ConfigFields
 from nextword.models.families.shared import positive
 from nextword.models.rope import (
+    DynamicScaling,
     LinearScaling,
     Llama3Scaling,
     LongRopeScaling,
@@ -81,6 +82,8 @@ def write_scaling(scaling: RopeScaling) -> dict[str, object]:
     match scaling:
         case LinearScaling():
             return {"rope_type": "linear", "factor": scaling.factor}
+        case DynamicScaling():
+            return {"rope_type": "dynamic", "factor": scaling.factor}
         case Llama3Scaling():
             return {
                 "rope_type": "llama3",
@@ -147,14 +150,14 @@ def _scaling(kind: str, settings: ConfigFields, max_seq_len: int, original: int)
         case "linear":
             return LinearScaling(factor=_factor(settings))
         case "dynamic":
-            # Its frequencies change beyond the context only, which no sequence here exceeds.
-            if _factor(settings) != 1.0:
+            scaling = DynamicScaling(factor=_factor(settings))
+            if scaling.factor != 1.0:
                 warnings.warn(
                     f"{settings.source}: rope_type dynamic stretches texts beyond {max_seq_len} tokens only, "
                     "which is the context here",
                     stacklevel=6,
                 )
-            return None
+            return scaling
         case "llama3":
             low, high = settings.number("low_freq_factor"), settings.number("high_freq_factor")
             if high <= low:
