@@ -1,4 +1,4 @@
-"""Tensors of a checkpoint as training programs left them: wrapped, with other heads or further layers, in 64-bit floats."""
+"""Tensors as training programs left them: wrapped, with other heads or further layers, in 64-bit floats."""
 
 from __future__ import annotations
 
