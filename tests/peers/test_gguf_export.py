@@ -6,6 +6,7 @@ import importlib.util
 import json
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,9 @@ if importlib.util.find_spec("xllamacpp") is None:
     pytest.skip("llama.cpp comes in the package xllamacpp", allow_module_level=True)
 
 import nextword as nw  # noqa: E402
+from nextword.checkpoints.gguf import writer  # noqa: E402
+from nextword.checkpoints.gguf.config_metadata import gguf_tensors  # noqa: E402
+from nextword.models.stored_tensor import StoredTensor, join_rows  # noqa: E402
 from tests.peers.test_families import random_model  # noqa: E402
 from tests.text.vocabularies import byte_level_backend, piece_backend  # noqa: E402
 
@@ -71,6 +75,7 @@ BYTE_LEVEL: dict[str, tuple[str, dict[str, Any]]] = {
     "qwen3": ("qwen3", {**SIZES, "head_dim": 32}),
     "olmo2": ("olmo2", SIZES),
     "smollm3": ("smollm3", {**SIZES, "num_hidden_layers": 5}),
+    "phi3": ("phi3", {**SIZES, "sliding_window": None, "num_hidden_layers": 2}),
 }
 PIECES: dict[str, tuple[str, dict[str, Any]]] = {
     "llama": ("llama", SIZES),
@@ -147,4 +152,40 @@ def test_llama_cpp_continues_as_we_do_with_byte_level_tokens(name: str, tmp_path
 def test_llama_cpp_continues_as_we_do_with_pieces(name: str, tmp_path: Path) -> None:
     backend = gemma_backend() if name.startswith("gemma") else piece_backend()
     write_folder(tmp_path / "model", PIECES[name], backend, bos_token="<s>", eos_token="</s>", unk_token="<unk>")
+    require_same_text(tmp_path / "model", tmp_path / "x.gguf")
+
+
+def other_form(tensors: Mapping[str, StoredTensor]) -> dict[str, StoredTensor]:
+    """Queries, keys and values in one tensor where they are three, or the reverse, as llama.cpp reads both."""
+    changed = dict(tensors)
+    for name in tensors:
+        stem, _, kind = name.rpartition(".")
+        if stem.endswith(".attn_q"):
+            names = [f"{stem.removesuffix('q')}{letter}.{kind}" for letter in "qkv"]
+            changed[f"{stem}kv.{kind}"] = join_rows(f"{stem}kv.{kind}", [changed.pop(one) for one in names])
+        elif stem.endswith(".attn_qkv"):
+            whole, rows = changed.pop(name), 64
+            ends = {"q": slice(rows), "k": slice(rows, -rows // 2), "v": slice(-rows // 2, None)}
+            changed |= {
+                part: whole.take_rows(ends[letter]).renamed(part)
+                for letter in "qkv"
+                for part in [f"{stem.removesuffix('qkv')}{letter}.{kind}"]
+            }
+    return changed
+
+
+@pytest.mark.parametrize(
+    ("kind", "settings"),
+    [
+        ("glm", {"head_dim": 16, "attention_bias": True, "intermediate_size": 112}),
+        ("llama", {"tie_word_embeddings": True}),
+        ("qwen2", {}),
+        ("phi3", {"sliding_window": None, "num_hidden_layers": 2}),
+    ],
+)
+def test_queries_keys_and_values_are_read_as_one_tensor_or_as_three(
+    kind: str, settings: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(writer, "gguf_tensors", lambda config, tensors: other_form(gguf_tensors(config, tensors)))
+    write_folder(tmp_path / "model", (kind, {**SIZES, **settings}), byte_level_backend(), eos_token="<|end|>")
     require_same_text(tmp_path / "model", tmp_path / "x.gguf")

@@ -11,6 +11,7 @@ import functools
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from nextword.checkpoints.gguf.attention_names import attention_rules
 from nextword.checkpoints.gguf.config import read_gguf_config
 from nextword.checkpoints.gguf.metadata import GGUFMetadata
 from nextword.checkpoints.gguf.rope import ROPE_FACTORS
@@ -33,7 +34,8 @@ def open_gguf(path: Path) -> ModelDirectory:
     _require_model(metadata, has_tensors=bool(file.tensors))
     family, mapping, config = read_gguf_config(metadata, file.tensors)
     _require_rows(metadata, config.vocab_size)
-    named_as_here = dataclasses.replace(family, weights=mapping.weights, base_prefix="", ignored_weights=_NOT_WEIGHTS)
+    rules = attention_rules(mapping.weights, file.tensors)
+    named_as_here = dataclasses.replace(family, weights=rules, base_prefix="", ignored_weights=_NOT_WEIGHTS)
     tensors = from_published(named_as_here, config, file.tensors, source=str(path))
     return ModelDirectory(
         path=path,
