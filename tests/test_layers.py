@@ -22,6 +22,7 @@ LEVELS = (
     ("html",),
     ("plain_text",),
     ("json_file", "atomic_file", "extras", "checks"),
+    ("input_file",),
     ("errors", "native"),
     ("_native",),
 )

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-import stat
 from pathlib import Path
 from typing import Any
 
-from nextword.errors import CheckpointError, os_reason
+from nextword.errors import CheckpointError
+from nextword.input_file import read_bounded
 
 _LARGEST_BYTES = 100_000_000
 """Limit far above the index of the largest sharded model, so that a wrong file is not read into memory whole."""
@@ -15,15 +15,7 @@ _LARGEST_BYTES = 100_000_000
 
 def read_json_object(path: Path) -> dict[str, Any]:
     """Return the object in a JSON file. Raises CheckpointError if it is missing, too large, or no JSON object."""
-    try:
-        status = path.stat()
-        if not stat.S_ISREG(status.st_mode):  # a pipe would be waited for, a device read for ever
-            raise CheckpointError(f"{path}: no regular file; fetch the file again")
-        if status.st_size > _LARGEST_BYTES:
-            raise CheckpointError(f"{path}: {status.st_size} bytes; a settings file has at most {_LARGEST_BYTES}")
-        content = path.read_bytes()
-    except OSError as error:
-        raise CheckpointError(f"{path}: cannot be read: {os_reason(error)}") from None
+    content = read_bounded(path, most=_LARGEST_BYTES, kind="a settings file")
     return parse_json_object(content, source=str(path))
 
 

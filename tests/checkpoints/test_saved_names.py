@@ -10,10 +10,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from nextword.checkpoints.gguf.reader import read_gguf
 from nextword.checkpoints.open_directory import open_model_directory
 from nextword.checkpoints.safetensors_file import SINGLE_NAME, open_safetensors
 from nextword.errors import CheckpointError
 from nextword.json_file import parse_json_object, read_json_object
+from nextword.text.sentencepiece_model import read_sentencepiece_model
+from nextword.text.tokenizer_json import read_tokenizer_json
 from tests.checkpoints.tiny_folder import tiny_weights, write_folder
 
 EMBEDDING, HEAD = "model.embed_tokens.weight", "lm_head.weight"
@@ -139,6 +142,6 @@ def test_duplicate_keys_are_found_at_once() -> None:
 def test_what_is_no_regular_file_is_not_read(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     for path in (tmp_path / "pipe", Path("/dev/zero"), tmp_path):
-        for read in (read_json_object, open_safetensors):
+        for read in (read_json_object, open_safetensors, read_gguf, read_tokenizer_json, read_sentencepiece_model):
             with pytest.raises(CheckpointError, match="no regular file"):
                 read(path)

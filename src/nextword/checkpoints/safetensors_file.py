@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import math
-import stat
 import struct
 import warnings
 from collections.abc import Mapping
@@ -21,6 +20,7 @@ import numpy.typing as npt
 
 from nextword.atomic_file import write_atomically
 from nextword.errors import CheckpointError, os_reason
+from nextword.input_file import check_file
 from nextword.json_file import parse_json_object, read_json_object
 from nextword.models.stored_tensor import FLOAT_DTYPES, FloatDtype, StoredTensor
 from nextword.models.weights import Shape
@@ -43,13 +43,8 @@ SINGLE_NAME = "model.safetensors"
 
 def open_safetensors(path: Path) -> dict[str, StoredTensor]:
     """Map the tensors of one file, by name. Raises CheckpointError naming file, tensor and field if it is damaged."""
+    size = check_file(path, least=8, kind="a safetensors file")
     try:
-        status = path.stat()
-        if not stat.S_ISREG(status.st_mode):
-            raise CheckpointError(f"{path}: no regular file; fetch the file again")
-        size = status.st_size
-        if size < 8:
-            raise CheckpointError(f"{path}: {size} bytes; a safetensors file has at least 8. Fetch it again")
         mapped: npt.NDArray[np.uint8] = np.memmap(path, dtype=np.uint8, mode="r").view(np.ndarray)
     except OSError as error:
         raise CheckpointError(f"{path}: cannot be read: {os_reason(error)}") from None

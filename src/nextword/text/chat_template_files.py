@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from nextword.errors import CheckpointError
+from nextword.input_file import read_bounded
 from nextword.json_file import read_json_object
 
 DEFAULT = "default"
@@ -46,11 +47,8 @@ def _named(template: object, source: str) -> dict[str, str]:
 
 
 def _read_template(path: Path) -> str:
-    if not path.is_file() or path.stat().st_size > _LARGEST_BYTES:
-        raise CheckpointError(f"{path}: no file of at most {_LARGEST_BYTES} bytes; a chat template is a short text")
+    content = read_bounded(path, most=_LARGEST_BYTES, kind="a chat template")
     try:
-        return path.read_text(encoding="utf-8")
+        return content.decode()
     except UnicodeDecodeError as error:
         raise CheckpointError(f"{path} is not UTF-8: byte {error.start}") from None
-    except OSError as error:
-        raise CheckpointError(f"{path}: cannot be read: {error.strerror}") from None

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nextword.errors import CheckpointError, TokenizerError
+from nextword.input_file import read_bounded
 from nextword.text.piece_tokenizer import TokenKind
 
 _LARGEST_BYTES = 64_000_000
@@ -63,14 +64,11 @@ class SentencePieceModel:
 
 def read_sentencepiece_model(path: Path) -> SentencePieceModel:
     """Read a model. Raises CheckpointError naming the file if it is damaged, too large, or of a kind not supported."""
-    if not path.is_file() or path.stat().st_size > _LARGEST_BYTES:
-        raise CheckpointError(f"{path}: no file of at most {_LARGEST_BYTES} bytes; fetch it again")
+    content = read_bounded(path, most=_LARGEST_BYTES, kind="a SentencePiece model")
     try:
-        return _model(path.read_bytes())
+        return _model(content)
     except TokenizerError as error:
         raise CheckpointError(f"{path}: {error}") from None
-    except OSError as error:
-        raise CheckpointError(f"{path}: cannot be read: {error.strerror}") from None
 
 
 def _model(content: bytes) -> SentencePieceModel:

@@ -14,6 +14,7 @@ from typing import Any
 import tokenizers
 
 from nextword.errors import CheckpointError, TokenizerError
+from nextword.input_file import read_bounded
 from nextword.text.foreign_errors import translated
 
 _LARGEST_BYTES = 200_000_000
@@ -26,10 +27,8 @@ _LONGEST_AFFIX = 256
 
 def read_tokenizer_json(path: Path) -> tokenizers.Tokenizer:
     """Read a tokenizer. Raises CheckpointError naming the file if it is damaged, too large or grows texts."""
-    if not path.is_file() or path.stat().st_size > _LARGEST_BYTES:
-        raise CheckpointError(f"{path}: no file of at most {_LARGEST_BYTES} bytes; fetch it again")
+    content = read_bounded(path, most=_LARGEST_BYTES, kind="tokenizer.json")
     try:
-        content = path.read_bytes()
         with translated("not a tokenizer"):
             backend = tokenizers.Tokenizer.from_buffer(content)
         for field in ("normalizer", "decoder"):

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import math
-import stat
 import struct
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +17,7 @@ import numpy.typing as npt
 
 from nextword.checkpoints.gguf.types import BLOCK_TYPES
 from nextword.errors import CheckpointError, os_reason
+from nextword.input_file import check_file
 from nextword.models.stored_tensor import FLOAT_DTYPES, StoredTensor
 from nextword.native import native
 
@@ -63,13 +63,8 @@ def read_gguf(path: Path) -> GGUFFile:
 
 def _map(path: Path) -> npt.NDArray[np.uint8]:
     """Map the bytes of a file, (size,) uint8. Raises CheckpointError if it is too short for a header."""
+    check_file(path, least=_HEADER_BYTES, kind="a GGUF file")
     try:
-        found = path.stat()
-        if not stat.S_ISREG(found.st_mode):  # a pipe would block, a device would never end
-            raise CheckpointError(f"{path}: no regular file; name a .gguf file")
-        size = found.st_size
-        if size < _HEADER_BYTES:
-            raise CheckpointError(f"{path}: {size} bytes are too few for a GGUF file; fetch it again")
         mapped: npt.NDArray[np.uint8] = np.memmap(path, dtype=np.uint8, mode="r").view(np.ndarray)
     except OSError as error:
         raise CheckpointError(f"{path}: cannot be read: {os_reason(error)}") from None
