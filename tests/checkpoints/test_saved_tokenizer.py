@@ -11,7 +11,7 @@ from tokenizers import pre_tokenizers
 from nextword.checkpoints.gguf.metadata import GGUFMetadata
 from nextword.checkpoints.gguf.tokenizer import build_gguf_tokenizer
 from nextword.checkpoints.open_directory import open_model_directory
-from nextword.checkpoints.save_directory import save_model_directory
+from nextword.checkpoints.save_directory import require_savable, save_model_directory
 from nextword.errors import CheckpointError
 from nextword.text.tokenizer import Tokenizer
 from tests.checkpoints.tiny_folder import write_folder
@@ -57,6 +57,7 @@ def saved(tokenizer: Tokenizer, tmp_path: Path) -> Tokenizer:
     ],
 )
 def test_what_a_folder_can_say_comes_back(tokenizer: Tokenizer, tmp_path: Path) -> None:
+    require_savable(tokenizer)
     read_back = saved(tokenizer, tmp_path)
     for text in ("he said: <tool>caf\u00e9! <s>?", "<unused0>!", ""):
         token_ids = tokenizer.encode(text, parse_special=True)
@@ -79,4 +80,6 @@ def test_what_a_folder_can_say_comes_back(tokenizer: Tokenizer, tmp_path: Path) 
 def test_what_a_folder_cannot_say_is_refused_by_name(tokenizer: Tokenizer, problem: str, tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match=f"cannot express the tokenizer's {problem}"):
         saved(tokenizer, tmp_path)
+    with pytest.raises(CheckpointError, match=f"cannot express the tokenizer's {problem}"):
+        require_savable(tokenizer)
     assert not (tmp_path / "out").exists()

@@ -176,6 +176,18 @@ def test_a_text_in_parts_has_the_tokens_of_the_whole(kind: str, models: dict[str
     assert ours.encode("the dog") + ours.encode_continuation(" and the fox") == theirs.encode("the dog and the fox")
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_control_tokens_written_in_a_text_stay_text(kind: str, models: dict[str, bytes], tmp_path: Path) -> None:
+    """Unigram, and BPE with whole pieces, form any token of their vocabulary."""
+    ours = load_tokenizer_folder(write(tmp_path, models[kind], "mistral", {}))
+    control = {ours.special_token_id(token) for token in ours.special_variables.values()} - {
+        ours.special_token_id("<unk>")
+    }
+    for text in ("<s>", "a <s> b</s>", "<call></s>", "</s>" * 5000):
+        assert not control & {*ours.encode(text, add_special_tokens=False), *ours.encode_continuation(text)}
+        assert ours.encode_batch([text], add_special_tokens=False) == [ours.encode(text, add_special_tokens=False)]
+
+
 BROKEN: dict[str, tuple[dict[str, Any], str]] = {
     "WORD": ({"trainer_spec.model_type": 3}, "model_type is WORD; UNIGRAM and BPE are read"),
     "suffix": ({"trainer_spec.treat_whitespace_as_suffix": True}, "treat_whitespace_as_suffix is true"),

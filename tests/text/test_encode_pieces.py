@@ -177,7 +177,12 @@ def test_tokens_and_places_are_those_of_the_whole_text(kind: str, text: str, par
     backend = backend_of(kind)
     backend.encode_special_tokens = not parse_special
     whole = backend.encode(text, add_special_tokens=False)
-    found = TextEncoder(backend).tokens(text, parse_special=parse_special)
+    encoder = TextEncoder(backend)
+    found = encoder.tokens(text, parse_special=parse_special)
+    formed = any(encoder.is_special(*token, text) for token in zip(whole.ids, whole.offsets, strict=True))
+    if formed and not parse_special:  # the model makes control tokens of text, which stays text here
+        assert not any(encoder.is_special(*token, text) for token in found)
+        return
     assert [token_id for token_id, _ in found] == whole.ids
     assert [place for _, place in found] == whole.offsets
 

@@ -9,6 +9,7 @@ import json
 import math
 import os
 import shutil
+import tempfile
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -91,6 +92,16 @@ def save_opened(path: Path, directory: ModelDirectory, *, dtype: FloatDtype | No
         dtype=stored,
     )
     return stored
+
+
+def require_savable(tokenizer: Tokenizer) -> None:
+    """Raise CheckpointError, naming what differs, if a folder would hold another tokenizer: to know before training."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        content = {"eos_token_id": list(tokenizer.eos_token_ids), "vocab_size": tokenizer.vocab_size}
+        _write_json(folder / CONFIG_NAME, content)
+        tokenizer.save(folder)
+        _require_same_tokenizer(tokenizer, folder)
 
 
 def _require_same_tokenizer(tokenizer: Tokenizer, written: Path) -> None:

@@ -7,6 +7,7 @@ and no chats.
 from __future__ import annotations
 
 import functools
+import itertools
 import threading
 from collections.abc import Iterator, Sequence
 
@@ -67,7 +68,10 @@ class TextEncoder:
         with self._lock, self._steps.applied(Place.BEGINNING), translated(_CANNOT_ENCODE):
             self._backend.encode_special_tokens = True
             encodings = self._backend.encode_batch_fast(list(texts), add_special_tokens=False)
-        return [encoding.ids for encoding in encodings]
+        return [
+            encoding.ids if self.special_ids.isdisjoint(encoding.ids) else self.token_ids(text)
+            for text, encoding in zip(texts, encodings, strict=True)
+        ]
 
     def special_tokens(self, text: str) -> list[Token]:
         """Return the special tokens written in a text, with the spaces that some of them absorb."""
@@ -126,12 +130,33 @@ class TextEncoder:
     def _part(self, text: str, parse_special: bool, place: Place) -> Iterator[tuple[int, tokenizers.Encoding]]:
         """Encode a text at once, or in two sections where only the first of them continues a text without a space."""
         encoding = self._encoding(text, parse_special, place)
+        cuts = [] if parse_special else self._inside_special(text, encoding)
+        if cuts:
+            for first, last in itertools.pairwise([0, *cuts, len(text)]):
+                for inner, part in self._part(text[first:last], False, Place.CONTINUATION if first else place):
+                    yield first + inner, part
+            return
         start = self._first_section(text, encoding, parse_special) if place is Place.CONTINUATION else None
         if start is None:
             yield 0, encoding
         else:
             yield 0, self._encoding(text[:start], parse_special, place)
             yield start, self._encoding(text[start:], parse_special, Place.SECTION)
+
+    def _inside_special(self, text: str, encoding: tokenizers.Encoding) -> list[int]:
+        """Return a place inside each special token that the model forms of text: some form any token they know."""
+        if self.special_ids.isdisjoint(encoding.ids):
+            return []
+        found = (
+            (self.added[token_id].content, place)
+            for token_id, place in zip(encoding.ids, encoding.offsets, strict=True)
+            if token_id in self.special_ids
+        )
+        return [
+            text.index(content, start) + 1
+            for content, (start, stop) in found
+            if len(content) > 1 and content in text[start:stop]
+        ]
 
     def _first_section(self, text: str, encoding: tokenizers.Encoding, parse_special: bool) -> int | None:
         """Return where an added token ends the text before a section that gets a space, as the continuation did not."""

@@ -243,6 +243,7 @@ def _exporter(job: _Job) -> Callable[[dict[str, Tensor], Path], None]:
     """Return the function that writes the model, or the adapter alone with the name of its base model."""
     from nextword.adapters.attach import save_trained
     from nextword.adapters.attach_prompt import save_trained_prompt
+    from nextword.checkpoints.save_directory import require_savable
     from nextword.training.model_output import export_model
 
     directory = job.directory
@@ -252,10 +253,12 @@ def _exporter(job: _Job) -> Callable[[dict[str, Tensor], Path], None]:
         )
     if job.adapter is not None:
         return _with_template(job, functools.partial(save_trained_prompt, config=directory.config, base=job.base))
+    tokenizer = _trained_tokenizer(job)
+    require_savable(tokenizer)
     return functools.partial(
         export_model,
         config=directory.config,
-        tokenizer=_trained_tokenizer(job),
+        tokenizer=tokenizer,
         generation_defaults=directory.generation_defaults,
     )
 
