@@ -22,7 +22,7 @@ from nextword.text.tokenizer_json import read_tokenizer_json
 from tests.docs.recording import RecordingDict
 from tests.docs.table import names, table
 
-_VOCABULARY = {"a": 0, "b": 1, "ab": 2, "</s>": 3}
+_VOCABULARY = {"a": 0, "b": 1, "</s>": 2, "ab": 3}
 _TOKEN = {"content": "</s>", "special": True}
 _NAMED = "any other `…_token`"
 _READERS = (chat_template_files, end_tokens, special_tokens, tokenizer_folder)
@@ -30,15 +30,20 @@ _READERS = (chat_template_files, end_tokens, special_tokens, tokenizer_folder)
 
 def tokenizer_files() -> str:
     """Fields by file."""
-    found, without_json = _asked(has_json=True), _asked(has_json=False)
+    found = _asked("tokenizer.json", {"tokenizer_class": "GPT2Tokenizer"})
+    others = {
+        "vocab.json": _asked("vocab.json", {"tokenizer_class": "GPT2Tokenizer"}),
+        "tokenizer.model": _asked("tokenizer.model", {"tokenizer_class": "LlamaTokenizer"}),
+    }
     for name in ("tokenizer_config.json", "special_tokens_map.json"):
         found[name] |= {*ROLES, _NAMED}
     rows = [("`tokenizer.json`", f"all but {names(_taken_out())}, which belong to training")]
     rows += [(f"`{name}`", _shown(found[name])) for name in sorted(found)]
     rows += [
-        (f"`{name}` where there is no `tokenizer.json`", f"also {_shown(more)}")
-        for name in sorted(without_json)
-        if (more := without_json[name] - found[name])
+        (f"`{name}` of a folder with `{vocabulary}` and no `tokenizer.json`", f"also {_shown(more)}")
+        for vocabulary, asked in others.items()
+        for name in sorted(asked)
+        if (more := asked[name] - found[name])
     ]
     return table(("file", "read"), rows)
 
@@ -47,14 +52,13 @@ def _shown(fields: set[str]) -> str:
     return ", ".join([*(f"`{name}`" for name in sorted(fields - {_NAMED})), *sorted(fields & {_NAMED})])
 
 
-def _asked(*, has_json: bool) -> dict[str, set[str]]:
+def _asked(vocabulary: str, settings: Mapping[str, object]) -> dict[str, set[str]]:
     """Fields looked up in each file, over folders of both forms of settings."""
     asked: dict[str, set[str]] = defaultdict(set)
-    older = {"tokenizer_class": "GPT2Tokenizer"}
     with _recorded(asked):
-        for settings in (older, {**older, "added_tokens_decoder": {"3": _TOKEN}, "bos_token": _TOKEN}):
+        for more in ({}, {"added_tokens_decoder": {"2": _TOKEN}, "bos_token": _TOKEN}):
             with tempfile.TemporaryDirectory() as name:
-                _write(Path(name), settings, has_json=has_json)
+                _write(Path(name), vocabulary, {**settings, **more})
                 load_tokenizer_folder(Path(name))
     del asked["added_tokens.json"]  # whose keys are tokens
     return asked
@@ -74,16 +78,19 @@ def _recorded(asked: dict[str, set[str]]) -> Iterator[None]:
         yield
 
 
-def _write(folder: Path, settings: Mapping[str, object], *, has_json: bool) -> None:
-    if has_json:
-        _tokenizer().save(str(folder / "tokenizer.json"))
+def _write(folder: Path, vocabulary: str, settings: Mapping[str, object]) -> None:
+    """Write a folder with the vocabulary in this file."""
+    if vocabulary == "tokenizer.json":
+        _tokenizer().save(str(folder / vocabulary))
+    elif vocabulary == "tokenizer.model":
+        (folder / vocabulary).write_bytes(_sentencepiece())
     else:
-        (folder / "vocab.json").write_text(json.dumps(_VOCABULARY), encoding="utf-8")
+        (folder / vocabulary).write_text(json.dumps(_VOCABULARY), encoding="utf-8")
         (folder / "merges.txt").write_text("a b\n", encoding="utf-8")
     contents: dict[str, object] = {
         "tokenizer_config.json": settings,
         "special_tokens_map.json": {"eos_token": "</s>"},
-        "added_tokens.json": {"</s>": 3},
+        "added_tokens.json": {"</s>": 2},
         "config.json": {},
         "generation_config.json": {},
         "chat_template.json": {},
@@ -99,6 +106,17 @@ def _tokenizer() -> tokenizers.Tokenizer:
     backend.enable_truncation(8)
     backend.enable_padding()
     return backend
+
+
+def _sentencepiece() -> bytes:
+    """A vocabulary of SentencePiece's kind BPE, as its protocol buffer: pieces with text, score 0 and type."""
+    types = {"<unk>": 2, "<s>": 3, "</s>": 3, **{f"<0x{byte:02X}>": 6 for byte in range(256)}, "\u2581": 1, "a": 1}
+    pieces = [
+        b"\x0a" + bytes([len(text)]) + text + b"\x15\x00\x00\x00\x00\x18" + bytes([kind])
+        for text, kind in ((text.encode(), kind) for text, kind in types.items())
+    ]
+    trainer = b"\x12\x02\x18\x02"  # model_type is BPE
+    return b"".join(b"\x0a" + bytes([len(piece)]) + piece for piece in pieces) + trainer
 
 
 def _taken_out() -> list[str]:
