@@ -13,7 +13,8 @@ import pytest
 import tokenizers
 from tokenizers import decoders, models, normalizers, pre_tokenizers, processors, trainers
 
-from nextword.text import load_tokenizer_folder
+from nextword.text import Tokenizer, load_tokenizer_folder
+from nextword.text.post_processor import put_around
 
 pytestmark = pytest.mark.peer
 
@@ -305,3 +306,39 @@ def compare(folder: Path, texts: list[str]) -> None:
             assert ours.decode(around_all, skip_special_tokens=skipping) == decoded
     assert ours.special_variables == peer.special_tokens_map
     assert (ours.bos_token_id, ours.vocab_size) == (peer.bos_token_id, len(peer))
+
+
+@pytest.mark.parametrize(
+    "template",
+    [
+        "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}\n",
+        "\n\n{% for m in messages %}\n  {{ m.content }}\n{%- endfor %}",
+        "{{ bos_token }}{% for m in messages %}{{ m.content }}{% endfor %}",
+        "{% if messages[0].role == 'system' %}{{ bos_token }}{% endif %}{{ messages[0].content }}",
+        "{% if messages[0].role == 'user' %}{{ bos_token }}{% endif %}{{ messages[0].content }}",
+        "{% if messages|length > 1 %}{{ raise_exception('one') }}{% endif %}{{ messages[0]['content'] }}\n\n",
+    ],
+)
+def test_a_folder_of_chats_that_begin_with_bos_says_so(tmp_path: Path, template: str) -> None:
+    """A GGUF file's chats begin with BOS whatever its template writes; a folder's by its template alone."""
+    from transformers import AutoTokenizer
+
+    backend = byte_level()
+    put_around(backend, prefix=[1], suffix=[])
+    own = Tokenizer(
+        backend,
+        bos_token_id=1,
+        eos_token_ids=(2,),
+        chat_template=template,
+        special_variables={"bos_token": "<s>", "eos_token": "</s>"},
+        begins_chats=True,
+    )
+    own.save(tmp_path)
+    saved, theirs = load_tokenizer_folder(tmp_path), AutoTokenizer.from_pretrained(tmp_path)
+    for role in ("user", "system"):
+        messages = [{"role": role, "content": " the café"}]
+        ids = own.encode_chat(messages)
+        assert ids[0] == 1
+        assert saved.encode_chat(messages) == ids
+        rendered = theirs.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+        assert theirs(rendered, add_special_tokens=False)["input_ids"] == ids

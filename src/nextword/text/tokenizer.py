@@ -319,14 +319,22 @@ class Tokenizer:
         added = {token.content for token in self._encoder.added.values()}
         named = {role: token for role, token in self.special_variables.items() if token in added}
         settings: dict[str, object] = {"tokenizer_class": "PreTrainedTokenizerFast", **named}
+        templates = {"default": self.chat_template} if self.chat_template is not None else {}
+        templates = {name: self._begun_template(text) for name, text in {**templates, **self.named_templates}.items()}
         if self.named_templates:
-            templates = {"default": self.chat_template} if self.chat_template is not None else {}
-            templates |= self.named_templates
             settings["chat_template"] = [{"name": name, "template": text} for name, text in templates.items()]
-        elif self.chat_template is not None:
-            settings["chat_template"] = self.chat_template
+        elif templates:
+            settings["chat_template"] = templates["default"]
         with write_atomically(folder / "tokenizer_config.json") as out:
             out.write((json.dumps(settings, ensure_ascii=False, indent=2) + "\n").encode())
+
+    def _begun_template(self, template: str) -> str:
+        prefix = "".join(self._backend.id_to_token(token_id) or "" for token_id in self.prefix_token_ids)
+        if not (self.begins_chats and prefix):
+            return template
+        from nextword.text.begun_template import begun_template  # jinja2 is loaded for chats alone
+
+        return begun_template(template, prefix, self.special_variables)
 
     def _begun(self, token_ids: list[int], *, parse_special: bool) -> list[int]:
         """Put the prefix before token ids, unless it is written in the text itself."""
