@@ -221,7 +221,10 @@ def test_a_bad_value_for_a_classifier_is_a_nextword_error(lm: nw.LanguageModel) 
         *("decode", "token_text", "token_bytes", "stream_decoder", "save"),
     ],
 )
-def test_a_bad_value_for_a_tokenizer_is_a_nextword_error(lm: nw.LanguageModel, operation: str) -> None:
+def test_a_bad_value_for_a_tokenizer_is_a_nextword_error(
+    lm: nw.LanguageModel, operation: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)  # "" is a folder that can be written
     for value in BAD_VALUES:
         with contextlib.suppress(nw.NextwordError):
             getattr(lm.tokenizer, operation)(value)

@@ -91,9 +91,9 @@ def to_bytes(document: Document) -> bytes:
 
 
 def _document(entries: list[list[Any]], tensors: list[list[Any]], values: bytes) -> Document:
-    """`counts`: numbers of tensors and entries, None for the true ones."""
+    """Entries come first, since edits meet the first places most; `counts`: None for the true ones."""
     parts = {"entries": entries, "tensors": tensors, "end": [values]}
-    return {"magic": "GGUF", "version": 3, "counts": [None, None], **parts}
+    return {**parts, "counts": [None, None], "version": 3, "magic": "GGUF"}
 
 
 def _gguf_name(name: str) -> str:
