@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from nextword.data import utf8
 from nextword.data.chats import read_chats
 from nextword.data.documents import read_documents
 from nextword.data.labelled import read_labelled
@@ -99,3 +100,9 @@ def test_prompts_of_a_file_end_with_its_lines() -> None:
     ]
     with pytest.raises(DataError, match=r"prompts\.txt: its lines end in carriage returns alone"):
         split_lines("one\rtwo\r", name="prompts.txt")
+
+
+def test_a_text_without_an_end_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(utf8, "LONGEST_TEXT", 1000)
+    with pytest.raises(DataError, match="/dev/zero: more than 1000 bytes, too many"):
+        utf8.read_text(Path("/dev/zero"))

@@ -26,6 +26,8 @@ _MARKS = (
 _LONGEST_MARK = 4
 _BLOCK_BYTES = 1 << 20
 _CARRIAGE_RETURNS = "{}: its lines end in carriage returns alone; save it with line feeds"
+LONGEST_TEXT = 1 << 28
+"""Bytes of a text that is read whole; a device or a pipe may have no end."""
 LONGEST_LINE = 1 << 28
 """Maximum number of bytes of a line, so that a file without line ends is not read into memory whole."""
 
@@ -88,15 +90,20 @@ def decoded(data: bytes) -> str:
 
 
 def read_text(path: Path) -> str:
-    """Read a file of text whole; its line ends stay as they are. Raises DataError if it is not text."""
+    """Read a file of text whole; its line ends stay as they are. Raises DataError if it is not text, or too long."""
     with open_decompressed(path) as stream:
         return read_text_stream(stream, name=str(path))
 
 
 def read_text_stream(stream: IO[bytes], *, name: str) -> str:
     """Read an open file as `read_text` does; `name` is for messages."""
+    data = as_utf8(stream, name=name).read(LONGEST_TEXT + 1)
+    if len(data) > LONGEST_TEXT:
+        raise DataError(
+            f"{name}: more than {LONGEST_TEXT} bytes, too many for a text that is read whole: split the file"
+        )
     try:
-        return decoded(as_utf8(stream, name=name).read())
+        return decoded(data)
     except NotUnicodeError as error:
         raise DataError(f"{name}: {error}") from None
 
