@@ -43,7 +43,7 @@ def test_the_table_and_the_page_have_all_settings(
     assert done.code == 0
     header, *lines = done.out.splitlines()
     assert header.split()[:3] == ["decoding", "ROUGE-1", "95"]
-    assert [line.split()[0] for line in lines] == ["greedy", "temperature=0.7", "top_k=50", "top_p=0.9"]
+    assert [line.split()[0] for line in lines] == ["summarize", "greedy", "temperature=0.7", "top_k=50", "top_p=0.9"]
     page = (tmp_path / "page.html").read_text()
     assert "<svg" in page
     assert "A and B go to the river." in page
@@ -57,7 +57,8 @@ def test_the_table_and_the_page_have_all_settings(
         (("--setting", "top_p=2"), "top_p"),
         (("--setting", "top_p=high"), "'high' is no number"),
         (("--setting", ""), "an empty setting"),
-        (("--setting", "n=2"), "one summary per text"),
+        (("--setting", "n=2"), "n is not allowed: one summary is drawn"),
+        (("--setting", "max_tokens=9"), "max_tokens is not allowed: length decides"),
         (("--setting", "greedy", "--setting", "greedy"), "twice"),
         (("--limit", "0"), "limit = 0"),
         (("--html", "/no/such/folder/page.html"), "is no folder"),

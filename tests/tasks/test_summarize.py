@@ -2,37 +2,46 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+import nextword
+from nextword.checkpoints.catalogue import CATALOGUE, is_pulled
+from nextword.decoding.params import SamplingParams
 from nextword.errors import RequestError, TokenizerError
 from nextword.inference.backend import Logits
 from nextword.inference.engine import Engine
-from nextword.tasks.summarize import Length, Style, Summary, summarize, summarize_batch, summary_params
+from nextword.tasks.summarize import Length, Style, Summary, summarize, summarize_batch
 from nextword.text import Tokenizer
 from tests.fakes import HashBackend
 from tests.text.test_tokenizer import TEMPLATE, TOKENIZER, small_tokenizer
 
 END = TOKENIZER.eos_token_ids[0]
+GREEDY = SamplingParams(temperature=0.0)
 BASE = small_tokenizer(chat_template=None)
 
 
 class Scribe(HashBackend):
-    """Writes a given text after every prompt, then the end of the sequence; keeps the prompts it was given."""
+    """Writes a given text after every prompt, then the end of the sequence; keeps the prompts it was given.
+
+    What a prompt ends with of that text counts as written.
+    """
 
     def __init__(self, text: str, *, max_seq_len: int = 1000) -> None:
         super().__init__(vocab_size=TOKENIZER.vocab_size, max_seq_len=max_seq_len)
         self.prompts: list[str] = []
         self._script = [*TOKENIZER.encode(text), END]
-        self._num_written: dict[tuple[int, ...], int] = {}
 
     def logits_after(self, token_ids: Sequence[int]) -> Logits:
-        num_written = self._num_written.get(tuple(token_ids[:-1]), -1) + 1
-        if not num_written:
-            self.prompts.append(TOKENIZER.decode(token_ids, skip_special_tokens=False))
-        self._num_written[tuple(token_ids)] = num_written
+        ids = list(token_ids)
+        num_written = max(n for n in range(len(self._script)) if ids[len(ids) - n :] == self._script[:n])
+        prompt = TOKENIZER.decode(ids, skip_special_tokens=False)
+        if not num_written and prompt not in self.prompts:
+            self.prompts.append(prompt)
         logits = np.zeros(self.vocab_size, np.float32)
         logits[self._script[num_written]] = 1000.0
         return logits
@@ -72,7 +81,10 @@ def test_a_summary_that_ends_by_itself_is_taken_as_it_is() -> None:
 
 @pytest.mark.parametrize(("length", "count"), [("short", 2), ("medium", 5), ("long", 10)])
 def test_a_summary_ends_with_its_last_sentence(length: Length, count: int) -> None:
-    sentences = [f"It ran {number}.5 miles." for number in range(12)]
+    sentences = [
+        f"There went {noun}."
+        for noun in ["ants", "bees", "cats", "dogs", "eels", "fish", "goats", "hens", "jays", "kites", "larks", "mice"]
+    ]
     summary, streamed, _ = summary_by(Scribe(" ".join(sentences)), length=length)
     assert summary.text == streamed == " ".join(sentences[:count])
     assert summary.is_complete
@@ -90,19 +102,23 @@ def test_bullets_end_with_the_last_line_and_begin_with_a_dash() -> None:
     [
         ("It ran. It fell. It ran. It rose.", "It ran. It fell."),
         ("It ran. It fell. It fell.", "It ran. It fell."),
-        ("It ran. It ran on. It ran", "It ran. It ran on. It ran"),
+        ("It ran. It ran on to the sea. It ran", "It ran. It ran on to the sea."),
         ("It ran.\n\nIt ran.", "It ran."),
     ],
-    ids=["in the middle", "at the end", "a longer one", "in a new paragraph"],
+    ids=["in the middle", "at the end", "the beginning of a longer one", "in a new paragraph"],
 )
 def test_a_summary_ends_before_a_sentence_that_it_would_repeat(written: str, kept: str) -> None:
     summary, streamed, _ = summary_by(Scribe(written), length="medium")
     assert summary.text == streamed == kept
     assert summary.is_complete
-    (in_batch,) = summarize_batch(
-        Engine(Scribe(written), TOKENIZER), ["the river ran"], [summary_params("medium")], length="medium"
-    )
-    assert in_batch.text == kept
+    engine = Engine(Scribe(written), TOKENIZER)
+    assert [one.text for one in summarize_batch(engine, ["the river ran"], length="medium")] == [kept]
+
+
+def test_a_drawn_summary_ends_before_a_sentence_that_it_would_repeat_word_for_word() -> None:
+    engine = Engine(Scribe("It ran. It ran on. It ran. It rose."), TOKENIZER)
+    (summary,) = summarize_batch(engine, ["the river ran"], [GREEDY], length="medium")
+    assert summary.text == "It ran. It ran on."
 
 
 def test_a_bullet_point_is_not_repeated_either() -> None:
@@ -113,7 +129,7 @@ def test_a_bullet_point_is_not_repeated_either() -> None:
 def test_without_an_end_the_summary_is_said_to_be_cut() -> None:
     summary, _, _ = summary_by(Scribe("a" * 400))
     assert not summary.is_complete
-    assert summary.num_summary_tokens == 160
+    assert summary.num_summary_tokens == 96
 
 
 def test_the_instruction_is_the_system_prompt_and_the_text_the_question() -> None:
@@ -143,7 +159,7 @@ def test_a_template_that_refuses_everything_is_an_error() -> None:
 def test_a_base_model_continues_after_tldr(style: Style, ending: str) -> None:
     backend = Scribe(" It ran. It fell. It rose.")
     summary_by(backend, style=style, tokenizer=BASE)
-    assert backend.prompts == ["the river ran" + ending]
+    assert backend.prompts[0] == "the river ran" + ending
 
 
 def test_a_long_text_is_summarised_in_parts_and_then_the_summaries() -> None:
@@ -189,7 +205,7 @@ def test_summaries_written_together_are_those_written_alone() -> None:
     texts = ["the river ran", "the road", "they saw the river", "ran"]
     engine = Engine(HashBackend(vocab_size=TOKENIZER.vocab_size, max_seq_len=1000), TOKENIZER, max_sequences=3)
 
-    together = list(summarize_batch(engine, texts, [summary_params("short")] * len(texts), length="short"))
+    together = list(summarize_batch(engine, texts, length="short"))
 
     assert together == [summarize(engine, text, length="short") for text in texts]
 
@@ -204,7 +220,6 @@ def test_texts_beyond_the_context_are_summarised_in_parts_beside_others() -> Non
         summarize_batch(
             engine(),
             texts,
-            [summary_params("short")] * len(texts),
             length="short",
             on_part=lambda part, num_parts: parts.append((part, num_parts)),
         )
@@ -218,7 +233,7 @@ def test_texts_beyond_the_context_are_summarised_in_parts_beside_others() -> Non
 
 def test_a_reader_who_stops_leaves_no_summary_running() -> None:
     backend = HashBackend(vocab_size=TOKENIZER.vocab_size, max_seq_len=1000)
-    summaries = summarize_batch(Engine(backend, TOKENIZER), ["the river", "the road"], [summary_params()] * 2)
+    summaries = summarize_batch(Engine(backend, TOKENIZER), ["the river", "the road"])
     next(summaries)
     summaries.close()  # type: ignore[attr-defined]
     assert not backend.caches
@@ -226,4 +241,44 @@ def test_a_reader_who_stops_leaves_no_summary_running() -> None:
 
 def test_an_empty_text_among_others_is_named() -> None:
     with pytest.raises(RequestError, match="text 2 of 2 is empty"):
-        list(summarize_batch(Engine(Scribe("x"), TOKENIZER), ["the river", " "], [summary_params()] * 2))
+        list(summarize_batch(Engine(Scribe("x"), TOKENIZER), ["the river", " "]))
+
+
+def test_a_summary_of_nothing_is_an_error() -> None:
+    with pytest.raises(RequestError, match="summary came back empty: the model wrote nothing"):
+        summary_by(Scribe(""))
+    (drawn,) = summarize_batch(Engine(Scribe(""), TOKENIZER), ["the river ran"], [GREEDY])
+    assert drawn.text == ""
+
+
+def test_parts_that_came_back_empty_are_named() -> None:
+    class Reader(Scribe):
+        """Writes nothing about c and e."""
+
+        def logits_after(self, token_ids: Sequence[int]) -> Logits:
+            prompt = TOKENIZER.decode(token_ids, skip_special_tokens=False)
+            logits = super().logits_after(token_ids)
+            if "ccc" in prompt or "eee" in prompt:
+                logits[:] = 0
+                logits[END] = 1000.0
+            return logits
+
+    paragraphs = [f"{letter * 300}" for letter in "abcdef"]
+    with pytest.raises(RequestError, match=r"the summary of parts 3, 5 of 6 came back empty"):
+        summary_by(Reader("It ran.", max_seq_len=800), "\n\n".join(paragraphs))
+
+
+@pytest.mark.model
+@pytest.mark.slow
+@pytest.mark.parametrize(("length", "style"), [("medium", "paragraph"), ("long", "paragraph"), ("medium", "bullets")])
+def test_a_real_summary_repeats_no_sentence_and_invents_no_name(length: Length, style: Style) -> None:
+    if not is_pulled(CATALOGUE["smollm2-135m"]):
+        pytest.skip("nextword pull smollm2-135m")
+    text = (Path(__file__).parents[2] / "examples" / "article.txt").read_text(encoding="utf-8")
+    summary = nextword.load("smollm2-135m").summarize(text, length=length, style=style)
+    sentences = [sentence.strip("- ") for sentence in re.split(r"(?<=[.!?])\s+|\n", summary.text)]
+    assert len(set(sentences)) == len(sentences) > 1
+    written = set(re.findall(r"\w+", text))
+    numbers = re.findall(r"\d+", summary.text)
+    names = re.findall(r"(?<=[a-z,] )[A-Z][a-z]+", summary.text)
+    assert {*numbers, *names} <= written

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, ClassVar, Unpack
 from nextword.checks import checked_arguments
 from nextword.data.records import BadRecords
 from nextword.data.summarised import SummarisedText, read_summarised
+from nextword.decoding.params import SamplingParams
 from nextword.decoding.settings import DecodingSetting, decoding_setting
 from nextword.errors import DataError, RequestError
 from nextword.evaluation.rouge_words import WORDS_IN_FULL, Words, words_of
@@ -19,15 +20,17 @@ from nextword.extras import needs_extra
 from nextword.html.plots import require_page
 from nextword.inference.engine import Engine
 from nextword.plain_text import count, text_table
-from nextword.tasks.summarize import Length, Summary, summarize_batch, summary_params
+from nextword.tasks.summarize import Length, Summary, summarize_batch
 from nextword.workflows.opening import LoadOptions, ModelSource, name_of, open_model
 from nextword.workflows.progress import OnProgress, Progress, ignore_progress
 
 if TYPE_CHECKING:
     from nextword.evaluation.rouge import RougeReport
 
-SETTINGS = ("greedy", "temperature=0.7", "top_k=50", "top_p=0.9")
-"""Decoding strategies that are compared where none is named."""
+SUMMARIZE = "summarize"
+"""Setting that stands for what `summarize` does: the best of several candidates for each sentence."""
+SETTINGS = (SUMMARIZE, "greedy", "temperature=0.7", "top_k=50", "top_p=0.9")
+"""Settings that are compared where none is named."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -108,20 +111,23 @@ def rouge(
     """Summarise the texts of a file and compare with the summaries in it by ROUGE (Lin 2004).
 
     `model`: name, path or loaded model; further keywords are those of `load`. `file`: .jsonl, .json or .parquet with
-    texts and summaries. `setting`: decoding strategies, "greedy" or parameters as in "temperature=0.7 top_p=0.9";
-    `SETTINGS` if none. `limit`: most texts to read. `length`: of the summaries. `seed`: makes sampling reproducible.
-    `words`: what ROUGE compares, "english" (stemmed) or "unicode" (any script); None: by the letters of the references.
+    texts and summaries. `setting`: how sentences are drawn: "summarize" for the best of several candidates, as
+    `summarize` takes it, "greedy", or parameters as in "temperature=0.7 top_p=0.9"; `SETTINGS` if none. `limit`: most
+    texts to read. `length`: of the summaries. `seed`: makes sampling reproducible. `words`: what ROUGE compares,
+    "english" (stemmed) or "unicode" (any script); None: by the letters of the references.
     `skip_bad`: leave out and count bad records. `html`: file for a page with a plot. `on_progress` is called after each
     summary. Raises RequestError, DataError, MissingExtraError without rouge-score, and as `load`.
     """
     with needs_extra("eval"):
         import rouge_score  # noqa: F401
     require_page(html)
-    settings = _settings(setting, length, seed)
+    settings = _settings(setting)
     bad = BadRecords(skip=skip_bad)
     texts = _read(file, text_field, summary_field, limit, bad)
     engine = open_model(model, on_progress, **loading).engine
-    summaries = {one.name: _summaries(engine, texts, one, length, seed, on_progress) for one in settings}
+    summaries = {
+        name: _summaries(engine, texts, name, one, length, seed, on_progress) for name, one in settings.items()
+    }
     words = words or words_of(text.summary for text in texts)
     result = _compared(name_of(model), file, texts, summaries, bad, words)
     if html is not None:
@@ -158,14 +164,18 @@ def _compared(
     )
 
 
-def _settings(setting: Sequence[str], length: Length, seed: int) -> list[DecodingSetting]:
-    """Return the decoding strategies, each of which samples one summary per text. Raises RequestError."""
-    settings = [decoding_setting(words) for words in setting or SETTINGS]
-    for one in settings:
-        if one.params(summary_params(length), seed=seed).n != 1:
-            raise RequestError(f"setting {one.name!r}: n is not allowed: a comparison samples one summary per text")
-        if [other.name for other in settings].count(one.name) > 1:
-            raise RequestError(f"setting {one.name!r} is named twice")
+def _settings(setting: Sequence[str]) -> dict[str, DecodingSetting | None]:
+    """Return the settings by name; None stands for `SUMMARIZE`. Raises RequestError."""
+    settings: dict[str, DecodingSetting | None] = {}
+    for words in setting or SETTINGS:
+        one = None if words.strip() == SUMMARIZE else decoding_setting(words)
+        name = SUMMARIZE if one is None else one.name
+        for field, reason in (("n", "one summary is drawn for a text"), ("max_tokens", "length decides")):
+            if one is not None and field in dict(one.overrides):
+                raise RequestError(f"setting {name!r}: {field} is not allowed: {reason}")
+        if name in settings:
+            raise RequestError(f"setting {name!r} is named twice")
+        settings[name] = one
     return settings
 
 
@@ -184,19 +194,22 @@ def _read(
 def _summaries(
     engine: Engine,
     texts: Sequence[SummarisedText],
-    setting: DecodingSetting,
+    name: str,
+    setting: DecodingSetting | None,
     length: Length,
     seed: int,
     on_progress: OnProgress,
 ) -> list[Summary]:
-    base = summary_params(length)
-    params = [setting.params(base, seed=seed + number) for number in range(len(texts))]
-    what = f"texts, {setting.name}"
-    on_progress(Progress(what, 0, len(texts)))
+    params = (
+        None
+        if setting is None
+        else [setting.params(SamplingParams(), seed=seed + number) for number in range(len(texts))]
+    )
+    on_progress(Progress(f"texts, {name}", 0, len(texts)))
     summaries = []
     for summary in summarize_batch(engine, [text.text for text in texts], params, length=length):
         summaries.append(summary)
-        on_progress(Progress(what, len(summaries), len(texts)))
+        on_progress(Progress(f"texts, {name}", len(summaries), len(texts)))
     return summaries
 
 
