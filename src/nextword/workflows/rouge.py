@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import itertools
 import sys
 from collections.abc import Mapping, Sequence
@@ -125,9 +126,8 @@ def rouge(
     bad = BadRecords(skip=skip_bad)
     texts = _read(file, text_field, summary_field, limit, bad)
     engine = open_model(model, on_progress, **loading).engine
-    summaries = {
-        name: _summaries(engine, texts, name, one, length, seed, on_progress) for name, one in settings.items()
-    }
+    write = functools.partial(_summaries, engine, texts, length, seed, on_progress)
+    summaries = {name: write(name, one) for name, one in settings.items()}
     words = words or words_of(text.summary for text in texts)
     result = _compared(name_of(model), file, texts, summaries, bad, words)
     if html is not None:
@@ -194,11 +194,11 @@ def _read(
 def _summaries(
     engine: Engine,
     texts: Sequence[SummarisedText],
-    name: str,
-    setting: DecodingSetting | None,
     length: Length,
     seed: int,
     on_progress: OnProgress,
+    name: str,
+    setting: DecodingSetting | None,
 ) -> list[Summary]:
     params = (
         None
