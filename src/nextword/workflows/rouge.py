@@ -112,12 +112,11 @@ def rouge(
     """Summarise the texts of a file and compare with the summaries in it by ROUGE (Lin 2004).
 
     `model`: name, path or loaded model; further keywords are those of `load`. `file`: .jsonl, .json or .parquet with
-    texts and summaries. `setting`: how sentences are drawn: "summarize" for the best of several candidates, as
-    `summarize` takes it, "greedy", or parameters as in "temperature=0.7 top_p=0.9"; `SETTINGS` if none. `limit`: most
-    texts to read. `length`: of the summaries. `seed`: makes sampling reproducible. `words`: what ROUGE compares,
-    "english" (stemmed) or "unicode" (any script); None: by the letters of the references.
-    `skip_bad`: leave out and count bad records. `html`: file for a page with a plot. `on_progress` is called after each
-    summary. Raises RequestError, DataError, MissingExtraError without rouge-score, and as `load`.
+    texts and summaries. `setting`: how sentences are drawn: "summarize" for the best of several, as `summarize` takes
+    it, "greedy", or parameters as in "temperature=0.7 top_p=0.9"; `SETTINGS` if none. `limit`: most texts to read.
+    `length`: of the summaries. `seed`: makes sampling reproducible. `words`: "english" or "unicode"; None: by the
+    references. `skip_bad`: leave out and count bad records. `html`: file for a page with a plot. `on_progress` is
+    called after each summary. Raises RequestError, DataError, MissingExtraError without rouge-score, and as `load`.
     """
     with needs_extra("eval"):
         import rouge_score  # noqa: F401
@@ -128,7 +127,6 @@ def rouge(
     engine = open_model(model, on_progress, **loading).engine
     write = functools.partial(_summaries, engine, texts, length, seed, on_progress)
     summaries = {name: write(name, one) for name, one in settings.items()}
-    words = words or words_of(text.summary for text in texts)
     result = _compared(name_of(model), file, texts, summaries, bad, words)
     if html is not None:
         from nextword.workflows.rouge_page import write_rouge_page
@@ -143,10 +141,11 @@ def _compared(
     texts: tuple[SummarisedText, ...],
     summaries: Mapping[str, Sequence[Summary]],
     bad: BadRecords,
-    words: Words,
+    words: Words | None,
 ) -> RougeComparison:
     from nextword.evaluation.rouge import rouge_report
 
+    words = words or words_of(text.summary for text in texts)
     return RougeComparison(
         model=model,
         file=str(file),
