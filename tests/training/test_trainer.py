@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import signal
 import threading
 from pathlib import Path
@@ -296,3 +297,26 @@ def test_a_validation_that_a_signal_came_before_is_made_when_the_run_goes_on(tmp
         make_trainer(tmp_path, recipe, validate=lambda model: 1.0).run()
     validations = [entry["step"] for entry in read_metrics(tmp_path / "metrics.jsonl") if "validation_loss" in entry]
     assert validations == [0, 3, 6]
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        *((name, {"a": 1}) for name in ("step", "precision", "num_skipped", "recent", "best", "looked")),
+        ("step", None),
+        ("step", True),
+        ("step", -1),
+        ("recent", ["x"]),
+        ("data", []),
+        ("recipe", 3),
+        ("versions", {}),
+        ("tensor_files", 3),
+        ("tensor_files", [{}]),
+    ],
+)
+def test_a_state_with_a_value_of_another_type_is_refused_by_name(tmp_path: Path, name: str, value: object) -> None:
+    make_trainer(tmp_path).run()
+    (path,) = (tmp_path / "checkpoints").glob("*/state.json")
+    path.write_text(json.dumps({**json.loads(path.read_text()), name: value}))
+    with pytest.raises(CheckpointError, match=rf"state\.json: .*{name}.* is"):
+        make_trainer(tmp_path)

@@ -68,7 +68,10 @@ def find_checkpoint(folder: Path) -> Path | None:
 def load_values(path: Path) -> dict[str, Any]:
     """Load the JSON values of a checkpoint. Raises CheckpointError if it is damaged."""
     values = read_json_object(path / _VALUES_NAME)
-    for name in values.pop(_FILES, []):
+    names = values.pop(_FILES, [])
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise CheckpointError(f"{path / _VALUES_NAME}: {_FILES} is no list of names: delete the folder, start again")
+    for name in names:
         if not (path / name).is_file():
             raise CheckpointError(f"{path}: {name} is missing: delete the folder, and start again")
     return values

@@ -1,13 +1,41 @@
-"""`require_same_recipe`: a resumed run keeps the settings that its weights depend on."""
+"""`require_values` and `require_same_recipe`: checks of a stopped run before it is resumed."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
-from nextword.errors import ConfigError
+from nextword.errors import CheckpointError, ConfigError
 
 _MAY_CHANGE = ("checkpointing", "parallel")
+_TYPES: Mapping[str, tuple[type, ...]] = {
+    "step": (int,),
+    "precision": (str,),
+    "data": (dict,),
+    "recipe": (dict,),
+    "num_skipped": (int,),
+    "skipped_in_row": (int,),
+    "recent": (list,),
+    "best": (int, float, type(None)),
+    "since_best": (int,),
+    "looked": (int,),
+    "versions": (dict,),
+}
+"""Types of the values of a run's state."""
+
+
+def require_values(values: Mapping[str, Any], checkpoint: Path) -> None:
+    """Raise CheckpointError for a value of the state of a run that is missing, or of another type."""
+    for name, types in _TYPES.items():
+        if name not in values or type(values[name]) not in types:
+            shown = f"is {values[name]!r:.80}" if name in values else "is missing"
+            raise CheckpointError(f"{checkpoint}: state.json: {name} {shown}: delete the folder, and start again")
+    numbers = all(type(value) in (int, float) for value in values["recent"])
+    if not numbers or not isinstance(values["versions"].get("torch"), str) or values["step"] < 0:
+        raise CheckpointError(
+            f"{checkpoint}: state.json: recent, versions or step is no value of a run: delete the folder, start again"
+        )
 
 
 def require_same_recipe(old: Mapping[str, Any], new: Mapping[str, Any]) -> None:

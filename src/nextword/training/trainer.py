@@ -32,7 +32,7 @@ from nextword.training.objective import Objective
 from nextword.training.optimizers import Optimizers
 from nextword.training.processes import ALONE, Processes
 from nextword.training.recipe import Recipe, lr_share
-from nextword.training.resuming import require_same_recipe
+from nextword.training.resuming import require_same_recipe, require_values
 from nextword.training.spike_guard import SpikeGuard
 from nextword.training.throughput import Throughput
 from nextword.training.trained_weights import TrainedWeights
@@ -68,6 +68,8 @@ class Trainer:
         self._parallel = choose_parallel(recipe.compute.parallel, processes)
         found = processes.on_rank_zero(lambda: find_checkpoint(folder / "checkpoints"))
         values = None if found is None else load_values(found)
+        if found is not None and values is not None:
+            require_values(values, found)
         precision = recipe.compute.precision if values is None else values["precision"]
         self._dtype = processes.on_rank_zero(lambda: choose_dtype(precision))
         trained_dtype = self._parallel.shard(model.to(processes.device), self._dtype)
