@@ -32,6 +32,7 @@ class Child:
     def __init__(self) -> None:
         self._process: Any = None
         self._connection: Connection | None = None
+        self._folder = tempfile.TemporaryDirectory(prefix="nextword-fuzz-")  # outlives the process, which may be killed
 
     def fault(self, target: Target, value: object) -> str | None:
         """Try an input; return what is wrong with how it ended, None if nothing is.
@@ -66,7 +67,7 @@ class Child:
     def _start(self) -> None:
         context = multiprocessing.get_context("spawn")
         self._connection, other = context.Pipe()
-        self._process = context.Process(target=_serve, args=(other,), daemon=True)
+        self._process = context.Process(target=_serve, args=(other, self._folder.name), daemon=True)
         self._process.start()
         other.close()
         self._connection.send(None)  # answered when everything is imported
@@ -74,9 +75,10 @@ class Child:
         self._connection.recv()
 
 
-def _serve(connection: Connection) -> None:
+def _serve(connection: Connection, folder: str) -> None:
     from tests.fuzz import targets  # noqa: F401
 
+    tempfile.tempdir = folder
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
     os.environ |= {"HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
     while True:
