@@ -19,7 +19,7 @@ from nextword.adapters.beside import open_beside  # noqa: E402
 from nextword.adapters.folder import open_adapter  # noqa: E402
 from nextword.adapters.merge import with_adapter  # noqa: E402
 from nextword.checkpoints.open_directory import open_model_directory  # noqa: E402
-from nextword.errors import CheckpointError  # noqa: E402
+from nextword.errors import BackendError, CheckpointError  # noqa: E402
 from nextword.inference.backend import BackendName, Chunk  # noqa: E402
 from nextword.inference.open_backend import open_backend  # noqa: E402
 from nextword.models.build import build_transformer  # noqa: E402
@@ -260,3 +260,18 @@ def test_an_adapted_head_gives_the_logits_of_peft_where_the_model_scales_them(
         token_ids = prompts(1)[0].tolist()
         (ours,) = opened.step([Chunk(opened.open_cache(adapter="a"), token_ids, len(token_ids))])
         assert largest_difference(torch.from_numpy(ours), torch.from_numpy(expected)) < 1e-4
+
+
+def test_an_adapter_of_a_shared_expert_beside_the_base_is_refused_by_the_native_backend(tmp_path: Path) -> None:
+    folder, adapter = tmp_path / "base", tmp_path / "adapter"
+    random_model(*VARIANTS["qwen2_moe"]).save_pretrained(folder)
+    theirs = save_theirs(folder, adapter, lora(target_modules=r".*shared_expert\.(up|down)_proj"))
+    assert difference(folder, adapter, theirs) < 1e-4
+    directory = open_model_directory(folder)
+    with pytest.raises(BackendError, match=r"shared_expert.*merge the adapter, or load with backend=\"torch\""):
+        open_backend(
+            directory.config,
+            directory.tensors,
+            backend="native",
+            adapters=open_beside(directory, {"a": adapter}),
+        )
