@@ -46,18 +46,22 @@ class Child:
         try:
             self._connection.send((target, value))
             if not self._connection.poll(DEADLINE):
-                self.close()
+                self._end()
                 return f"takes more than {DEADLINE:.0f} seconds"
             found: str | None = self._connection.recv()
         except (EOFError, OSError):
             self._process.join()
             code = self._process.exitcode
-            self.close()
+            self._end()
             return f"ended the process with exit code {code}"
         return found
 
     def close(self) -> None:
-        """End the process."""
+        """End the process, and remove its files."""
+        self._end()
+        self._folder.cleanup()
+
+    def _end(self) -> None:
         if self._connection is not None:
             self._connection.close()
             self._process.kill()
