@@ -52,4 +52,4 @@ def _read(path: Path) -> str:
         raise RequestError(f"{path}: cannot be read: {error.strerror}") from None
 
 
-_HINT = "it continues text; use generate instead of chat"
+_HINT = "it continues text; use generate instead of chat, or give a template as chat_template"
