@@ -74,7 +74,7 @@ COMPUTED: Mapping[str, list[dict[str, Any]]] = {
     "layers_pattern": [{"layers_to_transform": [1], "layers_pattern": "layers"}],
     "lora_dropout": [{"lora_dropout": 0.5}],
     "fan_in_fan_out": [{"fan_in_fan_out": True}],
-    "init_lora_weights": [{"init_lora_weights": kind} for kind in (False, "gaussian", "orthogonal")],
+    "init_lora_weights": [{"init_lora_weights": kind} for kind in (False, "gaussian", "orthogonal", "mica")],
     "task_type": [{"task_type": None}],
     "revision": [{"revision": "main"}],
     "inference_mode": [{"inference_mode": False}],

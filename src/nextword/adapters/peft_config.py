@@ -30,7 +30,7 @@ task_type r lora_alpha alpha use_rslora use_dora rank_pattern alpha_pattern bias
 trainable_token_indices token_indices ensure_weight_tying init_lora_weights
 """
 _KNOWN = frozenset((_WITHOUT_EFFECT + _COMPUTED).split())
-_PLAIN_STARTS = (True, False, "gaussian", "eva", "orthogonal")
+_PLAIN_STARTS = (True, False, "gaussian", "eva", "orthogonal", "mica")
 """Values of init_lora_weights that leave the base model's weights as they are."""
 _MOST_REPEATS = 3
 """Repeats in a pattern: more of them could take very long to match."""
