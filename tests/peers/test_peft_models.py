@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import copy
+import functools
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -89,8 +91,14 @@ def without_gradients() -> Iterator[None]:
         yield
 
 
-def their_base(folder: Path) -> Any:
+@functools.cache
+def _read(folder: Path) -> Any:
     return transformers.AutoModelForCausalLM.from_pretrained(folder, attn_implementation="eager").eval()
+
+
+def their_base(folder: Path) -> Any:
+    """Return a model of its own, since peft changes the one that it gets; copying is faster than reading."""
+    return copy.deepcopy(_read(folder))
 
 
 def save_theirs(base: Path, target: Path, case: Case, *, name: str = "default", seed: int = 3) -> Any:
