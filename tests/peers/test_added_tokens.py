@@ -39,12 +39,26 @@ def lower_case() -> tokenizers.Tokenizer:
     return with_steps(byte_level_backend(), normalizer=steps)
 
 
+def unigram_with_bytes() -> tokenizers.Tokenizer:
+    pieces = ["<unk>", *(f"<0x{byte:02X}>" for byte in range(256)), "▁", "▁the", "the", "s", "é"]
+    backend = tokenizers.Tokenizer(models.Unigram([(piece, -1.0 - at) for at, piece in enumerate(pieces)], 0, True))
+    return with_steps(backend, normalizer=normalizers.Replace(" ", "▁"), decoder=decoders.Sequence(BYTES[:3]))
+
+
+def bytes_by_normalizer() -> tokenizers.Tokenizer:
+    words = pre_tokenizers.Split(tokenizers.Regex(r"'s| ?\w+|\s+"), "isolated")
+    return with_steps(byte_level_backend(), normalizer=normalizers.ByteLevel(), pre_tokenizer=words)
+
+
+BYTES = [decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse(), decoders.Strip(" ", 1, 0)]
 BACKENDS: dict[str, Callable[[], tokenizers.Tokenizer]] = {
     "byte-level": byte_level_backend,
     "byte-level, a space before": lambda: with_steps(
         byte_level_backend(), pre_tokenizer=pre_tokenizers.ByteLevel(add_prefix_space=True)
     ),
     "byte-level, lower case": lower_case,
+    "byte-level, by a normalizer": bytes_by_normalizer,
+    "unigram with bytes": unigram_with_bytes,
     "pieces": piece_backend,
     "pieces, no space taken": lambda: piece_backend(strips_space=False),
     "unigram, metaspace always": lambda: metaspace_backend(unigram(), "always"),
@@ -123,7 +137,6 @@ def test_overlapping_tokens_are_cut_as_in_tokenizers(kind: str, is_special: bool
     assert ours.decode(token_ids, skip_special_tokens=False) == theirs.decode(token_ids, skip_special_tokens=False)
 
 
-BYTES = [decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse(), decoders.Strip(" ", 1, 0)]
 DECODED: list[tuple[Any, str]] = [
     (decoders.ByteLevel(), "My Ġname Ġis ĠJohn"),
     (decoders.WordPiece(), "My na ##me is Jo ##hn"),
