@@ -93,7 +93,9 @@ def without_gradients() -> Iterator[None]:
 
 @functools.cache
 def _read(folder: Path) -> Any:
-    return transformers.AutoModelForCausalLM.from_pretrained(folder, attn_implementation="eager").eval()
+    return transformers.AutoModelForCausalLM.from_pretrained(
+        folder, dtype=torch.float32, attn_implementation="eager"
+    ).eval()
 
 
 def their_base(folder: Path) -> Any:
@@ -170,3 +172,21 @@ def test_an_adapter_may_have_any_name_in_peft(base: Path, name: str, tmp_path: P
     expected = save_theirs(base, tmp_path, CASES["all linear"], name=name)(prompts(2)).logits
     merged = with_adapter(open_model_directory(base), open_adapter(tmp_path / name))
     assert largest_difference(build_transformer(merged.config, merged.tensors)(prompts(2)), expected) < TOLERANCE
+
+
+@pytest.mark.parametrize(("dtype", "half_unit"), [("bfloat16", 2.0**-8), ("float16", 2.0**-11)])
+@pytest.mark.parametrize("base", ["llama", "gpt2"], indirect=True)
+def test_an_adapter_merged_with_halves_is_rounded_once(
+    base: Path, dtype: str, half_unit: float, tmp_path: Path
+) -> None:
+    """Peft adds to float32 here, and we round what it has."""
+    their_base(base).to(getattr(torch, dtype)).save_pretrained(tmp_path / "halves")
+    for name in ("all linear", "patterns", "(IA)³", "VeRA"):
+        theirs = save_theirs(tmp_path / "halves", tmp_path / name, CASES[name]).merge_and_unload()
+        theirs.save_pretrained(tmp_path / f"{name}, merged")
+        expected = open_model_directory(tmp_path / f"{name}, merged").tensors
+        merged = with_adapter(open_model_directory(tmp_path / "halves"), open_adapter(tmp_path / name)).tensors
+        for tensor, exact in expected.items():
+            values = exact.to_float32()
+            error = abs(merged[tensor].to_float32() - values)
+            assert (error <= half_unit * abs(values) + 1e-7).all(), (name, tensor)
