@@ -80,7 +80,7 @@ def test_a_missing_pre_tokenizer_is_said_once_and_cut_as_llama_cpp_does() -> Non
     for tokenizer in (missing, named):
         assert tokenizer.encode("he") == [256]
     tokens = [*BYTE_LEVEL["tokenizer.ggml.tokens"][:256], "12", "123", "'s"]
-    cut = read(BYTE_LEVEL, pre="default", tokens=tokens, merges=merges)
+    cut = read(BYTE_LEVEL, pre="default", tokens=tokens, token_type=[1] * len(tokens), merges=merges)
     assert [cut.token_text(token) for token in cut.encode("it's 1231")] == ["i", "t", "'", "s", " ", "123", "1"]
 
 

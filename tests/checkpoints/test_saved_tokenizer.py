@@ -53,6 +53,7 @@ def saved(tokenizer: Tokenizer, tmp_path: Path) -> Tokenizer:
         from_gguf(("<tool>", USER_DEFINED), ("caf\u00e9", USER_DEFINED)),
         from_gguf(("<unused0>", UNUSED), ("<unused1>", UNUSED)),
         from_gguf(add_bos_token=True, add_eos_token=True),
+        from_gguf(add_bos_token=True, chat_template="{{ messages[0].content }}"),
         from_gguf(padding_token_id=LETTERS.index("!"), unknown_token_id=LETTERS.index("?")),
     ],
 )
@@ -74,7 +75,6 @@ def test_what_a_folder_can_say_comes_back(tokenizer: Tokenizer, tmp_path: Path) 
         (from_gguf(("he", NORMAL)), r"tokens by ids: 256: 'he' would be read as None"),
         (from_gguf(("x", CONTROL), ("x", NORMAL)), r"tokens by ids: .*'x' would be read as None"),
         (from_gguf(bos_token_id=LETTERS.index("!")), rf"BOS token: {LETTERS.index('!')} would be read as None"),
-        (from_gguf(add_bos_token=True, chat_template="{{ messages[0].content }}"), "tokens of a chat"),
     ],
 )
 def test_what_a_folder_cannot_say_is_refused_by_name(tokenizer: Tokenizer, problem: str, tmp_path: Path) -> None:

@@ -74,7 +74,9 @@ def test_bash_offers_every_verb_and_the_options_that_its_help_lists(command: Com
     assert verbs == [*VERB_NAMES, "--help", "--version"]
     for verb, offered in zip(VERB_NAMES, options, strict=True):
         text = command(verb, "--help").out
-        listed = re.findall(r"^(?:│|  ?) (?:-\w(?: [A-Z]+)?, )?(--[a-z][\w-]*)", text, flags=re.MULTILINE)
+        listed = re.findall(
+            r"^(?:│|  ?) (?:-\w(?: [A-Z]+)?, |--template FILE, )?(--[a-z][\w-]*)", text, flags=re.MULTILINE
+        )
         assert sorted(offered) == sorted(listed), verb
 
 

@@ -67,7 +67,7 @@ def save_model_directory(
             if generation_defaults:
                 _write_json(folder / GENERATION_CONFIG_NAME, _with_end_tokens(generation_defaults, tokenizer))
             if tokenizer is not None:
-                tokenizer.save(folder)
+                tokenizer.write_files(folder)
                 _require_same_tokenizer(tokenizer, folder)
             _write_weights(folder, config, tensors, dtype, max_shard_bytes)
             _sync_folder(folder)

@@ -42,8 +42,9 @@ def _properties(own: Tokenizer, other: Tokenizer) -> Iterator[tuple[str, object,
     templates = f"{own.chat_template} {own.named_templates}"
     for role, token in own.special_variables.items():
         yield f"{role} of the chat template", token, other.special_variables.get(role) if role in templates else token
-    yield "chat template", own.chat_template, other.chat_template
-    yield "named chat templates", own.named_templates, other.named_templates
+    yield "chat template", own.chat_template and own.written_template(own.chat_template), other.chat_template
+    written = {name: own.written_template(text) for name, text in own.named_templates.items()}
+    yield "named chat templates", written, other.named_templates
     yield "tokens of a chat", _chat(own), _chat(other)
     yield "ends of texts and turns", set(own.turn_end_ids()), set(other.turn_end_ids())
 

@@ -308,11 +308,12 @@ class Tokenizer:
         """
         folder = Path(folder)
         try:
-            self._write(folder)
+            self.write_files(folder)
         except OSError as error:
             raise DataError(f"{folder}: cannot be written: {os_reason(error)}") from None
 
-    def _write(self, folder: Path) -> None:
+    def write_files(self, folder: Path) -> None:
+        """Write the files of `save`. Raises OSError."""
         with write_atomically(folder / "tokenizer.json") as out:
             out.write(self._backend.to_str(pretty=True).encode())
         # Readers make every named token an added one, which texts are cut at: a name must not change the tokens.
@@ -320,7 +321,7 @@ class Tokenizer:
         named = {role: token for role, token in self.special_variables.items() if token in added}
         settings: dict[str, object] = {"tokenizer_class": "PreTrainedTokenizerFast", **named}
         templates = {"default": self.chat_template} if self.chat_template is not None else {}
-        templates = {name: self._begun_template(text) for name, text in {**templates, **self.named_templates}.items()}
+        templates = {name: self.written_template(text) for name, text in {**templates, **self.named_templates}.items()}
         if self.named_templates:
             settings["chat_template"] = [{"name": name, "template": text} for name, text in templates.items()]
         elif templates:
@@ -328,7 +329,8 @@ class Tokenizer:
         with write_atomically(folder / "tokenizer_config.json") as out:
             out.write((json.dumps(settings, ensure_ascii=False, indent=2) + "\n").encode())
 
-    def _begun_template(self, template: str) -> str:
+    def written_template(self, template: str) -> str:
+        """Return a chat template as it is saved: with the tokens that begin chats, if it does not write them itself."""
         prefix = "".join(self._backend.id_to_token(token_id) or "" for token_id in self.prefix_token_ids)
         if not (self.begins_chats and prefix):
             return template
