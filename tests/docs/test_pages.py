@@ -5,13 +5,13 @@ from __future__ import annotations
 import dataclasses
 import functools
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
 
 import nextword.language_model
-from nextword import SamplingParams
+from nextword import LanguageModel, SamplingParams
 from nextword.checkpoints.catalogue import CATALOGUE, is_pulled
 from nextword.cli import VERBS
 from tests.docs.page import read_steps
@@ -25,8 +25,14 @@ NAMES = [str(page.relative_to(ROOT)) for page in PAGES]
 @pytest.fixture(scope="module")
 def loaded_once() -> Iterator[None]:
     """The pages load the model some hundred times; once is enough, since no text depends on what came before it."""
+    load = nextword.language_model.load
+    cached = functools.cache(load)
+
+    def load_once(source: str, *, adapters: Mapping[str, str] | None = None, **options: object) -> LanguageModel:
+        return load(source, adapters=adapters, **options) if adapters else cached(source, **options)  # type: ignore[arg-type]
+
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(nextword.language_model, "load", functools.cache(nextword.language_model.load))
+        patch.setattr(nextword.language_model, "load", load_once)
         yield
 
 
