@@ -6,7 +6,7 @@ from nextword.errors import CheckpointError
 
 
 def test_control_characters_are_escaped_and_letters_are_not() -> None:
-    assert str(CheckpointError("tensor a\nb\x1b[31m\x9b: é 語 \xa0")) == "tensor a\\nb\\x1b[31m\\x9b: é 語 \xa0"
+    assert str(CheckpointError("tensor a\nb\x1b[31m\x9b: é 語 \xa0")) == "tensor a\\nb\\x1b[31m\\x9b: é 語 \\xa0"
 
 
 def test_a_long_message_keeps_both_its_ends() -> None:

@@ -113,5 +113,7 @@ def test_words_are_cut_as_llama_cpp_cuts_them(name: str, tmp_path: Path) -> None
     write_model(path, name)
     ours, peer = build_gguf_tokenizer(GGUFMetadata(read_gguf(path).metadata, path)), llama_cpp(path)
     texts = [f"a{one}b {one}{one}1{one} !{one}A{one}" for one in characters(name)]
+    if RULES_BY_NAME[name].is_nfc:  # which llama.cpp leaves out
+        texts = [text for text in texts if unicodedata.is_normalized("NFC", text)]
     found = ours.encode_batch(texts, add_special_tokens=False)
     assert [text for text, ids in zip(texts, found, strict=True) if ids != peer(text)] == []
