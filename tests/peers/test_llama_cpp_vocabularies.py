@@ -50,6 +50,7 @@ def test_texts_have_the_tokens_that_llama_cpp_expects(name: str) -> None:
             assert tokenizer.encode(text, add_special_tokens=False) == token_ids, repr(text)
 
 
+@pytest.mark.filterwarnings("ignore:.*tokenizer.ggml.pre is missing:UserWarning")
 @pytest.mark.parametrize("name", [*TESTED, *UNTESTED])
 def test_texts_are_given_back(name: str) -> None:
     tokenizer = load(name)

@@ -300,7 +300,14 @@ def compare(folder: Path, texts: list[str]) -> None:
         assert ours.encode(text, add_special_tokens=False, parse_special=True) == inner
         around_all = [*ours.prefix_token_ids, *inner, *ours.suffix_token_ids]
         assert around_all == peer(text)["input_ids"]
-        assert ours.encode(text) == peer(text, split_special_tokens=True)["input_ids"]
+        if (
+            ours.definition()["model"]["type"] == "Unigram"
+        ):  # which forms control tokens from plain text there, not here
+            ordinary = {token["id"] for token in ours.definition()["added_tokens"] if not token["special"]}
+            controls = set(peer.all_special_ids) - {peer.unk_token_id, ours.definition()["model"]["unk_id"]} - ordinary
+            assert not controls & set(ours.encode(text, add_special_tokens=False))
+        else:
+            assert ours.encode(text) == peer(text, split_special_tokens=True)["input_ids"]
         for skipping in (True, False):
             decoded = peer.decode(around_all, skip_special_tokens=skipping)
             assert ours.decode(around_all, skip_special_tokens=skipping) == decoded
