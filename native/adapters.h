@@ -54,7 +54,7 @@ private:
         Matrix down, up;
         std::vector<float> input_factor, factor, offset;
     };
-    // Of one adapter; two for the gate and the values side by side.
+    // Low-rank factors of one adapter; two for the gate and the values side by side.
     using Changes = std::unordered_map<const Linear*, std::vector<Change>>;
 
     const std::vector<Change>* find(int adapter, const Linear& linear) const;

@@ -25,7 +25,7 @@ std::vector<std::pair<float, int>> top_values(const float* values, int size, int
 
 namespace {
 
-// Whether one of the experts has weights that are multiplied by int8.
+// True if one of the experts has weights that are multiplied by int8.
 bool reads_int8(const Mixture& mixture, Linear Expert::* linear) {
     return std::any_of(mixture.experts.begin(), mixture.experts.end(),
                        [&](const Expert& expert) { return is_quantized((expert.*linear).matrix.kind); });

@@ -82,7 +82,7 @@ struct Kernels {
 
     // Panels first to last (exclusive) of the matrix times all tokens.
     void (*multiply)(const Matrix& matrix, int first_panel, int last_panel, const Activations& x, const Output& out);
-    // What an epilogue does with a row of sums in the order of the panels, by itself: activation(sum), or, where 16 of
+    // Epilogue alone, on a row of sums in the order of the panels, by itself: activation(sum), or, where 16 of
     // a gate stand beside 16 of the values that it gates, activation(gate) x gated.
     void (*activate_row)(const float* sums, const Output& out);
     // The int8 form of the rows of tile number `tile`.

@@ -30,7 +30,7 @@ struct CacheFull : std::runtime_error {
     CacheFull() : std::runtime_error("the KV cache is full") {}
 };
 
-// What a sequence's keys and values depend on besides its tokens.
+// Inputs besides its tokens on which a sequence's keys and values depend.
 struct SequenceKind {
     bool is_long = false;  // rotated by LongRoPE's long factors
     int adapter = 0;       // its number, or 0 for none

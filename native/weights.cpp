@@ -88,7 +88,7 @@ void Weights::register_linear(const std::string& name, Linear& linear, int rows,
     vectors_[name + kBias] = {&linear.bias, part, rows, true};
 }
 
-// Of the hidden states. What a layer norm has not got is neutral.
+// Norm of the hidden states; a missing weight or bias of a layer norm is neutral.
 void Weights::register_norm(const std::string& name, Norm& norm, const Shape& shape) {
     const int size = shape.hidden_size;
     norm.weight.assign(shape.norm_weight ? 0 : size, 1.0f);

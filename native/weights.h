@@ -49,7 +49,7 @@ void put_in_panel_order(const float* values, int size, PanelPart part, float pad
 
 class Weights {
 public:
-    // Where the rows of a named matrix lie.
+    // Location of the rows of a named matrix.
     struct MatrixSlot {
         Linear* linear;
         PanelPart part;

@@ -20,7 +20,7 @@ class Hub(ThreadingHTTPServer):
         self.repository = repository
         self.files = files
         self.sent = sent
-        """What is sent in place of a file's content, under its hash."""
+        """Content that is sent in place of a file's, under its hash."""
 
     @property
     def url(self) -> str:

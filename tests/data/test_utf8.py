@@ -27,7 +27,7 @@ MARKED = {
     "utf-32-be": codecs.BOM_UTF32_BE,
 }
 ODD = "a\u2028b\u2029c\x85d\x0be\x0cf\x1cg😀"
-"""What `str.splitlines` takes for line ends."""
+"""Characters that `str.splitlines` takes for line ends."""
 
 
 def encoded(text: str, encoding: str) -> bytes:

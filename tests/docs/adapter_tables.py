@@ -20,7 +20,7 @@ _SETTINGS = {"task_type": "CAUSAL_LM", "save_projection": True, "token_indices":
 
 
 def adapter_config() -> str:
-    """What becomes of each field, by kind of adapter."""
+    """Treatment of each field, by kind of adapter."""
     seen = {kind: _seen(kind) for kind in (*KINDS, *_OTHERS)}
     common = set.intersection(*(one.read for one in seen.values()))
     held = {name: choices for one in seen.values() for name, choices in one.only.items()}

@@ -91,7 +91,7 @@ def _choices(choices: tuple[object, ...]) -> str:
 
 
 def _seen(family: Family) -> Seen:
-    """What the family asks for, with each of its flags on and off; not what changes nothing."""
+    """Fields that the family asks for, with each of its flags on and off, without those that change nothing."""
     content, seen = {**SIZES, **OWN.get(family.model_type, {})}, Seen()
     _read(family, content, seen)
     variants = [content, *({**content, flag: value} for flag in sorted(seen.flags) for value in (True, False))]

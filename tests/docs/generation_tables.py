@@ -13,7 +13,7 @@ _PROBES: tuple[float, ...] = (-1, 0, 1, 1.5, 2, 50.0)
 
 
 def generation_config() -> str:
-    """What becomes of each key."""
+    """Treatment of each key."""
     rows = [(f"`{key}`", f"`{field}`", _translated(key, field)) for key, field in FIELDS.items()]
     rows.append(("`do_sample`", "`temperature`", "`false` → `0`"))
     rows.append(("`eos_token_id`", "tokens that end a text", ""))

@@ -40,7 +40,7 @@ _TOKENS: dict[str, object] = {
 
 
 def model_keys() -> str:
-    """What becomes of each key under the name of the architecture."""
+    """Treatment of each key under the name of the architecture."""
     read = _read_of_models()
     own = {key for family in FAMILIES.values() if family.gguf for key in family.gguf.settings.values()} - read
     same = _accepted()
@@ -58,7 +58,7 @@ def model_keys() -> str:
 
 
 def other_keys() -> str:
-    """What becomes of the keys of the tokenizer, and of those in front of all."""
+    """Treatment of the keys of the tokenizer, and of those in front of all."""
     read = _read_of_tokenizers()
     sampling_keys = {sampling._PREFIX + key for key, _ in sampling._KEYS.values()}
     harmless = {PREFIX + name for name in keys._TOKENIZER_HARMLESS} - read

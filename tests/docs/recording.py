@@ -1,4 +1,4 @@
-"""What readers of settings ask for: `RecordingFields` and `RecordingDict` note each field, and what it is held to."""
+"""`RecordingFields` and `RecordingDict`: note each field that a reader of settings asks for, and its check."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class RecordingDict(dict[str, Any]):
 
 @dataclass
 class Seen:
-    """What a reader asked for, by the names of fields, with the section in front."""
+    """Fields that a reader asked for, by name, with the section in front."""
 
     read: set[str] = field(default_factory=set)
     only: dict[str, tuple[object, ...]] = field(default_factory=dict)

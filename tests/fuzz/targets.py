@@ -1,4 +1,4 @@
-"""What is done with each kind of input, in the child process: write it, open it, use what opens."""
+"""Steps for each kind of input, in the child process: write it, open it, use what opens."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ PEFT: dict[str, Any] = {
 
 @dataclass(frozen=True)
 class Mutation:
-    """How a file is changed: which of several, edits of its document, damage of its bytes."""
+    """Changes to a file: which of several, edits of its document, damage of its bytes."""
 
     which: int = 0
     edits: list[Edit] = field(default_factory=list)

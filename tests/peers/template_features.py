@@ -1,4 +1,4 @@
-"""What chat templates can write: expressions and blocks of the template language, on one conversation."""
+"""Expressions and blocks of the chat template language, on one conversation."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ MESSAGES: list[dict[str, Any]] = [
     {"role": "user", "content": "2"},
 ]
 NAMES = "{% set c = messages[0].content %}{% set m = messages[1] %}"
-"""What expressions and blocks call the first content, and the second message."""
+"""Names of the first content and of the second message in expressions and blocks."""
 EXPRESSIONS = {
     "filters of text": r"""
         c|capitalize; c|title; c|upper|lower; c|trim; c|trim('"'); c|wordcount; c|length; c|first; c|reverse;

@@ -1,4 +1,4 @@
-"""What chat templates can write, expression by expression, and how their last message is continued.
+"""Chat templates, expression by expression, and the continuation of their last message.
 
 The judge is transformers; the features are those that its own tests of chat templates go through.
 """

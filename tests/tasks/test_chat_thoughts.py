@@ -50,7 +50,7 @@ WRITTEN = {
     "gpt-oss": "<|channel|>analysis<|message|>{}<|end|><|start|>assistant<|channel|>final<|message|>{}",
     "Solar": "<|think|>{}<|end|><|begin|>assistant<|content|>{}",
 }
-"""What models write though their templates show it nowhere, or only beside calls of tools."""
+"""Marks that models write though their templates show them nowhere, or only beside calls of tools."""
 
 
 class Script(HashBackend):
@@ -94,7 +94,7 @@ def scripted(template: str, written: str, *, stop: tuple[str, ...] = ()) -> tupl
 
 
 def answered(template: str) -> str:
-    """What the template writes of an answer with thoughts, behind the prompt and without its last token."""
+    """Text that the template writes for an answer with thoughts, after the prompt, without its last token."""
     model = tokenizer(template)
     message = {"role": "assistant", "content": ANSWER, "reasoning_content": THOUGHTS}
     whole = model.render_chat([ASKED, message], add_generation_prompt=False)

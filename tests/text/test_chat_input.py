@@ -1,4 +1,4 @@
-"""What a conversation may hold beside texts: rendered as transformers renders it, in the forms that templates read."""
+"""Parts of a conversation beside texts, rendered as transformers renders them, in the forms that templates read."""
 
 from __future__ import annotations
 

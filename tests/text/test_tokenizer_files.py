@@ -99,7 +99,7 @@ def token(text: str, *, special: bool = True, **flags: bool) -> dict[str, Any]:
 
 @dataclass
 class Files:
-    """What the files of a folder say; `N` stands for the size of the vocabulary, and N+1 for the id after it."""
+    """Content of the files of a folder; `N` stands for the size of the vocabulary, and N+1 for the id after it."""
 
     config: dict[str, Any] = field(default_factory=dict)
     special_map: dict[str, Any] | None = None

@@ -167,7 +167,7 @@ def _have_same_merges(own: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
     merges, read_back = merges_of(own), merges_of(other)
     if _is_byte_level(own):
         return merges == read_back
-    # What is found as written before the merges is never formed by them.
+    # Merges never form the tokens that are found as written before them.
     found = {token["content"] for token in own["added_tokens"]} - {left + right for left, right in merges}
     return are_same_merges(merges, [(left, right) for left, right in read_back if left + right not in found])
 
