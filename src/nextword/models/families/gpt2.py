@@ -2,36 +2,45 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from nextword.models.config import MAX_LAYERS, Activation, ModelConfig
 from nextword.models.families import gguf_names, shared
 from nextword.models.families.family import Family, GGUFMapping, WeightRule
 from nextword.models.families.fields import ConfigFields
 
 
-def config_from_hf(fields: ConfigFields) -> ModelConfig:
-    """Read config.json."""
-    for name in ("scale_attn_by_inverse_layer_idx", "add_cross_attention"):
-        fields.require(name, False)
+def read_shape(fields: ConfigFields) -> dict[str, Any]:
+    """Read the arguments of ModelConfig that GPT-2 and GPT-J share. Raises CheckpointError."""
     fields.require("quantization_config")
     hidden_size, num_heads = shared.positive(fields, "n_embd"), shared.positive(fields, "n_head")
     if hidden_size % num_heads:
         fields.refuse("n_embd", f"a multiple of n_head = {num_heads}")
-    head_dim = hidden_size // num_heads
+    return {
+        "vocab_size": shared.positive(fields, "vocab_size"),
+        "hidden_size": hidden_size,
+        "intermediate_size": shared.positive(fields, "n_inner", 4 * hidden_size),
+        "num_layers": shared.positive(fields, "n_layer", most=MAX_LAYERS),
+        "num_heads": num_heads,
+        "num_kv_heads": num_heads,
+        "head_dim": hidden_size // num_heads,
+        "max_seq_len": shared.positive(fields, "n_positions"),
+        "norm": "layer",
+        "norm_eps": fields.number("layer_norm_epsilon", 1e-5),
+        "activation": fields.choice("activation_function", shared.ACTIVATIONS, "gelu_new"),
+        "is_gated": False,
+    }
+
+
+def config_from_hf(fields: ConfigFields) -> ModelConfig:
+    """Read config.json."""
+    for name in ("scale_attn_by_inverse_layer_idx", "add_cross_attention"):
+        fields.require(name, False)
+    shape = read_shape(fields)
     return ModelConfig(
         family="gpt2",
-        vocab_size=shared.positive(fields, "vocab_size"),
-        hidden_size=hidden_size,
-        intermediate_size=shared.positive(fields, "n_inner", 4 * hidden_size),
-        num_layers=shared.positive(fields, "n_layer", most=MAX_LAYERS),
-        num_heads=num_heads,
-        num_kv_heads=num_heads,
-        head_dim=head_dim,
-        max_seq_len=shared.positive(fields, "n_positions"),
-        norm="layer",
-        norm_eps=fields.number("layer_norm_epsilon", 1e-5),
-        activation=fields.choice("activation_function", shared.ACTIVATIONS, "gelu_new"),
-        is_gated=False,
-        attention_scale=head_dim**-0.5 if fields.flag("scale_attn_weights", True) else 1.0,
+        **shape,
+        attention_scale=shape["head_dim"] ** -0.5 if fields.flag("scale_attn_weights", True) else 1.0,
         is_tied=fields.flag("tie_word_embeddings", True),
         qkv_bias=True,
         attention_out_bias=True,
@@ -42,8 +51,8 @@ def config_from_hf(fields: ConfigFields) -> ModelConfig:
 PUBLISHED_ACTIVATIONS: dict[Activation, str] = {**shared.PUBLISHED_ACTIVATIONS, "gelu_tanh": "gelu_new"}
 
 
-def config_to_hf(config: ModelConfig) -> dict[str, object]:
-    """Write config.json."""
+def write_shape(config: ModelConfig) -> dict[str, object]:
+    """Write the fields of `read_shape` for config.json."""
     return {
         "vocab_size": config.vocab_size,
         "n_embd": config.hidden_size,
@@ -51,11 +60,18 @@ def config_to_hf(config: ModelConfig) -> dict[str, object]:
         "n_layer": config.num_layers,
         "n_head": config.num_heads,
         "n_positions": config.max_seq_len,
-        "n_ctx": config.max_seq_len,
         "layer_norm_epsilon": config.norm_eps,
         "activation_function": PUBLISHED_ACTIVATIONS[config.activation],
-        "scale_attn_weights": config.attention_scale != 1.0 or config.head_dim == 1,
         "tie_word_embeddings": config.is_tied,
+    }
+
+
+def config_to_hf(config: ModelConfig) -> dict[str, object]:
+    """Write config.json."""
+    return {
+        **write_shape(config),
+        "n_ctx": config.max_seq_len,
+        "scale_attn_weights": config.attention_scale != 1.0 or config.head_dim == 1,
     }
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from nextword.models.config import MAX_LAYERS, ModelConfig
+from nextword.models.config import ModelConfig
 from nextword.models.families import gpt2, shared
 from nextword.models.families.family import Family, WeightRule
 from nextword.models.families.fields import ConfigFields
@@ -12,28 +12,13 @@ from nextword.models.rope import Rope
 
 def config_from_hf(fields: ConfigFields) -> ModelConfig:
     """Read config.json."""
-    fields.require("quantization_config")
     fields.require("tie_word_embeddings", False)
-    hidden_size, num_heads = shared.positive(fields, "n_embd"), shared.positive(fields, "n_head")
-    if hidden_size % num_heads:
-        fields.refuse("n_embd", f"a multiple of n_head = {num_heads}")
-    head_dim = hidden_size // num_heads
+    shape = gpt2.read_shape(fields)
     return ModelConfig(
         family="gptj",
-        vocab_size=shared.positive(fields, "vocab_size"),
-        hidden_size=hidden_size,
-        intermediate_size=shared.positive(fields, "n_inner", 4 * hidden_size),
-        num_layers=shared.positive(fields, "n_layer", most=MAX_LAYERS),
-        num_heads=num_heads,
-        num_kv_heads=num_heads,
-        head_dim=head_dim,
-        max_seq_len=shared.positive(fields, "n_positions"),
-        norm="layer",
-        norm_eps=fields.number("layer_norm_epsilon", 1e-5),
-        activation=fields.choice("activation_function", shared.ACTIVATIONS, "gelu_new"),
-        is_gated=False,
+        **shape,
         rope=Rope(theta=10_000.0, rotary_dim=shared.positive(fields, "rotary_dim", 64)),
-        attention_scale=head_dim**-0.5,
+        attention_scale=shape["head_dim"] ** -0.5,
         is_parallel=True,
         is_norm_shared=True,
         mlp_bias=True,
@@ -43,18 +28,7 @@ def config_from_hf(fields: ConfigFields) -> ModelConfig:
 
 def config_to_hf(config: ModelConfig) -> dict[str, object]:
     """Write config.json."""
-    return {
-        "vocab_size": config.vocab_size,
-        "n_embd": config.hidden_size,
-        "n_inner": config.intermediate_size,
-        "n_layer": config.num_layers,
-        "n_head": config.num_heads,
-        "n_positions": config.max_seq_len,
-        "rotary_dim": rope_of(config).rotary_dim,
-        "layer_norm_epsilon": config.norm_eps,
-        "activation_function": gpt2.PUBLISHED_ACTIVATIONS[config.activation],
-        "tie_word_embeddings": False,
-    }
+    return {**gpt2.write_shape(config), "rotary_dim": rope_of(config).rotary_dim}
 
 
 _LAYER = "transformer.h.{i}"
