@@ -5,13 +5,13 @@ from __future__ import annotations
 import argparse
 import itertools
 import time
-from typing import Any
-
-from hypothesis import HealthCheck, Phase, given, settings
-from hypothesis import seed as seeded
 
 from tests.fuzz.children import Child
 from tests.fuzz.kinds import KINDS
+from tests.fuzz.try_kind import try_kind
+
+_EXAMPLES = 50
+"""Inputs that are drawn with one seed."""
 
 
 def main() -> None:
@@ -29,34 +29,14 @@ def main() -> None:
     rounds = ((seed, name) for seed in itertools.count(options.seed) for name in options.kinds or KINDS)
     for seed, name in itertools.takewhile(lambda _: time.monotonic() < end, rounds):
         try:
-            tried += _try_kind(name, seed, child)
+            try_kind(name, child, examples=_EXAMPLES, seed=seed)
+            tried += _EXAMPLES
         except AssertionError as failure:
             faults += 1
             print(f"--- {name}, seed {seed}: {failure}\n", flush=True)
     child.close()
     print(f"{tried} inputs, {faults} rounds with a fault")
     raise SystemExit(1 if faults else 0)
-
-
-def _try_kind(name: str, seed: int, child: Child, *, examples: int = 50) -> int:
-    """Try inputs of one kind. Raises AssertionError with the first that fails; inputs are small as they are drawn."""
-    kind = KINDS[name]
-
-    @seeded(seed)
-    @settings(
-        max_examples=examples,
-        database=None,
-        deadline=None,
-        phases=[Phase.generate],
-        suppress_health_check=list(HealthCheck),
-    )
-    @given(kind.inputs)
-    def try_one(value: Any) -> None:
-        fault = child.fault(kind.target, value)
-        assert fault is None, f"{value!r} {fault}"
-
-    try_one()
-    return examples
 
 
 if __name__ == "__main__":

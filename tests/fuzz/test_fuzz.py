@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, Phase, given, settings
 
 from tests.fuzz.children import Child
 from tests.fuzz.kinds import KINDS
+from tests.fuzz.try_kind import try_kind
 
 pytest.importorskip("nextword._native")
 pytestmark = pytest.mark.slow
@@ -25,19 +24,4 @@ def child() -> Iterator[Child]:
 
 @pytest.mark.parametrize("name", KINDS)
 def test_a_mutated_input_ends_with_a_result_or_one_line(name: str, child: Child) -> None:
-    kind = KINDS[name]
-
-    @settings(
-        max_examples=kind.examples,
-        derandomize=True,
-        database=None,
-        deadline=None,
-        phases=[Phase.generate],
-        suppress_health_check=list(HealthCheck),
-    )
-    @given(kind.inputs)
-    def try_one(value: Any) -> None:
-        fault = child.fault(kind.target, value)
-        assert fault is None, f"{value!r} {fault}"
-
-    try_one()
+    try_kind(name, child, examples=KINDS[name].examples)
