@@ -31,7 +31,7 @@ def choose_template(
             names = ", ".join(sorted(known)) or "none"
             raise RequestError(
                 f"chat_template = {choice!r:.80}: is no template, and the model has none of that name ({names});"
-                " give a file as a Path"
+                " check the name of the file, which Python gives as a Path"
             )
         return known.get(choice, choice)
     chosen = known.get(_FOR_TOOLS if has_tools and _FOR_TOOLS in known else "default")
