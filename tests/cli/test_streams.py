@@ -25,7 +25,8 @@ def run_in_shell(redirection: str, *arguments: str | Path, unbuffered: bool = Fa
 
 def verbs(tiny: Path) -> list[tuple[str | Path, ...]]:
     """A command that prints at its end, one that prints as it goes, and help."""
-    return [("tokenize", tiny, "hello"), ("generate", tiny, "a", "--max-tokens", "2", "--seed", "1"), ("pull", "--help")]
+    generate = ("generate", tiny, "a", "--max-tokens", "2", "--seed", "1")
+    return [("tokenize", tiny, "hello"), generate, ("pull", "--help")]
 
 
 @pytest.mark.parametrize("number", range(3))
