@@ -8,7 +8,7 @@ import torch
 from nextword.errors import ConfigError
 from nextword.training.optimizers import Optimizers
 from nextword.training.recipe import OptimizerRecipe
-from nextword.training.trained_weights import TrainedWeights
+from nextword.training.trained_weights import TrainedWeights, freeze
 from tests.training.tiny import tiny_transformer
 
 
@@ -17,13 +17,15 @@ def backward(model: torch.nn.Module) -> None:
 
 
 def test_frozen_weights_do_not_train_and_a_pattern_without_weights_is_refused() -> None:
-    weights = TrainedWeights(tiny_transformer(), dtype=torch.float32, freeze=("layers.0.*", "embedding.weight"))
+    model = tiny_transformer()
+    freeze(model, ("layers.0.*", "embedding.weight"))
+    weights = TrainedWeights(model, dtype=torch.float32)
     assert {name.split(".")[0] for name in weights.tensors} == {"layers", "final_norm"}
     assert not any(name.startswith("layers.0.") for name in weights.tensors)
     with pytest.raises(ConfigError, match=r"freeze 'layer\.0' matches no weight"):
-        TrainedWeights(tiny_transformer(), dtype=torch.float32, freeze=("layer.0",))
+        freeze(tiny_transformer(), ("layer.0",))
     with pytest.raises(ConfigError, match="nothing to train"):
-        TrainedWeights(tiny_transformer(), dtype=torch.float32, freeze=("*",))
+        freeze(tiny_transformer(), ("*",))
 
 
 def test_gradients_of_rounded_copies_are_summed_in_float32() -> None:

@@ -42,5 +42,5 @@ def adapted(
     spec: AdapterSpec, site: Site, linear: nn.Linear, inputs: Tensor, outputs: Tensor, tensors: Mapping[str, Tensor]
 ) -> Tensor:
     """Compute outputs + scaling * B A inputs."""
-    narrow = inputs @ tensors["lora_A.weight"].T  # (..., rank)
-    return outputs + narrow @ tensors["lora_B.weight"].T * spec.scaling
+    narrow = inputs @ tensors["lora_A.weight"].T * spec.scaling  # (..., rank): scaled where there are fewest numbers
+    return outputs + narrow @ tensors["lora_B.weight"].T

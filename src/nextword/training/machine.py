@@ -48,11 +48,9 @@ class PeakRate:
         return self._best
 
 
-def choose_dtype(precision: Precision) -> torch.dtype:
-    """Return the dtype of a precision; for auto the one with the faster products, float32 if they are equal."""
-    if precision != "auto":
-        return DTYPES[precision]
-    return max((torch.float32, torch.bfloat16), key=peak_rate)
+def likely_dtype(precision: Precision) -> torch.dtype:
+    """Return the dtype of a precision; for auto the one with the faster large products, float32 if they are equal."""
+    return max(DTYPES.values(), key=peak_rate) if precision == "auto" else DTYPES[precision]
 
 
 def flops_per_token(

@@ -23,6 +23,9 @@ Differentiable = Callable[[Batch], tuple[Tensor, Tensor]]
 class Parallel:
     """Training in a single process; base class of data parallelism."""
 
+    is_sharded = False
+    """True if no process holds the whole model."""
+
     def shard(self, model: Transformer, dtype: torch.dtype) -> torch.dtype:
         """Shard the model before `TrainedWeights` takes its weights; return the dtype to store those in.
 

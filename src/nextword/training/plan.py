@@ -24,6 +24,8 @@ class Plan:
     """Parameters that are trained."""
     dtype: torch.dtype
     """Type of the numbers in matrix products."""
+    is_dtype_likely: bool
+    """True if batches of the run will be timed to choose that type, and large products alone speak for this one."""
     state_bytes: int
     """Bytes of weights and optimizer state; with accumulation also of gradients."""
     batch_bytes: int
@@ -46,13 +48,14 @@ class Plan:
 
     def __str__(self) -> str:
         trained = "" if self.num_trained == self.num_weights else f", of which {self.num_trained:,} are trained"
+        likely = ", most likely: precision auto times batches when the run begins" if self.is_dtype_likely else ""
         return (
             f"parameters      {self.num_weights:,}{trained}\n"
             f"memory          about {_megabytes(self.state_bytes + self.batch_bytes)} besides PyTorch's own: "
             f"{_megabytes(self.state_bytes)} for weights and optimizer, {_megabytes(self.batch_bytes)} for a batch\n"
             f"steps           {self.steps:,} of {self.rows_per_step} x {self.row_length} tokens, "
             f"{self.num_tokens:,} in all\n"
-            f"products in     {str(self.dtype).removeprefix('torch.')}\n"
+            f"products in     {str(self.dtype).removeprefix('torch.')}{likely}\n"
             f"estimated time  {format_duration(self.seconds)}, at {LIKELY_MFU:.0%} of the "
             f"{self.peak_rate / 1e9:.0f} GFLOP/s measured here"
         )

@@ -12,7 +12,7 @@ from nextword.models.config import ModelConfig
 from nextword.models.passes import runs_native
 from nextword.models.weights import weight_shapes
 from nextword.training.loss import CHUNK_POSITIONS
-from nextword.training.machine import choose_dtype, flops_per_token, peak_rate
+from nextword.training.machine import flops_per_token, likely_dtype, peak_rate
 from nextword.training.plan import LIKELY_MFU, Plan
 from nextword.training.recipe import Recipe
 
@@ -36,7 +36,7 @@ def plan_run(
     config: ModelConfig, recipe: Recipe, *, batch_size: int, row_length: int, num_adapter_weights: int | None = None
 ) -> Plan:
     """Plan a run of all weights, or of an adapter of `num_adapter_weights` alone; nothing is read or written."""
-    dtype, compute = choose_dtype(recipe.compute.precision), recipe.compute
+    dtype, compute = likely_dtype(recipe.compute.precision), recipe.compute
     sizes = {name: math.prod(shape) for name, shape in weight_shapes(config).items()}
     base, adapter = sum(sizes.values()), num_adapter_weights or 0
     trained = sum(sizes.values()) - _frozen(sizes, compute.freeze) if num_adapter_weights is None else adapter
@@ -53,6 +53,7 @@ def plan_run(
         num_weights=base + adapter,
         num_trained=trained,
         dtype=dtype,
+        is_dtype_likely=compute.precision == "auto",
         state_bytes=trained * _OPTIMIZER_BYTES + copies + frozen + averages + waiting,
         batch_bytes=batch_bytes if waiting else max(batch_bytes, gradients),
         rows_per_step=rows,

@@ -85,7 +85,7 @@ class ComputeRecipe:
     """Numerical precision, memory and parallelism."""
 
     precision: Precision = "auto"
-    """Dtype of matrix products; weights are also kept in float32. auto: the faster one on this machine, measured."""
+    """Dtype of matrix products; weights are also kept in float32. auto: the one in which timed batches are faster."""
     accumulation: int = 1
     """Batches whose gradients are summed for one step."""
     z_loss: float = 0.0

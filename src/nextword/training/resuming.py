@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from nextword.errors import CheckpointError, ConfigError
+from nextword.training.machine import DTYPES
 
 _MAY_CHANGE = ("checkpointing", "parallel")
 _TYPES: Mapping[str, tuple[type, ...]] = {
@@ -35,6 +36,11 @@ def require_values(values: Mapping[str, Any], checkpoint: Path) -> None:
     if not numbers or not isinstance(values["versions"].get("torch"), str) or values["step"] < 0:
         raise CheckpointError(
             f"{checkpoint}: state.json: recent, versions or step is no value of a run: delete the folder, start again"
+        )
+    if values["precision"] not in DTYPES:
+        raise CheckpointError(
+            f"{checkpoint}: state.json: precision is {values['precision']!r:.80}, must be one of {', '.join(DTYPES)}: "
+            "delete the folder, and start again"
         )
 
 

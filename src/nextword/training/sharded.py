@@ -25,6 +25,8 @@ from nextword.training.trained_weights import TrainedWeights
 class Sharded(Parallel):
     """Data parallelism in which no process holds the whole model."""
 
+    is_sharded = True
+
     def __init__(self, processes: Processes) -> None:
         self._processes = processes
         self._dtype = torch.float32

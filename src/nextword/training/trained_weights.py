@@ -20,25 +20,19 @@ from nextword.models.weights import require_names, require_shape
 class TrainedWeights:
     """Trainable parameters of a model by name, without frozen ones."""
 
-    def __init__(self, model: nn.Module, *, dtype: torch.dtype, freeze: Sequence[str] = (), ema: float = 0.0) -> None:
-        """Take the weights of a model, and change it: frozen parameters require no gradient, all are of `dtype`.
-
-        Raises ConfigError for a pattern that matches nothing, or if nothing is left to train.
-        """
-        _freeze(model, freeze)
+    def __init__(self, model: nn.Module, *, dtype: torch.dtype, ema: float = 0.0) -> None:
+        """Take the weights of a model that require gradients, and change it: all of its weights are of `dtype`."""
         self.tensors: dict[str, Tensor] = {}
         """Name -> float32 values, each with its gradient in `.grad`."""
         self._copies: dict[str, nn.Parameter] = {}
         for name, parameter in model.named_parameters():
             if parameter.requires_grad:
                 self.tensors[name] = parameter if dtype == torch.float32 else parameter.detach().float().clone()
-        if not self.tensors:
-            raise ConfigError("every weight is frozen: there is nothing to train")
         if dtype != torch.float32:
             model.to(dtype)
             self._copies = {name: model.get_parameter(name) for name in self.tensors}
             for name, copy in self._copies.items():
-                copy.register_post_accumulate_grad_hook(_AddGradient(self.tensors[name]))  # type: ignore[no-untyped-call]
+                copy.register_post_accumulate_grad_hook(AddGradient(self.tensors[name]))  # type: ignore[no-untyped-call]
         self._originals = {id(copy): self.tensors[name] for name, copy in self._copies.items()}
         self._ema = ema
         self.averages = {name: tensor.detach().clone() for name, tensor in self.tensors.items()} if ema else {}
@@ -113,7 +107,7 @@ class TrainedWeights:
         self.renew_copies()
 
 
-class _AddGradient:
+class AddGradient:
     """Hook that moves the gradient of a rounded copy to its float32 tensor."""
 
     def __init__(self, tensor: Tensor) -> None:
@@ -128,7 +122,11 @@ class _AddGradient:
         copy.grad = None
 
 
-def _freeze(model: nn.Module, patterns: Sequence[str]) -> None:
+def freeze(model: nn.Module, patterns: Sequence[str]) -> None:
+    """Let the parameters whose names match a pattern require no gradient.
+
+    Raises ConfigError for a pattern that matches nothing, or if nothing is left to train.
+    """
     names = [name for name, _ in model.named_parameters()]
     for pattern in patterns:
         frozen = [name for name in names if fnmatchcase(name, pattern)]
@@ -136,3 +134,5 @@ def _freeze(model: nn.Module, patterns: Sequence[str]) -> None:
             raise ConfigError(f"freeze {pattern!r} matches no weight; there are {', '.join(names[:3])}, ...")
         for name in frozen:
             model.get_parameter(name).requires_grad_(False)
+    if not any(parameter.requires_grad for parameter in model.parameters()):
+        raise ConfigError("every weight is frozen: there is nothing to train")

@@ -23,19 +23,20 @@ from nextword.models.transformer import Transformer
 from nextword.training.callbacks import Callbacks, StepReport
 from nextword.training.checkpoint import TrainingState, find_checkpoint, load_tensors, load_values, save_checkpoint
 from nextword.training.choose_parallel import choose_parallel
+from nextword.training.choose_precision import choose_precision
 from nextword.training.heap import retained_heap
 from nextword.training.interruption import Interruption
 from nextword.training.layer_memory import lower_peak_memory
-from nextword.training.machine import choose_dtype
+from nextword.training.machine import DTYPES, likely_dtype
 from nextword.training.metrics import Metrics
 from nextword.training.objective import Objective
 from nextword.training.optimizers import Optimizers
 from nextword.training.processes import ALONE, Processes
-from nextword.training.recipe import Recipe, lr_share
+from nextword.training.recipe import Precision, Recipe, lr_share
 from nextword.training.resuming import require_same_recipe, require_values
 from nextword.training.spike_guard import SpikeGuard
 from nextword.training.throughput import Throughput
-from nextword.training.trained_weights import TrainedWeights
+from nextword.training.trained_weights import TrainedWeights, freeze
 from nextword.training.validation import Validation
 
 _MAX_NAMED = 8
@@ -70,13 +71,13 @@ class Trainer:
         values = None if found is None else load_values(found)
         if found is not None and values is not None:
             require_values(values, found)
-        precision = recipe.compute.precision if values is None else values["precision"]
-        self._dtype = processes.on_rank_zero(lambda: choose_dtype(precision))
-        trained_dtype = self._parallel.shard(model.to(processes.device), self._dtype)
-        self._weights = TrainedWeights(model, dtype=trained_dtype, freeze=recipe.compute.freeze, ema=recipe.compute.ema)
+        freeze(model.to(processes.device), recipe.compute.freeze)
+        lower_peak_memory(model, gradient_checkpointing=recipe.compute.gradient_checkpointing)
+        self._dtype = self._choose_dtype(recipe.compute.precision if values is None else values["precision"])
+        trained_dtype = self._parallel.shard(model, self._dtype)
+        self._weights = TrainedWeights(model, dtype=trained_dtype, ema=recipe.compute.ema)
         self._optimizers = Optimizers(self._weights.tensors, recipe.optimization)
         self._guard, self._validation = SpikeGuard(recipe.checkpointing.max_skipped), self._make_validation()
-        lower_peak_memory(model, gradient_checkpointing=recipe.compute.gradient_checkpointing)
         if found is not None and values is not None:
             self._resume(found, values)
         objective = Objective(model, z_loss=recipe.compute.z_loss, device=processes.device)
@@ -144,6 +145,14 @@ class Trainer:
         """
         values = {name: tensor.detach().float() for name, tensor in self.model.state_dict().items()}
         return self._parallel.full_tensors({**values, **self._weights.tensors, **self._weights.averages})
+
+    def _choose_dtype(self, precision: Precision) -> torch.dtype:
+        """Return the dtype of a precision; for auto the one in which batches of this run are faster."""
+        if precision != "auto":
+            return DTYPES[precision]
+        if self._parallel.is_sharded:  # a batch needs the whole model, for which there may be no memory
+            return self._processes.on_rank_zero(lambda: likely_dtype(precision))
+        return choose_precision(self.model, self._source, self.recipe.compute, self._processes, self._callbacks.note)
 
     def _train_step(self) -> StepReport:
         start = time.perf_counter()
