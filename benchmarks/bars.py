@@ -6,8 +6,11 @@ from collections.abc import Iterator
 
 from benchmarks.bar import Bar
 from benchmarks.inference_report import (
-    BATCHES,
+    AMX,
+    FIRST_TOKEN,
+    LOAD,
     PEAK_MEMORY,
+    SMALL_IS_GOOD,
     Report,
     batch_figure,
     decode_figure,
@@ -15,50 +18,60 @@ from benchmarks.inference_report import (
 )
 from benchmarks.sides import OURS
 
+Q4_K_M, F16 = "1B Q4_K_M", "1B F16"
+AT_512, AT_2048 = decode_figure(512), decode_figure(2048)
+FIXED_MB = 100
+"""Megabytes of a process beside weights, keys and values."""
+
 
 def bars(report: Report) -> Iterator[Bar]:
     """Return all targets, in the order of the table."""
-    at_512, at_2048 = decode_figure(512), decode_figure(2048)
-    limit = report.limits.get("Q4_1", {}).get(at_512)
-    yield _beside(report, at_512, 2.8, "Q4_1", "llama.cpp")
-    yield _beside(report, at_512, 15, "bf16", "transformers")
-    yield Bar("Q4_1, decode at 512 / what memory allows", 0.75, _ratio(_ours(report, at_512), limit))
-    yield _beside(report, at_2048, 3.5, "Q4_1", "llama.cpp")
-    yield _beside(report, at_512, 2.4, "Q8_0", "llama.cpp", ours="Q8_0")
-    yield _beside(report, prefill_figure(512), 6.5, "Q4_1", "llama.cpp")
-    yield _beside(report, prefill_figure(512), 1.7)
-    yield _beside(report, prefill_figure(2048), 2)
-    yield _beside(report, at_512, 2.1, "Q4_1", "ik_llama.cpp")
-    yield _beside(report, at_2048, 4, "Q4_1", "ik_llama.cpp")
-    yield _beside(report, prefill_figure(512), 1.6, "Q4_1", "ik_llama.cpp")
-    many = batch_figure(16)
-    yield Bar(
-        f"Q4_1, 16 sequences at {BATCHES[16]} / one sequence", 4, _ratio(_ours(report, many), _ours(report, at_512))
-    )
-    yield _beside(report, many, 2)
-    num_bytes = report.bytes_read.get("Q4_1", {}).get(at_512)
-    needed = None if num_bytes is None else num_bytes / 1e6
-    yield Bar(
-        "Q4_1, peak memory / weights, keys and values", 1.25, _ratio(_ours(report, PEAK_MEMORY), needed), is_most=True
-    )
+    llamas = ("llama.cpp", "ik_llama.cpp")
+    yield _beside(report, AT_512, 2.2, Q4_K_M, "llama.cpp")
+    yield _share_of_memory(report, AT_512, 0.8, Q4_K_M)
+    yield _beside(report, AT_512, 1.5, F16, "llama.cpp")
+    yield _beside(report, prefill_figure(512), 4 if report.run.get(AMX) else 2.5, Q4_K_M, *llamas)
+    yield _beside(report, prefill_figure(512), 1.3, "Q4_1")
+    yield _beside(report, prefill_figure(2048), 1.7, "Q4_1")
+    yield _beside(report, AT_512, 3, "Q4_1", "ik_llama.cpp")
+    yield _beside(report, AT_2048, 3.5, "Q4_1", "ik_llama.cpp")
+    yield _share_of_memory(report, AT_512, 0.75, "Q4_1")
+    yield _beside(report, batch_figure(16), 5, "Q4_1")
+    yield _beside(report, batch_figure(64), 3, "Q4_1")
+    yield _beside(report, AT_512, 15, "bf16", "transformers")
+    yield _beside(report, FIRST_TOKEN, 1, "Q4_1", "llama.cpp")
+    yield Bar("Q4_1, peak memory / weights, keys and values", 1.25, _peak_ratio(report, "Q4_1"), is_most=True)
+    for group, seconds in ((Q4_K_M, 1.0), (F16, 1.5)):
+        yield Bar(f"{group}, seconds to load", seconds, _ours(report, LOAD, group), is_most=True)
+        title = f"{group}, peak memory / weights, keys and values, without {FIXED_MB} MB"
+        yield Bar(title, 1.1, _peak_ratio(report, group, FIXED_MB), is_most=True)
 
 
-def _beside(
-    report: Report, figure: str, wanted: float, group: str | None = None, library: str | None = None, ours: str = "Q4_1"
-) -> Bar:
-    """Return our speed over the fastest line of a library with a group's weights, or over the fastest of all peers."""
+def _beside(report: Report, figure: str, wanted: float, group: str, *libraries: str) -> Bar:
+    """Return our figure over the best line of these libraries with the same weights; without any, over all peers."""
     others = [
         values[figure]
-        for name, sides in report.medians.items()
-        for title, values in sides.items()
+        for title, values in report.medians.get(group, {}).items()
         if not title.startswith(OURS) and figure in values
-        if group in (None, name) and (library is None or title.partition(" (")[0] == library)
+        if not libraries or title.partition(" (")[0] in libraries
     ]
-    peer = "the best peer" if library is None else f"{library} {group}"
-    return Bar(f"{ours}, {figure} / {peer}", wanted, _ratio(_ours(report, figure, ours), max(others, default=None)))
+    peer = " and ".join(libraries) or "the best peer"
+    small = figure in SMALL_IS_GOOD
+    best = (min if small else max)(others, default=None)
+    return Bar(f"{group}, {figure} / {peer}", wanted, _ratio(_ours(report, figure, group), best), is_most=small)
 
 
-def _ours(report: Report, figure: str, group: str = "Q4_1") -> float | None:
+def _share_of_memory(report: Report, figure: str, wanted: float, group: str) -> Bar:
+    limit = report.limits.get(group, {}).get(figure)
+    return Bar(f"{group}, {figure} / what memory allows", wanted, _ratio(_ours(report, figure, group), limit))
+
+
+def _peak_ratio(report: Report, group: str, fixed_mb: float = 0) -> float | None:
+    num_bytes, peak = report.bytes_read.get(group, {}).get(AT_512), _ours(report, PEAK_MEMORY, group)
+    return None if num_bytes is None or peak is None else (peak - fixed_mb) / (num_bytes / 1e6)
+
+
+def _ours(report: Report, figure: str, group: str) -> float | None:
     return report.medians.get(group, {}).get(OURS, {}).get(figure)
 
 

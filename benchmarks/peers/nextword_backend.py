@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Sequence
 
@@ -49,6 +50,7 @@ class NextwordBackend(Stepwise, Scoring):
         return Scored(time.perf_counter() - start, nats)
 
 
-def load(path: str, threads: int) -> NextwordBackend:
-    """The native backend of a model; its tokenizer is loaded, too, as the peers do."""
+def load(path: str, threads: int, isa: str = "") -> NextwordBackend:
+    """The native backend of a model, with an instruction set; its tokenizer is loaded, too, as the peers do."""
+    os.environ["NEXTWORD_ISA"] = isa
     return NextwordBackend(nextword.load(path, backend="native", num_threads=threads).engine)

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parents[2]
+PATIENCE_SECONDS = 300
+"""Seconds after which a side that does not answer is ended."""
 QUIET = {"HF_HUB_OFFLINE": "1", "TQDM_DISABLE": "1", "TRANSFORMERS_VERBOSITY": "error"}
 
 
@@ -33,7 +38,8 @@ class SideProcess:
             stderr=subprocess.DEVNULL,
             text=True,
         )
-        self._answer()
+        self.load_seconds: float = self._answer()["seconds"]
+        """Seconds of loading, without imports."""
 
     def begin(self, prompts: Sequence[Sequence[int]], num_steps: int) -> dict[str, Any]:
         """Call `Side.begin`; return seconds, token_id and the process's peak_bytes."""
@@ -54,15 +60,23 @@ class SideProcess:
 
     def _ask(self, method: str, *arguments: object) -> dict[str, Any]:
         assert self._process.stdin is not None
-        self._process.stdin.write(json.dumps([method, arguments]) + "\n")
-        self._process.stdin.flush()
+        with contextlib.suppress(BrokenPipeError):  # it has died, as the answer will say
+            self._process.stdin.write(json.dumps([method, arguments]) + "\n")
+            self._process.stdin.flush()
         return self._answer()
 
     def _answer(self) -> dict[str, Any]:
         assert self._process.stdout is not None
+        patience = threading.Timer(PATIENCE_SECONDS, self._process.kill)
+        patience.start()
         line = self._process.stdout.readline()
-        answer: dict[str, Any] = json.loads(line) if line else {"error": f"ended with code {self._process.wait()}"}
+        patience.cancel()
+        answer: dict[str, Any] = json.loads(line) if line else {"error": self._how_it_ended()}
         if "error" in answer:
             self.close()
             raise PeerError(answer["error"])
         return answer
+
+    def _how_it_ended(self) -> str:
+        code = self._process.wait()
+        return f"ended with code {code}" if code >= 0 else f"killed by {signal.Signals(-code).name}"

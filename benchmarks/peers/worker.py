@@ -1,7 +1,7 @@
 """A process that holds one side: `python -m benchmarks.peers.worker MODULE PATH THREADS [SETTING]`.
 
-Writes a line of JSON when the model is loaded, then one for each line that it reads: a method of `Side` and its
-arguments. What libraries print themselves goes to standard error.
+Writes a line of JSON with the seconds that loading took, then one for each line that it reads: a method of `Side` and
+its arguments. What libraries print themselves goes to standard error.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import importlib
 import json
 import os
 import sys
+import time
 from typing import TextIO
 
 
@@ -18,8 +19,10 @@ def main(module: str, path: str, threads: int, *settings: str) -> None:
     """Load, then measure until the input ends."""
     with _take_stdout() as answers:
         try:
-            side = importlib.import_module(f"benchmarks.peers.{module}").load(path, threads, *settings)
-            _write(answers, {"loaded": True})
+            load = importlib.import_module(f"benchmarks.peers.{module}").load
+            start = time.perf_counter()
+            side = load(path, threads, *settings)
+            _write(answers, {"seconds": time.perf_counter() - start})
             for line in sys.stdin:
                 method, arguments = json.loads(line)
                 timed = getattr(side, method)(*arguments)
