@@ -160,6 +160,7 @@ size_t cache_bytes_taken(LockedModel& self) {
 void bind_enums(nb::module_& m) {
     nb::enum_<WeightKind>(m, "WeightKind")
         .value("F32", WeightKind::F32)
+        .value("F16", WeightKind::F16)
         .value("BF16", WeightKind::BF16)
         .value("Q8", WeightKind::Q8)
         .value("Q4", WeightKind::Q4)

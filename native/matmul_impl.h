@@ -21,22 +21,24 @@ constexpr int kFewTokens = 4;
     for (int line = 0; line < bytes; line += 64) __builtin_prefetch(weights + kBytesAhead + line);
 }
 
-template <int T>
-[[gnu::always_inline]] inline void multiply_floats(const uint8_t* panel, WeightKind kind, const Activations& x,
-                                                   int token, F (&sum)[T][2]) {
+// The weights of 16 rows of a panel of floats, from row `lane` on, for one column.
+template <WeightKind kind>
+[[gnu::always_inline]] inline F load_weights(const uint8_t* panel, int column, int lane) {
+    const int at = column * kPanelRows + lane;
+    if constexpr (kind == WeightKind::F32) return Simd::load(reinterpret_cast<const float*>(panel) + at);
+    const uint16_t* halves = reinterpret_cast<const uint16_t*>(panel) + at;
+    return kind == WeightKind::F16 ? Simd::load_fp16(halves) : Simd::load_bf16(halves);
+}
+
+template <WeightKind kind, int T>
+[[gnu::always_inline]] inline void multiply_floats(const uint8_t* panel, const Activations& x, int token,
+                                                   F (&sum)[T][2]) {
     const float* row[T];
     for (int t = 0; t < T; ++t) row[t] = x.rows + static_cast<size_t>(token + t) * x.row_stride;
-    const int column_bytes = kPanelRows * (kind == WeightKind::F32 ? 4 : 2);
+    constexpr int column_bytes = static_cast<int>(unit_bytes(kind));
     for (int column = 0; column < x.columns; ++column) {
         if constexpr (T <= kFewTokens) fetch_ahead(panel + column * column_bytes, column_bytes);
-        F w0, w1;
-        if (kind == WeightKind::F32) {
-            const float* w = reinterpret_cast<const float*>(panel) + column * kPanelRows;
-            w0 = Simd::load(w), w1 = Simd::load(w + kLanes);
-        } else {
-            const uint16_t* w = reinterpret_cast<const uint16_t*>(panel) + column * kPanelRows;
-            w0 = Simd::load_bf16(w), w1 = Simd::load_bf16(w + kLanes);
-        }
+        const F w0 = load_weights<kind>(panel, column, 0), w1 = load_weights<kind>(panel, column, kLanes);
         for (int t = 0; t < T; ++t) {
             const F value = Simd::set(row[t][column]);
             sum[t][0] = Simd::fma(w0, value, sum[t][0]);
@@ -184,7 +186,7 @@ void multiply_tile(const uint8_t* panel, int index, const Activations& x, int to
             if constexpr (T <= kFewTokens) fetch_ahead(at, unit_bytes(kind));
         });
     } else {
-        multiply_floats<T>(panel, kind, x, token, sum);
+        multiply_floats<kind, T>(panel, x, token, sum);
     }
     finish<T>(out, index, token, sum);
 }
@@ -283,6 +285,7 @@ void multiply_nibbles(const Matrix& matrix, int first_panel, int last_panel, con
 void multiply(const Matrix& matrix, int first_panel, int last_panel, const Activations& x, const Output& out) {
     switch (matrix.kind) {
         case WeightKind::F32: return multiply_kind<WeightKind::F32>(matrix, first_panel, last_panel, x, out);
+        case WeightKind::F16: return multiply_kind<WeightKind::F16>(matrix, first_panel, last_panel, x, out);
         case WeightKind::BF16: return multiply_kind<WeightKind::BF16>(matrix, first_panel, last_panel, x, out);
         case WeightKind::Q8: return multiply_kind<WeightKind::Q8>(matrix, first_panel, last_panel, x, out);
         case WeightKind::Q4: return multiply_nibbles<WeightKind::Q4>(matrix, first_panel, last_panel, x, out);

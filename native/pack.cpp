@@ -134,11 +134,9 @@ void pack_floats(const Groups& to, const float* values) {
     const Matrix& matrix = to.matrix;
     for (int column = 0; column < matrix.columns; ++column) {
         uint8_t* unit = to.panel + unit_bytes(matrix.kind) * column;
-        if (matrix.kind == WeightKind::F32) {
-            std::memcpy(unit + to.lane * 4, values + column, 4);
-        } else {
-            put_half(unit + to.lane * 2, to_bf16(values[column]));
-        }
+        if (matrix.kind == WeightKind::F32) std::memcpy(unit + to.lane * 4, values + column, 4);
+        if (matrix.kind == WeightKind::F16) put_half(unit + to.lane * 2, to_fp16(values[column]));
+        if (matrix.kind == WeightKind::BF16) put_half(unit + to.lane * 2, to_bf16(values[column]));
     }
 }
 
@@ -193,6 +191,7 @@ size_t row_bytes(Encoding encoding, int columns) {
 
 bool is_same(WeightKind kind, Encoding encoding) {
     return (kind == WeightKind::F32 && encoding == Encoding::F32) ||
+           (kind == WeightKind::F16 && encoding == Encoding::F16) ||
            (kind == WeightKind::BF16 && encoding == Encoding::BF16) ||
            (kind == WeightKind::Q8 && encoding == Encoding::Q8_0) ||
            (kind == WeightKind::Q4 && encoding == Encoding::Q4_0) ||
@@ -214,10 +213,13 @@ void unpack_row(const Matrix& matrix, int row, float* out) {
     const int lane = row % kPanelRows;
     const uint8_t* panel = matrix.panel(row / kPanelRows);
     for (int column = 0; column < matrix.columns; ++column) {
+        const size_t at_float = static_cast<size_t>(column) * kPanelRows + lane;
         if (matrix.kind == WeightKind::F32) {
-            std::memcpy(out + column, panel + (static_cast<size_t>(column) * kPanelRows + lane) * 4, 4);
+            std::memcpy(out + column, panel + at_float * 4, 4);
+        } else if (matrix.kind == WeightKind::F16) {
+            out[column] = from_fp16(half_at(panel + at_float * 2));
         } else if (matrix.kind == WeightKind::BF16) {
-            out[column] = from_bf16(half_at(panel + (static_cast<size_t>(column) * kPanelRows + lane) * 2));
+            out[column] = from_bf16(half_at(panel + at_float * 2));
         } else {
             uint8_t* group = const_cast<uint8_t*>(panel) + unit_bytes(matrix.kind) * (column / kGroup);
             const float scale = from_fp16(half_at(group + lane * 2));

@@ -1,7 +1,7 @@
 // Matrices of weights as the kernels read them: panels of 32 output rows, each one contiguous stream of bytes.
 //
-// A panel holds, for one column (F32, BF16) or each group of 32 columns (Q8, Q4, Q4Min) after the other, what all its
-// rows need. One activation is multiplied with 16 rows in one vector, and no sum ever runs across a vector.
+// A panel holds, for one column (F32, F16, BF16) or each group of 32 columns (Q8, Q4, Q4Min) after the other, what all
+// its rows need. One activation is multiplied with 16 rows in one vector, and no sum ever runs across a vector.
 
 #ifndef NEXTWORD_TENSOR_H
 #define NEXTWORD_TENSOR_H
@@ -18,13 +18,14 @@ constexpr int kGroup = 32;      // columns that share a scale
 
 enum class WeightKind {
     F32,    // 32 floats for each column
+    F16,    // 32 fp16 for each column
     BF16,   // 32 bfloat16 for each column
     Q8,     // for each group: 32 fp16 scales; 8 x 32 x 4 bytes, each the value + 128
     Q4,     // for each group: 32 fp16 scales; 4 x 32 x 4 bytes, low half columns 0-15, high half 16-31, value + 8
     Q4Min,  // as Q4, with 32 fp16 minimums after the scales, and the value unsigned
 };
 
-constexpr bool is_quantized(WeightKind kind) { return kind != WeightKind::F32 && kind != WeightKind::BF16; }
+constexpr bool is_quantized(WeightKind kind) { return kind > WeightKind::BF16; }
 
 constexpr int ceil_div(int a, int b) { return (a + b - 1) / b; }
 
@@ -32,6 +33,7 @@ constexpr int ceil_div(int a, int b) { return (a + b - 1) / b; }
 constexpr size_t unit_bytes(WeightKind kind) {
     switch (kind) {
         case WeightKind::F32: return kPanelRows * 4;
+        case WeightKind::F16:
         case WeightKind::BF16: return kPanelRows * 2;
         case WeightKind::Q8: return kPanelRows * (2 + kGroup);
         case WeightKind::Q4: return kPanelRows * (2 + kGroup / 2);

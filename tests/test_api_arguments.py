@@ -321,7 +321,7 @@ def test_every_public_function_checks_its_arguments(lm: nw.LanguageModel, functi
         ("compare", {"other": "smollm2-135m"}, "other = 'smollm2-135m': must be a LanguageModel"),
         ("surprise", {"text": None}, "text = None: must be a string"),
         ("load", {"name": None}, "name = None: must be a string or a path"),
-        ("load", {"weights": "q5"}, "weights = 'q5': must be one of auto, f32, bf16, q8, q4"),
+        ("load", {"weights": "q5"}, "weights = 'q5': must be one of auto, f32, f16, bf16, q8, q4"),
         ("load", {"backend": "cuda"}, "backend = 'cuda': must be one of auto, native, torch"),
         ("load", {"num_threads": "two"}, "num_threads = 'two': must be a whole number or None"),
         ("load", {"wieghts": "q4"}, "load: got an unexpected keyword argument 'wieghts'; did you mean 'weights'?"),

@@ -17,7 +17,8 @@ using namespace nextword;
 
 namespace {
 
-constexpr WeightKind kKinds[] = {WeightKind::F32, WeightKind::BF16, WeightKind::Q8, WeightKind::Q4, WeightKind::Q4Min};
+constexpr WeightKind kKinds[] = {WeightKind::F32, WeightKind::F16, WeightKind::BF16,
+                                 WeightKind::Q8,  WeightKind::Q4,  WeightKind::Q4Min};
 constexpr Activation kActivations[] = {Activation::None,     Activation::Silu, Activation::Gelu,
                                        Activation::GeluTanh, Activation::Relu, Activation::Relu2};
 

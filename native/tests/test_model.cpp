@@ -63,7 +63,8 @@ struct Setting {
 
 // What the backend chooses.
 CacheKind cache_for(WeightKind weights) {
-    return weights == WeightKind::F32 ? CacheKind::F32 : weights == WeightKind::BF16 ? CacheKind::BF16 : CacheKind::Q8;
+    if (weights == WeightKind::F32 || weights == WeightKind::F16) return CacheKind::F32;
+    return weights == WeightKind::BF16 ? CacheKind::BF16 : CacheKind::Q8;
 }
 
 void load_matrix(Model& model, Random& random, const std::string& name, WeightKind kind, int rows, int columns) {
@@ -324,6 +325,7 @@ void test_logits_are_the_same_on_every_machine() {
     };
     const Case cases[] = {
         {"odd f32", odd_shape(), WeightKind::F32, 0x4a4b53623324534f},
+        {"odd f16", odd_shape(), WeightKind::F16, 0x7d83a3751662942d},
         {"odd bf16", odd_shape(), WeightKind::BF16, 0xa1d0e6141a333cd9},
         {"odd q8", odd_shape(), WeightKind::Q8, 0x639b08db334a7548},
         {"odd q4", odd_shape(), WeightKind::Q4Min, 0x5205895423625af2},
@@ -537,7 +539,8 @@ void test_weights_that_the_shape_does_not_have_are_refused() {
 
 int main() {
     test_logits_are_the_same_on_every_machine();
-    for (const WeightKind weights : {WeightKind::F32, WeightKind::BF16, WeightKind::Q8, WeightKind::Q4Min}) {
+    for (const WeightKind weights :
+         {WeightKind::F32, WeightKind::F16, WeightKind::BF16, WeightKind::Q8, WeightKind::Q4Min}) {
         test_no_schedule_changes_a_bit(odd_shape(), weights, cache_for(weights));
         test_no_schedule_changes_a_bit(mixture_shape(), weights, cache_for(weights));
     }

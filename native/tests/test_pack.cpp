@@ -11,7 +11,7 @@ using namespace nextword;
 
 namespace {
 
-constexpr WeightKind kKinds[] = {WeightKind::F32, WeightKind::BF16, WeightKind::Q8, WeightKind::Q4Min};
+constexpr WeightKind kKinds[] = {WeightKind::F32, WeightKind::F16, WeightKind::BF16, WeightKind::Q8, WeightKind::Q4Min};
 
 void append(std::vector<uint8_t>& bytes, const void* from, size_t size) {
     const uint8_t* begin = static_cast<const uint8_t*>(from);
@@ -59,7 +59,9 @@ void test_floats_come_back_as_the_kind_holds_them(int rows, int columns, Encodin
                 const double tolerance = kind == WeightKind::Q8      ? 1.01 / 254
                                          : kind == WeightKind::Q4Min ? 1.01 * 2 / 8
                                                                      : 0.0;
-                const float rounded = kind == WeightKind::BF16 ? from_bf16(to_bf16(expected)) : expected;
+                const float rounded = kind == WeightKind::F16    ? from_fp16(to_fp16(expected))
+                                      : kind == WeightKind::BF16 ? from_bf16(to_bf16(expected))
+                                                                 : expected;
                 check(is_close(got[column], rounded, tolerance), "a packed value comes back");
             }
         }

@@ -8,10 +8,11 @@ import numpy.typing as npt
 
 class WeightKind(enum.Enum):
     F32 = 0
-    BF16 = 1
-    Q8 = 2
-    Q4 = 3
-    Q4_MIN = 4
+    F16 = 1
+    BF16 = 2
+    Q8 = 3
+    Q4 = 4
+    Q4_MIN = 5
 
 class Encoding(enum.Enum):
     F32 = 0

@@ -30,12 +30,12 @@ EXPERTS = dataclasses.replace(
     WINDOW, experts=Experts(count=7, per_token=3, intermediate_size=36, layers=(0, 2), is_normalized=False)
 )
 MODELS: dict[str, ModelConfig] = {"grouped": CONFIG, "window, experts": EXPERTS}
-WEIGHTS: tuple[Weights, ...] = ("f32", "bf16", "q8", "q4")
+WEIGHTS: tuple[Weights, ...] = ("f32", "f16", "bf16", "q8", "q4")
 TEXTS = [random_text(length, seed=seed) for seed, length in enumerate([1, 2, 31, 33, 64, 70, 129, 150, 200, 330])]
 SETTINGS = [("", 2), ("", 3), ("", 5), ("avx512", 2), ("avx2", 3), ("portable", 2)]
 """Instruction set and threads, beside the reference: the best one with one thread."""
 SCHEDULES = 30
-"""For each model, kind of weights and setting; 240 for each setting in all."""
+"""For each model, kind of weights and setting; 300 for each setting in all."""
 
 
 @dataclass(eq=False)

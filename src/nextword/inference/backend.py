@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 BackendName = Literal["auto", "native", "torch"]
 """The C++ core ("native") or PyTorch ("torch"); "auto": native where it was built, else torch."""
 
-Weights = Literal["auto", "f32", "bf16", "q8", "q4"]
+Weights = Literal["auto", "f32", "f16", "bf16", "q8", "q4"]
 """Format of the weights in memory: the file's own values ("auto"), floats, or blocks of 32 with 8 or 4 bits a value."""
 
 Logits: TypeAlias = "npt.NDArray[np.float32]"

@@ -27,6 +27,7 @@ from nextword.native import core
 
 _KINDS = {
     "f32": core.WeightKind.F32,
+    "f16": core.WeightKind.F16,
     "bf16": core.WeightKind.BF16,
     "q8": core.WeightKind.Q8,
     "q4": core.WeightKind.Q4_MIN,
@@ -34,7 +35,7 @@ _KINDS = {
 _OWN_KINDS = {
     "F32": core.WeightKind.F32,
     "BF16": core.WeightKind.BF16,
-    "F16": core.WeightKind.F32,
+    "F16": core.WeightKind.F16,
     "Q8_0": core.WeightKind.Q8,
     "Q4_0": core.WeightKind.Q4,
     "Q4_1": core.WeightKind.Q4_MIN,
@@ -43,6 +44,7 @@ _OWN_KINDS = {
 
 _CACHE_KINDS = {
     core.WeightKind.F32: core.CacheKind.F32,
+    core.WeightKind.F16: core.CacheKind.F32,
     core.WeightKind.BF16: core.CacheKind.BF16,
     core.WeightKind.Q8: core.CacheKind.Q8,
     core.WeightKind.Q4: core.CacheKind.Q8,

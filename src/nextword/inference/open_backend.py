@@ -86,7 +86,7 @@ def _open_torch(
         raise MissingExtraError(f"{error.name} is not installed: pip install 'nextword[train]'") from None
     dtypes = {"auto": torch.float32, "f32": torch.float32, "bf16": torch.bfloat16}
     if weights not in dtypes:
-        raise BackendError(f"weights {weights}: PyTorch computes with f32 or bf16 here; backend native has q8 and q4")
+        raise BackendError(f"weights {weights}: PyTorch computes with f32 or bf16 here; the native backend has all")
     if num_threads is not None:
         torch.set_num_threads(num_threads)
     model = build_transformer(config, tensors, dtype=dtypes[weights])
