@@ -145,6 +145,10 @@ void close_cache(LockedModel& self, int64_t id) {
     with_cache(self, [&](KVCache& cache) { cache.close(id); });
 }
 
+void truncate_cache(LockedModel& self, int64_t id, int length) {
+    with_cache(self, [&](KVCache& cache) { cache.truncate(id, length); });
+}
+
 int cache_length(LockedModel& self, int64_t id) {
     return with_cache(self, [&](KVCache& cache) { return cache.length(id); });
 }
@@ -274,6 +278,7 @@ void bind_model(nb::module_& m) {
         .def("open_cache", &open_cache, nb::arg("prompt"), nb::arg("is_long"), nb::arg("adapter") = 0)
         .def("fork_cache", &fork_cache)
         .def("close_cache", &close_cache)
+        .def("truncate_cache", &truncate_cache)
         .def("cache_length", &cache_length)
         .def_prop_ro("max_positions", [](LockedModel& self) { return self.unlocked().cache().max_positions(); })
         .def_prop_ro("cache_bytes_held", &cache_bytes_held)

@@ -97,6 +97,7 @@ int64_t KVCache::open(const std::vector<int32_t>& prompt, SequenceKind kind) {
     sequence.keys.resize(num_pages);
     const int length = num_pages * kPagePositions;
     sequence.token_ids.assign(prompt.begin(), prompt.begin() + length);
+    sequence.num_settled = length;
     sequence.pages.resize(pools_.size());
     for (size_t pool = 0; pool < pools_.size(); ++pool) {
         for (int page = 0; page < num_pages; ++page) {
@@ -233,9 +234,20 @@ std::vector<std::vector<PageId>> KVCache::take_pages(Sequence& sequence, int cou
     return taken;
 }
 
-void KVCache::settle(int64_t id) {
+void KVCache::truncate(int64_t id, int length) {
+    const Sequence& sequence = sequence_of(id);
+    if (length < sequence.num_settled || length > sequence.length()) {
+        throw std::invalid_argument("a sequence of " + std::to_string(sequence.length()) + " positions, of which " +
+                                    std::to_string(sequence.num_settled) + " have settled, cannot end at " +
+                                    std::to_string(length));
+    }
+    shrink(id, length);
+}
+
+void KVCache::settle(int64_t id, int num_tentative) {
     Sequence& sequence = sequence_of(id);
-    while (static_cast<int>(sequence.keys.size() + 1) * kPagePositions <= sequence.length()) {
+    sequence.num_settled = std::max(sequence.num_settled, sequence.length() - num_tentative);
+    while (static_cast<int>(sequence.keys.size() + 1) * kPagePositions <= sequence.num_settled) {
         const size_t page = sequence.keys.size();
         const uint64_t before = page == 0 ? beginning(sequence.kind) : sequence.keys.back();
         const int32_t* token_ids = sequence.token_ids.data() + page * kPagePositions;
@@ -254,7 +266,7 @@ void KVCache::settle(int64_t id) {
         prefixes_.emplace(key, std::move(prefix));
     }
     for (size_t pool = 0; pool < pools_.size(); ++pool) {
-        const int first = first_page(pools_[pool], sequence.length());
+        const int first = first_page(pools_[pool], sequence.num_settled);
         for (int page = first - 1; page >= 0 && sequence.pages[pool][page] != kNoPage; --page) {
             release(pool, sequence.pages[pool][page]);
             sequence.pages[pool][page] = kNoPage;

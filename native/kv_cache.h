@@ -103,8 +103,11 @@ public:
     // Undo a growth that has not settled: the sequence ends at `length` again. Cannot fail.
     void shrink(int64_t id, int length);
     // End the step that wrote these positions: full pages are cached from now on, and pages that no window reaches are
-    // freed.
-    void settle(int64_t id);
+    // freed. The last `num_tentative` positions do not settle before the next step.
+    void settle(int64_t id, int num_tentative = 0);
+    // Take back tentative positions: the sequence ends at `length`. Throws std::invalid_argument for a length beyond
+    // its own or within what has settled.
+    void truncate(int64_t id, int length);
 
     // The pages of one sequence in one layer. Valid until the sequence grows, settles or is closed.
     class LayerPages {
@@ -141,6 +144,7 @@ private:
         std::vector<std::vector<PageId>> pages;  // for each pool
         std::vector<uint64_t> keys;              // of its full pages, in the order of the sequence
         SequenceKind kind;
+        int num_settled = 0;
         int length() const { return static_cast<int>(token_ids.size()); }
     };
 

@@ -48,6 +48,7 @@ void Model::step(const std::vector<Chunk>& chunks, float* logits, BetweenLayers 
         logits += block.rows_of_logits.size() * shape_.vocab_size;
     };
     run(chunks, finish, between_layers);
+    for (const Chunk& chunk : chunks) cache_.settle(chunk.cache_id, std::max(0, chunk.num_logits - 1));
 }
 
 void Model::score(const std::vector<Chunk>& chunks, const int32_t* targets, TokenScore* scores,
@@ -63,6 +64,7 @@ void Model::score(const std::vector<Chunk>& chunks, const int32_t* targets, Toke
         }
     };
     run(chunks, finish, between_layers);
+    for (const Chunk& chunk : chunks) cache_.settle(chunk.cache_id);
 }
 
 void Model::check(const std::vector<Chunk>& chunks) const {
@@ -105,7 +107,6 @@ void Model::run(const std::vector<Chunk>& chunks, const Finish& finish, const Be
         for (size_t i = 0; i < chunks.size(); ++i) cache_.shrink(chunks[i].cache_id, lengths[i]);
         throw;
     }
-    for (const Chunk& chunk : chunks) cache_.settle(chunk.cache_id);
 }
 
 template <class Finish>

@@ -58,7 +58,8 @@ public:
     // Append each chunk to its sequence; writes num_logits rows of vocab_size for each, in order. Throws
     // std::invalid_argument for tokens or positions that the model does not have, or weights that have not been loaded,
     // CacheFull if the KV cache cannot hold the new positions, std::bad_alloc if the system has no more memory, and
-    // what `between_layers` throws; all sequences are then as before.
+    // what `between_layers` throws; all sequences are then as before. Positions after the first whose logits were
+    // wanted are tentative: KVCache::truncate may take them back before the sequence's next step.
     void step(const std::vector<Chunk>& chunks, float* logits, BetweenLayers between_layers = [] {});
 
     // The same, but compute the score of one target token per row instead of the logits: as many targets and scores as

@@ -21,11 +21,15 @@ class HashBackend:
         self.max_positions = max_positions
         self.adapter_names: tuple[str, ...] = ()
         self.tokens_computed = 0
+        self.most_drafted = 0
+        """Tokens of a draft that a step may hold."""
+        self.steps = 0
         self.num_opened = 0
         """Sequences opened or forked up to now."""
         self.caches: dict[int, list[int]] = {}
         """The texts of the open caches."""
         self._new_ids = itertools.count()
+        self._settled: dict[int, int] = {}
 
     def open_cache(self, prompt: Sequence[int] = (), *, adapter: str | None = None) -> int:
         return self._keep([])
@@ -39,8 +43,18 @@ class HashBackend:
     def close_cache(self, cache_id: int) -> None:
         del self.caches[cache_id]
 
+    def draft_limit(self, cache_id: int) -> int:
+        return min(self.most_drafted, self.max_seq_len - len(self.caches[cache_id]) - 1)
+
+    def truncate_cache(self, cache_id: int, length: int) -> None:
+        assert self._settled.get(cache_id, 0) <= length <= len(self.caches[cache_id]), (
+            "more is taken back than was tentative"
+        )
+        del self.caches[cache_id][length:]
+
     def step(self, chunks: Sequence[Chunk]) -> list[Logits]:
         assert len({chunk.cache_id for chunk in chunks}) == len(chunks), "one text twice in a step"
+        self.steps += 1
         return [self._run(chunk) for chunk in chunks]
 
     def score(self, chunks: Sequence[Chunk], targets: Sequence[Sequence[int]]) -> list[TokenScores]:
@@ -58,6 +72,7 @@ class HashBackend:
         assert len(text) <= self.max_seq_len, "a text longer than the context"
         assert chunk.num_logits <= len(chunk.token_ids)
         self.tokens_computed += len(chunk.token_ids)
+        self._settled[chunk.cache_id] = len(text) - max(chunk.num_logits - 1, 0)
         ends = range(len(text) - chunk.num_logits + 1, len(text) + 1)
         rows = [self.logits_after(text[:end]) for end in ends]
         return np.stack(rows) if rows else np.empty((0, self.vocab_size), np.float32)

@@ -60,7 +60,7 @@ public:
         cache_.close(id);
         sequences_.erase(id);
     }
-    void append(int64_t id, const std::vector<int32_t>& token_ids) {
+    void append(int64_t id, const std::vector<int32_t>& token_ids, int num_tentative = 0) {
         cache_.grow(id, token_ids);
         for (const int32_t token : token_ids) {
             sequences_[id].push_back(hash_of(sequences_[id], token));
@@ -75,7 +75,11 @@ public:
                 }
             }
         }
-        cache_.settle(id);
+        cache_.settle(id, num_tentative);
+    }
+    void truncate(int64_t id, int length) {
+        cache_.truncate(id, length);
+        sequences_[id].resize(length);
     }
 
     // True if every position that the sequence's next token attends to holds what was written for it.
@@ -236,6 +240,30 @@ void test_growth_is_undone_by_shrinking() {
     check(filled.is_whole(first) && filled.is_whole(second), "both go on");
 }
 
+void test_tentative_positions_are_taken_back() {
+    FilledCache filled(shape_of({0, 40}));
+    const int64_t first = filled.open({});
+    filled.append(first, tokens(50));
+    const int64_t second = filled.fork(first);
+    int token = 500;
+    for (const int kept : {0, 1, 13, 14, 15, 63, 64}) {
+        const int length = filled.cache().length(second);
+        filled.append(second, tokens(65, token += 100), 64);
+        filled.truncate(second, length + 1 + kept);
+        check(filled.is_whole(first) && filled.is_whole(second), "both hold what they keep");
+        filled.append(second, tokens(1, token += 100));
+        check(filled.is_whole(first) && filled.is_whole(second), "and what follows");
+    }
+    std::vector<int32_t> drafted = tokens(80);
+    const int64_t other = filled.open(drafted);
+    const int reused = filled.cache().length(other);
+    filled.append(other, {drafted.begin() + reused, drafted.end()}, 79 - reused);
+    check_throws<std::invalid_argument>([&] { filled.cache().truncate(other, reused); }, "settled positions stay");
+    check_throws<std::invalid_argument>([&] { filled.cache().truncate(other, 81); }, "a sequence does not grow by it");
+    filled.truncate(other, reused + 1);
+    check(filled.cache().length(filled.open(drafted)) == reused, "no page of a draft is cached");
+}
+
 void test_samples_that_part_need_one_page_less_than_they_are() {
     const size_t page = page_bytes(shape_of({0}));
     FilledCache filled(shape_of({0}, 3 * page));
@@ -346,6 +374,7 @@ int main() {
     test_a_full_cache_refuses_and_changes_nothing();
     test_growth_that_fails_half_way_is_undone();
     test_growth_is_undone_by_shrinking();
+    test_tentative_positions_are_taken_back();
     test_samples_that_part_need_one_page_less_than_they_are();
     test_memory_that_the_system_refuses_changes_nothing();
     test_pages_go_back_when_the_window_has_left_them();

@@ -88,6 +88,15 @@ class Backend(Protocol):
     def close_cache(self, cache_id: int) -> None:
         """Close a sequence and free its pages."""
 
+    def draft_limit(self, cache_id: int) -> int:
+        """Return how many tokens of a draft the next step may hold after the sequence's own next token.
+
+        0 for a backend whose logits of several positions in one step differ from those of single steps.
+        """
+
+    def truncate_cache(self, cache_id: int, length: int) -> None:
+        """End a sequence at `length`: take back positions of its last step after the first whose logits were given."""
+
     def step(self, chunks: Sequence[Chunk]) -> list[Logits]:
         """Append each chunk to its sequence; return a (num_logits, vocab_size) float32 array per chunk, in order."""
 

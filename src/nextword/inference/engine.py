@@ -9,6 +9,7 @@ budget.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import operator
 from collections.abc import Generator, Iterator
 from collections.abc import Sequence as Seq
@@ -22,7 +23,9 @@ from nextword.decoding.sampler import ChosenToken, Sampler, score_token
 from nextword.errors import NextwordError, RequestError
 from nextword.inference.backend import PAGE_POSITIONS, Backend, Chunk, Logits
 from nextword.inference.cache_budget import CacheBudget, forked_positions, whole_pages
+from nextword.inference.drafts import NO_DRAFT, Draft, Drafter, DraftSource, StepCosts
 from nextword.inference.fork_safe_lock import ForkSafeLock
+from nextword.inference.lookup import Lookup
 from nextword.inference.prefill import prefill_chunk, prefill_chunks
 from nextword.inference.scheduler import Scheduler
 from nextword.inference.sequence import FinishDetail, Request, Sequence, TextPiece
@@ -39,18 +42,28 @@ class SubmitOptions(TypedDict, total=False):
     end_token_ids: Seq[int] | None
     thought_marks: ThoughtMarks | None
     adapter: str | None
+    prediction: Seq[int]
 
 
 class Engine:
     """Runs a changing set of requests on one backend. Threads may submit, stream, step and score at the same time."""
 
-    def __init__(self, backend: Backend, tokenizer: Tokenizer, *, max_sequences: int = 16) -> None:
+    def __init__(
+        self, backend: Backend, tokenizer: Tokenizer, *, max_sequences: int = 16, speculation: bool = True
+    ) -> None:
+        """Start without requests.
+
+        `max_sequences`: that run at the same time. `speculation`: verify drafts of several tokens in one step where
+        that is faster; it changes no text.
+        """
         self.backend = backend
         """Run it only inside `reserve`; its sizes may be read at any time."""
         self.tokenizer = tokenizer
         self._budget = CacheBudget(backend.max_positions)
         self._scheduler = Scheduler(max_sequences, self._budget)
         self._lock = ForkSafeLock()
+        self._speculates = speculation
+        self._costs = StepCosts()
 
     def submit(
         self,
@@ -61,6 +74,7 @@ class Engine:
         end_token_ids: Seq[int] | None = None,
         thought_marks: ThoughtMarks | None = None,
         adapter: str | None = None,
+        prediction: Seq[int] = (),
     ) -> Request:
         """Queue a prompt. Raises RequestError if it is empty, holds unknown ids, or leaves no room in the context.
 
@@ -68,7 +82,8 @@ class Engine:
         continues the prompt: without the space that some vocabularies write only between words. `end_token_ids`: the
         tokens that end a completion; None: the tokenizer's. `thought_marks`: of the thoughts in front of an answer;
         the control tokens among them become text of the completion. `adapter`: one that the model was loaded with,
-        for this request; None: the base model.
+        for this request; None: the base model. `prediction`: tokens that the completion is expected to have, in part at
+        least; the more of them are right, the fewer steps it takes.
         """
         check_value("params", params, SamplingParams)
         prompt = _as_token_ids(prompt_token_ids)
@@ -86,6 +101,7 @@ class Engine:
             end_token_ids=self.tokenizer.eos_token_ids if end_token_ids is None else tuple(end_token_ids),
             thought_marks=thought_marks,
             adapter=adapter,
+            prediction=tuple(_as_token_ids(prediction)),
         )
         with self._lock.checked():
             self._scheduler.add(request)
@@ -104,14 +120,19 @@ class Engine:
     def _run(self, prefilling: Request | None, decoding: Seq[Request]) -> None:
         """Run one batch: the last token of each decoding sequence, and the next chunk of the prefilling prompt."""
         sequences = [(request, sequence) for request in decoding for sequence in request.running]
-        chunks = [Chunk(sequence.cache_id, [sequence.tokens[-1].token_id], 1) for _, sequence in sequences]
+        drafts = [NO_DRAFT] * len(sequences) if prefilling else self._propose(sequences)
+        chunks = [
+            Chunk(sequence.cache_id, [sequence.tokens[-1].token_id, *draft.token_ids], 1 + len(draft.token_ids))
+            for (_, sequence), draft in zip(sequences, drafts, strict=True)
+        ]
         if prefilling is not None:
             chunks.append(self._prefill_chunk(prefilling))
-        rows = self.backend.step(chunks)
-        for (request, sequence), logits in zip(sequences, rows, strict=False):
+        with self._costs.measuring(None if prefilling else sum(len(chunk.token_ids) for chunk in chunks)):
+            rows = self.backend.step(chunks)
+        for (request, sequence), draft, logits in zip(sequences, drafts, rows, strict=False):
             if sequence.finish_detail is None:  # unless a sequence beside it has just ended the whole request
                 with self._failing_alone(request):
-                    self._sample_next(request, sequence, logits[-1])
+                    self._sample_and_verify(request, sequence, draft, logits)
         if prefilling is not None:
             with self._failing_alone(prefilling):
                 self._advance_prefill(prefilling, chunks[-1], rows[-1])
@@ -290,11 +311,50 @@ class Engine:
             shown_ids = request.thought_marks.token_ids if request.thought_marks else ()
             decoder = self.tokenizer.stream_decoder(after=before, shown=shown_ids)
             stream = TextStream(decoder, request.stop)
-            request.sequences.append(Sequence(index=index, cache_id=cache_id, sampler=sampler, stream=stream))
+            drafter = Drafter(self._draft_sources(request))
+            request.sequences.append(
+                Sequence(index=index, cache_id=cache_id, sampler=sampler, stream=stream, drafter=drafter)
+            )
         request.cache_id = None
         return request.sequences
 
-    # Sample, advance, finish
+    def _draft_sources(self, request: Request) -> list[DraftSource]:
+        if not self._speculates:
+            return []
+        predicted = [Lookup(request.prediction, is_prediction=True)] if request.prediction else []
+        return [*predicted, Lookup(request.prompt_token_ids, is_prediction=False)]
+
+    # Draft, sample, advance, finish
+
+    def _propose(self, sequences: Seq[tuple[Request, Sequence]]) -> list[Draft]:
+        """Return a draft for each sequence, empty where none is likely to save time."""
+        drafts: list[Draft] = []
+        for request, sequence in sequences:
+            num_other_rows = len(sequences) - 1 + sum(len(draft.token_ids) for draft in drafts)
+            limit = self._draft_limit(request, sequence) if len(sequences) < self._scheduler.max_sequences else 0
+            drafts.append(sequence.drafter.propose(limit, self._costs, num_other_rows=num_other_rows))
+        return drafts
+
+    def _draft_limit(self, request: Request, sequence: Sequence) -> int:
+        """Return how many tokens a draft may have, of which none may lead beyond max_tokens or the context."""
+        if not self._speculates:
+            return 0
+        most = request.params.max_tokens
+        left = self.backend.max_seq_len if most is None else most - len(sequence.tokens)
+        return min(left - 1, self.backend.draft_limit(sequence.cache_id))
+
+    def _sample_and_verify(self, request: Request, sequence: Sequence, draft: Draft, logits: Logits) -> None:
+        """Sample a token from each row of logits, (1 + draft, V), up to the first that the draft did not foresee."""
+        num_kept = 0
+        for row, drafted in itertools.zip_longest(logits, draft.token_ids):
+            self._sample_next(request, sequence, row)
+            if drafted is None or sequence.finish_detail is not None or sequence.tokens[-1].token_id != drafted:
+                break
+            num_kept += 1
+        sequence.drafter.observe(draft, num_kept)
+        num_left = len(draft.token_ids) - num_kept
+        if num_left and sequence.finish_detail is None:
+            self.backend.truncate_cache(sequence.cache_id, self.backend.cache_length(sequence.cache_id) - num_left)
 
     def _sample_next(self, request: Request, sequence: Sequence, logits: Logits) -> None:
         """Sample the next token from a row of logits and advance the sequence by it."""
@@ -303,6 +363,7 @@ class Engine:
     def _advance(self, request: Request, sequence: Sequence, token: ChosenToken) -> None:
         """Append a token, release the text that it makes certain, and finish the sequence if it ends here."""
         sequence.tokens.append(token)
+        sequence.drafter.append(token.token_id)
         detail = self._end_by_token(request, token.token_id)
         is_text = detail is None or sequence.stream.is_named(token.token_id)
         text = sequence.stream.push(token.token_id) if is_text else ""

@@ -36,6 +36,10 @@ class Completion:
     """"stop", "length" or "cancelled"."""
     finish_detail: FinishDetail
     """Exact reason, such as "end_of_sequence" or "max_tokens"."""
+    accepted_draft_tokens: int = 0
+    """Number of tokens that a draft foresaw, which took no step of their own; by measured times, so it may vary."""
+    rejected_draft_tokens: int = 0
+    """Number of drafted tokens that were taken back."""
 
     def __str__(self) -> str:
         return self.text
@@ -111,6 +115,8 @@ def collect(request: Request, tokenizer: Tokenizer) -> Generation:
                 token_texts=tuple(tokenizer.token_text(token.token_id) for token in sequence.tokens),
                 finish_reason=FINISH_REASONS[sequence.finish_detail],
                 finish_detail=sequence.finish_detail,
+                accepted_draft_tokens=sequence.drafter.num_kept,
+                rejected_draft_tokens=sequence.drafter.num_drafted - sequence.drafter.num_kept,
             )
         )
     return Generation(

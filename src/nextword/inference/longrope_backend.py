@@ -101,6 +101,18 @@ class LongRopeBackend:
         """Close a sequence and free its pages."""
         self._inner.close_cache(self._sequences.pop(cache_id).cache_id)
 
+    def draft_limit(self, cache_id: int) -> int:
+        """Return how many tokens of a draft the next step may hold; none leads beyond the original context."""
+        sequence = self._sequences[cache_id]
+        limit = self._inner.draft_limit(sequence.cache_id)
+        return limit if sequence.is_long else min(limit, max(self._original - len(sequence.token_ids) - 1, 0))
+
+    def truncate_cache(self, cache_id: int, length: int) -> None:
+        """End a sequence at `length`: take back positions of its last step after the first whose logits were given."""
+        sequence = self._sequences[cache_id]
+        self._inner.truncate_cache(sequence.cache_id, length)
+        del sequence.token_ids[length:]
+
     def step(self, chunks: Sequence[Chunk]) -> list[Logits]:
         """Append each chunk to its sequence; return a (num_logits, vocab_size) float32 array per chunk, in order."""
         return [np.concatenate(parts) for parts in self._run(chunks, self._inner.step)]

@@ -223,6 +223,14 @@ class NativeBackend:
         """Close a sequence and free its pages."""
         self._model.close_cache(cache_id)
 
+    def draft_limit(self, cache_id: int) -> int:
+        """Return how many tokens of a draft the next step may hold: as many as the context has room for."""
+        return self.max_seq_len - self.cache_length(cache_id) - 1
+
+    def truncate_cache(self, cache_id: int, length: int) -> None:
+        """End a sequence at `length`: take back positions of its last step after the first whose logits were given."""
+        self._model.truncate_cache(cache_id, length)
+
     def step(self, chunks: Sequence[Chunk]) -> list[Logits]:
         """Append each chunk to its sequence; return a (num_logits, vocab_size) float32 array per chunk, in order.
 

@@ -59,6 +59,14 @@ class PromptedBackend:
         """Close a sequence and free its pages."""
         self._inner.close_cache(cache_id)
 
+    def draft_limit(self, cache_id: int) -> int:
+        """Return how many tokens of a draft the next step may hold after the sequence's own next token."""
+        return self._inner.draft_limit(cache_id)
+
+    def truncate_cache(self, cache_id: int, length: int) -> None:
+        """End a sequence at `length`, without virtual tokens."""
+        self._inner.truncate_cache(cache_id, length + len(self._virtual))
+
     def step(self, chunks: Sequence[Chunk]) -> list[Logits]:
         """Append each chunk to its sequence; return a (num_logits, vocab_size) float32 array per chunk, in order."""
         return [logits[:, : self._vocab_size] for logits in self._inner.step(chunks)]

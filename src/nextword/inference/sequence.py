@@ -12,6 +12,7 @@ from typing import Literal
 from nextword.decoding.params import SamplingParams
 from nextword.decoding.sampler import ChosenToken, Sampler
 from nextword.errors import NextwordError
+from nextword.inference.drafts import Drafter
 from nextword.inference.stop_strings import StopStrings
 from nextword.inference.text_stream import TextStream
 from nextword.text.thoughts import ThoughtMarks
@@ -48,6 +49,7 @@ class Sequence:
     cache_id: int
     sampler: Sampler
     stream: TextStream
+    drafter: Drafter
     tokens: list[ChosenToken] = field(default_factory=list)
     finish_detail: FinishDetail | None = None
 
@@ -75,6 +77,8 @@ class Request:
     """Marks of the thoughts in front of a chat's answer; None: not looked for."""
     adapter: str | None = None
     """Name of the adapter that computes it; None: the base model."""
+    prediction: tuple[int, ...] = ()
+    """Tokens that the caller expects the completions to have, in part at least: a draft, which changes no text."""
     cache_id: int | None = None
     """The prompt's handle in the KV cache; None before the first step and after the prefill."""
     num_prefilled: int = 0

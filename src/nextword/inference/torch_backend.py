@@ -76,6 +76,14 @@ class TorchBackend:
         """Close a sequence and free its pages."""
         del self._caches[cache_id], self._adapter_of[cache_id]
 
+    def draft_limit(self, cache_id: int) -> int:
+        """Return 0: several positions in one product are rounded otherwise than one by one."""
+        return 0
+
+    def truncate_cache(self, cache_id: int, length: int) -> None:
+        """End a sequence at `length`."""
+        self._caches[cache_id].truncate(length)
+
     @torch.inference_mode()
     def step(self, chunks: Sequence[Chunk]) -> list[Logits]:
         """Append each chunk to its sequence; return a (num_logits, vocab_size) float32 array per chunk, in order."""
