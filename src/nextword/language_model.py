@@ -142,6 +142,7 @@ class LanguageModel:
         *,
         parse_special: bool = False,
         adapter: str | None = None,
+        prediction: str | None = None,
         **params: Unpack[SamplingOptions],
     ) -> Generation:
         """Continue a prompt; keywords are the fields of `SamplingParams`. Raises RequestError.
@@ -149,9 +150,11 @@ class LanguageModel:
         `parse_special`, here and below: read control tokens written in the text, such as <|im_start|>, as tokens;
         without it they are text like any other, which nobody can use to speak in another's name.
         `adapter`, here and below: one of `adapters`; None: the base model.
+        `prediction`, here and below: a text of which the completion is expected to have long parts, such as the one
+        that it edits. It changes no token; the more of it is right, the sooner they come.
         """
         token_ids = self.tokenizer.encode_prompt(prompt, parse_special=parse_special)
-        return self._run(token_ids, self.params(**params), {"adapter": adapter})
+        return self._run(token_ids, self.params(**params), self._request_options(adapter, prediction))
 
     @checked_arguments
     def generate_batch(
@@ -191,14 +194,22 @@ class LanguageModel:
         *,
         parse_special: bool = False,
         adapter: str | None = None,
+        prediction: str | None = None,
         **params: Unpack[SamplingOptions],
     ) -> Stream:
         """Continue a prompt and yield the text as it is generated. Raises RequestError; n must be 1."""
         token_ids = self.tokenizer.encode_prompt(prompt, parse_special=parse_special)
-        return self._stream(token_ids, self.params(**params), {"adapter": adapter})
+        return self._stream(token_ids, self.params(**params), self._request_options(adapter, prediction))
 
     @checked_arguments
-    def chat(self, messages: Messages, *, adapter: str | None = None, **options: Unpack[ChatKeywords]) -> Generation:
+    def chat(
+        self,
+        messages: Messages,
+        *,
+        adapter: str | None = None,
+        prediction: str | None = None,
+        **options: Unpack[ChatKeywords],
+    ) -> Generation:
         """Answer a conversation; a message is a mapping in OpenAI's form. Raises RequestError, TokenizerError.
 
         Keywords: tools, template_variables, chat_template and continue_final_message, as `ChatOptions` says, and the
@@ -206,14 +217,23 @@ class LanguageModel:
         """
         rendering, params = _split_options(options)
         prompt = self.tokenizer.encode_chat(messages, **rendering)
-        return self._run(prompt, self.chat_params(**params), {**self._answering(rendering), "adapter": adapter})
+        how = self._answering(rendering, self._request_options(adapter, prediction))
+        return self._run(prompt, self.chat_params(**params), how)
 
     @checked_arguments
-    def stream_chat(self, messages: Messages, *, adapter: str | None = None, **options: Unpack[ChatKeywords]) -> Stream:
+    def stream_chat(
+        self,
+        messages: Messages,
+        *,
+        adapter: str | None = None,
+        prediction: str | None = None,
+        **options: Unpack[ChatKeywords],
+    ) -> Stream:
         """Answer a conversation as `chat` does and yield the text as it is generated."""
         rendering, params = _split_options(options)
         prompt = self.tokenizer.encode_chat(messages, **rendering)
-        return self._stream(prompt, self.chat_params(**params), {**self._answering(rendering), "adapter": adapter})
+        how = self._answering(rendering, self._request_options(adapter, prediction))
+        return self._stream(prompt, self.chat_params(**params), how)
 
     @checked_arguments
     def conversation(
@@ -364,13 +384,18 @@ class LanguageModel:
         """Make a classifier for texts that come later; arguments as those of `classify`. Raises RequestError."""
         return Classifier(self.engine, labels, examples=examples, options=classify_options(**options))
 
-    def _answering(self, rendering: ChatOptions) -> SubmitOptions:
-        """Return how an answer differs from a completion: it ends with its turn, and mostly begins a text."""
+    def _answering(self, rendering: ChatOptions, how: SubmitOptions) -> SubmitOptions:
+        """Add how an answer differs from a completion: it ends with its turn, and mostly begins a text."""
         return {
+            **how,
             "continues_text": bool(rendering.get("continue_final_message")),
             "end_token_ids": self.tokenizer.turn_end_ids(rendering.get("chat_template")),
             "thought_marks": self.tokenizer.thought_marks(**rendering),
         }
+
+    def _request_options(self, adapter: str | None, prediction: str | None) -> SubmitOptions:
+        predicted = self.tokenizer.encode(prediction, add_special_tokens=False) if prediction else []
+        return {"adapter": adapter, "prediction": predicted}
 
     def _run(self, prompt_token_ids: list[int], params: SamplingParams, how: SubmitOptions) -> Generation:
         request = self.engine.submit(prompt_token_ids, params, **how)
@@ -415,13 +440,14 @@ def load(
     backend: BackendName = "auto",
     weights: Weights = "auto",
     num_threads: int | None = None,
+    speculation: bool = True,
 ) -> LanguageModel:
     """Load a model by catalogue name, Hugging Face folder, .gguf file, or name of the Hub (hf:owner/name) once pulled.
 
     `adapter`: a folder in peft's format, merged into the weights; such a folder can be the name, too. `adapters`:
     folders by the names under which requests choose one of them, computed beside one copy of the weights. `backend`,
-    `weights` and `num_threads` as in `open_backend`. Raises CheckpointError naming file and field, BackendError or
-    MissingExtraError where the backend cannot run.
+    `weights` and `num_threads` as in `open_backend`, `speculation` as in `Engine`. Raises CheckpointError naming file
+    and field, BackendError or MissingExtraError where the backend cannot run.
     """
     directory = open_adapted(str(name), None if adapter is None else str(adapter))
     tokenizer = directory.tokenizer  # first, so that its source lists are freed before the weights are loaded
@@ -436,7 +462,8 @@ def load(
     )
     chosen: BackendName = ("torch" if native is None else "native") if backend == "auto" else backend
     shown = printable(str(name))
-    return LanguageModel(directory, Engine(opened, tokenizer), name=shown, backend=chosen, weights=weights)
+    engine = Engine(opened, tokenizer, speculation=speculation)
+    return LanguageModel(directory, engine, name=shown, backend=chosen, weights=weights)
 
 
 def _open_beside(directory: ModelDirectory, adapters: AdapterFolders) -> dict[str, Changes]:

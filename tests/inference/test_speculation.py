@@ -16,7 +16,7 @@ from nextword.decoding.params import SamplingParams
 from nextword.inference.backend import Backend
 from nextword.inference.drafts import MOST_DRAFTED, Acceptance, Draft, Drafter, DraftSource, StepCosts
 from nextword.inference.engine import Engine
-from nextword.inference.generation import Generation, collect
+from nextword.inference.generation import Completion, Generation, collect
 from nextword.inference.lookup import Lookup
 from nextword.inference.sequence import Request
 from tests.fakes import HashBackend
@@ -86,13 +86,11 @@ def run(engine: Engine, cases: Sequence[Case], prediction: Sequence[int] = ()) -
 
 def without_counts(generations: Sequence[Generation]) -> list[Generation]:
     """The same, but for how many tokens were drafted."""
-    none = {"accepted_draft_tokens": 0, "rejected_draft_tokens": 0}
-    return [
-        dataclasses.replace(
-            one, completions=tuple(dataclasses.replace(completion, **none) for completion in one.completions)
-        )
-        for one in generations
-    ]
+
+    def undrafted(completion: Completion) -> Completion:
+        return dataclasses.replace(completion, accepted_draft_tokens=0, rejected_draft_tokens=0)
+
+    return [dataclasses.replace(one, completions=tuple(map(undrafted, one.completions))) for one in generations]
 
 
 @settings(max_examples=60, deadline=None)

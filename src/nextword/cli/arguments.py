@@ -82,6 +82,8 @@ class ComputeOptions:
     """Number format to compute with: floats, or blocks with 8 or 4 bits each; auto: as in the file, where possible."""
     num_threads: Annotated[int | None, tyro.conf.arg(name="threads")] = None
     """Cores to use; None: all."""
+    speculation: bool = True
+    """Verify several guessed tokens in one step where that is faster; the text is the same with and without."""
 
 
 ComputeArguments = Annotated[ComputeOptions, tyro.conf.arg(name="")]

@@ -24,6 +24,7 @@ class LoadOptions(TypedDict, total=False):
     backend: BackendName
     weights: Weights
     num_threads: int | None
+    speculation: bool
 
 
 def open_model(
