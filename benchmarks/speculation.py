@@ -2,10 +2,10 @@
 
     python -m benchmarks.speculation smollm2-135m [--texts 6] [--repeats 3] [--num-threads 2]
 
-Tasks: lines rewritten with one word changed (the lines are given as the prediction), summaries of dialogues (from
-../shared/data), extraction of records as JSON, and open chat. Each text is generated greedily, up to 128 tokens, with
-and without drafts; both must be equal. The speed-up is the ratio of the summed medians of both. For a model that has
-learnt nothing, `--task prediction` gives its own text with one word in twelve changed as the prediction. With
+Tasks: lines rewritten with one word changed (the lines are given as the prediction), summaries with quotes of dialogues
+(from ../shared/data), extraction of records as JSON, and open chat. Each text is generated greedily, up to 128 tokens,
+with and without drafts; both must be equal. The speed-up is the ratio of the summed medians of both. For a model that
+has learnt nothing, `--task prediction` gives its own text with one word in twelve changed as the prediction. With
 llama-cpp-python, its own prompt lookup is measured likewise (`--peer`). Prints a table.
 """
 
@@ -68,8 +68,8 @@ def edit_texts(lm: nw.LanguageModel, count: int) -> list[Text]:
 
 def summary_texts(lm: nw.LanguageModel, count: int) -> list[Text]:
     dialogues = [json.loads(line)["dialogue"] for line in DIALOGUES.read_text().splitlines()[:count]]
-    asked = "Summarize the dialogue in a few sentences, and quote what was said."
-    return [chat_text(lm, f"{asked}\n\n{dialogue}") for dialogue in dialogues]
+    asked = "Summarize the dialogue in three sentences. Quote the most important sentences word for word."
+    return [chat_text(lm, f"{dialogue}\n\n{asked}") for dialogue in dialogues]
 
 
 def json_texts(lm: nw.LanguageModel, count: int) -> list[Text]:
