@@ -330,3 +330,13 @@ def test_a_request_that_can_never_fit_the_cache_is_refused() -> None:
     engine = Engine(backend, TOKENIZER)
     with pytest.raises(RequestError, match=r"room for 224 tokens.*holds 64.*max_tokens"):
         engine.submit([1] * 40, SamplingParams(max_tokens=160))
+
+
+def test_dry_sees_no_repetition_across_tokens_with_a_breaker() -> None:
+    a, b = LETTERS[:2]
+    prompt = [a, b, LETTERS[2], a, b]
+    params = SamplingParams(max_tokens=1, temperature=0, logit_bias=dict.fromkeys([LETTERS[2]], 1e5))
+    for breakers, chosen in [(("z",), False), (("b",), True)]:
+        dry = dataclasses.replace(params, dry_multiplier=1e6, dry_sequence_breakers=breakers)
+        (completion,) = run_alone(hash_backend(), (prompt, dry)).completions
+        assert (completion.tokens[0].token_id == LETTERS[2]) == chosen

@@ -38,9 +38,13 @@ _TITLES = {
     "length and stopping": ("max_tokens", "min_tokens", "stop", "stop_token_ids"),
     "sampling": (
         *("temperature", "top_k", "top_p", "min_p", "typical_p", "epsilon_cutoff", "eta_cutoff", "top_n_sigma"),
-        *("xtc_probability", "xtc_threshold", "order", "seed"),
+        *("xtc_probability", "xtc_threshold", "p_less", "dynatemp_range", "dynatemp_exponent"),
+        *("mirostat_tau", "mirostat_eta", "order", "seed"),
     ),
-    "penalty": ("repetition_penalty", "presence_penalty", "frequency_penalty", "no_repeat_ngram_size", "logit_bias"),
+    "penalty": (
+        *("repetition_penalty", "presence_penalty", "frequency_penalty", "no_repeat_ngram_size", "dry_multiplier"),
+        *("dry_base", "dry_allowed_length", "dry_range", "dry_sequence_breakers", "logit_bias"),
+    ),
     "output": ("n", "echo", "logprobs", "processed_logprobs"),
 }
 """Groups of the help, and their fields."""

@@ -76,6 +76,16 @@ class Distribution:
             return self._keep(np.array([self._top]))
         return dataclasses.replace(self, divisor=max(self.divisor * temperature, SMALLEST_TEMPERATURE))
 
+    def dynamic_temperature(self, low: float, high: float, *, exponent: float = 1.0) -> Distribution:
+        """Return softmax(u / T) with T from `low` where one token is sure to `high` where all are alike.
+
+        T = low + (high - low) * (entropy / its maximum) ** exponent, over the remaining tokens.
+        """
+        if len(self) == 1:
+            return self
+        share = min(self.entropy / math.log(len(self)), 1.0) ** checked("dynatemp_exponent", exponent)
+        return self.temperature(max(low + (high - low) * share, SMALLEST_TEMPERATURE))
+
     def top_k(self, k: int) -> Distribution:
         """Keep the k most probable tokens; 0 keeps all."""
         k = checked("top_k", k)
@@ -120,6 +130,15 @@ class Distribution:
         """
         n = checked("top_n_sigma", n)
         return self if n == 0.0 else self._keep_logits_from(self._top_logit - n * self.logits.std(dtype=np.float64))
+
+    def p_less(self) -> Distribution:
+        """Keep tokens with probability >= the sum of all squared probabilities (Tan et al. 2025)."""
+        probabilities = np.exp(self._log_probs)
+        return self._keep_where(probabilities >= np.square(probabilities).sum())
+
+    def surprisal_up_to(self, bits: float) -> Distribution:
+        """Keep tokens whose surprisal is at most this many bits: mirostat's truncation (Basu et al. 2021)."""
+        return self._keep_where(self._log_probs >= -bits * math.log(2))
 
     def xtc(self, threshold: float) -> Distribution:
         """Exclude top choices: of two or more tokens with probability >= threshold keep only the least probable.

@@ -69,6 +69,16 @@ class SamplingParams:
     """Probability of leaving out the most probable tokens at a position (XTC); 0: never."""
     xtc_threshold: float = _field(0.1, Number(float, 0, 1))
     """XTC leaves out all but the least probable of the tokens that are at least this probable."""
+    p_less: bool = _field(False, check_bool)
+    """Keep tokens at least as probable as a draw is to repeat itself: the sum of all squared probabilities."""
+    dynatemp_range: float = _field(0.0, Number(float, 0, LARGEST))
+    """Vary the temperature by up to this much: lower where the model is sure, higher where it is not; 0: off."""
+    dynatemp_exponent: float = _field(1.0, Number(float, 0, LARGEST))
+    """Power of the normalised entropy that moves the temperature through its range."""
+    mirostat_tau: float = _field(0.0, Number(float, 0, LARGEST))
+    """Hold the surprisal of the text at this many bits a token (mirostat 2), in place of all truncations; 0: off."""
+    mirostat_eta: float = _field(0.1, Number(float, 0, LARGEST))
+    """How fast mirostat corrects its bound."""
     repetition_penalty: float = _field(1.0, Number(float, 1 / LARGEST, LARGEST))
     """Make tokens of the prompt and the completion less likely by this factor on the logit; 1: off."""
     presence_penalty: float = _field(0.0, Number(float, -LARGEST, LARGEST))
@@ -77,6 +87,16 @@ class SamplingParams:
     """Subtract from the logit of a token for each time it was generated."""
     no_repeat_ngram_size: int = _field(0, Number(int, 0))
     """Never repeat a run of this many tokens; 0: off."""
+    dry_multiplier: float = _field(0.0, Number(float, 0, LARGEST))
+    """Make tokens that would prolong a repetition less likely, the more the longer it is (DRY); 0: off."""
+    dry_base: float = _field(1.75, Number(float, 1, LARGEST))
+    """DRY subtracts multiplier x base ** (length of the repetition - allowed length)."""
+    dry_allowed_length: int = _field(2, Number(int, 1))
+    """DRY leaves repetitions below this length alone."""
+    dry_range: int = _field(-1, Number(int, -1))
+    """DRY looks at this many last tokens; -1: all."""
+    dry_sequence_breakers: tuple[str, ...] = _field(("\n", ":", '"', "*"), check_strings)
+    """No repetition reaches across tokens that have one of these strings in them."""
     logit_bias: Mapping[int, float] = dataclasses.field(
         default_factory=dict, hash=False, metadata={_CHECK: check_logit_bias}
     )
@@ -127,10 +147,20 @@ class SamplingOptions(TypedDict, total=False):
     top_n_sigma: float
     xtc_probability: float
     xtc_threshold: float
+    p_less: bool
+    dynatemp_range: float
+    dynatemp_exponent: float
+    mirostat_tau: float
+    mirostat_eta: float
     repetition_penalty: float
     presence_penalty: float
     frequency_penalty: float
     no_repeat_ngram_size: int
+    dry_multiplier: float
+    dry_base: float
+    dry_allowed_length: int
+    dry_range: int
+    dry_sequence_breakers: str | Sequence[str]
     logit_bias: Mapping[int, float]
     min_tokens: int
     stop: str | Sequence[str]

@@ -7,6 +7,7 @@ are put in order. Knows nothing of text, stop strings or models.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 
 import numpy as np
@@ -52,6 +53,26 @@ def penalize_presence_and_frequency(
     return penalized
 
 
+def penalize_repeated_sequences(
+    logits: Logits, lengths: Mapping[int, int], *, multiplier: float, base: float, allowed_length: int
+) -> Logits:
+    """Subtract multiplier * base ** (length - allowed_length) from tokens that would prolong a repetition (DRY).
+
+    `lengths`: token id -> length of the longest repetition that it would prolong, at least the allowed one.
+    """
+    if not lengths:
+        return logits
+    excess = np.array([length - allowed_length for length in lengths.values()], dtype=np.float64)
+    largest = math.log(_LARGEST_PENALTY / max(multiplier, 1.0)) / math.log(base) if base > 1.0 else math.inf
+    penalized = logits.copy()
+    penalized[list(lengths)] -= (multiplier * base ** np.minimum(excess, largest)).astype(np.float32)
+    return penalized
+
+
+_LARGEST_PENALTY = 1e30
+"""What DRY subtracts at most: short of infinity, which would forbid a token."""
+
+
 def forbid(logits: Logits, token_ids: Collection[int]) -> Logits:
     """Set the logits of some tokens to -inf, which removes them; ids outside the vocabulary are ignored."""
     allowed = logits.copy()
@@ -59,13 +80,20 @@ def forbid(logits: Logits, token_ids: Collection[int]) -> Logits:
     return allowed
 
 
-def seen_tokens(prompt_token_ids: Iterable[int], params: SamplingParams) -> SeenTokens:
-    """Return the memory that `processed_distribution` needs for a sequence with these parameters."""
+def seen_tokens(
+    prompt_token_ids: Iterable[int], params: SamplingParams, *, breakers: Collection[int] = ()
+) -> SeenTokens:
+    """Return the memory that `processed_distribution` needs for a sequence with these parameters.
+
+    `breakers`: tokens across which DRY sees no repetition.
+    """
     return SeenTokens(
         prompt_token_ids,
         count_all=params.repetition_penalty != 1.0,
         count_output=params.presence_penalty != 0.0 or params.frequency_penalty != 0.0,
         ngram_size=params.no_repeat_ngram_size,
+        repetition_window=params.dry_range if params.dry_multiplier > 0.0 else 0,
+        breakers=breakers,
     )
 
 
@@ -83,6 +111,14 @@ def penalized_logits(
     if seen.output is not None:
         penalties = {"presence": params.presence_penalty, "frequency": params.frequency_penalty}
         logits = penalize_presence_and_frequency(logits, seen.output, **penalties)
+    if seen.repetitions is not None:
+        logits = penalize_repeated_sequences(
+            logits,
+            seen.repetitions.lengths(params.dry_allowed_length),
+            multiplier=params.dry_multiplier,
+            base=params.dry_base,
+            allowed_length=params.dry_allowed_length,
+        )
     if seen.ngrams is not None and (repeating := seen.ngrams.repeating()):
         logits = forbid(logits, repeating)
     if seen.num_output < params.min_tokens:
@@ -92,6 +128,11 @@ def penalized_logits(
 
 STEPS: Mapping[str, Callable[[Distribution, SamplingParams], Distribution]] = {
     "temperature": lambda distribution, params: distribution.temperature(params.temperature),
+    "dynatemp_range": lambda distribution, params: distribution.dynamic_temperature(
+        max(params.temperature - params.dynatemp_range, 0.0),
+        params.temperature + params.dynatemp_range,
+        exponent=params.dynatemp_exponent,
+    ),
     "top_k": lambda distribution, params: distribution.top_k(params.top_k),
     "top_p": lambda distribution, params: distribution.top_p(params.top_p),
     "min_p": lambda distribution, params: distribution.min_p(params.min_p),
@@ -99,6 +140,7 @@ STEPS: Mapping[str, Callable[[Distribution, SamplingParams], Distribution]] = {
     "epsilon_cutoff": lambda distribution, params: distribution.epsilon(params.epsilon_cutoff),
     "eta_cutoff": lambda distribution, params: distribution.eta(params.eta_cutoff),
     "top_n_sigma": lambda distribution, params: distribution.top_n_sigma(params.top_n_sigma),
+    "p_less": lambda distribution, params: distribution.p_less(),
     "xtc_threshold": lambda distribution, params: distribution.xtc(params.xtc_threshold),
 }
 """Steps that reshape or truncate a distribution, by the name of their parameter."""
@@ -112,22 +154,30 @@ def _order(*first: str, last: tuple[str, ...] = ()) -> tuple[str, ...]:
 ORDERS: Mapping[ProcessorOrder, tuple[str, ...]] = {
     "nextword": _order(),
     "transformers": _order(),
-    "vllm": _order("temperature", "min_p", "top_k", "top_p"),
+    "vllm": _order("temperature", "dynatemp_range", "min_p", "top_k", "top_p"),
     "llama.cpp": _order(
-        *("top_n_sigma", "top_k", "typical_p", "top_p", "min_p"), last=("xtc_threshold", "temperature")
+        *("top_n_sigma", "top_k", "typical_p", "top_p", "min_p"),
+        last=("xtc_threshold", "temperature", "dynatemp_range"),
     ),
 }
 """The steps in the order of each program."""
 
 
 def active_steps(params: SamplingParams) -> tuple[str, ...]:
-    """Return the names of the steps that these parameters switch on, in order; for greedy decoding the temperature."""
+    """Return the names of the steps that these parameters switch on, in order.
+
+    For greedy decoding that is the temperature alone; mirostat stands in place of all truncations.
+    """
     if params.is_greedy:
         return ("temperature",)
     off = {name: getattr(_ALL_OFF, name) for name in STEPS if name != "xtc_threshold"}
     active = {name for name, value in off.items() if getattr(params, name) != value}
     if params.xtc_probability > 0.0:
         active.add("xtc_threshold")
+    if params.mirostat_tau > 0.0:
+        active &= {"temperature", "dynatemp_range"}
+    if params.dynatemp_range > 0.0:
+        active.discard("temperature")
     return tuple(name for name in ORDERS[params.order] if name in active)
 
 

@@ -7,6 +7,7 @@ stream) and nothing else: not the text, the model, or when to stop.
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Collection, Sequence
 
 import numpy as np
@@ -43,6 +44,7 @@ class Sampler:
         prompt_token_ids: Sequence[int],
         *,
         end_token_ids: Collection[int] = (),
+        breakers: Collection[int] = (),
         sample_index: int = 0,
         seed: int | None = None,
     ) -> None:
@@ -52,6 +54,7 @@ class Sampler:
             params: what the request asks for.
             prompt_token_ids: without padding.
             end_token_ids: the model's end-of-sequence tokens.
+            breakers: tokens across which DRY sees no repetition.
             sample_index: which of the request's n completions this is, from 0.
             seed: in place of `params.seed`, for a request that has none: its n samples share one. None, and no seed in
                 the parameters: a fresh one.
@@ -61,8 +64,11 @@ class Sampler:
         self.sample_index = sample_index
         self.position = len(prompt_token_ids)
         self._end_token_ids = end_token_ids
-        self._seen = seen_tokens(prompt_token_ids, params)
-        self._is_plain = params.logprobs is None and _is_plain(active_steps(params))
+        self._seen = seen_tokens(prompt_token_ids, params, breakers=breakers)
+        self._most_bits = 2 * params.mirostat_tau
+        """Mirostat's bound of the next token's surprisal, in bits."""
+        self._has_mirostat = params.mirostat_tau > 0.0 and not params.is_greedy
+        self._is_plain = params.logprobs is None and not self._has_mirostat and _is_plain(active_steps(params))
 
     def distribution(self, logits: Logits) -> Distribution:
         """Return the processed distribution of the next token, from the model's logits (vocab_size,)."""
@@ -77,6 +83,9 @@ class Sampler:
                 return ChosenToken(token_id)
         distribution, number = self._distribution_and_number(logits)
         token_id = distribution.argmax() if self.params.is_greedy else distribution.draw(number)
+        if self._has_mirostat:
+            observed = -distribution.log_prob(token_id) / math.log(2)
+            self._most_bits -= self.params.mirostat_eta * (observed - self.params.mirostat_tau)
         self.append(token_id)
         if self.params.logprobs is None:
             return ChosenToken(token_id)
@@ -117,7 +126,7 @@ class Sampler:
         processed = processed_distribution(
             logits, self.params, self._seen, end_token_ids=self._end_token_ids, coin=coin
         )
-        return processed, number
+        return processed.surprisal_up_to(self._most_bits) if self._has_mirostat else processed, number
 
 
 def _is_plain(steps: tuple[str, ...]) -> bool:

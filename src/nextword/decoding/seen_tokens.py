@@ -6,7 +6,7 @@ would repeat an n-gram. The work for one more token does not grow with the lengt
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -59,11 +59,79 @@ class NGramMemory:
         return sorted(self._followers.get(self._latest, ()))
 
 
+class Repetitions:
+    """For each place of a sequence, how many tokens before it are those at the sequence's end: what DRY penalises."""
+
+    def __init__(self, token_ids: Iterable[int], *, window: int, breakers: Collection[int]) -> None:
+        """Start with a prompt; `window`: number of last tokens that count, -1 for all; `breakers`: end a repetition."""
+        self._window = window
+        self._breakers = breakers
+        self._token_ids = np.fromiter(token_ids, dtype=np.int64)
+        self._num_tokens = len(self._token_ids)
+        self._is_breaker = np.isin(self._token_ids, np.fromiter(breakers, dtype=np.int64))
+        self._lengths = _common_suffixes(self._token_ids, self._is_breaker)
+
+    def add(self, token_id: int) -> None:
+        """Append the next token of the sequence."""
+        count = self._num_tokens
+        if count == len(self._token_ids):
+            room = np.zeros(max(count, 64), dtype=np.int64)
+            self._token_ids = np.concatenate([self._token_ids, room])
+            self._lengths = np.concatenate([self._lengths, room])
+            self._is_breaker = np.concatenate([self._is_breaker, room.astype(np.bool_)])
+        self._token_ids[count], self._is_breaker[count] = token_id, token_id in self._breakers
+        lengths = self._lengths[: count + 1]
+        lengths[1:] = lengths[:-1] + 1  # the place after one that agreed agrees in one token more
+        lengths[0] = 1
+        lengths[self._token_ids[: count + 1] != token_id] = 0
+        if self._is_breaker[count]:
+            lengths[:] = 0
+        lengths[count] = 0  # the end agrees with itself
+        self._num_tokens = count + 1
+
+    def lengths(self, allowed_length: int) -> dict[int, int]:
+        """Return each token that would prolong a repetition of at least this length, with the longest one's length."""
+        count = self._num_tokens
+        first = 0 if self._window < 0 else max(count - self._window, 0)
+        within = np.minimum(self._lengths[first:count], np.arange(1, count - first + 1))
+        found: dict[int, int] = {}
+        for place in np.flatnonzero(within[:-1] >= allowed_length):
+            following = first + int(place) + 1
+            if not self._is_breaker[following]:
+                token_id = int(self._token_ids[following])
+                found[token_id] = max(found.get(token_id, 0), int(within[place]))
+        return found
+
+
+def _common_suffixes(token_ids: NDArray[np.int64], is_breaker: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """Return for each place how many tokens up to it are those up to the end, none of them a breaker: Z-algorithm."""
+    tokens = token_ids[::-1].tolist()
+    count = len(tokens)
+    most = int(np.argmax(is_breaker[::-1])) if is_breaker.any() else count
+    agreed = [0] * count
+    left = right = 0  # the part of the sequence that is known to repeat its beginning, reversed
+    for place in range(1, count):
+        length = min(right - place, agreed[place - left]) if place < right else 0
+        while place + length < count and tokens[length] == tokens[place + length]:
+            length += 1
+        agreed[place] = length
+        if place + length > right:
+            left, right = place, place + length
+    return np.minimum(np.array(agreed[::-1], dtype=np.int64), most)
+
+
 class SeenTokens:
     """The tokens of one sequence, in the forms that its penalties need; no others are kept."""
 
     def __init__(
-        self, prompt_token_ids: Iterable[int], *, count_all: bool, count_output: bool, ngram_size: int
+        self,
+        prompt_token_ids: Iterable[int],
+        *,
+        count_all: bool,
+        count_output: bool,
+        ngram_size: int,
+        repetition_window: int = 0,
+        breakers: Collection[int] = (),
     ) -> None:
         """Start with a prompt.
 
@@ -72,22 +140,27 @@ class SeenTokens:
             count_all: keep the distinct tokens of prompt and output, for the repetition penalty.
             count_output: keep the counts of the output's tokens, for the presence and frequency penalties.
             ngram_size: keep the n-grams of prompt and output of this size; 0: none.
+            repetition_window: look for repetitions in this many last tokens, -1: in all, 0: do not.
+            breakers: tokens across which there is no repetition.
         """
         self.all = TokenCounts() if count_all else None
         self.output = TokenCounts() if count_output else None
         self.ngrams = NGramMemory(ngram_size) if ngram_size else None
+        prompt = list(prompt_token_ids)
+        window, breakers = repetition_window, frozenset(breakers)
+        self.repetitions = Repetitions(prompt, window=window, breakers=breakers) if window else None
         self.num_output = 0
         if self.all or self.ngrams:
-            for token_id in prompt_token_ids:
+            for token_id in prompt:
                 self._add_to(self.all, self.ngrams, token_id=token_id)
 
     def append(self, token_id: int) -> None:
         """Append the next token of the output."""
-        self._add_to(self.all, self.output, self.ngrams, token_id=token_id)
+        self._add_to(self.all, self.output, self.ngrams, self.repetitions, token_id=token_id)
         self.num_output += 1
 
     @staticmethod
-    def _add_to(*memories: TokenCounts | NGramMemory | None, token_id: int) -> None:
+    def _add_to(*memories: TokenCounts | NGramMemory | Repetitions | None, token_id: int) -> None:
         for memory in memories:
             if memory is not None:
                 memory.add(token_id)

@@ -297,6 +297,8 @@ class Engine:
     def _start_sequences(self, request: Request) -> list[Sequence]:
         """Start n sequences: the last takes over the prompt's cache, the others a fork of it."""
         assert request.cache_id is not None
+        params = request.params
+        breakers = self.tokenizer.tokens_with(params.dry_sequence_breakers) if params.dry_multiplier > 0.0 else ()
         for index in range(request.params.n):
             is_last = index == request.params.n - 1
             cache_id = request.cache_id if is_last else self.backend.fork_cache(request.cache_id)
@@ -304,6 +306,7 @@ class Engine:
                 request.params,
                 request.prompt_token_ids,
                 end_token_ids=request.end_token_ids,
+                breakers=breakers,
                 sample_index=index,
                 seed=request.seed,
             )

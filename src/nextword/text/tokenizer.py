@@ -161,6 +161,13 @@ class Tokenizer:
         found = self._token_bytes[token_id]
         return found.removeprefix(b" ") if begins_text and self._token_bytes.removes_space else found
 
+    @functools.lru_cache(maxsize=8)  # noqa: B019 -- one tokenizer lives as long as its model
+    def tokens_with(self, strings: tuple[str, ...]) -> frozenset[int]:
+        """Return the ids of the tokens whose text has one of these strings in it."""
+        wanted = [string.encode() for string in strings]
+        ids = range(self.vocab_size)
+        return frozenset(token_id for token_id in ids if any(part in self.token_bytes(token_id) for part in wanted))
+
     @checked_arguments
     def stream_decoder(self, *, after: Sequence[int] = (), shown: Collection[int] = ()) -> StreamDecoder:
         """Return a decoder for tokens that arrive one at a time; its pieces add up to `decode` of all.
