@@ -116,11 +116,12 @@ struct Kernels {
 };
 
 const Kernels& portable_kernels();
-const Kernels* avx2_kernels();  // compiled in on x86-64 only, these two
+const Kernels* avx2_kernels();     // compiled in on x86-64 only, these three
+const Kernels* avxvnni_kernels();  // none if the compiler does not know AVX-VNNI
 const Kernels* avx512_kernels();
 
-// The best that this processor runs, or the one named by `isa` ("portable", "avx2", "avx512") if that is not empty.
-// Throws std::invalid_argument for one that is unknown or cannot run here.
+// The best that this processor runs, or the one named by `isa` ("portable", "avx2", "avxvnni", "avx512") if that is not
+// empty. Throws std::invalid_argument for one that is unknown or cannot run here.
 const Kernels& choose_kernels(const char* isa);
 
 }  // namespace nextword

@@ -1,6 +1,13 @@
 // The kernels in AVX2 (with FMA and F16C).
 
 #include "simd_avx2.h"
+
+namespace nextword {
+namespace {
+using Simd = Avx2;
+}
+}  // namespace nextword
+
 // The vectors come first: the kernels are written over them.
 #include "kernels_impl.h"
 #include "training_impl.h"

@@ -11,7 +11,7 @@
 namespace nextword {
 namespace {
 
-struct Simd {
+struct Avx2 {
     static constexpr int kTokens = 4;
 
     struct F {

@@ -5,23 +5,32 @@
 
 #include <cstdio>
 #include <stdexcept>
+#include <string>
 #include <vector>
 
 #include "kernels.h"
 
 namespace nextword {
 
+#if defined(__x86_64__)
+// AVX-VNNI's, built with the instruction of AVX-512 that is equal.
+const Kernels* avxvnni_by_avx512_kernels();
+#endif
+
 // Those of this processor, the portable ones first; the first call says which are left out.
 inline const std::vector<const Kernels*>& all_kernels() {
     static const std::vector<const Kernels*> kernels = [] {
         std::vector<const Kernels*> found;
-        for (const char* isa : {"portable", "avx2", "avx512"}) {
+        for (const char* isa : {"portable", "avx2", "avxvnni", "avx512"}) {
             try {
                 found.push_back(&choose_kernels(isa));
             } catch (const std::invalid_argument&) {
                 std::printf("this processor does not run %s\n", isa);
             }
         }
+#if defined(__x86_64__)
+        if (std::string(found.back()->name) == "avx512") found.push_back(avxvnni_by_avx512_kernels());
+#endif
         return found;
     }();
     return kernels;
