@@ -10,8 +10,6 @@ import contextlib
 import fcntl
 import os
 import re
-import shutil
-import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -55,6 +53,8 @@ def partial_folder(path: Path) -> Iterator[Path]:
         yield folder
     finally:
         os.close(descriptor)
+        import shutil  # imports compressors that generation does not need
+
         shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -68,7 +68,7 @@ def remove_stale(target: Path) -> None:
 
 
 def _temporary(target: Path) -> Path:
-    return target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}.partial")
+    return target.with_name(f".{target.name}.{os.urandom(4).hex()}.partial")
 
 
 def _mark_as_ours(descriptor: int) -> None:
@@ -86,6 +86,8 @@ def _remove_unlocked(path: Path) -> None:
     try:
         _lock(descriptor)
         if path.is_dir():
+            import shutil
+
             shutil.rmtree(path)
         else:
             path.unlink()

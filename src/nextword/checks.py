@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import builtins
 import collections.abc
-import difflib
 import errno
 import functools
 import inspect
@@ -143,6 +142,8 @@ def _unbound(
 ) -> str:
     known = [name for name in signature.parameters if name != "self"]
     unknown = [name for name in given if name not in known]
+    import difflib  # for a message alone
+
     near = difflib.get_close_matches(unknown[0], known, n=1) if unknown else []
     hint = f"did you mean {near[0]!r}?" if near else f"the arguments are {', '.join(known) or 'none'}"
     *_, owner, name = ["", *function.__qualname__.split(".")]

@@ -16,13 +16,11 @@ from nextword.checkpoints.catalogue import resolve
 from nextword.checkpoints.model_directory import ModelDirectory
 from nextword.checkpoints.open_directory import open_tokenizer
 from nextword.checks import check_items, checked_arguments
-from nextword.data.documents import Document
 from nextword.decoding.distribution import Distribution
 from nextword.decoding.params import SamplingOptions, SamplingParams, sampling_params
 from nextword.decoding.processors import stages
 from nextword.errors import RequestError
 from nextword.evaluation.conventions import ConventionName, choose_convention
-from nextword.evaluation.score import Score
 from nextword.inference.backend import BackendName, Weights
 from nextword.inference.engine import Engine, SubmitOptions
 from nextword.inference.generation import Generation, collect, echoed_text
@@ -30,18 +28,21 @@ from nextword.inference.open_backend import open_backend
 from nextword.inference.sequence import Request
 from nextword.native import native
 from nextword.plain_text import printable
-from nextword.tasks.chat import Conversation
-from nextword.tasks.classify import Classification, Classifier, ClassifyKeywords, classify_options
-from nextword.tasks.summarize import Length, Style, Summary, summarize
 from nextword.text.chat_messages import Message
 from nextword.text.chat_options import ChatOptions, check_names
 from nextword.text.tokenizer import Tokenizer
 
-if TYPE_CHECKING:  # imported where they are used: generation does not wait for what measures
+if TYPE_CHECKING:  # imported where they are used: generation does not wait for what it does not need
+    from nextword.data.documents import Document
     from nextword.evaluation.compare import Comparison
     from nextword.evaluation.perplexity import PerplexityReport
+    from nextword.evaluation.score import Score
     from nextword.evaluation.surprise import SurpriseReport
     from nextword.models.linear_change import Changes
+    from nextword.tasks.chat import Conversation
+    from nextword.tasks.classify import Classification, Classifier
+    from nextword.tasks.classify_options import ClassifyKeywords
+    from nextword.tasks.summarize import Length, Style, Summary
 
 Prompt = Annotated[str, "a string; for several prompts use generate_batch"]
 Messages = Annotated[Sequence[Message], 'a list of messages such as [{"role": "user", "content": "Hello"}]']
@@ -249,6 +250,8 @@ class LanguageModel:
 
         `template_variables` and `chat_template` as in `ChatOptions`.
         """
+        from nextword.tasks.chat import Conversation
+
         rendering: ChatOptions = {"template_variables": template_variables, "chat_template": chat_template}
         chosen = self.chat_params(**params)
         return Conversation(self.engine, chosen, system=system, rendering=rendering, adapter=adapter)
@@ -284,6 +287,8 @@ class LanguageModel:
         `alternatives`: how many of the most probable tokens to report beside each. Raises RequestError if the text has
         fewer than two tokens or more than the context.
         """
+        from nextword.evaluation.score import Score
+
         token_ids = self.tokenizer.encode_prompt(text, parse_special=parse_special)
         if len(token_ids) < 2:
             raise RequestError(f"the text has {len(token_ids)} tokens: at least two are needed, the first is context")
@@ -347,6 +352,8 @@ class LanguageModel:
         `on_part(part, num_parts)` is called after each part of a text beyond the context, `on_text` with each piece of
         the summary as it is generated.
         """
+        from nextword.tasks.summarize import summarize
+
         return summarize(self.engine, text, length=length, style=style, on_part=on_part, on_text=on_text)
 
     @checked_arguments
@@ -382,6 +389,9 @@ class LanguageModel:
         self, labels: Labels, *, examples: Sequence[tuple[str, str]] = (), **options: Unpack[ClassifyKeywords]
     ) -> Classifier:
         """Make a classifier for texts that come later; arguments as those of `classify`. Raises RequestError."""
+        from nextword.tasks.classify import Classifier
+        from nextword.tasks.classify_options import classify_options
+
         return Classifier(self.engine, labels, examples=examples, options=classify_options(**options))
 
     def _answering(self, rendering: ChatOptions, how: SubmitOptions) -> SubmitOptions:
@@ -418,6 +428,8 @@ def _rounded(number: int) -> str:
 
 def _documents(texts: str | Iterable[str]) -> Iterator[Document]:
     """Yield a document for each text. Raises RequestError for one that is no string, TokenizerError if no Unicode."""
+    from nextword.data.documents import Document
+
     for number, text in enumerate([texts] if isinstance(texts, str) else texts, 1):
         check_items("texts", [text], str, first=number - 1)
         yield Document(text, Path("text"), number)

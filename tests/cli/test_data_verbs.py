@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from nextword.cli.verbs import data
-from nextword.text import load_tokenizer_folder
+from nextword.text.tokenizer_folder import load_tokenizer_folder
 from tests.cli.conftest import Command
 
 

@@ -16,7 +16,7 @@ from nextword.data.prepare import PrepareReport, prepare_corpus
 from nextword.data.selection import SelectionOptions, SelectionReport, select
 from nextword.data.shards import TokenShards
 from nextword.errors import ConfigError, DataError
-from nextword.text import load_tokenizer_folder
+from nextword.text.tokenizer_folder import load_tokenizer_folder
 from tests.data.byte_tokenizer import END, byte_tokenizer
 
 TEXTS = [f"document {number}: {'x' * (number % 7)}é" for number in range(50)]

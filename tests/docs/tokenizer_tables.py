@@ -16,7 +16,7 @@ import tokenizers
 from tokenizers import decoders, models, pre_tokenizers
 
 from nextword.json_file import read_json_object
-from nextword.text import chat_template_files, end_tokens, load_tokenizer_folder, special_tokens, tokenizer_folder
+from nextword.text import chat_template_files, end_tokens, special_tokens, tokenizer_folder
 from nextword.text.special_tokens import ROLES
 from nextword.text.tokenizer_json import read_tokenizer_json
 from tests.docs.recording import RecordingDict
@@ -59,7 +59,7 @@ def _asked(vocabulary: str, settings: Mapping[str, object]) -> dict[str, set[str
         for more in ({}, {"added_tokens_decoder": {"2": _TOKEN}, "bos_token": _TOKEN}):
             with tempfile.TemporaryDirectory() as name:
                 _write(Path(name), vocabulary, {**settings, **more})
-                load_tokenizer_folder(Path(name))
+                tokenizer_folder.load_tokenizer_folder(Path(name))
     del asked["added_tokens.json"]  # whose keys are tokens
     return asked
 

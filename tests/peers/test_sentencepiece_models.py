@@ -13,8 +13,8 @@ transformers = pytest.importorskip("transformers")
 
 from nextword.errors import CheckpointError  # noqa: E402
 from nextword.models.families import FAMILIES  # noqa: E402
-from nextword.text import load_tokenizer_folder  # noqa: E402
 from nextword.text.special_tokens import ROLES, sentencepiece_class  # noqa: E402
+from nextword.text.tokenizer_folder import load_tokenizer_folder  # noqa: E402
 
 pytestmark = pytest.mark.peer
 

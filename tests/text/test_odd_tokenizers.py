@@ -14,7 +14,8 @@ from tokenizers import AddedToken, models, pre_tokenizers
 from nextword.checkpoints.gguf.metadata import GGUFMetadata
 from nextword.checkpoints.gguf.tokenizer import build_gguf_tokenizer
 from nextword.errors import CheckpointError, TokenizerError
-from nextword.text import Tokenizer, load_tokenizer_folder
+from nextword.text import Tokenizer
+from nextword.text.tokenizer_folder import load_tokenizer_folder
 from tests.text.vocabularies import SPACE, as_tokenizer, byte_level_backend, piece_backend
 
 WORDS = ["café", "đem", "ilÖveyou", "číslo", "Ãtat", "a\u0120b", "日本"]

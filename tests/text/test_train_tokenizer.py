@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nextword.errors import ConfigError, DataError
-from nextword.text import Tokenizer, load_tokenizer_folder
+from nextword.text import Tokenizer
+from nextword.text.tokenizer_folder import load_tokenizer_folder
 from nextword.text.train_tokenizer import CHAT_MARKS, END_OF_TEXT, TokenizerKind, measure_tokenizer, train_tokenizer
 
 TEXTS = ["the cat sat on the mat, the cat in the hat\n" * 20, "2024 the 42 naïve cats\n" * 20]

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 import nextword as nw
-from nextword.text import load_tokenizer_folder
+from nextword.text.tokenizer_folder import load_tokenizer_folder
 
 
 @pytest.fixture(scope="module")

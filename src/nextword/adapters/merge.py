@@ -21,7 +21,7 @@ from nextword.models.config import ModelConfig
 from nextword.models.families.published_weights import LazyTensors
 from nextword.models.stored_tensor import StoredTensor
 from nextword.models.weights import Shape, weight_shapes
-from nextword.text import load_tokenizer_folder
+from nextword.text.tokenizer_folder import load_tokenizer_folder
 
 _BIASES = {"q_proj": "qkv_bias", "k_proj": "qkv_bias", "v_proj": "qkv_bias", "o_proj": "attention_out_bias"}
 _BIASES |= {"gate_proj": "mlp_bias", "up_proj": "mlp_bias", "down_proj": "mlp_bias", "output_head": "head_bias"}

@@ -10,7 +10,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
-from nextword.checkpoints.hub import cached_path
 from nextword.checkpoints.hub_catalogue import HUB_CATALOGUE
 from nextword.checkpoints.hub_names import PREFIX, HubName, parse_hub_name
 from nextword.errors import CheckpointError
@@ -81,7 +80,7 @@ def chat_defaults(path: Path) -> Mapping[str, object]:
         if model_path(entry) == path:
             return entry.chat_defaults
     for listed in HUB_CATALOGUE.values():
-        if listed.hub_name.cache_folder_name in path.parts and path == cached_path(listed.hub_name):
+        if listed.hub_name.cache_folder_name in path.parts and path == _cached(listed.hub_name):
             return listed.chat_defaults
     return {}
 
@@ -113,7 +112,7 @@ def resolve(name: str) -> Path:
     if name in CATALOGUE:
         found = model_path(CATALOGUE[name]) if is_pulled(CATALOGUE[name]) else None
     elif (hub_name := hub_name_of(name)) is not None:
-        found = cached_path(hub_name)
+        found = _cached(hub_name)
     else:
         raise CheckpointError(
             f"no model at {name!r}: give a file or folder that exists, or a name that `nextword models` lists"
@@ -121,3 +120,9 @@ def resolve(name: str) -> Path:
     if found is None:
         raise CheckpointError(f"model {name!r} is not on this machine: run `nextword pull {name}`")
     return found
+
+
+def _cached(name: HubName) -> Path | None:
+    from nextword.checkpoints.hub import cached_path  # imports what a file of one's own does not need
+
+    return cached_path(name)

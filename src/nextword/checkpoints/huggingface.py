@@ -24,7 +24,7 @@ from nextword.models.families import FAMILIES, Family
 from nextword.models.families.fields import ConfigFields
 from nextword.models.families.published_weights import from_published, layer_stems, published_name
 from nextword.models.stored_tensor import StoredTensor
-from nextword.text import load_tokenizer_folder
+from nextword.text.tokenizer_folder import load_tokenizer_folder
 
 CONFIG_NAME = "config.json"
 GENERATION_CONFIG_NAME = "generation_config.json"

@@ -5,10 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from nextword.checkpoints.gguf.open import open_gguf, open_gguf_tokenizer
-from nextword.checkpoints.huggingface import open_huggingface_folder
 from nextword.checkpoints.model_directory import ModelDirectory
 from nextword.errors import CheckpointError, os_reason
-from nextword.text import Tokenizer, load_tokenizer_folder
+from nextword.text.tokenizer import Tokenizer
 
 _PICKLE_SUFFIXES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
 
@@ -19,6 +18,8 @@ def open_tokenizer(path: Path) -> Tokenizer:
     Raises CheckpointError or TokenizerError if its files are missing, damaged or not supported.
     """
     if path.is_dir():
+        from nextword.text.tokenizer_folder import load_tokenizer_folder
+
         return load_tokenizer_folder(path)
     return open_gguf_tokenizer(path) if _magic(path) == b"GGUF" else open_model_directory(path).tokenizer
 
@@ -29,6 +30,8 @@ def open_model_directory(path: Path) -> ModelDirectory:
     Raises CheckpointError, in one line naming file and field, for anything else and for anything damaged.
     """
     if path.is_dir():
+        from nextword.checkpoints.huggingface import open_huggingface_folder  # a GGUF file does not need it
+
         return open_huggingface_folder(path)
     magic = _magic(path)
     if magic == b"GGUF":

@@ -26,9 +26,9 @@ from nextword.models.families import FAMILIES
 from nextword.models.families.published_weights import published_shapes, to_published
 from nextword.models.stored_tensor import FLOAT_DTYPES, FloatDtype, StoredTensor
 from nextword.models.weights import require_names, require_shape, weight_shapes
-from nextword.text import load_tokenizer_folder
 from nextword.text.same_tokenizer import find_difference
 from nextword.text.tokenizer import Tokenizer
+from nextword.text.tokenizer_folder import load_tokenizer_folder
 
 _TORCH_NAMES: dict[FloatDtype, str] = {"F32": "float32", "F16": "float16", "BF16": "bfloat16"}
 _SHARD_BYTES = 5_000_000_000

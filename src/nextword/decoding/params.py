@@ -7,7 +7,6 @@ Each field holds its own check. The parameters are defined in `distribution.py` 
 from __future__ import annotations
 
 import dataclasses
-import difflib
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, TypedDict, get_args
 
@@ -210,6 +209,8 @@ def _fitting(found: dict[str, object], given: Mapping[str, object]) -> dict[str,
 
 
 def _nearest_name(name: str) -> str:
+    import difflib  # for a message alone
+
     near = difflib.get_close_matches(name.replace("-", "_").lower(), _DEFAULTS, n=1, cutoff=0.0)
     return f"did you mean {near[0]!r}?"
 

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
+from nextword.checks import checked_arguments
 from nextword.decoding.params import SamplingParams
 from nextword.errors import RequestError, TokenizerError
 from nextword.inference.engine import Engine
@@ -105,6 +106,7 @@ class Summary:
         return f"{self.num_summary_tokens} tokens for a text of {self.num_text_tokens:,}{parts}{end}"
 
 
+@checked_arguments
 def summarize(
     engine: Engine,
     text: str,

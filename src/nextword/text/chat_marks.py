@@ -7,6 +7,7 @@ the same text, wherever the template puts it. This module knows no tokenizer.
 from __future__ import annotations
 
 import functools
+import itertools
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
@@ -16,7 +17,7 @@ from nextword.errors import TokenizerError
 Span = tuple[int, int]
 """Start and stop of a part of a text, in characters."""
 
-_PRIVATE_USE = (*range(0xF0000, 0xFFFFE), *range(0x100000, 0x10FFFE))
+_PRIVATE_USE = (range(0xF0000, 0xFFFFE), range(0x100000, 0x10FFFE))
 """Private-use code points: characters without a meaning of their own."""
 
 
@@ -64,7 +65,7 @@ def absent_characters(texts: Sequence[str]) -> tuple[str, str]:
     whole = "\n".join(text for text in texts if "\\" in text)
     free = (
         chr(point)
-        for point in _PRIVATE_USE
+        for point in itertools.chain.from_iterable(_PRIVATE_USE)
         if chr(point) not in written and not any(escape in whole for escape in _escapes(chr(point)))
     )
     first, second = next(free, None), next(free, None)

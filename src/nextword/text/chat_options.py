@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from os import PathLike
 from typing import Any, TypedDict, get_type_hints
@@ -37,6 +36,8 @@ def check_names(given: Iterable[str], known: Collection[str]) -> None:
     """Raise RequestError for a keyword of a chat that is not known, and say how it may have been meant."""
     for name in given:
         if name not in known:
+            import difflib  # for a message alone
+
             near = difflib.get_close_matches(name, known, n=1, cutoff=0.7)
             as_variable = f"a variable of the chat template is given as template_variables={{{name!r}: ...}}"
             raise RequestError(f"unknown keyword {name!r}: {f'did you mean {near[0]!r}?' if near else as_variable}")

@@ -18,8 +18,8 @@ from nextword.data.records import BadRecords
 from nextword.data.shards import TokenShards
 from nextword.data.token_view import TokenView, split_validation
 from nextword.errors import ConfigError
-from nextword.text import load_tokenizer_folder
 from nextword.text.tokenizer import Tokenizer
+from nextword.text.tokenizer_folder import load_tokenizer_folder
 from nextword.text.train_tokenizer import train_tokenizer
 from nextword.training.callbacks import Callbacks
 from nextword.training.initial_weights import initial_transformer

@@ -26,11 +26,12 @@ _NOT_ENDS = (
     ("</s>", ("<|plamo:eos|>",)),
 )
 """A text that ends only a part of a message in vocabularies that have all of the others."""
+_KNOWN = frozenset((*END_TEXTS, *FILE_TEXTS, *(other for _, others in _NOT_ENDS for other in others)))
 
 
 def end_token_ids(tokens: Sequence[str], declared: Iterable[int]) -> tuple[int, ...]:
     """Return the ids, those that the file declares first."""
-    ids = {token: token_id for token_id, token in enumerate(tokens)}
+    ids = {token: token_id for token_id, token in enumerate(tokens) if token in _KNOWN}
     found = dict.fromkeys([*declared, *(ids[text] for text in (*END_TEXTS, *FILE_TEXTS) if text in ids)])
     for text, others in _NOT_ENDS:
         if text in ids and all(ids.get(other) in found for other in others):

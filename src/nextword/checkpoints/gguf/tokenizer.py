@@ -80,7 +80,8 @@ def _kinds(metadata: GGUFMetadata, count: int) -> list[int]:
     key = PREFIX + "token_type"
     if not metadata.has(key):
         return [TokenKind.NORMAL] * count
-    return list(map(int, metadata.numbers(key, at_least=count)[:count]))
+    kinds = metadata.numbers(key, at_least=count)[:count]
+    return [int(kind) for kind in kinds] if isinstance(kinds[0], float) else kinds
 
 
 def _pre_tokenizer(metadata: GGUFMetadata) -> str:

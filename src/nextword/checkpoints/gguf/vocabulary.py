@@ -40,12 +40,17 @@ class GGUFVocabulary:
 
         A token without characters occurs in no text and is left out.
         """
-        listed = list(enumerate(self.tokens))
-        added = [place for place in listed if self.kinds[place[0]] in _ADDED]
-        control = [place for place in added if _ADDED[self.kinds[place[0]]]]
-        ids = {token: token_id for token_id, token in itertools.chain(listed, added, control)}
+        ids = dict(zip(self.tokens, itertools.count()))
+        if len(ids) < len(self.tokens):
+            control = [token_id for token_id in self.added_ids if _ADDED[self.kinds[token_id]]]
+            ids |= {self.tokens[token_id]: token_id for token_id in (*self.added_ids, *control)}
         ids.pop("", None)
         return ids
+
+    @functools.cached_property
+    def added_ids(self) -> list[int]:
+        """Ids of control and user-defined tokens."""
+        return [token_id for token_id, kind in enumerate(self.kinds) if kind in _ADDED]
 
     def other_tokens(self) -> dict[int, str]:
         """Return the tokens of ids that no text has: listed twice; "" for unused ones, which decode as nothing."""
@@ -60,9 +65,11 @@ class GGUFVocabulary:
         """Return the tokens matched before a text is cut into words: control and user-defined ones, except spaces."""
         ids = self.token_ids
         return [
-            tokenizers.AddedToken(token, normalized=False, special=_ADDED[kind], rstrip=token in self.stripping)
-            for token_id, (token, kind) in enumerate(zip(self.tokens, self.kinds, strict=True))
-            if kind in _ADDED and token.strip(SPACE) and ids[token] == token_id
+            tokenizers.AddedToken(
+                token, normalized=False, special=_ADDED[self.kinds[token_id]], rstrip=token in self.stripping
+            )
+            for token_id in self.added_ids
+            if (token := self.tokens[token_id]).strip(SPACE) and ids[token] == token_id
         ]
 
 
@@ -74,7 +81,7 @@ def build_byte_level(vocabulary: GGUFVocabulary, merges: Sequence[str], *, pre_t
     rules = find_rules(pre_tokenizer)
     token_ids = vocabulary.token_ids
     pairs = [(left, right) for left, _, right in (merge.partition(" ") for merge in merges)]
-    _check_merges(token_ids, pairs)
+    _check_lengths(token_ids, pairs)
     backend = tokenizers.Tokenizer(_bpe(token_ids, pairs, ignore_merges=rules.ignores_merges))
     if rules.is_nfc:
         backend.normalizer = normalizers.NFC()
@@ -124,12 +131,18 @@ def _joinable(vocabulary: GGUFVocabulary, scores: Sequence[float]) -> dict[str, 
     }
 
 
-def _check_merges(token_ids: Mapping[str, int], pairs: Sequence[tuple[str, str]]) -> None:
-    """Raise TokenizerError for a merge of, or into, a string that is no token: the library could panic on it."""
+def _check_lengths(token_ids: Mapping[str, int], pairs: Sequence[tuple[str, str]]) -> None:
+    """Raise TokenizerError for a merge into a string longer than all tokens, on which the library panics."""
+    longest = max(map(len, map(str.encode, token_ids)), default=0)
+    if pairs and max(map(len, map(str.encode, map("".join, pairs)))) > longest:
+        raise _mismatch(token_ids, pairs)
+
+
+def _mismatch(token_ids: Mapping[str, int], pairs: Sequence[tuple[str, str]]) -> TokenizerError:
+    """Return the error for the first merge of, or into, a string that is no token."""
     is_token = token_ids.__contains__
-    if not all(map(is_token, itertools.chain.from_iterable(pairs))) or not all(map(is_token, map("".join, pairs))):
-        left, right = next(pair for pair in pairs if not all(map(is_token, (*pair, "".join(pair)))))
-        raise TokenizerError(f"the merges do not match the vocabulary: {left!r} with {right!r}")
+    left, right = next(pair for pair in pairs if not all(map(is_token, (*pair, "".join(pair)))))
+    return TokenizerError(f"the merges do not match the vocabulary: {left!r} with {right!r}")
 
 
 def _bpe(
