@@ -9,7 +9,7 @@ from torch import Tensor
 from nextword.models import block_attention as module
 from nextword.models.block_attention import block_attention, plan_blocks
 
-LENGTHS = ((7,), (3, 3, 3), (1, 20, 2, 2, 9, 5), (16, 33))
+LENGTHS = ((7,), (3, 3, 3), (1, 20, 2, 2, 9, 5), (16, 33), (24, 24, 24), (8, 8, 5, 8, 11, 8, 8), (30, 1, 30, 1, 30))
 
 
 def rows(dtype: torch.dtype, lengths: tuple[int, ...]) -> list[Tensor]:
@@ -62,7 +62,7 @@ def test_short_documents_share_a_block_and_long_ones_are_divided(monkeypatch: py
     plan_blocks.cache_clear()
     blocks = plan_blocks((3, 4, 2, 17, 1), None)
     plan_blocks.cache_clear()
-    assert [(block.queries.start, block.queries.stop, block.keys.start) for block in blocks] == [
+    assert sorted((block.queries.start, block.queries.stop, block.keys.start) for block in blocks) == [
         (0, 7, 0),
         (7, 9, 7),
         (9, 14, 9),

@@ -1,13 +1,15 @@
 """Causal attention of packed documents for training on a CPU, in blocks of queries, with gradients.
 
 PyTorch's own attention takes three times as long there, since products of small tiles are far slower than large ones. A
-block is a part of one long document, or several short ones with a mask between them. The backward pass recomputes the
-scores, so nothing of their size is saved. Letters: N positions, H heads, K key-value heads, G = H / K, T queries of a
-block, S keys that they attend to.
+block is a part of one long document, or several short ones with a mask between them; blocks of one shape at equal
+distances, as documents of one length have them, are computed together. The backward pass recomputes the scores, so
+nothing of their size is saved. Letters: N positions, H heads, K key-value heads, G = H / K, C blocks that are computed
+together, T queries of each, S keys that they attend to.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import itertools
 from collections.abc import Iterator, Sequence
@@ -22,25 +24,58 @@ from nextword.models.passes import Seen, softmax, softmax_backward
 
 _BLOCK_QUERIES = 128
 """Queries of a block: enough for products at full speed, few enough to compute little for masked keys."""
+_MOST_SCORES = 1 << 18
+"""Scores of a head in blocks that are computed together: they stay in the cache between the passes over them."""
 
 
 @dataclass(frozen=True)
 class Block:
-    """Block of queries that are computed together, and the keys they attend to."""
+    """Block of queries and the keys they attend to; or several of one shape, at equal distances."""
 
     queries: slice
+    """Queries of the first block."""
     keys: slice
-    """Keys from the first that any of the queries attends to, up to the last query's own."""
+    """Keys from the first that any of its queries attends to, up to the last query's own."""
     seen: Seen
     is_whole: bool
     """True if no query of another block attends to these keys."""
+    count: int = 1
+    """Number of blocks; their keys do not overlap."""
+    distance: int = 0
+    """Positions from one block to the next."""
+
+    def of(self, heads: Tensor, rows: slice, num_kv_heads: int) -> Tensor:
+        """View these rows of the first block in all blocks: (N, H, head_dim) -> (C, K, G, rows, head_dim)."""
+        steps = heads.stride()
+        size = self.count, rows.stop - rows.start, *heads.shape[1:]
+        own = heads.as_strided(size, (self.distance * steps[0], *steps), heads.storage_offset() + rows.start * steps[0])
+        return own.unflatten(2, (num_kv_heads, -1)).permute(0, 2, 3, 1, 4)
 
 
 @functools.lru_cache(maxsize=4)  # cached: every layer of a step uses the same
 def plan_blocks(document_lengths: tuple[int, ...], window: int | None) -> tuple[Block, ...]:
     """Divide the queries of successive documents into blocks; `window` as in `causal_attention`."""
     starts = np.repeat(np.cumsum([0, *document_lengths[:-1]]), document_lengths)  # (N,), of each position's document
-    return tuple(_block(span, starts, window) for span in _spans(document_lengths))
+    return _joined([_block(span, starts, window) for span in _spans(document_lengths)])
+
+
+def _joined(blocks: Sequence[Block]) -> tuple[Block, ...]:
+    """Join blocks of one shape whose distances are equal, a limited number each."""
+    by_shape: dict[object, list[Block]] = {}
+    for block in blocks:
+        num_keys, seen = block.keys.stop - block.keys.start, block.seen
+        most = _MOST_SCORES // (num_keys * len(seen.first))
+        alike = by_shape.setdefault(
+            (block.is_whole, *(bound.numpy().tobytes() for bound in (seen.first, seen.last))), []
+        )
+        for place, first in enumerate(alike):
+            distance = block.queries.start - first.queries.start - (first.count - 1) * first.distance
+            if first.count < most and distance >= num_keys and first.distance in (0, distance):
+                alike[place] = dataclasses.replace(first, count=first.count + 1, distance=distance)
+                break
+        else:
+            alike.append(block)
+    return tuple(itertools.chain.from_iterable(by_shape.values()))
 
 
 def block_attention(
@@ -92,51 +127,54 @@ class _BlockAttention(torch.autograd.Function):
         context.save_for_backward(queries, keys, values)
         context.settings = blocks, scale, soft_cap
         mixed = torch.empty_like(queries, memory_format=torch.contiguous_format)
+        num_kv_heads = keys.shape[1]
         for block in blocks:
-            scores, factor = _scores(_grouped(queries[block.queries], keys), keys[block.keys], scale, soft_cap)
-            weights = softmax(scores, block.seen, scale=factor)  # (K, G * T, S)
-            _put(mixed[block.queries], torch.bmm(weights, values[block.keys].transpose(0, 1)))
+            own_queries = _gathered(block, block.queries, queries, num_kv_heads)
+            own_keys, own_values = (_gathered(block, block.keys, heads, num_kv_heads) for heads in (keys, values))
+            scores, factor = _scores(own_queries, own_keys, scale, soft_cap)
+            weights = softmax(scores, block.seen, scale=factor)  # (C * K, G * T, S)
+            out = block.of(mixed, block.queries, num_kv_heads)
+            out.copy_(torch.bmm(weights, own_values).view(out.shape))
         return mixed
 
     @staticmethod
     def backward(context: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         queries, keys, values = context.saved_tensors
         blocks, scale, soft_cap = context.settings
+        num_kv_heads = keys.shape[1]
         # Gradients to which several blocks add are accumulated in float32.
         sum_dtype = keys.dtype if all(block.is_whole for block in blocks) else torch.float32
         query_grads = torch.empty_like(queries, memory_format=torch.contiguous_format)
         key_grads, value_grads = (torch.zeros(tensor.shape, dtype=sum_dtype) for tensor in (keys, values))
         for block in blocks:
-            own_queries, own_keys = _grouped(queries[block.queries], keys), keys[block.keys].transpose(0, 1)
-            own_values, grad = values[block.keys].transpose(0, 1), _grouped(grads[0][block.queries], keys)
-            scores, factor = _scores(own_queries, keys[block.keys], scale, soft_cap)
+            own_queries, grad = (_gathered(block, block.queries, heads, num_kv_heads) for heads in (queries, grads[0]))
+            own_keys, own_values = (_gathered(block, block.keys, heads, num_kv_heads) for heads in (keys, values))
+            scores, factor = _scores(own_queries, own_keys, scale, soft_cap)
             cap_derivative = None if soft_cap is None else (1 - (scores / soft_cap).square()) * scale
             weights = softmax(scores, block.seen, scale=factor)
-            value_grads[block.keys].transpose(0, 1).add_(torch.bmm(weights.transpose(1, 2), grad))
+            _add(torch.bmm(weights.transpose(1, 2), grad), block.of(value_grads, block.keys, num_kv_heads))
             weight_grads = torch.bmm(grad, own_values.transpose(1, 2))
             score_grads = softmax_backward(weights, weight_grads, block.seen, scale=factor)
             if cap_derivative is not None:
                 score_grads *= cap_derivative
-            _put(query_grads[block.queries], torch.bmm(score_grads, own_keys))
-            key_grads[block.keys].transpose(0, 1).add_(torch.bmm(score_grads.transpose(1, 2), own_queries))
+            out = block.of(query_grads, block.queries, num_kv_heads)
+            out.copy_(torch.bmm(score_grads, own_keys).view(out.shape))
+            _add(torch.bmm(score_grads.transpose(1, 2), own_queries), block.of(key_grads, block.keys, num_kv_heads))
         return query_grads, key_grads.to(keys.dtype), value_grads.to(values.dtype), None, None, None
 
 
-def _grouped(heads: Tensor, keys: Tensor) -> Tensor:
-    """Lay out the query heads that share a key-value head as more queries: (T, H, head_dim) -> (K, G * T, head_dim)."""
-    num_queries, _, head_dim = heads.shape
-    num_kv_heads = keys.shape[1]
-    return heads.view(num_queries, num_kv_heads, -1, head_dim).permute(1, 2, 0, 3).reshape(num_kv_heads, -1, head_dim)
+def _gathered(block: Block, rows: slice, heads: Tensor, num_kv_heads: int) -> Tensor:
+    """Lay out the query heads of a key-value head as more rows: (N, H, head_dim) -> (C * K, G * T, head_dim)."""
+    own = block.of(heads, rows, num_kv_heads)
+    return own.reshape(block.count * num_kv_heads, -1, heads.shape[-1])
 
 
-def _put(out: Tensor, grouped: Tensor) -> None:
-    """Write a result in the layout of `_grouped`, (K, G * T, head_dim), to `out`, (T, H, head_dim)."""
-    num_queries, num_heads, head_dim = out.shape
-    apart = grouped.view(num_heads, num_queries, head_dim).transpose(0, 1)
-    out.copy_(apart)
+def _add(gathered: Tensor, total: Tensor) -> None:
+    """Add a result in the layout of `_gathered` to a view by `Block.of`."""
+    total.add_(gathered.view(total.shape))
 
 
 def _scores(queries: Tensor, keys: Tensor, scale: float, soft_cap: float | None) -> tuple[Tensor, float]:
-    """Compute scores (K, G * T, S) from (K, G * T, head_dim) and (S, K, head_dim), and the scale yet to apply."""
-    scores = torch.bmm(queries, keys.permute(1, 2, 0))
+    """Compute scores (C * K, G * T, S) of (C * K, G * T, head_dim) and (C * K, S, head_dim), and the scale to apply."""
+    scores = torch.bmm(queries, keys.transpose(1, 2))
     return (scores, scale) if soft_cap is None else (torch.tanh(scores * (scale / soft_cap)) * soft_cap, 1.0)
