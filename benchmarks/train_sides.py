@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import tempfile
 import time
 from collections.abc import Callable, Sequence
@@ -25,6 +26,10 @@ from nextword.training.trainer import Trainer
 LR = 1e-4
 BETAS = 0.9, 0.95
 WEIGHT_DECAY = 0.1
+Loss = Callable[[Tensor, Tensor], Tensor]
+"""Token ids and targets in, mean loss out."""
+_OPTIONAL = {"LitGPT": "litgpt", "nanoGPT": "nanoGPT"}
+"""Sides that take part where their package is found."""
 
 
 @dataclass(frozen=True)
@@ -42,10 +47,12 @@ def run_side(side: str, case: Case, folder: Path, batches: Sequence[Batch]) -> T
 
 
 def sides_of(case: Case) -> tuple[str, ...]:
-    """Return the sides, ours first, and of ours the default before the others."""
-    peers = ["transformers"] if case.is_pretrained else ["transformers", "LitGPT"]
-    others = [f"{peer} {precision}" for peer in peers for precision in ("bfloat16", "float32")]
-    return "nextword auto", "nextword bfloat16", *others
+    """Return the sides at hand, ours first, and of ours the default before the others."""
+    libraries = (
+        ["nextword", "transformers"] if case.is_pretrained else ["nextword", "transformers", "LitGPT", "nanoGPT"]
+    )
+    present = [name for name in libraries if name not in _OPTIONAL or importlib.util.find_spec(_OPTIONAL[name])]
+    return "nextword auto", *(f"{name} {precision}" for name in present for precision in ("bfloat16", "float32"))
 
 
 def _run_nextword(case: Case, folder: Path, batches: Sequence[Batch], precision: Precision) -> Timings:
@@ -74,7 +81,7 @@ def _run_transformers(case: Case, folder: Path, batches: Sequence[Batch], precis
         return _run_transformers_trainer(model, batches, precision)
     if case.adapter is not None:
         model = _with_lora(model, case)
-    return _plain_loop(model, lambda token_ids: model(token_ids).logits, batches, precision)
+    return _plain_loop(model, _loss_of(lambda token_ids: model(token_ids).logits), batches, precision)
 
 
 def _with_lora(model: Any, case: Case) -> Any:
@@ -108,12 +115,31 @@ def _run_litgpt(case: Case, folder: Path, batches: Sequence[Batch], precision: s
     model = GPT(config)
     model.lm_head.weight = model.transformer.wte.weight  # GPT-2 has one table for both
     torch.nn.init.normal_(model.lm_head.weight, std=0.02)
-    return _plain_loop(model, model, batches, precision)
+    return _plain_loop(model, _loss_of(model), batches, precision)
 
 
-def _plain_loop(
-    model: torch.nn.Module, logits_of: Callable[[Tensor], Tensor], batches: Sequence[Batch], precision: str
-) -> Timings:
+def _run_nanogpt(case: Case, folder: Path, batches: Sequence[Batch], precision: str) -> Timings:
+    from nanoGPT.model import GPT, GPTConfig
+
+    torch.manual_seed(0)
+    model = GPT(
+        GPTConfig(
+            n_layer=GPT2_LAYERS,
+            n_head=GPT2_HEADS,
+            n_embd=GPT2_WIDTH,
+            block_size=case.length,
+            vocab_size=case.vocab_size,
+            dropout=0.0,
+        )
+    )
+    return _plain_loop(model, lambda token_ids, targets: model(token_ids, targets)[1], batches, precision)
+
+
+def _loss_of(logits_of: Callable[[Tensor], Tensor]) -> Loss:
+    return lambda token_ids, targets: F.cross_entropy(logits_of(token_ids).float().flatten(0, 1), targets.flatten())
+
+
+def _plain_loop(model: torch.nn.Module, loss_of: Loss, batches: Sequence[Batch], precision: str) -> Timings:
     model.train()
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
     optimizer = torch.optim.AdamW(trained, lr=LR, betas=BETAS, weight_decay=WEIGHT_DECAY, fused=True)
@@ -121,8 +147,7 @@ def _plain_loop(
     for batch in batches:
         start = time.perf_counter()
         with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bfloat16"):
-            logits = logits_of(torch.from_numpy(batch.token_ids))
-        loss = F.cross_entropy(logits.float().flatten(0, 1), torch.from_numpy(batch.targets).flatten())
+            loss = loss_of(torch.from_numpy(batch.token_ids), torch.from_numpy(batch.targets))
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(trained, 1.0)
@@ -192,4 +217,5 @@ _LIBRARIES: dict[str, Callable[..., Timings]] = {
     "nextword": _run_nextword,
     "transformers": _run_transformers,
     "LitGPT": _run_litgpt,
+    "nanoGPT": _run_nanogpt,
 }

@@ -192,6 +192,31 @@ void activate_backward(const AnyArray& x_array, const std::optional<AnyArray>& g
     });
 }
 
+// ---- rotary position embedding ----
+
+void rotate(const AnyArray& heads_array, const AnyArray& cosine_array, const AnyArray& sine_array, int64_t num_heads,
+            bool is_backward, const AnyArray& out_array) {
+    const Tensor heads(heads_array, "heads"), cosine(cosine_array, "cosine"), sine(sine_array, "sine"),
+        out(out_array, "out");
+    const int64_t head_dim = heads.last_size(), rotary_dim = cosine.last_size(), num_positions = cosine.num_rows();
+    out.require_size(heads.size()), sine.require_size(cosine.size());
+    if (num_heads < 1 || heads.num_rows() % num_heads != 0) heads.refuse("are not of that many heads for each token");
+    const int64_t num_tokens = heads.num_rows() / num_heads, width = num_heads * head_dim;
+    if (rotary_dim % 2 != 0 || rotary_dim > head_dim) cosine.refuse("does not fit the dimensions of a head");
+    if (num_positions == 0 || num_tokens % num_positions != 0) cosine.refuse("does not divide the tokens");
+    for_type(heads, [&](const auto& kernels, auto element) {
+        using Element = decltype(element);
+        const Rotated<Element> rotated{cosine.data<const Element>(), sine.data<const Element>(), num_positions,
+                                       rotary_dim, is_backward};
+        const Element* from_heads = heads.data<const Element>();
+        Element* outs = out.data<Element>();
+        share_out_without_gil(num_tokens, min_rows(width), [&](int64_t first, int64_t last) {
+            kernels.rotate(from_heads + first * width, rotated, first, last - first, num_heads, head_dim,
+                           outs + first * width);
+        });
+    });
+}
+
 // ---- softmax of scores ----
 
 // For the rows of `scores` (..., num_keys): the keys that each query attends to.
@@ -265,6 +290,8 @@ void bind_training(nb::module_& m) {
     m.def("activate", &activate, nb::arg("x"), nb::arg("gated").none(), nb::arg("activation"), nb::arg("out"));
     m.def("activate_backward", &activate_backward, nb::arg("x"), nb::arg("gated").none(), nb::arg("grad"),
           nb::arg("activation"), nb::arg("x_grad"), nb::arg("gated_grad").none());
+    m.def("rotate", &rotate, nb::arg("heads"), nb::arg("cosine"), nb::arg("sine"), nb::arg("num_heads"),
+          nb::arg("is_backward"), nb::arg("out"));
     m.def("softmax", &softmax, nb::arg("scores"), nb::arg("first"), nb::arg("last"), nb::arg("scale"));
     m.def("softmax_backward", &softmax_backward, nb::arg("weights"), nb::arg("grads"), nb::arg("first"),
           nb::arg("last"), nb::arg("scale"));

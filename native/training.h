@@ -18,6 +18,17 @@ struct Attended {
     const int32_t* last = nullptr;
 };
 
+// Rotary position embedding: token t has the cosines and sines of row t % num_positions, (rotary_dim) each, the first
+// half of the sines negated; dimensions from rotary_dim on are copied.
+template <class Element>
+struct Rotated {
+    const Element* cosine = nullptr;
+    const Element* sine = nullptr;
+    int64_t num_positions = 0;
+    int64_t rotary_dim = 0;
+    bool is_backward = false;  // by the opposite angles
+};
+
 // `Element` is float, or uint16_t for bf16.
 template <class Element>
 struct TrainingKernels {
@@ -31,6 +42,9 @@ struct TrainingKernels {
     void (*activate)(const Element* x, const Element* gated, Activation activation, int64_t size, Element* out);
     void (*activate_backward)(const Element* x, const Element* gated, const Element* grad, Activation activation,
                               int64_t size, Element* x_grad, Element* gated_grad);
+    // Of tokens from first_token on, (num_tokens, num_heads, head_dim); `heads` and `out` begin at that token.
+    void (*rotate)(const Element* heads, const Rotated<Element>& rotated, int64_t first_token, int64_t num_tokens,
+                   int64_t num_heads, int64_t head_dim, Element* out);
     // softmax(scale * scores) over the keys attended, 0 elsewhere; rows from first_row on, in place.
     void (*softmax)(Element* scores, const Attended& attended, float scale, int64_t first_row, int64_t num_rows);
     // Gradients of the weights in, gradients of the scores out, in place.

@@ -179,6 +179,30 @@ void train_activate_backward(const Element* x, const Element* gated, const Eleme
     }
 }
 
+// ---- rotary position embedding ----
+
+template <class Element>
+void train_rotate(const Element* heads, const Rotated<Element>& rotated, int64_t first_token, int64_t num_tokens,
+                  int64_t num_heads, int64_t head_dim, Element* out) {
+    const int64_t half = rotated.rotary_dim / 2;
+    const F direction = Simd::set(rotated.is_backward ? -1.0f : 1.0f);
+    for (int64_t token = first_token; token < first_token + num_tokens; ++token) {
+        const int64_t start = token % rotated.num_positions * rotated.rotary_dim;
+        const Element *cosine = rotated.cosine + start, *sine = rotated.sine + start;
+        for (int64_t head = 0; head < num_heads; ++head, heads += head_dim, out += head_dim) {
+            by_vectors(0, half, 0.0f, [&](auto load, auto store) {
+                const F first = load(heads), second = load(heads + half);
+                const F first_sine = Simd::mul(direction, load(sine));
+                const F second_sine = Simd::mul(direction, load(sine + half));
+                store(out, Simd::fma(second, first_sine, Simd::mul(first, load(cosine))));
+                store(out + half, Simd::fma(first, second_sine, Simd::mul(second, load(cosine + half))));
+            });
+            std::memcpy(out + rotated.rotary_dim, heads + rotated.rotary_dim,
+                        static_cast<size_t>(head_dim - rotated.rotary_dim) * sizeof(Element));
+        }
+    }
+}
+
 // ---- softmax of scores ----
 
 template <class Element>
@@ -272,9 +296,10 @@ void train_cross_entropy(Element* logits, const int64_t* targets, float z_loss, 
 
 template <class Element>
 constexpr TrainingKernels<Element> make_training_kernels_of() {
-    return {train_rms_norm<Element>,          train_rms_norm_backward<Element>, train_activate<Element>,
-            train_activate_backward<Element>, train_softmax<Element>,           train_softmax_backward<Element>,
-            train_cross_entropy<Element>};
+    return {train_rms_norm<Element>,         train_rms_norm_backward<Element>,
+            train_activate<Element>,         train_activate_backward<Element>,
+            train_rotate<Element>,           train_softmax<Element>,
+            train_softmax_backward<Element>, train_cross_entropy<Element>};
 }
 
 constexpr TrainingKernelSet make_training_kernels() {

@@ -56,6 +56,9 @@ std::vector<uint8_t> all_results(const TrainingKernels<Element>& kernels, int64_
             keep(out), keep(other);
         }
     }
+    const Rotated<Element> rotated{x.data(), y.data(), 2, size - size % 2, size % 3 == 0};
+    kernels.rotate(grad.data(), rotated, 1, 3, 2, size, out.data());
+    keep(out);
     const int32_t until = static_cast<int32_t>(size);
     const std::vector<int32_t> first = {0, until / 2, until - 1}, last = {1, until, until};
     const Attended attended{3, size, first.data(), last.data()};

@@ -178,6 +178,9 @@ def rms_norm_backward(
     x_grad: _Elements,
     weight_grad: npt.NDArray[np.float32],
 ) -> None: ...
+def rotate(
+    heads: _Elements, cosine: _Elements, sine: _Elements, num_heads: int, is_backward: bool, out: _Elements
+) -> None: ...
 def activate(x: _Elements, gated: _Elements | None, activation: Activation, out: _Elements) -> None: ...
 def activate_backward(
     x: _Elements,

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from nextword.models import passes
 from nextword.models.config import Activation
-from nextword.models.passes import Seen, activate, cross_entropy, rms_norm, softmax, softmax_backward
+from nextword.models.passes import Seen, activate, cross_entropy, rms_norm, rotate, softmax, softmax_backward
 
 SIZES = (1, 16, 37, 576)
 TYPES = pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 2e-6), (torch.bfloat16, 6e-3)])
@@ -72,6 +72,23 @@ def test_activations(size: int, activation: Activation, dtype: torch.dtype, tole
     plain = PLAIN[activation]
     agree(lambda x: activate(x, None, activation), plain, [hidden], tolerance)
     agree(lambda x, y: activate(x, y, activation), lambda x, y: plain(x) * y, [hidden, gated], 2 * tolerance)
+
+
+@TYPES
+@pytest.mark.parametrize("is_packed", [False, True])
+@pytest.mark.parametrize(("rotary_dim", "head_dim"), [(2, 2), (24, 24), (64, 64), (8, 20)])
+def test_rotation(rotary_dim: int, head_dim: int, is_packed: bool, dtype: torch.dtype, tolerance: float) -> None:
+    rows = (3,) if is_packed else ()  # rows of packed documents have positions of their own
+    angles = 3 * random(*rows, 5, 1, rotary_dim // 2, seed=1)
+    cosine = torch.cat((angles.cos(), angles.cos()), dim=-1).to(dtype)
+    signed_sine = torch.cat((-angles.sin(), angles.sin()), dim=-1).to(dtype)
+
+    def plain(heads: Tensor) -> Tensor:
+        turned, rest = heads[..., :rotary_dim], heads[..., rotary_dim:]
+        exchanged = torch.cat((turned[..., rotary_dim // 2 :], turned[..., : rotary_dim // 2]), dim=-1)
+        return torch.cat((turned * cosine.double() + exchanged * signed_sine.double(), rest), dim=-1)
+
+    agree(lambda heads: rotate(heads, cosine, signed_sine), plain, [random(3, 5, 4, head_dim, dtype=dtype)], tolerance)
 
 
 @TYPES

@@ -28,6 +28,11 @@ def activate_backward(**changed: Any) -> None:
     core.activate_backward(**(fitting | {"activation": core.Activation.SILU} | changed))
 
 
+def rotate(**changed: Any) -> None:
+    fitting: dict[str, Any] = {"heads": X, "cosine": np.ones((3, 8), np.float32), "sine": np.ones((3, 8), np.float32)}
+    core.rotate(**(fitting | {"num_heads": 1, "is_backward": False, "out": X.copy()} | changed))
+
+
 def softmax(**changed: Any) -> None:
     fitting: dict[str, Any] = {"scores": X.copy(), "first": FIRST, "last": LAST, "scale": 1.0}
     core.softmax(**(fitting | changed))
@@ -39,7 +44,7 @@ def cross_entropy(**changed: Any) -> None:
     core.cross_entropy(**(fitting | changed))
 
 
-@pytest.mark.parametrize("call", [rms_norm, activate_backward, softmax, cross_entropy])
+@pytest.mark.parametrize("call", [rms_norm, activate_backward, rotate, softmax, cross_entropy])
 def test_arrays_that_fit_are_taken(call: Callable[..., None]) -> None:
     call()
 
@@ -71,6 +76,12 @@ def test_another_dtype_is_a_type_error(call: Callable[..., None], changed: dict[
         (rms_norm, {"out": np.ones((3, 16), np.float32)[:, ::2]}, "out is not contiguous"),
         (activate_backward, {"gated": None}, "gated_grad and gated come together"),
         (activate_backward, {"grad": X[:2]}, "grad has 16 elements instead of 24"),
+        (rotate, {"num_heads": 2}, "heads are not of that many heads for each token"),
+        (rotate, {"num_heads": 0}, "heads are not of that many heads for each token"),
+        (rotate, {"cosine": X[:, :7].copy(), "sine": X[:, :7].copy()}, "cosine does not fit the dimensions of a head"),
+        (rotate, {"cosine": X[:2], "sine": X[:2]}, "cosine does not divide the tokens"),
+        (rotate, {"sine": X[:2]}, "sine has 16 elements instead of 24"),
+        (rotate, {"cosine": X[:0], "sine": X[:0]}, "cosine does not divide the tokens"),
         (softmax, {"first": FIRST[:2], "last": LAST[:2]}, "first does not divide the rows of the scores"),
         (softmax, {"last": LAST + 1}, "first and last name no range of keys for a query"),
         (softmax, {"first": FIRST - 1}, "first and last name no range of keys for a query"),

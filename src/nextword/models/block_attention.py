@@ -49,7 +49,7 @@ class Block:
         steps = heads.stride()
         size = self.count, rows.stop - rows.start, *heads.shape[1:]
         own = heads.as_strided(size, (self.distance * steps[0], *steps), heads.storage_offset() + rows.start * steps[0])
-        return own.unflatten(2, (num_kv_heads, -1)).permute(0, 2, 3, 1, 4)
+        return own.view(*size[:2], num_kv_heads, -1, size[3]).permute(0, 2, 3, 1, 4)
 
 
 @functools.lru_cache(maxsize=4)  # cached: every layer of a step uses the same

@@ -59,6 +59,22 @@ def activate(hidden: Tensor, gated: Tensor | None, activation: Activation) -> Te
     return plain if gated is None else plain * gated
 
 
+def rotate(heads: Tensor, cosine: Tensor, signed_sine: Tensor) -> Tensor:
+    """Compute x * cosine + (x with its halves exchanged) * signed_sine of the first rotary_dim dimensions of each head.
+
+    heads (..., T, heads, head_dim); cosine and signed_sine, its first half negated, (T, 1, rotary_dim) or
+    (..., T, 1, rotary_dim) (arXiv:2104.09864).
+    """
+    if torch.is_grad_enabled() and runs_native(heads):
+        by_core: Tensor = _Rotate.apply(heads, cosine, signed_sine)  # type: ignore[no-untyped-call]
+        return by_core
+    rotary_dim = cosine.shape[-1]
+    turned = heads[..., :rotary_dim]
+    first, second = turned.chunk(2, dim=-1)
+    rotated = torch.addcmul(turned * cosine, torch.cat((second, first), dim=-1), signed_sine)
+    return rotated if rotary_dim == heads.shape[-1] else torch.cat((rotated, heads[..., rotary_dim:]), dim=-1)
+
+
 @dataclass(frozen=True)
 class Seen:
     """Range of keys that each of T queries attends to: `first` to `last` (exclusive), both (T,) int32, never empty."""
@@ -167,6 +183,25 @@ class _Activate(torch.autograd.Function):
             gated_grad=_optional_array(gated_grad),
         )
         return hidden_grad, gated_grad, None
+
+
+def _rotate(heads: Tensor, cosine: Tensor, signed_sine: Tensor, *, is_backward: bool) -> Tensor:
+    assert native is not None
+    heads, tables = heads.contiguous(), [_array(table.contiguous()) for table in (cosine, signed_sine)]
+    rotated = torch.empty_like(heads)
+    native.rotate(_array(heads), *tables, heads.shape[-2], is_backward, _array(rotated))
+    return rotated
+
+
+class _Rotate(torch.autograd.Function):
+    @staticmethod
+    def forward(context: Any, heads: Tensor, cosine: Tensor, signed_sine: Tensor) -> Tensor:
+        context.save_for_backward(cosine, signed_sine)
+        return _rotate(heads, cosine, signed_sine, is_backward=False)
+
+    @staticmethod
+    def backward(context: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        return _rotate(grads[0], *context.saved_tensors, is_backward=True), None, None
 
 
 def _detached(tensor: Tensor | None) -> Tensor | None:

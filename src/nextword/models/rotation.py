@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from nextword.models.passes import rotate
 from nextword.models.rope import Rope
 
 Positions = slice | Tensor
@@ -24,14 +25,9 @@ class Rotation:
     signed_sine: Tensor
     """Sine, its first half negated: the rotation of x is x * cosine + (x with halves exchanged) * signed_sine."""
 
-    def rotate_(self, heads: Tensor) -> Tensor:
-        """Rotate the first rotary_dim dimensions of each head, (B, T, heads, head_dim); in place if those are all."""
-        rotary_dim = self.cosine.shape[-1]
-        if rotary_dim < heads.shape[-1]:
-            return torch.cat((self.rotate_(heads[..., :rotary_dim].clone()), heads[..., rotary_dim:]), dim=-1)
-        first, second = heads.chunk(2, dim=-1)
-        exchanged = torch.cat((second, first), dim=-1)
-        return heads.mul_(self.cosine).addcmul_(exchanged, self.signed_sine)
+    def rotate(self, heads: Tensor) -> Tensor:
+        """Rotate the first rotary_dim dimensions of each head, (B, T, heads, head_dim)."""
+        return rotate(heads, self.cosine, self.signed_sine)
 
 
 class RotationTable:
@@ -51,7 +47,7 @@ class RotationTable:
         """Return the rotations of positions, which are all below `end`."""
         if end > self._cosine.shape[0]:
             self._fill(max(end, 2 * self._cosine.shape[0]))
-        return Rotation(self._cosine[positions], self._signed_sine[positions])
+        return Rotation(self._cosine[positions].contiguous(), self._signed_sine[positions].contiguous())
 
     def _fill(self, count: int) -> None:
         # Outside inference mode, so that a table first used there serves a training step as well.

@@ -229,8 +229,7 @@ class Attention(nn.Module):
         if self.qk_norm == "per_head":
             queries, keys = self.q_norm(queries), self.k_norm(keys)
         if rotation is not None:
-            rotated = rotation.rotate_(torch.cat((queries, keys), dim=2))
-            queries, keys = torch.split(rotated, [self.num_heads, keys.shape[2]], dim=2)
+            queries, keys = rotation.rotate(queries), rotation.rotate(keys)
         if document_lengths is not None:
             mixed = packed_causal_attention(
                 queries, keys, values, document_lengths, scale=self.scale, window=self.window, soft_cap=self.soft_cap
