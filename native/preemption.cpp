@@ -1,6 +1,10 @@
 #include "preemption.h"
 
 #include <algorithm>
+#include <cstdio>
+#if defined(__linux__)
+#include <unistd.h>
+#endif
 
 namespace nextword {
 
@@ -18,6 +22,20 @@ void relax_core() {
 #endif
 }
 
+bool has_room_for_this_thread() {
+#if defined(__linux__)
+    // The cores of the machine, not those of this process: the threads of all programs are counted.
+    std::FILE* file = std::fopen("/proc/loadavg", "r");
+    if (file == nullptr) return true;
+    long num_running = 0;
+    const bool is_known = std::fscanf(file, "%*f %*f %*f %ld", &num_running) == 1;
+    std::fclose(file);
+    return !is_known || num_running <= sysconf(_SC_NPROCESSORS_ONLN);
+#else
+    return true;
+#endif
+}
+
 bool keeps_its_core(const std::atomic<bool>& stopping) {
     Clock::time_point last = Clock::now();
     for (const Clock::time_point end = last + kTrial; last < end && !stopping;) {
@@ -31,6 +49,16 @@ bool keeps_its_core(const std::atomic<bool>& stopping) {
 
 void Backoff::grow() { pause_ = std::min<Clock::duration>(2 * pause_, kLongest); }
 
-void Backoff::reset() { pause_ = kShortest; }
+void Backoff::reset() {
+    pause_ = kShortest;
+    without_room_ = Clock::duration{0};
+}
+
+bool Backoff::is_worth_a_trial() {
+    without_room_ += pause_;
+    if (!has_room_for_this_thread() && without_room_ < kPatience) return false;
+    without_room_ = Clock::duration{0};
+    return true;
+}
 
 }  // namespace nextword

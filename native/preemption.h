@@ -16,19 +16,28 @@ constexpr auto kStall = std::chrono::milliseconds(1);
 // Let the core's other hardware thread run for a moment.
 void relax_core();
 
+// False if more threads of all programs want to run than there are cores, this one among them; true where the system
+// does not say.
+bool has_room_for_this_thread();
+
 // Spin for 25 milliseconds; false as soon as the thread is preempted. Ends early if `stopping`.
 bool keeps_its_core(const std::atomic<bool>& stopping);
 
-// Pauses of a thread that was preempted: each twice as long as the one before until the thread keeps its core.
+// Pauses of a thread that was preempted: each twice as long as the one before until the thread keeps its core. To spin
+// takes time from others, so it is done only where there seems to be room, or has not been for a second: beside more
+// programs than cores, a thread still gets its share.
 class Backoff {
 public:
     Clock::duration pause() const { return pause_; }
+    bool is_worth_a_trial();
     void grow();
     void reset();
 
 private:
     static constexpr auto kShortest = std::chrono::milliseconds(5), kLongest = std::chrono::milliseconds(80);
+    static constexpr auto kPatience = std::chrono::seconds(1);
     Clock::duration pause_ = kShortest;
+    Clock::duration without_room_{0};
 };
 
 }  // namespace nextword
