@@ -7,7 +7,7 @@ import dataclasses
 import inspect
 import math
 import types
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
@@ -377,8 +377,13 @@ def test_a_class_made_by_hand_refuses_a_model_in_the_place_of_an_engine(lm: nw.L
         made(lm, ["good", "bad"])
 
 
-SEVERAL: dict[str, Any] = {"stop": str | Sequence[str], "stop_token_ids": Sequence[int]}
-"""Fields that hold a tuple, and are made of any sequence."""
+SEVERAL: dict[str, Any] = {
+    "stop": str | Sequence[str],
+    "stop_token_ids": Sequence[int],
+    "choice": Sequence[str],
+    "schema": Mapping[str, Any] | bool | str | None,
+}
+"""Fields that hold a tuple or a text, and are made of other values, too."""
 
 
 def test_the_keywords_have_the_names_and_types_of_the_sampling_parameters() -> None:

@@ -15,6 +15,8 @@ from nextword.plain_text import count as count
 if TYPE_CHECKING:
     from nextword.workflows.progress import Progress
 
+INCOMPLETE = "the text is incomplete: the limit of tokens came before the end of its form; raise max_tokens"
+"""Remark on a text that was to have a form, and was ended by max_tokens or the context."""
 _CLEAR = "\r\033[K"
 """Back to the beginning of the line, and erase it."""
 

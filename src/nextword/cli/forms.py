@@ -48,6 +48,8 @@ class Given:
     """Function that reads the words of a field, if not its type."""
     helps: Mapping[str, str] = dataclasses.field(default_factory=dict)
     """Words to add to the help of a field."""
+    metavars: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    """Name in the help of what a field's flag is given, if not that of its type."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -67,6 +69,7 @@ class _Argument:
     help: str
     alias: str | None = None
     reader: Callable[[str], object] | None = None
+    metavar: str | None = None
 
     @property
     def name(self) -> str:
@@ -158,6 +161,7 @@ def _given_arguments(given: Given, path: tuple[str, ...], *, has_help: bool) -> 
             help=argument.help + given.helps.get(argument.name, ""),
             alias=given.aliases.get(argument.name),
             reader=given.readers.get(argument.name),
+            metavar=given.metavars.get(argument.name),
         )
 
 
@@ -213,7 +217,7 @@ def _form_type(argument: _Argument) -> Any:
     shown = tyro.conf.arg(
         help=argument.help,
         help_behavior_hint=_behaviour(argument),
-        metavar=metavar,
+        metavar=argument.metavar or metavar,
         aliases=None if argument.alias is None else (argument.alias,),
     )
     return Annotated[(hint, shown, *argument.annotations)]
@@ -287,7 +291,7 @@ def _value(argument: _Argument, value: Any) -> Any:
     if _is_collection(argument.hint):
         kind = get_args(argument.hint)[0]
         return tuple(_read(argument, kind, item) for item in value)
-    return value
+    return argument.reader(value) if argument.reader and isinstance(value, str) else value
 
 
 def _read(argument: _Argument, kind: type, word: object) -> object:

@@ -11,6 +11,7 @@ import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, cast
 
+from nextword.cli.arguments import read_text
 from nextword.cli.forms import Given
 from nextword.decoding.params import SamplingOptions, SamplingParams, sampling_params
 
@@ -36,6 +37,7 @@ _EMPTY: dict[str, object] = {
 """Default of collections, empty: not given."""
 _TITLES = {
     "length and stopping": ("max_tokens", "min_tokens", "stop", "stop_token_ids"),
+    "form of the text": ("schema", "regex", "grammar", "choice"),
     "sampling": (
         *("temperature", "top_k", "top_p", "min_p", "typical_p", "epsilon_cutoff", "eta_cutoff", "top_n_sigma"),
         *("xtc_probability", "xtc_threshold", "p_less", "dynatemp_range", "dynatemp_exponent"),
@@ -58,8 +60,9 @@ else:
             SamplingParams,
             titles={name: title for title, names in _TITLES.items() for name in names},
             aliases={"n": "-n"},
-            readers={"stop": unescaped},
+            readers={"stop": unescaped, "schema": read_text, "grammar": read_text},
             helps={"stop": r" \n, \t, \r and \u2028 stand for characters, \\ for a backslash."},
+            metavars={"schema": "FILE", "grammar": "FILE"},
         ),
     ]
 """Field of a verb's options: name -> value of the sampling parameters that were given."""

@@ -12,6 +12,7 @@ from typing import Any, Literal, TypedDict, get_args
 
 from nextword.checks import known_fields
 from nextword.decoding.checkpoint_params import checkpoint_params
+from nextword.decoding.constraint import Constraint, check_choice, check_schema, check_text, constraint_of
 from nextword.decoding.param_checks import (
     LARGEST,
     Check,
@@ -106,6 +107,14 @@ class SamplingParams:
     """Stop before any of these strings."""
     stop_token_ids: tuple[int, ...] = _field((), check_token_ids)
     """Stop at any of these tokens, besides the model's own end-of-sequence tokens."""
+    schema: str | None = _field(None, check_schema)
+    """Write JSON that this JSON schema allows."""
+    regex: str | None = _field(None, check_text)
+    """Write a text that this regular expression matches as a whole."""
+    grammar: str | None = _field(None, check_text)
+    """Write a text of this grammar, in Lark's or llama.cpp's form (GBNF)."""
+    choice: tuple[str, ...] = _field((), check_choice)
+    """Write one of these strings."""
     n: int = _field(1, Number(int, 1, MOST_COMPLETIONS))
     """Number of completions to generate for each prompt."""
     seed: int | None = _field(None, Seed(int, 0, 2**64, below_high=True, optional=True))
@@ -125,6 +134,12 @@ class SamplingParams:
         if self.max_tokens is not None and self.min_tokens > self.max_tokens:
             limits = f"min_tokens = {self.min_tokens} is more than max_tokens = {self.max_tokens}"
             raise RequestError(f"{limits}: lower the one or raise the other")
+        constraint_of(schema=self.schema, regex=self.regex, grammar=self.grammar, choice=self.choice)
+
+    @property
+    def constraint(self) -> Constraint | None:
+        """The form that `schema`, `regex`, `grammar` or `choice` gives the text; None if it may have any."""
+        return constraint_of(schema=self.schema, regex=self.regex, grammar=self.grammar, choice=self.choice)
 
     @property
     def is_greedy(self) -> bool:
@@ -164,6 +179,10 @@ class SamplingOptions(TypedDict, total=False):
     min_tokens: int
     stop: str | Sequence[str]
     stop_token_ids: Sequence[int]
+    schema: Mapping[str, Any] | bool | str | None
+    regex: str | None
+    grammar: str | None
+    choice: Sequence[str]
     n: int
     seed: int | None
     logprobs: int | None

@@ -25,6 +25,11 @@ TextOfToken = Callable[[int], str]
 # Each of these returns new logits, shape (vocab_size,), and leaves those it was given as they are.
 
 
+def keep_allowed(logits: Logits, allowed: NDArray[np.bool_]) -> Logits:
+    """Set the logits of all but the allowed tokens, a mask of the same shape, to -inf, which removes them."""
+    return np.where(allowed, logits, np.float32(-np.inf))
+
+
 def add_logit_bias(logits: Logits, biases: Mapping[int, float]) -> Logits:
     """Add to the logits of some tokens. Raises RequestError for a token id outside the vocabulary."""
     for token_id in biases:

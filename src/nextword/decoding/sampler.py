@@ -13,8 +13,16 @@ from collections.abc import Collection, Sequence
 import numpy as np
 
 from nextword.decoding.distribution import SMALLEST_TEMPERATURE, Distribution
+from nextword.decoding.grammar import Matcher
 from nextword.decoding.params import SamplingParams
-from nextword.decoding.processors import Logits, active_steps, penalized_logits, processed_distribution, seen_tokens
+from nextword.decoding.processors import (
+    Logits,
+    active_steps,
+    keep_allowed,
+    penalized_logits,
+    processed_distribution,
+    seen_tokens,
+)
 from nextword.decoding.random_stream import fresh_seed, random_numbers
 from nextword.native import native
 
@@ -47,6 +55,7 @@ class Sampler:
         breakers: Collection[int] = (),
         sample_index: int = 0,
         seed: int | None = None,
+        matcher: Matcher | None = None,
     ) -> None:
         """Start after a prompt.
 
@@ -58,6 +67,7 @@ class Sampler:
             sample_index: which of the request's n completions this is, from 0.
             seed: in place of `params.seed`, for a request that has none: its n samples share one. None, and no seed in
                 the parameters: a fresh one.
+            matcher: of the form that the text must have; None: any.
         """
         self.params = params
         self.seed = params.seed if params.seed is not None else fresh_seed() if seed is None else seed
@@ -65,23 +75,30 @@ class Sampler:
         self.position = len(prompt_token_ids)
         self._end_token_ids = end_token_ids
         self._seen = seen_tokens(prompt_token_ids, params, breakers=breakers)
+        self._matcher = matcher
         self._most_bits = 2 * params.mirostat_tau
         """Mirostat's bound of the next token's surprisal, in bits."""
         self._has_mirostat = params.mirostat_tau > 0.0 and not params.is_greedy
         self._is_plain = params.logprobs is None and not self._has_mirostat and _is_plain(active_steps(params))
 
+    @property
+    def is_complete(self) -> bool:
+        """True if the text has the form that it must have, and no token could follow: there is nothing to choose."""
+        return self._matcher is not None and self._matcher.is_complete
+
     def distribution(self, logits: Logits) -> Distribution:
         """Return the processed distribution of the next token, from the model's logits (vocab_size,)."""
-        return self._distribution_and_number(logits)[0]
+        return self._distribution_and_number(self._allowed(logits))[0]
 
     def choose(self, logits: Logits) -> ChosenToken:
         """Choose the next token from the model's logits (vocab_size,) and append it."""
+        allowed = self._allowed(logits)
         if self._is_plain:
-            token_id = self._native_choice(logits)
+            token_id = self._native_choice(allowed)
             if token_id is not None:
                 self.append(token_id)
                 return ChosenToken(token_id)
-        distribution, number = self._distribution_and_number(logits)
+        distribution, number = self._distribution_and_number(allowed)
         token_id = distribution.argmax() if self.params.is_greedy else distribution.draw(number)
         if self._has_mirostat:
             observed = -distribution.log_prob(token_id) / math.log(2)
@@ -118,6 +135,17 @@ class Sampler:
         """Append a token that was chosen elsewhere."""
         self._seen.append(token_id)
         self.position += 1
+        if self._matcher is not None and token_id not in self._ends:
+            self._matcher.accept(token_id)
+
+    @property
+    def _ends(self) -> tuple[int, ...]:
+        """The tokens that end the text."""
+        return (*self._end_token_ids, *self.params.stop_token_ids)
+
+    def _allowed(self, logits: Logits) -> Logits:
+        """Return the logits without those of tokens that the text's form does not allow here."""
+        return logits if self._matcher is None else keep_allowed(logits, self._matcher.mask(self._ends))
 
     def _distribution_and_number(self, logits: Logits) -> tuple[Distribution, int]:
         number = coin = 0

@@ -16,7 +16,9 @@ from collections.abc import Sequence as Seq
 from typing import TypedDict
 
 from nextword.checks import check_value, checked_arguments, shown
+from nextword.decoding.constraint import Constraint
 from nextword.decoding.distribution import Distribution
+from nextword.decoding.grammar import Grammar, GrammarCompiler, Matcher
 from nextword.decoding.params import SamplingParams
 from nextword.decoding.random_stream import fresh_seed
 from nextword.decoding.sampler import ChosenToken, Sampler, score_token
@@ -25,6 +27,8 @@ from nextword.inference.backend import PAGE_POSITIONS, Backend, Chunk, Logits
 from nextword.inference.cache_budget import CacheBudget, forked_positions, whole_pages
 from nextword.inference.drafts import NO_DRAFT, Draft, Drafter, DraftSource, StepCosts
 from nextword.inference.fork_safe_lock import ForkSafeLock
+from nextword.inference.generation import thought_splitter
+from nextword.inference.grammars import AfterThoughts, grammar_compiler
 from nextword.inference.lookup import Lookup
 from nextword.inference.prefill import prefill_chunk, prefill_chunks
 from nextword.inference.scheduler import Scheduler
@@ -64,6 +68,7 @@ class Engine:
         self._lock = ForkSafeLock()
         self._speculates = speculation
         self._costs = StepCosts()
+        self._grammar_compiler: GrammarCompiler | None = None
 
     def submit(
         self,
@@ -77,6 +82,8 @@ class Engine:
         prediction: Seq[int] = (),
     ) -> Request:
         """Queue a prompt. Raises RequestError if it is empty, holds unknown ids, or leaves no room in the context.
+
+        The form that `params` give the text is compiled before, without a lock; raises RequestError where it cannot be.
 
         `continues_text`: False decodes the completion as a text of its own, such as an answer, not as the text that
         continues the prompt: without the space that some vocabularies write only between words. `end_token_ids`: the
@@ -100,6 +107,7 @@ class Engine:
             continues_text=continues_text or params.echo,
             end_token_ids=self.tokenizer.eos_token_ids if end_token_ids is None else tuple(end_token_ids),
             thought_marks=thought_marks,
+            grammar=self._compile(params.constraint),
             adapter=adapter,
             prediction=tuple(_as_token_ids(prediction)),
         )
@@ -244,6 +252,14 @@ class Engine:
                 f"token id {shown(unknown)} in the prompt: the vocabulary has {self.backend.vocab_size} tokens"
             )
 
+    def _compile(self, constraint: Constraint | None) -> Grammar | None:
+        """Return the grammar of a constraint for this vocabulary."""
+        if constraint is None:
+            return None
+        if self._grammar_compiler is None:
+            self._grammar_compiler = grammar_compiler(self.tokenizer, self.backend.vocab_size)
+        return self._grammar_compiler.compile(constraint)
+
     def _required_positions(self, prompt: list[int], params: SamplingParams) -> int:
         """Return the number of KV cache positions that the request may need. Raises RequestError if it has fewer."""
         context = self.backend.max_seq_len - len(prompt)
@@ -290,6 +306,8 @@ class Engine:
         for sequence in self._start_sequences(request):
             if request.params.max_tokens == 0:
                 self._finish(request, sequence, "max_tokens")
+            elif sequence.sampler.is_complete:
+                self._finish(request, sequence, "complete")
             else:
                 self._sample_next(request, sequence, logits)
         self._finish_if_done(request)
@@ -302,6 +320,9 @@ class Engine:
         for index in range(request.params.n):
             is_last = index == request.params.n - 1
             cache_id = request.cache_id if is_last else self.backend.fork_cache(request.cache_id)
+            before = request.prompt_token_ids if request.continues_text else ()
+            shown_ids = request.thought_marks.token_ids if request.thought_marks else ()
+            decoder = self.tokenizer.stream_decoder(after=before, shown=shown_ids)
             sampler = Sampler(
                 request.params,
                 request.prompt_token_ids,
@@ -309,10 +330,8 @@ class Engine:
                 breakers=breakers,
                 sample_index=index,
                 seed=request.seed,
+                matcher=self._matcher(request, begins_text=decoder.begins_text),
             )
-            before = request.prompt_token_ids if request.continues_text else ()
-            shown_ids = request.thought_marks.token_ids if request.thought_marks else ()
-            decoder = self.tokenizer.stream_decoder(after=before, shown=shown_ids)
             stream = TextStream(decoder, request.stop)
             drafter = Drafter(self._draft_sources(request))
             request.sequences.append(
@@ -320,6 +339,18 @@ class Engine:
             )
         request.cache_id = None
         return request.sequences
+
+    def _matcher(self, request: Request, *, begins_text: bool) -> Matcher | None:
+        """Return what says which tokens fit the form of a completion; None for one that has none."""
+        if request.grammar is None:
+            return None
+        if request.thought_marks is not None:
+            splitter = thought_splitter(request, self.tokenizer)
+            if splitter.is_thinking:
+                decoder = self.tokenizer.stream_decoder(shown=request.thought_marks.token_ids)
+                answer = request.grammar.matcher()
+                return AfterThoughts(answer, splitter, decoder, vocab_size=self.backend.vocab_size)
+        return request.grammar.matcher(begins_text=begins_text)
 
     def _draft_sources(self, request: Request) -> list[DraftSource]:
         if not self._speculates:
@@ -370,7 +401,7 @@ class Engine:
         detail = self._end_by_token(request, token.token_id)
         is_text = detail is None or sequence.stream.is_named(token.token_id)
         text = sequence.stream.push(token.token_id) if is_text else ""
-        detail = detail or self._end_by_length(request, sequence)
+        detail = detail or ("complete" if sequence.sampler.is_complete else self._end_by_length(request, sequence))
         if text:
             request.pieces.append(TextPiece(sequence.index, text, len(sequence.tokens)))
         if detail:

@@ -9,6 +9,7 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import Literal
 
+from nextword.decoding.grammar import Grammar
 from nextword.decoding.params import SamplingParams
 from nextword.decoding.sampler import ChosenToken, Sampler
 from nextword.errors import NextwordError
@@ -18,12 +19,13 @@ from nextword.inference.text_stream import TextStream
 from nextword.text.thoughts import ThoughtMarks
 
 FinishReason = Literal["stop", "length", "cancelled"]
-FinishDetail = Literal["end_of_sequence", "stop_token", "stop_string", "max_tokens", "context", "cancelled"]
+FinishDetail = Literal["end_of_sequence", "stop_token", "stop_string", "complete", "max_tokens", "context", "cancelled"]
 
 FINISH_REASONS: dict[FinishDetail, FinishReason] = {
     "end_of_sequence": "stop",
     "stop_token": "stop",
     "stop_string": "stop",
+    "complete": "stop",
     "max_tokens": "length",
     "context": "length",
     "cancelled": "cancelled",
@@ -75,6 +77,8 @@ class Request:
     """True if the completions continue the prompt's text; False if each is a text of its own."""
     thought_marks: ThoughtMarks | None = None
     """Marks of the thoughts in front of a chat's answer; None: not looked for."""
+    grammar: Grammar | None = None
+    """What each completion has to match; None: anything."""
     adapter: str | None = None
     """Name of the adapter that computes it; None: the base model."""
     prediction: tuple[int, ...] = ()

@@ -16,6 +16,7 @@ from nextword.decoding.params import SamplingParams
 from nextword.errors import DataError, RequestError, os_reason
 from nextword.inference.engine import Engine
 from nextword.inference.generation import thought_splitter
+from nextword.inference.sequence import FinishDetail
 from nextword.plain_text import count
 from nextword.text.chat_messages import Message, plain_messages
 from nextword.text.chat_options import ChatOptions, check_chat_options
@@ -56,6 +57,8 @@ class Conversation:
         self._turns: list[Message] = []
         self.num_forgotten = 0
         """Number of turns (a question with its answer) that the last `ask` left out."""
+        self.finish_detail: FinishDetail | None = None
+        """Reason why the last answer ended, such as "max_tokens"; None before its end."""
 
     @property
     def params(self) -> SamplingParams:
@@ -144,10 +147,12 @@ class Conversation:
         )
         self.num_forgotten = num_forgotten
         self._turns = _without_oldest(turns, num_forgotten)
+        self.finish_detail = None
         splitter = thought_splitter(request, self._engine.tokenizer)
         thoughts = said = ""
         try:
             for piece in self._engine.stream(request):
+                self.finish_detail = piece.finish_detail
                 for part, is_thought in splitter.push(piece.text, is_last=piece.finish_detail is not None):
                     thoughts, said = (thoughts + part, said) if is_thought else (thoughts, said + part)
                     yield part, is_thought

@@ -22,7 +22,7 @@ class StreamDecoder:
         self._skipped = skipped
         self._decode = token_bytes.decoder()
         tail = self._last_bytes(after)
-        self._removes_space = token_bytes.removes_space and not tail
+        self.begins_text = token_bytes.removes_space and not tail
         """True until the first character of a text, which is left out if it is a space."""
         self._decode(tail, False)
 
@@ -51,7 +51,7 @@ class StreamDecoder:
         return self._write(self._decode(b"", True))
 
     def _write(self, piece: str) -> str:
-        if self._removes_space and piece:
-            self._removes_space = False
+        if self.begins_text and piece:
+            self.begins_text = False
             return piece.removeprefix(" ")
         return piece

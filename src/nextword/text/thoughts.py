@@ -61,6 +61,11 @@ class ThoughtSplitter:
         self._is_said = continues_message and self._mark is None
         self._held = ""
 
+    @property
+    def is_thinking(self) -> bool:
+        """True while the text is known to be a thought: from its mark, or the prompt's, to the mark at its end."""
+        return self._mark is not None and not self._is_said
+
     def push(self, piece: str, *, is_last: bool = False) -> list[tuple[str, bool]]:
         """Append text; return what is certain, each part with True for thoughts. Holds back what may become a mark."""
         self._held += piece

@@ -16,7 +16,7 @@ import tyro
 
 from nextword.cli.arguments import DEFAULT_COMPUTE, ComputeArguments, ModelArgument, load_model
 from nextword.cli.chat_lines import ChatLines
-from nextword.cli.console import count, note, takes_colours
+from nextword.cli.console import INCOMPLETE, count, note, takes_colours
 from nextword.cli.sampling_flags import SamplingFlags, check_sampling_flags, no_sampling_flags
 from nextword.errors import NextwordError, RequestError
 
@@ -110,6 +110,8 @@ def _answer(chat: Chat, text: str) -> None:
             raise
         note(str(error))
     print(flush=True)
+    if conversation.params.constraint and conversation.finish_detail in ("max_tokens", "context"):
+        note(INCOMPLETE)
     if conversation.num_forgotten:
         note(f"the context is full: the oldest {count(conversation.num_forgotten, 'turn')} were left out")
 
@@ -260,7 +262,7 @@ _USAGE = {
 _END = ("exit", "bye", "quit")
 _NOT_OF_CHAT = ("n", "echo", "logprobs", "processed_logprobs")
 """Parameters that only change what is reported of a completion; a chat shows the text alone."""
-_NUM_WORDS = {"stop": 1, "stop_token_ids": 1, "logit_bias": 2}
+_NUM_WORDS = {"stop": 1, "choice": 1, "stop_token_ids": 1, "logit_bias": 2}
 """Parameters that take several values, and the words of each."""
 _HELP = '''\
 /help                    this list

@@ -18,7 +18,7 @@ from nextword.cli.arguments import (
     prompt_or_stdin,
     read_text,
 )
-from nextword.cli.console import note, rate
+from nextword.cli.console import INCOMPLETE, note, rate
 from nextword.cli.sampling_flags import SamplingFlags, check_sampling_flags, no_sampling_flags
 
 if TYPE_CHECKING:
@@ -52,6 +52,10 @@ def run(options: Options) -> None:
         generation = _print_at_once(model, prompt, prediction, options)
     else:
         generation = _print_as_it_comes(model, prompt, prediction, options)
+    if model.params(**options.params).constraint and any(
+        one.finish_reason == "length" for one in generation.completions
+    ):
+        note(INCOMPLETE)
     num_tokens = sum(len(completion.tokens) for completion in generation.completions)
     note(f"{rate(num_tokens, time.perf_counter() - start)}, seed {generation.seed}")
 

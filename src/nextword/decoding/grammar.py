@@ -1,0 +1,248 @@
+"""`GrammarCompiler` and `GrammarMatcher`: which tokens may come next, for a text that has to match a constraint.
+
+In: a constraint and the bytes of each token. Out: for each position of a completion a mask over the vocabulary, and
+whether the text is complete. The work is llguidance's: an Earley parser over bytes, walked along a trie of the tokens.
+Special tokens have no bytes here, so that none of them is ever part of a text.
+"""
+
+from __future__ import annotations
+
+import collections
+import dataclasses
+import threading
+from collections.abc import Callable, Collection, Sequence
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nextword.decoding.constraint import Constraint
+from nextword.decoding.grammar_errors import NO_TEXT, refusal
+from nextword.decoding.lark_text import lark_text
+from nextword.errors import RequestError
+
+if TYPE_CHECKING:
+    from llguidance import LLMatcher
+
+Mask = NDArray[np.bool_]
+
+_LONGEST_SECONDS = 2.0
+"""Time to compile a constraint in; nearly all take milliseconds."""
+_STACK_BYTES = 128 * 2**20
+"""Stack of the thread that compiles: rules that use rules are followed by recursion, some 3 kB each."""
+_MOST_ITEMS = 20_000
+"""Ways to go on at one place, of which each optional name of an object is four."""
+_MOST_STATES = 50_000
+"""States of the lexer, each of 1 to 2 kB."""
+_MOST_KEPT = 64
+"""Compiled constraints that are kept for the next request with the same."""
+
+
+class _Spellings:
+    """The bytes of each token as llguidance has them, and its numbers of tokens.
+
+    It has three kinds of numbers: the token ids; behind them one for each token that is spelled otherwise at the
+    beginning of a text, where vocabularies of pieces leave out a space; and the last, for the end of a text.
+    """
+
+    is_tokenizer_wrapper = True
+    """Asked for by llguidance, as are the next four names and the call."""
+    bos_token_id = None
+    special_token_ids = ()
+
+    def __init__(self, spellings: Sequence[bytes], at_start: Sequence[bytes]) -> None:
+        self.num_tokens = len(spellings)
+        changed = [number for number, (one, other) in enumerate(zip(spellings, at_start, strict=True)) if one != other]
+        self.changed = np.array(changed, dtype=np.intp)
+        """Tokens with another spelling at the beginning of a text."""
+        self.silent = np.array([number for number in changed if not at_start[number]], dtype=np.intp)
+        """Those of them that are nothing there."""
+        self.is_text = np.array([bool(spelling) for spelling in spellings])
+        """True for tokens that are text: what a grammar names by numbers can be others, too."""
+        self.tokens = [*spellings, *(at_start[number] for number in changed), b""]
+        self.eos_token_id = len(self.tokens) - 1
+
+    def __call__(self, text: str) -> list[int]:
+        return []  # no text is ever encoded: every token that fits is allowed, not only those of the usual encoding
+
+    def number_at_start(self, token_id: int) -> int | None:
+        """Return llguidance's number for a token at the beginning of a text; None if it is nothing there."""
+        place = int(np.searchsorted(self.changed, token_id))
+        if place == len(self.changed) or self.changed[place] != token_id:
+            return token_id
+        return None if token_id in self.silent else self.num_tokens + place
+
+
+class GrammarCompiler:
+    """Compiles constraints for one vocabulary, and keeps the latest of them."""
+
+    def __init__(self, spellings: Sequence[bytes], at_start: Sequence[bytes] | None = None) -> None:
+        """Build the trie of a vocabulary, some 50 ms for 50,000 tokens.
+
+        `spellings`: the bytes of each token, none for tokens that are no text. `at_start`: their bytes at the beginning
+        of a text, if these differ.
+        """
+        from llguidance import LLTokenizer  # not waited for where no text has to have a form
+
+        self._spellings = _Spellings(spellings, spellings if at_start is None else at_start)
+        self._tokenizer = LLTokenizer(self._spellings)
+        self._compiled: collections.OrderedDict[Constraint, Grammar] = collections.OrderedDict()
+
+    def compile(self, constraint: Constraint) -> Grammar:
+        """Compile a constraint, or return it as it was compiled before.
+
+        Raises RequestError, saying where, for one that is invalid, unsupported, without any text, or too complex.
+        """
+        compiled = self._compiled.pop(constraint, None) or _in_time(lambda: self._compile(constraint), constraint)
+        self._compiled[constraint] = compiled
+        while len(self._compiled) > _MOST_KEPT:
+            self._compiled.popitem(last=False)
+        return compiled
+
+    def _compile(self, constraint: Constraint) -> Grammar:
+        from llguidance import LLMatcher, LLParserLimits
+
+        limits = LLParserLimits(
+            max_items_in_row=_MOST_ITEMS,
+            step_max_items=10 * _MOST_ITEMS,
+            max_lexer_states=_MOST_STATES,
+            verbose_errors=False,
+        )
+        compiled = LLMatcher(self._tokenizer, lark_text(constraint), log_level=0, limits=limits)
+        if compiled.is_error():
+            raise refusal(constraint, compiled.get_error())
+        grammar = Grammar(constraint, compiled, self._spellings)
+        starts = [grammar.matcher(begins_text=begins_text).look_ahead() for begins_text in (False, True)]
+        if not any(is_match or mask.any() for mask, is_match in starts):
+            raise refusal(constraint, NO_TEXT)
+        return grammar
+
+
+def _in_time(work: Callable[[], Grammar], constraint: Constraint) -> Grammar:
+    """Do the work in a thread, and raise its error, or RequestError where it takes long."""
+    done: list[Grammar | BaseException] = []
+
+    def run() -> None:
+        try:
+            done.append(work())
+        except BaseException as error:  # also those of Rust, which are no Exception
+            done.append(error)
+
+    thread = threading.Thread(target=run, daemon=True)
+    usual = threading.stack_size(_STACK_BYTES)
+    try:
+        thread.start()
+    finally:
+        threading.stack_size(usual)
+    thread.join(_LONGEST_SECONDS)
+    if not done:
+        raise RequestError(f"{constraint.kind}: takes more than {_LONGEST_SECONDS:g} s to compile: make it simpler")
+    if isinstance(done[0], BaseException):
+        raise done[0]
+    return done[0]
+
+
+@dataclasses.dataclass(frozen=True)
+class Grammar:
+    """A constraint compiled for a vocabulary."""
+
+    constraint: Constraint
+    _compiled: LLMatcher
+    _spellings: _Spellings
+
+    def matcher(self, *, begins_text: bool = False) -> GrammarMatcher:
+        """Return a matcher at the beginning of a completion.
+
+        `begins_text`: its first token is spelled as at the beginning of a text.
+        """
+        return GrammarMatcher(self._compiled.deep_copy(), self._spellings, self.constraint, begins_text=begins_text)
+
+
+class Matcher(Protocol):
+    """What a sampler asks about the form of its text."""
+
+    @property
+    def is_complete(self) -> bool:
+        """True if the text has its form as it is, and no token could follow."""
+
+    def mask(self, end_token_ids: Collection[int]) -> Mask:
+        """Return which tokens may come next; `end_token_ids` end the text. Raises RequestError if none may."""
+
+    def accept(self, token_id: int) -> None:
+        """Append a token that `mask` allows, and that does not end the text."""
+
+
+class GrammarMatcher:
+    """A constraint with the tokens of one completion up to now."""
+
+    def __init__(
+        self, matcher: LLMatcher, spellings: _Spellings, constraint: Constraint, *, begins_text: bool = False
+    ) -> None:
+        self._matcher = matcher
+        self._spellings = spellings
+        self._constraint = constraint
+        self._begins_text = begins_text
+        self._accepted: list[bool] = []
+        """For each token of the completion, True if llguidance has it, too."""
+        self._found: tuple[Mask, bool] | None = None
+
+    @property
+    def is_complete(self) -> bool:
+        """True if the text matches as it is, and no token could follow."""
+        mask, is_match = self.look_ahead()
+        return is_match and not mask.any()
+
+    def look_ahead(self) -> tuple[Mask, bool]:
+        """Return which tokens may come next as text, and True if the text matches as it is. Raises RequestError."""
+        if self._found is None:
+            packed = np.frombuffer(self._matcher.compute_bitmask(), dtype=np.uint8)
+            if self._matcher.is_error():
+                raise self._dead_end(self._matcher.get_error())
+            bits = np.unpackbits(packed, bitorder="little").view(np.bool_)
+            num_tokens = self._spellings.num_tokens
+            mask = bits[:num_tokens] & self._spellings.is_text
+            if self._is_at_start:
+                mask[self._spellings.changed] = bits[num_tokens : num_tokens + len(self._spellings.changed)]
+                mask[self._spellings.silent] = mask.any()
+            self._found = mask, bool(bits[self._spellings.eos_token_id])
+        return self._found
+
+    def mask(self, end_token_ids: Collection[int]) -> Mask:
+        """Return which tokens may come next, (number of tokens,), those that end the text where it is complete.
+
+        Raises RequestError if none may: no text in this vocabulary completes it, or its parser has reached a limit.
+        """
+        mask, is_match = self.look_ahead()
+        ends = [token_id for token_id in end_token_ids if token_id < len(mask)]
+        if ends and (is_match or mask[ends].any()):
+            mask = mask.copy()
+            mask[ends] = is_match
+        if not is_match and not mask.any():
+            raise self._dead_end(NO_TEXT)
+        return mask
+
+    def accept(self, token_id: int) -> None:
+        """Append a token that `mask` allows, and that does not end the text."""
+        number = self._spellings.number_at_start(token_id) if self._is_at_start else token_id
+        if number is not None and not self._matcher.consume_token(number):
+            raise self._dead_end(self._matcher.get_error())
+        self._accepted.append(number is not None)
+        self._found = None
+
+    def rollback(self, num_tokens: int) -> None:
+        """Take back the last tokens that were accepted."""
+        kept = len(self._accepted) - num_tokens
+        self._matcher.rollback(sum(self._accepted[kept:]))
+        del self._accepted[kept:]
+        self._found = None
+
+    def forced_bytes(self) -> bytes:
+        """Return the bytes with which every text that matches must go on; empty where it has a choice."""
+        return bytes(self._matcher.compute_ff_bytes())
+
+    @property
+    def _is_at_start(self) -> bool:
+        return self._begins_text and not self._accepted
+
+    def _dead_end(self, reason: str) -> RequestError:
+        return refusal(self._constraint, reason)

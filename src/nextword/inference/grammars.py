@@ -1,0 +1,56 @@
+"""What the form of a text needs of the model's tokenizer: the bytes of its tokens, and the end of its thoughts."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+import numpy as np
+
+from nextword.decoding.grammar import GrammarCompiler, Mask, Matcher
+from nextword.errors import RequestError
+from nextword.text.stream_decoder import StreamDecoder
+from nextword.text.thoughts import ThoughtSplitter
+from nextword.text.tokenizer import Tokenizer
+
+
+def grammar_compiler(tokenizer: Tokenizer, vocab_size: int) -> GrammarCompiler:
+    """Return a compiler for the first `vocab_size` tokens, which a model gives logits for."""
+    spellings = [tokenizer.token_bytes(token_id) for token_id in range(vocab_size)]
+    at_start = [tokenizer.token_bytes(token_id, begins_text=True) for token_id in range(vocab_size)]
+    return GrammarCompiler(spellings, at_start)
+
+
+class AfterThoughts:
+    """Matches an answer that begins with thoughts, which the prompt has opened: they are free, and cannot end the text.
+
+    White space between them and the answer is free, too, as far as it stands in the token that ends them.
+    """
+
+    def __init__(self, answer: Matcher, splitter: ThoughtSplitter, decoder: StreamDecoder, *, vocab_size: int) -> None:
+        self._answer = answer
+        self._splitter = splitter
+        self._decoder = decoder
+        self._vocab_size = vocab_size
+
+    @property
+    def is_complete(self) -> bool:
+        """As `Matcher.is_complete`."""
+        return not self._splitter.is_thinking and self._answer.is_complete
+
+    def mask(self, end_token_ids: Collection[int]) -> Mask:
+        """As `Matcher.mask`."""
+        if not self._splitter.is_thinking:
+            return self._answer.mask(end_token_ids)
+        mask = np.ones(self._vocab_size, dtype=np.bool_)
+        mask[[token_id for token_id in end_token_ids if token_id < self._vocab_size]] = False
+        return mask
+
+    def accept(self, token_id: int) -> None:
+        """As `Matcher.accept`. Raises RequestError for a token that ends the thoughts and begins the answer."""
+        if not self._splitter.is_thinking:
+            self._answer.accept(token_id)
+            return
+        parts = self._splitter.push(self._decoder.push(token_id))
+        said = "".join(part for part, is_thought in parts if not is_thought)
+        if said.strip():
+            raise RequestError(f"the thoughts end in a token that begins the answer with {said!r}: ask again")
