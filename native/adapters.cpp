@@ -39,7 +39,8 @@ void Adapters::load(int adapter, const std::string& name, const ChangeValues& va
     const Linear& linear = *slot.linear;
     const bool is_head = &linear == &weights_.output_head() && name == "output_head.weight";
     const auto has = [&](const Layer& layer) {
-        const Linear* all[] = {&layer.query, &layer.key, &layer.value, &layer.out, &layer.up, &layer.down};
+        const Mlp& mlp = layer.mlp;
+        const Linear* all[] = {&layer.query, &layer.key, &layer.value, &layer.out, &mlp.gate, &mlp.up, &mlp.down};
         return std::find(std::begin(all), std::end(all), &linear) != std::end(all);
     };
     const bool is_in_layer = std::any_of(weights_.layers.begin(), weights_.layers.end(), has);
@@ -63,7 +64,7 @@ void Adapters::load(int adapter, const std::string& name, const ChangeValues& va
     if (!values.factor.empty()) put_in_panel_order(values.factor.data(), slot.rows, slot.part, 1.0f, change.factor);
     if (!values.offset.empty()) put_in_panel_order(values.offset.data(), slot.rows, slot.part, 0.0f, change.offset);
     if (!values.input_factor.empty()) {
-        const auto is_last = [&](const Layer& layer) { return &layer.down == &linear; };
+        const auto is_last = [&](const Layer& layer) { return &layer.mlp.down == &linear; };
         if (std::none_of(weights_.layers.begin(), weights_.layers.end(), is_last)) {
             throw std::invalid_argument("the inputs of " + name + " cannot be scaled");
         }

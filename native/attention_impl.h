@@ -149,8 +149,8 @@ void score_quantized_page(const AttentionSegment& segment, int page, int row, Ne
     for (int r = 0; r < R; ++r) score[r][0] = score[r][1] = Simd::set(0.0f);
     const int lines = row == 0 ? next.lines(kSegmentPages * ceil_div(segment.page.head_dim, kGroup)) : 0;
     multiply_panel<WeightKind::Q8, R>(segment.keys[page], segment.queries, row, score,
-                                      [&](int, const uint8_t*) { next.fetch(lines); });
-    multiply_panel<WeightKind::Q8, R>(segment.keys[page], segment.residual, row, score, [](int, const uint8_t*) {});
+                                      [&](const uint8_t*) { next.fetch(lines); });
+    multiply_panel<WeightKind::Q8, R>(segment.keys[page], segment.residual, row, score, [](const uint8_t*) {});
     put_scores<R>(segment, page, row, score);
 }
 

@@ -26,9 +26,14 @@ std::vector<std::pair<float, int>> top_values(const float* values, int size, int
 namespace {
 
 // True if one of the experts has weights that are multiplied by int8.
-bool reads_int8(const Mixture& mixture, Linear Expert::* linear) {
+bool widens_int8(const Mixture& mixture) {
     return std::any_of(mixture.experts.begin(), mixture.experts.end(),
-                       [&](const Expert& expert) { return is_quantized((expert.*linear).matrix.kind); });
+                       [](const Mlp& expert) { return expert.widens_int8(); });
+}
+
+bool narrows_int8(const Mixture& mixture) {
+    return std::any_of(mixture.experts.begin(), mixture.experts.end(),
+                       [](const Mlp& expert) { return is_quantized(expert.down.matrix.kind); });
 }
 
 }  // namespace
@@ -36,7 +41,7 @@ bool reads_int8(const Mixture& mixture, Linear Expert::* linear) {
 void ExpertMlp::run(const Mixture& mixture, Rows& x, int num_tokens, float* out) {
     choose(mixture, x, num_tokens);
     group(num_tokens);
-    gather(x, reads_int8(mixture, &Expert::up));
+    gather(x, widens_int8(mixture));
     widen(mixture);
     narrow(mixture);
     add_up(num_tokens, out);
@@ -128,32 +133,39 @@ void ExpertMlp::quantize_groups(Rows& rows, int columns) {
 void ExpertMlp::widen(const Mixture& mixture) {
     const int wide = shape_.experts.intermediate_size;
     const int num_rows = static_cast<int>(token_of_row_.size());
-    const bool is_read_as_int8 = reads_int8(mixture, &Expert::down);
+    const bool is_read_as_int8 = narrows_int8(mixture);
     widened_.resize(num_rows, wide, is_read_as_int8);
-    const Epilogue epilogue = shape_.is_gated ? Epilogue::Gate : Epilogue::Store;
-    multiply_groups(mixture, &Expert::up, gathered_, shape_.hidden_size,
-                    {widened_.values.data(), wide, wide, nullptr, epilogue, shape_.activation});
+    for (const size_t step : {0, 1}) {
+        std::vector<Product> products;
+        for (const Group& group : groups_) {
+            const std::vector<WideningStep> steps = widening_steps(mixture.experts[group.expert], shape_);
+            if (step >= steps.size()) continue;
+            const auto [linear, epilogue, activation] = steps[step];
+            const Output out{widened_.values.data(), wide, wide, nullptr, epilogue, activation};
+            products.push_back(product_of(group, *linear, gathered_, shape_.hidden_size, out));
+        }
+        multiply(kernels_, threads_, products);
+    }
     if (is_read_as_int8) quantize_groups(widened_, wide);
 }
 
 void ExpertMlp::narrow(const Mixture& mixture) {
     const int hidden = shape_.hidden_size;
     narrowed_.resize(token_of_row_.size() * hidden);
-    multiply_groups(mixture, &Expert::down, widened_, shape_.experts.intermediate_size,
-                    {narrowed_.data(), hidden, hidden});
-}
-
-// One matrix of each chosen expert times the rows of its tokens, into the same rows of `out`.
-void ExpertMlp::multiply_groups(const Mixture& mixture, Linear Expert::* linear, const Rows& rows, int columns,
-                                const Output& out) {
     std::vector<Product> products;
     for (const Group& group : groups_) {
-        Output part = out;
-        part.rows += static_cast<size_t>(group.first_row) * out.row_stride;
-        products.push_back(
-            {&(mixture.experts[group.expert].*linear), part, rows.view_from(group.first_row, group.num_rows, columns)});
+        products.push_back(product_of(group, mixture.experts[group.expert].down, widened_,
+                                      shape_.experts.intermediate_size, {narrowed_.data(), hidden, hidden}));
     }
     multiply(kernels_, threads_, products);
+}
+
+// A matrix of a group's expert times the rows of its tokens, into the same rows of `out`.
+Product ExpertMlp::product_of(const Group& group, const Linear& linear, const Rows& rows, int columns,
+                              const Output& out) const {
+    Output part = out;
+    part.rows += static_cast<size_t>(group.first_row) * out.row_stride;
+    return {&linear, part, rows.view_from(group.first_row, group.num_rows, columns)};
 }
 
 void ExpertMlp::add_up(int num_tokens, float* out) {
@@ -176,12 +188,13 @@ void ExpertMlp::add_up(int num_tokens, float* out) {
 
 void ExpertMlp::run_shared(const Mixture& mixture, Rows& x, int num_tokens) {
     const int hidden = shape_.hidden_size, wide = shape_.experts.shared_size;
-    const Linear &up = mixture.shared.up, &down = mixture.shared.down;
-    if (is_quantized(up.matrix.kind)) quantize_rows(kernels_, threads_, x, num_tokens, hidden);
+    const Linear& down = mixture.shared.down;
+    if (mixture.shared.widens_int8()) quantize_rows(kernels_, threads_, x, num_tokens, hidden);
     widened_.values.resize(static_cast<size_t>(num_tokens) * wide);
-    const Epilogue epilogue = shape_.is_gated ? Epilogue::Gate : Epilogue::Store;
-    multiply(kernels_, threads_, {{&up, {widened_.values.data(), wide, wide, nullptr, epilogue, shape_.activation}}},
-             x.view(num_tokens, hidden));
+    for (const auto& [linear, epilogue, activation] : widening_steps(mixture.shared, shape_)) {
+        const Output out{widened_.values.data(), wide, wide, nullptr, epilogue, activation};
+        multiply(kernels_, threads_, {{linear, out}}, x.view(num_tokens, hidden));
+    }
     if (is_quantized(down.matrix.kind)) quantize_rows(kernels_, threads_, widened_, num_tokens, wide);
     narrowed_.resize(static_cast<size_t>(num_tokens) * hidden);
     multiply(kernels_, threads_, {{&down, {narrowed_.data(), hidden, hidden}}}, widened_.view(num_tokens, wide));

@@ -46,8 +46,8 @@ private:
     void group(int num_tokens);
     void gather(const Rows& x, bool is_quantized);
     void quantize_groups(Rows& rows, int columns);
-    void multiply_groups(const Mixture& mixture, Linear Expert::* linear, const Rows& rows, int columns,
-                         const Output& out);
+    Product product_of(const Group& group, const Linear& linear, const Rows& rows, int columns,
+                       const Output& out) const;
     void widen(const Mixture& mixture);
     void narrow(const Mixture& mixture);
     void add_up(int num_tokens, float* out);

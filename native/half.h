@@ -20,6 +20,15 @@ inline float float_of(uint32_t bits) {
     return value;
 }
 
+// Numbers of 16 bits at any address.
+inline uint16_t load_half(const uint8_t* bytes) {
+    uint16_t half;
+    std::memcpy(&half, bytes, sizeof half);
+    return half;
+}
+
+inline void store_half(uint8_t* bytes, uint16_t half) { std::memcpy(bytes, &half, sizeof half); }
+
 // The nearest bfloat16, ties to even. NaN stays NaN.
 inline uint16_t to_bf16(float value) {
     const uint32_t bits = bits_of(value);

@@ -14,13 +14,13 @@ namespace nextword {
 
 enum class Activation { None, Silu, Gelu, GeluTanh, Relu, Relu2 };
 
-// Output of a panel's sums: stored, added to the output, or, for rows with 16 of a gate beside 16 of the values that it
-// gates, activation(gate) x gated.
-enum class Epilogue { Store, Add, Gate };
+// Output of a panel's sums: stored, added to the output, multiplied with it, or, for rows with 16 of a gate beside 16
+// of the values that it gates, activation(gate) x gated.
+enum class Epilogue { Store, Add, Multiply, Gate };
 
 // Rows of floats, one for each token, and, for quantised weights, the same as int8 with a scale for each group. Those
 // lie in tiles of `kTokens` tokens (the last may have fewer), in each tile group by group: 8 quads x tokens x 4 bytes,
-// and for scales, sums and totals: tokens.
+// and for scales and sums: tokens.
 struct Activations {
     int num_tokens = 0;
     int columns = 0;
@@ -28,8 +28,9 @@ struct Activations {
     int row_stride = 0;
     const int8_t* quants = nullptr;
     const float* scales = nullptr;
-    const int32_t* sums = nullptr;  // of the int8 values of the group
-    const float* totals = nullptr;  // scale x sum
+    const int32_t* sums = nullptr;        // of the int8 values of the group
+    const float* totals = nullptr;        // scale x sum
+    const int32_t* first_sums = nullptr;  // of the int8 values of its first 16 columns
 };
 
 // Where the int8 form of all rows is written, in the order above.
@@ -38,6 +39,7 @@ struct QuantizedRows {
     float* scales = nullptr;
     int32_t* sums = nullptr;
     float* totals = nullptr;
+    int32_t* first_sums = nullptr;
 };
 
 struct Output {

@@ -16,7 +16,7 @@ using I = Simd::I;
 
 constexpr float kInfinity = __builtin_huge_valf();
 
-float sum_lanes(F a) {
+inline float sum_lanes(F a) {
     float lanes[kLanes];
     Simd::store(lanes, a);
     for (int width = kLanes / 2; width > 0; width /= 2) {
@@ -59,7 +59,7 @@ F erf(F x) {
     return Simd::copysign(Simd::sub(one, tail), x);
 }
 
-F activate(F x, Activation activation) {
+inline F activate(F x, Activation activation) {
     const F half_x = Simd::mul(x, Simd::set(0.5f)), one = Simd::set(1.0f), zero = Simd::set(0.0f);
     switch (activation) {
         case Activation::None: return x;

@@ -7,6 +7,7 @@
 #include <cstddef>
 
 #include "math_impl.h"
+#include "panel_impl.h"
 
 namespace nextword {
 namespace {
@@ -47,105 +48,121 @@ template <WeightKind kind, int T>
     }
 }
 
-// The integer products of one group of columns in 8 quads of bytes; `dot_quad` is the product that suits the bytes.
-template <int T, class DotQuad>
-[[gnu::always_inline]] inline void dot_quads(const uint8_t* w, const int8_t* x, I (&dot)[T][2], DotQuad dot_quad) {
-    for (int quad = 0; quad < 8; ++quad) {
-        const Simd::Bytes w0 = Simd::load_bytes(w + quad * 128), w1 = Simd::load_bytes(w + quad * 128 + 64);
+// Number `at` of the quads of a span. Those that share a byte of 4-bit integers come one after the other.
+constexpr int quad_of(int spans, int span, int at) {
+    return spans == 1 ? at / 2 + at % 2 * (kQuads / 2) : span * (kQuads / 2) + at;
+}
+
+// Add the integer products of one span of a group.
+template <int T, int span, class Unit, int... at>
+[[gnu::always_inline]] inline void dot_span(const Unit& unit, int group, const int8_t* x, I (&dot)[T][2],
+                                            std::integer_sequence<int, at...>) {
+    const auto add = [&](auto number) {
+        constexpr int quad = quad_of(Unit::kSpans, span, number);
+        const Simd::Bytes w0 = unit.template integers<quad>(group, 0), w1 = unit.template integers<quad>(group, 1);
         for (int t = 0; t < T; ++t) {
             const Simd::Quad value = Simd::load_quad(x + (quad * T + t) * 4);
-            dot[t][0] = dot_quad(dot[t][0], w0, value);
-            dot[t][1] = dot_quad(dot[t][1], w1, value);
+            dot[t][0] =
+                Unit::kIsRaised ? Simd::dot_bytes(dot[t][0], w0, value) : Simd::dot_nibbles(dot[t][0], w0, value);
+            dot[t][1] =
+                Unit::kIsRaised ? Simd::dot_bytes(dot[t][1], w1, value) : Simd::dot_nibbles(dot[t][1], w1, value);
         }
-    }
+    };
+    (add(std::integral_constant<int, at>()), ...);
 }
 
-// The same as a panel holds the group: the 8 quads, or 4 pairs of quads in nibbles.
-template <WeightKind kind, int T>
-[[gnu::always_inline]] inline void dot_group(const uint8_t* w, const int8_t* x, I (&dot)[T][2]) {
-    if constexpr (kind == WeightKind::Q8) {
-        dot_quads<T>(w, x, dot, Simd::dot_bytes);
-    } else {
-        for (int quad = 0; quad < 4; ++quad) {
-            const Simd::Bytes w0 = Simd::load_bytes(w + quad * 128), w1 = Simd::load_bytes(w + quad * 128 + 64);
-            const Simd::Bytes low0 = Simd::low_nibbles(w0), low1 = Simd::low_nibbles(w1);
-            const Simd::Bytes high0 = Simd::high_nibbles(w0), high1 = Simd::high_nibbles(w1);
-            for (int t = 0; t < T; ++t) {
-                const Simd::Quad low = Simd::load_quad(x + (quad * T + t) * 4);
-                const Simd::Quad high = Simd::load_quad(x + ((quad + 4) * T + t) * 4);
-                dot[t][0] = Simd::dot_nibbles(Simd::dot_nibbles(dot[t][0], low0, low), high0, high);
-                dot[t][1] = Simd::dot_nibbles(Simd::dot_nibbles(dot[t][1], low1, low), high1, high);
-            }
-        }
+// The int8 form of one group of T tokens.
+struct TokenGroup {
+    const int8_t* quants;
+    const float *scales, *totals;
+    const int32_t *sums, *first_sums;
+
+    TokenGroup(const Activations& x, size_t at)
+        : quants(x.quants + at * kGroup),
+          scales(x.scales + at),
+          totals(x.totals + at),
+          sums(x.sums + at),
+          first_sums(x.first_sums + at) {}
+
+    template <int spans, int span>
+    int32_t sum(int t) const {
+        return spans == 1 ? sums[t] : span == 0 ? first_sums[t] : sums[t] - first_sums[t];
     }
-}
+    // scale * sum.
+    template <int spans, int span>
+    float total(int t) const {
+        return spans == 1 ? totals[t] : scales[t] * static_cast<float>(sum<spans, span>(t));
+    }
+};
 
-constexpr int header_bytes(WeightKind kind) { return kPanelRows * (kind == WeightKind::Q4Min ? 4 : 2); }
-
-// Some groups of a panel, from `panel` on, times groups of T tokens, whose first is number `at`.
-// `dot_of(group, panel, quants, dot)` adds the integer products of a group, and may prefetch memory that is needed
-// later.
-template <WeightKind kind, int T, class Dot>
-[[gnu::always_inline]] inline void multiply_groups(const uint8_t* panel, int num_groups, const Activations& x,
-                                                   size_t at, F (&sum)[T][2], Dot dot_of) {
-    const int8_t* quants = x.quants + at * kGroup;
-    const float *scales = x.scales + at, *totals = x.totals + at;
-    const int32_t* sums = x.sums + at;
-    for (int group = 0; group < num_groups; ++group) {
-        I dot[T][2];
+// Add the products of one span of a group.
+template <int T, int span, class Unit>
+[[gnu::always_inline]] inline void multiply_span(const Unit& unit, int group, const TokenGroup& x, F (&sum)[T][2]) {
+    constexpr int spans = Unit::kSpans;
+    I dot[T][2];
+    for (int t = 0; t < T; ++t) {
+        const int32_t total = x.sum<spans, span>(t);
+        dot[t][0] = dot[t][1] = Simd::set(Unit::kIsRaised ? Simd::start_q8(total) : -unit.offset() * total);
+    }
+    dot_span<T, span>(unit, group, x.quants, dot, std::make_integer_sequence<int, kQuads / spans>());
+    const F scale0 = unit.scale(group, span, 0), scale1 = unit.scale(group, span, 1);
+    for (int t = 0; t < T; ++t) {
+        const F scale = Simd::set(x.scales[t]);
+        sum[t][0] = Simd::fma(Simd::to_float(dot[t][0]), Simd::mul(scale0, scale), sum[t][0]);
+        sum[t][1] = Simd::fma(Simd::to_float(dot[t][1]), Simd::mul(scale1, scale), sum[t][1]);
+    }
+    if constexpr (Unit::kHasMinimum) {
+        const F minimum0 = unit.minimum(group, span, 0), minimum1 = unit.minimum(group, span, 1);
         for (int t = 0; t < T; ++t) {
-            const int32_t total = sums[t];
-            const int32_t start = kind == WeightKind::Q8   ? Simd::start_q8(total)
-                                  : kind == WeightKind::Q4 ? -8 * total
-                                                           : 0;
-            dot[t][0] = dot[t][1] = Simd::set(start);
+            const F total = Simd::set(x.total<spans, span>(t));
+            sum[t][0] = Simd::fma(minimum0, total, sum[t][0]);
+            sum[t][1] = Simd::fma(minimum1, total, sum[t][1]);
         }
-        dot_of(group, panel, quants, dot);
-        const uint16_t* halves = reinterpret_cast<const uint16_t*>(panel);
-        const F scale0 = Simd::load_fp16(halves), scale1 = Simd::load_fp16(halves + kLanes);
-        for (int t = 0; t < T; ++t) {
-            const F scale = Simd::set(scales[t]);
-            sum[t][0] = Simd::fma(Simd::to_float(dot[t][0]), Simd::mul(scale0, scale), sum[t][0]);
-            sum[t][1] = Simd::fma(Simd::to_float(dot[t][1]), Simd::mul(scale1, scale), sum[t][1]);
-        }
-        if constexpr (kind == WeightKind::Q4Min) {
-            const F min0 = Simd::load_fp16(halves + 2 * kLanes), min1 = Simd::load_fp16(halves + 3 * kLanes);
-            for (int t = 0; t < T; ++t) {
-                const F total = Simd::set(totals[t]);
-                sum[t][0] = Simd::fma(min0, total, sum[t][0]);
-                sum[t][1] = Simd::fma(min1, total, sum[t][1]);
-            }
-        }
-        panel += unit_bytes(kind);
-        quants += kGroup * T;
-        scales += T;
-        sums += T;
-        totals += T;
     }
 }
 
-// A whole panel times T tokens. `fetch(group, panel)` prefetches memory that is needed after this group.
+// The first groups of a unit times groups of T tokens, whose first is number `at`. Before each group, `fetch(group)`
+// prefetches memory that is needed later.
+template <int T, class Unit, class Fetch>
+[[gnu::always_inline]] inline void multiply_unit(const Unit& unit, int num_groups, const Activations& x, size_t at,
+                                                 F (&sum)[T][2], Fetch fetch) {
+    for (int group = 0; group < num_groups; ++group, at += T) {
+        fetch(group);
+        const TokenGroup tokens(x, at);
+        multiply_span<T, 0>(unit, group, tokens, sum);
+        if constexpr (Unit::kSpans == 2) multiply_span<T, 1>(unit, group, tokens, sum);
+    }
+}
+
+// A whole panel times T tokens; `fetch(weights)` is called with where each group's share of the panel begins.
 template <WeightKind kind, int T, class Fetch>
 [[gnu::always_inline]] inline void multiply_panel(const uint8_t* panel, const Activations& x, int token, F (&sum)[T][2],
                                                   Fetch fetch) {
+    constexpr int unit_groups = traits(kind).unit_groups;
     const int num_groups = ceil_div(x.columns, kGroup);
     const size_t at = static_cast<size_t>(token) * num_groups;
-    multiply_groups<kind, T>(panel, num_groups, x, at, sum,
-                             [&](int group, const uint8_t* weights, const int8_t* quants, I(&dot)[T][2]) {
-                                 fetch(group, weights);
-                                 dot_group<kind, T>(weights + header_bytes(kind), quants, dot);
-                             });
+    for (int group = 0; group < num_groups; group += unit_groups, panel += unit_bytes(kind)) {
+        multiply_unit<T>(PanelUnit<kind>(panel), unit_groups, x, at + static_cast<size_t>(group) * T, sum,
+                         [&](int of_unit) [[gnu::always_inline]] { fetch(panel + of_unit * group_share(kind)); });
+    }
 }
 
-// Store or add 16 numbers of a row, or as many as it has.
-void put(float* row, int at, int width, F value, bool add) {
+// What is in the output, with a value.
+F combined(F before, F value, Epilogue epilogue) {
+    if (epilogue == Epilogue::Add) return Simd::add(before, value);
+    return epilogue == Epilogue::Multiply ? Simd::mul(before, value) : value;
+}
+
+// Put 16 numbers into a row, or as many as it has.
+void put(float* row, int at, int width, F value, Epilogue epilogue) {
     if (at + kLanes <= width) {
-        Simd::store(row + at, add ? Simd::add(Simd::load(row + at), value) : value);
+        Simd::store(row + at, combined(Simd::load(row + at), value, epilogue));
         return;
     }
-    float lanes[kLanes];
-    Simd::store(lanes, value);
-    for (int i = 0; at + i < width; ++i) row[at + i] = add ? row[at + i] + lanes[i] : lanes[i];
+    float lanes[kLanes] = {};
+    for (int i = 0; at + i < width; ++i) lanes[i] = row[at + i];
+    Simd::store(lanes, combined(Simd::load(lanes), value, epilogue));
+    for (int i = 0; at + i < width; ++i) row[at + i] = lanes[i];
 }
 
 template <int T>
@@ -158,11 +175,10 @@ void finish(const Output& out, int panel, int token, const F (&sum)[T][2]) {
             second = Simd::add(second, Simd::load(out.bias + panel * kPanelRows + kLanes));
         }
         if (out.epilogue == Epilogue::Gate) {
-            put(row, panel * kLanes, out.width, Simd::mul(activate(first, out.activation), second), false);
+            put(row, panel * kLanes, out.width, Simd::mul(activate(first, out.activation), second), Epilogue::Store);
         } else {
-            const bool add = out.epilogue == Epilogue::Add;
-            put(row, panel * kPanelRows, out.width, activate(first, out.activation), add);
-            put(row, panel * kPanelRows + kLanes, out.width, activate(second, out.activation), add);
+            put(row, panel * kPanelRows, out.width, activate(first, out.activation), out.epilogue);
+            put(row, panel * kPanelRows + kLanes, out.width, activate(second, out.activation), out.epilogue);
         }
     }
 }
@@ -182,8 +198,8 @@ void multiply_tile(const uint8_t* panel, int index, const Activations& x, int to
     F sum[T][2];
     for (int t = 0; t < T; ++t) sum[t][0] = sum[t][1] = Simd::set(0.0f);
     if constexpr (is_quantized(kind)) {
-        multiply_panel<kind, T>(panel, x, token, sum, [](int, const uint8_t* at) {
-            if constexpr (T <= kFewTokens) fetch_ahead(at, unit_bytes(kind));
+        multiply_panel<kind, T>(panel, x, token, sum, [](const uint8_t* at) [[gnu::always_inline]] {
+            if constexpr (T <= kFewTokens) fetch_ahead(at, group_share(kind));
         });
     } else {
         multiply_floats<kind, T>(panel, x, token, sum);
@@ -203,31 +219,24 @@ struct MultiplyTile {
     }
 };
 
-// Nibbles of some groups of a panel as bytes, and the running sums of some tokens: together they stay in the first
-// cache.
-constexpr int kUnpackedGroups = 24, kUnpackedTokens = 64;
-
 template <WeightKind kind>
+void multiply_kind(const Matrix& matrix, int first_panel, int last_panel, const Activations& x, const Output& out) {
+    for (int index = first_panel; index < last_panel; ++index) {
+        in_blocks<Simd::kTokens>(0, x.num_tokens, MultiplyTile<kind>{matrix.panel(index), index, x, out});
+    }
+}
+
+// Tokens whose running sums are kept while a panel is taken apart.
+constexpr int kUnpackedTokens = 64;
+
+// Some groups of a panel, taken apart, times some of at most 64 tokens.
+template <class Unit>
 struct MultiplyUnpacked {
-    alignas(64) uint8_t nibbles[kUnpackedGroups][kGroup * kPanelRows];
-    alignas(64) float sums[kUnpackedTokens][kPanelRows];
     const Activations& x;
     const Output& out;
-    const uint8_t* panel;
+    const Unit& unit;
     int index, first_group, num_groups, first_token;
-
-    MultiplyUnpacked(const Activations& activations, const Output& output) : x(activations), out(output) {}
-
-    void unpack() {
-        for (int group = 0; group < num_groups; ++group) {
-            const uint8_t* w = panel + (first_group + group) * unit_bytes(kind) + header_bytes(kind);
-            for (int at = 0; at < kGroup * kPanelRows / 2; at += 64) {
-                const Simd::Bytes both = Simd::load_bytes(w + at);
-                Simd::store_bytes(nibbles[group] + at, Simd::low_nibbles(both));
-                Simd::store_bytes(nibbles[group] + kGroup * kPanelRows / 2 + at, Simd::high_nibbles(both));
-            }
-        }
-    }
+    float (*sums)[kPanelRows];  // of the groups before, for each token from first_token on
 
     template <int T>
     void operator()(int token) {
@@ -239,10 +248,7 @@ struct MultiplyUnpacked {
             sum[t][0] = first_group == 0 ? Simd::set(0.0f) : Simd::load(running[t]);
             sum[t][1] = first_group == 0 ? Simd::set(0.0f) : Simd::load(running[t] + kLanes);
         }
-        multiply_groups<kind, T>(panel + first_group * unit_bytes(kind), num_groups, x, at, sum,
-                                 [&](int group, const uint8_t*, const int8_t* quants, I(&dot)[T][2]) {
-                                     dot_quads<T>(nibbles[group], quants, dot, Simd::dot_nibbles);
-                                 });
+        multiply_unit<T>(unit, num_groups, x, at, sum, [](int) {});
         if (first_group + num_groups == all_groups) return finish<T>(out, index, token, sum);
         for (int t = 0; t < T; ++t) {
             Simd::store(running[t], sum[t][0]);
@@ -251,46 +257,58 @@ struct MultiplyUnpacked {
     }
 };
 
-template <WeightKind kind>
-void multiply_kind(const Matrix& matrix, int first_panel, int last_panel, const Activations& x, const Output& out) {
-    for (int index = first_panel; index < last_panel; ++index) {
-        in_blocks<Simd::kTokens>(0, x.num_tokens, MultiplyTile<kind>{matrix.panel(index), index, x, out});
-    }
-}
-
-// The same for many tokens of 4-bit weights: nibbles are unpacked once for several tiles.
+// The same for many tokens: each group is taken apart once for several tiles of tokens.
 template <WeightKind kind>
 void multiply_unpacked(const Matrix& matrix, int first_panel, int last_panel, const Activations& x, const Output& out) {
-    MultiplyUnpacked<kind> tile(x, out);
+    using Unit = UnpackedOf<PanelUnit<kind>>;
+    Unit unit;
+    alignas(64) float sums[kUnpackedTokens][kPanelRows];
     const int all_groups = ceil_div(x.columns, kGroup);
-    for (tile.index = first_panel; tile.index < last_panel; ++tile.index) {
-        tile.panel = matrix.panel(tile.index);
-        for (tile.first_token = 0; tile.first_token < x.num_tokens; tile.first_token += kUnpackedTokens) {
-            const int end = std::min(x.num_tokens, tile.first_token + kUnpackedTokens);
-            for (tile.first_group = 0; tile.first_group < all_groups; tile.first_group += kUnpackedGroups) {
-                tile.num_groups = std::min(kUnpackedGroups, all_groups - tile.first_group);
-                tile.unpack();
-                in_blocks<Simd::kTokens>(tile.first_token, end, tile);
+    for (int index = first_panel; index < last_panel; ++index) {
+        for (int token = 0; token < x.num_tokens; token += kUnpackedTokens) {
+            const int end = std::min(x.num_tokens, token + kUnpackedTokens);
+            for (int group = 0; group < all_groups; group += kUnpackedGroups) {
+                const int count = std::min(kUnpackedGroups, all_groups - group);
+                unpack<kind>(matrix.panel(index), group, count, unit);
+                in_blocks<Simd::kTokens>(token, end,
+                                         MultiplyUnpacked<Unit>{x, out, unit, index, group, count, token, sums});
             }
         }
     }
 }
 
 template <WeightKind kind>
-void multiply_nibbles(const Matrix& matrix, int first_panel, int last_panel, const Activations& x, const Output& out) {
+void multiply_integers(const Matrix& matrix, int first_panel, int last_panel, const Activations& x, const Output& out) {
     const bool is_many = x.num_tokens >= 2 * Simd::kTokens;
     return (is_many ? multiply_unpacked<kind> : multiply_kind<kind>)(matrix, first_panel, last_panel, x, out);
 }
 
-void multiply(const Matrix& matrix, int first_panel, int last_panel, const Activations& x, const Output& out) {
-    switch (matrix.kind) {
-        case WeightKind::F32: return multiply_kind<WeightKind::F32>(matrix, first_panel, last_panel, x, out);
-        case WeightKind::F16: return multiply_kind<WeightKind::F16>(matrix, first_panel, last_panel, x, out);
-        case WeightKind::BF16: return multiply_kind<WeightKind::BF16>(matrix, first_panel, last_panel, x, out);
-        case WeightKind::Q8: return multiply_kind<WeightKind::Q8>(matrix, first_panel, last_panel, x, out);
-        case WeightKind::Q4: return multiply_nibbles<WeightKind::Q4>(matrix, first_panel, last_panel, x, out);
-        case WeightKind::Q4Min: return multiply_nibbles<WeightKind::Q4Min>(matrix, first_panel, last_panel, x, out);
+using Multiply = void (*)(const Matrix& matrix, int first_panel, int last_panel, const Activations& x,
+                          const Output& out);
+
+constexpr Multiply multiply_of(WeightKind kind) {
+    switch (kind) {
+        case WeightKind::F32: return multiply_kind<WeightKind::F32>;
+        case WeightKind::F16: return multiply_kind<WeightKind::F16>;
+        case WeightKind::BF16: return multiply_kind<WeightKind::BF16>;
+        case WeightKind::Q8: return multiply_kind<WeightKind::Q8>;
+        case WeightKind::Q4: return multiply_integers<WeightKind::Q4>;
+        case WeightKind::Q4Min: return multiply_integers<WeightKind::Q4Min>;
+        case WeightKind::Q5: return multiply_integers<WeightKind::Q5>;
+        case WeightKind::Q5Min: return multiply_integers<WeightKind::Q5Min>;
+        case WeightKind::IQ4: return multiply_integers<WeightKind::IQ4>;
+        case WeightKind::Q2K: return multiply_integers<WeightKind::Q2K>;
+        case WeightKind::Q3K: return multiply_integers<WeightKind::Q3K>;
+        case WeightKind::Q4K: return multiply_integers<WeightKind::Q4K>;
+        case WeightKind::Q5K: return multiply_integers<WeightKind::Q5K>;
+        case WeightKind::Q6K: return multiply_integers<WeightKind::Q6K>;
+        case WeightKind::IQ4XS: return multiply_integers<WeightKind::IQ4XS>;
     }
+    return nullptr;
+}
+
+void multiply(const Matrix& matrix, int first_panel, int last_panel, const Activations& x, const Output& out) {
+    multiply_of(matrix.kind)(matrix, first_panel, last_panel, x, out);
 }
 
 }  // namespace

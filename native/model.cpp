@@ -169,7 +169,7 @@ void Model::run_layer(int index, const Block& block) {
     const bool attention_reads_int8 = is_quantized(layer.query.matrix.kind) || is_quantized(layer.key.matrix.kind) ||
                                       is_quantized(layer.value.matrix.kind);
     const bool has_experts = shape_.has_experts(index);
-    const bool mlp_reads_int8 = !has_experts && is_quantized(layer.up.matrix.kind);
+    const bool mlp_reads_int8 = !has_experts && layer.mlp.widens_int8();
     normalize_hidden(layer.attention_norm, num_tokens, attention_reads_int8, normed_);
     if (shape_.is_parallel) {
         const Norm& norm = shape_.is_norm_shared ? layer.attention_norm : layer.mlp_norm;
@@ -178,7 +178,7 @@ void Model::run_layer(int index, const Block& block) {
 
     threads_.prefetch_next({layer.out.memory()});
     attention_.attend(index, layer, block, normed_, attended_);
-    threads_.prefetch_next({has_experts ? layer.mixture.router.memory() : layer.up.memory()});
+    threads_.prefetch_next({has_experts ? layer.mixture.router.memory() : layer.mlp.first().memory()});
     project_into_hidden(layer.out, attended_, layer.post_attention_norm, block);
 
     if (!shape_.is_parallel) normalize_hidden(layer.mlp_norm, num_tokens, mlp_reads_int8, mlp_normed_);
@@ -187,22 +187,23 @@ void Model::run_layer(int index, const Block& block) {
 
 // hidden += residual_scale * post_norm(down(activation(gate) * up)) of the normed rows.
 void Model::run_mlp(int index, const Block& block) {
-    const Layer& layer = weights_.layers[index];
+    const Mlp& mlp = weights_.layers[index].mlp;
     const int num_tokens = block.num_tokens(), wide = shape_.intermediate_size;
     widened_.values.resize(static_cast<size_t>(num_tokens) * wide);
-    threads_.prefetch_next({layer.down.memory()});
-    widen(layer.up, block);
+    threads_.prefetch_next({mlp.down.memory()});
+    for (const WideningStep& step : widening_steps(mlp, shape_)) widen(step, block);
     prefetch_after_mlp(index);
-    adapters_.scale_inputs(layer.down, block.adapter_of_row, widened_.values.data());
-    if (is_quantized(layer.down.matrix.kind)) quantize_rows(kernels_, threads_, widened_, num_tokens, wide);
-    project_into_hidden(layer.down, widened_, layer.post_mlp_norm, block);
+    adapters_.scale_inputs(mlp.down, block.adapter_of_row, widened_.values.data());
+    if (is_quantized(mlp.down.matrix.kind)) quantize_rows(kernels_, threads_, widened_, num_tokens, wide);
+    project_into_hidden(mlp.down, widened_, weights_.layers[index].post_mlp_norm, block);
 }
 
-// widened = activation(gate) * up; in two passes, with the same bits, where adapters change the sums.
-void Model::widen(const Linear& up, const Block& block) {
-    const int num_tokens = block.num_tokens(), wide = shape_.intermediate_size, num_sums = up.matrix.rows;
-    const Epilogue epilogue = shape_.is_gated ? Epilogue::Gate : Epilogue::Store;
-    const Output out = rows_of(widened_.values.data(), wide, epilogue, shape_.activation);
+// A step towards widened = activation(gate) * up; in two passes, with the same bits, where adapters change the sums.
+void Model::widen(const WideningStep& step, const Block& block) {
+    const Linear& up = *step.linear;
+    const int num_tokens = block.num_tokens(), wide = shape_.intermediate_size,
+              num_sums = up.matrix.num_panels() * kPanelRows;
+    const Output out = rows_of(widened_.values.data(), wide, step.epilogue, step.activation);
     const Activations x = mlp_normed_.view(num_tokens, shape_.hidden_size);
     if (!adapters_.change(up, block.adapter_of_row)) return multiply(kernels_, threads_, {{&up, out}}, x);
     sums_.resize(static_cast<size_t>(num_tokens) * num_sums);

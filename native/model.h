@@ -92,7 +92,7 @@ private:
     void embed(int row, int32_t token_id, int position);
     void run_layer(int index, const Block& block);
     void run_mlp(int index, const Block& block);
-    void widen(const Linear& up, const Block& block);
+    void widen(const WideningStep& step, const Block& block);
     void run_experts(int index, int num_tokens);
     void project_into_hidden(const Linear& linear, const Rows& input, const Norm& post_norm, const Block& block);
     void add_projected(const Norm& post_norm, int num_tokens);

@@ -10,6 +10,7 @@ void Rows::resize(int num_tokens, int columns, bool is_quantized) {
     scales.resize(num_groups);
     sums.resize(num_groups);
     totals.resize(num_groups);
+    first_sums.resize(num_groups);
 }
 
 Activations Rows::view_from(int first_row, int num_tokens, int columns) const {
@@ -21,12 +22,19 @@ Activations Rows::view_from(int first_row, int num_tokens, int columns) const {
             quants.data() + group * kGroup,
             scales.data() + group,
             sums.data() + group,
-            totals.data() + group};
+            totals.data() + group,
+            first_sums.data() + group};
 }
 
 QuantizedRows Rows::quantized_from(int first_row, int columns) {
     const size_t group = static_cast<size_t>(ceil_div(columns, kGroup)) * first_row;
-    return {quants.data() + group * kGroup, scales.data() + group, sums.data() + group, totals.data() + group};
+    return {quants.data() + group * kGroup, scales.data() + group, sums.data() + group, totals.data() + group,
+            first_sums.data() + group};
+}
+
+std::vector<WideningStep> widening_steps(const Mlp& mlp, const Shape& shape) {
+    if (!mlp.has_gate()) return {{&mlp.up, shape.is_gated ? Epilogue::Gate : Epilogue::Store, shape.activation}};
+    return {{&mlp.gate, Epilogue::Store, shape.activation}, {&mlp.up, Epilogue::Multiply, Activation::None}};
 }
 
 void multiply(const Kernels& kernels, ThreadPool& threads, const std::vector<Product>& products) {

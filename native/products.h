@@ -17,7 +17,7 @@ struct Rows {
     std::vector<float> values;
     std::vector<int8_t> quants;
     std::vector<float> scales, totals;
-    std::vector<int32_t> sums;
+    std::vector<int32_t> sums, first_sums;
 
     // Allocate; the int8 form only if `is_quantized`.
     void resize(int num_tokens, int columns, bool is_quantized);
@@ -28,6 +28,16 @@ struct Rows {
     Activations view_from(int first_row, int num_tokens, int columns) const;
     QuantizedRows quantized_from(int first_row, int columns);
 };
+
+// One of the products that make the wide rows of an MLP, activation(gate) * up, in this order.
+struct WideningStep {
+    const Linear* linear;
+    Epilogue epilogue;
+    Activation activation;
+};
+
+// One step, or two where the gate has a matrix of its own; the bits are the same.
+std::vector<WideningStep> widening_steps(const Mlp& mlp, const Shape& shape);
 
 struct Product {
     const Linear* linear;

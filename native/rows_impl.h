@@ -38,10 +38,11 @@ GroupValues quantize_group(const GroupValues& values, int at, int t, int tokens,
     for (int quad = 0; quad < 8; ++quad)
         __builtin_memcpy(out.quants + ((at * 8 + quad) * tokens + t) * 4, rounded + quad * 4, 4);
     const float scale = largest / 127.0f;
-    const int32_t sum = Simd::sum_lanes(low, high);
+    const int32_t first_sum = Simd::sum_lanes(low), sum = first_sum + Simd::sum_lanes(high);
     out.scales[at * tokens + t] = scale;
     out.sums[at * tokens + t] = sum;
     out.totals[at * tokens + t] = scale * static_cast<float>(sum);
+    out.first_sums[at * tokens + t] = first_sum;
     return {Simd::sub(values.low, Simd::mul(Simd::set(scale), Simd::to_float(low))),
             Simd::sub(values.high, Simd::mul(Simd::set(scale), Simd::to_float(high)))};
 }
@@ -59,7 +60,7 @@ void for_groups(const Activations& x, int tile, Work work) {
 // From the first group of a tile on.
 QuantizedRows rows_from(const QuantizedRows& rows, const Activations& x, int tile) {
     const size_t at = static_cast<size_t>(tile) * Simd::kTokens * ceil_div(x.columns, kGroup);
-    return {rows.quants + at * kGroup, rows.scales + at, rows.sums + at, rows.totals + at};
+    return {rows.quants + at * kGroup, rows.scales + at, rows.sums + at, rows.totals + at, rows.first_sums + at};
 }
 
 void quantize(const Activations& x, int tile, const QuantizedRows& rows) {

@@ -104,9 +104,13 @@ struct Avx2 {
         const __m256i mask = _mm256_set1_epi32((1 << bits) - 1);
         return {_mm256_and_si256(a.low, mask), _mm256_and_si256(a.high, mask)};
     }
+    static I load_int8(const uint8_t* from) {
+        const __m128i bytes = _mm_loadu_si128(reinterpret_cast<const __m128i*>(from));
+        return {_mm256_cvtepi8_epi32(bytes), _mm256_cvtepi8_epi32(_mm_unpackhi_epi64(bytes, bytes))};
+    }
     static I to_int(F a) { return {_mm256_cvtps_epi32(a.low), _mm256_cvtps_epi32(a.high)}; }
-    static int32_t sum_lanes(I a, I b) {
-        const __m256i sums = _mm256_add_epi32(_mm256_add_epi32(a.low, a.high), _mm256_add_epi32(b.low, b.high));
+    static int32_t sum_lanes(I a) {
+        const __m256i sums = _mm256_add_epi32(a.low, a.high);
         __m128i sum = _mm_add_epi32(_mm256_castsi256_si128(sums), _mm256_extracti128_si256(sums, 1));
         sum = _mm_add_epi32(sum, _mm_shuffle_epi32(sum, 0x4e));
         return _mm_cvtsi128_si32(_mm_add_epi32(sum, _mm_shuffle_epi32(sum, 0xb1)));
@@ -155,12 +159,20 @@ struct Avx2 {
         _mm256_storeu_si256(reinterpret_cast<__m256i*>(to), a.low);
         _mm256_storeu_si256(reinterpret_cast<__m256i*>(to + 32), a.high);
     }
-    static Bytes low_nibbles(Bytes a) {
-        const __m256i mask = _mm256_set1_epi8(15);
-        return {_mm256_and_si256(a.low, mask), _mm256_and_si256(a.high, mask)};
+    template <int bits, int from, int to>
+    static __m256i field_half(__m256i a) {
+        constexpr int right = from > to ? from - to : 0, left = to > from ? to - from : 0;
+        const __m256i moved = _mm256_slli_epi16(_mm256_srli_epi16(a, right), left);
+        return _mm256_and_si256(moved, _mm256_set1_epi8(static_cast<char>(((1 << bits) - 1) << to)));
     }
-    static Bytes high_nibbles(Bytes a) {
-        return low_nibbles({_mm256_srli_epi16(a.low, 4), _mm256_srli_epi16(a.high, 4)});
+    template <int bits, int from, int to>
+    static Bytes field(Bytes a) {
+        return {field_half<bits, from, to>(a.low), field_half<bits, from, to>(a.high)};
+    }
+    static Bytes either(Bytes a, Bytes b) { return {_mm256_or_si256(a.low, b.low), _mm256_or_si256(a.high, b.high)}; }
+    static Bytes look_up(Bytes places, const uint8_t* table) {
+        const __m256i values = _mm256_broadcastsi128_si256(_mm_loadu_si128(reinterpret_cast<const __m128i*>(table)));
+        return {_mm256_shuffle_epi8(values, places.low), _mm256_shuffle_epi8(values, places.high)};
     }
     static Quad load_quad(const int8_t* from) {
         int32_t quad;
@@ -169,8 +181,8 @@ struct Avx2 {
     }
 
     static __m256i dot_half(__m256i acc, __m256i w, __m256i x) {
-        // Pairs of products stay below 2^15: 15 x 127 x 2 for nibbles, 127 x 127 x 2 for weights, 128 x 127 x 2 for
-        // bytes without their offset.
+        // Pairs of products stay below 2^15: 63 x 127 x 2 for integers of 6 bits, 127 x 127 x 2 for weights, 128 x 127
+        // x 2 for bytes without their offset.
         return _mm256_add_epi32(acc, _mm256_madd_epi16(_mm256_maddubs_epi16(w, x), _mm256_set1_epi16(1)));
     }
     static I dot_nibbles(I acc, Bytes w, Quad x) {

@@ -86,11 +86,14 @@ struct Simd {
     static I low_bits(I a) {
         return {_mm512_and_si512(a.v, _mm512_set1_epi32((1 << bits) - 1))};
     }
+    static I load_int8(const uint8_t* from) {
+        return {_mm512_cvtepi8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(from)))};
+    }
     static I to_int(F a) { return {_mm512_cvtps_epi32(a.v)}; }
     static void store_int8(int8_t* to, I a) {
         _mm_storeu_si128(reinterpret_cast<__m128i*>(to), _mm512_cvtsepi32_epi8(a.v));
     }
-    static int32_t sum_lanes(I a, I b) { return _mm512_reduce_add_epi32(_mm512_add_epi32(a.v, b.v)); }
+    static int32_t sum_lanes(I a) { return _mm512_reduce_add_epi32(a.v); }
     static float max_lanes(F a) { return _mm512_reduce_max_ps(a.v); }
     static Sums add(Sums sums, F a) {
         return {_mm512_add_pd(sums.low, _mm512_cvtps_pd(_mm512_castps512_ps256(a.v))),
@@ -108,8 +111,17 @@ struct Simd {
 
     static Bytes load_bytes(const uint8_t* from) { return {_mm512_loadu_si512(from)}; }
     static void store_bytes(uint8_t* to, Bytes a) { _mm512_storeu_si512(to, a.v); }
-    static Bytes low_nibbles(Bytes a) { return {_mm512_and_si512(a.v, _mm512_set1_epi8(15))}; }
-    static Bytes high_nibbles(Bytes a) { return low_nibbles({_mm512_srli_epi16(a.v, 4)}); }
+    template <int bits, int from, int to>
+    static Bytes field(Bytes a) {
+        constexpr int right = from > to ? from - to : 0, left = to > from ? to - from : 0;
+        const __m512i moved = _mm512_slli_epi16(_mm512_srli_epi16(a.v, right), left);
+        return {_mm512_and_si512(moved, _mm512_set1_epi8(static_cast<char>(((1 << bits) - 1) << to)))};
+    }
+    static Bytes either(Bytes a, Bytes b) { return {_mm512_or_si512(a.v, b.v)}; }
+    static Bytes look_up(Bytes places, const uint8_t* table) {
+        const __m128i values = _mm_loadu_si128(reinterpret_cast<const __m128i*>(table));
+        return {_mm512_shuffle_epi8(_mm512_broadcast_i32x4(values), places.v)};
+    }
     static Quad load_quad(const int8_t* from) {
         int32_t quad;
         std::memcpy(&quad, from, sizeof quad);

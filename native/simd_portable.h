@@ -13,7 +13,7 @@ namespace nextword {
 namespace {
 
 struct Simd {
-    static constexpr int kTokens = 4;  // tokens that a matrix kernel holds in registers
+    static constexpr int kTokens = 2;  // tokens that a matrix kernel holds in registers: more would compile for minutes
 
     struct F {
         float at[16];
@@ -109,7 +109,7 @@ struct Simd {
         for (int32_t& lane : a.at) lane *= 1 << bits;
         return a;
     }
-    // Of lanes that are not negative.
+    // Of lanes that are not negative; of others, the lowest bits are right.
     template <int bits>
     static I shift_right(I a) {
         for (int32_t& lane : a.at) lane >>= bits;
@@ -120,6 +120,11 @@ struct Simd {
         for (int32_t& lane : a.at) lane &= (1 << bits) - 1;
         return a;
     }
+    static I load_int8(const uint8_t* from) {
+        I result;
+        for (int i = 0; i < 16; ++i) result.at[i] = static_cast<int8_t>(from[i]);
+        return result;
+    }
     // To nearest, ties to even.
     static I to_int(F a) {
         I result;
@@ -129,9 +134,9 @@ struct Simd {
     static void store_int8(int8_t* to, I a) {
         for (int i = 0; i < 16; ++i) to[i] = static_cast<int8_t>(a.at[i]);
     }
-    static int32_t sum_lanes(I a, I b) {
+    static int32_t sum_lanes(I a) {
         int32_t sum = 0;
-        for (int i = 0; i < 16; ++i) sum += a.at[i] + b.at[i];
+        for (const int32_t lane : a.at) sum += lane;
         return sum;
     }
     static float max_lanes(F a) {
@@ -165,13 +170,22 @@ struct Simd {
         return result;
     }
     static void store_bytes(uint8_t* to, Bytes a) { std::memcpy(to, a.at, 64); }
-    static Bytes low_nibbles(Bytes a) {
-        for (uint8_t& byte : a.at) byte &= 15;
+    // These are not inlined: the kernels that consist of them would take minutes to compile.
+
+    // Of each byte, so many bits from bit `from` on, moved to bit `to`; the others are 0.
+    template <int bits, int from, int to>
+    [[gnu::noinline]] static Bytes field(Bytes a) {
+        for (uint8_t& byte : a.at) byte = static_cast<uint8_t>((byte >> from & ((1 << bits) - 1)) << to);
         return a;
     }
-    static Bytes high_nibbles(Bytes a) {
-        for (uint8_t& byte : a.at) byte = static_cast<uint8_t>(byte >> 4);
+    [[gnu::noinline]] static Bytes either(Bytes a, Bytes b) {
+        for (int i = 0; i < 64; ++i) a.at[i] |= b.at[i];
         return a;
+    }
+    // The values of a table of 16 at places from 0 to 15.
+    [[gnu::noinline]] static Bytes look_up(Bytes places, const uint8_t* table) {
+        for (uint8_t& byte : places.at) byte = table[byte];
+        return places;
     }
     static Quad load_quad(const int8_t* from) {
         Quad result;
@@ -179,8 +193,8 @@ struct Simd {
         return result;
     }
 
-    // acc + the products of four bytes of a lane with the quad; the bytes are 0 to 15.
-    static I dot_nibbles(I acc, Bytes w, Quad x) {
+    // acc + the products of four bytes of a lane with the quad; the bytes are 0 to 127.
+    [[gnu::noinline]] static I dot_nibbles(I acc, Bytes w, Quad x) {
         for (int i = 0; i < 16; ++i) {
             for (int j = 0; j < 4; ++j) acc.at[i] += w.at[4 * i + j] * x.at[j];
         }

@@ -30,7 +30,7 @@ Weights::Weights(const Shape& shape) : layers(shape.num_layers), is_tied_(shape.
         if (shape.has_experts(index)) {
             register_mixture(name + "mlp.", layers[index].mixture, shape);
         } else {
-            register_mlp(name + "mlp.", layers[index].up, layers[index].down, shape.intermediate_size, shape);
+            register_mlp(name + "mlp.", layers[index].mlp, shape.intermediate_size, shape);
         }
     }
     register_norm("final_norm", final_norm, shape);
@@ -65,26 +65,29 @@ void Weights::register_mixture(const std::string& name, Mixture& mixture, const 
     mixture.experts.resize(static_cast<size_t>(shape.experts.count));
     register_linear(name + "router", mixture.router, shape.experts.count, shape.hidden_size);
     for (int index = 0; index < shape.experts.count; ++index) {
-        Expert& expert = mixture.experts[index];
-        register_mlp(name + "experts." + std::to_string(index) + ".", expert.up, expert.down,
+        register_mlp(name + "experts." + std::to_string(index) + ".", mixture.experts[index],
                      shape.experts.intermediate_size, shape);
     }
     if (shape.experts.shared_size > 0) {
-        register_mlp(name + "shared_expert.", mixture.shared.up, mixture.shared.down, shape.experts.shared_size, shape);
+        register_mlp(name + "shared_expert.", mixture.shared, shape.experts.shared_size, shape);
     }
     if (shape.experts.has_shared_gate) register_linear(name + "shared_gate", mixture.shared_gate, 1, shape.hidden_size);
 }
 
-void Weights::register_mlp(const std::string& name, Linear& up, Linear& down, int wide, const Shape& shape) {
+void Weights::register_mlp(const std::string& name, Mlp& mlp, int wide, const Shape& shape) {
     const int hidden = shape.hidden_size;
-    const PanelPart up_part = shape.is_gated ? PanelPart::Second : PanelPart::Whole;
-    if (shape.is_gated) register_linear(name + "gate_proj", up, wide, hidden, PanelPart::First);
-    register_linear(name + "up_proj", up, wide, hidden, up_part);
-    register_linear(name + "down_proj", down, hidden, wide);
+    if (shape.is_gated) {
+        register_linear(name + "gate_proj", mlp.up, wide, hidden, PanelPart::First, &mlp);
+        register_linear(name + "up_proj", mlp.up, wide, hidden, PanelPart::Second, &mlp);
+    } else {
+        register_linear(name + "up_proj", mlp.up, wide, hidden);
+    }
+    register_linear(name + "down_proj", mlp.down, hidden, wide);
 }
 
-void Weights::register_linear(const std::string& name, Linear& linear, int rows, int columns, PanelPart part) {
-    matrices_[name + kWeight] = {&linear, part, rows, columns};
+void Weights::register_linear(const std::string& name, Linear& linear, int rows, int columns, PanelPart part,
+                              Mlp* mlp) {
+    matrices_[name + kWeight] = {&linear, part, rows, columns, mlp};
     vectors_[name + kBias] = {&linear.bias, part, rows, true};
 }
 
@@ -109,11 +112,26 @@ const Weights::MatrixSlot& Weights::slot_of(const std::string& name) const {
 
 void Weights::make_matrix(const std::string& name, WeightKind kind) {
     const MatrixSlot& slot = slot_of(name);
-    Matrix& matrix = slot.linear->matrix;
     const bool is_half = slot.part != PanelPart::Whole;
-    if (is_half && matrix.rows != 0 && matrix.kind == kind) return;  // made together with the other half
-    const int rows = is_half ? ceil_div(slot.rows, rows_in_panel(slot.part)) * kPanelRows : slot.rows;
-    matrix = Matrix(kind, rows, slot.columns);
+    if (is_half && slot.linear->matrix.rows != 0) {
+        if (slot.linear->matrix.kind == kind) return;  // made together with the other half
+        part_from_gate(*slot.mlp);
+    }
+    const int rows = slot.part == PanelPart::Whole ? slot.rows : ceil_div(slot.rows, kLanes) * kPanelRows;
+    slot.linear->matrix = Matrix(kind, rows, slot.columns);
+}
+
+// Give the gate and the values that it gates a matrix each: of the kind that both have, until another is made.
+void Weights::part_from_gate(Mlp& mlp) {
+    const WeightKind kind = mlp.up.matrix.kind;
+    mlp.up.matrix = {};
+    for (auto& [name, slot] : matrices_) {
+        if (slot.mlp != &mlp) continue;
+        VectorSlot& bias = vectors_.at(name.substr(0, name.size() - kWeight.size()) + kBias);
+        if (slot.part == PanelPart::First) slot.linear = &mlp.gate, bias.vector = &mlp.gate.bias;
+        slot.part = bias.part = PanelPart::Whole;
+        slot.linear->matrix = Matrix(kind, slot.rows, slot.columns);
+    }
 }
 
 void Weights::load_rows(const std::string& name, int first_row, int num_rows, Encoding encoding, const uint8_t* rows,
@@ -123,8 +141,7 @@ void Weights::load_rows(const std::string& name, int first_row, int num_rows, En
     const size_t stride = row_bytes(encoding, slot.columns);
     const bool fits = matrix.rows != 0 && first_row >= 0 && num_rows >= 0 && num_rows <= slot.rows - first_row &&
                       size == stride * num_rows;
-    const bool is_readable = encoding <= Encoding::BF16 || is_same(matrix.kind, encoding);
-    if (!fits || !is_readable || (matrix.kind == WeightKind::Q4 && encoding != Encoding::Q4_0)) {
+    if (!fits || !can_pack(matrix.kind, encoding, slot.columns)) {
         throw std::invalid_argument("rows of " + name + " do not fit the matrix made for them");
     }
     threads.run(num_rows, [&](int first, int last) {

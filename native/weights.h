@@ -25,23 +25,28 @@ struct Linear {
     MemoryRange memory() const { return {matrix.bytes.data(), matrix.bytes.size()}; }
 };
 
-// One MLP of several in a layer.
-struct Expert {
-    Linear up, down;  // up: as in a layer
+// The matrices of an MLP. Those of a gate and of the values that it gates stand side by side in `up`, unless they are
+// of different kinds: then `gate` has a matrix of its own.
+struct Mlp {
+    Linear gate, up, down;
+    bool has_gate() const { return gate.matrix.rows != 0; }
+    const Linear& first() const { return has_gate() ? gate : up; }  // that is multiplied by
+    bool widens_int8() const { return is_quantized(gate.matrix.kind) || is_quantized(up.matrix.kind); }
 };
 
 struct Mixture {
     Linear router;
-    std::vector<Expert> experts;
-    Expert shared;       // for all tokens, or empty
+    std::vector<Mlp> experts;
+    Mlp shared;          // for all tokens, or empty
     Linear shared_gate;  // one row, or empty
 };
 
 struct Layer {
     Norm attention_norm, post_attention_norm, mlp_norm, post_mlp_norm;
-    Linear query, key, value, out, up, down;  // up: gate and up side by side where the MLP is gated
+    Linear query, key, value, out;
     Norm query_norm, key_norm;
-    Mixture mixture;  // instead of up and down, or empty
+    Mlp mlp;
+    Mixture mixture;  // instead of the MLP, or empty
 };
 
 // Put numbers, one for each row of a tensor, in the order of its panels' rows; new ones of other rows get `padding`.
@@ -54,14 +59,16 @@ public:
         Linear* linear;
         PanelPart part;
         int rows, columns;
+        Mlp* mlp;  // of one half of a gated pair, or none
     };
 
     explicit Weights(const Shape& shape);
     Weights(const Weights&) = delete;
     Weights& operator=(const Weights&) = delete;
 
-    // A matrix is made, then filled; the two halves of a gated MLP are made together, under either name. All throw
-    // std::invalid_argument for a name or size that the shape does not have.
+    // A matrix is made, then filled; all are made before any is filled. The halves of a gated MLP are made together,
+    // under either name, unless the kind that comes second is another. All throw std::invalid_argument for a name or
+    // size that the shape does not have.
     void make_matrix(const std::string& name, WeightKind kind);
     void load_rows(const std::string& name, int first_row, int num_rows, Encoding encoding, const uint8_t* rows,
                    size_t size, ThreadPool& threads);
@@ -91,9 +98,10 @@ private:
     void register_layer(const std::string& name, Layer& layer, const Shape& shape);
     void register_attention(const std::string& name, Layer& layer, const Shape& shape);
     void register_mixture(const std::string& name, Mixture& mixture, const Shape& shape);
-    void register_mlp(const std::string& name, Linear& up, Linear& down, int wide, const Shape& shape);
+    void register_mlp(const std::string& name, Mlp& mlp, int wide, const Shape& shape);
     void register_linear(const std::string& name, Linear& linear, int rows, int columns,
-                         PanelPart part = PanelPart::Whole);
+                         PanelPart part = PanelPart::Whole, Mlp* mlp = nullptr);
+    void part_from_gate(Mlp& mlp);
     void register_norm(const std::string& name, Norm& norm, const Shape& shape);
     void register_vector(const std::string& name, std::vector<float>& vector, int size);
 

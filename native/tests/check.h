@@ -44,6 +44,23 @@ inline bool is_same(const std::vector<float>& a, const std::vector<float>& b) {
     return a.size() == b.size() && (a.empty() || std::memcmp(a.data(), b.data(), a.size() * sizeof(float)) == 0);
 }
 
+// Of the bits of all values, in order (FNV-1a).
+inline uint64_t checksum(const std::vector<float>& values) {
+    uint64_t hash = 0xcbf29ce484222325u;
+    for (const float value : values) {
+        uint32_t bits;
+        std::memcpy(&bits, &value, sizeof bits);
+        hash = (hash ^ bits) * 0x100000001b3u;
+    }
+    return hash;
+}
+
+inline std::string hexadecimal(uint64_t value) {
+    char text[32];
+    std::snprintf(text, sizeof text, "0x%016llx", static_cast<unsigned long long>(value));
+    return text;
+}
+
 // Equal on every machine: whole numbers and products of powers of two only (xorshift64*).
 class Random {
 public:

@@ -57,7 +57,7 @@ struct TwoForms {
         router = random_matrix(random, shape.experts.count, hidden);
         pack(packed.router, PanelPart::Whole, router);
         packed.experts.resize(shape.experts.count);
-        for (Expert& expert : packed.experts) {
+        for (Mlp& expert : packed.experts) {
             experts.push_back({random_matrix(random, wide, hidden), random_matrix(random, wide, hidden),
                                random_matrix(random, hidden, wide)});
             pack(expert.up, PanelPart::First, experts.back().gate);

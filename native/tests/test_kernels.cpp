@@ -6,19 +6,20 @@
 #include "all_kernels.h"
 #include "check.h"
 #include "half.h"
+#include "random_blocks.h"
 #include "read_page.h"
 #include "kernels.h"
 #include "pack.h"
 // The functions of one number, which no table of kernels lists, from the portable vectors.
 #include "simd_portable.h"
-#include "kernels_impl.h"
+#include "math_impl.h"
 
 using namespace nextword;
 
 namespace {
 
-constexpr WeightKind kKinds[] = {WeightKind::F32, WeightKind::F16, WeightKind::BF16,
-                                 WeightKind::Q8,  WeightKind::Q4,  WeightKind::Q4Min};
+// Kinds that are packed from numbers.
+constexpr WeightKind kKinds[] = {WeightKind::F32, WeightKind::F16, WeightKind::BF16, WeightKind::Q8, WeightKind::Q4Min};
 constexpr Activation kActivations[] = {Activation::None,     Activation::Silu, Activation::Gelu,
                                        Activation::GeluTanh, Activation::Relu, Activation::Relu2};
 
@@ -74,20 +75,15 @@ double activated(double x, Activation activation) {
 
 Matrix random_matrix(Random& random, WeightKind kind, int rows, int columns) {
     Matrix matrix(kind, rows, columns);
-    if (kind == WeightKind::Q4) {  // only ever copied from blocks
-        for (int row = 0; row < rows; ++row) {
-            std::vector<uint8_t> blocks(row_bytes(Encoding::Q4_0, columns));
-            for (uint8_t& byte : blocks) byte = static_cast<uint8_t>(random.next());
-            for (size_t at = 0; at < blocks.size(); at += 18) {
-                const uint16_t scale = to_fp16(random.number() * 0.1f);
-                std::memcpy(&blocks[at], &scale, 2);
-            }
-            pack_rows(matrix, PanelPart::Whole, row, 1, Encoding::Q4_0, blocks.data());
-        }
-        return matrix;
-    }
     const std::vector<float> values = random.numbers(static_cast<size_t>(rows) * columns);
     pack_rows(matrix, PanelPart::Whole, 0, rows, Encoding::F32, reinterpret_cast<const uint8_t*>(values.data()));
+    return matrix;
+}
+
+Matrix random_matrix_of_blocks(Random& random, Encoding encoding, int rows, int columns) {
+    Matrix matrix(kind_of(encoding), rows, columns);
+    const std::vector<uint8_t> blocks = random_blocks(random, encoding, rows, columns, 0.1f);
+    pack_rows(matrix, PanelPart::Whole, 0, rows, encoding, blocks.data());
     return matrix;
 }
 
@@ -99,6 +95,7 @@ struct Input {
     std::vector<float> scales;
     std::vector<int32_t> sums;
     std::vector<float> totals;
+    std::vector<int32_t> first_sums;
 
     Input(Random& random, int num_tokens, int columns)
         : num_tokens(num_tokens),
@@ -107,13 +104,14 @@ struct Input {
           rows(random.numbers(static_cast<size_t>(num_tokens) * stride)) {}
 
     Activations view() const {
-        return {num_tokens, columns, rows.data(), stride, quants.data(), scales.data(), sums.data(), totals.data()};
+        return {num_tokens,    columns,     rows.data(),   stride,           quants.data(),
+                scales.data(), sums.data(), totals.data(), first_sums.data()};
     }
     QuantizedRows make_quantized() {
         const size_t num_groups = static_cast<size_t>(ceil_div(columns, kGroup)) * num_tokens;
         quants.assign(num_groups * kGroup, 0), scales.assign(num_groups, 0.0f), sums.assign(num_groups, 0),
-            totals.assign(num_groups, 0.0f);
-        return {quants.data(), scales.data(), sums.data(), totals.data()};
+            totals.assign(num_groups, 0.0f), first_sums.assign(num_groups, 0);
+        return {quants.data(), scales.data(), sums.data(), totals.data(), first_sums.data()};
     }
     void quantize(const Kernels& kernels) {
         const QuantizedRows out = make_quantized();
@@ -131,13 +129,15 @@ std::vector<float> dequantized(const Kernels& kernels, const Input& x, int token
     std::vector<float> values(static_cast<size_t>(num_groups) * kGroup);
     for (int group = 0; group < num_groups; ++group) {
         const size_t at = static_cast<size_t>(first) * num_groups + static_cast<size_t>(group) * tokens;
-        int32_t sum = 0;
+        int32_t sum = 0, first_sum = 0;
         for (int i = 0; i < kGroup; ++i) {
             const int8_t quant = x.quants[at * kGroup + static_cast<size_t>(i / 4 * tokens + t) * 4 + i % 4];
             sum += quant;
+            if (i < kGroup / 2) first_sum += quant;
             values[group * kGroup + i] = static_cast<float>(quant) * x.scales[at + t];
         }
         check(sum == x.sums[at + t], "the sum of a group's int8 values");
+        check(first_sum == x.first_sums[at + t], "the sum of the first half of them");
     }
     return values;
 }
@@ -243,20 +243,29 @@ void check_product(const std::vector<const Kernels*>& all, Random& random, const
     }
 }
 
+void check_products_of_all_counts(const std::vector<const Kernels*>& all, Random& random, const Matrix& matrix) {
+    const std::vector<float> bias = random.numbers(static_cast<size_t>(matrix.num_panels()) * kPanelRows);
+    for (int num_tokens = 1; num_tokens <= 20; ++num_tokens) {
+        Output how;
+        how.epilogue = num_tokens % 2 ? Epilogue::Store : Epilogue::Add;
+        how.bias = num_tokens % 3 ? nullptr : bias.data();
+        check_product(all, random, matrix, num_tokens, how);
+    }
+}
+
 void test_products_of_all_kinds_and_counts(const std::vector<const Kernels*>& all) {
     Random random(14);
     const int shapes[][2] = {{1, 1}, {32, 32}, {33, 31}, {70, 80}, {128, 192}, {45, 577}};
     for (const WeightKind kind : kKinds) {
-        for (const auto& [rows, odd_columns] : shapes) {
-            const int columns = kind == WeightKind::Q4 ? ceil_div(odd_columns, kGroup) * kGroup : odd_columns;
-            const Matrix matrix = random_matrix(random, kind, rows, columns);
-            const std::vector<float> bias = random.numbers(static_cast<size_t>(matrix.num_panels()) * kPanelRows);
-            for (int num_tokens = 1; num_tokens <= 20; ++num_tokens) {
-                Output how;
-                how.epilogue = num_tokens % 2 ? Epilogue::Store : Epilogue::Add;
-                how.bias = num_tokens % 3 ? nullptr : bias.data();
-                check_product(all, random, matrix, num_tokens, how);
-            }
+        for (const auto& [rows, columns] : shapes) {
+            check_products_of_all_counts(all, random, random_matrix(random, kind, rows, columns));
+        }
+    }
+    for (const Encoding encoding : kBlockEncodings) {
+        const int values = block_size(encoding).values;
+        for (const auto& [rows, blocks] : {std::pair{1, 1}, {33, 3}, {70, 2}}) {
+            const Matrix matrix = random_matrix_of_blocks(random, encoding, rows, blocks * values);
+            check_products_of_all_counts(all, random, matrix);
         }
     }
 }

@@ -59,6 +59,7 @@ struct Setting {
     int num_threads = 1;
     const char* isa = "";
     size_t max_cache_bytes = kPlenty;
+    bool is_parted = false;  // gates have matrices of their own
 };
 
 // What the backend chooses.
@@ -90,20 +91,25 @@ void load_linear(Model& model, Random& random, const std::string& name, WeightKi
     load_vector(model, random, name + ".bias", rows, 0.0f);
 }
 
-void load_mlp(Model& model, Random& random, const std::string& name, WeightKind kind, int wide) {
+void load_mlp(Model& model, Random& random, const std::string& name, const Setting& setting, int wide) {
+    const WeightKind kind = setting.weights;
     const int hidden = model.shape().hidden_size;
+    if (setting.is_parted) {  // by two kinds, one after the other
+        model.make_matrix(name + "gate_proj.weight", WeightKind::Q8);
+        model.make_matrix(name + "up_proj.weight", WeightKind::Q4Min);
+    }
     if (model.shape().is_gated) load_linear(model, random, name + "gate_proj", kind, wide, hidden);
     load_linear(model, random, name + "up_proj", kind, wide, hidden);
     load_linear(model, random, name + "down_proj", kind, hidden, wide);
 }
 
-void load_experts(Model& model, Random& random, const std::string& name, WeightKind kind) {
+void load_experts(Model& model, Random& random, const std::string& name, const Setting& setting) {
     const Experts& experts = model.shape().experts;
     load_linear(model, random, name + "router", WeightKind::F32, experts.count, model.shape().hidden_size);
     for (int index = 0; index < experts.count; ++index) {
-        load_mlp(model, random, name + "experts." + std::to_string(index) + ".", kind, experts.intermediate_size);
+        load_mlp(model, random, name + "experts." + std::to_string(index) + ".", setting, experts.intermediate_size);
     }
-    if (experts.shared_size > 0) load_mlp(model, random, name + "shared_expert.", kind, experts.shared_size);
+    if (experts.shared_size > 0) load_mlp(model, random, name + "shared_expert.", setting, experts.shared_size);
     if (experts.has_shared_gate) {
         load_linear(model, random, name + "shared_gate", WeightKind::F32, 1, model.shape().hidden_size);
     }
@@ -161,9 +167,9 @@ std::unique_ptr<Model> random_model(const Shape& shape, const Setting& setting) 
         load_linear(*model, random, name + "attention.v_proj", setting.weights, keys, hidden);
         load_linear(*model, random, name + "attention.o_proj", setting.weights, hidden, queries);
         if (shape.has_experts(layer)) {
-            load_experts(*model, random, name + "mlp.", setting.weights);
+            load_experts(*model, random, name + "mlp.", setting);
         } else {
-            load_mlp(*model, random, name + "mlp.", setting.weights, shape.intermediate_size);
+            load_mlp(*model, random, name + "mlp.", setting, shape.intermediate_size);
         }
     }
     load_norm(*model, random, "final_norm", hidden);
@@ -191,12 +197,6 @@ std::vector<float> alone(Model& model, const std::vector<int32_t>& sequence, int
     const std::vector<float> logits = step(model, {{id, sequence, static_cast<int>(sequence.size())}});
     model.cache().close(id);
     return logits;
-}
-
-uint64_t checksum(const std::vector<float>& logits) {
-    uint64_t hash = 0xcbf29ce484222325u;
-    for (const float value : logits) hash = (hash ^ bits_of(value)) * 0x100000001b3u;
-    return hash;
 }
 
 // A sequence that is written in some step of a random schedule.
@@ -275,6 +275,17 @@ void test_no_schedule_changes_a_bit(const Shape& shape, WeightKind weights, Cach
     }
 }
 
+void test_a_gate_beside_its_values_or_apart_gives_the_same_bits(const Shape& shape, WeightKind weights) {
+    const auto beside = random_model(shape, {weights, cache_for(weights), 2});
+    const auto apart = random_model(shape, {weights, cache_for(weights), 2, "", kPlenty, true});
+    Random random(10);
+    for (const bool has_adapter : {false, true}) {
+        if (has_adapter) add_adapter(*beside, 5, 3), add_adapter(*apart, 5, 3);
+        const std::vector<int32_t> sequence = random_text(random, shape, 40);
+        check(is_same(alone(*beside, sequence, has_adapter), alone(*apart, sequence, has_adapter)), "a gate apart");
+    }
+}
+
 // Sequences of more tokens than run through the layers at once, cut and joined elsewhere by company.
 void test_long_texts_are_the_same_in_pieces() {
     const auto model = random_model(odd_shape(), {WeightKind::Q8, CacheKind::Q8, 2});
@@ -341,9 +352,7 @@ void test_logits_are_the_same_on_every_machine() {
         check(std::all_of(logits.begin(), logits.end(), [](float value) { return std::isfinite(value); }),
               "logits are numbers");
         const uint64_t seen = checksum(logits);
-        char hex[32];
-        std::snprintf(hex, sizeof hex, "0x%016llx", static_cast<unsigned long long>(seen));
-        check(seen == one.expected, std::string("the checksum of ") + one.name + ", which is " + hex);
+        check(seen == one.expected, std::string("the checksum of ") + one.name + ", which is " + hexadecimal(seen));
     }
 }
 
@@ -546,6 +555,10 @@ int main() {
     }
     test_no_schedule_changes_a_bit(plain_shape(), WeightKind::Q8, CacheKind::Q8);
     test_no_schedule_changes_a_bit(plain_shape(), WeightKind::Q8, CacheKind::F32);
+    for (const WeightKind weights : {WeightKind::F32, WeightKind::Q8}) {
+        test_a_gate_beside_its_values_or_apart_gives_the_same_bits(odd_shape(), weights);
+        test_a_gate_beside_its_values_or_apart_gives_the_same_bits(mixture_shape(), weights);
+    }
     test_long_texts_are_the_same_in_pieces();
     test_scores_are_those_of_the_logits();
     test_a_refused_step_changes_nothing();

@@ -6,6 +6,7 @@
 
 #include "check.h"
 #include "half.h"
+#include "random_blocks.h"
 
 using namespace nextword;
 
@@ -68,49 +69,72 @@ void test_floats_come_back_as_the_kind_holds_them(int rows, int columns, Encodin
     }
 }
 
-// A row of blocks with every byte random; scales stay finite.
-std::vector<uint8_t> random_blocks(Random& random, Encoding encoding, int num_groups) {
-    std::vector<uint8_t> row;
-    for (int group = 0; group < num_groups; ++group) {
-        for (int half = 0; half < (encoding == Encoding::Q4_1 ? 2 : 1); ++half) {
-            const uint16_t bits = static_cast<uint16_t>(random.next() & 0xbbff);
-            append(row, &bits, 2);
+// The checksums are of what `gguf.quants.dequantize` of the Python package gguf gives of the same bytes, those of
+// Random(31); fp16 numbers are of both signs, from subnormal ones to the largest.
+void test_blocks_have_exactly_the_values_of_the_format() {
+    constexpr int rows = 5, columns = 768;
+    constexpr std::pair<Encoding, uint64_t> cases[] = {
+        {Encoding::Q8_0, 0xb0a3b06b1e929625}, {Encoding::Q4_0, 0x9f72f02423afeb25},
+        {Encoding::Q4_1, 0xc69d339325e7a4cf}, {Encoding::Q5_0, 0x2ebf9e818e85e125},
+        {Encoding::Q5_1, 0x53a950e79a89c3e3}, {Encoding::IQ4_NL, 0x09115967136c82a5},
+        {Encoding::Q2_K, 0xf7bffc67913e8951}, {Encoding::Q3_K, 0x888b06bb9c3c7765},
+        {Encoding::Q4_K, 0x63a9cf66cb95b9e0}, {Encoding::Q5_K, 0xff22ae075019e6c3},
+        {Encoding::Q6_K, 0x558c00107c7bd523}, {Encoding::IQ4_XS, 0xf0d48d0315fbbd6d},
+    };
+    for (const auto& [encoding, expected] : cases) {
+        Random random(31);
+        std::vector<uint8_t> blocks(row_bytes(encoding, columns) * rows);
+        for (uint8_t& byte : blocks) byte = static_cast<uint8_t>(random.next());
+        const auto [first, count] = halves_of(encoding);
+        for (size_t at = first + 1; at < blocks.size(); at += block_size(encoding).bytes) {
+            for (int i = 0; i < count; ++i) blocks[at + i * 2] &= 0xfb;  // neither infinite nor NaN
         }
-        for (int i = 0; i < (encoding == Encoding::Q8_0 ? 32 : 16); ++i)
-            row.push_back(static_cast<uint8_t>(random.next()));
+        Matrix matrix(kind_of(encoding), rows, columns);
+        pack_rows(matrix, PanelPart::Whole, 0, rows, encoding, blocks.data());
+        std::vector<float> values;
+        for (int row = 0; row < rows; ++row) {
+            const std::vector<float> one = unpacked(matrix, row);
+            values.insert(values.end(), one.begin(), one.end());
+        }
+        const uint64_t seen = checksum(values);
+        check(seen == expected, "the values of encoding " + std::to_string(static_cast<int>(encoding)) +
+                                    ", whose checksum is " + hexadecimal(seen));
     }
-    return row;
 }
 
-float half_at(const uint8_t* bytes) {
-    uint16_t half;
-    std::memcpy(&half, bytes, 2);
-    return from_fp16(half);
-}
-
-float block_value(Encoding encoding, const uint8_t* block, int at) {
-    const float scale = half_at(block);
-    if (encoding == Encoding::Q8_0) return scale * static_cast<float>(static_cast<int8_t>(block[2 + at]));
-    const uint8_t* nibbles = block + (encoding == Encoding::Q4_1 ? 4 : 2);
-    const int nibble = at < 16 ? nibbles[at] & 15 : nibbles[at - 16] >> 4;
-    if (encoding == Encoding::Q4_1) return scale * static_cast<float>(nibble) + half_at(block + 2);
-    return scale * static_cast<float>(nibble - 8);
-}
-
-void test_blocks_keep_exactly_their_values(Encoding encoding, WeightKind kind) {
-    constexpr int rows = 67, columns = 96;
-    Random random(5);
-    Matrix matrix(kind, rows, columns);
+// Row by row, in another order, and in either half of a panel: the weights are those of all rows at once.
+void test_blocks_may_come_in_any_pieces(Encoding encoding) {
+    constexpr int rows = 45, columns = 512;
+    Random random(8);
+    const WeightKind kind = kind_of(encoding);
+    const std::vector<uint8_t> blocks = random_blocks(random, encoding, rows, columns, 1.0f);
+    const size_t stride = row_bytes(encoding, columns);
+    Matrix whole(kind, rows, columns), pieces(kind, rows, columns), gated(kind, 3 * kPanelRows, columns);
+    pack_rows(whole, PanelPart::Whole, 0, rows, encoding, blocks.data());
+    pack_rows(pieces, PanelPart::Whole, 20, 25, encoding, blocks.data() + stride * 20);
+    for (int row = 19; row >= 0; --row)
+        pack_rows(pieces, PanelPart::Whole, row, 1, encoding, blocks.data() + stride * row);
+    pack_rows(gated, PanelPart::First, 0, 20, encoding, blocks.data());
+    pack_rows(gated, PanelPart::Second, 0, rows, encoding, blocks.data());
+    pack_rows(gated, PanelPart::First, 20, 25, encoding, blocks.data() + stride * 20);
     for (int row = 0; row < rows; ++row) {
-        const std::vector<uint8_t> blocks = random_blocks(random, encoding, columns / kGroup);
-        check(blocks.size() == row_bytes(encoding, columns), "the size of a row of blocks");
-        pack_rows(matrix, PanelPart::Whole, row, 1, encoding, blocks.data());
-        const std::vector<float> got = unpacked(matrix, row);
-        for (int column = 0; column < columns; ++column) {
-            const uint8_t* block = blocks.data() + row_bytes(encoding, kGroup) * (column / kGroup);
-            check(got[column] == block_value(encoding, block, column % kGroup), "a block's value");
-        }
+        const std::vector<float> expected = unpacked(whole, row);
+        const int at = row / kLanes * kPanelRows + row % kLanes;
+        check(is_same(unpacked(pieces, row), expected), "rows that come in pieces");
+        check(is_same(unpacked(gated, at), expected), "the first half of a panel of blocks");
+        check(is_same(unpacked(gated, at + kLanes), expected), "the second half of a panel of blocks");
     }
+}
+
+void test_only_whole_blocks_of_the_own_kind_are_packed() {
+    for (const Encoding encoding : kBlockEncodings) {
+        const int values = block_size(encoding).values;
+        check(can_pack(kind_of(encoding), encoding, 3 * values), "blocks into their kind");
+        check(!can_pack(kind_of(encoding), encoding, 3 * values - 1), "a part of a block");
+        check(!can_pack(WeightKind::F32, encoding, values), "blocks into floats");
+    }
+    check(!can_pack(WeightKind::Q4, Encoding::Q4_1, kGroup), "blocks into another kind");
+    check(!can_pack(WeightKind::Q6K, Encoding::F32, 256) && can_pack(WeightKind::Q8, Encoding::F32, 33), "floats");
 }
 
 void test_the_halves_of_a_gated_pair_do_not_touch_each_other() {
@@ -172,9 +196,9 @@ int main() {
                 test_floats_come_back_as_the_kind_holds_them(rows, columns, encoding);
         }
     }
-    test_blocks_keep_exactly_their_values(Encoding::Q8_0, WeightKind::Q8);
-    test_blocks_keep_exactly_their_values(Encoding::Q4_0, WeightKind::Q4);
-    test_blocks_keep_exactly_their_values(Encoding::Q4_1, WeightKind::Q4Min);
+    test_blocks_have_exactly_the_values_of_the_format();
+    for (const Encoding encoding : kBlockEncodings) test_blocks_may_come_in_any_pieces(encoding);
+    test_only_whole_blocks_of_the_own_kind_are_packed();
     test_the_halves_of_a_gated_pair_do_not_touch_each_other();
     test_zeros_and_single_values_are_packed_without_a_division_by_zero();
     test_the_best_range_of_four_bits_is_no_worse_than_the_whole_range();

@@ -13,6 +13,15 @@ class WeightKind(enum.Enum):
     Q8 = 3
     Q4 = 4
     Q4_MIN = 5
+    Q5 = 6
+    Q5_MIN = 7
+    IQ4 = 8
+    Q2_K = 9
+    Q3_K = 10
+    Q4_K = 11
+    Q5_K = 12
+    Q6_K = 13
+    IQ4_XS = 14
 
 class Encoding(enum.Enum):
     F32 = 0
@@ -21,6 +30,15 @@ class Encoding(enum.Enum):
     Q8_0 = 3
     Q4_0 = 4
     Q4_1 = 5
+    Q5_0 = 6
+    Q5_1 = 7
+    IQ4_NL = 8
+    Q2_K = 9
+    Q3_K = 10
+    Q4_K = 11
+    Q5_K = 12
+    Q6_K = 13
+    IQ4_XS = 14
 
 class CacheKind(enum.Enum):
     F32 = 0

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator, Mapping, Sequence
+import warnings
+from collections.abc import Iterator, Mapping, Sequence, Set
 from types import MappingProxyType
 from typing import NamedTuple
 
@@ -39,18 +40,28 @@ _OWN_KINDS = {
     "Q8_0": core.WeightKind.Q8,
     "Q4_0": core.WeightKind.Q4,
     "Q4_1": core.WeightKind.Q4_MIN,
+    "Q5_0": core.WeightKind.Q5,
+    "Q5_1": core.WeightKind.Q5_MIN,
+    "IQ4_NL": core.WeightKind.IQ4,
+    "Q2_K": core.WeightKind.Q2_K,
+    "Q3_K": core.WeightKind.Q3_K,
+    "Q4_K": core.WeightKind.Q4_K,
+    "Q5_K": core.WeightKind.Q5_K,
+    "Q6_K": core.WeightKind.Q6_K,
+    "IQ4_XS": core.WeightKind.IQ4_XS,
 }
 """Packed format that holds the values of an encoding exactly; values of other GGUF types are rounded to 8 bits."""
+
+_FOUR_BITS = {"Q4_0", "Q4_1", "Q4_K", "IQ4_NL", "IQ4_XS", "Q3_K", "Q2_K"}
+"""Encodings of at most 4 bits a value, beside those of the scales."""
 
 _CACHE_KINDS = {
     core.WeightKind.F32: core.CacheKind.F32,
     core.WeightKind.F16: core.CacheKind.F32,
     core.WeightKind.BF16: core.CacheKind.BF16,
-    core.WeightKind.Q8: core.CacheKind.Q8,
-    core.WeightKind.Q4: core.CacheKind.Q8,
-    core.WeightKind.Q4_MIN: core.CacheKind.Q8,
 }
-"""Format of the keys and values, by that of the embedding: as precise as the numbers they are computed from."""
+"""Format of the keys and values, by that of the embedding: as precise as the numbers they are computed from; Q8 by
+those that are not listed."""
 
 _SAME_FIELDS = (
     "vocab_size",
@@ -108,7 +119,7 @@ class NativeBackend:
         try:
             self._model = core.Model(
                 _shape(config),
-                cache_kind=_CACHE_KINDS[_kind("embedding.weight", dtypes, weights)],
+                cache_kind=_CACHE_KINDS.get(_kind("embedding.weight", dtypes, weights), core.CacheKind.Q8),
                 max_cache_bytes=int(free_bytes() * _CACHE_SHARE) if max_cache_bytes is None else max_cache_bytes,
                 num_threads=num_threads,
                 isa=os.environ.get("NEXTWORD_ISA", ""),
@@ -118,6 +129,8 @@ class NativeBackend:
         except RuntimeError as error:
             raise BackendError(f"{num_threads} threads cannot be started: {error}; ask for fewer") from None
         kinds = {name: _kind(name, dtypes, weights) for name, shape in shapes.items() if len(shape) == 2}
+        if weights == "auto":
+            _warn_of_rounded({dtypes[name] for name in kinds})
         for name, kind in kinds.items():
             # All are allocated before any is filled: side by side they lie on huge pages, for which one alone is too
             # small.
@@ -340,19 +353,24 @@ def _checked_dtypes(tensors: Mapping[str, StoredTensor], shapes: Mapping[str, Sh
 
 
 def _kind(name: str, dtypes: Mapping[str, str], weights: Weights) -> core.WeightKind:
-    """Choose the kind that a matrix is packed as. Both halves of a gated MLP get the same."""
+    """Choose the kind that a matrix is packed as."""
     if name == "position_embedding.weight" or name.endswith(("mlp.router.weight", "mlp.shared_gate.weight")):
         return core.WeightKind.F32
-    if weights == "q4" and _OWN_KINDS.get(dtypes[name]) in (core.WeightKind.Q4, core.WeightKind.Q4_MIN):
-        weights = "auto"  # the file's own 4 bits
+    if weights == "q4" and dtypes[name] in _FOUR_BITS:
+        weights = "auto"  # the file's own bits
     if weights != "auto":
         # The output head decides between tokens of similar probability: at 4 bits it costs more accuracy than all
         # layers.
         is_head = name == "output_head.weight" or name == "embedding.weight"
         return _KINDS["q8" if weights == "q4" and is_head else weights]
-    pair = name.replace("gate_proj", "up_proj"), name.replace("up_proj", "gate_proj")
-    kinds = {_OWN_KINDS.get(dtypes[one], core.WeightKind.Q8) for one in pair if one in dtypes}
-    return kinds.pop() if len(kinds) == 1 else core.WeightKind.F32
+    return _OWN_KINDS.get(dtypes[name], core.WeightKind.Q8)
+
+
+def _warn_of_rounded(dtypes: Set[str]) -> None:
+    """Name the types that the weights have in the file, and that no kind of matrix holds."""
+    rounded = sorted(dtypes - _OWN_KINDS.keys())
+    if rounded:
+        warnings.warn(f"weights of type {', '.join(rounded)} are rounded to 8 bits", stacklevel=4)
 
 
 class _Part(NamedTuple):
