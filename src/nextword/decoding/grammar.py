@@ -159,7 +159,7 @@ class Grammar:
 
 
 class Matcher(Protocol):
-    """What a sampler asks about the form of its text."""
+    """A form of text, as a sampler asks about it."""
 
     @property
     def is_complete(self) -> bool:

@@ -1,4 +1,4 @@
-"""What the form of a text needs of the model's tokenizer: the bytes of its tokens, and the end of its thoughts."""
+"""Forms of texts in the tokens of a model: the bytes of each, and thoughts that come before the form."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ class AfterThoughts:
 
     @property
     def is_complete(self) -> bool:
-        """As `Matcher.is_complete`."""
+        """True if the answer is complete, as `Matcher.is_complete`."""
         return not self._splitter.is_thinking and self._answer.is_complete
 
     def mask(self, end_token_ids: Collection[int]) -> Mask:
-        """As `Matcher.mask`."""
+        """Return which tokens may come next, as `Matcher.mask`."""
         if not self._splitter.is_thinking:
             return self._answer.mask(end_token_ids)
         mask = np.ones(self._vocab_size, dtype=np.bool_)
@@ -46,7 +46,7 @@ class AfterThoughts:
         return mask
 
     def accept(self, token_id: int) -> None:
-        """As `Matcher.accept`. Raises RequestError for a token that ends the thoughts and begins the answer."""
+        """Append a token, as `Matcher.accept`. Raises RequestError for a token that ends the thoughts and begins the answer."""
         if not self._splitter.is_thinking:
             self._answer.accept(token_id)
             return
