@@ -46,7 +46,7 @@ class AfterThoughts:
         return mask
 
     def accept(self, token_id: int) -> None:
-        """Append a token, as `Matcher.accept`. Raises RequestError for a token that ends the thoughts and begins the answer."""
+        """Append a token. Raises RequestError for one that ends the thoughts and begins the answer."""
         if not self._splitter.is_thinking:
             self._answer.accept(token_id)
             return
