@@ -151,7 +151,10 @@ class Trainer:
         if precision != "auto":
             return DTYPES[precision]
         if self._parallel.is_sharded:  # a batch needs the whole model, for which there may be no memory
-            return self._processes.on_rank_zero(lambda: likely_dtype(precision))
+            dtype = self._processes.on_rank_zero(lambda: likely_dtype(precision))
+            name = str(dtype).removeprefix("torch.")
+            self._callbacks.note(f"precision auto is {name}, in which large products are faster; fsdp times no batches")
+            return dtype
         return choose_precision(self.model, self._source, self.recipe.compute, self._processes, self._callbacks.note)
 
     def _train_step(self) -> StepReport:
