@@ -179,7 +179,7 @@ void Attention::gather_queries(const Block& block, const Unit& unit, Queries& qu
     if (!is_quantized) return;
     queries.residual.resize(num_rows, head_dim, true);
     const Activations x = queries.rows.view(num_rows, head_dim);
-    for (int tile = 0; tile < ceil_div(num_rows, kernels_.tile_tokens); ++tile) {
+    for (int tile = 0; tile < ceil_div(num_rows, kernels_.tile_query_rows); ++tile) {
         kernels_.quantize_halves(x, tile, queries.rows.quantized(), queries.residual.quantized());
     }
 }

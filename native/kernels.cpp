@@ -8,6 +8,8 @@
 #include <string>
 #include <vector>
 
+#include "amx.h"
+
 namespace nextword {
 
 namespace {
@@ -39,6 +41,7 @@ const Kernels& choose_kernels(const char* isa) {
     if (runs_avx2()) runnable.push_back(avx2_kernels());
     if (runs_avxvnni() && avxvnni_kernels() != nullptr) runnable.push_back(avxvnni_kernels());
     if (runs_avx512()) runnable.push_back(avx512_kernels());
+    if (runs_avx512() && runs_amx()) runnable.push_back(amx_kernels());
 #endif
     const std::string wanted = isa;
     if (wanted.empty()) return *runnable.back();

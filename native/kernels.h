@@ -19,8 +19,9 @@ enum class Activation { None, Silu, Gelu, GeluTanh, Relu, Relu2 };
 enum class Epilogue { Store, Add, Multiply, Gate };
 
 // Rows of floats, one for each token, and, for quantised weights, the same as int8 with a scale for each group. Those
-// lie in tiles of `kTokens` tokens (the last may have fewer), in each tile group by group: 8 quads x tokens x 4 bytes,
-// and for scales and sums: tokens.
+// lie in tiles of `tile_tokens` tokens (the last may have fewer), in each tile group by group: tokens x 32 bytes, and
+// for scales and sums: tokens. After the last byte of `quants`, memory that may be read, too: a kernel may load more
+// tokens than a tile has.
 struct Activations {
     int num_tokens = 0;
     int columns = 0;
@@ -32,6 +33,8 @@ struct Activations {
     const float* totals = nullptr;        // scale x sum
     const int32_t* first_sums = nullptr;  // of the int8 values of its first 16 columns
 };
+
+constexpr int kQuantsSlack = 15 * kGroup;
 
 // Where the int8 form of all rows is written, in the order above.
 struct QuantizedRows {
@@ -80,7 +83,8 @@ struct SoftmaxState {
 
 struct Kernels {
     const char* name;
-    int tile_tokens;
+    int tile_tokens;      // of a tile of `quantize`
+    int tile_query_rows;  // of a tile of `quantize_halves`
 
     // Panels first to last (exclusive) of the matrix times all tokens.
     void (*multiply)(const Matrix& matrix, int first_panel, int last_panel, const Activations& x, const Output& out);
@@ -122,8 +126,8 @@ const Kernels* avx2_kernels();     // compiled in on x86-64 only, these three
 const Kernels* avxvnni_kernels();  // none if the compiler does not know AVX-VNNI
 const Kernels* avx512_kernels();
 
-// The best that this processor runs, or the one named by `isa` ("portable", "avx2", "avxvnni", "avx512") if that is not
-// empty. Throws std::invalid_argument for one that is unknown or cannot run here.
+// The best that this processor runs, or the one named by `isa` ("portable", "avx2", "avxvnni", "avx512", "amx") if that
+// is not empty. Throws std::invalid_argument for one that is unknown or cannot run here.
 const Kernels& choose_kernels(const char* isa);
 
 }  // namespace nextword

@@ -14,9 +14,25 @@ namespace nextword {
 namespace {
 
 constexpr Kernels make_kernels(const char* name) {
-    return {name,     Simd::kTokens,   multiply,       activate_row, quantize, quantize_halves,
-            rms_norm, layer_norm,      store_position, attend,       merge,    softmax,
-            soft_cap, softmax_weights, has_nan,        sum_from,     maxima,   collect};
+    return {name,
+            Simd::kTokens,
+            Simd::kTokens,
+            multiply,
+            activate_row,
+            quantize<Simd::kTokens>,
+            quantize_halves,
+            rms_norm,
+            layer_norm,
+            store_position,
+            attend,
+            merge,
+            softmax,
+            soft_cap,
+            softmax_weights,
+            has_nan,
+            sum_from,
+            maxima,
+            collect};
 }
 
 }  // namespace

@@ -61,7 +61,7 @@ template <int T, int span, class Unit, int... at>
         constexpr int quad = quad_of(Unit::kSpans, span, number);
         const Simd::Bytes w0 = unit.template integers<quad>(group, 0), w1 = unit.template integers<quad>(group, 1);
         for (int t = 0; t < T; ++t) {
-            const Simd::Quad value = Simd::load_quad(x + (quad * T + t) * 4);
+            const Simd::Quad value = Simd::load_quad(x + t * kGroup + quad * 4);
             dot[t][0] =
                 Unit::kIsRaised ? Simd::dot_bytes(dot[t][0], w0, value) : Simd::dot_nibbles(dot[t][0], w0, value);
             dot[t][1] =

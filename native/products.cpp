@@ -6,7 +6,7 @@ void Rows::resize(int num_tokens, int columns, bool is_quantized) {
     const size_t num_groups = static_cast<size_t>(ceil_div(columns, kGroup)) * num_tokens;
     values.resize(static_cast<size_t>(num_tokens) * columns);
     if (!is_quantized) return;
-    quants.resize(num_groups * kGroup);
+    quants.resize(num_groups * kGroup + kQuantsSlack);
     scales.resize(num_groups);
     sums.resize(num_groups);
     totals.resize(num_groups);

@@ -35,8 +35,7 @@ GroupValues quantize_group(const GroupValues& values, int at, int t, int tokens,
     int8_t rounded[kGroup];
     Simd::store_int8(rounded, low);
     Simd::store_int8(rounded + kLanes, high);
-    for (int quad = 0; quad < 8; ++quad)
-        __builtin_memcpy(out.quants + ((at * 8 + quad) * tokens + t) * 4, rounded + quad * 4, 4);
+    __builtin_memcpy(out.quants + (at * tokens + t) * kGroup, rounded, kGroup);
     const float scale = largest / 127.0f;
     const int32_t first_sum = Simd::sum_lanes(low), sum = first_sum + Simd::sum_lanes(high);
     out.scales[at * tokens + t] = scale;
@@ -48,9 +47,9 @@ GroupValues quantize_group(const GroupValues& values, int at, int t, int tokens,
 }
 
 // Call work(row, group, t, tokens) for all groups of the tokens of a tile.
-template <class Work>
+template <int tile_tokens, class Work>
 void for_groups(const Activations& x, int tile, Work work) {
-    const int first = tile * Simd::kTokens, tokens = std::min(x.num_tokens - first, Simd::kTokens);
+    const int first = tile * tile_tokens, tokens = std::min(x.num_tokens - first, tile_tokens);
     for (int t = 0; t < tokens; ++t) {
         const float* row = x.rows + static_cast<size_t>(first + t) * x.row_stride;
         for (int group = 0; group < ceil_div(x.columns, kGroup); ++group) work(row, group, t, tokens);
@@ -58,21 +57,24 @@ void for_groups(const Activations& x, int tile, Work work) {
 }
 
 // From the first group of a tile on.
+template <int tile_tokens>
 QuantizedRows rows_from(const QuantizedRows& rows, const Activations& x, int tile) {
-    const size_t at = static_cast<size_t>(tile) * Simd::kTokens * ceil_div(x.columns, kGroup);
+    const size_t at = static_cast<size_t>(tile) * tile_tokens * ceil_div(x.columns, kGroup);
     return {rows.quants + at * kGroup, rows.scales + at, rows.sums + at, rows.totals + at, rows.first_sums + at};
 }
 
+template <int tile_tokens>
 void quantize(const Activations& x, int tile, const QuantizedRows& rows) {
-    const QuantizedRows out = rows_from(rows, x, tile);
-    for_groups(x, tile, [&](const float* row, int group, int t, int tokens) {
+    const QuantizedRows out = rows_from<tile_tokens>(rows, x, tile);
+    for_groups<tile_tokens>(x, tile, [&](const float* row, int group, int t, int tokens) {
         quantize_group(load_group(row, group, x.columns), group, t, tokens, out);
     });
 }
 
 void quantize_halves(const Activations& x, int tile, const QuantizedRows& rows, const QuantizedRows& residual) {
-    const QuantizedRows out = rows_from(rows, x, tile), rest = rows_from(residual, x, tile);
-    for_groups(x, tile, [&](const float* row, int group, int t, int tokens) {
+    const QuantizedRows out = rows_from<Simd::kTokens>(rows, x, tile);
+    const QuantizedRows rest = rows_from<Simd::kTokens>(residual, x, tile);
+    for_groups<Simd::kTokens>(x, tile, [&](const float* row, int group, int t, int tokens) {
         const GroupValues left = quantize_group(load_group(row, group, x.columns), group, t, tokens, out);
         quantize_group(left, group, t, tokens, rest);
     });

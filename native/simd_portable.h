@@ -120,6 +120,11 @@ struct Simd {
         for (int32_t& lane : a.at) lane &= (1 << bits) - 1;
         return a;
     }
+    static I load_int(const int32_t* from) {
+        I result;
+        std::memcpy(result.at, from, sizeof result.at);
+        return result;
+    }
     static I load_int8(const uint8_t* from) {
         I result;
         for (int i = 0; i < 16; ++i) result.at[i] = static_cast<int8_t>(from[i]);

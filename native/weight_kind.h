@@ -25,6 +25,7 @@ constexpr int kPanelRows = 32;  // output rows of a panel: two vectors
 constexpr int kGroup = 32;      // columns that are multiplied as integers
 
 enum class WeightKind { F32, F16, BF16, Q8, Q4, Q4Min, Q5, Q5Min, IQ4, Q2K, Q3K, Q4K, Q5K, Q6K, IQ4XS };
+constexpr int kNumWeightKinds = static_cast<int>(WeightKind::IQ4XS) + 1;
 
 constexpr bool is_quantized(WeightKind kind) { return kind > WeightKind::BF16; }
 

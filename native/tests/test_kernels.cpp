@@ -109,8 +109,8 @@ struct Input {
     }
     QuantizedRows make_quantized() {
         const size_t num_groups = static_cast<size_t>(ceil_div(columns, kGroup)) * num_tokens;
-        quants.assign(num_groups * kGroup, 0), scales.assign(num_groups, 0.0f), sums.assign(num_groups, 0),
-            totals.assign(num_groups, 0.0f), first_sums.assign(num_groups, 0);
+        quants.assign(num_groups * kGroup + kQuantsSlack, 0), scales.assign(num_groups, 0.0f),
+            sums.assign(num_groups, 0), totals.assign(num_groups, 0.0f), first_sums.assign(num_groups, 0);
         return {quants.data(), scales.data(), sums.data(), totals.data(), first_sums.data()};
     }
     void quantize(const Kernels& kernels) {
@@ -131,7 +131,7 @@ std::vector<float> dequantized(const Kernels& kernels, const Input& x, int token
         const size_t at = static_cast<size_t>(first) * num_groups + static_cast<size_t>(group) * tokens;
         int32_t sum = 0, first_sum = 0;
         for (int i = 0; i < kGroup; ++i) {
-            const int8_t quant = x.quants[at * kGroup + static_cast<size_t>(i / 4 * tokens + t) * 4 + i % 4];
+            const int8_t quant = x.quants[(at + t) * kGroup + i];
             sum += quant;
             if (i < kGroup / 2) first_sum += quant;
             values[group * kGroup + i] = static_cast<float>(quant) * x.scales[at + t];
@@ -270,6 +270,16 @@ void test_products_of_all_kinds_and_counts(const std::vector<const Kernels*>& al
     }
 }
 
+// More than the kernels take at once of tokens, groups and tokens of a tile.
+void test_products_of_a_prompt(const std::vector<const Kernels*>& all) {
+    Random random(20);
+    for (const auto& [encoding, columns] :
+         {std::pair{Encoding::Q8_0, 544}, {Encoding::Q4_1, 544}, {Encoding::Q6_K, 768}}) {
+        const Matrix matrix = random_matrix_of_blocks(random, encoding, 33, columns);
+        for (const int num_tokens : {64, 141}) check_product(all, random, matrix, num_tokens, {});
+    }
+}
+
 void test_activations_and_gates_after_a_product(const std::vector<const Kernels*>& all) {
     Random random(15);
     for (const WeightKind kind : kKinds) {
@@ -367,7 +377,7 @@ struct Page {
 // Queries, and what their int8 form leaves of them.
 void quantize_in_halves(const Kernels& kernels, Input& queries, Input& residual) {
     const QuantizedRows out = queries.make_quantized(), rest = residual.make_quantized();
-    for (int tile = 0; tile < ceil_div(queries.num_tokens, kernels.tile_tokens); ++tile) {
+    for (int tile = 0; tile < ceil_div(queries.num_tokens, kernels.tile_query_rows); ++tile) {
         kernels.quantize_halves(queries.view(), tile, out, rest);
     }
 }
@@ -549,6 +559,7 @@ int main() {
     for (const Kernels* kernels : all) test_quantize_is_within_half_a_step(*kernels);
     test_numbers_next_to_nothing_quantise_alike(all);
     test_products_of_all_kinds_and_counts(all);
+    test_products_of_a_prompt(all);
     test_activations_and_gates_after_a_product(all);
     test_the_largest_bytes_do_not_saturate(all);
     test_norms(all);

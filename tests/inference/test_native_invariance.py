@@ -32,7 +32,7 @@ EXPERTS = dataclasses.replace(
 MODELS: dict[str, ModelConfig] = {"grouped": CONFIG, "window, experts": EXPERTS}
 WEIGHTS: tuple[Weights, ...] = ("f32", "f16", "bf16", "q8", "q4")
 TEXTS = [random_text(length, seed=seed) for seed, length in enumerate([1, 2, 31, 33, 64, 70, 129, 150, 200, 330])]
-SETTINGS = [("", 2), ("", 3), ("", 5), ("avx512", 2), ("avxvnni", 2), ("avx2", 3), ("portable", 2)]
+SETTINGS = [("", 2), ("", 3), ("", 5), ("amx", 3), ("avx512", 2), ("avxvnni", 2), ("avx2", 3), ("portable", 2)]
 """Instruction set and threads, beside the reference: the best one with one thread."""
 SCHEDULES = 30
 """For each model, kind of weights and setting; 300 for each setting in all."""
