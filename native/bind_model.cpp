@@ -161,7 +161,7 @@ size_t cache_bytes_taken(LockedModel& self) {
     return with_cache(self, [](KVCache& cache) { return cache.bytes_taken(); });
 }
 
-void bind_enums(nb::module_& m) {
+void bind_weight_enums(nb::module_& m) {
     nb::enum_<WeightKind>(m, "WeightKind")
         .value("F32", WeightKind::F32)
         .value("F16", WeightKind::F16)
@@ -194,6 +194,9 @@ void bind_enums(nb::module_& m) {
         .value("Q5_K", Encoding::Q5_K)
         .value("Q6_K", Encoding::Q6_K)
         .value("IQ4_XS", Encoding::IQ4_XS);
+}
+
+void bind_enums(nb::module_& m) {
     nb::enum_<CacheKind>(m, "CacheKind")
         .value("F32", CacheKind::F32)
         .value("BF16", CacheKind::BF16)
@@ -276,6 +279,7 @@ void bind_chunk(nb::module_& m) {
 }  // namespace
 
 void bind_model(nb::module_& m) {
+    bind_weight_enums(m);
     bind_enums(m);
     bind_parts_of_shape(m);
     bind_shape(m);

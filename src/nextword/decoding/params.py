@@ -78,7 +78,7 @@ class SamplingParams:
     mirostat_tau: float = _field(0.0, Number(float, 0, LARGEST))
     """Hold the surprisal of the text at this many bits a token (mirostat 2), in place of all truncations; 0: off."""
     mirostat_eta: float = _field(0.1, Number(float, 0, LARGEST))
-    """How fast mirostat corrects its bound."""
+    """Rate at which mirostat corrects its bound."""
     repetition_penalty: float = _field(1.0, Number(float, 1 / LARGEST, LARGEST))
     """Make tokens of the prompt and the completion less likely by this factor on the logit; 1: off."""
     presence_penalty: float = _field(0.0, Number(float, -LARGEST, LARGEST))

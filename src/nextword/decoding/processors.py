@@ -75,7 +75,7 @@ def penalize_repeated_sequences(
 
 
 _LARGEST_PENALTY = 1e30
-"""What DRY subtracts at most: short of infinity, which would forbid a token."""
+"""Maximum that DRY subtracts: short of infinity, which would forbid a token."""
 
 
 def forbid(logits: Logits, token_ids: Collection[int]) -> Logits:

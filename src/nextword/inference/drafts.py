@@ -37,7 +37,7 @@ NO_DRAFT = Draft((), 0)
 
 
 class DraftSource(Protocol):
-    """What proposes drafts for one sequence."""
+    """Proposer of drafts for one sequence."""
 
     def append(self, token_id: int) -> None:
         """Append the next token of the sequence."""
@@ -53,7 +53,7 @@ class StepCosts:
     _EXPECTED = (1.0, 1.15, 1.25, 1.35, 1.6, 1.9, 2.6, 3.2, 4.2, 5.2, 7.0, 9.0)
     """Before anything was measured."""
     _WEIGHT = 0.1
-    """Of a new measurement in the moving average."""
+    """Share of a new measurement in the moving average."""
 
     def __init__(self) -> None:
         self._ratios = list(self._EXPECTED)

@@ -84,25 +84,21 @@ class Engine:
         """Queue a prompt. Raises RequestError if it is empty, holds unknown ids, or leaves no room in the context.
 
         The form that `params` give the text is compiled before, without a lock; raises RequestError where it cannot be.
-
         `continues_text`: False decodes the completion as a text of its own, such as an answer, not as the text that
         continues the prompt: without the space that some vocabularies write only between words. `end_token_ids`: the
         tokens that end a completion; None: the tokenizer's. `thought_marks`: of the thoughts in front of an answer;
-        the control tokens among them become text of the completion. `adapter`: one that the model was loaded with,
-        for this request; None: the base model. `prediction`: tokens that the completion is expected to have, in part at
-        least; the more of them are right, the fewer steps it takes.
+        the control tokens among them become text of the completion. `adapter`: one of the model's; None: the base
+        model. `prediction`: tokens that the completion may have; the more are right, the fewer steps it takes.
         """
         check_value("params", params, SamplingParams)
         prompt = _as_token_ids(prompt_token_ids)
         self._check_adapter(adapter)
         self._check_prompt(prompt, room_for=0 if params.max_tokens == 0 else 1)
-        seed = params.seed if params.seed is not None else fresh_seed()
-        num_positions = self._required_positions(prompt, params)
         request = Request(
             prompt_token_ids=prompt,
             params=params,
-            seed=seed,
-            num_positions=num_positions,
+            seed=params.seed if params.seed is not None else fresh_seed(),
+            num_positions=self._required_positions(prompt, params),
             stop=StopStrings(params.stop, self.tokenizer),
             continues_text=continues_text or params.echo,
             end_token_ids=self.tokenizer.eos_token_ids if end_token_ids is None else tuple(end_token_ids),

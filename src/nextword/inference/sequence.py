@@ -78,7 +78,7 @@ class Request:
     thought_marks: ThoughtMarks | None = None
     """Marks of the thoughts in front of a chat's answer; None: not looked for."""
     grammar: Grammar | None = None
-    """What each completion has to match; None: anything."""
+    """Grammar that each completion has to match; None: anything."""
     adapter: str | None = None
     """Name of the adapter that computes it; None: the base model."""
     prediction: tuple[int, ...] = ()
