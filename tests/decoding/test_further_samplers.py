@@ -32,7 +32,8 @@ def processed(
     seen = seen_tokens([], params, breakers=breakers)
     for token_id in output:
         seen.append(token_id)
-    return processed_distribution(logits, params, seen).probabilities().tolist()
+    probabilities: list[float] = processed_distribution(logits, params, seen).probabilities().tolist()
+    return probabilities
 
 
 # ---- DRY ----
