@@ -15,11 +15,13 @@ namespace {
 // Prefetch distance: weights stream from DRAM at twice the speed when prefetched this many bytes ahead; the hardware
 // prefetcher suffices only while the weights stay in the caches.
 constexpr int kBytesAhead = 8192;
-// With more tokens arithmetic hides the memory latency.
-constexpr int kFewTokens = 4;
 
-[[gnu::always_inline]] inline void fetch_ahead(const uint8_t* weights, int bytes) {
-    for (int line = 0; line < bytes; line += 64) __builtin_prefetch(weights + kBytesAhead + line);
+// The first tile of tokens brings a panel into the caches, where the next tiles find it.
+constexpr int bytes_ahead(int token) { return token == 0 ? kBytesAhead : 0; }
+
+// Into the second cache: the first is too small for what a tile of tokens reads meanwhile.
+[[gnu::always_inline]] inline void fetch_ahead(const uint8_t* weights, int ahead, int bytes) {
+    for (int line = 0; line < bytes; line += 64) __builtin_prefetch(weights + ahead + line, 0, 2);
 }
 
 // The weights of 16 rows of a panel of floats, from row `lane` on, for one column.
@@ -37,8 +39,9 @@ template <WeightKind kind, int T>
     const float* row[T];
     for (int t = 0; t < T; ++t) row[t] = x.rows + static_cast<size_t>(token + t) * x.row_stride;
     constexpr int column_bytes = static_cast<int>(unit_bytes(kind));
+    const int ahead = bytes_ahead(token);
     for (int column = 0; column < x.columns; ++column) {
-        if constexpr (T <= kFewTokens) fetch_ahead(panel + column * column_bytes, column_bytes);
+        fetch_ahead(panel + column * column_bytes, ahead, column_bytes);
         const F w0 = load_weights<kind>(panel, column, 0), w1 = load_weights<kind>(panel, column, kLanes);
         for (int t = 0; t < T; ++t) {
             const F value = Simd::set(row[t][column]);
@@ -165,6 +168,16 @@ void put(float* row, int at, int width, F value, Epilogue epilogue) {
     for (int i = 0; at + i < width; ++i) row[at + i] = lanes[i];
 }
 
+// Prefetch the numbers that `finish` writes: rows of many tokens lie far apart.
+template <int T>
+[[gnu::always_inline]] inline void fetch_output(const Output& out, int panel, int token) {
+    const int width = out.epilogue == Epilogue::Gate ? kLanes : kPanelRows;
+    for (int t = 0; t < T; ++t) {
+        const float* row = out.rows + static_cast<size_t>(token + t) * out.row_stride + panel * width;
+        for (int i = 0; i < width; i += kLanes) __builtin_prefetch(row + i, 1);
+    }
+}
+
 template <int T>
 void finish(const Output& out, int panel, int token, const F (&sum)[T][2]) {
     for (int t = 0; t < T; ++t) {
@@ -195,12 +208,13 @@ void activate_row(const float* sums, const Output& out) {
 
 template <WeightKind kind, int T>
 void multiply_tile(const uint8_t* panel, int index, const Activations& x, int token, const Output& out) {
+    fetch_output<T>(out, index, token);
     F sum[T][2];
     for (int t = 0; t < T; ++t) sum[t][0] = sum[t][1] = Simd::set(0.0f);
     if constexpr (is_quantized(kind)) {
-        multiply_panel<kind, T>(panel, x, token, sum, [](const uint8_t* at) [[gnu::always_inline]] {
-            if constexpr (T <= kFewTokens) fetch_ahead(at, group_share(kind));
-        });
+        multiply_panel<kind, T>(panel, x, token, sum,
+                                [ahead = bytes_ahead(token)](const uint8_t* at)
+                                    [[gnu::always_inline]] { fetch_ahead(at, ahead, group_share(kind)); });
     } else {
         multiply_floats<kind, T>(panel, x, token, sum);
     }
@@ -243,6 +257,7 @@ struct MultiplyUnpacked {
         const int all_groups = ceil_div(x.columns, kGroup);
         const size_t at = static_cast<size_t>(token) * all_groups + static_cast<size_t>(first_group) * T;
         float (*running)[kPanelRows] = sums + (token - first_token);
+        if (first_group + num_groups == all_groups) fetch_output<T>(out, index, token);
         F sum[T][2];
         for (int t = 0; t < T; ++t) {
             sum[t][0] = first_group == 0 ? Simd::set(0.0f) : Simd::load(running[t]);
@@ -277,9 +292,16 @@ void multiply_unpacked(const Matrix& matrix, int first_panel, int last_panel, co
     }
 }
 
+// Whether a group is taken apart once for several tiles. Nibbles take few instructions, wherever those cost nothing.
+template <WeightKind kind>
+bool is_unpacked_once(int num_tokens) {
+    if (kind != WeightKind::Q4 && kind != WeightKind::Q4Min) return num_tokens >= 2 * Simd::kTokens;
+    return num_tokens >= kUnpackedTokens && Simd::unpacking_costs();
+}
+
 template <WeightKind kind>
 void multiply_integers(const Matrix& matrix, int first_panel, int last_panel, const Activations& x, const Output& out) {
-    const bool is_many = x.num_tokens >= 2 * Simd::kTokens;
+    const bool is_many = is_unpacked_once<kind>(x.num_tokens);
     return (is_many ? multiply_unpacked<kind> : multiply_kind<kind>)(matrix, first_panel, last_panel, x, out);
 }
 

@@ -13,6 +13,7 @@ namespace {
 
 struct Avx2 {
     static constexpr int kTokens = 4;
+    static constexpr bool unpacking_costs() { return true; }
 
     struct F {
         __m256 low, high;
