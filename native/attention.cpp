@@ -8,7 +8,7 @@ namespace nextword {
 namespace {
 
 // Up to this many units, waking a thread takes longer than the work.
-constexpr int kFewTokens = 4, kFewSplits = 8;
+constexpr int kFewTokens = 4, kFewSplits = 8;  // splits of one token
 
 // The first position that a query at `position` attends to.
 int first_attended(int position, int window) { return window == 0 ? 0 : std::max(0, position - window + 1); }
@@ -49,9 +49,10 @@ void Attention::attend(int layer, const Layer& weights, const Block& block, cons
     const auto merge = [&](int first, int last) {
         for (int i = first; i < last; ++i) merge_split(block, first_of_split_[i]);
     };
-    threads_.run(num_splits, gather, kFewSplits);
+    const int few_splits = std::max(1, kFewSplits * static_cast<int>(block.pieces.size()) / num_tokens);
+    threads_.run(num_splits, gather, few_splits);
     threads_.run(num_units, attend_units);
-    threads_.run(num_splits, merge, kFewSplits);
+    threads_.run(num_splits, merge, few_splits);
     if (is_quantized(weights.out.matrix.kind)) quantize_rows(kernels_, threads_, attended, num_tokens, size);
 }
 
@@ -142,17 +143,17 @@ void Attention::plan_units(int layer, const Block& block) {
     for (Unit& unit : units_) {
         if (!unit.is_split()) continue;
         unit.first_float = num_floats;
-        num_floats += state_size(shape_.group_size());
+        num_floats += state_size(unit.num_tokens * shape_.group_size());
     }
     states_.resize(num_floats);
 }
 
-// Add the unit with its segments, or a unit for each of them where it is one token with several.
+// Add the unit with its segments, or a unit for each of them where a piece is one unit with several.
 void Attention::plan_unit(int layer, const Piece& piece, Unit unit) {
     const int begin = piece.position + unit.token, end = begin + unit.num_tokens;
     unit.first_segment = first_attended(begin, cache_.window(layer)) / kSegmentPositions;
     unit.last_segment = ceil_div(end, kSegmentPositions);
-    if (piece.count > 1 || unit.last_segment - unit.first_segment == 1) {
+    if (unit.num_tokens < piece.count || unit.last_segment - unit.first_segment == 1) {
         units_.push_back(unit);
         return;
     }
@@ -276,15 +277,15 @@ SoftmaxState Attention::state_at(float* memory, int num_rows) const {
     return {memory, memory + num_rows, memory + 2 * num_rows};
 }
 
-// Merge the states of one token and head, whose units follow one another, in the order of their segments.
+// Merge the states of some tokens and a head, whose units follow one another, in the order of their segments.
 void Attention::merge_split(const Block& block, size_t first_unit) {
-    const int group = shape_.group_size(), stride = cache_.page().value_stride();
     const Unit& unit = units_[first_unit];
-    Vector memory(state_size(group));
-    const SoftmaxState total = state_at(memory.data(), group);
-    clear(total, group, stride);
+    const int num_rows = unit.num_tokens * shape_.group_size(), stride = cache_.page().value_stride();
+    Vector memory(state_size(num_rows));
+    const SoftmaxState total = state_at(memory.data(), num_rows);
+    clear(total, num_rows, stride);
     for (size_t next = first_unit; next < units_.size() && units_[next].split == unit.split; ++next) {
-        kernels_.merge(total, state_at(states_.data() + units_[next].first_float, group), group, stride);
+        kernels_.merge(total, state_at(states_.data() + units_[next].first_float, num_rows), num_rows, stride);
     }
     write_attended(total, block.pieces[unit.piece], unit);
 }

@@ -1,7 +1,8 @@
 // Attention of a block of tokens over the KV cache, layer by layer.
 //
-// The work is cut into units: some queries of one key-value head with all the segments of positions they attend to. One
-// token's many segments are units of their own, whose online-softmax states are merged in the order of the segments.
+// The work is cut into units: some queries of one key-value head with all the segments of positions they attend to.
+// Where a sequence has few tokens, segments are units of their own, whose online-softmax states are merged in their
+// order.
 
 #ifndef NEXTWORD_ATTENTION_H
 #define NEXTWORD_ATTENTION_H
@@ -40,7 +41,7 @@ private:
 
     struct Unit {
         int piece, kv_head, token, num_tokens, first_segment, last_segment;
-        int split;           // number of the token and head whose segments are units of their own, or -1
+        int split;           // number of the tokens and head whose segments are units of their own, or -1
         size_t first_float;  // of its state in states_, if it is such a unit
         bool is_split() const { return split >= 0; }
     };

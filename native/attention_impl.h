@@ -207,43 +207,47 @@ void quantize_weights(float* row, int padded, float largest) {
     __builtin_memcpy(row, &weights, sizeof weights);
 }
 
-// `accumulate_values` for values of 8 bits: integer products of four positions at a time, first with the high bits of
-// all weights, then with the low ones.
+// Add the products of R rows' weights, whose bits lie from `bits` on, with the values: four positions at a time, by one
+// loop over all pages, since the compiler keeps the sums of nested loops in memory.
+template <int R, int V>
+[[gnu::always_inline]] inline void add_value_products(const AttentionSegment& segment, const uint8_t* bits, int dim,
+                                                      int lines, NextPages& next, I (&sums)[R][V]) {
+    constexpr int row_bytes = kSegmentPositions * sizeof(float), page_quads = kPagePositions / 4;
+    const int num_quads = ceil_div(segment.num_positions, kPagePositions) * page_quads;
+    for (int quad = 0; quad < num_quads; ++quad) {
+        next.fetch(lines);
+        const int slot = quad % page_quads * segment.page.value_stride() + dim;
+        const uint8_t* values = segment.values[quad / page_quads] + slot * 4;
+        Simd::Bytes value[V];
+        for (int v = 0; v < V; ++v) value[v] = Simd::load_bytes(values + v * 64);
+        for (int r = 0; r < R; ++r) {
+            const Simd::Quad weight = Simd::load_quad(reinterpret_cast<const int8_t*>(bits + r * row_bytes + quad * 4));
+            for (int v = 0; v < V; ++v) sums[r][v] = Simd::dot_weights(sums[r][v], value[v], weight);
+        }
+    }
+}
+
+// `accumulate_values` for values of 8 bits: integer products, first with the high bits of all weights, then with the
+// low ones.
 template <int R, int V>
 void accumulate_quantized_values(const AttentionSegment& segment, int row, int dim, const SoftmaxState& out,
                                  NextPages& next) {
-    const uint8_t* weights = reinterpret_cast<const uint8_t*>(segment.scores + row * kSegmentPositions);
-    constexpr int row_bytes = kSegmentPositions * sizeof(float);
-    const int stride = segment.page.value_stride(), num_pages = ceil_div(segment.num_positions, kPagePositions);
+    const uint8_t* bits = reinterpret_cast<const uint8_t*>(segment.scores + row * kSegmentPositions);
     I sums[R][V];
     for (int r = 0; r < R; ++r) {
         for (int v = 0; v < V; ++v) sums[r][v] = Simd::set(0);
     }
-    const auto add_products = [&](const uint8_t* bits, int lines) {
-        for (int page = 0; page < num_pages; ++page) {
-            for (int quad = 0; quad < kPagePositions / 4; ++quad) {
-                next.fetch(lines);
-                const uint8_t* values = segment.values[page] + (quad * stride + dim) * 4;
-                Simd::Bytes value[V];
-                for (int v = 0; v < V; ++v) value[v] = Simd::load_bytes(values + v * 64);
-                for (int r = 0; r < R; ++r) {
-                    const Simd::Quad weight = Simd::load_quad(
-                        reinterpret_cast<const int8_t*>(bits + r * row_bytes + page * kPagePositions + quad * 4));
-                    for (int v = 0; v < V; ++v) sums[r][v] = Simd::dot_weights(sums[r][v], value[v], weight);
-                }
-            }
-        }
-    };
-    add_products(weights + offsetof(QuantizedWeights, high),
-                 row == 0 && dim == 0 ? next.lines(kSegmentPositions / 4) : 0);
+    const int lines = row == 0 && dim == 0 ? next.lines(kSegmentPositions / 4) : 0;
+    add_value_products<R, V>(segment, bits + offsetof(QuantizedWeights, high), dim, lines, next, sums);
     for (int r = 0; r < R; ++r) {
         for (int v = 0; v < V; ++v) sums[r][v] = Simd::shift_left<kWeightBits>(sums[r][v]);
     }
-    add_products(weights + offsetof(QuantizedWeights, low), 0);
+    add_value_products<R, V>(segment, bits + offsetof(QuantizedWeights, low), dim, 0, next, sums);
     for (int r = 0; r < R; ++r) {
         float scale;
-        __builtin_memcpy(&scale, weights + r * row_bytes + offsetof(QuantizedWeights, scale), sizeof scale);
-        float* to = out.values + static_cast<size_t>(row + r) * stride + dim;
+        __builtin_memcpy(&scale, bits + r * kSegmentPositions * sizeof(float) + offsetof(QuantizedWeights, scale),
+                         sizeof scale);
+        float* to = out.values + static_cast<size_t>(row + r) * segment.page.value_stride() + dim;
         for (int v = 0; v < V; ++v)
             Simd::store(to + v * kLanes, Simd::mul(Simd::to_float(sums[r][v]), Simd::set(scale)));
     }
@@ -339,7 +343,8 @@ void attend_cached(const AttentionSegment& segment, const SoftmaxState& out) {
     NextPages next(segment);
     in_blocks<Rows>(0, segment.queries.num_tokens, ScoreRows<Element>{segment, next});
     normalize_scores(segment, out, next);
-    in_blocks<6>(0, segment.queries.num_tokens, AccumulateRows<Element>{segment, out, next});
+    constexpr int accumulated = sizeof(Element) == 1 ? 4 : 6;
+    in_blocks<accumulated>(0, segment.queries.num_tokens, AccumulateRows<Element>{segment, out, next});
 }
 
 void attend(const AttentionSegment& segment, const SoftmaxState& out) {
