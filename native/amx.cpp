@@ -1,13 +1,13 @@
 #include "amx.h"
 
-#if defined(__x86_64__) && defined(__linux__)
+#if defined(__x86_64__)
 
 #include <cpuid.h>
-#include <sys/syscall.h>
-#include <unistd.h>
 
 #include <cstdint>
 #include <cstdio>
+
+#include "system.h"
 
 namespace nextword {
 
@@ -27,14 +27,8 @@ bool system_saves_tiles() {
     return (low & config_and_data) == config_and_data;
 }
 
-// Linux wants to be asked before a process uses the 8 KB of tiles; children inherit its consent.
-bool system_permits_tiles() {
-    constexpr long request_permission = 0x1023, tile_data = 18;  // ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA
-    return syscall(SYS_arch_prctl, request_permission, tile_data) == 0;
-}
-
 bool try_tiles() {
-    if (amx_kernels() == nullptr || !processor_has_tiles() || !system_saves_tiles() || !system_permits_tiles()) {
+    if (amx_kernels() == nullptr || !processor_has_tiles() || !system_saves_tiles() || !permits_tiles()) {
         return false;
     }
     if (amx_multiplies()) return true;

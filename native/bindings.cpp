@@ -11,7 +11,7 @@
 #include "gil.h"
 #include "kernels.h"
 #include "kv_cache.h"
-#include "tensor.h"
+#include "system.h"
 
 namespace nextword {
 

@@ -4,7 +4,7 @@ namespace nextword {
 
 namespace {
 
-uint64_t this_process() { return static_cast<uint64_t>(getpid()) << 32; }
+uint64_t this_process() { return static_cast<uint64_t>(process_id()) << 32; }
 
 }  // namespace
 

@@ -3,11 +3,11 @@
 #ifndef NEXTWORD_FORK_H
 #define NEXTWORD_FORK_H
 
-#include <unistd.h>
-
 #include <atomic>
 #include <cstdint>
 #include <memory>
+
+#include "system.h"
 
 namespace nextword {
 
@@ -16,16 +16,16 @@ namespace nextword {
 template <class T>
 class ProcessOwned {
 public:
-    ProcessOwned() : value_(std::make_unique<T>()), process_(getpid()) {}
+    ProcessOwned() : value_(std::make_unique<T>()), process_(process_id()) {}
     ~ProcessOwned() { abandon_if_inherited(); }
     ProcessOwned(const ProcessOwned&) = delete;
     ProcessOwned& operator=(const ProcessOwned&) = delete;
 
-    bool is_inherited() const { return getpid() != process_; }
+    bool is_inherited() const { return process_id() != process_; }
     void renew() {
         abandon_if_inherited();
         value_ = std::make_unique<T>();
-        process_ = getpid();
+        process_ = process_id();
     }
     T* operator->() const { return value_.get(); }
 

@@ -6,6 +6,7 @@
 #define NEXTWORD_KERNELS_H
 
 #include <cstdint>
+#include <vector>
 
 #include "cache_page.h"
 #include "tensor.h"
@@ -125,9 +126,15 @@ const Kernels& portable_kernels();
 const Kernels* avx2_kernels();     // compiled in on x86-64 only, these three
 const Kernels* avxvnni_kernels();  // none if the compiler does not know AVX-VNNI
 const Kernels* avx512_kernels();
+const Kernels* neon_kernels();  // compiled in on aarch64 only, these three
+const Kernels* dotprod_kernels();
+const Kernels* i8mm_kernels();
 
-// The best that this processor runs, or the one named by `isa` ("portable", "avx2", "avxvnni", "avx512", "amx") if that
-// is not empty. Throws std::invalid_argument for one that is unknown or cannot run here.
+// Those that this processor runs, the portable ones first and the fastest last.
+const std::vector<const Kernels*>& runnable_kernels();
+
+// The fastest that this processor runs, or those named by `isa` if that is not empty. Throws std::invalid_argument for
+// a name that is unknown or cannot run here.
 const Kernels& choose_kernels(const char* isa);
 
 }  // namespace nextword

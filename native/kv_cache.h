@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "cache_page.h"
+#include "system.h"
 #include "tensor.h"
 
 namespace nextword {

@@ -1,8 +1,8 @@
 #include "parallel.h"
 
-#include <dlfcn.h>
-
 #include <algorithm>
+
+#include "system.h"
 
 namespace nextword {
 
@@ -18,7 +18,7 @@ struct OpenMp {
 
 template <class Function>
 void find(const char* name, Function& function) {
-    function = reinterpret_cast<Function>(dlsym(RTLD_DEFAULT, name));
+    function = reinterpret_cast<Function>(find_function(name));
 }
 
 OpenMp find_open_mp() {

@@ -1,10 +1,8 @@
 #include "preemption.h"
 
 #include <algorithm>
-#include <cstdio>
-#if defined(__linux__)
-#include <unistd.h>
-#endif
+
+#include "system.h"
 
 namespace nextword {
 
@@ -19,20 +17,6 @@ void relax_core() {
     __builtin_ia32_pause();
 #elif defined(__aarch64__)
     asm volatile("yield");
-#endif
-}
-
-bool has_room_for_this_thread() {
-#if defined(__linux__)
-    // The cores of the machine, not those of this process: the threads of all programs are counted.
-    std::FILE* file = std::fopen("/proc/loadavg", "r");
-    if (file == nullptr) return true;
-    long num_running = 0;
-    const bool is_known = std::fscanf(file, "%*f %*f %*f %ld", &num_running) == 1;
-    std::fclose(file);
-    return !is_known || num_running <= sysconf(_SC_NPROCESSORS_ONLN);
-#else
-    return true;
 #endif
 }
 

@@ -16,10 +16,6 @@ constexpr auto kStall = std::chrono::milliseconds(1);
 // Let the core's other hardware thread run for a moment.
 void relax_core();
 
-// False if more threads of all programs want to run than there are cores, this one among them; true where the system
-// does not say.
-bool has_room_for_this_thread();
-
 // Spin for 25 milliseconds; false as soon as the thread is preempted. Ends early if `stopping`.
 bool keeps_its_core(const std::atomic<bool>& stopping);
 

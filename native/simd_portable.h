@@ -1,4 +1,4 @@
-// Vectors of 16 numbers in plain C++: the reference for the other instruction sets, and what aarch64 runs on.
+// Vectors of 16 numbers in plain C++: the reference for the other instruction sets.
 
 #ifndef NEXTWORD_SIMD_PORTABLE_H
 #define NEXTWORD_SIMD_PORTABLE_H

@@ -17,13 +17,10 @@ struct Unmap {
     void operator()(void* memory) const;
 };
 
-constexpr size_t kHugePage = size_t{1} << 21;
-
 // Memory for large arrays: zeroed, on huge pages where the system has them, freed by the destructor.
 class Buffer {
 public:
     Buffer() = default;
-    // Whole huge pages begin at the beginning of one, so that all of them can be huge.
     explicit Buffer(size_t num_bytes);
 
     uint8_t* data() const { return static_cast<uint8_t*>(memory_.get()); }
@@ -32,12 +29,6 @@ public:
 private:
     std::unique_ptr<void, Unmap> memory_;
 };
-
-// Release the physical memory until it is used again; the content is then lost or kept.
-void discard_memory(void* memory, size_t num_bytes);
-
-// Return freed heap memory to the system (malloc_trim), where the C library can.
-void trim_heap();
 
 // (rows, columns) weights, rows padded to whole panels and columns to whole units, both with zeros.
 struct Matrix {

@@ -64,6 +64,7 @@ struct TrainingKernelSet {
 const TrainingKernelSet& portable_training_kernels();
 const TrainingKernelSet* avx2_training_kernels();  // compiled in on x86-64 only, these two
 const TrainingKernelSet* avx512_training_kernels();
+const TrainingKernelSet* neon_training_kernels();  // on aarch64 only
 
 // The best that this processor runs.
 const TrainingKernelSet& choose_training_kernels();

@@ -3,8 +3,8 @@
 #ifndef NEXTWORD_TESTS_ALL_KERNELS_H
 #define NEXTWORD_TESTS_ALL_KERNELS_H
 
+#include <algorithm>
 #include <cstdio>
-#include <stdexcept>
 #include <string>
 #include <vector>
 
@@ -22,24 +22,20 @@ const Kernels* avxvnni_by_avx512_kernels();
 // Those with matrix tiles, which are plain C++ here.
 const Kernels* emulated_tile_kernels();
 
-// Those of this processor, the portable ones first; the first call says which are left out.
+// Those of this processor, the portable ones first; the first call names them.
 inline const std::vector<const Kernels*>& all_kernels() {
     static const std::vector<const Kernels*> kernels = [] {
-        std::vector<const Kernels*> found;
-        for (const char* isa : {"portable", "avx2", "avxvnni", "avx512", "amx"}) {
-            try {
-                found.push_back(&choose_kernels(isa));
+        std::vector<const Kernels*> found = runnable_kernels();
 #if defined(__x86_64__)
-                if (isa == std::string("avx512")) {
-                    found.push_back(avxvnni_by_avx512_kernels());
-                    if (trap_tiles()) found.push_back(amx_kernels());
-                }
+        const bool has_avx512 = std::any_of(found.begin(), found.end(),
+                                            [](const Kernels* each) { return each->name == std::string("avx512"); });
+        if (has_avx512) found.push_back(avxvnni_by_avx512_kernels());
+        if (has_avx512 && trap_tiles()) found.push_back(amx_kernels());
 #endif
-            } catch (const std::invalid_argument&) {
-                std::printf("this processor does not run %s\n", isa);
-            }
-        }
         found.push_back(emulated_tile_kernels());
+        std::printf("instruction sets:");
+        for (const Kernels* each : found) std::printf(" %s", each->name);
+        std::printf("\n");
         return found;
     }();
     return kernels;

@@ -15,6 +15,16 @@ run() {
   ctest --test-dir "$build/$name" --output-on-failure --parallel "$(nproc)" ${tests:+--tests-regex "$tests"}
 }
 
+# Compile the library alone, with clang: it has other warnings, and is what macOS compiles with.
+compile_with_clang() {
+  local name=clang-$1
+  echo "== native sources: $name"
+  cmake -S "$source" -B "$build/$name" -DNEXTWORD_WERROR=ON -DCMAKE_BUILD_TYPE=None -DCMAKE_CXX_FLAGS=-O0 \
+    -DCMAKE_SYSTEM_NAME=Linux -DCMAKE_SYSTEM_PROCESSOR="$1" \
+    -DCMAKE_CXX_COMPILER=clang++ -DCMAKE_CXX_COMPILER_TARGET="$1-linux-gnu" > "$build/$name.log" || { cat "$build/$name.log"; exit 1; }
+  cmake --build "$build/$name" --target nextword_core --parallel "$(nproc)" > "$build/$name.log" || { cat "$build/$name.log"; exit 1; }
+}
+
 leave_out() {
   echo "not run: $1" >&2
   [ "${CI:-}" != true ]
@@ -35,6 +45,19 @@ tests='threads|model' run thread "${checked[@]}" -DNEXTWORD_SANITIZE=thread
 if command -v aarch64-linux-gnu-g++ > /dev/null && command -v qemu-aarch64 > /dev/null; then
   run aarch64 -DCMAKE_BUILD_TYPE=Release -DCMAKE_SYSTEM_NAME=Linux -DCMAKE_SYSTEM_PROCESSOR=aarch64 \
     -DCMAKE_CXX_COMPILER=aarch64-linux-gnu-g++ "-DCMAKE_CROSSCOMPILING_EMULATOR=qemu-aarch64;-L;/usr/aarch64-linux-gnu"
+  # That emulates every extension. These processors lack the products of matrices, and those of vectors as well.
+  for cpu in neoverse-n1 cortex-a72; do
+    echo "== native tests: aarch64, $cpu"
+    QEMU_CPU=$cpu ctest --test-dir "$build/aarch64" --output-on-failure --parallel "$(nproc)" \
+      --tests-regex 'kernels|training|select'
+  done
 else
   leave_out "the native tests on aarch64, which want Debian's g++-aarch64-linux-gnu and qemu-user"
+fi
+
+if command -v clang++ > /dev/null && command -v aarch64-linux-gnu-g++ > /dev/null; then
+  compile_with_clang x86_64
+  compile_with_clang aarch64
+else
+  leave_out "clang's warnings, which want Debian's clang and g++-aarch64-linux-gnu"
 fi

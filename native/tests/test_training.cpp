@@ -99,6 +99,8 @@ int main() {
 #if defined(__x86_64__)
         if (name == "avx2") test(*avx2_training_kernels(), name);
         if (name == "avx512") test(*avx512_training_kernels(), name);
+#elif defined(__aarch64__)
+        if (name == "neon") test(*neon_training_kernels(), name);
 #endif
     }
     return report("training");

@@ -25,7 +25,7 @@ def test_version_says_whether_the_core_was_built_and_what_torch_there_is() -> No
     assert (done.code, done.err) == (0, "")
     name, core, torch = done.out.splitlines()
     assert name == f"nextword {__version__}"
-    assert re.fullmatch(r"C\+\+ core: (portable|avx2|avxvnni|avx512|amx|not built, .*)", core)
+    assert re.fullmatch(r"C\+\+ core: (portable|avx2|avxvnni|avx512|amx|neon|dotprod|i8mm|not built, .*)", core)
     assert core.startswith("C++ core: not built") == (find_spec("nextword._native") is None)
     assert torch.startswith("PyTorch: not installed") == (find_spec("torch") is None)
 

@@ -1,0 +1,42 @@
+// What depends on the operating system: no other file of native/ includes a system's headers.
+
+#ifndef NEXTWORD_SYSTEM_H
+#define NEXTWORD_SYSTEM_H
+
+#include <cstddef>
+
+namespace nextword {
+
+constexpr size_t kHugePage = size_t{1} << 21;
+
+// Zeroed memory, on huge pages where the system has them. Whole huge pages begin at the beginning of one, so that all
+// of them can be huge. Throws std::bad_alloc.
+void* map_memory(size_t num_bytes);
+void unmap_memory(void* memory, size_t num_bytes);
+
+// Release the physical memory until it is used again; the content is then lost or kept.
+void discard_memory(void* memory, size_t num_bytes);
+
+// Return freed heap memory to the system, where the C library can.
+void trim_heap();
+
+// The number of this process: another one in a forked child.
+int process_id();
+
+// A function of the libraries that the process has loaded, or null.
+void* find_function(const char* name);
+
+// False if more threads of all programs want to run than there are cores, this one among them; true where the system
+// does not say.
+bool has_room_for_this_thread();
+
+// Whether the system lets this process and its children use the tiles of AMX: Linux wants to be asked first.
+bool permits_tiles();
+
+// Extensions of an ARM processor; false on others.
+bool has_dot_product();    // SDOT and UDOT of FEAT_DotProd
+bool has_int8_matrices();  // SMMLA and USDOT of FEAT_I8MM
+
+}  // namespace nextword
+
+#endif
