@@ -10,7 +10,7 @@ from nextword.native import core
 OURS = "nextword"
 SMALL = "135M"
 """The workload of SmolLM2."""
-_ISAS = ("portable", "avx2", "avx-vnni", "avx512", "amx", "neon", "i8mm")
+_ISAS = ("portable", "avx2", "avxvnni", "avx512", "amx")
 
 
 @dataclass(frozen=True)
