@@ -23,7 +23,7 @@ namespace {
 
 using Ids = std::vector<int32_t>;
 // Name of the matrix, first row, how many, and what they hold.
-using EncodedRows = std::tuple<std::string, int, int, Encoding, Bytes>;
+using RowsGiven = std::tuple<std::string, int, int, Encoding, Bytes>;
 
 // A model behind a lock: one step at a time. A forked process can use its copy, unless a thread of the parent, which it
 // does not have, was using the model.
@@ -104,12 +104,12 @@ void make_matrix(LockedModel& self, const std::string& name, WeightKind kind) {
     self.with_gil([&](Model& model) { model.make_matrix(name, kind); });
 }
 
-void load_rows(LockedModel& self, const std::vector<EncodedRows>& parts) {
-    self.with([&](Model& model) {
-        for (const auto& [name, first_row, num_rows, encoding, rows] : parts) {
-            model.load_rows(name, first_row, num_rows, encoding, rows.data(), rows.size());
-        }
-    });
+void load_rows(LockedModel& self, const std::vector<RowsGiven>& given) {
+    std::vector<EncodedRows> parts;
+    for (const auto& [name, first_row, num_rows, encoding, rows] : given) {
+        parts.push_back({name, first_row, num_rows, encoding, rows.data(), rows.size()});
+    }
+    self.with([&](Model& model) { model.load_rows(parts); });
 }
 
 void load_vector(LockedModel& self, const std::string& name, const Floats& values) {

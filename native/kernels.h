@@ -92,6 +92,9 @@ struct Kernels {
     // Epilogue alone, on a row of sums in the order of the panels, by itself: activation(sum), or, where 16 of
     // a gate stand beside 16 of the values that it gates, activation(gate) x gated.
     void (*activate_row)(const float* sums, const Output& out);
+    // Weights of 16 rows and the columns of a group, rounded to kind Q8 or Q4Min, into a panel's unit: its rows from
+    // `first_row` on, 0 or 16.
+    void (*quantize_weights)(WeightKind kind, const float (*columns)[kLanes], int first_row, uint8_t* unit);
     // The int8 form of the rows of tile number `tile`.
     void (*quantize)(const Activations& x, int tile, const QuantizedRows& rows);
     // The same with 16 bits: the int8 form, and the int8 form of its residuals.

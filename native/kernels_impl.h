@@ -7,6 +7,7 @@
 #include "attention_impl.h"
 #include "kernels.h"
 #include "matmul_impl.h"
+#include "quantize_impl.h"
 #include "rows_impl.h"
 #include "select_impl.h"
 
@@ -19,6 +20,7 @@ constexpr Kernels make_kernels(const char* name) {
             Simd::kTokens,
             multiply,
             activate_row,
+            quantize_weights,
             quantize<Simd::kTokens>,
             quantize_halves,
             rms_norm,

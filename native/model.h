@@ -39,10 +39,7 @@ public:
 
     // Weights as weights.h has them.
     void make_matrix(const std::string& name, WeightKind kind) { weights_.make_matrix(name, kind); }
-    void load_rows(const std::string& name, int first_row, int num_rows, Encoding encoding, const uint8_t* rows,
-                   size_t size) {
-        weights_.load_rows(name, first_row, num_rows, encoding, rows, size, threads_);
-    }
+    void load_rows(const std::vector<EncodedRows>& parts) { weights_.load_rows(parts, kernels_, threads_); }
     void load_vector(const std::string& name, const float* values, size_t size) {
         weights_.load_vector(name, values, size);
     }

@@ -1,5 +1,7 @@
 #include "weights.h"
 
+#include <algorithm>
+#include <atomic>
 #include <stdexcept>
 
 namespace nextword {
@@ -7,8 +9,6 @@ namespace nextword {
 namespace {
 
 const std::string kWeight = ".weight", kBias = ".bias";
-
-int rows_in_panel(PanelPart part) { return part == PanelPart::Whole ? kPanelRows : kLanes; }
 
 }  // namespace
 
@@ -134,19 +134,44 @@ void Weights::part_from_gate(Mlp& mlp) {
     }
 }
 
-void Weights::load_rows(const std::string& name, int first_row, int num_rows, Encoding encoding, const uint8_t* rows,
-                        size_t size, ThreadPool& threads) {
-    const MatrixSlot& slot = slot_of(name);
-    Matrix& matrix = slot.linear->matrix;
-    const size_t stride = row_bytes(encoding, slot.columns);
-    const bool fits = matrix.rows != 0 && first_row >= 0 && num_rows >= 0 && num_rows <= slot.rows - first_row &&
-                      size == stride * num_rows;
-    if (!fits || !can_pack(matrix.kind, encoding, slot.columns)) {
-        throw std::invalid_argument("rows of " + name + " do not fit the matrix made for them");
+void Weights::require_fit(const EncodedRows& part) const {
+    const MatrixSlot& slot = slot_of(part.name);
+    const Matrix& matrix = slot.linear->matrix;
+    const bool fits = matrix.rows != 0 && part.first_row >= 0 && part.num_rows >= 0 &&
+                      part.num_rows <= slot.rows - part.first_row && part.first_row % rows_in_panel(slot.part) == 0 &&
+                      part.size == row_bytes(part.encoding, slot.columns) * part.num_rows;
+    if (!fits || !can_pack(matrix.kind, part.encoding, slot.columns)) {
+        throw std::invalid_argument("rows of " + part.name + " do not fit the matrix made for them");
     }
-    threads.run(num_rows, [&](int first, int last) {
-        pack_rows(matrix, slot.part, first_row + first, last - first, encoding, rows + stride * first);
+}
+
+void Weights::load_rows(const std::vector<EncodedRows>& parts, const Kernels& kernels, ThreadPool& threads) {
+    std::vector<int> ends;  // of the panels of each part, counted through
+    for (const EncodedRows& part : parts) {
+        require_fit(part);
+        const int num_panels = ceil_div(part.num_rows, rows_in_panel(slot_of(part.name).part));
+        ends.push_back((ends.empty() ? 0 : ends.back()) + num_panels);
+    }
+    std::atomic<const EncodedRows*> beyond_range{nullptr};
+    threads.run(ends.empty() ? 0 : ends.back(), [&](int first, int last) {
+        for (int panel = first; panel < last; ++panel) {
+            const size_t index = std::upper_bound(ends.begin(), ends.end(), panel) - ends.begin();
+            const int in_part = panel - (index == 0 ? 0 : ends[index - 1]);
+            if (!load_panel(parts[index], in_part, kernels)) beyond_range = &parts[index];
+        }
     });
+    if (beyond_range != nullptr) {
+        throw std::overflow_error(beyond_range.load()->name + " has numbers beyond the range of 16 bits");
+    }
+}
+
+// Panel number `index` of those that the rows fill.
+bool Weights::load_panel(const EncodedRows& part, int index, const Kernels& kernels) {
+    const MatrixSlot& slot = slot_of(part.name);
+    const int panel_rows = rows_in_panel(slot.part), done = index * panel_rows;
+    const uint8_t* rows = part.rows + row_bytes(part.encoding, slot.columns) * done;
+    return pack_rows(slot.linear->matrix, slot.part, part.first_row + done, std::min(panel_rows, part.num_rows - done),
+                     part.encoding, rows, kernels);
 }
 
 void Weights::load_vector(const std::string& name, const float* values, size_t size) {

@@ -52,6 +52,15 @@ struct Layer {
 // Put numbers, one for each row of a tensor, in the order of its panels' rows; new ones of other rows get `padding`.
 void put_in_panel_order(const float* values, int size, PanelPart part, float padding, std::vector<float>& ordered);
 
+// Rows first_row, first_row + 1, ... of a named matrix, as a file has them.
+struct EncodedRows {
+    std::string name;
+    int first_row, num_rows;
+    Encoding encoding;
+    const uint8_t* rows;
+    size_t size;  // in bytes
+};
+
 class Weights {
 public:
     // Location of the rows of a named matrix.
@@ -68,10 +77,10 @@ public:
 
     // A matrix is made, then filled; all are made before any is filled. The halves of a gated MLP are made together,
     // under either name, unless the kind that comes second is another. All throw std::invalid_argument for a name or
-    // size that the shape does not have.
+    // size that the shape does not have; rows begin with those of a panel. `load_rows` throws std::overflow_error, too,
+    // for finite numbers beyond the range of the matrix's kind.
     void make_matrix(const std::string& name, WeightKind kind);
-    void load_rows(const std::string& name, int first_row, int num_rows, Encoding encoding, const uint8_t* rows,
-                   size_t size, ThreadPool& threads);
+    void load_rows(const std::vector<EncodedRows>& parts, const Kernels& kernels, ThreadPool& threads);
     void load_vector(const std::string& name, const float* values, size_t size);
 
     // Throws std::invalid_argument that names a weight which has not been loaded.
@@ -95,6 +104,8 @@ private:
         bool is_optional;
     };
 
+    void require_fit(const EncodedRows& part) const;
+    bool load_panel(const EncodedRows& part, int index, const Kernels& kernels);
     void register_layer(const std::string& name, Layer& layer, const Shape& shape);
     void register_attention(const std::string& name, Layer& layer, const Shape& shape);
     void register_mixture(const std::string& name, Mixture& mixture, const Shape& shape);

@@ -166,6 +166,31 @@ void test_quantize_is_within_half_a_step(const Kernels& kernels) {
     }
 }
 
+// Rows of numbers of all sizes, of one number, and of zeros.
+void test_weights_are_rounded_alike(const std::vector<const Kernels*>& all) {
+    Random random(41);
+    for (int trial = 0; trial < 100; ++trial) {
+        alignas(64) float columns[kGroup][kLanes];
+        for (auto& column : columns) {
+            for (int row = 0; row < kLanes; ++row) {
+                const float number = random.number() * static_cast<float>(1 << row);
+                column[row] = row == 3 ? 0.0f : row == 4 ? 7.25f : row == 5 ? number * 1e-12f : number;
+            }
+        }
+        for (const WeightKind kind : {WeightKind::Q8, WeightKind::Q4Min}) {
+            for (const int first_row : {0, kLanes}) {
+                std::vector<uint8_t> expected;
+                for (const Kernels* kernels : all) {
+                    std::vector<uint8_t> unit(unit_bytes(kind));
+                    kernels->quantize_weights(kind, columns, first_row, unit.data());
+                    if (expected.empty()) expected = unit;
+                    check(unit == expected, std::string("the rounded weights of ") + kernels->name);
+                }
+            }
+        }
+    }
+}
+
 void test_numbers_next_to_nothing_quantise_alike(const std::vector<const Kernels*>& all) {
     Random random(12);
     for (const float tiny : {1e-30f, 1e-37f, 1e-39f, 1e-45f}) {
@@ -558,6 +583,7 @@ int main() {
     test_functions_are_as_accurate_as_they_say();
     for (const Kernels* kernels : all) test_quantize_is_within_half_a_step(*kernels);
     test_numbers_next_to_nothing_quantise_alike(all);
+    test_weights_are_rounded_alike(all);
     test_products_of_all_kinds_and_counts(all);
     test_products_of_a_prompt(all);
     test_activations_and_gates_after_a_product(all);

@@ -47,7 +47,7 @@ void test_floats_come_back_as_the_kind_holds_them(int rows, int columns, Encodin
     for (const WeightKind kind : kKinds) {
         Matrix matrix(kind, rows, columns);
         // In two pieces, as a loader that reads a file bit by bit does.
-        const int first = rows / 3;
+        const int first = rows / 2 / kPanelRows * kPanelRows;
         pack_rows(matrix, PanelPart::Whole, 0, first, encoding, bytes.data());
         pack_rows(matrix, PanelPart::Whole, first, rows - first, encoding,
                   bytes.data() + row_bytes(encoding, columns) * first);
@@ -126,15 +126,34 @@ void test_blocks_may_come_in_any_pieces(Encoding encoding) {
     }
 }
 
-void test_only_whole_blocks_of_the_own_kind_are_packed() {
+void test_only_whole_blocks_are_packed() {
     for (const Encoding encoding : kBlockEncodings) {
         const int values = block_size(encoding).values;
         check(can_pack(kind_of(encoding), encoding, 3 * values), "blocks into their kind");
         check(!can_pack(kind_of(encoding), encoding, 3 * values - 1), "a part of a block");
-        check(!can_pack(WeightKind::F32, encoding, values), "blocks into floats");
     }
     check(!can_pack(WeightKind::Q4, Encoding::Q4_1, kGroup), "blocks into another kind");
     check(!can_pack(WeightKind::Q6K, Encoding::F32, 256) && can_pack(WeightKind::Q8, Encoding::F32, 33), "floats");
+}
+
+void test_blocks_become_floats_of_the_same_values(Encoding encoding) {
+    constexpr int rows = 45, columns = 768;
+    Random random(9);
+    const std::vector<uint8_t> blocks = random_blocks(random, encoding, rows, columns, 1.0f);
+    Matrix own(kind_of(encoding), rows, columns), floats(WeightKind::F32, rows, columns);
+    for (Matrix* matrix : {&own, &floats}) pack_rows(*matrix, PanelPart::Whole, 0, rows, encoding, blocks.data());
+    for (int row = 0; row < rows; ++row) check(is_same(unpacked(own, row), unpacked(floats, row)), "a row of floats");
+}
+
+void test_numbers_beyond_a_range_are_found() {
+    std::vector<float> values(70, 1.0f);
+    Matrix matrix(WeightKind::F16, 1, 70);
+    for (const auto& [value, expected] : {std::pair{65519.0f, true}, {65520.0f, false}, {HUGE_VALF, true}}) {
+        values[69] = value;
+        const bool is_in_range =
+            pack_rows(matrix, PanelPart::Whole, 0, 1, Encoding::F32, encode(Encoding::F32, values).data());
+        check(is_in_range == expected, "the range of fp16");
+    }
 }
 
 void test_the_halves_of_a_gated_pair_do_not_touch_each_other() {
@@ -198,7 +217,9 @@ int main() {
     }
     test_blocks_have_exactly_the_values_of_the_format();
     for (const Encoding encoding : kBlockEncodings) test_blocks_may_come_in_any_pieces(encoding);
-    test_only_whole_blocks_of_the_own_kind_are_packed();
+    test_only_whole_blocks_are_packed();
+    for (const Encoding encoding : kBlockEncodings) test_blocks_become_floats_of_the_same_values(encoding);
+    test_numbers_beyond_a_range_are_found();
     test_the_halves_of_a_gated_pair_do_not_touch_each_other();
     test_zeros_and_single_values_are_packed_without_a_division_by_zero();
     test_the_best_range_of_four_bits_is_no_worse_than_the_whole_range();

@@ -21,7 +21,7 @@ from nextword.decoding.params import SamplingOptions, SamplingParams, sampling_p
 from nextword.decoding.processors import stages
 from nextword.errors import RequestError
 from nextword.evaluation.conventions import ConventionName, choose_convention
-from nextword.inference.backend import BackendName, Weights
+from nextword.inference.backend import BackendName, OnProgress, Weights, ignore_progress
 from nextword.inference.engine import Engine, SubmitOptions
 from nextword.inference.generation import Generation, collect, echoed_text
 from nextword.inference.open_backend import open_backend
@@ -453,13 +453,15 @@ def load(
     weights: Weights = "auto",
     num_threads: int | None = None,
     speculation: bool = True,
+    on_progress: OnProgress = ignore_progress,
 ) -> LanguageModel:
     """Load a model by catalogue name, Hugging Face folder, .gguf file, or name of the Hub (hf:owner/name) once pulled.
 
     `adapter`: a folder in peft's format, merged into the weights; such a folder can be the name, too. `adapters`:
     folders by the names under which requests choose one of them, computed beside one copy of the weights. `backend`,
-    `weights` and `num_threads` as in `open_backend`, `speculation` as in `Engine`. Raises CheckpointError naming file
-    and field, BackendError or MissingExtraError where the backend cannot run.
+    `weights` and `num_threads` as in `open_backend`, `speculation` as in `Engine`. `on_progress`: called while weights
+    are loaded, with the share of them that is. Raises CheckpointError naming file and field, BackendError or
+    MissingExtraError where the backend cannot run.
     """
     directory = open_adapted(str(name), None if adapter is None else str(adapter))
     tokenizer = directory.tokenizer  # first, so that its source lists are freed before the weights are loaded
@@ -471,6 +473,7 @@ def load(
         num_threads=num_threads,
         num_virtual_tokens=directory.num_virtual_tokens,
         adapters=_open_beside(directory, adapters or {}),
+        on_progress=on_progress,
     )
     chosen: BackendName = ("torch" if native is None else "native") if backend == "auto" else backend
     shown = printable(str(name))

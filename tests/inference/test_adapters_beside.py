@@ -106,11 +106,13 @@ def test_a_quantised_base_stays_quantised(folder: Path, weights: Weights) -> Non
     assert beside.engine.backend.weight_bytes == plain.engine.backend.weight_bytes  # type: ignore[attr-defined]
     assert beside.engine.backend.adapter_bytes > 0  # type: ignore[attr-defined]
 
-    def error(adapter: str | None) -> float:
-        pairs = ((model.next(prompt, adapter=adapter) for model in (beside, exact)) for prompt in PROMPTS)
-        return max(float(np.abs(log_probs(ours) - log_probs(theirs)).max()) for ours, theirs in pairs)
+    prompts = [PROMPTS[2][start : start + 9] for start in range(40)]  # on average: single ones differ tenfold
 
-    assert all(error(name) < 4 * error(None) for name in SPECS)
+    def error(adapter: str | None) -> float:
+        pairs = ((log_probs(model.next(prompt, adapter=adapter)) for model in (beside, exact)) for prompt in prompts)
+        return float(np.mean([np.abs(ours - theirs).max() for ours, theirs in pairs]))
+
+    assert all(error(name) < 2 * error(None) for name in SPECS)
     assert all(np.array_equal(log_probs(beside.next(one)), log_probs(plain.next(one))) for one in PROMPTS)
 
 

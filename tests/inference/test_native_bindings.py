@@ -97,6 +97,7 @@ def test_weights_of_nonsense_are_refused() -> None:
         ("embedding.weight", 0, 2, core.Encoding.F32, rows),
         ("embedding.weight", 45, 1, core.Encoding.F32, rows),
         ("embedding.weight", -1, 1, core.Encoding.F32, rows),
+        ("embedding.weight", 1, 1, core.Encoding.F32, rows),
         ("embedding.weight", 0, -1, core.Encoding.F32, rows),
         ("embedding.weight", 2**31 - 1, 1, core.Encoding.F32, rows),
         ("embedding.weight", 0, 1, core.Encoding.Q4_1, rows),

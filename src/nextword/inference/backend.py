@@ -6,7 +6,7 @@ Importing this file imports neither numpy nor any implementation.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias
 
@@ -21,6 +21,14 @@ Weights = Literal["auto", "f32", "f16", "bf16", "q8", "q4"]
 """Format of the weights in memory: the file's own values ("auto"), floats, or blocks of 32 with 8 or 4 bits a value."""
 
 Logits: TypeAlias = "npt.NDArray[np.float32]"
+
+OnProgress = Callable[[float], None]
+"""Called while weights are loaded, with the share of them that is; what it returns is ignored."""
+
+
+def ignore_progress(share: float) -> None:
+    """Do nothing: the default of `on_progress`."""
+
 
 PAGE_POSITIONS = 32
 """Positions in a page, the unit in which memory for keys and values is given out."""

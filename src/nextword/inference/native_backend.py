@@ -1,67 +1,27 @@
 """`NativeBackend`: the forward pass in our own C++, for CPUs. Weights are packed once, when the model is loaded.
 
-It never imports torch. The format of each weight is decided here, tensor by tensor; the computation is in `native/`.
+It never imports torch. The computation is in `native/`.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
-import warnings
-from collections.abc import Iterator, Mapping, Sequence, Set
+from collections.abc import Iterator, Mapping, Sequence
 from types import MappingProxyType
-from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
 from nextword.errors import BackendError, RequestError
-from nextword.inference.backend import Chunk, Logits, TokenScores, Weights
+from nextword.inference.backend import Chunk, Logits, OnProgress, TokenScores, Weights, ignore_progress
 from nextword.inference.free_memory import free_bytes
+from nextword.inference.native_weights import cache_kind, choose_kinds, load_weights
 from nextword.models.config import ModelConfig
 from nextword.models.experts import Experts
 from nextword.models.linear_change import Changes
 from nextword.models.rope import LongRopeScaling, Rope
 from nextword.models.stored_tensor import StoredTensor
-from nextword.models.weights import Shape, require_names, require_shape, weight_shapes
 from nextword.native import core
-
-_KINDS = {
-    "f32": core.WeightKind.F32,
-    "f16": core.WeightKind.F16,
-    "bf16": core.WeightKind.BF16,
-    "q8": core.WeightKind.Q8,
-    "q4": core.WeightKind.Q4_MIN,
-}
-_OWN_KINDS = {
-    "F32": core.WeightKind.F32,
-    "BF16": core.WeightKind.BF16,
-    "F16": core.WeightKind.F16,
-    "Q8_0": core.WeightKind.Q8,
-    "Q4_0": core.WeightKind.Q4,
-    "Q4_1": core.WeightKind.Q4_MIN,
-    "Q5_0": core.WeightKind.Q5,
-    "Q5_1": core.WeightKind.Q5_MIN,
-    "IQ4_NL": core.WeightKind.IQ4,
-    "Q2_K": core.WeightKind.Q2_K,
-    "Q3_K": core.WeightKind.Q3_K,
-    "Q4_K": core.WeightKind.Q4_K,
-    "Q5_K": core.WeightKind.Q5_K,
-    "Q6_K": core.WeightKind.Q6_K,
-    "IQ4_XS": core.WeightKind.IQ4_XS,
-}
-"""Packed format that holds the values of an encoding exactly; values of other GGUF types are rounded to 8 bits."""
-
-_FOUR_BITS = {"Q4_0", "Q4_1", "Q4_K", "IQ4_NL", "IQ4_XS", "Q3_K", "Q2_K"}
-"""Encodings of at most 4 bits a value, beside those of the scales."""
-
-_CACHE_KINDS = {
-    core.WeightKind.F32: core.CacheKind.F32,
-    core.WeightKind.F16: core.CacheKind.F32,
-    core.WeightKind.BF16: core.CacheKind.BF16,
-}
-"""Format of the keys and values, by that of the embedding: as precise as the numbers they are computed from; Q8 by
-those that are not listed."""
 
 _SAME_FIELDS = (
     "vocab_size",
@@ -88,8 +48,6 @@ _SAME_FIELDS = (
 """Fields of the config that the native shape has under the same name."""
 
 _NOTHING = np.empty(0, dtype=np.float32)
-_BYTES_AT_ONCE = 2**21
-"""Bytes of rows, decoded or encoded, that are held at once, so that loading needs little memory beside the weights."""
 _CACHE_SHARE = 0.5
 """Share of the memory free when a model is loaded that its keys and values may take."""
 
@@ -110,16 +68,16 @@ class NativeBackend:
         num_threads: int | None = None,
         max_cache_bytes: int | None = None,
         adapters: Mapping[str, Changes] = MappingProxyType({}),
+        on_progress: OnProgress = ignore_progress,
     ) -> None:
-        shapes = weight_shapes(config)
-        dtypes = _checked_dtypes(tensors, shapes)
+        kinds = choose_kinds(config, tensors, weights)
         self._config = config
         if num_threads is None:
             num_threads = num_cores()
         try:
             self._model = core.Model(
                 _shape(config),
-                cache_kind=_CACHE_KINDS.get(_kind("embedding.weight", dtypes, weights), core.CacheKind.Q8),
+                cache_kind=cache_kind(kinds["embedding.weight"]),
                 max_cache_bytes=int(free_bytes() * _CACHE_SHARE) if max_cache_bytes is None else max_cache_bytes,
                 num_threads=num_threads,
                 isa=os.environ.get("NEXTWORD_ISA", ""),
@@ -128,15 +86,8 @@ class NativeBackend:
             raise BackendError(str(error)) from None
         except RuntimeError as error:
             raise BackendError(f"{num_threads} threads cannot be started: {error}; ask for fewer") from None
-        kinds = {name: _kind(name, dtypes, weights) for name, shape in shapes.items() if len(shape) == 2}
-        if weights == "auto":
-            _warn_of_rounded({dtypes[name] for name in kinds})
-        for name, kind in kinds.items():
-            # All are allocated before any is filled: side by side they lie on huge pages, for which one alone is too
-            # small.
-            self._model.make_matrix(name, kind)
         core.trim_heap()  # of what opening the file and building the tokenizer took: the peak of memory is to come
-        self._load(tensors, kinds)
+        load_weights(self._model, config, tensors, kinds, on_progress)
         self._adapters = {name: self._load_adapter(changes, tensors) for name, changes in adapters.items()}
 
     def _load_adapter(self, changes: Changes, tensors: Mapping[str, StoredTensor]) -> int:
@@ -155,27 +106,6 @@ class NativeBackend:
             except ValueError as error:
                 raise BackendError(f'{error}: merge the adapter, or load with backend="torch"') from None
         return number
-
-    def _load(self, tensors: Mapping[str, StoredTensor], kinds: Mapping[str, core.WeightKind]) -> None:
-        """Pack all weights, some megabytes at a time; the pages of a mapped file leave the memory again."""
-        batch: list[_Part] = []
-        for name in weight_shapes(self._config):
-            if name not in kinds:
-                offset = self._config.norm_offset if name.endswith("norm.weight") else 0.0
-                self._model.load_vector(name, np.ascontiguousarray(tensors[name].to_float32()) + np.float32(offset))
-                continue
-            for part in _parts(name, tensors[name], kinds[name]):
-                batch.append(part)
-                if sum(part.encoded.nbytes for part in batch) >= _BYTES_AT_ONCE:
-                    self._pack(batch)
-        self._pack(batch)
-
-    def _pack(self, batch: list[_Part]) -> None:
-        """Pack these rows, and release them."""
-        self._model.load_rows([part[:-1] for part in batch])
-        for part in batch:
-            part.source.leave_memory()
-        batch.clear()
 
     @property
     def vocab_size(self) -> int:
@@ -339,58 +269,3 @@ def _rope(rope: Rope) -> core.Rope:
     if isinstance(rope.scaling, LongRopeScaling):
         converted.long_frequencies = rope.inverse_frequencies(is_long=True).astype(np.float32).tolist()
     return converted
-
-
-def _checked_dtypes(tensors: Mapping[str, StoredTensor], shapes: Mapping[str, Shape]) -> dict[str, str]:
-    """Return the encoding of each weight. Raises CheckpointError for a missing, unknown or misshapen weight."""
-    require_names(tensors, shapes, source="weights")
-    dtypes = {}
-    for name, shape in shapes.items():
-        tensor = tensors[name]
-        require_shape(name, tensor.shape, shape, source="weights")
-        dtypes[name] = tensor.dtype
-    return dtypes
-
-
-def _kind(name: str, dtypes: Mapping[str, str], weights: Weights) -> core.WeightKind:
-    """Choose the kind that a matrix is packed as."""
-    if name == "position_embedding.weight" or name.endswith(("mlp.router.weight", "mlp.shared_gate.weight")):
-        return core.WeightKind.F32
-    if weights == "q4" and dtypes[name] in _FOUR_BITS:
-        weights = "auto"  # the file's own bits
-    if weights != "auto":
-        # The output head decides between tokens of similar probability: at 4 bits it costs more accuracy than all
-        # layers.
-        is_head = name == "output_head.weight" or name == "embedding.weight"
-        return _KINDS["q8" if weights == "q4" and is_head else weights]
-    return _OWN_KINDS.get(dtypes[name], core.WeightKind.Q8)
-
-
-def _warn_of_rounded(dtypes: Set[str]) -> None:
-    """Name the types that the weights have in the file, and that no kind of matrix holds."""
-    rounded = sorted(dtypes - _OWN_KINDS.keys())
-    if rounded:
-        warnings.warn(f"weights of type {', '.join(rounded)} are rounded to 8 bits", stacklevel=4)
-
-
-class _Part(NamedTuple):
-    """Some rows of a matrix: the first, their number, and their values, encoded as in the file or decoded."""
-
-    name: str
-    first_row: int
-    num_rows: int
-    encoding: core.Encoding
-    encoded: npt.NDArray[np.uint8]
-    source: StoredTensor
-
-
-def _parts(name: str, tensor: StoredTensor, kind: core.WeightKind) -> Iterator[_Part]:
-    """Cut a matrix into parts of at most `_BYTES_AT_ONCE`; quantized blocks stay as they are where `kind` has them."""
-    is_decoded = tensor.is_quantized and _OWN_KINDS.get(tensor.dtype) != kind
-    row_bytes = 4 * tensor.shape[1] if is_decoded else tensor.data.nbytes // tensor.shape[0]
-    step = max(1, _BYTES_AT_ONCE // row_bytes)
-    for first_row in range(0, tensor.shape[0], step):
-        source = tensor.take_rows(slice(first_row, first_row + step))
-        rows = source.encoded_as("F32") if is_decoded else source
-        encoded = np.ascontiguousarray(rows.data).view(np.uint8).reshape(-1)
-        yield _Part(name, first_row, rows.shape[0], core.Encoding[rows.dtype], encoded, source)

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from nextword.errors import BackendError, MissingExtraError
-from nextword.inference.backend import Backend, BackendName, Weights
+from nextword.inference.backend import Backend, BackendName, OnProgress, Weights, ignore_progress
 from nextword.inference.longrope_backend import rotate_by_length
 from nextword.inference.prompted_backend import PromptedBackend
 from nextword.models.config import ModelConfig
@@ -28,18 +28,20 @@ def open_backend(
     num_threads: int | None = None,
     num_virtual_tokens: int = 0,
     adapters: Mapping[str, Changes] = MappingProxyType({}),
+    on_progress: OnProgress = ignore_progress,
 ) -> Backend:
     """Load a model into the named backend; "auto": the C++ core where it was built, else PyTorch.
 
     `num_threads`: cores to use; None: all. `num_virtual_tokens`: number of last tokens of the vocabulary to prepend to
-    every sequence. `adapters`: adapters by name, of which each sequence may choose one. Raises BackendError if it
-    cannot run here, MissingExtraError without PyTorch, CheckpointError for weights that do not fit the config.
+    every sequence. `adapters`: adapters by name, of which each sequence may choose one. `on_progress`: called by the
+    native backend while it packs weights. Raises BackendError if it cannot run here, MissingExtraError without PyTorch,
+    CheckpointError for weights that do not fit the config.
     """
     if num_threads is not None and num_threads < 1:
         raise BackendError(f"{num_threads} threads: at least 1 is needed")
     if num_threads is not None and num_threads > _MAX_THREADS:
         raise BackendError(f"{num_threads} threads: at most {_MAX_THREADS} are supported; use one per core")
-    opened = _open(config, tensors, backend, weights, num_threads, adapters)
+    opened = _open(config, tensors, backend, weights, num_threads, adapters, on_progress)
     if not num_virtual_tokens:
         return opened
     num_words = config.vocab_size - num_virtual_tokens
@@ -53,6 +55,7 @@ def _open(
     weights: Weights,
     num_threads: int | None,
     adapters: Mapping[str, Changes],
+    on_progress: OnProgress,
 ) -> Backend:
     if backend == "torch":
         return _open_torch(config, tensors, weights, num_threads, adapters)
@@ -66,7 +69,9 @@ def _open(
         return _open_torch(config, tensors, weights, num_threads, adapters)
     from nextword.inference.native_backend import NativeBackend
 
-    opened = NativeBackend(config, tensors, weights=weights, num_threads=num_threads, adapters=adapters)
+    opened = NativeBackend(
+        config, tensors, weights=weights, num_threads=num_threads, adapters=adapters, on_progress=on_progress
+    )
     return rotate_by_length(opened, config)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +16,10 @@ from nextword.workflows.progress import OnProgress, Progress, ignore_progress
 
 ModelSource = str | Path | LanguageModel
 """A name or path as `load` takes it, or a loaded model."""
+
+
+_QUICK_SECONDS = 2.0
+"""Loading that takes longer shows how far it is."""
 
 
 class LoadOptions(TypedDict, total=False):
@@ -36,8 +41,14 @@ def open_model(
             raise RequestError(f"{', '.join(options)}: the model is loaded already, give its name instead")
         return model
     on_progress(Progress(f"loading {model} ..."))
+    begin = time.perf_counter()
+
+    def show(share: float) -> None:
+        if time.perf_counter() - begin > _QUICK_SECONDS:
+            on_progress(Progress(f"loading {model} ... {share:.0%}"))
+
     with _collector_paused():
-        return load(model, **options)
+        return load(model, on_progress=show, **options)
 
 
 def name_of(model: ModelSource) -> str:

@@ -1,0 +1,177 @@
+"""Weights of the native backend: the kind of panel for each matrix, and the way there from the tensors of a file.
+
+In: stored tensors. Out: a filled `core.Model`. Rows go to the core as the file has them, some megabytes at a time.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from nextword.errors import CheckpointError
+from nextword.inference.backend import OnProgress, Weights
+from nextword.models.config import ModelConfig
+from nextword.models.stored_tensor import StoredTensor
+from nextword.models.weights import require_names, require_shape, weight_shapes
+from nextword.native import core
+
+_KINDS = {
+    "f32": core.WeightKind.F32,
+    "f16": core.WeightKind.F16,
+    "bf16": core.WeightKind.BF16,
+    "q8": core.WeightKind.Q8,
+    "q4": core.WeightKind.Q4_MIN,
+}
+_OWN_KINDS = {
+    "F32": core.WeightKind.F32,
+    "BF16": core.WeightKind.BF16,
+    "F16": core.WeightKind.F16,
+    "Q8_0": core.WeightKind.Q8,
+    "Q4_0": core.WeightKind.Q4,
+    "Q4_1": core.WeightKind.Q4_MIN,
+    "Q5_0": core.WeightKind.Q5,
+    "Q5_1": core.WeightKind.Q5_MIN,
+    "IQ4_NL": core.WeightKind.IQ4,
+    "Q2_K": core.WeightKind.Q2_K,
+    "Q3_K": core.WeightKind.Q3_K,
+    "Q4_K": core.WeightKind.Q4_K,
+    "Q5_K": core.WeightKind.Q5_K,
+    "Q6_K": core.WeightKind.Q6_K,
+    "IQ4_XS": core.WeightKind.IQ4_XS,
+}
+"""Packed format that holds the values of an encoding exactly; values of other GGUF types are rounded to 8 bits."""
+
+_FOUR_BITS = {"Q4_0", "Q4_1", "Q4_K", "IQ4_NL", "IQ4_XS", "Q3_K", "Q2_K"}
+"""Encodings of at most 4 bits a value, beside those of the scales."""
+
+_CACHE_KINDS = {
+    core.WeightKind.F32: core.CacheKind.F32,
+    core.WeightKind.F16: core.CacheKind.F32,
+    core.WeightKind.BF16: core.CacheKind.BF16,
+}
+"""Format of the keys and values, by that of the embedding: as precise as the numbers they are computed from; Q8 by
+those that are not listed."""
+
+_BYTES_AT_ONCE = 2**21
+"""Bytes of rows in memory at once for each thread: loading needs little memory beside the weights."""
+_PANEL_ROWS = 32
+"""Parts of a matrix begin at multiples of this many rows."""
+
+
+def choose_kinds(
+    config: ModelConfig, tensors: Mapping[str, StoredTensor], weights: Weights
+) -> dict[str, core.WeightKind]:
+    """Choose the kind that each matrix is packed as. Raises CheckpointError for a missing or misshapen weight."""
+    shapes = weight_shapes(config)
+    require_names(tensors, shapes, source="weights")
+    dtypes = {}
+    for name, shape in shapes.items():
+        tensor = tensors[name]
+        require_shape(name, tensor.shape, shape, source="weights")
+        if len(shape) == 2:
+            dtypes[name] = tensor.dtype
+    if weights == "auto":
+        _warn_of_rounded(set(dtypes.values()))
+    return {name: _kind(name, dtype, weights) for name, dtype in dtypes.items()}
+
+
+def cache_kind(kind: core.WeightKind) -> core.CacheKind:
+    """Return the format of keys and values for a model whose embedding is of this kind: as precise as it."""
+    return _CACHE_KINDS.get(kind, core.CacheKind.Q8)
+
+
+def load_weights(
+    model: core.Model,
+    config: ModelConfig,
+    tensors: Mapping[str, StoredTensor],
+    kinds: Mapping[str, core.WeightKind],
+    on_progress: OnProgress,
+) -> None:
+    """Pack all weights; the pages of a mapped file leave the memory again.
+
+    Raises CheckpointError for numbers beyond the range of a kind.
+    """
+    for name, kind in kinds.items():
+        # All are allocated before any is filled: side by side they lie on huge pages, for which one alone is too small.
+        model.make_matrix(name, kind)
+    shapes = weight_shapes(config)
+    for name in shapes.keys() - kinds.keys():
+        offset = config.norm_offset if name.endswith("norm.weight") else 0.0
+        model.load_vector(name, np.ascontiguousarray(tensors[name].to_float32()) + np.float32(offset))
+    done, total = 0, sum(rows * columns for rows, columns in (shapes[name] for name in kinds))
+    at_once = _BYTES_AT_ONCE * model.num_threads
+    for batch in _batches((part for name in kinds for part in _parts(tensors[name], at_once)), at_once):
+        _pack(model, batch)
+        done += sum(part.rows.num_elements for part in batch)
+        on_progress(done / total)
+
+
+def _kind(name: str, dtype: str, weights: Weights) -> core.WeightKind:
+    if name == "position_embedding.weight" or name.endswith(("mlp.router.weight", "mlp.shared_gate.weight")):
+        return core.WeightKind.F32
+    if weights == "q4" and dtype in _FOUR_BITS:
+        weights = "auto"  # the file's own bits
+    if weights != "auto":
+        # The output head decides between tokens of similar probability: at 4 bits it costs more accuracy than all
+        # layers.
+        is_head = name == "output_head.weight" or name == "embedding.weight"
+        return _KINDS["q8" if weights == "q4" and is_head else weights]
+    return _OWN_KINDS.get(dtype, core.WeightKind.Q8)
+
+
+def _warn_of_rounded(dtypes: Set[str]) -> None:
+    """Name the types that the weights have in the file, and that no kind of matrix holds."""
+    rounded = sorted(dtypes - _OWN_KINDS.keys())
+    if rounded:
+        warnings.warn(f"weights of type {', '.join(rounded)} are rounded to 8 bits", stacklevel=5)
+
+
+class _Part(NamedTuple):
+    """Some rows of a matrix."""
+
+    first_row: int
+    rows: StoredTensor
+    """Encoded as in the file, or, if the core cannot read that, decoded."""
+    source: StoredTensor
+    """The rows in the file."""
+
+    def for_core(self) -> tuple[str, int, int, core.Encoding, npt.NDArray[np.uint8]]:
+        """Return name, first row, number of rows, encoding and bytes."""
+        encoded = np.ascontiguousarray(self.rows.data).view(np.uint8).reshape(-1)
+        return self.rows.name, self.first_row, self.rows.shape[0], core.Encoding[self.rows.dtype], encoded
+
+
+def _parts(tensor: StoredTensor, num_bytes: int) -> Iterator[_Part]:
+    """Cut a matrix into parts of about `num_bytes`; blocks that the core cannot read become floats."""
+    is_decoded = tensor.dtype not in core.Encoding.__members__
+    row_bytes = 4 * tensor.shape[1] if is_decoded else tensor.data.nbytes // tensor.shape[0]
+    step = max(1, num_bytes // row_bytes // _PANEL_ROWS) * _PANEL_ROWS
+    for first_row in range(0, tensor.shape[0], step):
+        source = tensor.take_rows(slice(first_row, first_row + step))
+        yield _Part(first_row, source.encoded_as("F32") if is_decoded else source, source)
+
+
+def _batches(parts: Iterable[_Part], num_bytes: int) -> Iterator[list[_Part]]:
+    """Collect parts until they have `num_bytes`."""
+    batch: list[_Part] = []
+    for part in parts:
+        batch.append(part)
+        if sum(one.rows.data.nbytes for one in batch) >= num_bytes:
+            yield batch
+            batch = []
+    if batch:
+        yield batch
+
+
+def _pack(model: core.Model, batch: Sequence[_Part]) -> None:
+    """Pack these rows, and release them."""
+    try:
+        model.load_rows([part.for_core() for part in batch])
+    except OverflowError as error:
+        raise CheckpointError(f"tensor {error}; load the model with weights f32, bf16, q8 or q4") from None
+    for part in batch:
+        part.source.leave_memory()
