@@ -146,7 +146,8 @@ template <WeightKind kind, int T, class Fetch>
     const size_t at = static_cast<size_t>(token) * num_groups;
     for (int group = 0; group < num_groups; group += unit_groups, panel += unit_bytes(kind)) {
         multiply_unit<T>(PanelUnit<kind>(panel), unit_groups, x, at + static_cast<size_t>(group) * T, sum,
-                         [&](int of_unit) [[gnu::always_inline]] { fetch(panel + of_unit * group_share(kind)); });
+                         [&](int of_unit)
+                             __attribute__((always_inline)) { fetch(panel + of_unit * group_share(kind)); });
     }
 }
 
@@ -214,7 +215,7 @@ void multiply_tile(const uint8_t* panel, int index, const Activations& x, int to
     if constexpr (is_quantized(kind)) {
         multiply_panel<kind, T>(panel, x, token, sum,
                                 [ahead = bytes_ahead(token)](const uint8_t* at)
-                                    [[gnu::always_inline]] { fetch_ahead(at, ahead, group_share(kind)); });
+                                    __attribute__((always_inline)) { fetch_ahead(at, ahead, group_share(kind)); });
     } else {
         multiply_floats<kind, T>(panel, x, token, sum);
     }
