@@ -75,7 +75,8 @@ def test_an_embedding_has_exactly_the_values_of_the_blocks(kind: str) -> None:
     vocab_size, hidden = WIDE.vocab_size, WIDE.hidden_size
     head = np.eye(vocab_size, hidden, dtype=np.float32)
     tensors["output_head.weight"] = StoredTensor("output_head.weight", "F32", head.shape, head)
-    embedding = tensors["embedding.weight"] = random_blocks(kind, vocab_size, hidden, spread=1.0)
+    embedding = random_blocks(kind, vocab_size, hidden, spread=1.0).renamed("embedding.weight")
+    tensors[embedding.name] = embedding
     values = values_of(kind, embedding.data.astype(np.uint8)).astype(np.float64)
     normed = values / np.sqrt((values**2).mean(-1, keepdims=True) + WIDE.norm_eps)
     seen = logits_of(native(WIDE, tensors, weights="auto"), list(range(vocab_size)))
