@@ -381,6 +381,7 @@ SEVERAL: dict[str, Any] = {
     "stop": str | Sequence[str],
     "stop_token_ids": Sequence[int],
     "choice": Sequence[str],
+    "dry_sequence_breakers": str | Sequence[str],
     "schema": Mapping[str, Any] | bool | str | None,
 }
 """Fields that hold a tuple or a text, and are made of other values, too."""

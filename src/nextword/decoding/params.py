@@ -28,6 +28,8 @@ from nextword.errors import RequestError
 
 ProcessorOrder = Literal["nextword", "transformers", "vllm", "llama.cpp"]
 
+DRY_SEQUENCE_BREAKERS = ("\n", ":", '"', "*")
+"""What stands for `dry_sequence_breakers` where none are given, as in llama.cpp."""
 MOST_COMPLETIONS = 10_000
 """Bound of n: far beyond use, short of filling the memory with one mistyped number."""
 
@@ -95,8 +97,8 @@ class SamplingParams:
     """DRY leaves repetitions below this length alone."""
     dry_range: int = _field(-1, Number(int, -1))
     """DRY looks at this many last tokens; -1: all."""
-    dry_sequence_breakers: tuple[str, ...] = _field(("\n", ":", '"', "*"), check_strings)
-    """No repetition reaches across tokens that have one of these strings in them."""
+    dry_sequence_breakers: tuple[str, ...] = _field((), check_strings)
+    r"""No repetition reaches across tokens with one of these strings in them; none given: \n, :, ", *."""
     logit_bias: Mapping[int, float] = dataclasses.field(
         default_factory=dict, hash=False, metadata={_CHECK: check_logit_bias}
     )

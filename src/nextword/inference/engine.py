@@ -19,7 +19,7 @@ from nextword.checks import check_value, checked_arguments, shown
 from nextword.decoding.constraint import Constraint
 from nextword.decoding.distribution import Distribution
 from nextword.decoding.grammar import Grammar, GrammarCompiler, Matcher
-from nextword.decoding.params import SamplingParams
+from nextword.decoding.params import DRY_SEQUENCE_BREAKERS, SamplingParams
 from nextword.decoding.random_stream import fresh_seed
 from nextword.decoding.sampler import ChosenToken, Sampler, score_token
 from nextword.errors import NextwordError, RequestError
@@ -312,7 +312,11 @@ class Engine:
         """Start n sequences: the last takes over the prompt's cache, the others a fork of it."""
         assert request.cache_id is not None
         params = request.params
-        breakers = self.tokenizer.tokens_with(params.dry_sequence_breakers) if params.dry_multiplier > 0.0 else ()
+        breakers = (
+            self.tokenizer.tokens_with(params.dry_sequence_breakers or DRY_SEQUENCE_BREAKERS)
+            if params.dry_multiplier > 0.0
+            else ()
+        )
         for index in range(request.params.n):
             is_last = index == request.params.n - 1
             cache_id = request.cache_id if is_last else self.backend.fork_cache(request.cache_id)
