@@ -44,8 +44,23 @@ def count(isa: str, kind: str, num_tokens: int) -> tuple[int, int]:
 def _build() -> None:
     compiler, core = "aarch64-linux-gnu-g++", HERE.parent / "native"
     target = ["-DCMAKE_SYSTEM_NAME=Linux", "-DCMAKE_SYSTEM_PROCESSOR=aarch64", f"-DCMAKE_CXX_COMPILER={compiler}"]
-    plugin = ["gcc", "-shared", "-fPIC", "-O2", HERE / "count_instructions.c", "-o", BUILD / "count_instructions.so"]
-    program = [compiler, "-std=c++17", "-O2", f"-I{core}", HERE / "smollm2_steps.cpp", BUILD / "libnextword_core.a"]
+    plugin: list[str | Path] = [
+        "gcc",
+        "-shared",
+        "-fPIC",
+        "-O2",
+        HERE / "count_instructions.c",
+        "-o",
+        BUILD / "count_instructions.so",
+    ]
+    program: list[str | Path] = [
+        compiler,
+        "-std=c++17",
+        "-O2",
+        f"-I{core}",
+        HERE / "smollm2_steps.cpp",
+        BUILD / "libnextword_core.a",
+    ]
     subprocess.run(["cmake", "-S", core, "-B", BUILD, *target], check=True, stdout=subprocess.DEVNULL)
     subprocess.run(["cmake", "--build", BUILD, "--target", "nextword_core"], check=True, stdout=subprocess.DEVNULL)
     subprocess.run(plugin, check=True)
