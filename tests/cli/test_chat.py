@@ -219,6 +219,7 @@ def test_thoughts_are_dim_or_plain_or_hidden(
     conversation = SimpleNamespace(
         ask_parts=lambda text: iter([("<think>a", True), ("</think>", True), ("\n", False), ("\nYes", False)]),
         num_forgotten=0,
+        params=SimpleNamespace(constraint=None),
     )
     chat._answer(chat.Chat(cast(Conversation, conversation), True, thoughts), "?")
     assert capsys.readouterr() == (out + "\n", err)

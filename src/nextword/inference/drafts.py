@@ -78,7 +78,7 @@ class StepCosts:
         """Take note of a step."""
         if rows == 1:
             self._one_row = seconds if self._one_row is None else self._averaged(self._one_row, seconds)
-        elif self._one_row is not None and rows <= self._ROWS[-1]:
+        elif self._one_row is not None and 1 < rows <= self._ROWS[-1]:
             nearest = min(range(1, len(self._ROWS)), key=lambda index: abs(math.log(self._ROWS[index] / rows)))
             self._ratios[nearest] = self._averaged(self._ratios[nearest], seconds / self._one_row)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from nextword.decoding.sampler import ChosenToken
 from nextword.inference.sequence import FINISH_REASONS, FinishDetail, FinishReason, Request
@@ -36,10 +36,10 @@ class Completion:
     """"stop", "length" or "cancelled"."""
     finish_detail: FinishDetail
     """Exact reason, such as "end_of_sequence" or "max_tokens"."""
-    accepted_draft_tokens: int = 0
+    accepted_draft_tokens: int = field(default=0, compare=False)
     """Number of tokens that a draft foresaw, which took no step of their own; by measured times, so it may vary."""
-    rejected_draft_tokens: int = 0
-    """Number of drafted tokens that were taken back."""
+    rejected_draft_tokens: int = field(default=0, compare=False)
+    """Number of drafted tokens that were taken back; it may vary likewise."""
 
     def __str__(self) -> str:
         return self.text

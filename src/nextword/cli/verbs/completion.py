@@ -58,6 +58,7 @@ def _words(verb: str, summary: str) -> _Words:
 
 def _fields(options: type) -> Iterator[tuple[str, Any]]:
     """Yield the flag's name and the type of each option, each sampling parameter included."""
+    is_on = {field.name for field in dataclasses.fields(options) if field.default is True}
     for name, hint in get_type_hints(options, include_extras=True).items():
         if name == "params":
             yield from get_type_hints(SamplingParams).items()
@@ -65,7 +66,8 @@ def _fields(options: type) -> Iterator[tuple[str, Any]]:
             yield from _fields(nested)
         else:
             names = (getattr(annotation, "name", None) for annotation in getattr(hint, "__metadata__", ()))
-            yield next(filter(None, names), name), hint
+            flag = next(filter(None, names), name)
+            yield f"no_{flag}" if name in is_on else flag, hint
 
 
 def _split(fields: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
