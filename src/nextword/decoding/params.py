@@ -29,7 +29,7 @@ from nextword.errors import RequestError
 ProcessorOrder = Literal["nextword", "transformers", "vllm", "llama.cpp"]
 
 DRY_SEQUENCE_BREAKERS = ("\n", ":", '"', "*")
-"""What stands for `dry_sequence_breakers` where none are given, as in llama.cpp."""
+"""Breakers of DRY where `dry_sequence_breakers` names none, as in llama.cpp."""
 MOST_COMPLETIONS = 10_000
 """Bound of n: far beyond use, short of filling the memory with one mistyped number."""
 
