@@ -47,7 +47,7 @@ void load_matrix(Model& model, const Kind& kind, const std::string& name, int ro
     std::vector<uint8_t> bytes(row_bytes(kind.encoding, columns) * rows);
     for (size_t i = 0; i < bytes.size(); ++i) bytes[i] = static_cast<uint8_t>(i * 7 % 16);
     model.make_matrix(name, kind.weights);
-    model.load_rows(name, 0, rows, kind.encoding, bytes.data(), bytes.size());
+    model.load_rows({{name, 0, rows, kind.encoding, bytes.data(), bytes.size()}});
 }
 
 void load_norm(Model& model, const std::string& name) {
