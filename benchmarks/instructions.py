@@ -1,4 +1,4 @@
-"""How many instructions does a token take on a 64-bit ARM processor? Counted under emulation, so on any machine.
+"""Count the instructions of a token on 64-bit ARM processors, under emulation, so on any machine.
 
     python -m benchmarks.instructions [--tokens 32]
 

@@ -1,4 +1,4 @@
-"""How much time do drafts save? Texts with and without them, in turn, on four kinds of tasks.
+"""Measure the time that drafts save: texts with and without them, in turn, on four kinds of tasks.
 
     python -m benchmarks.speculation smollm2-135m [--texts 6] [--repeats 3] [--num-threads 2]
 

@@ -1,4 +1,4 @@
-"""How fast one training step is, beside transformers, peft, LitGPT and nanoGPT, on the same shapes and batches.
+"""Measure a training step beside transformers, peft, LitGPT and nanoGPT, on the same shapes and batches.
 
     python -m benchmarks.train [--case smollm2] [--instructions instructions.json] [--steps 3] [--json FILE]
 

@@ -1,4 +1,4 @@
-"""What does a step of several tokens cost over a step of one? Speculative decoding verifies drafts by such steps.
+"""Measure a step of several tokens beside a step of one: speculative decoding verifies drafts by such steps.
 
     python -m benchmarks.verification [--model NAME_OR_PATH] [--context 512] [--threads N] [--repeats 15]
 

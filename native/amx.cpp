@@ -19,7 +19,7 @@ bool processor_has_tiles() {
     return __get_cpuid_count(7, 0, &eax, &ebx, &ecx, &edx) && (edx & tile_and_int8) == tile_and_int8;
 }
 
-// Whether the system saves tiles when it switches threads (XCR0). To be asked only where there is AVX.
+// True if the system saves tiles when it switches threads (XCR0). Call it only on processors with AVX.
 bool system_saves_tiles() {
     uint32_t low, high;
     asm volatile("xgetbv" : "=a"(low), "=d"(high) : "c"(0));

@@ -10,10 +10,10 @@ namespace nextword {
 // None if the compiler does not know AMX.
 const Kernels* amx_kernels();
 
-// Whether tiles give the products of plain integers. Only for processors with AMX.
+// True if tiles give the products of plain integers. Call it only on processors with AMX.
 bool amx_multiplies();
 
-// Whether this processor has AMX for int8, the system lets this process use it, and its products are right. The first
+// True if this processor has AMX for int8, the system lets this process use it, and its products are right. The first
 // call asks the system, and says on stderr if products are wrong.
 bool runs_amx();
 

@@ -1,7 +1,7 @@
 // Attention of a block of tokens over the KV cache, layer by layer.
 //
 // The work is cut into units: some queries of one key-value head with all the segments of positions they attend to.
-// Where a sequence has few tokens, segments are units of their own, whose online-softmax states are merged in their
+// The segments of a sequence with few tokens are units of their own, whose online-softmax states are merged in their
 // order.
 
 #ifndef NEXTWORD_ATTENTION_H

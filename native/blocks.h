@@ -20,7 +20,7 @@ struct BlockSize {
     int values, bytes;
 };
 
-// Of one number for the encodings of numbers.
+// The size of a block; of one number for encodings without blocks.
 constexpr BlockSize block_size(Encoding encoding) {
     switch (encoding) {
         case Encoding::F32: return {1, 4};
@@ -64,7 +64,7 @@ constexpr WeightKind kind_of(Encoding encoding) {
     return WeightKind::F32;
 }
 
-// What a panel's unit has for one row, taken apart: see weight_kind.h. A block fills it.
+// The part of a panel's unit that belongs to one row, unpacked: see weight_kind.h. A block fills it.
 struct UnitRow {
     uint16_t scale, minimum;  // fp16
     uint8_t sub_scales[16];   // group by group, with the sub-minimums
@@ -101,7 +101,7 @@ void add_bits(const uint8_t* bytes, int count, int from, int to, uint8_t* out) {
 
 // ---- sub-scales ----
 
-// Of Q4_K and Q5_K: eight scales of 6 bits, each beside its minimum.
+// Read the eight scales of 6 bits of Q4_K and Q5_K, each beside its minimum.
 inline void read_six_bit_pairs(const uint8_t* from, uint8_t* out) {
     for (int i = 0; i < 4; ++i) {
         const uint8_t scale = from[i], minimum = from[i + 4], rest = from[i + 8];
@@ -112,7 +112,7 @@ inline void read_six_bit_pairs(const uint8_t* from, uint8_t* out) {
     }
 }
 
-// Of Q3_K: sixteen scales of 6 bits, raised by 32. Four bits of each come first, then the higher two.
+// Read the sixteen scales of 6 bits of Q3_K, raised by 32. Four bits of each come first, then the higher two.
 inline void read_six_bit_scales(const uint8_t* from, uint8_t* out) {
     for (int i = 0; i < 16; ++i) {
         const int low = from[i % 8] >> (i / 8 * 4) & 15, high = from[8 + i % 4] >> (i / 4 * 2) & 3;
@@ -120,7 +120,7 @@ inline void read_six_bit_scales(const uint8_t* from, uint8_t* out) {
     }
 }
 
-// Of IQ4_XS: eight scales of 6 bits, raised by 32; the higher two bits of all, then the lower four.
+// Read the eight scales of 6 bits of IQ4_XS, raised by 32: the higher two bits of all, then the lower four.
 inline void read_split_scales(uint16_t high, const uint8_t* low, uint8_t* out) {
     for (int i = 0; i < 8; ++i) {
         const int four = low[i / 2] >> (i % 2 * 4) & 15;

@@ -151,7 +151,7 @@ template <WeightKind kind, int T, class Fetch>
     }
 }
 
-// What is in the output, with a value.
+// The number that an epilogue leaves in the output, which held `before`.
 F combined(F before, F value, Epilogue epilogue) {
     if (epilogue == Epilogue::Add) return Simd::add(before, value);
     return epilogue == Epilogue::Multiply ? Simd::mul(before, value) : value;
@@ -293,7 +293,7 @@ void multiply_unpacked(const Matrix& matrix, int first_panel, int last_panel, co
     }
 }
 
-// Whether a group is taken apart once for several tiles. Nibbles take few instructions, wherever those cost nothing.
+// True if a group is unpacked once for several tiles: nibbles only where unpacking costs time.
 template <WeightKind kind>
 bool is_unpacked_once(int num_tokens) {
     if (kind != WeightKind::Q4 && kind != WeightKind::Q4Min) return num_tokens >= 2 * Simd::kTokens;

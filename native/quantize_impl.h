@@ -87,8 +87,8 @@ void improve(const F (&values)[kGroup], F scale, F minimum, NibbleFit& best) {
     best.gain = Simd::max(gain, best.gain);
 }
 
-// Of some ranges between the lowest and the highest number, drawn in by up to 6/64 on each side, the one that fits
-// best; its integers are then found once more.
+// The best fit of some ranges between the lowest and the highest number, drawn in by up to 6/64 on each side; its
+// integers are then found once more.
 NibbleFit fit_nibbles(const F (&values)[kGroup]) {
     F low = values[0], high = values[0];
     for (const F value : values) low = Simd::min(low, value), high = Simd::max(high, value);

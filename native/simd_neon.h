@@ -200,7 +200,7 @@ struct Simd {
         uint8x16_t moved = a;
         if constexpr (from > to) moved = vshrq_n_u8(a, from - to);
         if constexpr (from < to) moved = vshlq_n_u8(a, to - from);
-        // What is shifted in is zero already.
+        // The bits that are shifted in are zero already.
         constexpr bool is_alone = (from + bits == 8 && to == 0) || (from == 0 && to + bits == 8);
         return is_alone ? moved : vandq_u8(moved, vdupq_n_u8(((1 << bits) - 1) << to));
     }

@@ -110,7 +110,7 @@ struct Simd {
         for (int32_t& lane : a.at) lane *= 1 << bits;
         return a;
     }
-    // Of lanes that are not negative; of others, the lowest bits are right.
+    // Lanes must not be negative; of others, the lowest bits are right.
     template <int bits>
     static I shift_right(I a) {
         for (int32_t& lane : a.at) lane >>= bits;
@@ -178,7 +178,7 @@ struct Simd {
     static void store_bytes(uint8_t* to, Bytes a) { std::memcpy(to, a.at, 64); }
     // These are not inlined: the kernels that consist of them would take minutes to compile.
 
-    // Of each byte, so many bits from bit `from` on, moved to bit `to`; the others are 0.
+    // Some bits of each byte, from bit `from` on, moved to bit `to`; the others are 0.
     template <int bits, int from, int to>
     [[gnu::noinline]] static Bytes field(Bytes a) {
         for (uint8_t& byte : a.at) byte = static_cast<uint8_t>((byte >> from & ((1 << bits) - 1)) << to);

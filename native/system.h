@@ -1,4 +1,4 @@
-// What depends on the operating system: no other file of native/ includes a system's headers.
+// Calls of the operating system: no other file of native/ includes a system's headers.
 
 #ifndef NEXTWORD_SYSTEM_H
 #define NEXTWORD_SYSTEM_H
@@ -30,7 +30,7 @@ void* find_function(const char* name);
 // does not say.
 bool has_room_for_this_thread();
 
-// Whether the system lets this process and its children use the tiles of AMX: Linux wants to be asked first.
+// True if the system lets this process and its children use the tiles of AMX: Linux wants to be asked first.
 bool permits_tiles();
 
 // Extensions of an ARM processor; false on others.

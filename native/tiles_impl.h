@@ -33,7 +33,7 @@ public:
     TileSession& operator=(const TileSession&) = delete;
 };
 
-// Whether the tiles of each column of `tile_shapes` give what integers give.
+// True if the tiles of each column of `tile_shapes` give the products of plain integers.
 template <class Tiles, int sums, int a, int b>
 bool tiles_multiply_one(int columns) {
     int8_t tokens[kTileRows][kGroup], weights[kGroup / 4][kLanes][4];

@@ -42,7 +42,7 @@ struct TrainingKernels {
     void (*activate)(const Element* x, const Element* gated, Activation activation, int64_t size, Element* out);
     void (*activate_backward)(const Element* x, const Element* gated, const Element* grad, Activation activation,
                               int64_t size, Element* x_grad, Element* gated_grad);
-    // Of tokens from first_token on, (num_tokens, num_heads, head_dim); `heads` and `out` begin at that token.
+    // Rotates tokens from first_token on, (num_tokens, num_heads, head_dim); `heads` and `out` begin at that token.
     void (*rotate)(const Element* heads, const Rotated<Element>& rotated, int64_t first_token, int64_t num_tokens,
                    int64_t num_heads, int64_t head_dim, Element* out);
     // softmax(scale * scores) over the keys attended, 0 elsewhere; rows from first_row on, in place.

@@ -31,7 +31,7 @@ constexpr bool is_quantized(WeightKind kind) { return kind > WeightKind::BF16; }
 
 constexpr int ceil_div(int a, int b) { return (a + b - 1) / b; }
 
-// How the groups of a unit are scaled beside its fp16 numbers.
+// Scales of a unit's groups beside its fp16 numbers.
 enum class SubScales {
     None,    // the unit is one group
     Bytes,   // int8, of each span; then, if the kind has minimums, one for the group
@@ -88,7 +88,7 @@ constexpr size_t unit_bytes(WeightKind kind) {
     return t.header_bytes() + t.unit_groups * t.group_bytes();
 }
 
-// Of integers: for each group.
+// Bytes of integers for each group.
 constexpr int group_share(WeightKind kind) { return static_cast<int>(unit_bytes(kind)) / traits(kind).unit_groups; }
 
 // Columns of a unit.

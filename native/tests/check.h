@@ -44,7 +44,7 @@ inline bool is_same(const std::vector<float>& a, const std::vector<float>& b) {
     return a.size() == b.size() && (a.empty() || std::memcmp(a.data(), b.data(), a.size() * sizeof(float)) == 0);
 }
 
-// Of the bits of all values, in order (FNV-1a).
+// FNV-1a hash of the bits of all values, in order.
 inline uint64_t checksum(const std::vector<float>& values) {
     uint64_t hash = 0xcbf29ce484222325u;
     for (const float value : values) {

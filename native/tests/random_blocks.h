@@ -15,7 +15,7 @@ constexpr Encoding kBlockEncodings[] = {Encoding::Q8_0, Encoding::Q4_0,   Encodi
                                         Encoding::Q5_1, Encoding::IQ4_NL, Encoding::Q2_K, Encoding::Q3_K,
                                         Encoding::Q4_K, Encoding::Q5_K,   Encoding::Q6_K, Encoding::IQ4_XS};
 
-// Where a block has its fp16 numbers: the first, and how many.
+// Position of a block's first fp16 number, and how many there are.
 inline std::pair<int, int> halves_of(Encoding encoding) {
     switch (encoding) {
         case Encoding::Q4_1:

@@ -97,7 +97,7 @@ private:
     bool is_configured_ = false;
 };
 
-// Of this thread.
+// The machine of this thread.
 inline TileMachine& tile_machine() {
     static thread_local TileMachine machine;
     return machine;

@@ -1,5 +1,5 @@
 // AMX on processors that do not have it: its instructions raise SIGILL, and the handler does what they would have done.
-// So the instructions that the compiler wrote are decoded and executed, one by one.
+// The instructions that the compiler wrote are thereby decoded and executed, one by one.
 
 #ifndef NEXTWORD_TESTS_TILE_TRAP_H
 #define NEXTWORD_TESTS_TILE_TRAP_H
@@ -31,7 +31,7 @@ public:
     int rm() const { return code_[4] & 7; }
     int third() const { return ~code_[2] >> 3 & 15; }
     int num_bytes() const { return 5 + has_sib() + displacement_bytes(); }
-    // Of the first row.
+    // Address of the first row.
     uint8_t* address() const {
         int64_t offset = 0;
         const uint8_t* displacement = code_ + 5 + has_sib();

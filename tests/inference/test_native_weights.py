@@ -1,4 +1,4 @@
-"""How matrices are held in memory: which kinds keep the values of a file, bit for bit."""
+"""Kinds of matrices in memory keep the values of a file, bit for bit."""
 
 from __future__ import annotations
 

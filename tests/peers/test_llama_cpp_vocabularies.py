@@ -38,7 +38,7 @@ def cases(name: str) -> list[tuple[str, list[int]]]:
 
 @functools.lru_cache(maxsize=2)
 def normalizes(tokenizer: Tokenizer) -> bool:
-    """Whether the published tokenizer brings texts into NFC first, which llama.cpp does not."""
+    """True if the published tokenizer brings texts into NFC first, which llama.cpp does not."""
     return bool(tokenizer.definition()["normalizer"] == {"type": "NFC"})
 
 
