@@ -269,11 +269,12 @@ void bind_shape(nb::module_& m) {
 }
 
 void bind_chunk(nb::module_& m) {
-    const auto init = [](Chunk* self, int64_t cache_id, Ids token_ids, int num_logits) {
-        new (self) Chunk{cache_id, std::move(token_ids), num_logits};
+    const auto init = [](Chunk* self, int64_t cache_id, Ids token_ids, int num_logits, int num_drafted) {
+        new (self) Chunk{cache_id, std::move(token_ids), num_logits, num_drafted};
     };
     nb::class_<Chunk>(m, "Chunk")
-        .def("__init__", init, nb::arg("cache_id"), nb::arg("token_ids"), nb::arg("num_logits"));
+        .def("__init__", init, nb::arg("cache_id"), nb::arg("token_ids"), nb::arg("num_logits"),
+             nb::arg("num_drafted") = 0);
 }
 
 }  // namespace

@@ -132,10 +132,6 @@ void KVCache::touch(const Sequence& sequence) {
 
 void KVCache::close(int64_t id) {
     const Sequence& sequence = sequence_of(id);
-    try {
-        settle(id);
-    } catch (const std::bad_alloc&) {  // then its last pages serve no later prompt
-    }
     touch(sequence);
     for (size_t pool = 0; pool < pools_.size(); ++pool) {
         for (const PageId page : sequence.pages[pool]) {

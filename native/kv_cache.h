@@ -89,7 +89,6 @@ public:
     // never with all of it. Only sequences of the same kind share pages.
     int64_t open(const std::vector<int32_t>& prompt, SequenceKind kind = {});
     int64_t fork(int64_t id);
-    // Its tentative positions settle before: their pages serve later prompts.
     void close(int64_t id);
 
     // Number of positions of the sequence. Like all methods below, throws std::out_of_range for a handle that is not

@@ -48,7 +48,6 @@ void Model::step(const std::vector<Chunk>& chunks, float* logits, BetweenLayers 
         logits += block.rows_of_logits.size() * shape_.vocab_size;
     };
     run(chunks, finish, between_layers);
-    for (const Chunk& chunk : chunks) cache_.settle(chunk.cache_id, std::max(0, chunk.num_logits - 1));
 }
 
 void Model::score(const std::vector<Chunk>& chunks, const int32_t* targets, TokenScore* scores,
@@ -64,7 +63,6 @@ void Model::score(const std::vector<Chunk>& chunks, const int32_t* targets, Toke
         }
     };
     run(chunks, finish, between_layers);
-    for (const Chunk& chunk : chunks) cache_.settle(chunk.cache_id);
 }
 
 void Model::check(const std::vector<Chunk>& chunks) const {
@@ -89,6 +87,9 @@ void Model::check_tokens(const Chunk& chunk) const {
     if (chunk.num_logits < 0 || chunk.num_logits > count) {
         throw std::invalid_argument("more logits are wanted than a chunk has tokens");
     }
+    if (chunk.num_drafted < 0 || chunk.num_drafted > count) {
+        throw std::invalid_argument("more tokens are drafted than a chunk has");
+    }
     for (const int32_t token : chunk.token_ids) {
         if (token < 0 || token >= shape_.vocab_size) throw std::invalid_argument("a token is not in the vocabulary");
     }
@@ -107,6 +108,7 @@ void Model::run(const std::vector<Chunk>& chunks, const Finish& finish, const Be
         for (size_t i = 0; i < chunks.size(); ++i) cache_.shrink(chunks[i].cache_id, lengths[i]);
         throw;
     }
+    for (const Chunk& chunk : chunks) cache_.settle(chunk.cache_id, chunk.num_drafted);
 }
 
 template <class Finish>

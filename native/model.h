@@ -22,11 +22,13 @@
 
 namespace nextword {
 
-// Tokens that continue a sequence, and for how many of the last of them logits are wanted.
+// Tokens that continue a sequence, and for how many of the last of them logits are wanted. The last num_drafted are a
+// draft: KVCache::truncate may take them back before the sequence's next step.
 struct Chunk {
     int64_t cache_id = 0;
     std::vector<int32_t> token_ids;
     int num_logits = 0;
+    int num_drafted = 0;
 };
 
 class Model {
@@ -55,8 +57,7 @@ public:
     // Append each chunk to its sequence; writes num_logits rows of vocab_size for each, in order. Throws
     // std::invalid_argument for tokens or positions that the model does not have, or weights that have not been loaded,
     // CacheFull if the KV cache cannot hold the new positions, std::bad_alloc if the system has no more memory, and
-    // what `between_layers` throws; all sequences are then as before. Positions after the first whose logits were
-    // wanted are tentative: KVCache::truncate may take them back before the sequence's next step.
+    // what `between_layers` throws; all sequences are then as before.
     void step(const std::vector<Chunk>& chunks, float* logits, BetweenLayers between_layers = [] {});
 
     // The same, but compute the score of one target token per row instead of the logits: as many targets and scores as

@@ -72,7 +72,7 @@ class HashBackend:
         assert len(text) <= self.max_seq_len, "a text longer than the context"
         assert chunk.num_logits <= len(chunk.token_ids)
         self.tokens_computed += len(chunk.token_ids)
-        self._settled[chunk.cache_id] = len(text) - max(chunk.num_logits - 1, 0)
+        self._settled[chunk.cache_id] = len(text) - chunk.num_drafted
         ends = range(len(text) - chunk.num_logits + 1, len(text) + 1)
         rows = [self.logits_after(text[:end]) for end in ends]
         return np.stack(rows) if rows else np.empty((0, self.vocab_size), np.float32)

@@ -99,7 +99,7 @@ def test_a_reused_beginning_gives_the_same_bits(config: ModelConfig, length: int
     first = backend.open_cache(text)
     assert backend.cache_length(first) == 0
     for start in range(0, length, 50):  # in pieces, as an engine prefills, so that windows leave pages on the way
-        backend.step([Chunk(first, text[start : start + 50], 1)])
+        write(backend, first, text[start : start + 50])
     for is_open in (True, False):
         if not is_open:
             backend.close_cache(first)
@@ -114,7 +114,7 @@ def test_a_reused_beginning_gives_the_same_bits(config: ModelConfig, length: int
 @pytest.mark.parametrize("config", [CONFIG, WINDOW, ALL_SLIDING], ids=["full", "window", "all-sliding"])
 def test_only_an_equal_beginning_is_reused(config: ModelConfig) -> None:
     backend, text = native(config), random_text(200)
-    backend.step([Chunk(backend.open_cache(), text, 1)])
+    write(backend, backend.open_cache(), text)
     for changed, expected in [(0, 0), (31, 0), (32, 32), (100, 96), (199, 192)]:
         other = list(text)
         other[changed] = (other[changed] + 1) % config.vocab_size
@@ -175,12 +175,12 @@ def test_a_crowded_cache_never_gives_another_texts_logits(config: ModelConfig) -
         backend.close_cache(cache_id)
 
 
-def test_tentative_positions_are_taken_back_and_serve_no_other_prompt() -> None:
+def test_a_draft_is_taken_back_and_serves_no_other_prompt() -> None:
     backend, text = native(), random_text(100)
     expected = logits_of(native(), text)
     cache_id = backend.open_cache()
     draft = [(token_id + 1) % CONFIG.vocab_size for token_id in text[41:80]]
-    backend.step([Chunk(cache_id, [*text[:41], *draft], 40)])
+    backend.step([Chunk(cache_id, [*text[:41], *draft], 40, len(draft))])
     assert backend.cache_length(backend.open_cache([*text[:41], *draft, 0])) == 32, "the page of the draft is not kept"
     backend.truncate_cache(cache_id, 41)
     np.testing.assert_array_equal(write(backend, cache_id, text[41:]), expected[41:])

@@ -43,6 +43,8 @@ class Chunk:
     token_ids: Sequence[int]
     num_logits: int
     """Number of last positions to return logits for; 0 in the middle of a prompt."""
+    num_drafted: int = 0
+    """Number of last tokens that are a draft: `truncate_cache` may take them back before the sequence's next step."""
 
 
 @dataclass(frozen=True)
@@ -103,7 +105,7 @@ class Backend(Protocol):
         """
 
     def truncate_cache(self, cache_id: int, length: int) -> None:
-        """End a sequence at `length`: take back positions of its last step after the first whose logits were given."""
+        """End a sequence at `length`: take back tokens that its last step held as a draft."""
 
     def step(self, chunks: Sequence[Chunk]) -> list[Logits]:
         """Append each chunk to its sequence; return a (num_logits, vocab_size) float32 array per chunk, in order."""

@@ -126,8 +126,7 @@ class Engine:
         sequences = [(request, sequence) for request in decoding for sequence in request.running]
         drafts = [NO_DRAFT] * len(sequences) if prefilling else self._propose(sequences)
         chunks = [
-            Chunk(sequence.cache_id, [sequence.tokens[-1].token_id, *draft.token_ids], 1 + len(draft.token_ids))
-            for (_, sequence), draft in zip(sequences, drafts, strict=True)
+            _decode_chunk(sequence, draft.token_ids) for (_, sequence), draft in zip(sequences, drafts, strict=True)
         ]
         if prefilling is not None:
             chunks.append(self._prefill_chunk(prefilling))
@@ -462,6 +461,11 @@ class Engine:
         except NextwordError as error:
             request.error = error
             self.cancel(request)
+
+
+def _decode_chunk(sequence: Sequence, draft: Seq[int]) -> Chunk:
+    """Return the chunk of a sequence's last token and a draft of those that may follow it."""
+    return Chunk(sequence.cache_id, [sequence.tokens[-1].token_id, *draft], 1 + len(draft), num_drafted=len(draft))
 
 
 def _as_token_ids(token_ids: Seq[int]) -> list[int]:

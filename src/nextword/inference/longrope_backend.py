@@ -108,7 +108,7 @@ class LongRopeBackend:
         return limit if sequence.is_long else min(limit, max(self._original - len(sequence.token_ids) - 1, 0))
 
     def truncate_cache(self, cache_id: int, length: int) -> None:
-        """End a sequence at `length`: take back positions of its last step after the first whose logits were given."""
+        """End a sequence at `length`: take back tokens that its last step held as a draft."""
         sequence = self._sequences[cache_id]
         self._inner.truncate_cache(sequence.cache_id, length)
         del sequence.token_ids[length:]
@@ -154,11 +154,12 @@ class LongRopeBackend:
             is_long = sequence.is_long and chunk.num_logits == 0
             is_same = sequence.is_long == is_long
             short = sequence if is_same else self._compute(sequence, [], made, is_long=is_long)
-            parts.append((short, Chunk(short.cache_id, within, chunk.num_logits - num_logits)))
+            num_drafted = 0 if beyond else chunk.num_drafted
+            parts.append((short, Chunk(short.cache_id, within, chunk.num_logits - num_logits, num_drafted)))
         if beyond:
             long = sequence if sequence.is_long else self._compute(sequence, within, made, is_long=True)
             rest = [*within, *beyond] if sequence.is_long else beyond
-            parts.append((long, Chunk(long.cache_id, rest, num_logits)))
+            parts.append((long, Chunk(long.cache_id, rest, num_logits, chunk.num_drafted)))
         return parts
 
     def _compute(self, like: _Sequence, more: list[int], made: list[_Sequence], *, is_long: bool) -> _Sequence:

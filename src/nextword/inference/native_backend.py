@@ -171,7 +171,7 @@ class NativeBackend:
         return self.max_seq_len - self.cache_length(cache_id) - 1
 
     def truncate_cache(self, cache_id: int, length: int) -> None:
-        """End a sequence at `length`: take back positions of its last step after the first whose logits were given."""
+        """End a sequence at `length`: take back tokens that its last step held as a draft."""
         self._model.truncate_cache(cache_id, length)
 
     def step(self, chunks: Sequence[Chunk]) -> list[Logits]:
@@ -221,7 +221,7 @@ class NativeBackend:
 
 
 def _native_chunks(chunks: Sequence[Chunk]) -> list[core.Chunk]:
-    return [core.Chunk(chunk.cache_id, list(chunk.token_ids), chunk.num_logits) for chunk in chunks]
+    return [core.Chunk(chunk.cache_id, list(chunk.token_ids), chunk.num_logits, chunk.num_drafted) for chunk in chunks]
 
 
 def num_cores() -> int:
