@@ -135,8 +135,10 @@ class Drafter:
         if limit <= 0:
             return NO_DRAFT
         found = next((draft for source in self._sources if (draft := source.propose(limit)).token_ids), NO_DRAFT)
+        if not found.token_ids:
+            return NO_DRAFT
         length = self._best_length(found, costs, num_other_rows)
-        if found.token_ids and length == 0:
+        if length == 0:
             self._num_passed += 1
             length = int(self._num_passed >= self._PROBE_AFTER)
         if length:

@@ -370,8 +370,6 @@ class Engine:
 
     def _draft_limit(self, request: Request, sequence: Sequence) -> int:
         """Return how many tokens a draft may have, of which none may lead beyond max_tokens or the context."""
-        if not self._speculates:
-            return 0
         most = request.params.max_tokens
         left = self.backend.max_seq_len if most is None else most - len(sequence.tokens)
         return min(left - 1, self.backend.draft_limit(sequence.cache_id))
