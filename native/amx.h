@@ -7,7 +7,7 @@
 
 namespace nextword {
 
-// None if the compiler does not know AMX.
+// None on other processors, and if the compiler does not know AMX.
 const Kernels* amx_kernels();
 
 // True if tiles give the products of plain integers. Call it only on processors with AMX.

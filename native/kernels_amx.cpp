@@ -2,7 +2,7 @@
 
 #include "amx.h"
 
-// An old compiler does not know AMX.
+// Other processors do not have AMX, and an old compiler does not know it.
 #if defined(__AMX_INT8__)
 
 #include "simd_avx512.h"
