@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 import nextword as nw
-from nextword.decoding.params import SamplingOptions
+from nextword.decoding.params import EarlyStopping, SamplingOptions
 from nextword.tasks.classify import ClassifyKeywords
 from tests.api_model import load_bytes_model
 
@@ -383,6 +383,7 @@ SEVERAL: dict[str, Any] = {
     "choice": Sequence[str],
     "dry_sequence_breakers": str | Sequence[str],
     "schema": Mapping[str, Any] | bool | str | None,
+    "early_stopping": bool | EarlyStopping,
 }
 """Fields that hold a tuple or a text, and are made of other values, too."""
 

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from nextword.decoding.distribution import Distribution
-from nextword.decoding.params import SamplingParams, sampling_params
+from nextword.decoding.params import DRAWING, SamplingParams, sampling_params
+from nextword.decoding.processors import STEPS
 from nextword.errors import RequestError
 
 REFUSED = [
@@ -119,7 +120,7 @@ def test_bad_checkpoint_defaults_have_no_effect_and_are_named_in_one_warning() -
 
 def test_what_is_not_computed_here_is_named_in_the_warning() -> None:
     settings = {"num_beams": 4, "suppress_tokens": [5], "guidance_scale": 1.5, "stop_strings": ["END"]}
-    with pytest.warns(UserWarning, match=r"num_beams = 4 is not implemented") as caught:
+    with pytest.warns(UserWarning, match=r"num_beams = 4 is for a call to ask for") as caught:
         assert sampling_params(settings, temperature=0.5).temperature == 0.5
     assert len(caught) == 1
     assert all(key in str(caught[0].message) for key in settings)
@@ -176,3 +177,18 @@ def test_limits_of_the_file_give_way_to_those_of_the_call() -> None:
 def test_an_unknown_parameter_is_refused_with_the_nearest_name(name: str, near: str) -> None:
     with pytest.raises(RequestError, match=rf"unknown sampling parameter '{name}': did you mean '{near}'\?"):
         sampling_params({}, **{name: 1})
+
+
+def test_a_call_that_searches_leaves_out_how_the_checkpoint_draws() -> None:
+    settings = {"do_sample": True, "temperature": 0.6, "top_p": 0.95, "top_k": 20, "length_penalty": 2.0}
+    assert sampling_params({**settings, "early_stopping": True}, num_beams=4) == SamplingParams(
+        num_beams=4, length_penalty=2.0, early_stopping="true"
+    )
+    assert sampling_params({"do_sample": False}, num_beams=4) == SamplingParams(num_beams=4)
+    with pytest.raises(RequestError, match=r"top_p = 0\.9 with num_beams = 4"):
+        sampling_params(settings, num_beams=4, top_p=0.9)
+
+
+def test_drawing_is_what_the_chain_and_mirostat_do() -> None:
+    switches = {"xtc_probability" if name == "xtc_threshold" else name for name in STEPS}
+    assert set(DRAWING) == {*switches, "mirostat_tau"}

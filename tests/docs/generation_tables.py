@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 
-from nextword.decoding.checkpoint_params import FIELDS, NOT_COMPUTED
+from nextword.decoding.checkpoint_params import FIELDS, LEFT_TO_CALLS, NOT_COMPUTED
 from nextword.decoding.params import SamplingParams, sampling_params
 from tests.docs.table import names, table
 
@@ -17,6 +17,7 @@ def generation_config() -> str:
     rows = [(f"`{key}`", f"`{field}`", _translated(key, field)) for key, field in FIELDS.items()]
     rows.append(("`do_sample`", "`temperature`", "`false` → `0`"))
     rows.append(("`eos_token_id`", "tokens that end a text", ""))
+    rows.append((names(LEFT_TO_CALLS), "none: named in a warning; a call asks for it", ""))
     rows.append((names(NOT_COMPUTED), "none: named in a warning if it would change the text", ""))
     rows.append(("any other", "none: ignored", ""))
     return table(("key", "our parameter", "values beyond our range that mean something"), rows)

@@ -26,10 +26,12 @@ FIELDS = {
     "no_repeat_ngram_size": "no_repeat_ngram_size",
     "min_new_tokens": "min_tokens",
     "max_new_tokens": "max_tokens",
+    "length_penalty": "length_penalty",
+    "early_stopping": "early_stopping",
 }
 """Key of generation_config.json -> our field."""
 NOT_COMPUTED: Mapping[str, tuple[object, ...]] = {
-    **dict.fromkeys(("num_beams", "num_beam_groups", "guidance_scale", "encoder_repetition_penalty"), (1,)),
+    **dict.fromkeys(("num_beam_groups", "guidance_scale", "encoder_repetition_penalty"), (1,)),
     **dict.fromkeys(("min_length", "penalty_alpha", "diversity_penalty", "encoder_no_repeat_ngram_size"), (0,)),
     **dict.fromkeys(("bad_words_ids", "force_words_ids", "constraints", "sequence_bias", "stop_strings"), ([], {})),
     **dict.fromkeys(("suppress_tokens", "begin_suppress_tokens", "exponential_decay_length_penalty"), ([],)),
@@ -37,6 +39,9 @@ NOT_COMPUTED: Mapping[str, tuple[object, ...]] = {
     "token_healing": (False,),
 }
 """Keys of what changes texts in transformers and has no counterpart here, with the values that change nothing."""
+
+LEFT_TO_CALLS: Mapping[str, tuple[object, ...]] = {"num_beams": (0, 1)}
+"""Keys of strategies that a call has to ask for, since they take several times as long, with their neutral values."""
 
 
 def checkpoint_params(
@@ -59,11 +64,12 @@ def checkpoint_params(
     greedy = _sampling(generation_defaults, refused) is False
     if greedy and "temperature" not in overridden:
         found["temperature"] = 0.0
-    refused += [
-        f"{key} = {value!r:.40} is not implemented"
-        for key, neutral in NOT_COMPUTED.items()
-        if (value := generation_defaults.get(key)) is not None and value not in neutral
-    ]
+    for keys, reason in ((NOT_COMPUTED, "is not implemented"), (LEFT_TO_CALLS, "is for a call to ask for")):
+        refused += [
+            f"{key} = {value!r:.40} {reason}"
+            for key, neutral in keys.items()
+            if (value := generation_defaults.get(key)) is not None and value not in neutral
+        ]
     if refused:
         warnings.warn(f"generation_config.json: {'; '.join(refused)}; not used", stacklevel=2)
     return found

@@ -8,6 +8,7 @@ Special tokens have no bytes here, so that none of them is ever part of a text.
 from __future__ import annotations
 
 import collections
+import copy
 import dataclasses
 import threading
 from collections.abc import Callable, Collection, Sequence
@@ -161,6 +162,9 @@ class Grammar:
 class Matcher(Protocol):
     """A form of text, as a sampler asks about it."""
 
+    def copy(self) -> Matcher:
+        """Return a matcher at the same place of the text; both go on independently."""
+
     @property
     def is_complete(self) -> bool:
         """True if the text has its form as it is, and no token could follow."""
@@ -185,6 +189,13 @@ class GrammarMatcher:
         self._accepted: list[bool] = []
         """For each token of the completion, True if llguidance has it, too."""
         self._found: tuple[Mask, bool] | None = None
+
+    def copy(self) -> GrammarMatcher:
+        """Return a matcher at the same place of the text; both go on independently."""
+        copied = copy.copy(self)
+        copied._matcher = self._matcher.deep_copy()
+        copied._accepted = list(self._accepted)
+        return copied
 
     @property
     def is_complete(self) -> bool:

@@ -87,6 +87,14 @@ def check_bool(name: str, value: object) -> object:
     return value
 
 
+def check_early_stopping(name: str, value: object) -> object:
+    """Check true, false or "never", a boolean or its word; return the word."""
+    word = str(value).lower() if isinstance(value, bool) else value
+    if not isinstance(word, str) or word not in ("false", "true", "never"):
+        raise _refusal(name, value, 'true, false or "never"')
+    return word
+
+
 def one_of(choices: tuple[str, ...]) -> Check:
     """Return a check that refuses all but these strings."""
 

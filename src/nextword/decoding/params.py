@@ -19,6 +19,7 @@ from nextword.decoding.param_checks import (
     Number,
     Seed,
     check_bool,
+    check_early_stopping,
     check_logit_bias,
     check_strings,
     check_token_ids,
@@ -27,6 +28,7 @@ from nextword.decoding.param_checks import (
 from nextword.errors import RequestError
 
 ProcessorOrder = Literal["nextword", "transformers", "vllm", "llama.cpp"]
+EarlyStopping = Literal["false", "true", "never"]
 
 DRY_SEQUENCE_BREAKERS = ("\n", ":", '"', "*")
 """Breakers of DRY where `dry_sequence_breakers` names none, as in llama.cpp."""
@@ -117,6 +119,12 @@ class SamplingParams:
     """Write a text of this grammar, in Lark's or llama.cpp's form (GBNF)."""
     choice: tuple[str, ...] = _field((), check_choice)
     """Write one of these strings."""
+    num_beams: int = _field(0, Number(int, 0, MOST_COMPLETIONS))
+    """Search for the most probable texts with this many beams, in place of sampling; 0: sample."""
+    length_penalty: float = _field(1.0, Number(float, -10, 10))
+    """A beam search ranks texts by the sum of their log-probabilities / length ** this; above 0 favours long ones."""
+    early_stopping: EarlyStopping = dataclasses.field(default="false", metadata={_CHECK: check_early_stopping})
+    """End a beam search with num_beams texts (true), if none of this length is better (false), or of any (never)."""
     n: int = _field(1, Number(int, 1, MOST_COMPLETIONS))
     """Number of completions to generate for each prompt."""
     seed: int | None = _field(None, Seed(int, 0, 2**64, below_high=True, optional=True))
@@ -136,12 +144,32 @@ class SamplingParams:
         if self.max_tokens is not None and self.min_tokens > self.max_tokens:
             limits = f"min_tokens = {self.min_tokens} is more than max_tokens = {self.max_tokens}"
             raise RequestError(f"{limits}: lower the one or raise the other")
+        if self.num_beams:
+            self._check_search()
         constraint_of(schema=self.schema, regex=self.regex, grammar=self.grammar, choice=self.choice)
+
+    def _check_search(self) -> None:
+        """Raise RequestError for what a beam search, which draws nothing, cannot take into account."""
+        given = next((name for name in DRAWING if getattr(self, name) != _DEFAULTS[name]), None)
+        if given is not None:
+            raise RequestError(
+                f"{given} = {getattr(self, given)} with num_beams = {self.num_beams}: a beam search draws no token, it "
+                "ranks texts by the model's own probabilities; leave out the one or the other"
+            )
+        if self.n > self.num_beams:
+            raise RequestError(
+                f"n = {self.n} with num_beams = {self.num_beams}: a beam search finds as many texts as it has beams"
+            )
 
     @property
     def constraint(self) -> Constraint | None:
         """The form that `schema`, `regex`, `grammar` or `choice` gives the text; None if it may have any."""
         return constraint_of(schema=self.schema, regex=self.regex, grammar=self.grammar, choice=self.choice)
+
+    @property
+    def width(self) -> int:
+        """Number of texts that are written side by side: beams, or completions."""
+        return self.num_beams or self.n
 
     @property
     def is_greedy(self) -> bool:
@@ -185,6 +213,9 @@ class SamplingOptions(TypedDict, total=False):
     regex: str | None
     grammar: str | None
     choice: Sequence[str]
+    num_beams: int
+    length_penalty: float
+    early_stopping: bool | EarlyStopping
     n: int
     seed: int | None
     logprobs: int | None
@@ -199,7 +230,8 @@ def sampling_params(generation_defaults: Mapping[str, object], **overrides: obje
     `generation_defaults` is the content of the checkpoint's generation_config.json ({} if it has none). `do_sample:
     false` there means temperature 0; a file without `do_sample` leaves it open. Keys that are not about sampling
     are ignored, since the file belongs to transformers; its implicit top-k of 50 is not taken over. Values beyond our
-    ranges mean what they do there, or are named in a warning: see `checkpoint_params`. An override of None means "not
+    ranges mean what they do there, or are named in a warning: see `checkpoint_params`. What the file sets about drawing
+    tokens gives way to a call's beam search. An override of None means "not
     given", except where None is a value of its own (max_tokens, seed, logprobs).
 
     Raises RequestError for an unknown or invalid override.
@@ -218,10 +250,20 @@ def checked(field_name: str, value: object) -> Any:
 
 
 _NONE_IS_A_VALUE = ("max_tokens", "seed", "logprobs")
+DRAWING = (
+    *("temperature", "top_k", "top_p", "min_p", "typical_p", "epsilon_cutoff", "eta_cutoff", "top_n_sigma"),
+    *("xtc_probability", "p_less", "dynatemp_range", "mirostat_tau"),
+)
+"""Parameters that say how a token is drawn, which a beam search does not do."""
 
 
 def _fitting(found: dict[str, object], given: Mapping[str, object]) -> dict[str, object]:
-    """Return the checkpoint's parameters without a limit of tokens that contradicts the call's other one."""
+    """Return the checkpoint's parameters without those that contradict the call's.
+
+    These are a limit of tokens that crosses the call's other one, and how tokens are drawn where the call searches.
+    """
+    if checked("num_beams", given.get("num_beams", 0)):
+        found = {name: value for name, value in found.items() if name not in DRAWING}
     params = {**found, **given}
     least, most = params.get("min_tokens"), params.get("max_tokens", _DEFAULTS["max_tokens"])
     if isinstance(least, int) and isinstance(most, int) and least > most:

@@ -19,7 +19,7 @@ from nextword.decoding.random_stream import RANDOM_BITS
 from nextword.decoding.seen_tokens import SeenTokens, TokenCounts
 from nextword.errors import RequestError
 
-Logits = NDArray[np.float32]
+Logits = NDArray[np.float32] | NDArray[np.float64]
 TextOfToken = Callable[[int], str]
 
 # Each of these returns new logits, shape (vocab_size,), and leaves those it was given as they are.

@@ -6,14 +6,17 @@ stream) and nothing else: not the text, the model, or when to stop.
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import math
 from collections.abc import Collection, Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from nextword.decoding.distribution import SMALLEST_TEMPERATURE, Distribution
 from nextword.decoding.grammar import Matcher
+from nextword.decoding.log_softmax import log_normalizers
 from nextword.decoding.params import SamplingParams
 from nextword.decoding.processors import (
     Logits,
@@ -81,6 +84,12 @@ class Sampler:
         self._has_mirostat = params.mirostat_tau > 0.0 and not params.is_greedy
         self._is_plain = params.logprobs is None and not self._has_mirostat and _is_plain(active_steps(params))
 
+    def copy(self) -> Sampler:
+        """Return a sampler of the same text so far; both go on independently."""
+        copied = copy.copy(self)
+        copied._seen, copied._matcher = self._seen.copy(), self._matcher and self._matcher.copy()
+        return copied
+
     @property
     def is_complete(self) -> bool:
         """True if the text has the form that it must have, and no token could follow: there is nothing to choose."""
@@ -108,6 +117,16 @@ class Sampler:
             return ChosenToken(token_id)
         reported = distribution if self.params.processed_logprobs else Distribution.from_logits(logits)
         return score_token(reported, token_id, num_alternatives=self.params.logprobs)
+
+    def log_probs(self, logits: NDArray[np.float32]) -> Logits:
+        """Return what a beam search adds up: the model's log-probabilities after bias, penalties and bans, (V,).
+
+        As in transformers, penalties change log-probabilities where sampling has them change logits, and what is left
+        is not normalised again. -inf for tokens that may not come. Raises RequestError if a logit is NaN or +inf.
+        """
+        Distribution.from_logits(logits)  # checks them
+        log_probs = logits.astype(np.float64) - log_normalizers(logits[None])[0]
+        return penalized_logits(self._allowed(log_probs), self.params, self._seen, end_token_ids=self._end_token_ids)
 
     def _native_choice(self, logits: Logits) -> int | None:
         """Choose the token that the distribution would give in one call to C++, which saves many small steps in Python.

@@ -6,6 +6,7 @@ would repeat an n-gram. The work for one more token does not grow with the lengt
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Collection, Iterable
 
 import numpy as np
@@ -19,6 +20,13 @@ class TokenCounts:
         self._places: dict[int, int] = {}
         self._token_ids = np.zeros(16, dtype=np.intp)
         self._counts = np.zeros(16, dtype=np.float32)
+
+    def copy(self) -> TokenCounts:
+        """Return the same counts; both grow independently."""
+        copied = TokenCounts()
+        copied._places = self._places.copy()
+        copied._token_ids, copied._counts = self._token_ids.copy(), self._counts.copy()
+        return copied
 
     def add(self, token_id: int) -> None:
         """Count one more occurrence of a token."""
@@ -46,12 +54,18 @@ class NGramMemory:
     def __init__(self, size: int) -> None:
         self._size = size
         self._latest: tuple[int, ...] = ()
-        self._followers: dict[tuple[int, ...], set[int]] = {}
+        self._followers: dict[tuple[int, ...], frozenset[int]] = {}
+
+    def copy(self) -> NGramMemory:
+        """Return the same memory; both grow independently."""
+        copied = copy.copy(self)
+        copied._followers = self._followers.copy()
+        return copied
 
     def add(self, token_id: int) -> None:
         """Append the next token of the sequence."""
         if len(self._latest) == self._size - 1:
-            self._followers.setdefault(self._latest, set()).add(token_id)
+            self._followers[self._latest] = self._followers.get(self._latest, frozenset()) | {token_id}
         self._latest = (*self._latest, token_id)[-(self._size - 1) :] if self._size > 1 else ()
 
     def repeating(self) -> list[int]:
@@ -70,6 +84,13 @@ class Repetitions:
         self._num_tokens = len(self._token_ids)
         self._is_breaker = np.isin(self._token_ids, np.fromiter(breakers, dtype=np.int64))
         self._lengths = _common_suffixes(self._token_ids, self._is_breaker)
+
+    def copy(self) -> Repetitions:
+        """Return the same memory; both grow independently."""
+        copied = copy.copy(self)
+        copied._token_ids, copied._is_breaker = self._token_ids.copy(), self._is_breaker.copy()
+        copied._lengths = self._lengths.copy()
+        return copied
 
     def add(self, token_id: int) -> None:
         """Append the next token of the sequence."""
@@ -153,6 +174,16 @@ class SeenTokens:
         if self.all or self.ngrams:
             for token_id in prompt:
                 self._add_to(self.all, self.ngrams, token_id=token_id)
+
+    def copy(self) -> SeenTokens:
+        """Return the same memory; both grow independently."""
+        copied = copy.copy(self)
+        copied.all, copied.output = self.all and self.all.copy(), self.output and self.output.copy()
+        copied.ngrams, copied.repetitions = (
+            self.ngrams and self.ngrams.copy(),
+            self.repetitions and self.repetitions.copy(),
+        )
+        return copied
 
     def append(self, token_id: int) -> None:
         """Append the next token of the output."""

@@ -23,7 +23,9 @@ from nextword.decoding.params import DRY_SEQUENCE_BREAKERS, SamplingParams
 from nextword.decoding.random_stream import fresh_seed
 from nextword.decoding.sampler import ChosenToken, Sampler, score_token
 from nextword.errors import NextwordError, RequestError
+from nextword.inference.append import append_token
 from nextword.inference.backend import PAGE_POSITIONS, Backend, Chunk, Logits
+from nextword.inference.beam import advance_beams, cancel_search
 from nextword.inference.cache_budget import CacheBudget, forked_positions, whole_pages
 from nextword.inference.drafts import NO_DRAFT, Draft, Drafter, DraftSource, StepCosts
 from nextword.inference.fork_safe_lock import ForkSafeLock
@@ -133,9 +135,15 @@ class Engine:
         with self._costs.measuring(None if prefilling else sum(len(chunk.token_ids) for chunk in chunks)):
             rows = self.backend.step(chunks)
         for (request, sequence), draft, logits in zip(sequences, drafts, rows, strict=False):
-            if sequence.finish_detail is None:  # unless a sequence beside it has just ended the whole request
+            # unless a sequence beside it has just ended the whole request
+            if not request.params.num_beams and sequence.finish_detail is None:
                 with self._failing_alone(request):
                     self._sample_and_verify(request, sequence, draft, logits)
+        for request in decoding:
+            if request.params.num_beams:
+                of_beams = [logits[-1] for (owner, _), logits in zip(sequences, rows, strict=False) if owner is request]
+                with self._failing_alone(request):
+                    advance_beams(request, of_beams, self.backend)
         if prefilling is not None:
             with self._failing_alone(prefilling):
                 self._advance_prefill(prefilling, chunks[-1], rows[-1])
@@ -186,6 +194,8 @@ class Engine:
         if self._lock.is_lost:
             return
         with self._lock.checked():
+            if request.params.num_beams and request.running:
+                cancel_search(request, self.backend)
             for sequence in request.running:
                 self._finish(request, sequence, "cancelled")
             self._close(request)
@@ -260,10 +270,11 @@ class Engine:
         context = self.backend.max_seq_len - len(prompt)
         growth = context if params.max_tokens is None else min(params.max_tokens, context)
         num_run = max(growth - 1, 0)  # the last token is sampled and never run
-        num_positions = forked_positions(len(prompt), [num_run] * params.n)
+        num_positions = forked_positions(len(prompt), [num_run] * params.width)
         # A prompt takes at least one page, so shortening a prompt within one page would not help.
         is_prompt_long = whole_pages(len(prompt)) > max(PAGE_POSITIONS, self._budget.max_positions)
-        remedy = "shorten the prompt" if is_prompt_long else "lower max_tokens or n"
+        remedy = f"lower max_tokens or {'num_beams' if params.num_beams else 'n'}"
+        remedy = "shorten the prompt" if is_prompt_long else remedy
         self._budget.require(num_positions, remedy=remedy)
         return num_positions
 
@@ -303,12 +314,14 @@ class Engine:
                 self._finish(request, sequence, "max_tokens")
             elif sequence.sampler.is_complete:
                 self._finish(request, sequence, "complete")
+            elif request.params.num_beams:
+                advance_beams(request, [logits], self.backend)
             else:
                 self._sample_next(request, sequence, logits)
         self._finish_if_done(request)
 
     def _start_sequences(self, request: Request) -> list[Sequence]:
-        """Start n sequences: the last takes over the prompt's cache, the others a fork of it."""
+        """Start n sequences, or one beam: the last takes over the prompt's cache, the others a fork of it."""
         assert request.cache_id is not None
         params = request.params
         breakers = (
@@ -316,8 +329,9 @@ class Engine:
             if params.dry_multiplier > 0.0
             else ()
         )
-        for index in range(request.params.n):
-            is_last = index == request.params.n - 1
+        num_sequences = 1 if params.num_beams else params.n
+        for index in range(num_sequences):
+            is_last = index == num_sequences - 1
             cache_id = request.cache_id if is_last else self.backend.fork_cache(request.cache_id)
             before = request.prompt_token_ids if request.continues_text else ()
             shown_ids = request.thought_marks.token_ids if request.thought_marks else ()
@@ -332,7 +346,7 @@ class Engine:
                 matcher=self._matcher(request, begins_text=decoder.begins_text),
             )
             stream = TextStream(decoder, request.stop)
-            drafter = Drafter(self._draft_sources(request))
+            drafter = Drafter([] if params.num_beams else self._draft_sources(request))
             request.sequences.append(
                 Sequence(index=index, cache_id=cache_id, sampler=sampler, stream=stream, drafter=drafter)
             )
@@ -393,29 +407,11 @@ class Engine:
 
     def _advance(self, request: Request, sequence: Sequence, token: ChosenToken) -> None:
         """Append a token, release the text that it makes certain, and finish the sequence if it ends here."""
-        sequence.tokens.append(token)
-        sequence.drafter.append(token.token_id)
-        detail = self._end_by_token(request, token.token_id)
-        is_text = detail is None or sequence.stream.is_named(token.token_id)
-        text = sequence.stream.push(token.token_id) if is_text else ""
-        detail = detail or ("complete" if sequence.sampler.is_complete else self._end_by_length(request, sequence))
+        text, detail = append_token(request, sequence, token, max_seq_len=self.backend.max_seq_len)
         if text:
             request.pieces.append(TextPiece(sequence.index, text, len(sequence.tokens)))
         if detail:
             self._finish(request, sequence, detail)
-
-    def _end_by_token(self, request: Request, token_id: int) -> FinishDetail | None:
-        if token_id in request.end_token_ids:
-            return "end_of_sequence"
-        return "stop_token" if token_id in request.params.stop_token_ids else None
-
-    def _end_by_length(self, request: Request, sequence: Sequence) -> FinishDetail | None:
-        if sequence.stream.stopped:
-            return "stop_string"
-        if request.params.max_tokens is not None and len(sequence.tokens) >= request.params.max_tokens:
-            return "max_tokens"
-        is_full = len(request.prompt_token_ids) + len(sequence.tokens) >= self.backend.max_seq_len
-        return "context" if is_full else None
 
     def _finish(self, request: Request, sequence: Sequence, detail: FinishDetail) -> None:
         """End a sequence: release the text held back, and close its cache."""

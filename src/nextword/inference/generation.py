@@ -32,6 +32,10 @@ class Completion:
     """Generated tokens, the end-of-sequence token included."""
     token_texts: tuple[str, ...]
     """Text of each token, as tables show it."""
+    log_prob: float | None = None
+    """Sum of the tokens' log-probabilities that a beam search added up, in nats; None without a search."""
+    score: float | None = None
+    """Figure by which a beam search ranked it: log_prob / number of tokens ** length_penalty; None without a search."""
     finish_reason: FinishReason
     """"stop", "length" or "cancelled"."""
     finish_detail: FinishDetail
@@ -67,7 +71,7 @@ class Generation:
     prompt_tokens: tuple[ChosenToken, ...]
     """Log-probabilities of the prompt from its second token on, where echo and logprobs asked for them."""
     completions: tuple[Completion, ...]
-    """One completion for each of `n`."""
+    """One completion for each of `n`; of a beam search the best first, and fewer where fewer texts exist."""
     seed: int
     """The seed used: give it again for the same text."""
 
@@ -113,6 +117,8 @@ def collect(request: Request, tokenizer: Tokenizer) -> Generation:
                 answer=answer,
                 tokens=tuple(sequence.tokens),
                 token_texts=tuple(tokenizer.token_text(token.token_id) for token in sequence.tokens),
+                log_prob=None if sequence.score is None else sequence.log_prob,
+                score=sequence.score,
                 finish_reason=FINISH_REASONS[sequence.finish_detail],
                 finish_detail=sequence.finish_detail,
                 accepted_draft_tokens=sequence.drafter.num_kept,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Collection
 
 import numpy as np
@@ -31,6 +32,12 @@ class AfterThoughts:
         self._splitter = splitter
         self._decoder = decoder
         self._vocab_size = vocab_size
+
+    def copy(self) -> AfterThoughts:
+        """Return a matcher at the same place of the text; both go on independently."""
+        return AfterThoughts(
+            self._answer.copy(), copy.copy(self._splitter), self._decoder.copy(), vocab_size=self._vocab_size
+        )
 
     @property
     def is_complete(self) -> bool:

@@ -52,6 +52,6 @@ class Scheduler:
 
     def _fits(self, request: Request) -> bool:
         """Return True if the request can run beside the others; one with more sequences than the maximum runs alone."""
-        num_sequences = sum(running.params.n for running in self._running) + request.params.n
+        num_sequences = sum(running.params.width for running in self._running) + request.params.width
         is_small_enough = not self._running or num_sequences <= self.max_sequences
         return is_small_enough and self._budget.can_reserve(request.num_positions)

@@ -54,6 +54,10 @@ class Sequence:
     drafter: Drafter
     tokens: list[ChosenToken] = field(default_factory=list)
     finish_detail: FinishDetail | None = None
+    log_prob: float = 0.0
+    """Sum of the log-probabilities of its tokens, in nats, in a beam search."""
+    score: float | None = None
+    """Figure by which a beam search ranks it; None before its end, and without a search."""
 
     @property
     def token_ids(self) -> list[int]:
@@ -89,6 +93,8 @@ class Request:
     prompt_tokens: list[ChosenToken] = field(default_factory=list)
     """Log-probabilities of the prompt from its second token on, where echo and logprobs ask for them."""
     sequences: list[Sequence] = field(default_factory=list)
+    hypotheses: list[Sequence] = field(default_factory=list)
+    """Texts that have ended in a beam search, best first, at most `num_beams`."""
     pieces: deque[TextPiece] = field(default_factory=deque)
     """Text that the reader of the stream has not received yet."""
     is_finished: bool = False

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 from nextword.inference.stop_strings import StopStrings
 from nextword.text.stream_decoder import StreamDecoder
 
@@ -17,6 +19,13 @@ class TextStream:
         self._marks = stop.marks
         self._held = ""
         self._released: list[str] = []
+
+    def copy(self) -> TextStream:
+        """Return a stream with the same text so far; both grow independently."""
+        copied = copy.copy(self)
+        copied._decoder = self._decoder.copy()
+        copied._released = list(self._released)
+        return copied
 
     @property
     def text(self) -> str:

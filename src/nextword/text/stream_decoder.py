@@ -5,6 +5,7 @@ Each token costs the same however long the text is: only the bytes of an incompl
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Collection, Sequence
 
 from nextword.text.token_bytes import TokenBytes, checked_token_id
@@ -25,6 +26,14 @@ class StreamDecoder:
         self.begins_text = token_bytes.removes_space and not tail
         """True until the first character of a text, which is left out if it is a space."""
         self._decode(tail, False)
+        self._tail = tail[-_MOST_BYTES:]
+
+    def copy(self) -> StreamDecoder:
+        """Return a decoder at the same place of the text; both go on independently."""
+        copied = copy.copy(self)
+        copied._decode = self._token_bytes.decoder()
+        copied._decode(self._tail, False)
+        return copied
 
     def _last_bytes(self, token_ids: Sequence[int]) -> bytes:
         """Return the last bytes of a text, enough for a character that is not complete, which has at most four."""
@@ -40,7 +49,9 @@ class StreamDecoder:
         """Return the text that this token completes; it may be empty. Raises TokenizerError for no token id."""
         if checked_token_id(token_id) in self._skipped:
             return ""
-        return self._write(self._decode(self._token_bytes[token_id], False))
+        added = self._token_bytes[token_id]
+        self._tail = (self._tail + added)[-_MOST_BYTES:]
+        return self._write(self._decode(added, False))
 
     def control_text(self, token_id: int) -> str:
         """Return the text that a control token adds, whatever stands before it."""
@@ -48,6 +59,7 @@ class StreamDecoder:
 
     def flush(self) -> str:
         """Return the rest of the text at its end; incomplete characters become U+FFFD."""
+        self._tail = b""
         return self._write(self._decode(b"", True))
 
     def _write(self, piece: str) -> str:

@@ -56,6 +56,8 @@ def run(options: Options) -> None:
         one.finish_reason == "length" for one in generation.completions
     ):
         note(INCOMPLETE)
+    if any(one.score is not None for one in generation.completions):
+        note(f"scores {', '.join(f'{one.score:.4f}' for one in generation.completions)}")
     num_tokens = sum(len(completion.tokens) for completion in generation.completions)
     note(f"{rate(num_tokens, time.perf_counter() - start)}, seed {generation.seed}")
 
