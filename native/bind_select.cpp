@@ -3,6 +3,7 @@
 #include <nanobind/nanobind.h>
 #include <nanobind/ndarray.h>
 
+#include <cstring>
 #include <memory>
 #include <vector>
 
@@ -61,6 +62,23 @@ int64_t bound_position_at(const Floats& weights, int64_t target) {
     return position_at(best_kernels(), weights.data(), size_of(weights), target);
 }
 
+void bound_keep_allowed(const Floats& logits, const Flags& allowed, const FloatsOut& out) {
+    if (allowed.size() != logits.size() || out.size() != logits.size())
+        throw nb::value_error("the mask or the array for the logits has another length");
+    const float* const from = logits.data();
+    const auto* const keeps = reinterpret_cast<const uint8_t*>(allowed.data());
+    float* const to = out.data();
+    const uint32_t lowest = 0xff800000u;  // the bits of -inf
+    const size_t size = logits.size();
+    for (size_t i = 0; i < size; ++i) {  // by bits, without a branch: compilers make vectors of it
+        uint32_t bits;
+        std::memcpy(&bits, from + i, sizeof bits);
+        const uint32_t kept = 0u - keeps[i];  // all bits or none
+        bits = (bits & kept) | (lowest & ~kept);
+        std::memcpy(to + i, &bits, sizeof bits);
+    }
+}
+
 int64_t bound_argmax(const Floats& logits) {
     if (logits.size() == 0) return -1;
     const GilRelease release;
@@ -85,6 +103,8 @@ void bind_selection(nb::module_& m) {
     m.def("largest", &bound_largest, nb::arg("keys").noconvert(), nb::arg("k"));
     m.def("smallest_set", &bound_smallest_set, nb::arg("keys").noconvert(), nb::arg("weights").noconvert(),
           nb::arg("wanted"), nb::arg("total"));
+    m.def("keep_allowed", &bound_keep_allowed, nb::arg("logits").noconvert(), nb::arg("allowed").noconvert(),
+          nb::arg("out").noconvert());
     m.def("argmax", &bound_argmax, nb::arg("logits").noconvert());
     m.def("draw", &bound_draw, nb::arg("logits").noconvert(), nb::arg("divisor"), nb::arg("top_k"), nb::arg("top_p"),
           nb::arg("seed"), nb::arg("sample_index"), nb::arg("position"));

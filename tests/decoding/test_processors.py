@@ -14,6 +14,7 @@ from nextword.decoding.processors import (
     ORDERS,
     STEPS,
     active_steps,
+    keep_allowed,
     penalized_logits,
     processed_distribution,
     seen_tokens,
@@ -106,8 +107,8 @@ def test_temperature_zero_is_greedy_in_every_order_and_with_every_truncation(ord
 def test_llama_cpp_truncates_before_the_temperature() -> None:
     # Survey's worked example: top-p sees 0.665 or, tempered, 0.867 for the first token.
     asked = {"top_p": 0.8, "temperature": 0.5}
-    ours = processed(row(3, 2, 1), SamplingParams(**asked))  # type: ignore[arg-type]
-    theirs = processed(row(3, 2, 1), SamplingParams(**asked, order="llama.cpp"))  # type: ignore[arg-type]
+    ours = processed(row(3, 2, 1), SamplingParams(**asked))
+    theirs = processed(row(3, 2, 1), SamplingParams(**asked, order="llama.cpp"))
     assert ours.token_ids.tolist() == [0]
     assert theirs.token_ids.tolist() == [0, 1]
     assert theirs.probabilities()[0] == pytest.approx(1 / (1 + math.exp(-2)))  # 0.8808: tempered after the cut
@@ -171,3 +172,16 @@ def test_xtc_is_done_as_often_as_its_probability_says() -> None:
     logits = row(2, 1.9, 0)
     sizes = [len(processed(logits, params, coin=int(share * 2**53))) for share in (0.0, 0.2499, 0.2501, 0.999)]
     assert sizes == [2, 2, 3, 3]
+
+
+@pytest.mark.parametrize("size", [1, 2, 15, 16, 17, 4097])
+def test_tokens_that_are_not_allowed_lose_their_logits_and_the_others_keep_every_bit(size: int) -> None:
+    random = np.random.default_rng(size)
+    logits = random.integers(0, 2**32, size, dtype=np.uint32).view(np.float32)  # NaN and infinities among them
+    for share in (0.0, 0.01, 0.5, 1.0):
+        allowed = random.random(size) < share
+        expected = np.where(allowed, logits.view(np.uint32), np.float32(-np.inf).view(np.uint32))
+        for rows in (logits, np.stack([logits, logits], axis=1)[:, 0]):
+            assert (keep_allowed(rows, allowed).view(np.uint32) == expected).all()
+    wide = random.standard_normal(size)
+    assert (keep_allowed(wide, allowed) == np.where(allowed, wide, -np.inf)).all()

@@ -35,6 +35,12 @@ _MOST_ITEMS = 20_000
 """Ways to go on at one place, of which each optional name of an object is four."""
 _MOST_STATES = 50_000
 """States of the lexer, each of 1 to 2 kB."""
+_SLICES = (
+    r"[\x20\x0A\x0D\x09]+",
+    *(rf'[^"\\\x00-\x1F\x7F]{{1,{most}}}' for most in (1, 2, 3, 4, 6, 8, 12, 20, 30)),
+    r'[^"\\\x00-\x1F\x7F]+',
+)
+"""Kinds of text whose tokens are allowed as one where all of it is: white space, and strings of JSON up to a length."""
 _MOST_KEPT = 64
 """Compiled constraints that are kept for the next request with the same."""
 
@@ -86,7 +92,7 @@ class GrammarCompiler:
         from llguidance import LLTokenizer  # not waited for where no text has to have a form
 
         self._spellings = _Spellings(spellings, spellings if at_start is None else at_start)
-        self._tokenizer = LLTokenizer(self._spellings)
+        self._tokenizer = LLTokenizer(self._spellings, slices=list(_SLICES))
         self._compiled: collections.OrderedDict[Constraint, Grammar] = collections.OrderedDict()
 
     def compile(self, constraint: Constraint) -> Grammar:
@@ -200,6 +206,8 @@ class GrammarMatcher:
     @property
     def is_complete(self) -> bool:
         """True if the text matches as it is, and no token could follow."""
+        if not self._matcher.is_accepting():
+            return False
         mask, is_match = self.look_ahead()
         return is_match and not mask.any()
 

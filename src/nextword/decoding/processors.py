@@ -18,6 +18,7 @@ from nextword.decoding.params import ProcessorOrder, SamplingParams
 from nextword.decoding.random_stream import RANDOM_BITS
 from nextword.decoding.seen_tokens import SeenTokens, TokenCounts
 from nextword.errors import RequestError
+from nextword.native import native
 
 Logits = NDArray[np.float32] | NDArray[np.float64]
 TextOfToken = Callable[[int], str]
@@ -27,7 +28,11 @@ TextOfToken = Callable[[int], str]
 
 def keep_allowed(logits: Logits, allowed: NDArray[np.bool_]) -> Logits:
     """Set the logits of all but the allowed tokens, a mask of the same shape, to -inf, which removes them."""
-    return np.where(allowed, logits, np.float32(-np.inf))
+    if native is None or logits.dtype != np.float32 or not logits.flags.c_contiguous:
+        return np.where(allowed, logits, np.float32(-np.inf))
+    kept = np.empty_like(logits)
+    native.keep_allowed(logits, allowed, kept)  # many times faster than numpy's loop
+    return kept
 
 
 def add_logit_bias(logits: Logits, biases: Mapping[int, float]) -> Logits:
