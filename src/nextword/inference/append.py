@@ -17,7 +17,7 @@ def append_token(
     sequence.drafter.append(token.token_id)
     detail = _end_by_token(request, token.token_id)
     is_text = detail is None or sequence.stream.is_named(token.token_id)
-    text = sequence.stream.push(token.token_id) if is_text else ""
+    text = sequence.stream.push(token.token_id, is_text=is_text)
     if detail is None and sequence.sampler.is_complete:
         detail = "complete"
     return text, detail or _end_by_length(request, sequence, max_seq_len)

@@ -23,7 +23,7 @@ from nextword.decoding.selection import largest
 from nextword.errors import RequestError
 from nextword.inference.append import append_token
 from nextword.inference.backend import Backend, Logits
-from nextword.inference.sequence import FinishDetail, Request, Sequence, TextPiece
+from nextword.inference.sequence import FinishDetail, Request, Sequence
 
 
 class _Candidate(NamedTuple):
@@ -154,6 +154,4 @@ def _end(request: Request, beams: Seq[Sequence], texts: Seq[Sequence], backend: 
     request.sequences = list(texts[: request.params.n])
     for index, sequence in enumerate(request.sequences):
         sequence.index = index
-        request.pieces.append(
-            TextPiece(index, sequence.stream.text, len(sequence.tokens), finish_detail=sequence.finish_detail)
-        )
+        request.pieces.append(sequence.piece(sequence.stream.text))

@@ -83,9 +83,34 @@ class Engine:
         adapter: str | None = None,
         prediction: Seq[int] = (),
     ) -> Request:
-        """Queue a prompt. Raises RequestError if it is empty, holds unknown ids, or leaves no room in the context.
+        """Queue a prompt: `prepare`, then `add`. Arguments and errors as those of `prepare`."""
+        request = self.prepare(
+            prompt_token_ids,
+            params,
+            continues_text=continues_text,
+            end_token_ids=end_token_ids,
+            thought_marks=thought_marks,
+            adapter=adapter,
+            prediction=prediction,
+        )
+        self.add(request)
+        return request
 
-        The form that `params` give the text is compiled before, without a lock; raises RequestError where it cannot be.
+    def prepare(
+        self,
+        prompt_token_ids: Seq[int],
+        params: SamplingParams,
+        *,
+        continues_text: bool = True,
+        end_token_ids: Seq[int] | None = None,
+        thought_marks: ThoughtMarks | None = None,
+        adapter: str | None = None,
+        prediction: Seq[int] = (),
+    ) -> Request:
+        """Check a request and make what it needs, without a lock: threads may do so while the engine steps.
+
+        Raises RequestError if the prompt is empty, holds unknown ids, or leaves no room in the context, and where the
+        form that `params` give the text cannot be compiled.
         `continues_text`: False decodes the completion as a text of its own, such as an answer, not as the text that
         continues the prompt: without the space that some vocabularies write only between words. `end_token_ids`: the
         tokens that end a completion; None: the tokenizer's. `thought_marks`: of the thoughts in front of an answer;
@@ -96,7 +121,7 @@ class Engine:
         prompt = _as_token_ids(prompt_token_ids)
         self._check_adapter(adapter)
         self._check_prompt(prompt, room_for=0 if params.max_tokens == 0 else 1)
-        request = Request(
+        return Request(
             prompt_token_ids=prompt,
             params=params,
             seed=params.seed if params.seed is not None else fresh_seed(),
@@ -109,9 +134,11 @@ class Engine:
             adapter=adapter,
             prediction=tuple(_as_token_ids(prediction)),
         )
+
+    def add(self, request: Request) -> None:
+        """Queue a request that `prepare` made."""
         with self._lock.checked():
             self._scheduler.add(request)
-        return request
 
     def step(self) -> None:
         """Advance each running sequence by one token, and one prompt by one chunk: schedule, run, sample, finish.
@@ -286,7 +313,7 @@ class Engine:
             # A stored prefix has no logits, so a prompt that is scored starts from an empty cache.
             stored = () if request.scores_prompt else request.prompt_token_ids
             request.cache_id = self.backend.open_cache(stored, adapter=request.adapter)
-            request.num_prefilled = self.backend.cache_length(request.cache_id)
+            request.num_prefilled = request.num_cached = self.backend.cache_length(request.cache_id)
         prompt = request.prompt_token_ids
         num_logits = len(prompt) if request.scores_prompt else 1
         return prefill_chunk(request.cache_id, prompt, request.num_prefilled, num_logits=num_logits)
@@ -408,16 +435,16 @@ class Engine:
     def _advance(self, request: Request, sequence: Sequence, token: ChosenToken) -> None:
         """Append a token, release the text that it makes certain, and finish the sequence if it ends here."""
         text, detail = append_token(request, sequence, token, max_seq_len=self.backend.max_seq_len)
-        if text:
-            request.pieces.append(TextPiece(sequence.index, text, len(sequence.tokens)))
         if detail:
-            self._finish(request, sequence, detail)
+            self._finish(request, sequence, detail, text)
+        elif text:
+            request.pieces.append(sequence.piece(text))
 
-    def _finish(self, request: Request, sequence: Sequence, detail: FinishDetail) -> None:
-        """End a sequence: release the text held back, and close its cache."""
-        text = sequence.stream.flush()
+    def _finish(self, request: Request, sequence: Sequence, detail: FinishDetail, text: str = "") -> None:
+        """End a sequence: release its last text and what was held back, and close its cache."""
+        text += sequence.stream.flush()
         sequence.finish_detail = "stop_string" if sequence.stream.stopped else detail
-        request.pieces.append(TextPiece(sequence.index, text, len(sequence.tokens), sequence.finish_detail))
+        request.pieces.append(sequence.piece(text))
         self.backend.close_cache(sequence.cache_id)
 
     def _finish_if_done(self, request: Request) -> None:

@@ -41,6 +41,10 @@ class TextPiece:
     num_tokens: int
     """Tokens of the completion up to here."""
     finish_detail: FinishDetail | None = None
+    tokens: tuple[ChosenToken, ...] = ()
+    """Tokens whose text ends here; a token's text may end later than the token came."""
+    token_texts: tuple[str, ...] = ()
+    """What each of these tokens added to the text; together they are `text`."""
 
 
 @dataclass(kw_only=True, eq=False)
@@ -58,6 +62,15 @@ class Sequence:
     """Sum of the log-probabilities of its tokens, in nats, in a beam search."""
     score: float | None = None
     """Figure by which a beam search ranks it; None before its end, and without a search."""
+    num_shown: int = 0
+    """Number of tokens whose text was given out."""
+
+    def piece(self, text: str) -> TextPiece:
+        """Return what the stream has just released as a piece with its tokens."""
+        texts = tuple(self.stream.token_texts[self.num_shown :])
+        tokens = tuple(self.tokens[self.num_shown : self.num_shown + len(texts)])
+        self.num_shown += len(texts)
+        return TextPiece(self.index, text, len(self.tokens), self.finish_detail, tokens, texts)
 
     @property
     def token_ids(self) -> list[int]:
@@ -90,6 +103,11 @@ class Request:
     cache_id: int | None = None
     """The prompt's handle in the KV cache; None before the first step and after the prefill."""
     num_prefilled: int = 0
+    """Tokens of the prompt whose keys and values are there."""
+    num_cached: int = 0
+    """Tokens of the prompt whose keys and values an earlier request had left."""
+    has_started: bool = False
+    """True once the scheduler has let it run."""
     prompt_tokens: list[ChosenToken] = field(default_factory=list)
     """Log-probabilities of the prompt from its second token on, where echo and logprobs ask for them."""
     sequences: list[Sequence] = field(default_factory=list)
