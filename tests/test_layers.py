@@ -14,6 +14,7 @@ LEVELS = (
     ("__main__",),
     ("cli",),
     ("lm_eval_plugin", "lm_eval_hook", "workflows"),
+    ("serving",),
     ("language_model",),
     ("tasks", "evaluation", "training"),
     ("inference", "adapters", "data"),

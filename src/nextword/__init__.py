@@ -90,6 +90,7 @@ if TYPE_CHECKING:  # what editors and type checkers read; `_EXPORTS` says the sa
     from nextword.workflows.save_model import SavedModel as SavedModel
     from nextword.workflows.save_model import export as export
     from nextword.workflows.save_model import merge as merge
+    from nextword.workflows.serve import serve as serve
     from nextword.workflows.surprise import surprise as surprise
     from nextword.workflows.train_tokenizer import TrainedTokenizer as TrainedTokenizer
     from nextword.workflows.train_tokenizer import train_tokenizer as train_tokenizer
@@ -155,6 +156,7 @@ _EXPORTS = {
     "workflows.pull": ("pull",),
     "workflows.rouge": ("RougeComparison", "rouge"),
     "workflows.save_model": ("SavedModel", "export", "merge"),
+    "workflows.serve": ("serve",),
     "workflows.surprise": ("surprise",),
     "workflows.train_tokenizer": ("TrainedTokenizer", "train_tokenizer"),
     "workflows.training_example": ("ExampleToken", "TrainingExample", "training_example"),

@@ -21,6 +21,7 @@ from nextword.decoding.params import SamplingOptions, SamplingParams, sampling_p
 from nextword.decoding.processors import stages
 from nextword.errors import RequestError
 from nextword.evaluation.conventions import ConventionName, choose_convention
+from nextword.inference.answering import answer_options
 from nextword.inference.backend import BackendName, OnProgress, Weights, ignore_progress
 from nextword.inference.engine import Engine, SubmitOptions
 from nextword.inference.generation import Generation, collect, echoed_text
@@ -396,12 +397,7 @@ class LanguageModel:
 
     def _answering(self, rendering: ChatOptions, how: SubmitOptions) -> SubmitOptions:
         """Add how an answer differs from a completion: it ends with its turn, and mostly begins a text."""
-        return {
-            **how,
-            "continues_text": bool(rendering.get("continue_final_message")),
-            "end_token_ids": self.tokenizer.turn_end_ids(rendering.get("chat_template")),
-            "thought_marks": self.tokenizer.thought_marks(**rendering),
-        }
+        return {**how, **answer_options(self.tokenizer, rendering)}
 
     def _request_options(self, adapter: str | None, prediction: str | None) -> SubmitOptions:
         predicted = self.tokenizer.encode(prediction, add_special_tokens=False) if prediction else []

@@ -19,6 +19,7 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
     "chat": nw.LanguageModel.conversation,
     "summarize": nw.LanguageModel.summarize,
     "classify": nw.classify,
+    "serve": nw.serve,
     "next": nw.LanguageModel.next_steps,
     "score": nw.LanguageModel.score,
     "surprise": nw.surprise,

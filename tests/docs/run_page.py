@@ -1,6 +1,7 @@
 """Follow a page as a reader would, and say where it does not tell the truth.
 
-Snippets of a page share their names. `nextword` runs in this process, other programs of a pipe beside it; `make` only
+Snippets of a page share their names. `nextword` runs in this process, other programs of a pipe beside it, and what ends
+with & until the page does; `make` only
 says what it would do, since its targets install things and run all tests.
 """
 
@@ -32,10 +33,18 @@ class _Outcome:
 
 def find_lies(path: Path) -> list[str]:
     """What the page shows and what really happened, for each step where they differ."""
+    with contextlib.ExitStack() as background:
+        return _find_lies(path, background)
+
+
+def _find_lies(path: Path, background: contextlib.ExitStack) -> list[str]:
     names: dict[str, object] = {"__name__": "__main__"}
     lies = []
     for step in read_steps(path.read_text(encoding="utf-8")):
-        outcome = _run_command(step.source) if step.kind == "command" else _run_snippet(step, path, names)
+        if step.kind == "command" and step.source.endswith(" &"):
+            outcome = _start(step.source, background)
+        else:
+            outcome = _run_command(step.source) if step.kind == "command" else _run_snippet(step, path, names)
         if not _is_told(step, outcome):
             lies.append(
                 f"{path}:{step.line}: {step.source}\n--- shown\n{step.shown}\n"
@@ -49,6 +58,16 @@ def _is_told(step: Step, outcome: _Outcome) -> bool:
     expected_code = 2 if "nextword: " in step.shown and step.kind == "command" else 0
     is_shown = not step.shown or matches(step.shown, outcome.printed) or matches(step.shown, outcome.terminal)
     return is_shown and outcome.exit_code == expected_code
+
+
+def _start(command: str, background: contextlib.ExitStack) -> _Outcome:
+    """Start a server, which runs until the page ends; it says one line when it is ready."""
+    words = [sys.executable, "-m", *shlex.split(command.removesuffix(" &"))]
+    process = background.enter_context(subprocess.Popen(words, stderr=subprocess.PIPE, text=True))
+    background.callback(process.terminate)
+    assert process.stderr is not None
+    line = process.stderr.readline()
+    return _Outcome("", line, 0)
 
 
 def _run_snippet(step: Step, path: Path, names: dict[str, object]) -> _Outcome:

@@ -29,6 +29,7 @@ GROUPS = {
         Verb("chat", "talk with a model"),
         Verb("summarize", "summarise a text of any length"),
         Verb("classify", "choose a label for each text of a file"),
+        Verb("serve", "answer requests over HTTP, in the form of OpenAI's API"),
     ),
     "Look inside": (
         Verb("next", "show the distribution of the next token"),

@@ -71,11 +71,9 @@ HtmlArgument = Annotated[str | None, tyro.conf.arg(metavar="FILE", help="Also wr
 
 
 @dataclasses.dataclass(frozen=True)
-class ComputeOptions:
-    """Options of computing with a model."""
+class EngineOptions:
+    """Options of computing with any model."""
 
-    adapter: Annotated[str | None, tyro.conf.arg(metavar="DIR")] = None
-    """Folder of an adapter (LoRA, DoRA, IA3; peft's format) to merge into the model."""
     backend: BackendName = "auto"
     """native: our own C++; torch: PyTorch; auto: native where it was built."""
     weights: Weights = "auto"
@@ -86,13 +84,30 @@ class ComputeOptions:
     """Verify several guessed tokens in one step where that is faster; the text is the same with and without."""
 
 
+DEFAULT_ENGINE = EngineOptions()
+
+
+@dataclasses.dataclass(frozen=True)
+class ComputeOptions:
+    """Options of computing with one model."""
+
+    adapter: Annotated[str | None, tyro.conf.arg(metavar="DIR")] = None
+    """Folder of an adapter (LoRA, DoRA, IA3; peft's format) to merge into the model."""
+    engine: EngineOptions = DEFAULT_ENGINE
+
+
 ComputeArguments = Annotated[ComputeOptions, tyro.conf.arg(name="")]
 DEFAULT_COMPUTE = ComputeOptions()
 
 
+def engine_options(engine: EngineOptions) -> LoadOptions:
+    """Return the options as keywords of `nextword.load` and of functions that load a model."""
+    return cast("LoadOptions", {field.name: getattr(engine, field.name) for field in dataclasses.fields(engine)})
+
+
 def load_options(compute: ComputeOptions) -> LoadOptions:
     """Return the options as keywords of `nextword.load` and of functions that load a model."""
-    return cast("LoadOptions", {field.name: getattr(compute, field.name) for field in dataclasses.fields(compute)})
+    return {"adapter": compute.adapter, **engine_options(compute.engine)}
 
 
 def catalogue_names() -> tuple[str, ...]:

@@ -25,6 +25,7 @@ from nextword.errors import RequestError
 _TITLES = {
     "choice": "labelling",
     "compute": "computing",
+    "engine": "computing",
     "optimization": "optimizer",
     "scheduling": "schedule",
     "checkpointing": "checkpoint",

@@ -44,7 +44,7 @@ class TextPiece:
     tokens: tuple[ChosenToken, ...] = ()
     """Tokens whose text ends here; a token's text may end later than the token came."""
     token_texts: tuple[str, ...] = ()
-    """What each of these tokens added to the text; together they are `text`."""
+    """Text that each of these tokens added; together they are `text`."""
 
 
 @dataclass(kw_only=True, eq=False)

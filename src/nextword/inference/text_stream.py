@@ -15,7 +15,7 @@ class TextStream:
         self.stopped = False
         """True once a stop string was found; it is no part of the text."""
         self.token_texts: list[str] = []
-        """What each token added to the text, of those whose text is released; they add up to `text`."""
+        """Text that each token added, of those whose text is released; together they are `text`."""
         self._decoder = decoder
         self._stop = stop.strings
         self._marks = stop.marks

@@ -11,7 +11,7 @@ from typing import TypedDict, Unpack
 
 from nextword.errors import RequestError
 from nextword.inference.backend import BackendName, Weights
-from nextword.language_model import LanguageModel, load
+from nextword.language_model import AdapterFolders, LanguageModel, load
 from nextword.workflows.progress import OnProgress, Progress, ignore_progress
 
 ModelSource = str | Path | LanguageModel
@@ -33,12 +33,17 @@ class LoadOptions(TypedDict, total=False):
 
 
 def open_model(
-    model: ModelSource, on_progress: OnProgress = ignore_progress, **options: Unpack[LoadOptions]
+    model: ModelSource,
+    on_progress: OnProgress = ignore_progress,
+    *,
+    adapters: AdapterFolders | None = None,
+    **options: Unpack[LoadOptions],
 ) -> LanguageModel:
     """Load a model unless it is loaded. Raises as `load`, and RequestError for options of a loaded model."""
     if isinstance(model, LanguageModel):
-        if options:
-            raise RequestError(f"{', '.join(options)}: the model is loaded already, give its name instead")
+        given = [*options, *(["adapters"] if adapters else [])]
+        if given:
+            raise RequestError(f"{', '.join(given)}: the model is loaded already, give its name instead")
         return model
     on_progress(Progress(f"loading {model} ..."))
     begin = time.perf_counter()
@@ -48,7 +53,7 @@ def open_model(
             on_progress(Progress(f"loading {model} ... {share:.0%}"))
 
     with _collector_paused():
-        return load(model, on_progress=show, **options)
+        return load(model, adapters=adapters, on_progress=show, **options)
 
 
 def name_of(model: ModelSource) -> str:

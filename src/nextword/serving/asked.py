@@ -1,0 +1,248 @@
+"""`CompletionAsked`, `ChatAsked`: the bodies of the two endpoints that generate text, as checked dataclasses.
+
+One validation for the server and for whoever else has bodies in OpenAI's form. The sampling parameters are those of
+`SamplingParams`, with the checkpoint's defaults.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from nextword.checks import shown
+from nextword.decoding.param_checks import Number
+from nextword.decoding.params import SamplingParams
+from nextword.errors import NextwordError
+from nextword.language_model import LanguageModel
+from nextword.serving.errors import ApiError, model_not_found, refusal
+from nextword.serving.fields import Fields, with_param
+from nextword.serving.forms_of_text import FORM_NAMES, form_overrides
+from nextword.serving.limits import Limits
+from nextword.serving.sampling_fields import NAMES, sampling_overrides
+from nextword.text.chat_options import ChatOptions
+
+TextPrompt = str | Sequence[int]
+"""A prompt as text, or as token ids."""
+
+_IGNORED = (
+    *("user", "metadata", "store", "service_tier", "safety_identifier", "prompt_cache_key", "prompt_cache_retention"),
+    *("reasoning_effort", "verbosity", "parallel_tool_calls", "moderation", "cache_prompt", "id_slot"),
+)
+"""Fields that change nothing here: about accounts, other models, or what is always so."""
+_NOT_SERVED: Mapping[str, Sequence[Any]] = {
+    "audio": (),
+    "web_search_options": (),
+    "functions": ([],),
+    "function_call": ("none",),
+    "suffix": ("",),
+    "modalities": (["text"],),
+    "use_beam_search": (False,),
+    "include_stop_str_in_output": (False,),
+    "skip_special_tokens": (True,),
+    "spaces_between_special_tokens": (True,),
+    "length_penalty": (1.0,),
+    "early_stopping": (False,),
+}
+"""Fields that would change the text and are not served, with the values that change nothing."""
+_COMMON = (
+    *("model", "stream", "stream_options", "logprobs", "prediction", "ignore_eos", "return_token_ids"),
+    *("return_tokens_as_token_ids", "add_special_tokens", "request_id"),
+    *(*NAMES, *FORM_NAMES, *_IGNORED, *_NOT_SERVED),
+)
+COMPLETION_FIELDS = (*_COMMON, "prompt", "echo", "best_of", "parse_special")
+CHAT_FIELDS = (
+    *(*_COMMON, "messages", "top_logprobs", "chat_template_kwargs", "continue_final_message"),
+    *("add_generation_prompt", "tools", "tool_choice"),
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """Fields of both endpoints."""
+
+    model: str
+    """Name of the model, or of an adapter."""
+    adapter: str | None
+    params: SamplingParams
+    stream: bool = False
+    include_usage: bool = False
+    prediction: str | None = None
+    ignore_eos: bool = False
+    return_token_ids: bool = False
+    return_tokens_as_token_ids: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class CompletionAsked(Asked):
+    """The body of `/v1/completions`."""
+
+    prompts: tuple[TextPrompt | Sequence[str | int], ...]
+    """Prompts as text, token ids, or both."""
+    parse_special: bool = False
+    add_special_tokens: bool = True
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChatAsked(Asked):
+    """The body of `/v1/chat/completions`."""
+
+    messages: Sequence[Mapping[str, Any]]
+    rendering: ChatOptions = field(default_factory=lambda: ChatOptions())
+    add_generation_prompt: bool = True
+
+
+class Reader:
+    """Reads bodies for one model."""
+
+    def __init__(
+        self, lm: LanguageModel, models: Mapping[str, str | None], limits: Limits, *, lenient: bool = False
+    ) -> None:
+        """`models`: adapter by name of a served model, None for the base; the first is the one without a name."""
+        self._lm, self._models, self._limits, self._lenient = lm, models, limits, lenient
+
+    def completion(self, body: Mapping[str, Any]) -> CompletionAsked:
+        """Read the body of `/v1/completions`. Raises ApiError naming the field."""
+        fields = Fields(body, COMPLETION_FIELDS, lenient=self._lenient)
+        overrides = {"max_tokens": 16, **self._overrides(fields)}
+        overrides["echo"] = fields.take("echo", bool, False)
+        overrides["logprobs"] = self._num_alternatives(fields, "logprobs")
+        best_of, n = fields.take("best_of", int), overrides.get("n", 1)
+        if best_of not in (None, n):
+            raise ApiError(f"best_of = {shown(best_of)}: must be n = {n}, or left out", param="best_of")
+        params = _params(self._lm.params, overrides)
+        if params.max_tokens == 0 and not params.echo:
+            raise ApiError("max_tokens = 0: generates nothing; without echo it must be at least 1", param="max_tokens")
+        return CompletionAsked(
+            **self._common(fields),
+            params=params,
+            prompts=self._prompts(body.get("prompt")),
+            parse_special=fields.take("parse_special", bool, False),
+            add_special_tokens=fields.take("add_special_tokens", bool, True),
+        )
+
+    def chat(self, body: Mapping[str, Any]) -> ChatAsked:
+        """Read the body of `/v1/chat/completions`. Raises ApiError naming the field."""
+        fields = Fields(body, CHAT_FIELDS, lenient=self._lenient)
+        overrides = {"max_tokens": None, **self._overrides(fields)}
+        overrides["logprobs"] = self._chat_alternatives(fields)
+        continues = fields.take("continue_final_message", bool, False)
+        begins = fields.take("add_generation_prompt", bool, not continues)
+        if begins and continues:
+            message = "continue_final_message and add_generation_prompt: the last message is continued, or answered"
+            raise ApiError(message, param="continue_final_message")
+        params = _params(self._lm.chat_params, overrides)
+        if params.max_tokens == 0:
+            raise ApiError("max_tokens = 0: must be a whole number of at least 1", param="max_tokens")
+        return ChatAsked(
+            **self._common(fields),
+            params=params,
+            messages=self._messages(fields),
+            rendering=self._rendering(fields, continues),
+            add_generation_prompt=begins,
+        )
+
+    def _overrides(self, fields: Fields) -> dict[str, Any]:
+        fields.refuse(_NOT_SERVED)
+        return {**sampling_overrides(fields, self._limits), **form_overrides(fields)}
+
+    def _common(self, fields: Fields) -> dict[str, Any]:
+        stream = fields.take("stream", bool, False)
+        options = fields.take("stream_options", Mapping[str, Any])
+        if options is not None and not stream:
+            raise ApiError("stream_options: may be given with stream = true alone", param="stream_options")
+        known = ("include_usage", "include_obfuscation", "continuous_usage_stats")
+        shapes = Fields(options or {}, known, lenient=self._lenient)
+        shapes.refuse({"continuous_usage_stats": (False,)})
+        model = fields.take("model", str, next(iter(self._models)))
+        return {
+            "model": model,
+            "adapter": self.adapter(model),
+            "stream": stream,
+            "include_usage": shapes.take("include_usage", bool, False),
+            "prediction": _prediction(fields),
+            **{
+                name: fields.take(name, bool, False)
+                for name in ("ignore_eos", "return_token_ids", "return_tokens_as_token_ids")
+            },
+        }
+
+    def adapter(self, model: str) -> str | None:
+        """Return the adapter that a model's name stands for. Raises ApiError with status 404 for an unknown name."""
+        if model not in self._models:
+            raise model_not_found(model, self._models)
+        return self._models[model]
+
+    def _num_alternatives(self, fields: Fields, name: str) -> int | None:
+        if not fields.has(name):
+            return None
+        value: int = with_param(name, Number(int, 0, self._limits.max_logprobs), name, fields.body[name])
+        return value
+
+    def _chat_alternatives(self, fields: Fields) -> int | None:
+        is_wanted = fields.take("logprobs", bool, False)
+        count = self._num_alternatives(fields, "top_logprobs")
+        if count and not is_wanted:
+            raise ApiError("top_logprobs: may be given with logprobs = true alone", param="top_logprobs")
+        return (count or 0) if is_wanted else None
+
+    def _prompts(self, prompt: Any) -> tuple[Any, ...]:
+        """Return the prompts: of a list of numbers, or of numbers and texts, one; of other lists each item."""
+        allowed = "a string, a list of strings, a list of token ids, or a list of such lists"
+        if isinstance(prompt, str):
+            return (prompt,)
+        if not isinstance(prompt, list) or not prompt:
+            raise ApiError(f"prompt = {shown(prompt)}: must be {allowed}", param="prompt")
+        is_one = any(_is_id(item) for item in prompt)
+        prompts = (prompt,) if is_one else tuple(prompt)
+        if len(prompts) > self._limits.max_prompts:
+            most = self._limits.max_prompts
+            raise ApiError(f"prompt: has {len(prompts)} prompts, and at most {most} are allowed", param="prompt")
+        for one in prompts:
+            is_mixed = isinstance(one, list) and one and all(_is_id(item) or isinstance(item, str) for item in one)
+            if not (isinstance(one, str) or is_mixed):
+                raise ApiError(f"prompt = {shown(one)}: must be {allowed}", param="prompt")
+        return prompts
+
+    def _messages(self, fields: Fields) -> Sequence[Mapping[str, Any]]:
+        messages: Sequence[Mapping[str, Any]] = fields.take("messages", Sequence[Mapping[str, Any]], [])
+        if not messages:
+            raise ApiError("messages: must hold at least one message", param="messages")
+        if len(messages) > self._limits.max_messages:
+            most = self._limits.max_messages
+            raise ApiError(f"messages: has {len(messages)}, and at most {most} are allowed", param="messages")
+        return messages
+
+    def _rendering(self, fields: Fields, continues: bool) -> ChatOptions:
+        fields.refuse({"tools": ([],), "tool_choice": ("none", "auto")})
+        rendering: ChatOptions = {"continue_final_message": continues}
+        variables = fields.take("chat_template_kwargs", Mapping[str, Any])
+        if variables:
+            rendering["template_variables"] = variables
+        return rendering
+
+
+def _params(make: Any, overrides: Mapping[str, Any]) -> SamplingParams:
+    try:
+        params: SamplingParams = make(**overrides)
+    except NextwordError as error:
+        raise refusal(error) from None
+    return params
+
+
+def _prediction(fields: Fields) -> str | None:
+    """Return the text of OpenAI's `prediction`: {"type": "content", "content": text or parts}."""
+    given = fields.take("prediction", Mapping[str, Any])
+    if given is None:
+        return None
+    content = given.get("content")
+    parts = content if isinstance(content, list) else [{"type": "text", "text": content}]
+    texts = [part.get("text") if isinstance(part, Mapping) else None for part in parts]
+    if given.get("type", "content") != "content" or not all(isinstance(text, str) for text in texts):
+        example = '{"type": "content", "content": "a text"}'
+        raise ApiError(f"prediction = {shown(given)}: must be such as {example}", param="prediction")
+    return "".join(map(str, texts))
+
+
+def _is_id(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)

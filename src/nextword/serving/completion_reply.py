@@ -1,0 +1,83 @@
+"""`CompletionReply`: the answer of `/v1/completions`, streamed or whole."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from nextword.inference.sequence import Request, TextPiece
+from nextword.serving.asked import CompletionAsked
+from nextword.serving.logprobs import TokenNames, completion_logprobs, prompt_piece
+from nextword.serving.replies import Identity, by_choice, ending, joined, scored_prompt, without_end
+from nextword.serving.usage import usage
+from nextword.text.tokenizer import Tokenizer
+
+
+class CompletionReply:
+    """Choices in the order of the prompts: index = prompt x n + completion."""
+
+    def __init__(
+        self, asked: CompletionAsked, requests: Sequence[Request], tokenizer: Tokenizer, identity: Identity
+    ) -> None:
+        self._asked, self._requests, self._tokenizer = asked, requests, tokenizer
+        self._names = TokenNames(tokenizer, as_ids=asked.return_tokens_as_token_ids)
+        self._fields = identity.fields("text_completion")
+        self._lengths: dict[int, int] = defaultdict(int)
+        """Characters that each choice has streamed."""
+
+    def opening(self) -> Iterator[dict[str, Any]]:
+        """Yield nothing: a completion begins with its text."""
+        yield from ()
+
+    def chunks(self, prompt_index: int, piece: TextPiece) -> Iterator[dict[str, Any]]:
+        """Yield the text as a chunk, and the end as one of its own."""
+        index = self._index(prompt_index, piece)
+        if self._asked.params.echo and index not in self._lengths:
+            yield self._chunk(prompt_index, self._echoed(prompt_index, piece.index))
+        if piece.text or piece.tokens:
+            yield self._chunk(prompt_index, without_end(piece))
+        if piece.finish_detail is not None:
+            yield self._chunk(prompt_index, TextPiece(piece.index, "", piece.num_tokens, piece.finish_detail))
+
+    def closing(self) -> Iterator[dict[str, Any]]:
+        """Yield the usage if it was asked for."""
+        if self._asked.include_usage:
+            yield {**self._fields, "choices": [], "usage": usage(self._requests)}
+
+    def whole(self, pieces: Sequence[tuple[int, TextPiece]]) -> dict[str, Any]:
+        """Return the answer for all pieces together."""
+        choices = []
+        for prompt_index, piece in by_choice(pieces, self._requests):
+            parts = [self._echoed(prompt_index, piece.index)] if self._asked.params.echo else []
+            choices.append(self._choice(prompt_index, joined([*parts, piece]), offset=0))
+        return {**self._fields, "choices": choices, "usage": usage(self._requests)}
+
+    def _index(self, prompt_index: int, piece: TextPiece) -> int:
+        return prompt_index * self._asked.params.n + piece.index
+
+    def _echoed(self, prompt_index: int, index: int) -> TextPiece:
+        return prompt_piece(index, scored_prompt(self._requests[prompt_index]), self._tokenizer)
+
+    def _chunk(self, prompt_index: int, piece: TextPiece) -> dict[str, Any]:
+        index = self._index(prompt_index, piece)
+        choice = self._choice(prompt_index, piece, offset=self._lengths[index])
+        self._lengths[index] += len(piece.text)
+        unknown = {"usage": None} if self._asked.include_usage else {}
+        return {**self._fields, "choices": [choice], **unknown}
+
+    def _choice(self, prompt_index: int, piece: TextPiece, *, offset: int) -> dict[str, Any]:
+        request = self._requests[prompt_index]
+        has_logprobs = self._asked.params.logprobs is not None and bool(piece.tokens)
+        scores = completion_logprobs(piece, self._names, offset=offset) if has_logprobs else None
+        choice = {
+            "index": self._index(prompt_index, piece),
+            "text": piece.text,
+            "logprobs": scores,
+            **ending(piece),
+        }
+        if self._asked.return_token_ids:
+            choice["token_ids"] = [token.token_id for token in piece.tokens]
+        if piece.finish_detail is not None:
+            choice["seed"] = request.seed
+        return choice

@@ -1,0 +1,102 @@
+"""`ApiError`: an error as an HTTP client gets it, in OpenAI's form: message, type, param and code."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from nextword.checks import shown
+from nextword.errors import NextwordError
+
+INVALID = "invalid_request_error"
+UNAVAILABLE = "unavailable_error"
+
+
+class ApiError(NextwordError):
+    """An answer that says what was wrong with a request, or that it cannot be served now."""
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        status: int = 400,
+        kind: str = INVALID,
+        param: str | None = None,
+        code: str | None = None,
+        headers: Mapping[str, str] | None = None,
+        details: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Describe the error; `details`: further fields of its JSON, `headers`: of the response."""
+        super().__init__(message)
+        self.status = status
+        self.kind = kind
+        self.param = param
+        self.code = code
+        self.headers = dict(headers or {})
+        self.details = dict(details or {})
+
+    def body(self) -> dict[str, Any]:
+        """Return the JSON of the response."""
+        known = {"message": str(self), "type": self.kind, "param": self.param, "code": self.code}
+        return {"error": {**known, **self.details}}
+
+
+def refusal(error: NextwordError, param: str | None = None) -> ApiError:
+    """Return the answer to a request that the library refuses."""
+    return error if isinstance(error, ApiError) else ApiError(str(error), param=param)
+
+
+def model_not_found(name: str, known: Iterable[str]) -> ApiError:
+    """Return the answer to a request for a model that is not served."""
+    message = f"model = {shown(name)}: is not served here; the models are {', '.join(known)}"
+    return ApiError(message, status=404, kind="not_found_error", param="model", code="model_not_found")
+
+
+def context_exceeded(num_tokens: int, context: int, param: str) -> ApiError:
+    """Return the answer to a prompt longer than the context; the figures are in the JSON, too."""
+    return ApiError(
+        f"{param}: has {num_tokens} tokens and the model's context is {context}: shorten it",
+        param=param,
+        code="context_length_exceeded",
+        details={"n_prompt_tokens": num_tokens, "n_ctx": context},
+    )
+
+
+def queue_full(retry_after: int) -> ApiError:
+    """Return the answer while too many requests wait; `retry_after`: seconds."""
+    return ApiError(
+        f"too many requests are waiting: try again in {retry_after} s",
+        status=429,
+        kind="rate_limit_error",
+        code="queue_full",
+        headers={"Retry-After": str(retry_after)},
+    )
+
+
+def overloaded(message: str) -> ApiError:
+    """Return the answer to a request that was ended because memory is lacking."""
+    return ApiError(message, status=503, kind=UNAVAILABLE, code="server_overloaded", headers={"Retry-After": "5"})
+
+
+def shutting_down() -> ApiError:
+    """Return the answer while the server ends."""
+    return ApiError(
+        "the server is shutting down", status=503, kind=UNAVAILABLE, code="shutting_down", headers={"Retry-After": "5"}
+    )
+
+
+def too_late(seconds: float) -> ApiError:
+    """Return the answer to a request that was not computed within its deadline."""
+    message = f"the request was not computed within {seconds:g} s: ask for less"
+    return ApiError(message, status=408, kind="timeout_error", code="deadline_exceeded")
+
+
+def internal(request_id: str) -> ApiError:
+    """Return the answer to a request that a fault of the server ended; its cause is in the log under the id."""
+    return ApiError(
+        f"the server failed to compute this; its log says why under {request_id}",
+        status=500,
+        kind="server_error",
+        code="internal_error",
+        headers={"x-should-retry": "false"},
+    )

@@ -1,0 +1,70 @@
+"""`EventStream`: an answer as server-sent events, written as the engine makes it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Iterable
+from typing import Any
+
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+from nextword.serving.disconnect import until_disconnected
+from nextword.serving.errors import ApiError
+from nextword.serving.job import Job
+from nextword.serving.replies import Reply
+
+PING_SECONDS = 15.0
+"""Silence after which a comment keeps proxies from closing the connection."""
+_HEADERS = {"content-type": "text/event-stream; charset=utf-8", "cache-control": "no-cache", "x-accel-buffering": "no"}
+_DONE = b"data: [DONE]\n\n"
+_PING = b": ping\n\n"
+
+
+class EventStream(Response):
+    """Writes chunks as events. A client that goes, or does not read what is written, ends the job."""
+
+    def __init__(self, job: Job, reply: Reply, *, write_timeout: float) -> None:
+        super().__init__(headers=_HEADERS)
+        self._job, self._reply, self._write_timeout = job, reply, write_timeout
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Write the response."""
+        try:
+            await until_disconnected(receive, self._write(send))
+        finally:
+            self._job.cancel()
+
+    async def _write(self, send: Send) -> None:
+        headers = [(name, value) for name, value in self.raw_headers if name != b"content-length"]
+        await self._send(send, {"type": "http.response.start", "status": 200, "headers": headers})
+        async for data in self._events():
+            await self._send(send, {"type": "http.response.body", "body": data, "more_body": True})
+        await self._send(send, {"type": "http.response.body", "body": b"", "more_body": False})
+
+    async def _send(self, send: Send, message: dict[str, Any]) -> None:
+        async with asyncio.timeout(self._write_timeout):
+            await send(message)
+
+    async def _events(self) -> AsyncIterator[bytes]:
+        """Yield what is written, comments in times of silence included."""
+        yield encoded(self._reply.opening())
+        try:
+            while (events := await self._job.next_events(PING_SECONDS)) is not None:
+                chunks = (chunk for event in events for chunk in self._reply.chunks(*event))
+                yield encoded(chunks) if events else _PING
+            yield encoded(self._reply.closing())
+        except ApiError as error:
+            yield encoded([error.body()])
+        yield _DONE
+
+
+def encoded(chunks: Iterable[dict[str, Any]]) -> bytes:
+    """Return chunks as events."""
+    return b"".join(b"data: " + to_json(chunk) + b"\n\n" for chunk in chunks)
+
+
+def to_json(value: object) -> bytes:
+    """Return a value as compact JSON."""
+    return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()

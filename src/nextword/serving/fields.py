@@ -1,0 +1,98 @@
+"""`Fields`: the fields of a request's JSON, taken by name and type; those that are not known are refused by name."""
+
+from __future__ import annotations
+
+import difflib
+import json
+from collections.abc import Collection, Mapping
+from typing import Any
+
+from nextword.checks import check_value, shown
+from nextword.errors import RequestError
+from nextword.serving.errors import ApiError
+from nextword.serving.limits import Limits
+
+
+def parse_json(data: bytes, limits: Limits) -> dict[str, Any]:
+    """Parse a request's body. Raises ApiError unless it is one JSON object of bounded depth without repeated names."""
+    try:
+        body = json.loads(data, object_pairs_hook=_without_duplicates, parse_constant=_no_number)
+    except RecursionError:
+        raise ApiError(_too_deep(limits)) from None
+    except ValueError as error:
+        raise ApiError(f"the body is not JSON: {error}") from None
+    if not isinstance(body, dict):
+        raise ApiError(f"the body is {shown(body)}: must be a JSON object")
+    if not _is_flat(body, limits.max_json_depth):
+        raise ApiError(_too_deep(limits))
+    return body
+
+
+class Fields:
+    """A request's fields; a field that is null counts as absent."""
+
+    def __init__(self, body: Mapping[str, Any], known: Collection[str], *, lenient: bool = False) -> None:
+        """Raises ApiError for a name that is not known, unless `lenient`."""
+        self.body = body
+        unknown = [name for name in body if name not in known]
+        if unknown and not lenient:
+            near = difflib.get_close_matches(unknown[0].lower(), known, n=1, cutoff=0.0)
+            raise ApiError(
+                f"unknown field {shown(unknown[0])}: did you mean {near[0]!r}?", param=shown(unknown[0]).strip("'\"")
+            )
+
+    def has(self, name: str) -> bool:
+        """Return True for a field that is there and not null."""
+        return self.body.get(name) is not None
+
+    def take(self, name: str, hint: Any, default: Any = None) -> Any:
+        """Return the value of a field. Raises ApiError if it has another type."""
+        value = self.body.get(name)
+        if value is None:
+            return default
+        with_param(name, check_value, name, value, hint)
+        return value
+
+    def refuse(self, neutral: Mapping[str, Collection[Any]]) -> None:
+        """Raise ApiError for a field that is not served and has not one of the values that change nothing."""
+        for name, values in neutral.items():
+            if self.has(name) and self.body[name] not in values:
+                raise ApiError(f"{name} = {shown(self.body[name])}: is not served here; leave it out", param=name)
+
+
+def with_param(param: str, check: Any, *args: Any) -> Any:
+    """Return what a check of a value returns; its RequestError becomes an ApiError about that field."""
+    try:
+        return check(*args)
+    except RequestError as error:
+        raise ApiError(str(error), param=param) from None
+
+
+def _too_deep(limits: Limits) -> str:
+    return f"the body nests more than {limits.max_json_depth} deep"
+
+
+def _is_flat(value: object, depth: int) -> bool:
+    """Return True if lists and objects nest no deeper than `depth`."""
+    level: list[Any] = [value]
+    while level and depth >= 0:
+        level = [
+            item
+            for one in level
+            for item in (one.values() if isinstance(one, dict) else one)
+            if isinstance(item, (dict, list))
+        ]
+        depth -= 1
+    return not level
+
+
+def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        raise ValueError(f"{shown(next(name for name in names if names.count(name) > 1))} appears twice")
+    return found
+
+
+def _no_number(word: str) -> Any:
+    raise ValueError(f"{word} is no number of JSON")

@@ -1,0 +1,93 @@
+"""`Guard`: what happens to every request before and after its route: access, the request's id, faults, one log line."""
+
+from __future__ import annotations
+
+import logging
+import re
+import time
+import uuid
+from collections.abc import MutableMapping
+from typing import Any
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from nextword.errors import one_line
+from nextword.serving.disconnect import ClientGone
+from nextword.serving.errors import ApiError, internal
+from nextword.serving.event_stream import to_json
+from nextword.serving.security import Access
+
+_LOG = logging.getLogger("nextword.serving")
+_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+
+
+class Guard:
+    """ASGI middleware around the routes."""
+
+    def __init__(self, app: ASGIApp, access: Access) -> None:
+        self._app, self._access = app, access
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        headers = Headers(scope=scope)
+        state = scope.setdefault("state", {})
+        given = headers.get("x-request-id", "")
+        state["request_id"] = given if _ID.fullmatch(given) else uuid.uuid4().hex
+        exchange = _Exchange(send, state["request_id"], headers.get("origin"), self._access)
+        try:
+            self._access.check(scope["method"], scope["path"], headers, scope["query_string"].decode("latin-1"))
+            await self._app(scope, receive, exchange.send)
+        except ApiError as error:
+            await exchange.answer(error)
+        except ClientGone:
+            exchange.status = 499
+        except Exception:
+            _LOG.exception("request %s failed", state["request_id"])
+            await exchange.answer(internal(state["request_id"]))
+        finally:
+            _log(scope, state, exchange)
+
+
+class _Exchange:
+    """One response: its status, and the headers that each has."""
+
+    def __init__(self, send: Send, request_id: str, origin: str | None, access: Access) -> None:
+        self._send, self._request_id = send, request_id
+        self._origin = origin if access.allows_origin(origin) else None
+        self.status = 0
+        self.begin = time.monotonic()
+
+    async def send(self, message: Message) -> None:
+        """Send a part of the response."""
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+            headers = MutableHeaders(scope=message)
+            headers["x-request-id"] = self._request_id
+            if self._origin is not None:
+                headers["access-control-allow-origin"] = self._origin
+                headers["vary"] = "Origin"
+        await self._send(message)
+
+    async def answer(self, error: ApiError) -> None:
+        """Send an error, unless a response has begun."""
+        if self.status:
+            return
+        body = to_json(error.body())
+        headers = {"content-type": "application/json", "content-length": str(len(body)), **error.headers}
+        raw = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()]
+        await self.send({"type": "http.response.start", "status": error.status, "headers": raw})
+        await self.send({"type": "http.response.body", "body": body})
+
+
+def _log(scope: Scope, state: MutableMapping[str, Any], exchange: _Exchange) -> None:
+    """Write one line about a request, without its text."""
+    line = f"{state['request_id']} {scope['method']} {scope['path'][:200]} {exchange.status}"
+    line += f" {time.monotonic() - exchange.begin:.3f}s"
+    job = state.get("job")
+    if job is not None:
+        line += f" {job.summary()}"
+    _LOG.info("%s", one_line(line))

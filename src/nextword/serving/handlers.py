@@ -1,0 +1,115 @@
+"""The handlers of the routes that generate text: a body in, an answer whole or streamed out."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any
+
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+
+from nextword.inference.sequence import Request as EngineRequest
+from nextword.serving.asked import ChatAsked, CompletionAsked
+from nextword.serving.chat_reply import ChatReply
+from nextword.serving.completion_reply import CompletionReply
+from nextword.serving.disconnect import ClientGone, until_disconnected
+from nextword.serving.errors import ApiError
+from nextword.serving.event_stream import EventStream, to_json
+from nextword.serving.fields import parse_json
+from nextword.serving.job import Event, Job
+from nextword.serving.preparing import prepare
+from nextword.serving.replies import Identity, Reply
+from nextword.serving.service import Service
+
+
+class JsonResponse(Response):
+    """A response whose body is JSON."""
+
+    media_type = "application/json"
+
+    def render(self, content: Any) -> bytes:
+        """Return the body."""
+        return to_json(content)
+
+
+async def completions(request: Request) -> Response:
+    """Answer `POST /v1/completions`."""
+    service: Service = request.app.state.service
+    body = await read_body(request)
+
+    def read() -> tuple[CompletionAsked, list[EngineRequest]]:
+        asked = service.reader.completion(parse_json(body, service.limits))
+        return asked, prepare(service.lm.engine, asked)
+
+    asked, requests = await _prepared(service, request, read)
+    identity = Identity("cmpl-", asked.model, service.fingerprint)
+    reply = CompletionReply(asked, requests, service.lm.tokenizer, identity)
+    return await answer(service, request, requests, reply, stream=asked.stream)
+
+
+async def chat_completions(request: Request) -> Response:
+    """Answer `POST /v1/chat/completions`."""
+    service: Service = request.app.state.service
+    body = await read_body(request)
+
+    def read() -> tuple[ChatAsked, list[EngineRequest]]:
+        asked = service.reader.chat(parse_json(body, service.limits))
+        return asked, prepare(service.lm.engine, asked)
+
+    asked, requests = await _prepared(service, request, read)
+    identity = Identity("chatcmpl-", asked.model, service.fingerprint)
+    reply = ChatReply(asked, requests[0], service.lm.tokenizer, identity)
+    return await answer(service, request, requests, reply, stream=asked.stream)
+
+
+async def _prepared(service: Service, request: Request, read: Any) -> Any:
+    """Read a request in a thread; the client may go in the meantime."""
+    return await until_disconnected(request.receive, service.in_thread(read))
+
+
+async def answer(
+    service: Service, request: Request, requests: Sequence[EngineRequest], reply: Reply, *, stream: bool
+) -> Response:
+    """Run prepared requests and answer with the reply, streamed or whole."""
+    job = request.state.job = service.submit(requests, request.state.request_id)
+    if stream:
+        return EventStream(job, reply, write_timeout=service.limits.write_timeout)
+    try:
+        events = await until_disconnected(request.receive, _all_events(job))
+    finally:
+        job.cancel()
+    return JsonResponse(reply.whole(events))
+
+
+async def _all_events(job: Job) -> list[Event]:
+    found: list[Event] = []
+    while (events := await job.next_events()) is not None:
+        found += events
+    return found
+
+
+async def read_body(request: Request) -> bytes:
+    """Read a request's body. Raises ApiError if it is no JSON by its header, too large, or does not arrive in time."""
+    limits = request.app.state.service.limits
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind != "application/json":
+        raise ApiError(f"content-type = {kind!r}: must be application/json", status=415)
+    if request.headers.get("content-encoding", "identity").lower() != "identity":
+        raise ApiError("content-encoding: must be identity; send the body as it is", status=415)
+    parts: list[bytes] = []
+    size = 0
+    try:
+        async with asyncio.timeout(limits.read_timeout):
+            async for part in request.stream():
+                parts.append(part)
+                size += len(part)
+                if size > limits.max_body_bytes:
+                    break
+    except TimeoutError:
+        raise ApiError("the body did not arrive in time", status=408, kind="timeout_error") from None
+    except ClientDisconnect:
+        raise ClientGone from None
+    if size > limits.max_body_bytes:
+        raise ApiError(f"the body has more than {limits.max_body_bytes} bytes", status=413, code="request_too_large")
+    return b"".join(parts)

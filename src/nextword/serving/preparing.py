@@ -1,0 +1,78 @@
+"""`prepare`: what a request asks for becomes requests of the engine: prompts encoded, forms compiled, sizes checked.
+
+It takes long for long prompts, so the server calls it in a thread beside the event loop; it needs no lock.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+
+from nextword.errors import NextwordError
+from nextword.inference.answering import answer_options
+from nextword.inference.engine import Engine, SubmitOptions
+from nextword.inference.sequence import Request
+from nextword.serving.asked import Asked, ChatAsked, CompletionAsked
+from nextword.serving.errors import context_exceeded, refusal
+
+
+def prepare(engine: Engine, asked: CompletionAsked | ChatAsked) -> list[Request]:
+    """Return a request for each prompt. Raises ApiError for one that the model cannot take."""
+    if isinstance(asked, ChatAsked):
+        return [prepare_chat(engine, asked)]
+    return [_prepare(engine, asked, encode_prompt(engine, asked, one), "prompt", {}) for one in asked.prompts]
+
+
+def prepare_chat(engine: Engine, asked: ChatAsked) -> Request:
+    """Return the request for a conversation's next message."""
+    try:
+        prompt = encode_messages(engine, asked)
+        how = answer_options(engine.tokenizer, asked.rendering)
+    except NextwordError as error:
+        raise refusal(error, "messages") from None
+    return _prepare(engine, asked, prompt, "messages", how)
+
+
+def encode_messages(engine: Engine, asked: ChatAsked) -> list[int]:
+    """Return a conversation's token ids."""
+    begins = asked.add_generation_prompt
+    return engine.tokenizer.encode_chat(asked.messages, add_generation_prompt=begins, **asked.rendering)
+
+
+def encode_prompt(engine: Engine, asked: CompletionAsked, prompt: str | Sequence[int | str]) -> list[int]:
+    """Return the token ids of a prompt: of a text as `generate` encodes it, of texts among ids as they stand there."""
+    tokenizer = engine.tokenizer
+    special = asked.parse_special
+    try:
+        if isinstance(prompt, str) and asked.add_special_tokens:
+            return tokenizer.encode_prompt(prompt, parse_special=special)
+        if isinstance(prompt, str):
+            return tokenizer.encode(prompt, add_special_tokens=False, parse_special=special)
+        token_ids: list[int] = []
+        for part in prompt:
+            if isinstance(part, int):
+                token_ids.append(part)
+            elif token_ids:
+                token_ids += tokenizer.encode_continuation(part)
+            else:
+                token_ids += tokenizer.encode_prompt(part, parse_special=special)
+        return token_ids
+    except NextwordError as error:
+        raise refusal(error, "prompt") from None
+
+
+def _prepare(engine: Engine, asked: Asked, prompt: list[int], name: str, how: SubmitOptions) -> Request:
+    """Check a prompt's length, which has an error of its own, and let the engine prepare the request."""
+    context = engine.backend.max_seq_len
+    if len(prompt) + (0 if asked.params.max_tokens == 0 else 1) > context:
+        raise context_exceeded(len(prompt), context, name)
+    predicted = engine.tokenizer.encode(asked.prediction, add_special_tokens=False) if asked.prediction else []
+    options: SubmitOptions = {**how, "adapter": asked.adapter, "prediction": predicted}
+    params = asked.params
+    if asked.ignore_eos:
+        options["end_token_ids"] = ()
+        params = dataclasses.replace(params, stop_token_ids=())
+    try:
+        return engine.prepare(prompt, params, **options)
+    except NextwordError as error:
+        raise refusal(error, None if params.constraint else name) from None

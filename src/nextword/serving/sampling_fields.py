@@ -1,0 +1,89 @@
+"""`sampling_overrides`: the sampling parameters in a request's JSON, under our names and those of other servers.
+
+The checks and their messages are those of `SamplingParams`; the bounds of one client are those of `Limits`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from nextword.checks import shown
+from nextword.decoding.param_checks import Number
+from nextword.decoding.params import SamplingParams, checked
+from nextword.serving.errors import ApiError
+from nextword.serving.fields import Fields, with_param
+from nextword.serving.limits import Limits
+
+_OWN = tuple(field.name for field in dataclasses.fields(SamplingParams))
+_REPORTS = ("logprobs", "processed_logprobs", "echo")
+"""Parameters that the two endpoints give in forms of their own."""
+ALIASES = {
+    "max_completion_tokens": "max_tokens",
+    "repeat_penalty": "repetition_penalty",
+    "typical": "typical_p",
+    "json_schema": "schema",
+}
+"""Names of other servers -> ours."""
+NAMES = (*(name for name in _OWN if name not in _REPORTS), "processed_logprobs", *ALIASES)
+"""Fields that `sampling_overrides` reads."""
+_DIGITS = 10
+"""Digits of the largest token id."""
+
+
+def sampling_overrides(fields: Fields, limits: Limits) -> dict[str, Any]:
+    """Return what a request says about sampling as keywords of `sampling_params`. Raises ApiError naming the field."""
+    found: dict[str, Any] = {}
+    for given in NAMES:
+        name = ALIASES.get(given, given)
+        if fields.has(given):  # the newer name comes later, and wins
+            value = fields.body[given]
+            if name in _READERS:
+                value = _READERS[name](given, value)
+            found[name] = with_param(given, checked, name, value) if given == name else _aliased(given, name, value)
+            _check_limit(given, name, found[name], limits)
+    return found
+
+
+def _aliased(given: str, name: str, value: Any) -> Any:
+    """Check a value that came under another name; the message has the name that the client wrote."""
+    try:
+        return with_param(given, checked, name, value)
+    except ApiError as error:
+        raise ApiError(str(error).replace(name, given, 1), param=given) from None
+
+
+def _seed(name: str, value: Any) -> Any:
+    """Map OpenAI's signed seeds to ours, which have no sign: modulo 2**64."""
+    is_signed = isinstance(value, int) and not isinstance(value, bool) and -(2**63) <= value < 0
+    return value % 2**64 if is_signed else value
+
+
+def _logit_bias(name: str, value: Any) -> Any:
+    """Read the token ids, which are strings in JSON."""
+    if not isinstance(value, Mapping):
+        return value
+    wrong = next((key for key in value if not (key.isascii() and key.isdigit() and len(key) <= _DIGITS)), None)
+    if wrong is not None:
+        raise ApiError(f"{name}: {shown(wrong)} is no token id", param=name)
+    return {int(key): bias for key, bias in value.items()}
+
+
+def _top_p(name: str, value: Any) -> Any:
+    """Allow 0, which OpenAI allows: the most probable token alone."""
+    return 1e-300 if isinstance(value, (int, float)) and not isinstance(value, bool) and value == 0 else value
+
+
+_READERS: Mapping[str, Callable[[str, Any], Any]] = {"seed": _seed, "logit_bias": _logit_bias, "top_p": _top_p}
+
+
+def _check_limit(given: str, name: str, value: Any, limits: Limits) -> None:
+    """Raise ApiError for more than one client may ask for."""
+    if name == "n":
+        with_param(given, Number(int, 1, limits.max_n), given, value)
+    most = {"stop": limits.max_stops, "stop_token_ids": limits.max_stops, "logit_bias": limits.max_logit_biases}
+    if name in most and len(value) > most[name]:
+        raise ApiError(f"{given}: has {len(value)} entries, and at most {most[name]} are allowed", param=given)
+    if name == "stop" and any(len(one) > limits.max_stop_length for one in value):
+        raise ApiError(f"{given}: at most {limits.max_stop_length} characters are allowed in each", param=given)

@@ -1,0 +1,118 @@
+"""`run`: a service behind a socket, until a signal ends it: requests that run are finished first."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+import threading
+from collections.abc import Callable
+from types import FrameType
+
+import uvicorn
+
+from nextword.errors import RequestError, os_reason
+from nextword.serving.app import make_app
+from nextword.serving.errors import shutting_down
+from nextword.serving.security import Access
+from nextword.serving.service import Service
+
+_LAST_WORDS = 2
+"""Seconds in which a request that is ended can still write its error."""
+_HEADER_BYTES = 16_384
+_LONGEST_BACKLOG = 1024
+
+
+class Server(uvicorn.Server):
+    """Ends in the order that clients want: no new requests, then the running ones, then the engine."""
+
+    def __init__(self, service: Service, access: Access, on_ready: Callable[[], None] = lambda: None) -> None:
+        limits = service.limits
+        config = uvicorn.Config(
+            make_app(service, access),
+            http="h11",
+            ws="none",
+            lifespan="on",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            proxy_headers=False,
+            backlog=_LONGEST_BACKLOG,
+            limit_concurrency=limits.max_connections,
+            h11_max_incomplete_event_size=_HEADER_BYTES,
+            timeout_graceful_shutdown=round(limits.drain) + _LAST_WORDS,
+        )
+        super().__init__(config)
+        self._service, self._on_ready = service, on_ready
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Begin to listen."""
+        self._loop = asyncio.get_running_loop()
+        await super().startup(sockets)
+        self._on_ready()
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """End at a signal; at the second one, at once."""
+        if self.should_exit:
+            self.force_exit = True
+        self.end()
+
+    def end(self) -> None:
+        """Take no new requests; those that run have until `drain` to end. May be called from any thread."""
+        self.should_exit = True
+        if self._loop is not None:
+            self._loop.call_soon_threadsafe(self._drain)
+
+    def _drain(self) -> None:
+        self._service.is_ending = True
+        seconds = 0.0 if self.force_exit else self._service.limits.drain
+        asyncio.get_running_loop().call_later(seconds, lambda: self._service.end_jobs(shutting_down()))
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """Return a socket that is bound to an address. Raises RequestError if it is taken or is none."""
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        bound = socket.socket(family, kind, protocol)
+    except OSError as error:
+        raise RequestError(f"host = {host!r}: is no address of this machine: {os_reason(error)}") from None
+    try:
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        bound.bind(address)
+    except (OSError, OverflowError) as error:
+        bound.close()
+        reason = os_reason(error) if isinstance(error, OSError) else str(error)
+        raise RequestError(f"port = {port}: cannot be opened on {host}: {reason}") from None
+    return bound
+
+
+def run(service: Service, bound: socket.socket, access: Access, on_ready: Callable[[], None]) -> None:
+    """Serve on a bound socket until a signal comes."""
+    logging.getLogger("uvicorn").setLevel(logging.WARNING)
+    server = Server(service, access, on_ready)
+    server.run(sockets=[bound])
+
+
+class ServerThread:
+    """A server in a thread of its own, for programs that do something else as well: a context manager.
+
+    `url` is its address.
+    """
+
+    def __init__(self, service: Service, access: Access | None = None, *, host: str = "127.0.0.1") -> None:
+        """Bind a free port; the server starts with the `with` block."""
+        self._socket = listen(host, 0)
+        self.url = f"http://{host}:{self._socket.getsockname()[1]}"
+        self._is_ready = threading.Event()
+        self.server = Server(service, access or Access(), self._is_ready.set)
+        self._thread = threading.Thread(target=self.server.run, args=([self._socket],), daemon=True)
+
+    def __enter__(self) -> ServerThread:
+        self._thread.start()
+        self._is_ready.wait(30.0)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.server.end()
+        self._thread.join(60.0)

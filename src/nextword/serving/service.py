@@ -1,0 +1,91 @@
+"""`Service`: what the routes share: the model, the engine's thread, the queue, and the limits."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import re
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import PurePath
+from typing import TypeVar
+
+from nextword import __version__
+from nextword.inference.sequence import Request
+from nextword.language_model import LanguageModel
+from nextword.serving.admission import Admission
+from nextword.serving.asked import Reader
+from nextword.serving.engine_thread import EngineThread
+from nextword.serving.errors import ApiError, shutting_down
+from nextword.serving.job import Job
+from nextword.serving.limits import Limits
+
+T = TypeVar("T")
+
+_PREPARING_THREADS = 2
+
+
+class Service:
+    """One model that is served. Lives on the event loop; only `in_thread` leaves it."""
+
+    def __init__(
+        self, lm: LanguageModel, *, limits: Limits | None = None, alias: str | None = None, lenient: bool = False
+    ) -> None:
+        """Serve a model under its own name or an alias, and each of its adapters under theirs."""
+        self.lm = lm
+        self.limits = limits or Limits()
+        self.model = alias or served_name(lm.name)
+        self.models: Mapping[str, str | None] = {self.model: None, **{name: name for name in lm.adapters}}
+        """Adapter by the name of a served model; None: the base model."""
+        self.created = int(time.time())
+        self.fingerprint = _fingerprint(lm)
+        self.reader = Reader(lm, self.models, self.limits, lenient=lenient)
+        self.thread = EngineThread(lm.engine)
+        self.admission = Admission(self.limits)
+        self.jobs: set[Job] = set()
+        """Those that run or wait."""
+        self.is_ending = False
+        self._pool = ThreadPoolExecutor(_PREPARING_THREADS, thread_name_prefix="nextword-prepare")
+
+    def start(self) -> None:
+        """Start the engine's thread; the event loop runs."""
+        self.thread.start(asyncio.get_running_loop())
+
+    async def stop(self) -> None:
+        """End the engine's thread, and with it whatever runs."""
+        self.is_ending = True
+        self.thread.stop()
+        await asyncio.to_thread(self.thread.join, 10.0)
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+    async def in_thread(self, function: Callable[[], T]) -> T:
+        """Run something that takes long beside the event loop."""
+        return await asyncio.get_running_loop().run_in_executor(self._pool, function)
+
+    def submit(self, requests: Sequence[Request], request_id: str) -> Job:
+        """Let the engine run prepared requests. Raises ApiError if the queue is full or the server ends."""
+        if self.is_ending:
+            raise shutting_down()
+        job = Job(self.thread, self.admission, requests, request_id=request_id, on_finish=self.jobs.discard)
+        self.jobs.add(job)
+        job.expire_after(self.limits.deadline)
+        return job
+
+    def end_jobs(self, error: ApiError) -> None:
+        """End all that runs and waits with an error."""
+        for job in self.jobs:
+            job.cancel(error)
+
+
+def served_name(name: str) -> str:
+    """Return the name under which a model is served: of a path, its last part; of any name, what fits a header."""
+    last = PurePath(name).name if PurePath(name).is_absolute() or name.startswith((".", "~")) else name
+    return re.sub(r"[^\w.:/-]+", "-", last.removesuffix(".gguf")) or "model"
+
+
+def _fingerprint(lm: LanguageModel) -> str:
+    """Return a short name of what texts depend on besides the request: model, weights and version."""
+    backend, directory = lm.engine.backend, lm.directory
+    known = (repr(lm), repr(directory.config), directory.size_bytes, backend.vocab_size, lm.tokenizer.fingerprint)
+    return f"fp_{hashlib.sha256(repr((known, __version__)).encode()).hexdigest()[:12]}"

@@ -1,0 +1,94 @@
+"""`serve`: a model and an address in, an HTTP server in OpenAI's form until a signal ends it."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Unpack, cast
+
+from nextword.checks import checked_arguments
+from nextword.data.utf8 import read_text
+from nextword.errors import RequestError
+from nextword.extras import needs_extra
+from nextword.language_model import AdapterFolders, LanguageModel
+from nextword.serving.limits import DEFAULT_LIMITS as DEFAULT_LIMITS
+from nextword.serving.limits import LimitOptions
+from nextword.serving.limits import Limits as Limits
+from nextword.serving.security import Access, check_exposure, read_keys
+from nextword.workflows.opening import LoadOptions, open_model
+from nextword.workflows.progress import OnProgress, ignore_progress
+
+KEY_VARIABLE = "NEXTWORD_API_KEY"
+"""Environment variable with a key, which is no argument that other users of the machine can see."""
+
+
+class ServeOptions(LoadOptions, LimitOptions, total=False):
+    """Keywords of `serve`: how the model is loaded, and the fields of `Limits`."""
+
+
+def ignore_address(url: str) -> None:
+    """Do nothing: the default of `on_ready`."""
+
+
+@checked_arguments
+def serve(
+    model: str | Path | LanguageModel,
+    *,
+    host: str = "127.0.0.1",
+    port: int = 8080,
+    adapters: AdapterFolders | None = None,
+    alias: str | None = None,
+    api_key: str | Sequence[str] = (),
+    api_key_file: str | Path | None = None,
+    no_auth: bool = False,
+    allowed_hosts: Sequence[str] = (),
+    cors_origins: Sequence[str] = (),
+    lenient: bool = False,
+    on_ready: Callable[[str], None] = ignore_address,
+    on_progress: OnProgress = ignore_progress,
+    **options: Unpack[ServeOptions],
+) -> None:
+    """Serve a model over HTTP, in the form of OpenAI's API, until SIGTERM or Ctrl-C; then finish what runs.
+
+    `adapters`: folders by the names under which clients ask for them as models. `alias`: name of the model for clients.
+    `api_key`: keys of which a client must send one, `api_key_file`: a file with one in each line; the environment
+    variable NEXTWORD_API_KEY adds one. `no_auth`: allow an address that others can reach without any. `allowed_hosts`:
+    names of the server besides localhost. `cors_origins`: pages that may call it. `lenient`: ignore unknown fields of
+    requests. `on_ready`: called with the server's address. Other keywords: those of `load`, and the fields of `Limits`.
+
+    Raises RequestError for an address that is taken or open to others, and as `load`.
+    """
+    with needs_extra("serve"):
+        from nextword.serving.server import listen, run
+        from nextword.serving.service import Service
+
+    known = {field.name for field in dataclasses.fields(Limits)}
+    limits = Limits(**{name: value for name, value in options.items() if name in known})  # type: ignore[arg-type]
+    access = Access(
+        keys=_keys([api_key] if isinstance(api_key, str) else api_key, api_key_file),
+        allowed_hosts=tuple(allowed_hosts),
+        cors_origins=tuple(cors_origins),
+    )
+    check_exposure(host, access, no_auth=no_auth)
+    bound = listen(host, port)
+    try:
+        loading = cast(LoadOptions, {name: value for name, value in options.items() if name not in known})
+        lm = open_model(model, on_progress, adapters=adapters, **loading)
+        service = Service(lm, limits=limits, alias=alias, lenient=lenient)
+        shown = f"[{host}]" if ":" in host else host
+        run(service, bound, access, lambda: on_ready(f"http://{shown}:{bound.getsockname()[1]}"))
+    finally:
+        bound.close()
+
+
+def _keys(given: Sequence[str], file: str | Path | None) -> tuple[str, ...]:
+    """Return all keys: those given, of the file, and of the environment."""
+    lines: list[str] = []
+    if file is not None:
+        lines = [line for line in read_text(Path(file)).splitlines() if line.strip()]
+        if not lines:
+            raise RequestError(f"{file}: holds no key; write one into each line")
+    found = os.environ.get(KEY_VARIABLE)
+    return read_keys([*given, *lines, *([found] if found else [])])
