@@ -41,8 +41,6 @@ _NOT_SERVED: Mapping[str, Sequence[Any]] = {
     "include_stop_str_in_output": (False,),
     "skip_special_tokens": (True,),
     "spaces_between_special_tokens": (True,),
-    "length_penalty": (1.0,),
-    "early_stopping": (False,),
 }
 """Fields that would change the text and are not served, with the values that change nothing."""
 _COMMON = (

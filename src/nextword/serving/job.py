@@ -28,7 +28,7 @@ class Job:
         on_finish: Callable[[Job], None] = lambda job: None,
     ) -> None:
         """Submit the requests. Raises ApiError with status 429 if the queue is full."""
-        sizes = [(request.params.n, len(request.prompt_token_ids)) for request in requests]
+        sizes = [(request.params.width, len(request.prompt_token_ids)) for request in requests]
         admission.check(sum(n for n, _ in sizes), sum(length for _, length in sizes))
         self.request_id = request_id
         self.requests = requests

@@ -80,8 +80,8 @@ _READERS: Mapping[str, Callable[[str, Any], Any]] = {"seed": _seed, "logit_bias"
 
 def _check_limit(given: str, name: str, value: Any, limits: Limits) -> None:
     """Raise ApiError for more than one client may ask for."""
-    if name == "n":
-        with_param(given, Number(int, 1, limits.max_n), given, value)
+    if name in ("n", "num_beams"):
+        with_param(given, Number(int, 1 if name == "n" else 0, limits.max_n), given, value)
     most = {"stop": limits.max_stops, "stop_token_ids": limits.max_stops, "logit_bias": limits.max_logit_biases}
     if name in most and len(value) > most[name]:
         raise ApiError(f"{given}: has {len(value)} entries, and at most {most[name]} are allowed", param=given)
