@@ -323,6 +323,7 @@ class Engine:
         if request.scores_prompt:
             self._score_prompt(request, logits)
         request.num_prefilled += len(chunk.token_ids)
+        self._scheduler.computed(len(chunk.token_ids))
         if request.num_prefilled == len(request.prompt_token_ids):
             self._finish_prefill(request, logits[-1])
 

@@ -1,29 +1,42 @@
 """`Scheduler`: chooses the requests that run in the next step. Policy only; it computes nothing and knows no text.
 
 Every running sequence decodes in every step, beside one chunk of one prompt, so that a long prompt never makes the
-readers of other requests wait.
+readers of other requests wait. Nor does it hold up short prompts: each prompt is due once as many tokens of prompts were
+computed since it came as it has itself, and the one that is due first comes first. A short prompt overtakes a long one,
+but all that overtake one together have no more tokens than it has itself.
 """
 
 from __future__ import annotations
 
-from collections import deque
+import bisect
+import itertools
 
 from nextword.inference.cache_budget import CacheBudget
 from nextword.inference.sequence import Request
 
 
 class Scheduler:
-    """First come, first served, up to `max_sequences` at a time, and only what the KV cache can hold to its end."""
+    """First due, first served, up to `max_sequences` at a time, and only what the KV cache can hold to its end."""
 
     def __init__(self, max_sequences: int, budget: CacheBudget) -> None:
         self.max_sequences = max_sequences
         self._budget = budget
-        self._waiting: deque[Request] = deque()
+        self._waiting: list[Request] = []
+        """The requests that wait, the one that is due first in front."""
         self._running: list[Request] = []
+        self._due: dict[Request, tuple[int, int]] = {}
+        self._num_computed = 0
+        """Tokens of prompts up to now: the clock by which prompts are due."""
+        self._numbers = itertools.count()
 
     def add(self, request: Request) -> None:
-        """Put a request at the end of the queue. It must fit the whole budget."""
-        self._waiting.append(request)
+        """Put a request into the queue. It must fit the whole budget."""
+        self._due[request] = (self._num_computed + len(request.prompt_token_ids), next(self._numbers))
+        bisect.insort(self._waiting, request, key=self._due.__getitem__)
+
+    def computed(self, num_tokens: int) -> None:
+        """Count tokens of a prompt that were computed."""
+        self._num_computed += num_tokens
 
     def remove(self, request: Request) -> None:
         """Remove a request that is finished or cancelled."""
@@ -32,14 +45,15 @@ class Scheduler:
             self._budget.release(request.num_positions)
         elif request in self._waiting:
             self._waiting.remove(request)
+        self._due.pop(request, None)
 
     def schedule(self) -> tuple[Request | None, list[Request]]:
         """Return the request whose prompt advances, if any, and the requests whose sequences decode."""
         while self._waiting and self._fits(self._waiting[0]):
-            self._admit(self._waiting.popleft())
+            self._admit(self._waiting.pop(0))
         prefilling = [request for request in self._running if not request.sequences]
         decoding = [request for request in self._running if request.sequences]
-        return (prefilling[0] if prefilling else None), decoding
+        return min(prefilling, key=self._due.__getitem__, default=None), decoding
 
     @property
     def has_running(self) -> bool:
@@ -49,6 +63,7 @@ class Scheduler:
     def _admit(self, request: Request) -> None:
         self._budget.reserve(request.num_positions)
         self._running.append(request)
+        request.has_started = True
 
     def _fits(self, request: Request) -> bool:
         """Return True if the request can run beside the others; one with more sequences than the maximum runs alone."""
