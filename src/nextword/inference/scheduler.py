@@ -1,7 +1,7 @@
 """`Scheduler`: chooses the requests that run in the next step. Policy only; it computes nothing and knows no text.
 
 Every running sequence decodes in every step, beside one chunk of one prompt, so that a long prompt never makes the
-readers of other requests wait. Nor does it hold up short prompts: each prompt is due once as many tokens of prompts were
+readers of other requests wait. Nor does it hold up short prompts: a prompt is due once as many tokens of prompts were
 computed since it came as it has itself, and the one that is due first comes first. A short prompt overtakes a long one,
 but all that overtake one together have no more tokens than it has itself.
 """

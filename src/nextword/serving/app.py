@@ -13,7 +13,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from nextword.serving.disconnect import ClientGone
-from nextword.serving.errors import ApiError, model_not_found
+from nextword.serving.errors import ApiError, model_not_found, not_running
 from nextword.serving.guard import Guard
 from nextword.serving.handlers import JsonResponse, chat_completions, completions
 from nextword.serving.security import Access
@@ -53,7 +53,7 @@ async def health(request: Request) -> Response:
     """Answer `GET /health`."""
     service: Service = request.app.state.service
     if service.is_ending or not service.thread.is_alive:
-        raise ApiError("the engine does not run", status=503, kind="unavailable_error")
+        raise not_running()
     return JsonResponse({"status": "ok"})
 
 

@@ -18,7 +18,7 @@ from typing import TypeVar
 from nextword.errors import NextwordError, RequestError
 from nextword.inference.engine import Engine
 from nextword.inference.sequence import Request, TextPiece
-from nextword.serving.errors import ApiError, internal, overloaded, refusal, shutting_down
+from nextword.serving.errors import ApiError, internal, not_running, overloaded, refusal, shutting_down
 
 T = TypeVar("T")
 
@@ -58,12 +58,18 @@ class EngineThread:
         self._on_step = on_step
         self._inbox: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self._tracked: dict[Request, Tracked] = {}
-        self._jobs: deque[Callable[[], bool]] = deque()
-        """Work besides requests, in pieces: each call does one, and returns False after the last."""
-        self._is_ending = False
+        self._jobs: deque[_Job] = deque()
+        self._is_ending = self._has_ended = False
+        self._inbox_lock = threading.Lock()
+        """Guards the inbox against orders that come after its end, which nobody would carry out; held for no work."""
         self._failures = 0
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread = threading.Thread(target=self._run, name="nextword-engine", daemon=True)
+
+    @property
+    def has_ended(self) -> bool:
+        """True once no order is carried out any more."""
+        return self._has_ended
 
     @property
     def is_alive(self) -> bool:
@@ -76,28 +82,39 @@ class EngineThread:
         self._thread.start()
 
     def submit(self, tracked: Tracked) -> None:
-        """Let the engine run a request that it has prepared."""
-        self._inbox.put(lambda: self._add(tracked))
+        """Let the engine run a request that it has prepared. Raises ApiError if the thread has ended."""
+        self._order(lambda: self._add(tracked))
 
     def cancel(self, tracked: Tracked, error: ApiError | None = None) -> None:
         """End a request in whatever state it is; `error`: the reason, if its reader is to have one."""
-        self._inbox.put(lambda: self._cancel(tracked, error))
+        with contextlib.suppress(ApiError):  # all requests have ended with the thread
+            self._order(lambda: self._cancel(tracked, error))
 
     def work(self, pieces: Callable[[], Iterable[T]]) -> asyncio.Future[list[T]]:
-        """Compute something that runs the model besides the requests, one piece between two steps."""
+        """Compute something that runs the model besides the requests, one piece between two steps.
+
+        Raises ApiError if the thread has ended.
+        """
         assert self._loop is not None
         future: asyncio.Future[list[T]] = self._loop.create_future()
         job = _Job(pieces, future, self._loop)
-        self._inbox.put(lambda: self._jobs.append(job.advance))
+        self._order(lambda: self._jobs.append(job))
         return future
 
     def stop(self) -> None:
         """End the thread after the current step; its requests end with an error."""
-        self._inbox.put(self._end)
+        with contextlib.suppress(ApiError):
+            self._order(self._end)
 
     def join(self, timeout: float) -> None:
         """Wait for the thread's end."""
         self._thread.join(timeout)
+
+    def _order(self, order: Callable[[], None]) -> None:
+        with self._inbox_lock:
+            if self._has_ended:
+                raise not_running()
+            self._inbox.put(order)
 
     # In the thread
 
@@ -107,10 +124,8 @@ class EngineThread:
                 if self._tracked:
                     self._step()
                     self._report()
-                if self._jobs and self._jobs[0]():
-                    self._jobs.rotate(-1)
-                elif self._jobs:
-                    self._jobs.popleft()
+                if self._jobs and (job := self._jobs.popleft()).advance():
+                    self._jobs.append(job)
         except BaseException:
             _LOG.exception("the engine's thread has ended")
         finally:
@@ -171,9 +186,13 @@ class EngineThread:
 
     def _end_all(self) -> None:
         """End whatever runs or waits: the thread ends."""
+        with self._inbox_lock:
+            self._has_ended = True
         with contextlib.suppress(queue.Empty):
             while True:
                 self._inbox.get_nowait()()
+        for job in self._jobs:
+            job.fail(not_running())
         for tracked in self._tracked.values():
             error = shutting_down() if self._is_ending else internal(tracked.request_id)
             with contextlib.suppress(Exception):
@@ -208,7 +227,7 @@ def _update(tracked: Tracked) -> Update | None:
 
 
 class _Job:
-    """Work in pieces, whose results become those of a future of the event loop."""
+    """Work in pieces besides requests, whose results become those of a future of the event loop."""
 
     def __init__(
         self, pieces: Callable[[], Iterable[T]], future: asyncio.Future[list[T]], loop: asyncio.AbstractEventLoop
@@ -230,10 +249,13 @@ class _Job:
         except Exception as error:
             if not isinstance(error, NextwordError):
                 _LOG.exception("a computation failed")
-            shown = refusal(error) if isinstance(error, NextwordError) else error
-            self._settle(lambda: self._future.set_exception(shown))
+            self.fail(refusal(error) if isinstance(error, NextwordError) else error)
             return False
         return True
+
+    def fail(self, error: Exception) -> None:
+        """Let the one who waits have an error."""
+        self._settle(lambda: self._future.set_exception(error))
 
     def _settle(self, settle: Callable[[], None]) -> None:
         with contextlib.suppress(RuntimeError):

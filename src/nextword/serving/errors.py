@@ -85,6 +85,11 @@ def shutting_down() -> ApiError:
     )
 
 
+def not_running() -> ApiError:
+    """Return the answer while nothing can be computed."""
+    return ApiError("the engine does not run", status=503, kind=UNAVAILABLE, code="engine_ended")
+
+
 def too_late(seconds: float) -> ApiError:
     """Return the answer to a request that was not computed within its deadline."""
     message = f"the request was not computed within {seconds:g} s: ask for less"

@@ -17,7 +17,7 @@ from nextword.language_model import LanguageModel
 from nextword.serving.admission import Admission
 from nextword.serving.asked import Reader
 from nextword.serving.engine_thread import EngineThread
-from nextword.serving.errors import ApiError, shutting_down
+from nextword.serving.errors import ApiError, not_running, shutting_down
 from nextword.serving.job import Job
 from nextword.serving.limits import Limits
 
@@ -67,6 +67,8 @@ class Service:
         """Let the engine run prepared requests. Raises ApiError if the queue is full or the server ends."""
         if self.is_ending:
             raise shutting_down()
+        if self.thread.has_ended:
+            raise not_running()
         job = Job(self.thread, self.admission, requests, request_id=request_id, on_finish=self.jobs.discard)
         self.jobs.add(job)
         job.expire_after(self.limits.deadline)

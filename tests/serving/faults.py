@@ -1,0 +1,57 @@
+"""A backend that is slow, fails or has no memory when a test says so, and servers on it."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Iterator, Sequence
+
+import nextword as nw
+from nextword.inference.backend import Chunk, Logits
+from nextword.inference.engine import Engine
+from nextword.serving.limits import Limits
+from nextword.serving.server import ServerThread
+from nextword.serving.service import Service
+from tests.fakes import HashBackend
+from tests.serving.client import Client
+
+
+class FaultyBackend(HashBackend):
+    """Logits of bytes, after `delay` seconds a step, unless `fault` raises first."""
+
+    def __init__(self, *, delay: float = 0.0, max_seq_len: int = 4096) -> None:
+        super().__init__(vocab_size=257, max_seq_len=max_seq_len)
+        self.delay = delay
+        self.fault: Callable[[], None] = lambda: None
+        """Called before each step; what it raises, the step raises."""
+
+    def step(self, chunks: Sequence[Chunk]) -> list[Logits]:
+        """Compute, late or not at all."""
+        self.fault()
+        time.sleep(self.delay)
+        return super().step(chunks)
+
+
+@contextlib.contextmanager
+def serving(
+    lm: nw.LanguageModel, backend: FaultyBackend, limits: Limits | None = None
+) -> Iterator[tuple[Service, Client]]:
+    """Serve another backend under the tokenizer of a model."""
+    faulty = nw.LanguageModel(lm.directory, Engine(backend, lm.tokenizer), name="faulty")
+    service = Service(faulty, limits=limits)
+    with ServerThread(service) as server:
+        yield service, Client(server.url)
+
+
+def wait_until(holds: Callable[[], bool], seconds: float = 10.0) -> None:
+    """Wait for something that other threads do."""
+    end = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < end, "it did not happen in time"
+        time.sleep(0.01)
+
+
+def is_idle(service: Service, backend: HashBackend) -> bool:
+    """Return True if nothing runs or waits, and every cache is closed."""
+    admission = service.admission
+    return not (service.jobs or backend.caches or admission.num_sequences or admission.num_tokens)
