@@ -44,7 +44,11 @@ def disturb(client: Client, seed: int, stop: threading.Event) -> None:
         prompt = "".join(draw.choices("abc é", k=draw.randint(1, 30)))
         if draw.random() < 0.3:
             prompt = "abcabcabcabc"[: draw.randint(1, 12)]
-        asked = {"max_tokens": draw.randint(1, 20), "n": draw.randint(1, 3), "echo": draw.random() < 0.3}
+        asked: dict[str, Any] = {
+            "max_tokens": draw.randint(1, 20),
+            "n": draw.randint(1, 3),
+            "echo": draw.random() < 0.3,
+        }
         asked |= {"temperature": draw.choice([0.0, 1.0]), "stream": draw.random() < 0.5}
         asked |= {"logprobs": draw.choice([None, 2])}
         connection = client.connect()

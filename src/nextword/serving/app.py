@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import AsyncIterator
-from typing import Any
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -13,11 +12,13 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from nextword.serving.disconnect import ClientGone
-from nextword.serving.errors import ApiError, model_not_found, not_running
+from nextword.serving.errors import ApiError
 from nextword.serving.guard import Guard
 from nextword.serving.handlers import JsonResponse, chat_completions, completions
+from nextword.serving.information import health, model, models, props, version
 from nextword.serving.security import Access
 from nextword.serving.service import Service
+from nextword.serving.tokenizing import apply_template, detokenize, tokenize, tokenizer_info
 
 
 def make_app(service: Service, access: Access | None = None) -> Starlette:
@@ -27,6 +28,12 @@ def make_app(service: Service, access: Access | None = None) -> Starlette:
             Route("/health", health),
             Route("/v1/models", models),
             Route("/v1/models/{name:path}", model),
+            Route("/version", version),
+            Route("/props", props),
+            Route("/tokenizer_info", tokenizer_info),
+            Route("/tokenize", tokenize, methods=["POST"]),
+            Route("/detokenize", detokenize, methods=["POST"]),
+            Route("/apply-template", apply_template, methods=["POST"]),
             Route("/v1/completions", completions, methods=["POST"]),
             Route("/v1/chat/completions", chat_completions, methods=["POST"]),
         ],
@@ -47,43 +54,6 @@ async def _running(app: Starlette) -> AsyncIterator[None]:
         yield
     finally:
         await service.stop()
-
-
-async def health(request: Request) -> Response:
-    """Answer `GET /health`."""
-    service: Service = request.app.state.service
-    if service.is_ending or not service.thread.is_alive:
-        raise not_running()
-    return JsonResponse({"status": "ok"})
-
-
-async def models(request: Request) -> Response:
-    """Answer `GET /v1/models`."""
-    service: Service = request.app.state.service
-    return JsonResponse({"object": "list", "data": [_model(service, name) for name in service.models]})
-
-
-async def model(request: Request) -> Response:
-    """Answer `GET /v1/models/{name}`."""
-    service: Service = request.app.state.service
-    name = request.path_params["name"]
-    if name not in service.models:
-        raise model_not_found(name, service.models)
-    return JsonResponse(_model(service, name))
-
-
-def _model(service: Service, name: str) -> dict[str, Any]:
-    lm = service.lm
-    meta = {
-        "context": lm.engine.backend.max_seq_len,
-        "vocab_size": lm.engine.backend.vocab_size,
-        "num_parameters": lm.directory.num_parameters,
-        "weights": lm.directory.weights_dtype,
-        "license": lm.directory.license,
-    }
-    parent = {} if service.models[name] is None else {"parent": service.model}
-    known = {"id": name, "object": "model", "created": service.created, "owned_by": "nextword"}
-    return {**known, **parent, "meta": meta}
 
 
 async def _refused(request: Request, error: Exception) -> Response:

@@ -1,0 +1,121 @@
+"""The routes of the tokenizer: text to token ids and back, its special tokens, conversations as the model sees them.
+
+They take the fields of llama.cpp's server and of vLLM's, and answer with those of both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from nextword.errors import NextwordError
+from nextword.serving.errors import ApiError, refusal
+from nextword.serving.fields import Fields, parse_json
+from nextword.serving.handlers import JsonResponse, read_body
+from nextword.serving.preparing import encode_messages
+from nextword.serving.service import Service
+from nextword.text.tokenizer import Tokenizer
+
+_CHAT = ("messages", "add_generation_prompt", "continue_final_message", "chat_template_kwargs")
+_TOKENIZE = (
+    *("model", "content", "prompt", "add_special", "add_special_tokens", "parse_special", "with_pieces"),
+    *("return_token_strs", *_CHAT),
+)
+
+
+async def tokenize(request: Request) -> Response:
+    """Answer `POST /tokenize`."""
+
+    def work(service: Service, body: Mapping[str, Any]) -> dict[str, Any]:
+        fields = Fields(body, _TOKENIZE)
+        tokenizer = service.lm.tokenizer
+        token_ids = _chat_ids(service, body) if fields.has("messages") else _text_ids(fields, tokenizer)
+        tokens: list[Any] = list(token_ids)
+        if fields.take("with_pieces", bool, False):
+            tokens = [{"id": token_id, "piece": _piece(tokenizer, token_id)} for token_id in token_ids]
+        answer = {"tokens": tokens, "count": len(tokens), "max_model_len": service.lm.engine.backend.max_seq_len}
+        if fields.take("return_token_strs", bool, False):
+            answer["token_strs"] = [tokenizer.token_text(token_id) for token_id in token_ids]
+        return answer
+
+    return await _answered(request, work)
+
+
+async def detokenize(request: Request) -> Response:
+    """Answer `POST /detokenize`; control tokens are shown as they are written."""
+
+    def work(service: Service, body: Mapping[str, Any]) -> dict[str, Any]:
+        fields = Fields(body, ("model", "tokens"))
+        text = service.lm.tokenizer.decode(fields.take("tokens", Sequence[int], []), skip_special_tokens=False)
+        return {"content": text, "prompt": text}
+
+    return await _answered(request, work, param="tokens")
+
+
+async def apply_template(request: Request) -> Response:
+    """Answer `POST /apply-template`: a conversation as the text that the model sees."""
+
+    def work(service: Service, body: Mapping[str, Any]) -> dict[str, Any]:
+        Fields(body, ("model", *_CHAT))
+        asked = service.reader.chat(body)
+        begins = asked.add_generation_prompt
+        tokenizer = service.lm.tokenizer
+        return {"prompt": tokenizer.render_chat(asked.messages, add_generation_prompt=begins, **asked.rendering)}
+
+    return await _answered(request, work, param="messages")
+
+
+async def tokenizer_info(request: Request) -> Response:
+    """Answer `GET /tokenizer_info`."""
+    service: Service = request.app.state.service
+    tokenizer = service.lm.tokenizer
+    named = {role: tokenizer.special_variables.get(role) for role in ("bos_token", "eos_token", "pad_token")}
+    known = {"vocab_size": tokenizer.vocab_size, "chat_template": tokenizer.chat_template}
+    return JsonResponse({"tokenizer_class": "PreTrainedTokenizerFast", **named, **known})
+
+
+async def _answered(
+    request: Request, work: Callable[[Service, Mapping[str, Any]], dict[str, Any]], *, param: str | None = None
+) -> Response:
+    """Do the work for a body in a thread."""
+    service: Service = request.app.state.service
+    data = await read_body(request)
+
+    def answer() -> dict[str, Any]:
+        body = parse_json(data, service.limits)
+        if isinstance(name := body.get("model"), str):
+            service.reader.adapter(name)
+        try:
+            return work(service, body)
+        except NextwordError as error:
+            raise refusal(error, param) from None
+
+    return JsonResponse(await service.in_thread(answer))
+
+
+def _text_ids(fields: Fields, tokenizer: Tokenizer) -> list[int]:
+    """Encode `content` as llama.cpp, without tokens around it unless asked for; `prompt` as vLLM, with them."""
+    name = "content" if fields.has("content") else "prompt"
+    if not fields.has(name):
+        raise ApiError("prompt: must be there, or content, or messages", param="prompt")
+    flag = "add_special" if fields.has("add_special") else "add_special_tokens"
+    adds = fields.take(flag, bool, name == "prompt")
+    special = fields.take("parse_special", bool, True)
+    return tokenizer.encode(fields.take(name, str), add_special_tokens=adds, parse_special=special)
+
+
+def _chat_ids(service: Service, body: Mapping[str, Any]) -> list[int]:
+    known = {name: value for name, value in body.items() if name in (*_CHAT, "model")}
+    return encode_messages(service.lm.engine, service.reader.chat(known))
+
+
+def _piece(tokenizer: Tokenizer, token_id: int) -> str | list[int]:
+    """Return a token's text; its bytes where they are no text of their own."""
+    data = tokenizer.token_bytes(token_id)
+    try:
+        return data.decode() or tokenizer.token_text(token_id)
+    except UnicodeDecodeError:
+        return list(data)
