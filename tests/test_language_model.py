@@ -127,3 +127,21 @@ def test_a_stream_with_echo_is_the_text_of_the_generation(lm: nw.LanguageModel) 
     pieces = list(stream)
     assert "".join(pieces) == stream.generation.text
     assert pieces[0] == TEXT
+
+
+def test_an_amateur_with_other_tokens_is_refused(lm: nw.LanguageModel, tmp_path: Path) -> None:
+    load_bytes_model(tmp_path / "other")
+    file = tmp_path / "other" / "tokenizer.json"
+    file.write_text(file.read_text(encoding="utf-8").replace('"a":', '"aa":'), encoding="utf-8")
+    with pytest.raises(nw.RequestError, match=r"amateur .*: token \d+ is another one than the model's"):
+        nw.load(lm.directory.path, amateur=tmp_path / "other")
+
+
+def test_each_prompt_of_a_batch_has_a_negative_prompt_of_its_own(lm: nw.LanguageModel) -> None:
+    prompts, negatives = [TEXT, "Good", TEXT], ["no", None, "never again"]
+    batch = lm.generate_batch(prompts, negative_prompt=negatives, guidance_scale=1.5, seed=3, max_tokens=8)
+    for prompt, negative, generation in zip(prompts, negatives, batch, strict=True):
+        how = {"guidance_scale": 1.5, "seed": 3, "max_tokens": 8}
+        assert generation == lm.generate(prompt, negative_prompt=negative, **how)  # type: ignore[arg-type]
+    with pytest.raises(nw.RequestError, match="3 prompts but 2 negative prompts"):
+        lm.generate_batch(prompts, negative_prompt=["a", "b"], guidance_scale=1.5)

@@ -22,7 +22,7 @@ from nextword.decoding.processors import stages
 from nextword.errors import RequestError
 from nextword.evaluation.conventions import ConventionName, choose_convention
 from nextword.inference.answering import answer_options
-from nextword.inference.backend import BackendName, OnProgress, Weights, ignore_progress
+from nextword.inference.backend import Backend, BackendName, OnProgress, Weights, ignore_progress
 from nextword.inference.engine import Engine, SubmitOptions
 from nextword.inference.generation import Generation, collect, echoed_text
 from nextword.inference.open_backend import open_backend
@@ -145,6 +145,7 @@ class LanguageModel:
         parse_special: bool = False,
         adapter: str | None = None,
         prediction: str | None = None,
+        negative_prompt: str | None = None,
         **params: Unpack[SamplingOptions],
     ) -> Generation:
         """Continue a prompt; keywords are the fields of `SamplingParams`. Raises RequestError.
@@ -154,9 +155,12 @@ class LanguageModel:
         `adapter`, here and below: one of `adapters`; None: the base model.
         `prediction`, here and below: a text of which the completion is expected to have long parts, such as the one
         that it edits. It changes no token; the more of it is right, the sooner they come.
+        `negative_prompt`, here and below: the prompt that `guidance_scale` moves away from; None: the prompt's last
+        token alone.
         """
         token_ids = self.tokenizer.encode_prompt(prompt, parse_special=parse_special)
-        return self._run(token_ids, self.params(**params), self._request_options(adapter, prediction))
+        how = self._request_options(adapter, prediction, negative_prompt, parse_special=parse_special)
+        return self._run(token_ids, self.params(**params), how)
 
     @checked_arguments
     def generate_batch(
@@ -166,12 +170,13 @@ class LanguageModel:
         *,
         parse_special: bool = False,
         adapter: str | Sequence[str | None] | None = None,
+        negative_prompt: str | Sequence[str | None] | None = None,
         **options: Unpack[SamplingOptions],
     ) -> list[Generation]:
         """Continue many prompts together; each completion is the one that `generate` gives for its prompt alone.
 
-        Keywords hold for all prompts; `params` instead gives each prompt its own, and `adapter` may be a list, too.
-        Raises RequestError.
+        Keywords hold for all prompts; `params` instead gives each prompt its own, and `adapter` and `negative_prompt`
+        may be lists, too. Raises RequestError.
         """
         if params is not None and options:
             raise RequestError(f"params and {', '.join(options)}: give either parameters for each prompt, or keywords")
@@ -179,12 +184,14 @@ class LanguageModel:
         if len(prompts) != len(params):
             raise RequestError(f"{len(prompts)} prompts but {len(params)} sets of parameters: give one for each")
         encoded = [self.tokenizer.encode_prompt(prompt, parse_special=parse_special) for prompt in prompts]
-        adapters = [adapter] * len(prompts) if adapter is None or isinstance(adapter, str) else list(adapter)
-        if len(prompts) != len(adapters):
-            raise RequestError(f"{len(prompts)} prompts but {len(adapters)} adapters: give one for each, or for all")
+        adapters = _for_each(prompts, adapter, "adapters")
+        negatives = _for_each(prompts, negative_prompt, "negative prompts")
+        hows = [
+            self._request_options(name, negative_prompt=negative, parse_special=parse_special)
+            for name, negative in zip(adapters, negatives, strict=True)
+        ]
         requests = [
-            self.engine.submit(prompt, one, adapter=name)
-            for prompt, one, name in zip(encoded, params, adapters, strict=True)
+            self.engine.submit(prompt, one, **how) for prompt, one, how in zip(encoded, params, hows, strict=True)
         ]
         self.engine.run(requests)
         return [collect(request, self.tokenizer) for request in requests]
@@ -197,11 +204,13 @@ class LanguageModel:
         parse_special: bool = False,
         adapter: str | None = None,
         prediction: str | None = None,
+        negative_prompt: str | None = None,
         **params: Unpack[SamplingOptions],
     ) -> Stream:
         """Continue a prompt and yield the text as it is generated. Raises RequestError; n must be 1."""
         token_ids = self.tokenizer.encode_prompt(prompt, parse_special=parse_special)
-        return self._stream(token_ids, self.params(**params), self._request_options(adapter, prediction))
+        how = self._request_options(adapter, prediction, negative_prompt, parse_special=parse_special)
+        return self._stream(token_ids, self.params(**params), how)
 
     @checked_arguments
     def chat(
@@ -399,9 +408,20 @@ class LanguageModel:
         """Add how an answer differs from a completion: it ends with its turn, and mostly begins a text."""
         return {**how, **answer_options(self.tokenizer, rendering)}
 
-    def _request_options(self, adapter: str | None, prediction: str | None) -> SubmitOptions:
-        predicted = self.tokenizer.encode(prediction, add_special_tokens=False) if prediction else []
-        return {"adapter": adapter, "prediction": predicted}
+    def _request_options(
+        self,
+        adapter: str | None,
+        prediction: str | None = None,
+        negative_prompt: str | None = None,
+        *,
+        parse_special: bool = False,
+    ) -> SubmitOptions:
+        how: SubmitOptions = {"adapter": adapter}
+        if prediction:
+            how["prediction"] = self.tokenizer.encode(prediction, add_special_tokens=False)
+        if negative_prompt is not None:
+            how["negative_prompt"] = self.tokenizer.encode_prompt(negative_prompt, parse_special=parse_special)
+        return how
 
     def _run(self, prompt_token_ids: list[int], params: SamplingParams, how: SubmitOptions) -> Generation:
         request = self.engine.submit(prompt_token_ids, params, **how)
@@ -412,6 +432,14 @@ class LanguageModel:
         if params.n != 1:
             raise RequestError(f"n = {params.n}: a stream has one completion; use generate for several")
         return Stream(self.engine, self.engine.submit(prompt_token_ids, params, **how))
+
+
+def _for_each(prompts: Sequence[str], value: str | Sequence[str | None] | None, name: str) -> list[str | None]:
+    """Return a value for each prompt: the same, or those of a list. Raises RequestError for another number of them."""
+    values = [value] * len(prompts) if value is None or isinstance(value, str) else list(value)
+    if len(prompts) != len(values):
+        raise RequestError(f"{len(prompts)} prompts but {len(values)} {name}: give one for each, or for all")
+    return values
 
 
 def _rounded(number: int) -> str:
@@ -449,13 +477,15 @@ def load(
     weights: Weights = "auto",
     num_threads: int | None = None,
     speculation: bool = True,
+    amateur: str | Path | None = None,
     on_progress: OnProgress = ignore_progress,
 ) -> LanguageModel:
     """Load a model by catalogue name, Hugging Face folder, .gguf file, or name of the Hub (hf:owner/name) once pulled.
 
     `adapter`: a folder in peft's format, merged into the weights; such a folder can be the name, too. `adapters`:
     folders by the names under which requests choose one of them, computed beside one copy of the weights. `backend`,
-    `weights` and `num_threads` as in `open_backend`, `speculation` as in `Engine`. `on_progress`: called while weights
+    `weights` and `num_threads` as in `open_backend`, `speculation` as in `Engine`. `amateur`: a smaller model with
+    the same tokens, loaded in the same way, for `contrastive_alpha`. `on_progress`: called while weights
     are loaded, with the share of them that is. Raises CheckpointError naming file and field, BackendError or
     MissingExtraError where the backend cannot run.
     """
@@ -473,8 +503,32 @@ def load(
     )
     chosen: BackendName = ("torch" if native is None else "native") if backend == "auto" else backend
     shown = printable(str(name))
-    engine = Engine(opened, tokenizer, speculation=speculation)
+    weaker = None if amateur is None else _open_amateur(amateur, tokenizer, backend, weights, num_threads)
+    engine = Engine(opened, tokenizer, speculation=speculation, amateur=weaker)
     return LanguageModel(directory, engine, name=shown, backend=chosen, weights=weights)
+
+
+def _open_amateur(
+    name: str | Path, tokenizer: Tokenizer, backend: BackendName, weights: Weights, num_threads: int | None
+) -> Backend:
+    """Load the model of contrastive decoding. Raises RequestError if it has other tokens."""
+    from nextword.text.same_tokenizer import other_token
+
+    directory = open_adapted(str(name))
+    token_id = other_token(tokenizer, directory.tokenizer)
+    if token_id is not None:
+        raise RequestError(
+            f"amateur {str(name)!r}: token {token_id} is another one than the model's: choose a model with the same "
+            "tokens, such as a smaller one of the same family"
+        )
+    return open_backend(
+        directory.config,
+        directory.tensors,
+        backend=backend,
+        weights=weights,
+        num_threads=num_threads,
+        num_virtual_tokens=directory.num_virtual_tokens,
+    )
 
 
 def _open_beside(directory: ModelDirectory, adapters: AdapterFolders) -> dict[str, Changes]:

@@ -62,8 +62,14 @@ class Eager(StepCosts):
 class Drafting(Engine):
     """An engine that drafts as much as it may, from given sources."""
 
-    def __init__(self, backend: Backend, sources: Sequence[list[DraftSource]] | None = None) -> None:
-        super().__init__(backend, TOKENIZER)
+    def __init__(
+        self,
+        backend: Backend,
+        sources: Sequence[list[DraftSource]] | None = None,
+        *,
+        amateur: Backend | None = None,
+    ) -> None:
+        super().__init__(backend, TOKENIZER, amateur=amateur)
         self._costs = Eager()
         self._given = iter(sources) if sources is not None else None
 

@@ -67,6 +67,10 @@ SpecialArgument = Annotated[
 """`parse_special` in Python."""
 ClassifyArguments = Annotated[ClassifyOptions, tyro.conf.arg(name="")]
 DEFAULT_CLASSIFY = ClassifyOptions()
+AmateurArgument = Annotated[
+    str | None,
+    tyro.conf.arg(metavar="MODEL", help="Smaller model with the same tokens, for contrastive decoding."),
+]
 HtmlArgument = Annotated[str | None, tyro.conf.arg(metavar="FILE", help="Also write a page with plots.")]
 
 
@@ -117,12 +121,14 @@ def catalogue_names() -> tuple[str, ...]:
     return known_names()
 
 
-def load_model(name: str, compute: ComputeOptions) -> LanguageModel:
+def load_model(name: str, compute: ComputeOptions, *, amateur: str | None = None) -> LanguageModel:
     """Load a model; a terminal shows that it is being loaded. Raises as `nextword.load`."""
     from nextword.workflows.opening import open_model
 
+    options = load_options(compute)
+    options["amateur"] = amateur
     with ProgressLine() as line:
-        return open_model(name, line.update, **load_options(compute))
+        return open_model(name, line.update, **options)
 
 
 _STDIN = "standard input"

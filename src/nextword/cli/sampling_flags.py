@@ -47,6 +47,7 @@ _TITLES = {
         *("repetition_penalty", "presence_penalty", "frequency_penalty", "no_repeat_ngram_size", "dry_multiplier"),
         *("dry_base", "dry_allowed_length", "dry_range", "dry_sequence_breakers", "logit_bias"),
     ),
+    "guide": ("guidance_scale", "contrastive_alpha", "amateur_temperature"),
     "search": ("num_beams", "length_penalty", "early_stopping"),
     "output": ("n", "echo", "logprobs", "processed_logprobs"),
 }

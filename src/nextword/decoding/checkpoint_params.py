@@ -31,7 +31,7 @@ FIELDS = {
 }
 """Key of generation_config.json -> our field."""
 NOT_COMPUTED: Mapping[str, tuple[object, ...]] = {
-    **dict.fromkeys(("num_beam_groups", "guidance_scale", "encoder_repetition_penalty"), (1,)),
+    **dict.fromkeys(("num_beam_groups", "encoder_repetition_penalty"), (1,)),
     **dict.fromkeys(("min_length", "penalty_alpha", "diversity_penalty", "encoder_no_repeat_ngram_size"), (0,)),
     **dict.fromkeys(("bad_words_ids", "force_words_ids", "constraints", "sequence_bias", "stop_strings"), ([], {})),
     **dict.fromkeys(("suppress_tokens", "begin_suppress_tokens", "exponential_decay_length_penalty"), ([],)),
@@ -40,7 +40,7 @@ NOT_COMPUTED: Mapping[str, tuple[object, ...]] = {
 }
 """Keys of what changes texts in transformers and has no counterpart here, with the values that change nothing."""
 
-LEFT_TO_CALLS: Mapping[str, tuple[object, ...]] = {"num_beams": (0, 1)}
+LEFT_TO_CALLS: Mapping[str, tuple[object, ...]] = {"num_beams": (0, 1), "guidance_scale": (1,)}
 """Keys of strategies that a call has to ask for, since they take several times as long, with their neutral values."""
 
 

@@ -119,6 +119,12 @@ class SamplingParams:
     """Write a text of this grammar, in Lark's or llama.cpp's form (GBNF)."""
     choice: tuple[str, ...] = _field((), check_choice)
     """Write one of these strings."""
+    guidance_scale: float = _field(1.0, Number(float, -LARGEST, LARGEST))
+    """Move away from what follows the negative prompt, the more the further above 1 (classifier-free); 1: off."""
+    contrastive_alpha: float = _field(0.0, Number(float, 0, 1))
+    """Prefer what the amateur does not expect among tokens this times as probable as the first, or more; 0: off."""
+    amateur_temperature: float = _field(1.0, Number(float, 0.01, 100))
+    """Divide the logits of the amateur, a weaker model, in contrastive decoding."""
     num_beams: int = _field(0, Number(int, 0, MOST_COMPLETIONS))
     """Search for the most probable texts with this many beams, in place of sampling; 0: sample."""
     length_penalty: float = _field(1.0, Number(float, -10, 10))
@@ -146,6 +152,11 @@ class SamplingParams:
             raise RequestError(f"{limits}: lower the one or raise the other")
         if self.num_beams:
             self._check_search()
+        if self.guidance_scale != 1.0 and self.contrastive_alpha > 0.0:
+            raise RequestError(
+                f"guidance_scale = {self.guidance_scale} and contrastive_alpha = {self.contrastive_alpha}: a text has "
+                "one guide; leave out the one or the other"
+            )
         constraint_of(schema=self.schema, regex=self.regex, grammar=self.grammar, choice=self.choice)
 
     def _check_search(self) -> None:
@@ -213,6 +224,9 @@ class SamplingOptions(TypedDict, total=False):
     regex: str | None
     grammar: str | None
     choice: Sequence[str]
+    guidance_scale: float
+    contrastive_alpha: float
+    amateur_temperature: float
     num_beams: int
     length_penalty: float
     early_stopping: bool | EarlyStopping

@@ -6,12 +6,10 @@ from nextword.decoding.sampler import ChosenToken
 from nextword.inference.sequence import FinishDetail, Request, Sequence
 
 
-def append_token(
-    request: Request, sequence: Sequence, token: ChosenToken, *, max_seq_len: int
-) -> tuple[str, FinishDetail | None]:
+def append_token(request: Request, sequence: Sequence, token: ChosenToken) -> tuple[str, FinishDetail | None]:
     """Append a token that the sequence's sampler has; return the text that it makes certain, and why it ends here.
 
-    None: it goes on. `max_seq_len`: the context.
+    None: it goes on.
     """
     sequence.tokens.append(token)
     sequence.drafter.append(token.token_id)
@@ -20,7 +18,7 @@ def append_token(
     text = sequence.stream.push(token.token_id, is_text=is_text)
     if detail is None and sequence.sampler.is_complete:
         detail = "complete"
-    return text, detail or _end_by_length(request, sequence, max_seq_len)
+    return text, detail or _end_by_length(request, sequence)
 
 
 def _end_by_token(request: Request, token_id: int) -> FinishDetail | None:
@@ -29,10 +27,9 @@ def _end_by_token(request: Request, token_id: int) -> FinishDetail | None:
     return "stop_token" if token_id in request.params.stop_token_ids else None
 
 
-def _end_by_length(request: Request, sequence: Sequence, max_seq_len: int) -> FinishDetail | None:
+def _end_by_length(request: Request, sequence: Sequence) -> FinishDetail | None:
     if sequence.stream.stopped:
         return "stop_string"
     if request.params.max_tokens is not None and len(sequence.tokens) >= request.params.max_tokens:
         return "max_tokens"
-    is_full = len(request.prompt_token_ids) + len(sequence.tokens) >= max_seq_len
-    return "context" if is_full else None
+    return "context" if len(sequence.tokens) >= request.room else None

@@ -22,7 +22,8 @@ from nextword.decoding.sampler import ChosenToken, score_token
 from nextword.decoding.selection import largest
 from nextword.errors import RequestError
 from nextword.inference.append import append_token
-from nextword.inference.backend import Backend, Logits
+from nextword.inference.backend import Logits
+from nextword.inference.guide import GuidedSequences
 from nextword.inference.sequence import FinishDetail, Request, Sequence
 
 
@@ -36,7 +37,7 @@ class _Candidate(NamedTuple):
     """Sum over the whole text, in nats."""
 
 
-def advance_beams(request: Request, rows: Seq[Logits], backend: Backend) -> None:
+def advance_beams(request: Request, rows: Seq[Logits], caches: GuidedSequences) -> None:
     """Continue the beams by the logits of each, (V,); where the search is over, its best texts take their place.
 
     Raises RequestError if a logit is NaN or +inf, or if no text can go on and none has ended.
@@ -51,19 +52,19 @@ def advance_beams(request: Request, rows: Seq[Logits], backend: Backend) -> None
             break
         number = candidate.parent
         token = _chosen(request, candidate.token_id, rows[number], log_probs[number])
-        beam, detail = _continued(request, beams[number], candidate, token, backend.max_seq_len)
+        beam, detail = _continued(request, beams[number], candidate, token)
         if detail is None:
             going.append(beam)
             parents.append(number)
         elif rank < width:
             _add_hypothesis(request, beam, detail)
-    if _is_over(request, going, backend):
+    if _is_over(request, going):
         if not request.hypotheses:
             raise RequestError("every token is forbidden after each beam: allow at least one")
-        _end(request, beams, request.hypotheses, backend)
+        _end(request, beams, request.hypotheses, caches)
     else:
         request.sequences = going
-        _hand_down_caches(beams, going, parents, backend)
+        _hand_down_caches(beams, going, parents, caches)
 
 
 def _candidates(request: Request, beams: Seq[Sequence], log_probs: Seq[LogProbs]) -> list[_Candidate]:
@@ -88,7 +89,7 @@ def _chosen(request: Request, token_id: int, logits: Logits, log_probs: LogProbs
 
 
 def _continued(
-    request: Request, parent: Sequence, candidate: _Candidate, token: ChosenToken, max_seq_len: int
+    request: Request, parent: Sequence, candidate: _Candidate, token: ChosenToken
 ) -> tuple[Sequence, FinishDetail | None]:
     """Return a copy of a beam with one more token, and why it ends there, if it does; it has no cache yet."""
     beam = dataclasses.replace(
@@ -99,7 +100,7 @@ def _continued(
         log_prob=candidate.log_prob,
     )
     beam.sampler.append(token.token_id)
-    _, detail = append_token(request, beam, token, max_seq_len=max_seq_len)
+    _, detail = append_token(request, beam, token)
     return beam, detail
 
 
@@ -112,45 +113,44 @@ def _add_hypothesis(request: Request, beam: Sequence, detail: FinishDetail) -> N
     request.hypotheses = ranked[: request.params.num_beams]
 
 
-def _is_over(request: Request, going: Seq[Sequence], backend: Backend) -> bool:
+def _is_over(request: Request, going: Seq[Sequence]) -> bool:
     """Return True if no beam goes on, or the hypotheses are complete and, by `early_stopping`, good enough."""
     params = request.params
     if not going or len(request.hypotheses) < params.num_beams or params.early_stopping == "true":
         return not going or len(request.hypotheses) == params.num_beams
     length = len(going[0].tokens)
     if params.early_stopping == "never" and params.length_penalty > 0:
-        room = backend.max_seq_len - len(request.prompt_token_ids)
-        length = room if params.max_tokens is None else min(params.max_tokens, room)
+        length = request.room if params.max_tokens is None else min(params.max_tokens, request.room)
     worst = request.hypotheses[-1].score
     assert worst is not None, "hypotheses have scores"
     return bool(going[0].log_prob / length**params.length_penalty <= worst)
 
 
-def _hand_down_caches(beams: Seq[Sequence], going: Seq[Sequence], parents: Seq[int], backend: Backend) -> None:
+def _hand_down_caches(beams: Seq[Sequence], going: Seq[Sequence], parents: Seq[int], caches: GuidedSequences) -> None:
     """Give each continued beam a cache: its first continuation takes it over, others a fork of it."""
     for number, beam in enumerate(beams):
         if number not in parents:
-            backend.close_cache(beam.cache_id)  # first, so that there are never more caches than beams
+            caches.close_cache(beam.cache_id)  # first, so that there are never more caches than beams
     has_heir: set[int] = set()
     for beam, number in zip(going, parents, strict=True):
         if number in has_heir:
-            beam.cache_id = backend.fork_cache(beams[number].cache_id)
+            beam.cache_id = caches.fork_cache(beams[number].cache_id)
         has_heir.add(number)
 
 
-def cancel_search(request: Request, backend: Backend) -> None:
+def cancel_search(request: Request, caches: GuidedSequences) -> None:
     """End a search that is not over: the best beams are its texts."""
     beams = request.running
     for beam in beams:
         beam.stream.flush()
         beam.finish_detail = "cancelled"
-    _end(request, beams, beams, backend)
+    _end(request, beams, beams, caches)
 
 
-def _end(request: Request, beams: Seq[Sequence], texts: Seq[Sequence], backend: Backend) -> None:
+def _end(request: Request, beams: Seq[Sequence], texts: Seq[Sequence], caches: GuidedSequences) -> None:
     """End the search with the best of these texts, best first, as the request's sequences and pieces."""
     for beam in beams:
-        backend.close_cache(beam.cache_id)
+        caches.close_cache(beam.cache_id)
     request.sequences = list(texts[: request.params.n])
     for index, sequence in enumerate(request.sequences):
         sequence.index = index

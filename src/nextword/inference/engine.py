@@ -13,7 +13,7 @@ import itertools
 import operator
 from collections.abc import Generator, Iterator
 from collections.abc import Sequence as Seq
-from typing import TypedDict
+from typing import TypedDict, Unpack
 
 from nextword.checks import check_value, checked_arguments, shown
 from nextword.decoding.constraint import Constraint
@@ -23,14 +23,16 @@ from nextword.decoding.params import DRY_SEQUENCE_BREAKERS, SamplingParams
 from nextword.decoding.random_stream import fresh_seed
 from nextword.decoding.sampler import ChosenToken, Sampler, score_token
 from nextword.errors import NextwordError, RequestError
+from nextword.inference.admission import Admission
 from nextword.inference.append import append_token
-from nextword.inference.backend import PAGE_POSITIONS, Backend, Chunk, Logits
+from nextword.inference.backend import Backend, Chunk, Logits
 from nextword.inference.beam import advance_beams, cancel_search
-from nextword.inference.cache_budget import CacheBudget, forked_positions, whole_pages
+from nextword.inference.cache_budget import CacheBudget, whole_pages
 from nextword.inference.drafts import NO_DRAFT, Draft, Drafter, DraftSource, StepCosts
 from nextword.inference.fork_safe_lock import ForkSafeLock
 from nextword.inference.generation import thought_splitter
 from nextword.inference.grammars import AfterThoughts, grammar_compiler
+from nextword.inference.guide import Guide, GuidedSequences
 from nextword.inference.lookup import Lookup
 from nextword.inference.prefill import prefill_chunk, prefill_chunks
 from nextword.inference.scheduler import Scheduler
@@ -42,57 +44,50 @@ from nextword.text.tokenizer import Tokenizer
 
 
 class SubmitOptions(TypedDict, total=False):
-    """Keywords of `Engine.submit`."""
+    """Keywords of `Engine.prepare` and `Engine.submit`."""
 
     continues_text: bool
     end_token_ids: Seq[int] | None
     thought_marks: ThoughtMarks | None
     adapter: str | None
     prediction: Seq[int]
+    negative_prompt: Seq[int] | None
 
 
 class Engine:
     """Runs a changing set of requests on one backend. Threads may submit, stream, step and score at the same time."""
 
     def __init__(
-        self, backend: Backend, tokenizer: Tokenizer, *, max_sequences: int = 16, speculation: bool = True
+        self,
+        backend: Backend,
+        tokenizer: Tokenizer,
+        *,
+        max_sequences: int = 16,
+        speculation: bool = True,
+        amateur: Backend | None = None,
     ) -> None:
         """Start without requests.
 
         `max_sequences`: that run at the same time. `speculation`: verify drafts of several tokens in one step where
-        that is faster; it changes no text.
+        that is faster; it changes no text. `amateur`: a weaker model with the same tokens, for contrastive decoding;
+        this engine alone runs it.
         """
         self.backend = backend
         """Run it only inside `reserve`; its sizes may be read at any time."""
         self.tokenizer = tokenizer
         self._budget = CacheBudget(backend.max_positions)
-        self._scheduler = Scheduler(max_sequences, self._budget)
+        amateur_budget = CacheBudget(0 if amateur is None else amateur.max_positions)
+        self._scheduler = Scheduler(max_sequences, self._budget, amateur_budget)
+        self._admission = Admission(backend, self._budget, amateur, amateur_budget)
+        self._sequences = GuidedSequences(backend, amateur)
         self._lock = ForkSafeLock()
         self._speculates = speculation
         self._costs = StepCosts()
         self._grammar_compiler: GrammarCompiler | None = None
 
-    def submit(
-        self,
-        prompt_token_ids: Seq[int],
-        params: SamplingParams,
-        *,
-        continues_text: bool = True,
-        end_token_ids: Seq[int] | None = None,
-        thought_marks: ThoughtMarks | None = None,
-        adapter: str | None = None,
-        prediction: Seq[int] = (),
-    ) -> Request:
+    def submit(self, prompt_token_ids: Seq[int], params: SamplingParams, **options: Unpack[SubmitOptions]) -> Request:
         """Queue a prompt: `prepare`, then `add`. Arguments and errors as those of `prepare`."""
-        request = self.prepare(
-            prompt_token_ids,
-            params,
-            continues_text=continues_text,
-            end_token_ids=end_token_ids,
-            thought_marks=thought_marks,
-            adapter=adapter,
-            prediction=prediction,
-        )
+        request = self.prepare(prompt_token_ids, params, **options)
         self.add(request)
         return request
 
@@ -106,6 +101,7 @@ class Engine:
         thought_marks: ThoughtMarks | None = None,
         adapter: str | None = None,
         prediction: Seq[int] = (),
+        negative_prompt: Seq[int] | None = None,
     ) -> Request:
         """Check a request and make what it needs, without a lock: threads may do so while the engine steps.
 
@@ -116,16 +112,22 @@ class Engine:
         tokens that end a completion; None: the tokenizer's. `thought_marks`: of the thoughts in front of an answer;
         the control tokens among them become text of the completion. `adapter`: one of the model's; None: the base
         model. `prediction`: tokens that the completion may have; the more are right, the fewer steps it takes.
+        `negative_prompt`: what `guidance_scale` moves away from; None: the last token of the prompt alone.
         """
         check_value("params", params, SamplingParams)
         prompt = _as_token_ids(prompt_token_ids)
-        self._check_adapter(adapter)
-        self._check_prompt(prompt, room_for=0 if params.max_tokens == 0 else 1)
+        self._admission.check_adapter(adapter)
+        self._admission.check_prompt(prompt, room_for=0 if params.max_tokens == 0 else 1)
+        negative = None if negative_prompt is None else _as_token_ids(negative_prompt)
+        needs = self._admission.needs(prompt, params, adapter=adapter, negative_prompt=negative)
         return Request(
             prompt_token_ids=prompt,
             params=params,
             seed=params.seed if params.seed is not None else fresh_seed(),
-            num_positions=self._required_positions(prompt, params),
+            num_positions=needs.num_positions,
+            num_amateur_positions=needs.num_amateur_positions,
+            room=needs.room,
+            guide=needs.guide,
             stop=StopStrings(params.stop, self.tokenizer),
             continues_text=continues_text or params.echo,
             end_token_ids=self.tokenizer.eos_token_ids if end_token_ids is None else tuple(end_token_ids),
@@ -151,7 +153,12 @@ class Engine:
                 self._run(prefilling, decoding)
 
     def _run(self, prefilling: Request | None, decoding: Seq[Request]) -> None:
-        """Run one batch: the last token of each decoding sequence, and the next chunk of the prefilling prompt."""
+        """Run one batch: the last token of each decoding sequence, and the next chunk of the prefilling prompt.
+
+        A guide's prompt is computed before that of its request, in a step of its own.
+        """
+        if prefilling is not None and self._prefill_guide(prefilling):
+            prefilling = None
         sequences = [(request, sequence) for request in decoding for sequence in request.running]
         drafts = [NO_DRAFT] * len(sequences) if prefilling else self._propose(sequences)
         chunks = [
@@ -159,8 +166,9 @@ class Engine:
         ]
         if prefilling is not None:
             chunks.append(self._prefill_chunk(prefilling))
-        with self._costs.measuring(None if prefilling else sum(len(chunk.token_ids) for chunk in chunks)):
-            rows = self.backend.step(chunks)
+        is_measured = not prefilling and not self._sequences
+        with self._costs.measuring(sum(len(chunk.token_ids) for chunk in chunks) if is_measured else None):
+            rows = self._sequences.step(chunks) if chunks else []
         for (request, sequence), draft, logits in zip(sequences, drafts, rows, strict=False):
             # unless a sequence beside it has just ended the whole request
             if not request.params.num_beams and sequence.finish_detail is None:
@@ -170,7 +178,7 @@ class Engine:
             if request.params.num_beams:
                 of_beams = [logits[-1] for (owner, _), logits in zip(sequences, rows, strict=False) if owner is request]
                 with self._failing_alone(request):
-                    advance_beams(request, of_beams, self.backend)
+                    advance_beams(request, of_beams, self._sequences)
         if prefilling is not None:
             with self._failing_alone(prefilling):
                 self._advance_prefill(prefilling, chunks[-1], rows[-1])
@@ -222,7 +230,7 @@ class Engine:
             return
         with self._lock.checked():
             if request.params.num_beams and request.running:
-                cancel_search(request, self.backend)
+                cancel_search(request, self._sequences)
             for sequence in request.running:
                 self._finish(request, sequence, "cancelled")
             self._close(request)
@@ -230,8 +238,8 @@ class Engine:
     def next_distribution(self, prompt_token_ids: Seq[int], *, adapter: str | None = None) -> Distribution:
         """Return the distribution of the token that follows a prompt, untruncated. Raises RequestError as `submit`."""
         prompt = _as_token_ids(prompt_token_ids)
-        self._check_adapter(adapter)
-        self._check_prompt(prompt, room_for=0)
+        self._admission.check_adapter(adapter)
+        self._admission.check_prompt(prompt, room_for=0)
         with self.reserve(whole_pages(len(prompt)), remedy="shorten the prompt") as backend:
             cache_id = backend.open_cache(prompt, adapter=adapter)
             try:
@@ -261,29 +269,6 @@ class Engine:
 
     # Admission
 
-    def _check_adapter(self, adapter: str | None) -> None:
-        names = self.backend.adapter_names
-        if adapter is not None and adapter not in names:
-            raise RequestError(
-                f"adapter {adapter!r}: the model was loaded with adapters {', '.join(names) or '(none)'}; "
-                "None is the base model"
-            )
-
-    def _check_prompt(self, prompt: list[int], *, room_for: int) -> None:
-        if not prompt:
-            raise RequestError("the prompt is empty: give at least one token to continue")
-        limit = self.backend.max_seq_len
-        if len(prompt) + room_for > limit:
-            raise RequestError(
-                f"the prompt has {len(prompt)} tokens and the model's context {limit}: shorten the prompt, "
-                "or summarize it, which splits long texts"
-            )
-        unknown = next((token_id for token_id in prompt if not 0 <= token_id < self.backend.vocab_size), None)
-        if unknown is not None:
-            raise RequestError(
-                f"token id {shown(unknown)} in the prompt: the vocabulary has {self.backend.vocab_size} tokens"
-            )
-
     def _compile(self, constraint: Constraint | None) -> Grammar | None:
         """Return the grammar of a constraint for this vocabulary."""
         if constraint is None:
@@ -292,20 +277,15 @@ class Engine:
             self._grammar_compiler = grammar_compiler(self.tokenizer, self.backend.vocab_size)
         return self._grammar_compiler.compile(constraint)
 
-    def _required_positions(self, prompt: list[int], params: SamplingParams) -> int:
-        """Return the number of KV cache positions that the request may need. Raises RequestError if it has fewer."""
-        context = self.backend.max_seq_len - len(prompt)
-        growth = context if params.max_tokens is None else min(params.max_tokens, context)
-        num_run = max(growth - 1, 0)  # the last token is sampled and never run
-        num_positions = forked_positions(len(prompt), [num_run] * params.width)
-        # A prompt takes at least one page, so shortening a prompt within one page would not help.
-        is_prompt_long = whole_pages(len(prompt)) > max(PAGE_POSITIONS, self._budget.max_positions)
-        remedy = f"lower max_tokens or {'num_beams' if params.num_beams else 'n'}"
-        remedy = "shorten the prompt" if is_prompt_long else remedy
-        self._budget.require(num_positions, remedy=remedy)
-        return num_positions
-
     # Prefill
+
+    def _prefill_guide(self, request: Request) -> bool:
+        """Compute the next chunk of the prompt of the request's guide; return False if there was none left."""
+        if request.guide is None or request.guide.is_ready:
+            return False
+        with self._failing_alone(request):
+            self._scheduler.computed(request.guide.prefill())
+        return True
 
     def _prefill_chunk(self, request: Request) -> Chunk:
         """Return the next chunk of the request's prompt; with the first one its cache is opened."""
@@ -337,16 +317,25 @@ class Engine:
 
     def _finish_prefill(self, request: Request, logits: Logits) -> None:
         """Start the request's sequences and sample their first tokens from the logits after the prompt."""
+        if request.guide is not None:
+            logits = self._follow(request, request.guide, logits)
         for sequence in self._start_sequences(request):
             if request.params.max_tokens == 0:
                 self._finish(request, sequence, "max_tokens")
             elif sequence.sampler.is_complete:
                 self._finish(request, sequence, "complete")
             elif request.params.num_beams:
-                advance_beams(request, [logits], self.backend)
+                advance_beams(request, [logits], self._sequences)
             else:
                 self._sample_next(request, sequence, logits)
         self._finish_if_done(request)
+
+    def _follow(self, request: Request, guide: Guide, logits: Logits) -> Logits:
+        """Let the guide follow the sequences from here on; return the guided logits after the prompt."""
+        assert request.cache_id is not None
+        assert guide.logits is not None, "a guide whose prompt is not computed"
+        self._sequences.attach(request.cache_id, guide)
+        return guide.guidance(logits, guide.logits)
 
     def _start_sequences(self, request: Request) -> list[Sequence]:
         """Start n sequences, or one beam: the last takes over the prompt's cache, the others a fork of it."""
@@ -360,7 +349,7 @@ class Engine:
         num_sequences = 1 if params.num_beams else params.n
         for index in range(num_sequences):
             is_last = index == num_sequences - 1
-            cache_id = request.cache_id if is_last else self.backend.fork_cache(request.cache_id)
+            cache_id = request.cache_id if is_last else self._sequences.fork_cache(request.cache_id)
             before = request.prompt_token_ids if request.continues_text else ()
             shown_ids = request.thought_marks.token_ids if request.thought_marks else ()
             decoder = self.tokenizer.stream_decoder(after=before, shown=shown_ids)
@@ -414,7 +403,7 @@ class Engine:
         """Return how many tokens a draft may have, of which none may lead beyond max_tokens or the context."""
         most = request.params.max_tokens
         left = self.backend.max_seq_len if most is None else most - len(sequence.tokens)
-        return min(left - 1, self.backend.draft_limit(sequence.cache_id))
+        return min(left - 1, self._sequences.draft_limit(sequence.cache_id))
 
     def _sample_and_verify(self, request: Request, sequence: Sequence, draft: Draft, logits: Logits) -> None:
         """Sample a token from each row of logits, (1 + draft, V), up to the first that the draft did not foresee."""
@@ -427,7 +416,7 @@ class Engine:
         sequence.drafter.observe(draft, num_kept)
         num_left = len(draft.token_ids) - num_kept
         if num_left and sequence.finish_detail is None:
-            self.backend.truncate_cache(sequence.cache_id, self.backend.cache_length(sequence.cache_id) - num_left)
+            self._sequences.take_back(sequence.cache_id, num_left)
 
     def _sample_next(self, request: Request, sequence: Sequence, logits: Logits) -> None:
         """Sample the next token from a row of logits and advance the sequence by it."""
@@ -435,7 +424,7 @@ class Engine:
 
     def _advance(self, request: Request, sequence: Sequence, token: ChosenToken) -> None:
         """Append a token, release the text that it makes certain, and finish the sequence if it ends here."""
-        text, detail = append_token(request, sequence, token, max_seq_len=self.backend.max_seq_len)
+        text, detail = append_token(request, sequence, token)
         if detail:
             self._finish(request, sequence, detail, text)
         elif text:
@@ -446,7 +435,7 @@ class Engine:
         text += sequence.stream.flush()
         sequence.finish_detail = "stop_string" if sequence.stream.stopped else detail
         request.pieces.append(sequence.piece(text))
-        self.backend.close_cache(sequence.cache_id)
+        self._sequences.close_cache(sequence.cache_id)
 
     def _finish_if_done(self, request: Request) -> None:
         if not request.running:
@@ -455,8 +444,10 @@ class Engine:
     def _close(self, request: Request) -> None:
         """End a request: close the cache of its prompt, and remove it from the schedule."""
         if request.cache_id is not None:
-            self.backend.close_cache(request.cache_id)
+            self._sequences.close_cache(request.cache_id)
             request.cache_id = None
+        if request.guide is not None:
+            request.guide.close()
         request.is_finished = True
         self._scheduler.remove(request)
 

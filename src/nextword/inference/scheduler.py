@@ -18,9 +18,9 @@ from nextword.inference.sequence import Request
 class Scheduler:
     """First due, first served, up to `max_sequences` at a time, and only what the KV cache can hold to its end."""
 
-    def __init__(self, max_sequences: int, budget: CacheBudget) -> None:
+    def __init__(self, max_sequences: int, budget: CacheBudget, amateur_budget: CacheBudget) -> None:
         self.max_sequences = max_sequences
-        self._budget = budget
+        self._budget, self._amateur_budget = budget, amateur_budget
         self._waiting: list[Request] = []
         """The requests that wait, the one that is due first in front."""
         self._running: list[Request] = []
@@ -31,7 +31,7 @@ class Scheduler:
 
     def add(self, request: Request) -> None:
         """Put a request into the queue. It must fit the whole budget."""
-        self._due[request] = (self._num_computed + len(request.prompt_token_ids), next(self._numbers))
+        self._due[request] = (self._num_computed + request.num_prompt_tokens, next(self._numbers))
         bisect.insort(self._waiting, request, key=self._due.__getitem__)
 
     def computed(self, num_tokens: int) -> None:
@@ -43,6 +43,7 @@ class Scheduler:
         if request in self._running:
             self._running.remove(request)
             self._budget.release(request.num_positions)
+            self._amateur_budget.release(request.num_amateur_positions)
         elif request in self._waiting:
             self._waiting.remove(request)
         self._due.pop(request, None)
@@ -62,6 +63,7 @@ class Scheduler:
 
     def _admit(self, request: Request) -> None:
         self._budget.reserve(request.num_positions)
+        self._amateur_budget.reserve(request.num_amateur_positions)
         self._running.append(request)
         request.has_started = True
 
@@ -69,4 +71,5 @@ class Scheduler:
         """Return True if the request can run beside the others; one with more sequences than the maximum runs alone."""
         num_sequences = sum(running.params.width for running in self._running) + request.params.width
         is_small_enough = not self._running or num_sequences <= self.max_sequences
-        return is_small_enough and self._budget.can_reserve(request.num_positions)
+        has_room = self._budget.can_reserve(request.num_positions)
+        return is_small_enough and has_room and self._amateur_budget.can_reserve(request.num_amateur_positions)

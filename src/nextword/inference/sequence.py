@@ -14,6 +14,7 @@ from nextword.decoding.params import SamplingParams
 from nextword.decoding.sampler import ChosenToken, Sampler
 from nextword.errors import NextwordError
 from nextword.inference.drafts import Drafter
+from nextword.inference.guide import Guide
 from nextword.inference.stop_strings import StopStrings
 from nextword.inference.text_stream import TextStream
 from nextword.text.thoughts import ThoughtMarks
@@ -87,6 +88,12 @@ class Request:
     seed: int
     num_positions: int
     """Positions of the KV cache that all its sequences together may need."""
+    room: int
+    """Most tokens of a completion for which the context has room."""
+    guide: Guide | None = None
+    """Second sequence that changes the logits; None: there is none."""
+    num_amateur_positions: int = 0
+    """Positions of the amateur's KV cache that its guides may need."""
     stop: StopStrings
     end_token_ids: tuple[int, ...]
     """Tokens that end a completion."""
@@ -118,6 +125,11 @@ class Request:
     is_finished: bool = False
     error: NextwordError | None = None
     """Error that ended this request alone; raised to the caller that waits for the request. None if there is none."""
+
+    @property
+    def num_prompt_tokens(self) -> int:
+        """Number of tokens of its prompt and of its guide's."""
+        return len(self.prompt_token_ids) + (0 if self.guide is None else len(self.guide.prompt_token_ids))
 
     @property
     def scores_prompt(self) -> bool:

@@ -26,6 +26,12 @@ def find_difference(own: Tokenizer, other: Tokenizer) -> Difference | None:
     return next((_narrowed(*pair) for pair in pairs), None)
 
 
+def other_token(own: Tokenizer, other: Tokenizer) -> int | None:
+    """Return the first token id that has a text in one of two tokenizers and another one, or none, in the other."""
+    mine, theirs = (tokens_by_id(one.definition(), one.other_tokens) for one in (own, other))
+    return next((token_id for token_id in sorted(mine | theirs) if mine.get(token_id) != theirs.get(token_id)), None)
+
+
 def _properties(own: Tokenizer, other: Tokenizer) -> Iterator[tuple[str, object, object]]:
     """Yield what decides about tokens, texts and chats, by name."""
     mine, theirs = own.definition(), other.definition()

@@ -30,6 +30,7 @@ class LoadOptions(TypedDict, total=False):
     weights: Weights
     num_threads: int | None
     speculation: bool
+    amateur: str | Path | None
 
 
 def open_model(

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, TypedDict
 
 import tyro
 
 from nextword.cli.arguments import (
     DEFAULT_COMPUTE,
+    AmateurArgument,
     ComputeArguments,
     ModelArgument,
     PromptArgument,
@@ -20,6 +21,7 @@ from nextword.cli.arguments import (
 )
 from nextword.cli.console import INCOMPLETE, note, rate
 from nextword.cli.sampling_flags import SamplingFlags, check_sampling_flags, no_sampling_flags
+from nextword.errors import RequestError
 
 if TYPE_CHECKING:
     from nextword import Generation
@@ -35,6 +37,9 @@ class Options:
     parse_special: SpecialArgument = False
     prediction: Annotated[str | None, tyro.conf.arg(metavar="FILE")] = None
     """File of a text of which the completion is expected to have long parts; it changes no token but saves time."""
+    negative_prompt: Annotated[str | None, tyro.conf.arg(metavar="TEXT")] = None
+    """Prompt that --guidance-scale moves away from; by default the last token of the prompt alone."""
+    amateur: AmateurArgument = None
     params: SamplingFlags = dataclasses.field(default_factory=no_sampling_flags)
     json: bool = False
     """Print one JSON object: completions with their tokens, log-probabilities and finish reasons."""
@@ -45,13 +50,15 @@ def run(options: Options) -> None:
     """Print one completion as it is generated, or all n at the end."""
     check_sampling_flags(options.params)
     prompt = prompt_or_stdin(options.prompt)
-    prediction = None if options.prediction is None else read_text(options.prediction)
-    model = load_model(options.model, options.compute)
+    how = _how(options)
+    if options.amateur is not None and not options.params.get("contrastive_alpha"):
+        raise RequestError("--amateur has no effect without --contrastive-alpha, such as 0.1")
+    model = load_model(options.model, options.compute, amateur=options.amateur)
     start = time.perf_counter()
     if options.json or model.params(**options.params).n > 1:
-        generation = _print_at_once(model, prompt, prediction, options)
+        generation = _print_at_once(model, prompt, how, options)
     else:
-        generation = _print_as_it_comes(model, prompt, prediction, options)
+        generation = _print_as_it_comes(model, prompt, how, options)
     if model.params(**options.params).constraint and any(
         one.finish_reason == "length" for one in generation.completions
     ):
@@ -62,11 +69,26 @@ def run(options: Options) -> None:
     note(f"{rate(num_tokens, time.perf_counter() - start)}, seed {generation.seed}")
 
 
-def _print_at_once(model: LanguageModel, prompt: str, prediction: str | None, options: Options) -> Generation:
+class _How(TypedDict):
+    """Keywords of `generate` and `stream` besides sampling parameters."""
+
+    parse_special: bool
+    prediction: str | None
+    negative_prompt: str | None
+
+
+def _how(options: Options) -> _How:
+    return {
+        "parse_special": options.parse_special,
+        "prediction": None if options.prediction is None else read_text(options.prediction),
+        "negative_prompt": options.negative_prompt,
+    }
+
+
+def _print_at_once(model: LanguageModel, prompt: str, how: _How, options: Options) -> Generation:
     from nextword.cli.json_output import generation_json, print_json
 
-    special = options.parse_special
-    generation = model.generate(prompt, parse_special=special, prediction=prediction, **options.params)
+    generation = model.generate(prompt, **how, **options.params)
     if options.json:
         print_json(generation_json(generation, model.tokenizer))
     else:
@@ -74,9 +96,8 @@ def _print_at_once(model: LanguageModel, prompt: str, prediction: str | None, op
     return generation
 
 
-def _print_as_it_comes(model: LanguageModel, prompt: str, prediction: str | None, options: Options) -> Generation:
-    special = options.parse_special
-    stream = model.stream(prompt, parse_special=special, prediction=prediction, **options.params)
+def _print_as_it_comes(model: LanguageModel, prompt: str, how: _How, options: Options) -> Generation:
+    stream = model.stream(prompt, **how, **options.params)
     for piece in stream:
         print(piece, end="", flush=True)
     print()
