@@ -241,10 +241,11 @@ void multiply_kind(const Matrix& matrix, int first_panel, int last_panel, const 
     }
 }
 
-// Tokens whose running sums are kept while a panel is taken apart.
-constexpr int kUnpackedTokens = 64;
+// Tokens whose running sums are kept while a panel is taken apart: whole tiles.
+constexpr int kUnpackedTokens = 96;
+static_assert(kUnpackedTokens % Simd::kTokens == 0, "a tile's int8 form is contiguous");
 
-// Some groups of a panel, taken apart, times some of at most 64 tokens.
+// Some groups of a panel, taken apart, times some of the tokens.
 template <class Unit>
 struct MultiplyUnpacked {
     const Activations& x;
@@ -297,7 +298,7 @@ void multiply_unpacked(const Matrix& matrix, int first_panel, int last_panel, co
 template <WeightKind kind>
 bool is_unpacked_once(int num_tokens) {
     if (kind != WeightKind::Q4 && kind != WeightKind::Q4Min) return num_tokens >= 2 * Simd::kTokens;
-    return num_tokens >= kUnpackedTokens && Simd::unpacking_costs();
+    return num_tokens >= 64 && Simd::unpacking_costs();
 }
 
 template <WeightKind kind>
