@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import nextword as nw
+from nextword.inference.continuations import Continuations, score_continuations
 from tests.serving.client import Client
 
 PATH = "/v1/completions"
@@ -87,6 +89,21 @@ def test_a_prompt_is_scored_without_generating(client: Client, lm: nw.LanguageMo
     assert scored["text"] == "abcab"
     assert scored["logprobs"]["token_logprobs"][0] is None
     assert scored["logprobs"]["token_logprobs"][1:] == [token.log_prob for token in lm.score("abcab").tokens]
+
+
+def test_a_scored_prompt_has_the_bits_of_an_evaluation(client: Client, lm: nw.LanguageModel) -> None:
+    """lm-eval's client sends a context with its continuation, and reads the log-probabilities of the latter."""
+    random = np.random.default_rng(0)
+    for _ in range(10):
+        ids = random.integers(0, 256, size=40).tolist()
+        at = int(random.integers(1, 39))
+        ((expected,),) = score_continuations(lm.engine, [Continuations(ids[:at], [ids[at:]])])
+        asked = {"echo": True, "logprobs": 1, "max_tokens": 1, "temperature": 0, "seed": 1234}
+        scores = client.complete(ids, **asked)["choices"][0]["logprobs"]
+        found = scores["token_logprobs"][at:-1]
+        assert found == expected.log_probs.tolist()
+        best = [max(top.values()) for top in scores["top_logprobs"][at:-1]]
+        assert all(one == most for one, most in zip(found, best, strict=True)) == expected.is_greedy
 
 
 def test_the_seed_that_was_drawn_gives_the_text_again(client: Client) -> None:

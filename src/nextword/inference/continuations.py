@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from nextword.decoding.log_softmax import log_normalizers
+from nextword.decoding.row_scores import RowScores
 from nextword.errors import RequestError
 from nextword.inference.backend import PAGE_POSITIONS, Backend, Chunk, Logits
 from nextword.inference.cache_budget import forked_positions
@@ -147,10 +147,11 @@ def _continuation_scores(
     item: Continuations, row: Logits, later: Iterator[ContinuationScore]
 ) -> list[ContinuationScore]:
     """Score first tokens by the logits after the prompt, (1, V); join them with the tails of longer continuations."""
-    normalizer = log_normalizers(row)[0]
+    of_row = RowScores(row[0])
     scores = []
     for continuation in item.continuations:
-        first = ContinuationScore(row[0, continuation[:1]] - normalizer, int(row[0].argmax()) == continuation[0])
+        log_probs = np.array([of_row.log_prob(continuation[0])])
+        first = ContinuationScore(log_probs, int(row[0].argmax()) == continuation[0])
         scores.append(_joined(first, next(later)) if len(continuation) > 1 else first)
     return scores
 

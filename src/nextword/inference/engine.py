@@ -21,7 +21,8 @@ from nextword.decoding.distribution import Distribution
 from nextword.decoding.grammar import Grammar, GrammarCompiler, Matcher
 from nextword.decoding.params import DRY_SEQUENCE_BREAKERS, SamplingParams
 from nextword.decoding.random_stream import fresh_seed
-from nextword.decoding.sampler import ChosenToken, Sampler, score_token
+from nextword.decoding.row_scores import score_row
+from nextword.decoding.sampler import ChosenToken, Sampler
 from nextword.errors import NextwordError, RequestError
 from nextword.inference.admission import Admission
 from nextword.inference.append import append_token
@@ -311,9 +312,7 @@ class Engine:
         """Keep the log-probabilities of the tokens that follow the chunk's positions."""
         targets = request.prompt_token_ids[request.num_prefilled + 1 :]
         for row, token_id in zip(logits, targets, strict=False):
-            distribution = Distribution.from_logits(row)
-            score = score_token(distribution, token_id, num_alternatives=request.params.logprobs or 0)
-            request.prompt_tokens.append(score)
+            request.prompt_tokens.append(score_row(row, token_id, num_alternatives=request.params.logprobs or 0))
 
     def _finish_prefill(self, request: Request, logits: Logits) -> None:
         """Start the request's sequences and sample their first tokens from the logits after the prompt."""
