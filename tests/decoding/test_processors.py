@@ -107,8 +107,8 @@ def test_temperature_zero_is_greedy_in_every_order_and_with_every_truncation(ord
 def test_llama_cpp_truncates_before_the_temperature() -> None:
     # Survey's worked example: top-p sees 0.665 or, tempered, 0.867 for the first token.
     asked = {"top_p": 0.8, "temperature": 0.5}
-    ours = processed(row(3, 2, 1), SamplingParams(**asked))
-    theirs = processed(row(3, 2, 1), SamplingParams(**asked, order="llama.cpp"))
+    ours = processed(row(3, 2, 1), SamplingParams(**asked))  # type: ignore[arg-type]
+    theirs = processed(row(3, 2, 1), SamplingParams(**asked, order="llama.cpp"))  # type: ignore[arg-type]
     assert ours.token_ids.tolist() == [0]
     assert theirs.token_ids.tolist() == [0, 1]
     assert theirs.probabilities()[0] == pytest.approx(1 / (1 + math.exp(-2)))  # 0.8808: tempered after the cut
