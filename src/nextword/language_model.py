@@ -9,7 +9,7 @@ import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Unpack, cast
+from typing import TYPE_CHECKING, Annotated, Any, TypedDict, Unpack, cast
 
 from nextword.adapters.open import open_adapted
 from nextword.checkpoints.catalogue import resolve
@@ -22,7 +22,7 @@ from nextword.decoding.processors import stages
 from nextword.errors import RequestError
 from nextword.evaluation.conventions import ConventionName, choose_convention
 from nextword.inference.answering import answer_options
-from nextword.inference.backend import Backend, BackendName, OnProgress, Weights, ignore_progress
+from nextword.inference.backend import WHOLE_CACHE, Backend, BackendName, OnProgress, Weights, ignore_progress
 from nextword.inference.engine import Engine, SubmitOptions
 from nextword.inference.generation import Generation, collect, echoed_text
 from nextword.inference.open_backend import open_backend
@@ -53,6 +53,15 @@ Labels = Annotated[Sequence[str], 'a list of strings such as ["positive", "negat
 
 class ChatKeywords(SamplingOptions, ChatOptions, total=False):
     """The keywords of `chat` and `stream_chat`: how the conversation is rendered, and sampling parameters."""
+
+
+class _Opening(TypedDict, total=False):
+    """Keywords of `open_backend` that both a model and a smaller one beside it are opened with."""
+
+    backend: BackendName
+    weights: Weights
+    num_threads: int | None
+    cache_share: float
 
 
 class Stream:
@@ -478,6 +487,7 @@ def load(
     num_threads: int | None = None,
     speculation: bool = True,
     amateur: str | Path | None = None,
+    draft_model: str | Path | None = None,
     on_progress: OnProgress = ignore_progress,
 ) -> LanguageModel:
     """Load a model by catalogue name, Hugging Face folder, .gguf file, or name of the Hub (hf:owner/name) once pulled.
@@ -485,50 +495,54 @@ def load(
     `adapter`: a folder in peft's format, merged into the weights; such a folder can be the name, too. `adapters`:
     folders by the names under which requests choose one of them, computed beside one copy of the weights. `backend`,
     `weights` and `num_threads` as in `open_backend`, `speculation` as in `Engine`. `amateur`: a smaller model with
-    the same tokens, loaded in the same way, for `contrastive_alpha`. `on_progress`: called while weights
-    are loaded, with the share of them that is. Raises CheckpointError naming file and field, BackendError or
-    MissingExtraError where the backend cannot run.
+    the same tokens, loaded in the same way, for `contrastive_alpha`. `draft_model`: likewise, to propose tokens that
+    this model verifies, which changes no text. `on_progress`: called while weights are loaded, with the share of them
+    that is. Raises CheckpointError naming file and field, BackendError or MissingExtraError where the backend cannot
+    run, RequestError for a second model with other tokens, or a draft model that nothing would use.
     """
     directory = open_adapted(str(name), None if adapter is None else str(adapter))
     tokenizer = directory.tokenizer  # first, so that its source lists are freed before the weights are loaded
+    chosen: BackendName = ("torch" if native is None else "native") if backend == "auto" else backend
+    how: _Opening = {"backend": backend, "weights": weights, "num_threads": num_threads}
+    drafting = None
+    if draft_model is not None:
+        _check_drafts(chosen, speculation=speculation)
+        how["cache_share"] = WHOLE_CACHE / 2
+        drafting = _open_second("draft_model", draft_model, tokenizer, **how)
     opened = open_backend(
         directory.config,
         directory.tensors,
-        backend=backend,
-        weights=weights,
-        num_threads=num_threads,
+        **how,
         num_virtual_tokens=directory.num_virtual_tokens,
         adapters=_open_beside(directory, adapters or {}),
         on_progress=on_progress,
     )
-    chosen: BackendName = ("torch" if native is None else "native") if backend == "auto" else backend
     shown = printable(str(name))
-    weaker = None if amateur is None else _open_amateur(amateur, tokenizer, backend, weights, num_threads)
-    engine = Engine(opened, tokenizer, speculation=speculation, amateur=weaker)
+    weaker = None if amateur is None else _open_second("amateur", amateur, tokenizer, **how)
+    engine = Engine(opened, tokenizer, speculation=speculation, amateur=weaker, draft_model=drafting)
     return LanguageModel(directory, engine, name=shown, backend=chosen, weights=weights)
 
 
-def _open_amateur(
-    name: str | Path, tokenizer: Tokenizer, backend: BackendName, weights: Weights, num_threads: int | None
-) -> Backend:
-    """Load the model of contrastive decoding. Raises RequestError if it has other tokens."""
+def _check_drafts(backend: BackendName, *, speculation: bool) -> None:
+    """Raise RequestError for a draft model whose drafts nobody would verify."""
+    if not speculation:
+        raise RequestError("draft_model: its drafts are verified only with speculation")
+    if backend == "torch":
+        raise RequestError('draft_model: PyTorch verifies no drafts; load with backend="native"')
+
+
+def _open_second(option: str, name: str | Path, tokenizer: Tokenizer, **how: Unpack[_Opening]) -> Backend:
+    """Load the smaller model that an option of `load` names. Raises RequestError if it has other tokens."""
     from nextword.text.same_tokenizer import other_token
 
     directory = open_adapted(str(name))
     token_id = other_token(tokenizer, directory.tokenizer)
     if token_id is not None:
         raise RequestError(
-            f"amateur {str(name)!r}: token {token_id} is another one than the model's: choose a model with the same "
+            f"{option} {str(name)!r}: token {token_id} is another one than the model's: choose a model with the same "
             "tokens, such as a smaller one of the same family"
         )
-    return open_backend(
-        directory.config,
-        directory.tensors,
-        backend=backend,
-        weights=weights,
-        num_threads=num_threads,
-        num_virtual_tokens=directory.num_virtual_tokens,
-    )
+    return open_backend(directory.config, directory.tensors, num_virtual_tokens=directory.num_virtual_tokens, **how)
 
 
 def _open_beside(directory: ModelDirectory, adapters: AdapterFolders) -> dict[str, Changes]:

@@ -86,6 +86,8 @@ class EngineOptions:
     """Cores to use; None: all."""
     speculation: bool = True
     """Verify several guessed tokens in one step where that is faster; the text is the same with and without."""
+    draft_model: Annotated[str | None, tyro.conf.arg(metavar="MODEL")] = None
+    """Small model of the same vocabulary that guesses tokens, too."""
 
 
 DEFAULT_ENGINE = EngineOptions()

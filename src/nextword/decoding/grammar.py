@@ -181,6 +181,12 @@ class Matcher(Protocol):
     def accept(self, token_id: int) -> None:
         """Append a token that `mask` allows, and that does not end the text."""
 
+    def forced_bytes(self) -> bytes:
+        """Return the bytes with which every text that matches must go on; empty where it has a choice."""
+
+    def num_fitting(self, token_ids: Sequence[int]) -> int:
+        """Return how many of these tokens, from the first on, may come next as text."""
+
 
 class GrammarMatcher:
     """A constraint with the tokens of one completion up to now."""
@@ -257,7 +263,21 @@ class GrammarMatcher:
 
     def forced_bytes(self) -> bytes:
         """Return the bytes with which every text that matches must go on; empty where it has a choice."""
-        return bytes(self._matcher.compute_ff_bytes())
+        return bytes(self._ahead().compute_ff_bytes())
+
+    def num_fitting(self, token_ids: Sequence[int]) -> int:
+        """Return how many of these tokens, from the first on, may come next as text."""
+        numbers: list[int] = []
+        for token_id in token_ids:
+            number = self._spellings.number_at_start(token_id) if self._is_at_start and not numbers else token_id
+            if number is None or token_id >= self._spellings.num_tokens:
+                break
+            numbers.append(number)
+        return int(self._ahead().validate_tokens(numbers))
+
+    def _ahead(self) -> LLMatcher:
+        """Return a copy to look ahead with: one that reaches a limit there never goes on."""
+        return self._matcher.deep_copy()
 
     @property
     def _is_at_start(self) -> bool:

@@ -134,21 +134,7 @@ class Sampler:
         None if C++ was not built, and for logits that are no distribution (NaN, +inf, all -inf): the caller raises.
         """
         logits = penalized_logits(logits, self.params, self._seen, end_token_ids=self._end_token_ids)
-        if native is None or logits.dtype != np.float32 or logits.ndim != 1 or not logits.flags.c_contiguous:
-            return None
-        if self.params.is_greedy:
-            token_id = native.argmax(logits)
-        else:
-            token_id = native.draw(
-                logits,
-                divisor=max(self.params.temperature, SMALLEST_TEMPERATURE),
-                top_k=min(self.params.top_k, len(logits)),
-                top_p=self.params.top_p,
-                seed=self.seed,
-                sample_index=self.sample_index,
-                position=self.position,
-            )
-        return None if token_id < 0 else int(token_id)
+        return plain_choice(logits, self.params, seed=self.seed, sample_index=self.sample_index, position=self.position)
 
     def append(self, token_id: int) -> None:
         """Append a token that was chosen elsewhere."""
@@ -174,6 +160,28 @@ class Sampler:
             logits, self.params, self._seen, end_token_ids=self._end_token_ids, coin=coin
         )
         return processed.surprisal_up_to(self._most_bits) if self._has_mirostat else processed, number
+
+
+def plain_choice(logits: Logits, params: SamplingParams, *, seed: int, sample_index: int, position: int) -> int | None:
+    """Choose a token by temperature, top-k and top-p alone, in one call to C++, with the random number of a position.
+
+    None if C++ was not built, and for logits that are no distribution (NaN, +inf, all -inf).
+    """
+    if native is None or logits.dtype != np.float32 or logits.ndim != 1 or not logits.flags.c_contiguous:
+        return None
+    if params.is_greedy:
+        token_id = native.argmax(logits)
+    else:
+        token_id = native.draw(
+            logits,
+            divisor=max(params.temperature, SMALLEST_TEMPERATURE),
+            top_k=min(params.top_k, len(logits)),
+            top_p=params.top_p,
+            seed=seed,
+            sample_index=sample_index,
+            position=position,
+        )
+    return None if token_id < 0 else int(token_id)
 
 
 def _is_plain(steps: tuple[str, ...]) -> bool:

@@ -30,6 +30,8 @@ def ignore_progress(share: float) -> None:
     """Do nothing: the default of `on_progress`."""
 
 
+WHOLE_CACHE = 0.5
+"""Share of the memory free when a model is loaded that its keys and values may take."""
 PAGE_POSITIONS = 32
 """Positions in a page, the unit in which memory for keys and values is given out."""
 

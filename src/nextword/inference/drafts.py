@@ -10,6 +10,7 @@ the drafter-invariant choice of Daliri, Musco and Suresh 2024.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import math
 import time
 from collections.abc import Iterator, Sequence
@@ -18,10 +19,28 @@ from typing import Protocol
 
 import numpy as np
 
+from nextword.decoding.grammar import Matcher
+
 MOST_DRAFTED = 63
 """Maximum number of tokens of a draft."""
+MOST_AGREED = 16
+"""Agreement of a sequence's last tokens with a draft is counted up to here."""
 _LENGTHS = (0, 1, 2, 3, 5, 7, 11, 15, 23, 31, 47, MOST_DRAFTED)
 """Lengths of a draft that are considered."""
+
+
+@dataclass(frozen=True)
+class Outlook:
+    """What a source could propose next."""
+
+    num_tokens: int
+    agreed: int
+    """Number of the sequence's last tokens that speak for it, up to `MOST_AGREED`."""
+    seconds: float = 0.0
+    """Time that each token of the draft takes."""
+
+
+NOTHING = Outlook(0, 0)
 
 
 @dataclass(frozen=True)
@@ -29,11 +48,13 @@ class Draft:
     """Tokens that may follow."""
 
     token_ids: Sequence[int]
-    agreed: int
-    """Number of the sequence's last tokens that spoke for them, 0 to 16."""
+    agreed: int = 0
+    """As in its `Outlook`."""
+    source: int = 0
+    """Number of the source among those of its drafter."""
 
 
-NO_DRAFT = Draft((), 0)
+NO_DRAFT = Draft(())
 
 
 class DraftSource(Protocol):
@@ -42,8 +63,14 @@ class DraftSource(Protocol):
     def append(self, token_id: int) -> None:
         """Append the next token of the sequence."""
 
-    def propose(self, limit: int) -> Draft:
-        """Return up to `limit` tokens that may follow."""
+    def outlook(self, limit: int) -> Outlook:
+        """Return what it could propose, at most `limit` tokens; computes none of them."""
+
+    def propose(self, num_tokens: int) -> Sequence[int]:
+        """Return tokens that may follow, as many or fewer; called after `outlook` with no more than it said."""
+
+    def close(self) -> None:
+        """Give back what it holds for the sequence, which has ended."""
 
 
 class StepCosts:
@@ -65,6 +92,10 @@ class StepCosts:
         if rows > self._ROWS[-1]:
             return self._ratios[-1] * rows / self._ROWS[-1]
         return float(np.interp(rows, self._ROWS, self._ratios))
+
+    def steps(self, seconds: float) -> float:
+        """Return a time in steps of one row; before one was measured, any time is one step."""
+        return seconds / self._one_row if self._one_row else float(seconds > 0)
 
     @contextlib.contextmanager
     def measuring(self, rows: int | None) -> Iterator[None]:
@@ -101,11 +132,10 @@ class Acceptance:
         """Return the probability that the next drafted token is kept."""
         return self._shares[self._class_of(agreed)]
 
-    def observe(self, draft: Draft, num_kept: int) -> None:
-        """Take note of the fate of a draft: all kept tokens, and the first that was not."""
-        for index in range(min(num_kept + 1, len(draft.token_ids))):
-            kind = self._class_of(draft.agreed + index)
-            self._shares[kind] += self._WEIGHT * ((index < num_kept) - self._shares[kind])
+    def observe(self, agreed: int, *, is_kept: bool) -> None:
+        """Take note of the fate of a drafted token."""
+        kind = self._class_of(agreed)
+        self._shares[kind] += self._WEIGHT * (is_kept - self._shares[kind])
 
     @staticmethod
     def _class_of(agreed: int) -> int:
@@ -118,9 +148,11 @@ class Drafter:
     _PROBE_AFTER = 16
     """Proposals in a row that were not worth a draft, after which one token is drafted to see whether it is kept."""
 
-    def __init__(self, sources: Sequence[DraftSource]) -> None:
+    def __init__(self, sources: Sequence[DraftSource], matcher: Matcher | None = None) -> None:
+        """Draft from these sources, of equally good ones the first; `matcher`: of the form that the text must have."""
         self._sources = sources
-        self._acceptance = Acceptance()
+        self._matcher = matcher
+        self._acceptances = [Acceptance() for _ in sources]
         self._num_passed = 0
         self.num_drafted = 0
         self.num_kept = 0
@@ -134,27 +166,55 @@ class Drafter:
         """Return a draft of at most `limit` tokens for a step that has `num_other_rows` rows of other sequences."""
         if limit <= 0:
             return NO_DRAFT
-        found = next((draft for source in self._sources if (draft := source.propose(limit)).token_ids), NO_DRAFT)
-        if not found.token_ids:
+        plans = []
+        for number, source in enumerate(self._sources):
+            outlook = source.outlook(limit)
+            if outlook.num_tokens:
+                rate, length = self._best_length(outlook, self._acceptances[number], costs, num_other_rows)
+                plans.append((rate, length, number, outlook.agreed))
+        if not plans:
             return NO_DRAFT
-        length = self._best_length(found, costs, num_other_rows)
+        _, length, number, agreed = max(plans, key=lambda plan: plan[0])
         if length == 0:
             self._num_passed += 1
             length = int(self._num_passed >= self._PROBE_AFTER)
-        if length:
-            self._num_passed = 0
-        return Draft(found.token_ids[:length], found.agreed)
+        if length == 0:
+            return NO_DRAFT
+        self._num_passed = 0
+        return self._fitting(Draft(self._sources[number].propose(length), agreed, number))
 
     def observe(self, draft: Draft, num_kept: int) -> None:
-        """Take note of how many tokens of a draft were kept."""
-        self._acceptance.observe(draft, num_kept)
+        """Take note of how many tokens of a draft were kept: they tell of themselves and of the first that was not."""
+        for index in range(min(num_kept + 1, len(draft.token_ids))):
+            self._acceptances[draft.source].observe(draft.agreed + index, is_kept=index < num_kept)
         self.num_drafted += len(draft.token_ids)
         self.num_kept += num_kept
 
-    def _best_length(self, draft: Draft, costs: StepCosts, num_other_rows: int) -> int:
-        """Return the length with the most expected tokens for its cost."""
-        longest, rows = len(draft.token_ids), num_other_rows + 1
-        chances = [self._acceptance.of(draft.agreed + index) for index in range(longest)]
+    def close(self) -> None:
+        """Give back what the sources hold for the sequence, which has ended."""
+        for source in self._sources:
+            source.close()
+
+    def _fitting(self, draft: Draft) -> Draft:
+        """Return the draft up to the first token that the text's form does not allow, which is known to be wrong."""
+        num_fitting = len(draft.token_ids) if self._matcher is None else self._matcher.num_fitting(draft.token_ids)
+        if num_fitting == len(draft.token_ids):
+            return draft
+        self._acceptances[draft.source].observe(draft.agreed + num_fitting, is_kept=False)
+        return dataclasses.replace(draft, token_ids=draft.token_ids[:num_fitting])
+
+    @staticmethod
+    def _best_length(
+        outlook: Outlook, acceptance: Acceptance, costs: StepCosts, num_other_rows: int
+    ) -> tuple[float, int]:
+        """Return the most expected tokens for their cost, and the length of the draft that has them."""
+        longest, rows = outlook.num_tokens, num_other_rows + 1
+        chances = [acceptance.of(outlook.agreed + index) for index in range(longest)]
         tokens = [rows, *(rows + np.cumsum(np.cumprod(chances)))]  # expected of a draft of 0, 1, 2, ... tokens
-        lengths = sorted({min(length, longest) for length in _LENGTHS})
-        return max(lengths, key=lambda length: tokens[length] / costs.of(rows + length))
+        own = costs.steps(outlook.seconds)
+        rates = {
+            length: float(tokens[length]) / (costs.of(rows + length) + own * length)
+            for length in sorted({min(length, longest) for length in _LENGTHS})
+        }
+        best = max(rates, key=lambda length: rates[length])
+        return rates[best], best

@@ -29,10 +29,11 @@ from nextword.inference.append import append_token
 from nextword.inference.backend import Backend, Chunk, Logits
 from nextword.inference.beam import advance_beams, cancel_search
 from nextword.inference.cache_budget import CacheBudget, whole_pages
+from nextword.inference.draft_model import DraftModel
 from nextword.inference.drafts import NO_DRAFT, Draft, Drafter, DraftSource, StepCosts
 from nextword.inference.fork_safe_lock import ForkSafeLock
 from nextword.inference.generation import thought_splitter
-from nextword.inference.grammars import AfterThoughts, grammar_compiler
+from nextword.inference.grammars import AfterThoughts, ForcedText, grammar_compiler
 from nextword.inference.guide import Guide, GuidedSequences
 from nextword.inference.lookup import Lookup
 from nextword.inference.prefill import prefill_chunk, prefill_chunks
@@ -66,12 +67,13 @@ class Engine:
         max_sequences: int = 16,
         speculation: bool = True,
         amateur: Backend | None = None,
+        draft_model: Backend | None = None,
     ) -> None:
         """Start without requests.
 
         `max_sequences`: that run at the same time. `speculation`: verify drafts of several tokens in one step where
-        that is faster; it changes no text. `amateur`: a weaker model with the same tokens, for contrastive decoding;
-        this engine alone runs it.
+        that is faster; it changes no text. `amateur`: a weaker model with the same tokens, for contrastive decoding.
+        `draft_model`: a small model with the same tokens, which proposes drafts. This engine alone runs both.
         """
         self.backend = backend
         """Run it only inside `reserve`; its sizes may be read at any time."""
@@ -83,6 +85,7 @@ class Engine:
         self._sequences = GuidedSequences(backend, amateur)
         self._lock = ForkSafeLock()
         self._speculates = speculation
+        self._draft_model = None if draft_model is None else DraftModel(draft_model, vocab_size=backend.vocab_size)
         self._costs = StepCosts()
         self._grammar_compiler: GrammarCompiler | None = None
 
@@ -352,6 +355,7 @@ class Engine:
             before = request.prompt_token_ids if request.continues_text else ()
             shown_ids = request.thought_marks.token_ids if request.thought_marks else ()
             decoder = self.tokenizer.stream_decoder(after=before, shown=shown_ids)
+            matcher = self._matcher(request, begins_text=decoder.begins_text)
             sampler = Sampler(
                 request.params,
                 request.prompt_token_ids,
@@ -359,10 +363,10 @@ class Engine:
                 breakers=breakers,
                 sample_index=index,
                 seed=request.seed,
-                matcher=self._matcher(request, begins_text=decoder.begins_text),
+                matcher=matcher,
             )
             stream = TextStream(decoder, request.stop)
-            drafter = Drafter([] if params.num_beams else self._draft_sources(request))
+            drafter = Drafter([] if params.num_beams else self._draft_sources(request, index, matcher), matcher)
             request.sequences.append(
                 Sequence(index=index, cache_id=cache_id, sampler=sampler, stream=stream, drafter=drafter)
             )
@@ -381,11 +385,19 @@ class Engine:
                 return AfterThoughts(answer, splitter, decoder, vocab_size=self.backend.vocab_size)
         return request.grammar.matcher(begins_text=begins_text)
 
-    def _draft_sources(self, request: Request) -> list[DraftSource]:
+    def _draft_sources(self, request: Request, index: int, matcher: Matcher | None) -> list[DraftSource]:
+        """Return what proposes drafts for a completion."""
         if not self._speculates:
             return []
-        predicted = [Lookup(request.prediction, is_prediction=True)] if request.prediction else []
-        return [*predicted, Lookup(request.prompt_token_ids, is_prediction=False)]
+        sources: list[DraftSource] = [Lookup(request.prompt_token_ids, is_prediction=False)]
+        if self._draft_model is not None:
+            prompt, params, seed = request.prompt_token_ids, request.params, request.seed
+            sources.append(self._draft_model.source(prompt, params, seed=seed, sample_index=index))
+        if matcher is not None:
+            sources.insert(0, ForcedText(matcher, self.tokenizer))
+        if request.prediction:
+            sources.insert(0, Lookup(request.prediction, is_prediction=True))
+        return sources
 
     # Draft, sample, advance, finish
 
@@ -435,6 +447,7 @@ class Engine:
         sequence.finish_detail = "stop_string" if sequence.stream.stopped else detail
         request.pieces.append(sequence.piece(text))
         self._sequences.close_cache(sequence.cache_id)
+        sequence.drafter.close()
 
     def _finish_if_done(self, request: Request) -> None:
         if not request.running:

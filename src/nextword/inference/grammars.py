@@ -1,14 +1,15 @@
-"""Forms of texts in the tokens of a model: the bytes of each, and thoughts that come before the form."""
+"""Forms of texts in the tokens of a model: the bytes of each, thoughts before the form, and what the form forces."""
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
 import numpy as np
 
 from nextword.decoding.grammar import GrammarCompiler, Mask, Matcher
 from nextword.errors import RequestError
+from nextword.inference.drafts import MOST_AGREED, MOST_DRAFTED, Outlook
 from nextword.text.stream_decoder import StreamDecoder
 from nextword.text.thoughts import ThoughtSplitter
 from nextword.text.tokenizer import Tokenizer
@@ -61,3 +62,40 @@ class AfterThoughts:
         said = "".join(part for part, is_thought in parts if not is_thought)
         if said.strip():
             raise RequestError(f"the thoughts end in a token that begins the answer with {said!r}: ask again")
+
+    def forced_bytes(self) -> bytes:
+        """Return what must follow, as `Matcher.forced_bytes`; nothing among thoughts."""
+        return b"" if self._splitter.is_thinking else self._answer.forced_bytes()
+
+    def num_fitting(self, token_ids: Sequence[int]) -> int:
+        """Return how many of these tokens may come next, as `Matcher.num_fitting`; among thoughts all."""
+        return len(token_ids) if self._splitter.is_thinking else self._answer.num_fitting(token_ids)
+
+
+class ForcedText:
+    """Proposes the text that a form leaves no choice about, such as the names of a JSON object. A `DraftSource`."""
+
+    def __init__(self, matcher: Matcher, tokenizer: Tokenizer) -> None:
+        """Follow a matcher, which gets the tokens of the sequence from its sampler."""
+        self._matcher = matcher
+        self._tokenizer = tokenizer
+        self._ahead: list[int] | None = None
+        """Tokens of the text that must follow; None where the matcher was not asked yet."""
+
+    def append(self, token_id: int) -> None:
+        """Append the next token of the sequence, which the matcher has already."""
+        self._ahead = None
+
+    def outlook(self, limit: int) -> Outlook:
+        """Return how many tokens must follow; only their division into tokens is open."""
+        if self._ahead is None:
+            forced = self._matcher.forced_bytes().decode(errors="ignore")
+            self._ahead = self._tokenizer.encode_continuation(forced) if forced else []
+        return Outlook(min(limit, MOST_DRAFTED, len(self._ahead)), agreed=MOST_AGREED)
+
+    def propose(self, num_tokens: int) -> Sequence[int]:
+        """Return the usual tokens of the text that must follow."""
+        return self._ahead[:num_tokens] if self._ahead else []
+
+    def close(self) -> None:
+        """Nothing is held but memory of Python."""

@@ -8,12 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from nextword.inference.drafts import MOST_DRAFTED, NO_DRAFT, Draft
+from nextword.inference.drafts import MOST_AGREED, MOST_DRAFTED, NOTHING, Outlook
 
 _SIZES = (8, 3)
 """Numbers of last tokens that are looked up, the most telling first."""
-MOST_AGREED = 16
-"""Agreement with the known text is counted up to here."""
 _LONGEST_SHIFT = 4
 """Tokens by which the known text may be shifted after a difference, such as a longer word in place of a shorter one."""
 _MOST_MISSED = 4
@@ -47,13 +45,20 @@ class Lookup:
             self._known.append(token_id)
             self._index(len(self._known) - 1)
 
-    def propose(self, limit: int) -> Draft:
-        """Return up to `limit` tokens that may follow."""
+    def outlook(self, limit: int) -> Outlook:
+        """Return how many tokens of the known text may follow, and how many speak for them."""
         self._move()
-        if self._place is None:
-            return NO_DRAFT
-        end = self._place + min(limit, MOST_DRAFTED)
-        return Draft(self._known[self._place : end], agreed=self._agreed)
+        if self._place is None or self._place >= len(self._known):
+            return NOTHING
+        return Outlook(min(limit, MOST_DRAFTED, len(self._known) - self._place), self._agreed)
+
+    def propose(self, num_tokens: int) -> Sequence[int]:
+        """Return the tokens of the known text that may follow."""
+        assert self._place is not None, "nothing was in sight"
+        return self._known[self._place : self._place + num_tokens]
+
+    def close(self) -> None:
+        """Nothing is held but memory of Python."""
 
     def _follow(self, token_id: int) -> None:
         """Move on by one token, and leave the place after too many that were not expected."""

@@ -13,7 +13,7 @@ from types import MappingProxyType
 import numpy as np
 
 from nextword.errors import BackendError, RequestError
-from nextword.inference.backend import Chunk, Logits, OnProgress, TokenScores, Weights, ignore_progress
+from nextword.inference.backend import WHOLE_CACHE, Chunk, Logits, OnProgress, TokenScores, Weights, ignore_progress
 from nextword.inference.free_memory import free_bytes
 from nextword.inference.native_weights import cache_kind, choose_kinds, load_weights
 from nextword.models.config import ModelConfig
@@ -48,8 +48,6 @@ _SAME_FIELDS = (
 """Fields of the config that the native shape has under the same name."""
 
 _NOTHING = np.empty(0, dtype=np.float32)
-_CACHE_SHARE = 0.5
-"""Share of the memory free when a model is loaded that its keys and values may take."""
 
 
 class NativeBackend:
@@ -66,6 +64,7 @@ class NativeBackend:
         *,
         weights: Weights = "auto",
         num_threads: int | None = None,
+        cache_share: float = WHOLE_CACHE,
         max_cache_bytes: int | None = None,
         adapters: Mapping[str, Changes] = MappingProxyType({}),
         on_progress: OnProgress = ignore_progress,
@@ -78,7 +77,7 @@ class NativeBackend:
             self._model = core.Model(
                 _shape(config),
                 cache_kind=cache_kind(kinds["embedding.weight"]),
-                max_cache_bytes=int(free_bytes() * _CACHE_SHARE) if max_cache_bytes is None else max_cache_bytes,
+                max_cache_bytes=int(free_bytes() * cache_share) if max_cache_bytes is None else max_cache_bytes,
                 num_threads=num_threads,
                 isa=os.environ.get("NEXTWORD_ISA", ""),
             )

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from nextword.errors import BackendError, MissingExtraError
-from nextword.inference.backend import Backend, BackendName, OnProgress, Weights, ignore_progress
+from nextword.inference.backend import WHOLE_CACHE, Backend, BackendName, OnProgress, Weights, ignore_progress
 from nextword.inference.longrope_backend import rotate_by_length
 from nextword.inference.prompted_backend import PromptedBackend
 from nextword.models.config import ModelConfig
@@ -26,22 +26,24 @@ def open_backend(
     backend: BackendName = "auto",
     weights: Weights = "auto",
     num_threads: int | None = None,
+    cache_share: float = WHOLE_CACHE,
     num_virtual_tokens: int = 0,
     adapters: Mapping[str, Changes] = MappingProxyType({}),
     on_progress: OnProgress = ignore_progress,
 ) -> Backend:
     """Load a model into the named backend; "auto": the C++ core where it was built, else PyTorch.
 
-    `num_threads`: cores to use; None: all. `num_virtual_tokens`: number of last tokens of the vocabulary to prepend to
-    every sequence. `adapters`: adapters by name, of which each sequence may choose one. `on_progress`: called by the
-    native backend while it packs weights. Raises BackendError if it cannot run here, MissingExtraError without PyTorch,
-    CheckpointError for weights that do not fit the config.
+    `num_threads`: cores to use; None: all. `cache_share`: of the free memory, for keys and values in the native
+    backend. `num_virtual_tokens`: number of last tokens of the vocabulary to prepend to every sequence. `adapters`:
+    adapters by name, of which each sequence may choose one. `on_progress`: called by the native backend while it packs
+    weights. Raises BackendError if it cannot run here, MissingExtraError without PyTorch, CheckpointError for weights
+    that do not fit the config.
     """
     if num_threads is not None and num_threads < 1:
         raise BackendError(f"{num_threads} threads: at least 1 is needed")
     if num_threads is not None and num_threads > _MAX_THREADS:
         raise BackendError(f"{num_threads} threads: at most {_MAX_THREADS} are supported; use one per core")
-    opened = _open(config, tensors, backend, weights, num_threads, adapters, on_progress)
+    opened = _open(config, tensors, backend, weights, num_threads, cache_share, adapters, on_progress)
     if not num_virtual_tokens:
         return opened
     num_words = config.vocab_size - num_virtual_tokens
@@ -54,6 +56,7 @@ def _open(
     backend: BackendName,
     weights: Weights,
     num_threads: int | None,
+    cache_share: float,
     adapters: Mapping[str, Changes],
     on_progress: OnProgress,
 ) -> Backend:
@@ -70,7 +73,13 @@ def _open(
     from nextword.inference.native_backend import NativeBackend
 
     opened = NativeBackend(
-        config, tensors, weights=weights, num_threads=num_threads, adapters=adapters, on_progress=on_progress
+        config,
+        tensors,
+        weights=weights,
+        num_threads=num_threads,
+        cache_share=cache_share,
+        adapters=adapters,
+        on_progress=on_progress,
     )
     return rotate_by_length(opened, config)
 

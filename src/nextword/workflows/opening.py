@@ -31,6 +31,7 @@ class LoadOptions(TypedDict, total=False):
     num_threads: int | None
     speculation: bool
     amateur: str | Path | None
+    draft_model: str | Path | None
 
 
 def open_model(
