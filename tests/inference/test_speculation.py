@@ -11,13 +11,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from nextword.decoding.grammar import Matcher
 from nextword.decoding.params import SamplingParams
 from nextword.inference.backend import Backend
-from nextword.inference.drafts import MOST_DRAFTED, Acceptance, Draft, Drafter, DraftSource, StepCosts
+from nextword.inference.drafts import MOST_DRAFTED, Acceptance, Drafter, DraftSource, Outlook, StepCosts
 from nextword.inference.engine import Engine
 from nextword.inference.generation import Generation, collect
 from nextword.inference.lookup import Lookup
 from nextword.inference.sequence import Request
+from nextword.text import Tokenizer
 from tests.fakes import HashBackend
 from tests.inference.test_engine_on_fake import LETTERS, ONLY_LETTERS, Case, cases_of_any_kind, params_of_any_kind
 from tests.text.test_tokenizer import TOKENIZER
@@ -29,13 +31,19 @@ class Guessing:
     def __init__(self, prompt: Sequence[int], seed: int) -> None:
         self.token_ids = list(prompt)
         self.random = random.Random(seed)
+        self.is_closed = False
 
     def append(self, token_id: int) -> None:
         self.token_ids.append(token_id)
 
-    def propose(self, limit: int) -> Draft:
-        number = self.random.randint(0, limit)
-        return Draft([self.random.choice(LETTERS) for _ in range(number)], agreed=self.random.randint(0, 16))
+    def outlook(self, limit: int) -> Outlook:
+        return Outlook(self.random.randint(0, limit), agreed=self.random.randint(0, 16))
+
+    def propose(self, num_tokens: int) -> list[int]:
+        return [self.random.choice(LETTERS) for _ in range(self.random.randint(0, num_tokens))]
+
+    def close(self) -> None:
+        self.is_closed = True
 
 
 class Knowing:
@@ -48,8 +56,14 @@ class Knowing:
     def append(self, token_id: int) -> None:
         self.done += 1
 
-    def propose(self, limit: int) -> Draft:
-        return Draft(self.text[self.done : self.done + limit], agreed=16)
+    def outlook(self, limit: int) -> Outlook:
+        return Outlook(min(limit, max(len(self.text) - self.done, 0)), agreed=16)
+
+    def propose(self, num_tokens: int) -> list[int]:
+        return self.text[self.done : self.done + num_tokens]
+
+    def close(self) -> None:
+        pass
 
 
 class Eager(StepCosts):
@@ -57,6 +71,9 @@ class Eager(StepCosts):
 
     def of(self, rows: int) -> float:
         return 1.0
+
+    def steps(self, seconds: float) -> float:
+        return 0.0
 
 
 class Drafting(Engine):
@@ -67,14 +84,16 @@ class Drafting(Engine):
         backend: Backend,
         sources: Sequence[list[DraftSource]] | None = None,
         *,
+        tokenizer: Tokenizer = TOKENIZER,
         amateur: Backend | None = None,
+        draft_model: Backend | None = None,
     ) -> None:
-        super().__init__(backend, TOKENIZER, amateur=amateur)
+        super().__init__(backend, tokenizer, amateur=amateur, draft_model=draft_model)
         self._costs = Eager()
         self._given = iter(sources) if sources is not None else None
 
-    def _draft_sources(self, request: Request) -> list[DraftSource]:
-        return super()._draft_sources(request) if self._given is None else next(self._given)
+    def _draft_sources(self, request: Request, index: int, matcher: Matcher | None) -> list[DraftSource]:
+        return super()._draft_sources(request, index, matcher) if self._given is None else next(self._given)
 
 
 def hash_backend(most_drafted: int = 0) -> HashBackend:
@@ -94,11 +113,18 @@ def run(engine: Engine, cases: Sequence[Case], prediction: Sequence[int] = ()) -
 def test_garbage_changes_nothing(cases: list[Case], seed: int, most: int) -> None:
     expected = run(Engine(hash_backend(), TOKENIZER), cases)
     backend = hash_backend(most)
-    sources: Iterator[list[DraftSource]] = ([Guessing((), seed + index)] for index in itertools.count())
+    made: list[Guessing] = []
+
+    def sources() -> Iterator[list[DraftSource]]:
+        for index in itertools.count():
+            made.append(Guessing((), seed + index))
+            yield [made[-1]]
+
     engine = Drafting(backend)
-    with mock.patch.object(engine, "_given", sources):
+    with mock.patch.object(engine, "_given", sources()):
         assert run(engine, cases) == expected
     assert not backend.caches
+    assert all(source.is_closed for source in made)
 
 
 @settings(max_examples=40, deadline=None)
@@ -159,7 +185,7 @@ def following(known: Sequence[int], text: Sequence[int], *, is_prediction: bool)
     lookup = Lookup(known, is_prediction=is_prediction)
     for token_id in text:
         lookup.append(token_id)
-    return list(lookup.propose(4).token_ids)
+    return list(lookup.propose(lookup.outlook(4).num_tokens)) if lookup.outlook(4).num_tokens else []
 
 
 def test_the_tokens_after_the_last_occurrence_are_proposed() -> None:
@@ -196,7 +222,9 @@ def test_what_is_proposed_stands_in_the_known_text(known: list[int], text: list[
     lookup = Lookup(known, is_prediction=is_prediction)
     for done, token_id in enumerate(text):
         lookup.append(token_id)
-        draft = list(lookup.propose(5).token_ids)
+        num_tokens = lookup.outlook(5).num_tokens
+        draft = list(lookup.propose(num_tokens)) if num_tokens else []
+        assert len(draft) == num_tokens
         whole = known if is_prediction else [*known, *text[: done + 1]]
         assert any(whole[start : start + len(draft)] == draft for start in range(len(whole) + 1))
 
@@ -205,14 +233,21 @@ def test_what_is_proposed_stands_in_the_known_text(known: list[int], text: list[
 
 
 class Sure:
-    def __init__(self, agreed: int) -> None:
+    def __init__(self, agreed: int, seconds: float = 0.0) -> None:
         self.agreed = agreed
+        self.seconds = seconds
 
     def append(self, token_id: int) -> None:
         pass
 
-    def propose(self, limit: int) -> Draft:
-        return Draft([1] * limit, self.agreed)
+    def outlook(self, limit: int) -> Outlook:
+        return Outlook(limit, self.agreed, self.seconds)
+
+    def propose(self, num_tokens: int) -> list[int]:
+        return [1] * num_tokens
+
+    def close(self) -> None:
+        pass
 
 
 def test_drafts_grow_with_success_and_vanish_with_failure() -> None:
@@ -254,6 +289,6 @@ def test_acceptance_is_learnt_by_agreement() -> None:
     acceptance = Acceptance()
     before = acceptance.of(16)
     for _ in range(100):
-        acceptance.observe(Draft([1, 2], agreed=3), 0)
+        acceptance.observe(3, is_kept=False)
     assert acceptance.of(3) < 0.01
     assert acceptance.of(16) == before

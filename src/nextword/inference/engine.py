@@ -351,7 +351,6 @@ class Engine:
         num_sequences = 1 if params.num_beams else params.n
         for index in range(num_sequences):
             is_last = index == num_sequences - 1
-            cache_id = request.cache_id if is_last else self._sequences.fork_cache(request.cache_id)
             before = request.prompt_token_ids if request.continues_text else ()
             shown_ids = request.thought_marks.token_ids if request.thought_marks else ()
             decoder = self.tokenizer.stream_decoder(after=before, shown=shown_ids)
@@ -367,6 +366,8 @@ class Engine:
             )
             stream = TextStream(decoder, request.stop)
             drafter = Drafter([] if params.num_beams else self._draft_sources(request, index, matcher), matcher)
+            # last, since what is above may raise: then no copy is left open
+            cache_id = request.cache_id if is_last else self._sequences.fork_cache(request.cache_id)
             request.sequences.append(
                 Sequence(index=index, cache_id=cache_id, sampler=sampler, stream=stream, drafter=drafter)
             )
