@@ -137,6 +137,23 @@ def test_an_amateur_with_other_tokens_is_refused(lm: nw.LanguageModel, tmp_path:
         nw.load(lm.directory.path, amateur=tmp_path / "other")
 
 
+def test_a_draft_model_changes_no_text_and_what_cannot_draft_is_refused(lm: nw.LanguageModel, tmp_path: Path) -> None:
+    path = lm.directory.path
+    drafted = nw.load(path, draft_model=path)
+    for seed in range(3):
+        how = {"seed": seed, "max_tokens": 30, "logprobs": 1}
+        assert drafted.generate(TEXT, **how) == lm.generate(TEXT, **how)  # type: ignore[arg-type]
+    load_bytes_model(tmp_path / "other")
+    file = tmp_path / "other" / "tokenizer.json"
+    file.write_text(file.read_text(encoding="utf-8").replace('"a":', '"aa":'), encoding="utf-8")
+    with pytest.raises(nw.RequestError, match=r"draft_model .*: token \d+ is another one than the model's"):
+        nw.load(path, draft_model=tmp_path / "other")
+    with pytest.raises(nw.RequestError, match="draft_model: its drafts are verified only with speculation"):
+        nw.load(path, draft_model=path, speculation=False)
+    with pytest.raises(nw.RequestError, match="draft_model: PyTorch verifies no drafts"):
+        nw.load(path, draft_model=path, backend="torch")
+
+
 def test_each_prompt_of_a_batch_has_a_negative_prompt_of_its_own(lm: nw.LanguageModel) -> None:
     prompts, negatives = [TEXT, "Good", TEXT], ["no", None, "never again"]
     batch = lm.generate_batch(prompts, negative_prompt=negatives, guidance_scale=1.5, seed=3, max_tokens=8)

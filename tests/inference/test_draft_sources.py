@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import random
 from collections.abc import Sequence
 from typing import Any
@@ -165,7 +166,7 @@ def test_what_a_form_forces_takes_no_step() -> None:
         "required": ["a long name"],
         "additionalProperties": False,
     }
-    params = SamplingParams(max_tokens=40, temperature=1.5, seed=3, logprobs=1, schema=schema)
+    params = SamplingParams(max_tokens=40, temperature=1.5, seed=3, logprobs=1, schema=json.dumps(schema))
     expected = run(Engine(hash_backend(), TOKENIZER), [params])
     backend = hash_backend(most_drafted=30)
     assert run(drafting(backend), [params]) == expected

@@ -31,7 +31,7 @@ _LENGTHS = (0, 1, 2, 3, 5, 7, 11, 15, 23, 31, 47, MOST_DRAFTED)
 
 @dataclass(frozen=True)
 class Outlook:
-    """What a source could propose next."""
+    """Number of tokens that a source could propose next, how sure of them it is, and what they cost."""
 
     num_tokens: int
     agreed: int
@@ -49,7 +49,7 @@ class Draft:
 
     token_ids: Sequence[int]
     agreed: int = 0
-    """As in its `Outlook`."""
+    """Number of the sequence's last tokens that spoke for the first of them."""
     source: int = 0
     """Number of the source among those of its drafter."""
 
