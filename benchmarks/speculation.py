@@ -3,10 +3,11 @@
     python -m benchmarks.speculation smollm2-135m [--texts 6] [--repeats 3] [--num-threads 2]
 
 Tasks: lines rewritten with one word changed (the lines are given as the prediction), summaries with quotes of dialogues
-(from ../shared/data), extraction of records as JSON, and open chat. Each text is generated greedily, up to 128 tokens,
-with and without drafts; both must be equal. The speed-up is the ratio of the summed medians of both. For a model that
-has learnt nothing, `--task prediction` gives its own text with one word in twelve changed as the prediction. With
-llama-cpp-python, its own prompt lookup is measured likewise (`--peer`). Prints a table.
+(from ../shared/data), extraction of records as JSON, free and of a schema, and open chat. Each text is generated
+greedily, up to 128 tokens, with and without drafts; both must be equal. The speed-up is the ratio of the summed medians
+of both. For a model that has learnt nothing, `--task prediction` gives its own text with one word in twelve changed as
+the prediction. `--draft-model` names a small model that drafts as well. With llama-cpp-python, its own prompt lookup is
+measured likewise (`--peer`). Prints a table.
 """
 
 from __future__ import annotations
@@ -29,8 +30,10 @@ DIALOGUES = Path(__file__).parents[2] / "shared" / "data" / "dialogsum-dev.jsonl
 SHAKESPEARE = Path(__file__).parents[2] / "shared" / "data" / "tinyshakespeare.txt"
 MOST_TOKENS = 128
 EVERY = 12
+PEOPLE = ["Maria Lopez", "Tom Becker", "Aiko Tanaka", "Sam Okafor", "Lena Novak", "Omar Haddad"]
+TOWNS = ["Lisbon", "Hamburg", "Osaka", "Lagos", "Prague", "Cairo"]
 
-Task = Literal["edit", "summary", "json", "chat", "prediction"]
+Task = Literal["edit", "summary", "json", "schema", "chat", "prediction"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,6 +42,7 @@ class Text:
 
     prompt: list[int]
     prediction: list[int]
+    schema: str | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,10 +50,11 @@ class Options:
     """Measure what drafts save."""
 
     model: tyro.conf.Positional[str]
-    task: tuple[Task, ...] = ("edit", "summary", "json", "chat")
+    task: tuple[Task, ...] = ("edit", "summary", "json", "schema", "chat")
     texts: int = 6
     repeats: int = 3
     num_threads: int | None = None
+    draft_model: str | None = None
     peer: Annotated[bool, tyro.conf.arg(help="Also measure llama-cpp-python's prompt lookup.")] = False
 
 
@@ -72,18 +77,46 @@ def summary_texts(lm: nw.LanguageModel, count: int) -> list[Text]:
     return [chat_text(lm, f"{dialogue}\n\n{asked}") for dialogue in dialogues]
 
 
+def order_of(number: int) -> list[int]:
+    return [(number + shift) % len(PEOPLE) for shift in range(4)]
+
+
+def said_of_people(number: int) -> str:
+    said = [f"{PEOPLE[at]}, {20 + 3 * at}, lives in {TOWNS[at]} and works as a teacher." for at in order_of(number)]
+    return "\n".join(said)
+
+
 def json_texts(lm: nw.LanguageModel, count: int) -> list[Text]:
-    people = ["Maria Lopez", "Tom Becker", "Aiko Tanaka", "Sam Okafor", "Lena Novak", "Omar Haddad"]
-    towns = ["Lisbon", "Hamburg", "Osaka", "Lagos", "Prague", "Cairo"]
     texts = []
     for number in range(count):
-        order = [(number + shift) % len(people) for shift in range(4)]
-        said = [f"{people[at]}, {20 + 3 * at}, lives in {towns[at]} and works as a teacher." for at in order]
-        first = json.dumps({"name": people[order[0]], "age": 20 + 3 * order[0], "city": towns[order[0]]})
-        second = json.dumps({"name": people[order[1]], "age": 20 + 3 * order[1], "city": towns[order[1]]})
-        prompt = "\n".join(said) + f"\n\nThe people above as JSON, one on each line:\n{first}\n{second}\n"
+        first, second = (
+            json.dumps({"name": PEOPLE[at], "age": 20 + 3 * at, "city": TOWNS[at]}) for at in order_of(number)[:2]
+        )
+        prompt = (
+            "\n".join(said_of_people(number)) + f"\n\nThe people above as JSON, one on each line:\n{first}\n{second}\n"
+        )
         texts.append(Text(lm.tokenizer.encode_prompt(prompt), []))
     return texts
+
+
+def schema_texts(lm: nw.LanguageModel, count: int) -> list[Text]:
+    """Sentences about people, to be returned as an array of objects of a schema."""
+    properties = {
+        "name": {"type": "string"},
+        "age_in_years": {"type": "integer"},
+        "city_of_residence": {"type": "string"},
+        "occupation": {"type": "string"},
+    }
+    person = {"type": "object", "properties": properties, "required": [*properties], "additionalProperties": False}
+    schema = json.dumps({"type": "array", "items": person, "minItems": 4, "maxItems": 4})
+    return [
+        Text(
+            lm.tokenizer.encode_prompt("\n".join(said_of_people(number)) + "\n\nThe people above as JSON:\n"),
+            [],
+            schema,
+        )
+        for number in range(count)
+    ]
 
 
 def chat_texts(lm: nw.LanguageModel, count: int) -> list[Text]:
@@ -118,6 +151,7 @@ TASKS: dict[Task, Callable[[nw.LanguageModel, int], list[Text]]] = {
     "edit": edit_texts,
     "summary": summary_texts,
     "json": json_texts,
+    "schema": schema_texts,
     "chat": chat_texts,
     "prediction": predicted_texts,
 }
@@ -125,7 +159,7 @@ TASKS: dict[Task, Callable[[nw.LanguageModel, int], list[Text]]] = {
 
 def generate(engine: Engine, text: Text) -> tuple[Completion, float]:
     """Return the completion, and its seconds without the prompt's."""
-    params = nw.SamplingParams(temperature=0, max_tokens=MOST_TOKENS)
+    params = nw.SamplingParams(temperature=0, max_tokens=MOST_TOKENS, schema=text.schema)
     request = engine.submit(text.prompt, params, prediction=text.prediction)
     while not request.sequences:
         engine.step()
@@ -137,7 +171,7 @@ def generate(engine: Engine, text: Text) -> tuple[Completion, float]:
 
 def measure(lm: nw.LanguageModel, texts: Sequence[Text], repeats: int) -> dict[str, float]:
     """Return tokens/s without and with drafts, their ratio, and the share of drafted tokens that were kept."""
-    engines = {is_on: Engine(lm.engine.backend, lm.tokenizer, speculation=is_on) for is_on in (False, True)}
+    engines = {False: Engine(lm.engine.backend, lm.tokenizer, speculation=False), True: lm.engine}
     tokens = accepted = rejected = 0
     seconds = {False: 0.0, True: 0.0}
     for text in texts:
@@ -189,7 +223,7 @@ def measure_llama_cpp(path: Path, texts: Sequence[Text], options: Options) -> di
 
 
 def main(options: Options) -> None:
-    lm = nw.load(options.model, num_threads=options.num_threads)
+    lm = nw.load(options.model, num_threads=options.num_threads, draft_model=options.draft_model)
     print(f"tokens/s of {options.model}; accepted: share of the text; kept: share of the drafts")
     print(f"{'task':12} {'without':>9} {'with':>9} {'speed-up':>9} {'accepted':>9} {'kept':>6}")
     for name in options.task:

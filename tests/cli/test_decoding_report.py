@@ -34,13 +34,13 @@ def test_greedy_texts_are_alike_and_drawn_ones_differ(command: Command, tiny: Pa
     )
 
 
-def test_ten_settings_are_compared_where_none_is_named(
+def test_fourteen_settings_are_compared_where_none_is_named(
     command: Command, tiny: Path, prompts: Path, tmp_path: Path
 ) -> None:
     pytest.importorskip("matplotlib")
     done = command("decoding-report", tiny, prompts, "--max-tokens", "4", "--html", tmp_path / "page.html")
     assert done.code == 0
-    assert len(done.out.splitlines()) == 11
+    assert len(done.out.splitlines()) == 15
     assert (tmp_path / "page.html").read_text().count("<svg") == 2
 
 
@@ -52,6 +52,7 @@ def test_ten_settings_are_compared_where_none_is_named(
         (("--samples", "1"), "at least two"),
         (("--max-tokens", "0"), "at least one token"),
         (("--limit", "0"), "at least one prompt"),
+        (("--references", "/no/such/file"), "/no/such/file"),
         (("--html", "/no/such/folder/page.html"), "is no folder"),
     ],
 )

@@ -9,7 +9,7 @@ import pytest
 
 pytest.importorskip("nltk")
 
-from nextword.evaluation.decoded import DecodedText, decoded_figures, distinct, repetition, self_bleu
+from nextword.evaluation.decoded import DecodedText, decoded_figures, distinct, repetition, self_bleu, zipf
 from nextword.inference.backend import TokenScores
 
 
@@ -47,3 +47,23 @@ def test_figures_weigh_tokens_not_texts() -> None:
     assert figures.num_texts == 4
     assert figures.perplexity_interval is not None
     assert figures.perplexity_interval.low == pytest.approx(math.e)
+
+
+def test_zipfs_exponent_is_that_of_the_frequencies() -> None:
+    texts = [[rank] * (1_000_000 // rank**2) for rank in range(1, 21)]
+    assert zipf(texts) == pytest.approx(2.0, abs=1e-3)
+    assert zipf([[1, 2, 3], [3, 2, 1]]) == pytest.approx(0.0, abs=1e-12)
+    # Frequencies 4, 2, 1, 1: the line of least squares through (0, ln 4), (ln 2, ln 2), (ln 3, 0) and (ln 4, 0).
+    ranks, logs = [math.log(rank) for rank in (1, 2, 3, 4)], [math.log(count) for count in (4, 2, 1, 1)]
+    mean_rank, mean_log = sum(ranks) / 4, sum(logs) / 4
+    products = sum((x - mean_rank) * (y - mean_log) for x, y in zip(ranks, logs, strict=True))
+    expected = -products / sum((x - mean_rank) ** 2 for x in ranks)
+    assert zipf([[5, 5, 5, 5], [6, 6, 7, 8]]) == pytest.approx(expected)
+    assert zipf([[1, 1]]) is None
+    assert zipf([]) is None
+
+
+def test_one_text_for_each_prompt_has_no_self_bleu() -> None:
+    one = text(1, 2, nats=4.0, entropy=1.0)
+    assert decoded_figures([[one], [one]]).self_bleu is None
+    assert decoded_figures([[one], [one, one]]).self_bleu == pytest.approx(self_bleu([[1, 2]] * 2))

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import nextword as nw
+from nextword.inference.backend import Chunk
 from nextword.workflows.progress import Progress
 
 
@@ -44,6 +47,34 @@ def test_decoding_report_takes_prompts_or_their_file(tiny: Path, tmp_path: Path)
     )
     assert listed == read
     assert (listed.num_texts, len(str(listed).splitlines())) == (8, 3)
+
+
+def test_a_decoding_report_measures_what_people_wrote_in_the_same_way(tiny: Path, tmp_path: Path) -> None:
+    pytest.importorskip("nltk")
+    lm, prompts = nw.load(tiny), ["The river", "Once upon"]
+    (tmp_path / "human.txt").write_text("ran to the sea.\n a time there was.\nA third line.\n")
+    asked = {"setting": ["greedy"], "samples": 2, "max_tokens": 6}
+    report = nw.decoding_report(lm, prompts, references=tmp_path / "human.txt", **asked)  # type: ignore[arg-type]
+    assert report.human is not None
+    assert report.num_texts == 4, "references are none of the texts generated"
+    written = [" ran to the sea.", " a time there was."]
+    nats = []
+    for prompt, after in zip(prompts, written, strict=True):
+        start, rest = lm.tokenizer.encode_prompt(prompt), lm.tokenizer.encode_continuation(after)[:6]
+        rows = lm.engine.backend.step([chunk_of(lm, [*start, *rest])])[0]
+        for at, token_id in enumerate(rest, len(start) - 1):
+            nats.append(float(np.logaddexp.reduce(rows[at].astype(np.float64)) - rows[at][token_id]))
+    assert report.human.perplexity == pytest.approx(math.exp(sum(nats) / len(nats)), rel=1e-4)
+    assert report.human.self_bleu is None
+    assert str(report).splitlines()[-1].startswith("human")
+    with pytest.raises(nw.DataError, match="references: 1 line for 2 prompts: one for each"):
+        nw.decoding_report(lm, prompts, references=["only one"], **asked)  # type: ignore[arg-type]
+    with pytest.raises(nw.DataError, match="there is no reference"):
+        nw.decoding_report(lm, prompts, references=[" "], **asked)  # type: ignore[arg-type]
+
+
+def chunk_of(lm: nw.LanguageModel, token_ids: list[int]) -> Chunk:
+    return Chunk(lm.engine.backend.open_cache(), token_ids, len(token_ids))
 
 
 def test_options_of_loading_are_refused_with_a_loaded_model(tiny: Path) -> None:

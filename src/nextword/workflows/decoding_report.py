@@ -31,8 +31,15 @@ SETTINGS = (
         for truncation in ("", "top_k=50 ", "top_p=0.9 ")
         for temperature in (0.5, 1.0, 1.5)
     ),
+    "p_less=true",
+    "mirostat_tau=3",
+    "dynatemp_range=0.5",
+    "dry_multiplier=0.8",
 )
-"""Decoding strategies compared where none is named: greedy; random, top-k and top-p sampling at three temperatures."""
+"""Decoding strategies compared where none is named: greedy; random, top-k and top-p sampling at three temperatures; and
+at temperature 1 p-less, mirostat, dynamic temperature and DRY."""
+HUMAN = "human"
+"""Name of the row of the references."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -47,6 +54,7 @@ class DecodingReport:
         "distinct-1",
         "distinct-2",
         "self-BLEU",
+        "Zipf",
         "perplexity",
         "95 %",
         "entropy",
@@ -61,6 +69,8 @@ class DecodingReport:
     """Figures by decoding strategy."""
     texts: Mapping[str, tuple[tuple[str, ...], ...]] = dataclasses.field(repr=False)
     """Texts by decoding strategy: for each prompt its samples."""
+    human: DecodedFigures | None = None
+    """Figures of the references that were given: what people have written after the prompts."""
 
     def __repr__(self) -> str:
         prompts, settings = count(len(self.prompts), "prompt"), count(len(self.figures), "setting")
@@ -75,8 +85,9 @@ class DecodingReport:
         return table_block(self.columns, self.rows())
 
     def rows(self) -> list[list[str]]:
-        """Return the cells of the table, a row for each decoding strategy."""
-        return [_row(name, figures) for name, figures in self.figures.items()]
+        """Return the cells of the table, a row for each decoding strategy, and one for the references."""
+        rows = [_row(name, figures) for name, figures in self.figures.items()]
+        return [*rows, _row(HUMAN, self.human)] if self.human else rows
 
     @property
     def num_texts(self) -> int:
@@ -89,7 +100,8 @@ class DecodingReport:
             {"decoding": name, **dataclasses.asdict(figures), "texts": [list(texts) for texts in self.texts[name]]}
             for name, figures in self.figures.items()
         ]
-        return {"model": self.model, "prompts": list(self.prompts), "settings": settings}
+        human = self.human and dataclasses.asdict(self.human)
+        return {"model": self.model, "prompts": list(self.prompts), HUMAN: human, "settings": settings}
 
 
 @checked_arguments
@@ -101,6 +113,7 @@ def decoding_report(
     samples: int = 4,
     max_tokens: int = 128,
     limit: int | None = None,
+    references: str | Path | Sequence[str] | None = None,
     seed: int = 0,
     parse_special: bool = False,
     html: str | Path | None = None,
@@ -112,6 +125,8 @@ def decoding_report(
     `model`: name, path or loaded model; further keywords are those of `load`. `prompts`: a file with a prompt on each
     line, or the prompts. `setting`: decoding strategies, "greedy" or parameters as in "temperature=0.7 top_p=0.9";
     `SETTINGS` if empty. `samples`: texts to sample after each prompt, at least two. `limit`: most prompts to read.
+    `references`: a file with a line for each prompt, or the lines, that people have written after it: their first
+    `max_tokens` tokens are measured in the same way, as what generated texts should resemble (Holtzman et al. 2020).
     `parse_special`: read control tokens written in the prompts as tokens. `html`: file for a page with plots.
     `on_progress` is called after each prompt that has been continued. Raises RequestError, DataError, MissingExtraError
     without nltk, and as `load`.
@@ -120,11 +135,17 @@ def decoding_report(
         import nltk  # noqa: F401
     require_page(html)
     params = _params(setting, samples=samples, max_tokens=max_tokens, seed=seed)
-    lines = _prompts(prompts, limit)
+    if limit is not None and limit < 1:
+        raise RequestError(f"limit = {limit}: at least one prompt is needed")
+    lines = _lines("prompts", prompts)[:limit]
+    written = None if references is None else _references(references, len(lines))
     opened = open_model(model, on_progress, **loading)
     encoded = [opened.tokenizer.encode_prompt(line, parse_special=parse_special) for line in lines]
     requests = _continued(opened.engine, encoded, params, on_progress)
     report = _measured(opened, name_of(model), lines, requests)
+    if written is not None:
+        human = _human(opened, encoded, written, max_tokens)
+        report = dataclasses.replace(report, human=human)
     if html is not None:
         from nextword.workflows.decoding_page import write_decoding_page
 
@@ -165,15 +186,22 @@ def _params(setting: Sequence[str], *, samples: int, max_tokens: int, seed: int)
     return params
 
 
-def _prompts(prompts: str | Path | Sequence[str], limit: int | None) -> tuple[str, ...]:
-    if limit is not None and limit < 1:
-        raise RequestError(f"limit = {limit}: at least one prompt is needed")
-    name = str(prompts) if isinstance(prompts, (str, Path)) else "prompts"
-    lines = split_lines(read_text(Path(prompts)), name=name) if isinstance(prompts, (str, Path)) else prompts
-    kept = tuple(line.rstrip() for line in lines if line.strip())[:limit]
+def _lines(what: str, given: str | Path | Sequence[str]) -> tuple[str, ...]:
+    """Return the lines of a file, or those given, but for empty ones. Raises DataError if there are none."""
+    name = str(given) if isinstance(given, (str, Path)) else what
+    lines = split_lines(read_text(Path(given)), name=name) if isinstance(given, (str, Path)) else given
+    kept = tuple(line.rstrip() for line in lines if line.strip())
     if not kept:
-        raise DataError(f"{name}: there is no prompt")
+        raise DataError(f"{name}: there is no {what.removesuffix('s')}")
     return kept
+
+
+def _references(given: str | Path | Sequence[str], num_prompts: int) -> tuple[str, ...]:
+    """Return what people have written after each prompt. Raises DataError if there are fewer than prompts."""
+    lines = _lines("references", given)
+    if len(lines) < num_prompts:
+        raise DataError(f"references: {count(len(lines), 'line')} for {count(num_prompts, 'prompt')}: one for each")
+    return lines[:num_prompts]
 
 
 def _continued(
@@ -196,23 +224,32 @@ def _continued(
 
 def _decoded(model: LanguageModel, requests: Sequence[Request]) -> list[list[DecodedText]]:
     """Return the texts of each prompt with the model's own scores of their tokens."""
+    pairs = [(request, sequence) for request in requests for sequence in request.sequences]
+    scored = iter(_scored(model, [(request.prompt_token_ids, sequence.token_ids) for request, sequence in pairs]))
+    return [[next(scored) for _ in request.sequences] for request in requests]
+
+
+def _human(
+    model: LanguageModel, prompts: Sequence[list[int]], written: Sequence[str], max_tokens: int
+) -> DecodedFigures:
+    """Return the figures of what people have written after the prompts, cut to as many tokens as texts may have."""
+    from nextword.evaluation.decoded import decoded_figures
+
+    encoded = [model.tokenizer.encode_continuation(f" {line.lstrip()}")[:max_tokens] for line in written]
+    return decoded_figures([[one] for one in _scored(model, list(zip(prompts, encoded, strict=True)))])
+
+
+def _scored(model: LanguageModel, texts: Sequence[tuple[list[int], list[int]]]) -> list[DecodedText]:
+    """Return the texts after prompts, both in tokens, with the model's scores."""
     from nextword.evaluation.decoded import DecodedText
     from nextword.evaluation.scoring.batches import score_windows
     from nextword.evaluation.scoring.windows import Window
 
-    windows = [
-        Window(0, [*request.prompt_token_ids, *sequence.token_ids], len(sequence.tokens))
-        for request in requests
-        for sequence in request.sequences
-    ]
-    scores = score_windows(model.engine, windows)
     ends = model.tokenizer.eos_token_ids
+    scores = score_windows(model.engine, [Window(0, [*prompt, *text], len(text)) for prompt, text in texts])
     return [
-        [
-            DecodedText([token_id for token_id in sequence.token_ids if token_id not in ends], next(scores))
-            for sequence in request.sequences
-        ]
-        for request in requests
+        DecodedText([token_id for token_id in text if token_id not in ends], of_text)
+        for (_, text), of_text in zip(texts, scores, strict=True)
     ]
 
 
@@ -222,7 +259,8 @@ def _row(name: str, figures: DecodedFigures) -> list[str]:
         name,
         *(f"{share:.3f}" for share in figures.repetition.values()),
         *(f"{figures.distinct[n]:.3f}" for n in (1, 2)),
-        f"{figures.self_bleu:.3f}",
+        "" if figures.self_bleu is None else f"{figures.self_bleu:.3f}",
+        "" if figures.zipf is None else f"{figures.zipf:.2f}",
         f"{figures.perplexity:.2f}",
         f"{interval.low:.2f}-{interval.high:.2f}" if interval else "",
         f"{figures.entropy:.2f}",

@@ -36,6 +36,8 @@ class Options:
     """Maximum number of tokens of a text."""
     limit: int | None = None
     """Maximum number of prompts to read."""
+    references: Annotated[str | None, tyro.conf.arg(metavar="FILE")] = None
+    """What people have written after each prompt, a line each: measured as another row."""
     seed: int = 0
     """Makes sampling reproducible."""
     parse_special: SpecialArgument = False
@@ -58,6 +60,7 @@ def run(options: Options) -> None:
             samples=options.samples,
             max_tokens=options.max_tokens,
             limit=options.limit,
+            references=options.references,
             seed=options.seed,
             parse_special=options.parse_special,
             html=options.html,
