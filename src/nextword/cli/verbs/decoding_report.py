@@ -37,7 +37,7 @@ class Options:
     limit: int | None = None
     """Maximum number of prompts to read."""
     references: Annotated[str | None, tyro.conf.arg(metavar="FILE")] = None
-    """What people have written after each prompt, a line each: measured as another row."""
+    """File with a line for each prompt that a person has written after it: measured as another row."""
     seed: int = 0
     """Makes sampling reproducible."""
     parse_special: SpecialArgument = False
