@@ -13,8 +13,11 @@ from nextword.decoding.params import SamplingParams
 from nextword.decoding.sampler import plain_choice
 from nextword.errors import RequestError
 from nextword.inference.backend import Backend, Chunk, Logits
-from nextword.inference.drafts import MOST_AGREED, MOST_DRAFTED, NOTHING, Outlook
+from nextword.inference.drafts import MOST_DRAFTED, NOTHING, Outlook
 from nextword.inference.prefill import prefill_chunks
+
+_AGREED = 4
+"""Number of agreeing tokens after which a known text is as sure as a model is at first; both are learnt from there."""
 
 
 class DraftModel:
@@ -59,9 +62,8 @@ class ModelDraft:
         self._params, self._seed, self._sample_index = params, seed, sample_index
         self._token_ids = list(prompt)
         self._cache_id: int | None = None
-        self._expected: list[int] = []
-        """The rest of the last draft, as long as the sequence follows it."""
-        self._agreed = 0
+        self._last: list[int] = []
+        """Last draft."""
         self._is_over = not self._knows(prompt)
         """True once the sequence has a token that the model does not know, or there was no memory for it."""
 
@@ -69,33 +71,29 @@ class ModelDraft:
         """Append the next token of the sequence."""
         self._token_ids.append(token_id)
         self._is_over = self._is_over or not self._knows([token_id])
-        if self._expected:
-            is_expected = self._expected[0] == token_id
-            self._agreed = min(self._agreed + 1, MOST_AGREED) if is_expected else 0
-            self._expected = self._expected[1:] if is_expected else []
 
     def outlook(self, limit: int) -> Outlook:
         """Return how many tokens the model could choose within its own context, and the time that each takes."""
         room = self._model.backend.max_seq_len - len(self._token_ids)
         if self._is_over or room < 1:
             return NOTHING
-        return Outlook(min(limit, MOST_DRAFTED, room), self._agreed, self._model.seconds)
+        return Outlook(min(limit, MOST_DRAFTED, room), _AGREED, self._model.seconds)
 
     def propose(self, num_tokens: int) -> Sequence[int]:
         """Let the model choose tokens; none once it had no memory for them."""
         if self._cache_id is not None and self._model.backend.cache_length(self._cache_id) == len(self._token_ids):
-            return self._expected[:num_tokens]  # asked again, since the large model's step has failed
+            return self._last[:num_tokens]  # asked again, since the large model's step has failed
         try:
             logits = self._catch_up()
             begin = time.perf_counter()
-            self._expected = self._choose(logits, num_tokens)
+            self._last = self._choose(logits, num_tokens)
         except RequestError:
             self.close()
             self._is_over = True
             return []
-        if len(self._expected) > 1:  # the first came with what the sequence had grown by
-            self._model.measured((time.perf_counter() - begin) / (len(self._expected) - 1))
-        return self._expected
+        if len(self._last) > 1:  # the first came with what the sequence had grown by
+            self._model.measured((time.perf_counter() - begin) / (len(self._last) - 1))
+        return self._last
 
     def close(self) -> None:
         """Close the sequence's KV cache."""
