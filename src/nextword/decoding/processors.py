@@ -20,7 +20,7 @@ from nextword.decoding.seen_tokens import SeenTokens, TokenCounts
 from nextword.errors import RequestError
 from nextword.native import native
 
-Logits = NDArray[np.float32] | NDArray[np.float64]
+Logits = NDArray[np.float32]
 TextOfToken = Callable[[int], str]
 
 # Each of these returns new logits, shape (vocab_size,), and leaves those it was given as they are.

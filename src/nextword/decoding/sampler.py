@@ -118,15 +118,21 @@ class Sampler:
         reported = distribution if self.params.processed_logprobs else Distribution.from_logits(logits)
         return score_token(reported, token_id, num_alternatives=self.params.logprobs)
 
-    def log_probs(self, logits: NDArray[np.float32]) -> Logits:
-        """Return what a beam search adds up: the model's log-probabilities after bias, penalties and bans, (V,).
+    def search_logits(self, logits: NDArray[np.float32]) -> tuple[Logits, float]:
+        """Return the logits after bias, penalties and bans, (V,), and what to subtract from them for log-probabilities.
 
-        As in transformers, penalties change log-probabilities where sampling has them change logits, and what is left
-        is not normalised again. -inf for tokens that may not come. Raises RequestError if a logit is NaN or +inf.
+        A beam search adds those up. As in transformers, they are not normalised again, and the repetition penalty
+        multiplies log-probabilities, where sampling has it multiply logits. -inf for tokens that may not come. Raises
+        RequestError if a logit is NaN or +inf, or if all are -inf.
         """
-        Distribution.from_logits(logits)  # checks them
-        log_probs = logits.astype(np.float64) - log_normalizers(logits[None])[0]
-        return penalized_logits(self._allowed(log_probs), self.params, self._seen, end_token_ids=self._end_token_ids)
+        with np.errstate(invalid="ignore"):
+            normalizer = float(log_normalizers(logits[None])[0])
+        if not math.isfinite(normalizer):
+            Distribution.from_logits(logits)  # raises
+        if self.params.repetition_penalty != 1.0:
+            logits, normalizer = logits - np.float32(normalizer), 0.0
+        allowed = self._allowed(logits)
+        return penalized_logits(allowed, self.params, self._seen, end_token_ids=self._end_token_ids), normalizer
 
     def _native_choice(self, logits: Logits) -> int | None:
         """Choose the token that the distribution would give in one call to C++, which saves many small steps in Python.

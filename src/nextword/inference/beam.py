@@ -14,10 +14,7 @@ import math
 from collections.abc import Sequence as Seq
 from typing import NamedTuple
 
-import numpy as np
-
 from nextword.decoding.distribution import Distribution
-from nextword.decoding.processors import Logits as LogProbs
 from nextword.decoding.sampler import ChosenToken, score_token
 from nextword.decoding.selection import largest
 from nextword.errors import RequestError
@@ -43,15 +40,15 @@ def advance_beams(request: Request, rows: Seq[Logits], caches: GuidedSequences) 
     Raises RequestError if a logit is NaN or +inf, or if no text can go on and none has ended.
     """
     beams = request.running
-    log_probs = [beam.sampler.log_probs(row) for beam, row in zip(beams, rows, strict=True)]
+    processed = [beam.sampler.search_logits(row) for beam, row in zip(beams, rows, strict=True)]
     parents: list[int] = []
     going: list[Sequence] = []
     width = request.params.num_beams
-    for rank, candidate in enumerate(_candidates(request, beams, log_probs)):
+    for rank, candidate in enumerate(_candidates(request, beams, processed)):
         if rank >= width and len(going) == width:
             break
         number = candidate.parent
-        token = _chosen(request, candidate.token_id, rows[number], log_probs[number])
+        token = _chosen(request, candidate.token_id, rows[number], processed[number][0])
         beam, detail = _continued(request, beams[number], candidate, token)
         if detail is None:
             going.append(beam)
@@ -67,24 +64,28 @@ def advance_beams(request: Request, rows: Seq[Logits], caches: GuidedSequences) 
         _hand_down_caches(beams, going, parents, caches)
 
 
-def _candidates(request: Request, beams: Seq[Sequence], log_probs: Seq[LogProbs]) -> list[_Candidate]:
+def _candidates(request: Request, beams: Seq[Sequence], processed: Seq[tuple[Logits, float]]) -> list[_Candidate]:
     """Return the best continuations of all beams, best first: enough that `num_beams` of them are no ends."""
     num_ends = len({*request.end_token_ids, *request.params.stop_token_ids})
     most = max(2, 1 + num_ends) * request.params.num_beams
     found = []
-    for number, (beam, of_beam) in enumerate(zip(beams, log_probs, strict=True)):
-        best = largest(of_beam.astype(np.float32), most)
-        sums = (beam.log_prob + of_beam[best]).tolist()
-        found += [_Candidate(number, *pair) for pair in zip(best.tolist(), sums, strict=True) if pair[1] > -math.inf]
+    for number, (beam, (logits, normalizer)) in enumerate(zip(beams, processed, strict=True)):
+        best = largest(logits, most)
+        pairs = zip(best.tolist(), logits[best].tolist(), strict=True)
+        found += [
+            _Candidate(number, token_id, beam.log_prob + (logit - normalizer))
+            for token_id, logit in pairs
+            if logit > -math.inf
+        ]
     return sorted(found, key=lambda candidate: -candidate.log_prob)[:most]  # of equal ones the first in beams and ids
 
 
-def _chosen(request: Request, token_id: int, logits: Logits, log_probs: LogProbs) -> ChosenToken:
+def _chosen(request: Request, token_id: int, logits: Logits, processed: Logits) -> ChosenToken:
     """Return a token with the log-probabilities that the request asks for."""
     params = request.params
     if params.logprobs is None:
         return ChosenToken(token_id)
-    reported = log_probs.astype(np.float32) if params.processed_logprobs else logits
+    reported = processed if params.processed_logprobs else logits
     return score_token(Distribution.from_logits(reported), token_id, num_alternatives=params.logprobs)
 
 
