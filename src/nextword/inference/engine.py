@@ -141,6 +141,11 @@ class Engine:
             prediction=tuple(_as_token_ids(prediction)),
         )
 
+    @property
+    def cache_share(self) -> float:
+        """Share of the KV cache that is reserved, 0 to 1. It may be read at any time."""
+        return self._budget.num_taken / max(self._budget.max_positions, 1)
+
     def add(self, request: Request) -> None:
         """Queue a request that `prepare` made."""
         with self._lock.checked():

@@ -21,12 +21,13 @@ class Place:
         self._admission = admission
         self.num_sequences, self.num_tokens = num_sequences, num_tokens
         self.entered = time.monotonic()
-        self._is_left = False
+        self.is_left = False
+        """True once the request runs or has ended."""
 
     def leave(self, *, is_served: bool) -> None:
         """Give up the place; once. `is_served`: False for a request that ends without having run."""
-        if not self._is_left:
-            self._is_left = True
+        if not self.is_left:
+            self.is_left = True
             self._admission.left(self, is_served=is_served)
 
 

@@ -11,11 +11,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from nextword.serving.disconnect import ClientGone
 from nextword.serving.errors import ApiError
 from nextword.serving.guard import Guard
 from nextword.serving.handlers import JsonResponse, chat_completions, completions
-from nextword.serving.information import health, model, models, props, version
+from nextword.serving.information import health, metrics, model, models, props, version
 from nextword.serving.security import Access
 from nextword.serving.service import Service
 from nextword.serving.tokenizing import apply_template, detokenize, tokenize, tokenizer_info
@@ -30,6 +29,7 @@ def make_app(service: Service, access: Access | None = None) -> Starlette:
             Route("/v1/models/{name:path}", model),
             Route("/version", version),
             Route("/props", props),
+            Route("/metrics", metrics),
             Route("/tokenizer_info", tokenizer_info),
             Route("/tokenize", tokenize, methods=["POST"]),
             Route("/detokenize", detokenize, methods=["POST"]),
@@ -37,7 +37,7 @@ def make_app(service: Service, access: Access | None = None) -> Starlette:
             Route("/v1/completions", completions, methods=["POST"]),
             Route("/v1/chat/completions", chat_completions, methods=["POST"]),
         ],
-        exception_handlers={ApiError: _refused, HTTPException: _no_route, ClientGone: _gone},
+        exception_handlers={ApiError: _refused, HTTPException: _no_route},
         lifespan=_running,
     )
     app.router.redirect_slashes = False
@@ -69,8 +69,3 @@ async def _no_route(request: Request, error: Exception) -> Response:
         message = "there is no such route here; /v1/completions and /v1/chat/completions generate text"
     shown = ApiError(message, status=error.status_code, kind="not_found_error", headers=error.headers)
     return await _refused(request, shown)
-
-
-async def _gone(request: Request, error: Exception) -> Response:
-    """Answer nobody: 499 is what access logs have for it."""
-    return Response(status_code=499)

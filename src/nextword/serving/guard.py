@@ -44,7 +44,8 @@ class Guard:
         except ApiError as error:
             await exchange.answer(error)
         except ClientGone:
-            exchange.status = 499
+            exchange.status = exchange.status or 499
+            scope["app"].state.service.metrics.gone.inc()
         except Exception:
             _LOG.exception("request %s failed", state["request_id"])
             await exchange.answer(internal(state["request_id"]))

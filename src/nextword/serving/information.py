@@ -56,6 +56,12 @@ async def version(request: Request) -> Response:
     return JsonResponse({"version": __version__})
 
 
+async def metrics(request: Request) -> Response:
+    """Answer `GET /metrics`."""
+    service: Service = request.app.state.service
+    return Response(service.metrics.text(), media_type="text/plain; version=0.0.4")
+
+
 async def props(request: Request) -> Response:
     """Answer `GET /props`: what a client can ask for, and what it gets if it does not."""
     service: Service = request.app.state.service

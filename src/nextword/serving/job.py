@@ -43,7 +43,7 @@ class Job:
         self._thread = thread
         self._events: list[Event] = []
         self._news = asyncio.Event()
-        self._num_running = len(requests)
+        self._num_left = len(requests)
         self._places = [admission.enter(*size) for size in sizes]
         self._tracked = [self._track(index, request) for index, request in enumerate(requests)]
         for tracked in self._tracked:
@@ -52,7 +52,17 @@ class Job:
     @property
     def is_finished(self) -> bool:
         """True once nothing of it runs any more."""
-        return self._num_running == 0
+        return self._num_left == 0
+
+    @property
+    def num_waiting(self) -> int:
+        """Number of its prompts that wait."""
+        return sum(not place.is_left for place in self._places)
+
+    @property
+    def num_running(self) -> int:
+        """Number of its prompts that run."""
+        return self._num_left - self.num_waiting
 
     async def next_events(self, timeout: float | None = None) -> list[Event] | None:
         """Return what was generated since, waiting for it; None after the last, [] after so many seconds of nothing.
@@ -114,7 +124,7 @@ class Job:
         self._news.set()
 
     def _finish_one(self) -> None:
-        self._num_running -= 1
+        self._num_left -= 1
         if self.is_finished:
             if self._timer is not None:
                 self._timer.cancel()

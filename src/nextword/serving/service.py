@@ -20,6 +20,7 @@ from nextword.serving.engine_thread import EngineThread
 from nextword.serving.errors import ApiError, not_running, shutting_down
 from nextword.serving.job import Job
 from nextword.serving.limits import Limits
+from nextword.serving.metrics import Metrics
 
 T = TypeVar("T")
 
@@ -46,6 +47,8 @@ class Service:
         self.jobs: set[Job] = set()
         """Those that run or wait."""
         self.is_ending = False
+        self.metrics = Metrics()
+        self._show_gauges()
         self._pool = ThreadPoolExecutor(_PREPARING_THREADS, thread_name_prefix="nextword-prepare")
 
     def start(self) -> None:
@@ -69,7 +72,7 @@ class Service:
             raise shutting_down()
         if self.thread.has_ended:
             raise not_running()
-        job = Job(self.thread, self.admission, requests, request_id=request_id, on_finish=self.jobs.discard)
+        job = Job(self.thread, self.admission, requests, request_id=request_id, on_finish=self._finished)
         self.jobs.add(job)
         job.expire_after(self.limits.deadline)
         return job
@@ -78,6 +81,16 @@ class Service:
         """End all that runs and waits with an error."""
         for job in self.jobs:
             job.cancel(error)
+
+    def _finished(self, job: Job) -> None:
+        self.jobs.discard(job)
+        self.metrics.finished(job)
+
+    def _show_gauges(self) -> None:
+        gauge = self.metrics.gauge
+        gauge("num_requests_running", "Prompts that run.", lambda: sum(job.num_running for job in self.jobs))
+        gauge("num_requests_waiting", "Prompts that wait.", lambda: sum(job.num_waiting for job in self.jobs))
+        gauge("kv_cache_usage_perc", "Share of the KV cache that is reserved.", lambda: self.lm.engine.cache_share)
 
 
 def served_name(name: str) -> str:
