@@ -5,19 +5,20 @@ PYTHON ?= python3
 VENV   ?= .venv
 TORCH  ?= torch==2.13.0
 MODEL  ?= smollm2-135m
+PORT   ?= 8080
 BIN    := $(VENV)/bin
 CPP    := $(wildcard native/*.h native/*.cpp native/tests/*.h native/tests/*.cpp)
 PIP    := $(BIN)/python -m pip install --quiet --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-fast test-native lint format bench clean
+.PHONY: help demo serve test test-fast test-native lint format bench clean
 
 help: ## list the targets
 	@echo "usage: make TARGET"
 	@echo
 	@sed -nE 's/^([a-z-]+):.*## (.*)/\1|\2/p' $(firstword $(MAKEFILE_LIST)) | awk -F'|' '{ printf "  %-12s %s\n", $$1, $$2 }'
 	@echo
-	@echo "Everything is installed in $(VENV). Variables: PYTHON=$(PYTHON) TORCH=$(TORCH) MODEL=$(MODEL)"
+	@echo "Everything is installed in $(VENV). Variables: PYTHON=$(PYTHON) TORCH=$(TORCH) MODEL=$(MODEL) PORT=$(PORT)"
 
 demo: $(VENV)/.installed ## install, fetch a small model (98 MB), summarise examples/article.txt
 	@echo "== fetching the model $(MODEL), unless it is here"
@@ -30,6 +31,10 @@ demo: $(VENV)/.installed ## install, fetch a small model (98 MB), summarise exam
 	@echo "       nextword next $(MODEL) 'The sun rises in the' --temperature 0.7 --top-p 0.9"
 	@echo "       nextword --help"
 	@echo "       docs/tutorial/1-word-prediction.md explains what they do"
+
+serve: $(VENV)/.installed-serve ## install, fetch a small model (98 MB), answer requests over HTTP
+	@$(BIN)/nextword pull $(MODEL)
+	@$(BIN)/nextword serve $(MODEL) --port $(PORT)
 
 test: lint test-native ## run linters and all tests; says which were the slowest
 	@$(BIN)/nextword pull $(MODEL)
@@ -71,6 +76,10 @@ $(VENV)/.installed: pyproject.toml CMakeLists.txt $(wildcard native/*) | $(VENV)
 	@echo "== installing nextword and compiling its C++ core: about a minute"
 	@$(PIP) --editable .
 	@$(BIN)/nextword --version
+	@touch $@
+
+$(VENV)/.installed-serve: $(VENV)/.installed
+	@$(PIP) --editable ".[serve]"
 	@touch $@
 
 # The same with what the tests need; it serves as the plain environment, too.

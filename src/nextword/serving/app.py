@@ -11,10 +11,12 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from nextword.serving.distribution import distribution
 from nextword.serving.errors import ApiError
 from nextword.serving.guard import Guard
 from nextword.serving.handlers import JsonResponse, chat_completions, completions
 from nextword.serving.information import health, metrics, model, models, props, version
+from nextword.serving.scoring import score
 from nextword.serving.security import Access
 from nextword.serving.service import Service
 from nextword.serving.tokenizing import apply_template, detokenize, tokenize, tokenizer_info
@@ -34,6 +36,8 @@ def make_app(service: Service, access: Access | None = None) -> Starlette:
             Route("/tokenize", tokenize, methods=["POST"]),
             Route("/detokenize", detokenize, methods=["POST"]),
             Route("/apply-template", apply_template, methods=["POST"]),
+            Route("/v1/score", score, methods=["POST"]),
+            Route("/v1/distribution", distribution, methods=["POST"]),
             Route("/v1/completions", completions, methods=["POST"]),
             Route("/v1/chat/completions", chat_completions, methods=["POST"]),
         ],

@@ -6,7 +6,7 @@ import asyncio
 import hashlib
 import re
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import PurePath
 from typing import TypeVar
@@ -17,7 +17,7 @@ from nextword.language_model import LanguageModel
 from nextword.serving.admission import Admission
 from nextword.serving.asked import Reader
 from nextword.serving.engine_thread import EngineThread
-from nextword.serving.errors import ApiError, not_running, shutting_down
+from nextword.serving.errors import ApiError, not_running, shutting_down, too_late
 from nextword.serving.job import Job
 from nextword.serving.limits import Limits
 from nextword.serving.metrics import Metrics
@@ -68,10 +68,7 @@ class Service:
 
     def submit(self, requests: Sequence[Request], request_id: str) -> Job:
         """Let the engine run prepared requests. Raises ApiError if the queue is full or the server ends."""
-        if self.is_ending:
-            raise shutting_down()
-        if self.thread.has_ended:
-            raise not_running()
+        self._check_running()
         job = Job(self.thread, self.admission, requests, request_id=request_id, on_finish=self._finished)
         self.jobs.add(job)
         job.expire_after(self.limits.deadline)
@@ -81,6 +78,28 @@ class Service:
         """End all that runs and waits with an error."""
         for job in self.jobs:
             job.cancel(error)
+
+    async def compute(self, pieces: Callable[[], Iterable[T]], num_tokens: int) -> list[T]:
+        """Run the model for something else than text, a piece between two steps. Raises ApiError as `submit`.
+
+        `num_tokens`: of its prompts, which count as those of requests that wait.
+        """
+        self._check_running()
+        self.admission.check(1, num_tokens)
+        place = self.admission.enter(1, num_tokens)
+        try:
+            async with asyncio.timeout(self.limits.deadline):
+                return await self.thread.work(pieces)
+        except TimeoutError:
+            raise too_late(self.limits.deadline) from None
+        finally:
+            place.leave(is_served=False)
+
+    def _check_running(self) -> None:
+        if self.is_ending:
+            raise shutting_down()
+        if self.thread.has_ended:
+            raise not_running()
 
     def _finished(self, job: Job) -> None:
         self.jobs.discard(job)

@@ -1,0 +1,86 @@
+"""`POST /v1/score`: the log-probabilities of continuations of a prompt, token by token."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from nextword.checks import shown
+from nextword.errors import NextwordError
+from nextword.inference.continuations import Continuations, ContinuationScore, score_continuations
+from nextword.serving.disconnect import until_disconnected
+from nextword.serving.errors import ApiError, refusal
+from nextword.serving.fields import Fields, parse_json
+from nextword.serving.handlers import JsonResponse, read_body
+from nextword.serving.logprobs import finite
+from nextword.serving.service import Service
+from nextword.text.tokenizer import Tokenizer
+
+_FIELDS = ("model", "prompt", "continuations")
+
+
+async def score(request: Request) -> Response:
+    """Answer `POST /v1/score`: a prompt and continuations, each a text or token ids."""
+    service: Service = request.app.state.service
+    data = await read_body(request)
+    model, item = await service.in_thread(lambda: _read(service, parse_json(data, service.limits)))
+
+    def work() -> Iterator[list[ContinuationScore]]:
+        return score_continuations(service.lm.engine, [item])
+
+    num_tokens = sum(map(len, item.continuations))
+    (scores,) = await until_disconnected(request.receive, service.compute(work, len(item.prompt) + num_tokens))
+    return JsonResponse(
+        {
+            "object": "score",
+            "model": model,
+            "scores": [_one(service.lm.tokenizer, *pair) for pair in zip(item.continuations, scores, strict=True)],
+            "usage": {
+                "prompt_tokens": len(item.prompt),
+                "completion_tokens": num_tokens,
+                "total_tokens": len(item.prompt) + num_tokens,
+            },
+        }
+    )
+
+
+def _one(tokenizer: Tokenizer, token_ids: Sequence[int], found: ContinuationScore) -> dict[str, Any]:
+    return {
+        "log_prob": finite(found.log_prob),
+        "is_greedy": found.is_greedy,
+        "token_ids": list(token_ids),
+        "tokens": [tokenizer.token_text(token_id) for token_id in token_ids],
+        "token_logprobs": [finite(one) for one in found.log_probs.tolist()],
+    }
+
+
+def _read(service: Service, body: Mapping[str, Any]) -> tuple[str, Continuations]:
+    """Return the model's name, and the prompt with its continuations as token ids."""
+    fields = Fields(body, _FIELDS)
+    model = fields.take("model", str, service.model)
+    if service.reader.adapter(model) is not None:
+        raise ApiError(f"model = {shown(model)}: continuations are scored by the base model alone", param="model")
+    tokenizer, given = service.lm.tokenizer, body.get("continuations")
+    if not isinstance(given, list) or not 0 < len(given) <= service.limits.max_prompts:
+        allowed = f"a list of 1 to {service.limits.max_prompts} continuations"
+        raise ApiError(f"continuations = {shown(given)}: must be {allowed}", param="continuations")
+    try:
+        prompt = _ids(body.get("prompt"), "prompt", service) or tokenizer.encode_prompt(body["prompt"])
+        continuations = [_ids(one, "continuations", service) or tokenizer.encode_continuation(one) for one in given]
+    except NextwordError as error:
+        raise refusal(error, "prompt") from None
+    return model, Continuations(prompt, continuations)
+
+
+def _ids(value: object, name: str, service: Service) -> list[int] | None:
+    """Return token ids that were given as such, None for a text. Raises ApiError for anything else."""
+    if isinstance(value, str):
+        return None
+    size = service.lm.engine.backend.vocab_size
+    ids = value if isinstance(value, list) else []
+    if not ids or not all(isinstance(one, int) and not isinstance(one, bool) and 0 <= one < size for one in ids):
+        raise ApiError(f"{name} = {shown(value)}: must be a text, or token ids from 0 to {size - 1}", param=name)
+    return ids
