@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -183,5 +184,5 @@ def test_tokens_that_are_not_allowed_lose_their_logits_and_the_others_keep_every
         expected = np.where(allowed, logits.view(np.uint32), np.float32(-np.inf).view(np.uint32))
         for rows in (logits, np.stack([logits, logits], axis=1)[:, 0]):
             assert (keep_allowed(rows, allowed).view(np.uint32) == expected).all()
-    wide = random.standard_normal(size)
+    wide: Any = random.standard_normal(size)  # of another type than its hints say
     assert (keep_allowed(wide, allowed) == np.where(allowed, wide, -np.inf)).all()
