@@ -16,7 +16,7 @@ from nextword.errors import one_line
 from nextword.serving.disconnect import ClientGone
 from nextword.serving.errors import ApiError, internal
 from nextword.serving.event_stream import to_json
-from nextword.serving.security import Access
+from nextword.serving.security import Access, is_preflight
 
 _LOG = logging.getLogger("nextword.serving")
 _ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
@@ -40,7 +40,10 @@ class Guard:
         exchange = _Exchange(send, state["request_id"], headers.get("origin"), self._access)
         try:
             self._access.check(scope["method"], scope["path"], headers, scope["query_string"].decode("latin-1"))
-            await self._app(scope, receive, exchange.send)
+            if is_preflight(scope["method"], headers):
+                await exchange.allow()
+            else:
+                await self._app(scope, receive, exchange.send)
         except ApiError as error:
             await exchange.answer(error)
         except ClientGone:
@@ -72,6 +75,16 @@ class _Exchange:
                 headers["access-control-allow-origin"] = self._origin
                 headers["vary"] = "Origin"
         await self._send(message)
+
+    async def allow(self) -> None:
+        """Tell a browser what its page may send."""
+        headers = [
+            (b"access-control-allow-methods", b"GET, POST"),
+            (b"access-control-allow-headers", b"authorization, content-type, x-api-key, x-request-id"),
+            (b"access-control-max-age", b"600"),
+        ]
+        await self.send({"type": "http.response.start", "status": 204, "headers": headers})
+        await self.send({"type": "http.response.body", "body": b""})
 
     async def answer(self, error: ApiError) -> None:
         """Send an error, unless a response has begun."""

@@ -34,7 +34,7 @@ class Access:
         """Raise ApiError if a request may not be answered."""
         self._check_host(headers.get("host", ""))
         self._check_origin(headers.get("origin"), headers.get("host", ""))
-        if self.keys and path not in _PUBLIC_PATHS:
+        if self.keys and path not in _PUBLIC_PATHS and not is_preflight(method, headers):
             self._check_key(headers, query)
 
     def allows_origin(self, origin: str | None) -> bool:
@@ -64,6 +64,11 @@ class Access:
                 code="invalid_api_key",
                 headers={"WWW-Authenticate": "Bearer"},
             )
+
+
+def is_preflight(method: str, headers: Mapping[str, str]) -> bool:
+    """Return True for the question of a browser whether a page may send a request; it carries no key, and gets none."""
+    return method == "OPTIONS" and "origin" in headers and "access-control-request-method" in headers
 
 
 def check_exposure(host: str, access: Access, *, no_auth: bool) -> None:

@@ -89,9 +89,19 @@ def listen(host: str, port: int) -> socket.socket:
 
 def run(service: Service, bound: socket.socket, access: Access, on_ready: Callable[[], None]) -> None:
     """Serve on a bound socket until a signal comes."""
-    logging.getLogger("uvicorn").setLevel(logging.WARNING)
+    _log_to_stderr()
     server = Server(service, access, on_ready)
     server.run(sockets=[bound])
+
+
+def _log_to_stderr() -> None:
+    """Let each request have its line on standard error."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
+    log = logging.getLogger("nextword.serving")
+    log.addHandler(handler)
+    log.setLevel(logging.INFO)
+    logging.getLogger("uvicorn").setLevel(logging.WARNING)
 
 
 class ServerThread:
