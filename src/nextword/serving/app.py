@@ -16,6 +16,7 @@ from nextword.serving.errors import ApiError
 from nextword.serving.guard import Guard
 from nextword.serving.handlers import JsonResponse, chat_completions, completions
 from nextword.serving.information import health, metrics, model, models, props, version
+from nextword.serving.openapi import openapi
 from nextword.serving.scoring import score
 from nextword.serving.security import Access
 from nextword.serving.service import Service
@@ -30,6 +31,7 @@ def make_app(service: Service, access: Access | None = None) -> Starlette:
             Route("/v1/models", models),
             Route("/v1/models/{name:path}", model),
             Route("/version", version),
+            Route("/openapi.json", openapi),
             Route("/props", props),
             Route("/metrics", metrics),
             Route("/tokenizer_info", tokenizer_info),

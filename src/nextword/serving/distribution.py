@@ -93,9 +93,9 @@ def _draw(last: Distribution, number: int, params: SamplingParams) -> dict[str, 
 def _read(service: Service, body: Mapping[str, Any]) -> tuple[Asked, list[int], int]:
     """Return what is asked for, the prompt as token ids, and the rows of a table."""
     top = with_param("top", Number(int, 1, _MOST_ROWS), "top", body.get("top", 50))
-    others = {name: value for name, value in body.items() if name != "top"}
+    others = {name: value for name, value in body.items() if name != "top" and value is not None}
     reading: Callable[[Mapping[str, Any]], Any] = (
-        service.reader.chat if "messages" in body else service.reader.completion
+        service.reader.chat if "messages" in others else service.reader.completion
     )
     asked = reading(others)
     requests = prepare(service.lm.engine, asked)

@@ -19,7 +19,7 @@ from nextword.serving.logprobs import finite
 from nextword.serving.service import Service
 from nextword.text.tokenizer import Tokenizer
 
-_FIELDS = ("model", "prompt", "continuations")
+SCORE_FIELDS = ("model", "prompt", "continuations")
 
 
 async def score(request: Request) -> Response:
@@ -59,7 +59,7 @@ def _one(tokenizer: Tokenizer, token_ids: Sequence[int], found: ContinuationScor
 
 def _read(service: Service, body: Mapping[str, Any]) -> tuple[str, Continuations]:
     """Return the model's name, and the prompt with its continuations as token ids."""
-    fields = Fields(body, _FIELDS)
+    fields = Fields(body, SCORE_FIELDS)
     model = fields.take("model", str, service.model)
     if service.reader.adapter(model) is not None:
         raise ApiError(f"model = {shown(model)}: continuations are scored by the base model alone", param="model")

@@ -20,17 +20,19 @@ from nextword.serving.service import Service
 from nextword.text.tokenizer import Tokenizer
 
 _CHAT = ("messages", "add_generation_prompt", "continue_final_message", "chat_template_kwargs")
-_TOKENIZE = (
+TOKENIZE_FIELDS = (
     *("model", "content", "prompt", "add_special", "add_special_tokens", "parse_special", "with_pieces"),
     *("return_token_strs", *_CHAT),
 )
+DETOKENIZE_FIELDS = ("model", "tokens")
+TEMPLATE_FIELDS = ("model", *_CHAT)
 
 
 async def tokenize(request: Request) -> Response:
     """Answer `POST /tokenize`."""
 
     def work(service: Service, body: Mapping[str, Any]) -> dict[str, Any]:
-        fields = Fields(body, _TOKENIZE)
+        fields = Fields(body, TOKENIZE_FIELDS)
         tokenizer = service.lm.tokenizer
         token_ids = _chat_ids(service, body) if fields.has("messages") else _text_ids(fields, tokenizer)
         tokens: list[Any] = list(token_ids)
@@ -48,7 +50,7 @@ async def detokenize(request: Request) -> Response:
     """Answer `POST /detokenize`; control tokens are shown as they are written."""
 
     def work(service: Service, body: Mapping[str, Any]) -> dict[str, Any]:
-        fields = Fields(body, ("model", "tokens"))
+        fields = Fields(body, DETOKENIZE_FIELDS)
         text = service.lm.tokenizer.decode(fields.take("tokens", Sequence[int], []), skip_special_tokens=False)
         return {"content": text, "prompt": text}
 
@@ -59,7 +61,7 @@ async def apply_template(request: Request) -> Response:
     """Answer `POST /apply-template`: a conversation as the text that the model sees."""
 
     def work(service: Service, body: Mapping[str, Any]) -> dict[str, Any]:
-        Fields(body, ("model", *_CHAT))
+        Fields(body, TEMPLATE_FIELDS)
         asked = service.reader.chat(body)
         begins = asked.add_generation_prompt
         tokenizer = service.lm.tokenizer
