@@ -5,6 +5,7 @@ It is the same for every format. Weights are memory-mapped, not read; the tokeni
 
 from __future__ import annotations
 
+import gc
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -61,7 +62,18 @@ class ModelDirectory:
     @cached_property
     def tokenizer(self) -> Tokenizer:
         """Tokenizer of the model. Raises TokenizerError or CheckpointError if its files are missing or damaged."""
-        tokenizer = self.load_tokenizer()
+        tokenizer = _built(self.load_tokenizer)
         # Drop the builder: a file's lists of tokens and merges, which it holds, are larger than the tokenizer.
         object.__setattr__(self, "load_tokenizer", lambda: tokenizer)
         return tokenizer
+
+
+def _built(load_tokenizer: Callable[[], Tokenizer]) -> Tokenizer:
+    """Build a tokenizer without garbage collections: a hundred thousand pairs of tokens would set off dozens."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        return load_tokenizer()
+    finally:
+        if was_enabled:
+            gc.enable()

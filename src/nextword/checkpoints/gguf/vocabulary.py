@@ -80,7 +80,7 @@ def build_byte_level(vocabulary: GGUFVocabulary, merges: Sequence[str], *, pre_t
     """
     rules = find_rules(pre_tokenizer)
     token_ids = vocabulary.token_ids
-    pairs = [(left, right) for left, _, right in (merge.partition(" ") for merge in merges)]
+    pairs = [merge.partition(" ")[::2] for merge in merges]
     _check_lengths(token_ids, pairs)
     backend = tokenizers.Tokenizer(_bpe(token_ids, pairs, ignore_merges=rules.ignores_merges))
     if rules.is_nfc:
