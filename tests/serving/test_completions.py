@@ -121,6 +121,21 @@ def test_token_ids_are_returned_where_asked_for(client: Client, lm: nw.LanguageM
     assert choice["logprobs"]["tokens"] == [f"token_id:{token_id}" for token_id in ids]
 
 
+def test_a_prediction_changes_no_text_and_its_tokens_are_counted(client: Client, lm: nw.LanguageModel) -> None:
+    text = lm.generate("abab", max_tokens=30, temperature=0).text
+    asked = {"prompt": "abab", "max_tokens": 30, "temperature": 0}
+    plain = client.complete(**asked)
+    predicted = client.complete(**asked, prediction={"type": "content", "content": [{"type": "text", "text": text}]})
+    assert predicted["choices"][0]["text"] == plain["choices"][0]["text"] == text
+    details = predicted["usage"]["completion_tokens_details"]
+    assert details["accepted_prediction_tokens"] > 0
+
+
+def test_a_text_is_guided_away_from_another_prompt(client: Client, lm: nw.LanguageModel) -> None:
+    asked: dict[str, Any] = {"max_tokens": 12, "seed": 2, "guidance_scale": 3.0, "negative_prompt": "xyz"}
+    assert client.complete("abc", **asked)["choices"][0]["text"] == lm.generate("abc", **asked).text
+
+
 def test_a_form_is_kept(client: Client) -> None:
     for form in (
         {"response_format": {"type": "json_schema", "json_schema": {"name": "x", "schema": {"enum": ["yes", "no"]}}}},

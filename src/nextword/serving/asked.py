@@ -48,7 +48,7 @@ _COMMON = (
     *("return_tokens_as_token_ids", "add_special_tokens", "request_id"),
     *(*NAMES, *FORM_NAMES, *_IGNORED, *_NOT_SERVED),
 )
-COMPLETION_FIELDS = (*_COMMON, "prompt", "echo", "best_of", "parse_special")
+COMPLETION_FIELDS = (*_COMMON, "prompt", "echo", "best_of", "parse_special", "negative_prompt")
 CHAT_FIELDS = (
     *(*_COMMON, "messages", "top_logprobs", "chat_template_kwargs", "continue_final_message"),
     *("add_generation_prompt", "tools", "tool_choice"),
@@ -79,6 +79,7 @@ class CompletionAsked(Asked):
     """Prompts as text, token ids, or both."""
     parse_special: bool = False
     add_special_tokens: bool = True
+    negative_prompt: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,6 +118,7 @@ class Reader:
             prompts=self._prompts(body.get("prompt")),
             parse_special=fields.take("parse_special", bool, False),
             add_special_tokens=fields.take("add_special_tokens", bool, True),
+            negative_prompt=fields.take("negative_prompt", str),
         )
 
     def chat(self, body: Mapping[str, Any]) -> ChatAsked:

@@ -48,7 +48,7 @@ _SHAPES: Mapping[str, Any] = {
     "schema": {"anyOf": [_OBJECT, _STRING, _BOOL]},
     "logprobs": {"type": ["boolean", "integer"]},
     "early_stopping": {"type": ["boolean", "string"]},
-    **dict.fromkeys(("model", "content"), _STRING),
+    **dict.fromkeys(("model", "content", "negative_prompt"), _STRING),
     **dict.fromkeys(("stream_options", "prediction", "chat_template_kwargs", "response_format"), _OBJECT),
     **dict.fromkeys(("stream", "ignore_eos", "return_token_ids", "continue_final_message", "with_pieces"), _BOOL),
 }

@@ -20,7 +20,10 @@ def prepare(engine: Engine, asked: CompletionAsked | ChatAsked) -> list[Request]
     """Return a request for each prompt. Raises ApiError for one that the model cannot take."""
     if isinstance(asked, ChatAsked):
         return [prepare_chat(engine, asked)]
-    return [_prepare(engine, asked, encode_prompt(engine, asked, one), "prompt", {}) for one in asked.prompts]
+    how: SubmitOptions = {}
+    if asked.negative_prompt is not None:
+        how["negative_prompt"] = encode_prompt(engine, asked, asked.negative_prompt)
+    return [_prepare(engine, asked, encode_prompt(engine, asked, one), "prompt", how) for one in asked.prompts]
 
 
 def prepare_chat(engine: Engine, asked: ChatAsked) -> Request:
