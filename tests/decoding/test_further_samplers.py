@@ -109,6 +109,14 @@ def test_a_long_repetition_forbids_no_token() -> None:
 # ---- dynamic temperature ----
 
 
+@pytest.mark.parametrize(("temperature", "expected"), [(1.0, [0.1, 0.2, 0.3, 0.4]), (0.0, [0.0, 0.0, 0.0, 1.0])])
+def test_without_a_range_the_temperature_gives_the_values_of_llama_cpp(
+    temperature: float, expected: list[float]
+) -> None:
+    params = SamplingParams(temperature=temperature, dynatemp_range=0.0)
+    assert processed(logits_of([0.1, 0.2, 0.3, 0.4]), params) == pytest.approx(expected, abs=1e-5)
+
+
 @given(
     st.lists(st.floats(0.001, 1.0), min_size=2, max_size=8),
     st.floats(0.1, 3.0),
@@ -138,6 +146,43 @@ def test_the_dynamic_temperature_stands_in_the_place_of_the_fixed_one(order: Pro
 def test_the_one_token_that_is_left_stays_certain() -> None:
     params = SamplingParams(top_k=1, dynatemp_range=0.5, order="llama.cpp")
     assert processed(logits_of([0.3, 0.7]), params) == [0.0, 1.0]
+
+
+# ---- the other samplers of llama.cpp's test ----
+
+
+@pytest.mark.parametrize(
+    ("output", "repetition", "others", "expected"),
+    [
+        ([0], 50.0, 0.0, [0, 0.25, 0.25, 0.25, 0.25]),
+        ([0, 1, 2], 50.0, 0.0, [0, 0, 0, 0.5, 0.5]),
+        ([0, 1, 2, 0, 0], 50.0, 0.0, [0, 0, 0, 0.5, 0.5]),
+        ([0], 1.0, 5.0, [0.000011, 0.249997, 0.249997, 0.249997, 0.249997]),
+        ([0, 1, 2], 1.0, 5.0, [0.000023, 0.000023, 0.000023, 0.499966, 0.499966]),
+        ([0, 1, 2, 0, 0], 1.0, 5.0, [0.0, 0.000023, 0.000023, 0.499977, 0.499977]),
+    ],
+)
+def test_penalties_give_the_values_of_llama_cpp(
+    output: list[int], repetition: float, others: float, expected: list[float]
+) -> None:
+    params = SamplingParams(repetition_penalty=repetition, presence_penalty=others, frequency_penalty=others)
+    assert processed(logits_of([0.2] * 5), params, output) == pytest.approx(expected, abs=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("params", "expected"),
+    [
+        (SamplingParams(top_n_sigma=1.0), [0.0, 0.0, 0.428571, 0.571429]),
+        (SamplingParams(top_n_sigma=0.0), [0.1, 0.2, 0.3, 0.4]),
+        (SamplingParams(top_n_sigma=3.0), [0.1, 0.2, 0.3, 0.4]),
+        (SamplingParams(xtc_probability=0.99, xtc_threshold=0.09), [1.0, 0.0, 0.0, 0.0]),
+        (SamplingParams(xtc_probability=0.99, xtc_threshold=0.19), [1 / 3, 2 / 3, 0.0, 0.0]),
+        (SamplingParams(xtc_probability=0.99, xtc_threshold=0.29), [1 / 6, 2 / 6, 3 / 6, 0.0]),
+        (SamplingParams(xtc_probability=0.99, xtc_threshold=0.39), [0.1, 0.2, 0.3, 0.4]),
+    ],
+)
+def test_top_n_sigma_and_xtc_give_the_values_of_llama_cpp(params: SamplingParams, expected: list[float]) -> None:
+    assert processed(logits_of([0.1, 0.2, 0.3, 0.4]), params) == pytest.approx(expected, abs=1e-5)
 
 
 # ---- p-less ----
