@@ -121,6 +121,21 @@ def test_a_drawn_summary_ends_before_a_sentence_that_it_would_repeat_word_for_wo
     assert summary.text == "It ran. It ran on."
 
 
+@pytest.mark.parametrize(("length", "kept"), [("short", "It ran. It ran."), ("medium", "It ran. It ran. It rose.")])
+def test_a_summary_that_is_searched_for_is_whole_and_cut_after_its_sentences(length: Length, kept: str) -> None:
+    backend = Scribe("It ran. It ran. It rose.")
+    search = SamplingParams(num_beams=3)
+    one, two = summarize_batch(Engine(backend, TOKENIZER), ["the river ran", "a boat"], [search] * 2, length=length)
+    assert (one.text, two.text, one.is_complete) == (kept, kept, True)
+    assert one.num_summary_tokens == len(TOKENIZER.encode(kept))
+    assert not backend.caches
+
+
+def test_a_search_that_ends_at_its_limit_is_said_to_be_cut() -> None:
+    (summary,) = summarize_batch(Engine(Scribe("on and on " * 60), TOKENIZER), ["x"], [SamplingParams(num_beams=2)])
+    assert not summary.is_complete
+
+
 def test_a_bullet_point_is_not_repeated_either() -> None:
     summary, streamed, _ = summary_by(Scribe(" one\n- two\n- one\n- three"), style="bullets", length="medium")
     assert summary.text == streamed == "- one\n- two"

@@ -17,6 +17,7 @@ from nextword.decoding.params import SamplingParams
 from nextword.inference.continuations import Continuations, score_continuations
 from nextword.inference.engine import Engine
 from nextword.inference.sequence import Request
+from nextword.inference.sequence import Sequence as Completed
 from nextword.tasks.facts import Facts
 
 NUM_CANDIDATES = 8
@@ -118,6 +119,36 @@ def _drawings(draft: Continued, params: SamplingParams | None) -> list[SamplingP
     greedy = SamplingParams(temperature=0.0, max_tokens=_MAX_TOKENS)
     seeds = range(NUM_CANDIDATES * number + 1, NUM_CANDIDATES * (number + 1))
     return [greedy, *(dataclasses.replace(_SAMPLED, seed=seed, max_tokens=_MAX_TOKENS) for seed in seeds)]
+
+
+def search_sentences(
+    engine: Engine, sources: Sequence[Source], find_end: FindEnd, params: Sequence[SamplingParams], *, most: int
+) -> list[list[Candidate]]:
+    """Search for the whole summary of each text; return its sentences, the first `most` of them.
+
+    `params`: of a beam search, with the limit of tokens, for each text.
+    """
+    ends = engine.tokenizer.turn_end_ids()
+    requests = [
+        engine.submit(source.prompt, own, end_token_ids=ends) for source, own in zip(sources, params, strict=True)
+    ]
+    engine.run(requests)
+    return [_cut(engine, request.sequences[0], find_end, most) for request in requests]
+
+
+def _cut(engine: Engine, found: Completed, find_end: FindEnd, most: int) -> list[Candidate]:
+    """Cut the text of a search after its sentences."""
+    sentences: list[Candidate] = []
+    rest = found.stream.text
+    while rest.strip() and len(sentences) < most:
+        end = find_end(rest)
+        written = rest[:end]
+        text = written.strip()
+        num_tokens = len(engine.tokenizer.encode(written, add_special_tokens=False))
+        is_whole = end is not None or found.finish_detail == "end_of_sequence"
+        sentences.append(Candidate(text, written[: len(written) - len(written.lstrip())], num_tokens, is_whole))
+        rest = rest[len(written) :]
+    return sentences
 
 
 class _Reader:

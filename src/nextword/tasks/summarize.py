@@ -18,7 +18,7 @@ from nextword.decoding.params import SamplingParams
 from nextword.errors import RequestError, TokenizerError
 from nextword.inference.engine import Engine
 from nextword.plain_text import excerpt
-from nextword.tasks.sentences import Candidate, Continued, Source, next_sentences
+from nextword.tasks.sentences import Candidate, Continued, Source, next_sentences, search_sentences
 from nextword.tasks.split_text import SENTENCE_END, num_tokens, split_text
 
 Length = Literal["short", "medium", "long"]
@@ -142,9 +142,9 @@ def summarize_batch(
 ) -> Iterator[Summary]:
     """Summarise texts together; yield the summaries in order.
 
-    `params`: sampling parameters for each text, by which each sentence is drawn; None: the best of several candidates
-    is taken, as in `summarize`. A summary is empty if the model writes nothing. Long texts, `on_part` and errors are as
-    there.
+    `params`: sampling parameters for each text, by which each sentence is drawn, or with `num_beams` the whole summary
+    searched for; None: the best of several candidates is taken, as in `summarize`. A summary is empty if the model
+    writes nothing. Long texts, `on_part` and errors are as there.
     """
     for index, text in enumerate(texts):
         if not text.strip():
@@ -241,10 +241,14 @@ def _write(
 ) -> list[Summary]:
     """Summarise texts that fit the context together, a sentence at a time.
 
-    `on_summary(number, num_texts)` is called after each summary, `on_text` with the pieces of the first.
+    `on_summary(number, num_texts)` is called after each summary, or the search for all of them, `on_text` with the
+    pieces of the first.
     """
     form, generic = _FORMS[style], _prompt(engine, "", length, style)
     drafts = [_Draft(Source(text, _prompt(engine, text, length, style), generic)) for text in texts]
+    if params and params[0].num_beams:
+        _search(engine, drafts, form, length, params)
+        on_summary(len(drafts), len(drafts))
     given = 0
     while unfinished := [number for number, draft in enumerate(drafts) if not draft.is_over]:
         continued = [
@@ -262,6 +266,19 @@ def _write(
         on_text(text[given:])
         given = len(text)
     return [_summary(engine, draft, form) for draft in drafts]
+
+
+def _search(
+    engine: Engine, drafts: Sequence[_Draft], form: _Form, length: Length, params: Sequence[SamplingParams]
+) -> None:
+    """Write the drafts by beam searches for whole summaries, of which as many sentences stay as the length allows."""
+    bounded = [dataclasses.replace(own, max_tokens=_ROOM[length]) for own in params]
+    sources, most = [draft.source for draft in drafts], _NUM_SENTENCES[length]
+    found = search_sentences(engine, sources, form.end_of_sentence, bounded, most=most)
+    for draft, sentences in zip(drafts, found, strict=True):
+        for sentence in sentences:
+            draft.take(sentence, most)
+        draft.is_over = True
 
 
 def _summary(engine: Engine, draft: _Draft, form: _Form) -> Summary:
