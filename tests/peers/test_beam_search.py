@@ -96,11 +96,13 @@ def expected(
         yield text[len(prompt) :][:length].tolist(), float(score)
 
 
-def assert_equal(sequences: list[Sequence], theirs: Iterator[tuple[list[int], float]]) -> None:
+def assert_equal(
+    sequences: list[Sequence], theirs: Iterator[tuple[list[int], float]], *, relative: float = 1e-5
+) -> None:
     wanted = list(theirs)
     assert [sequence.token_ids for sequence in sequences] == [text for text, _ in wanted]
     scores = [score for _, score in wanted]
-    assert [sequence.score for sequence in sequences] == pytest.approx(scores, abs=TOLERANCE, rel=1e-5)
+    assert [sequence.score for sequence in sequences] == pytest.approx(scores, abs=TOLERANCE, rel=relative)
 
 
 @pytest.mark.parametrize("early_stopping", STOPPING)

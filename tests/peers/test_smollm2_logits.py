@@ -12,11 +12,13 @@ transformers = pytest.importorskip("transformers")
 from nextword.checkpoints.catalogue import CATALOGUE, is_pulled, model_path  # noqa: E402
 from nextword.checkpoints.model_directory import ModelDirectory  # noqa: E402
 from nextword.checkpoints.open_directory import open_model_directory  # noqa: E402
-from nextword.decoding.params import SamplingParams  # noqa: E402
+from nextword.decoding.params import SamplingParams, sampling_params  # noqa: E402
 from nextword.inference.engine import Engine  # noqa: E402
 from nextword.inference.torch_backend import TorchBackend  # noqa: E402
 from nextword.models.build import build_transformer  # noqa: E402
 from nextword.models.transformer import Transformer  # noqa: E402
+from tests.peers.test_beam_search import assert_equal as assert_equal_beams  # noqa: E402
+from tests.peers.test_beam_search import expected as beams_of_transformers  # noqa: E402
 
 pytestmark = [pytest.mark.slow, pytest.mark.model, pytest.mark.peer]
 
@@ -81,3 +83,29 @@ def test_greedy_text_is_that_of_transformers(
     request = engine.submit(token_ids, SamplingParams(temperature=0.0, max_tokens=NUM_GREEDY))
     engine.run([request])
     assert request.sequences[0].token_ids == expected
+
+
+@pytest.mark.parametrize(("width", "penalty", "early_stopping"), [(2, 1.0, False), (4, 0.0, "never"), (8, 2.0, True)])
+def test_beam_searches_are_those_of_transformers(
+    directory: ModelDirectory, ours: Transformer, theirs: Any, width: int, penalty: float, early_stopping: bool | str
+) -> None:
+    engine = Engine(TorchBackend(ours), directory.tokenizer)
+    for text in ("The capital of France is", "Once upon a time there was", TEXT):
+        prompt = directory.tokenizer.encode(text)
+        params = sampling_params(
+            {}, num_beams=width, n=width, length_penalty=penalty, early_stopping=early_stopping, max_tokens=12
+        )
+        request = engine.submit(prompt, params)
+        engine.run([request])
+        wanted = beams_of_transformers(
+            theirs,
+            prompt,
+            directory.tokenizer.eos_token_ids,
+            num_beams=width,
+            num_return_sequences=width,
+            length_penalty=penalty,
+            early_stopping=early_stopping,
+            max_new_tokens=12,
+        )
+        # A sum of twelve log-probabilities, each of logits up to 30 that agree within TOLERANCE of that.
+        assert_equal_beams(request.sequences, wanted, relative=3e-5)
