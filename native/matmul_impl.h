@@ -74,6 +74,36 @@ template <int T, int span, class Unit, int... at>
     (add(std::integral_constant<int, at>()), ...);
 }
 
+// The same where several quads' products are added in 16 bits, before they become sums of 32. `V` is Simd: a parameter,
+// because not all vectors have such operations.
+template <class V, int T, int span, int half, int first, class Unit, int... next>
+[[gnu::always_inline]] inline void dot_narrow(const Unit& unit, int group, const int8_t* x, I (&dot)[T][2],
+                                              std::integer_sequence<int, next...>) {
+    constexpr int first_quad = quad_of(Unit::kSpans, span, first);
+    typename V::Pairs pairs[T];
+    x = V::load_again(x);
+    const Simd::Bytes w = unit.template integers<first_quad>(group, half);
+    for (int t = 0; t < T; ++t) pairs[t] = V::pairs(w, Simd::load_quad(x + t * kGroup + first_quad * 4));
+    const auto add = [&](auto number) __attribute__((always_inline)) {
+        constexpr int quad = quad_of(Unit::kSpans, span, first + 1 + number);
+        const Simd::Bytes more = unit.template integers<quad>(group, half);
+        for (int t = 0; t < T; ++t) {
+            pairs[t] = V::add(pairs[t], V::pairs(more, Simd::load_quad(x + t * kGroup + quad * 4)));
+        }
+    };
+    (add(std::integral_constant<int, next>()), ...);
+    for (int t = 0; t < T; ++t) dot[t][half] = V::add(dot[t][half], pairs[t]);
+}
+
+template <class V, int T, int span, int first, class Unit>
+[[gnu::always_inline]] inline void dot_narrow_span(const Unit& unit, int group, const int8_t* x, I (&dot)[T][2]) {
+    constexpr std::make_integer_sequence<int, Unit::kNarrowQuads - 1> next;
+    dot_narrow<V, T, span, 0, first>(unit, group, x, dot, next);
+    dot_narrow<V, T, span, 1, first>(unit, group, x, dot, next);
+    constexpr int following = first + Unit::kNarrowQuads;
+    if constexpr (following < kQuads / Unit::kSpans) dot_narrow_span<V, T, span, following>(unit, group, x, dot);
+}
+
 // The int8 form of one group of T tokens.
 struct TokenGroup {
     const int8_t* quants;
@@ -107,7 +137,11 @@ template <int T, int span, class Unit>
         const int32_t total = x.sum<spans, span>(t);
         dot[t][0] = dot[t][1] = Simd::set(Unit::kIsRaised ? Simd::start_q8(total) : -unit.offset() * total);
     }
-    dot_span<T, span>(unit, group, x.quants, dot, std::make_integer_sequence<int, kQuads / spans>());
+    if constexpr (Unit::kNarrowQuads > 1) {
+        dot_narrow_span<Simd, T, span, 0>(unit, group, x.quants, dot);
+    } else {
+        dot_span<T, span>(unit, group, x.quants, dot, std::make_integer_sequence<int, kQuads / spans>());
+    }
     const F scale0 = unit.scale(group, span, 0), scale1 = unit.scale(group, span, 1);
     for (int t = 0; t < T; ++t) {
         const F scale = Simd::set(x.scales[t]);
@@ -252,6 +286,8 @@ struct MultiplyUnpacked {
     const Output& out;
     const Unit& unit;
     int index, first_group, num_groups, first_token;
+    const uint8_t* ahead;       // what is taken apart next, to prefetch
+    int share;                  // bytes of it for each group
     float (*sums)[kPanelRows];  // of the groups before, for each token from first_token on
 
     template <int T>
@@ -265,7 +301,9 @@ struct MultiplyUnpacked {
             sum[t][0] = first_group == 0 ? Simd::set(0.0f) : Simd::load(running[t]);
             sum[t][1] = first_group == 0 ? Simd::set(0.0f) : Simd::load(running[t] + kLanes);
         }
-        multiply_unit<T>(unit, num_groups, x, at, sum, [](int) {});
+        multiply_unit<T>(unit, num_groups, x, at, sum,
+                         [this, bytes = token == 0 ? share : 0](int group)
+                             __attribute__((always_inline)) { fetch_ahead(ahead, group * share, bytes); });
         if (first_group + num_groups == all_groups) return finish<T>(out, index, token, sum);
         for (int t = 0; t < T; ++t) {
             Simd::store(running[t], sum[t][0]);
@@ -287,8 +325,10 @@ void multiply_unpacked(const Matrix& matrix, int first_panel, int last_panel, co
             for (int group = 0; group < all_groups; group += kUnpackedGroups) {
                 const int count = std::min(kUnpackedGroups, all_groups - group);
                 unpack<kind>(matrix.panel(index), group, count, unit);
-                in_blocks<Simd::kTokens>(token, end,
-                                         MultiplyUnpacked<Unit>{x, out, unit, index, group, count, token, sums});
+                const uint8_t* ahead = matrix.panel(index) + (group + count) * group_share(kind);
+                in_blocks<Simd::kTokens>(
+                    token, end,
+                    MultiplyUnpacked<Unit>{x, out, unit, index, group, count, token, ahead, group_share(kind), sums});
             }
         }
     }
@@ -297,7 +337,7 @@ void multiply_unpacked(const Matrix& matrix, int first_panel, int last_panel, co
 // True if a group is unpacked once for several tiles: nibbles only where unpacking costs time.
 template <WeightKind kind>
 bool is_unpacked_once(int num_tokens) {
-    if (kind != WeightKind::Q4 && kind != WeightKind::Q4Min) return num_tokens >= 2 * Simd::kTokens;
+    if (kind != WeightKind::Q4 && kind != WeightKind::Q4Min) return num_tokens >= 5 * Simd::kTokens;
     return num_tokens >= 64 && Simd::unpacking_costs();
 }
 

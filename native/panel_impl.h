@@ -37,6 +37,15 @@ template <WeightKind kind, int quad>
     return traits(kind).is_table ? Simd::look_up(integers, kIQ4Values) : integers;
 }
 
+// Quads whose products are added in 16 bits, if the vectors do that: as many of a span as stay below 2^15.
+constexpr int narrow_quads(KindTraits kind) {
+    if (!Simd::kAddsPairs || kind.offset == 128) return 1;
+    const int largest_pair = 2 * 127 * ((1 << kind.bits) - 1);
+    int quads = kQuads / kind.spans;
+    while (quads * largest_pair >= 1 << 15) quads /= 2;
+    return quads;
+}
+
 // A unit of a panel, as a product reads it.
 template <WeightKind kind>
 class PanelUnit {
@@ -44,6 +53,7 @@ public:
     static constexpr KindTraits kTraits = traits(kind);
     static constexpr int kSpans = kTraits.spans;
     static constexpr bool kHasMinimum = kTraits.has_minimum, kIsRaised = kTraits.offset == 128;
+    static constexpr int kNarrowQuads = narrow_quads(kTraits);
 
     [[gnu::always_inline]] explicit PanelUnit(const uint8_t* unit)
         : unit_(unit),
@@ -90,9 +100,9 @@ constexpr int kUnpackedGroups = 16;
 
 // Some groups of a panel as bytes and floats, with the interface of PanelUnit: all that the product of a prompt's
 // tokens reads, whatever the kind.
-template <int spans, bool has_minimum, bool is_raised>
+template <int spans, bool has_minimum, bool is_raised, int narrow_quads>
 struct UnpackedUnit {
-    static constexpr int kSpans = spans;
+    static constexpr int kSpans = spans, kNarrowQuads = narrow_quads;
     static constexpr bool kHasMinimum = has_minimum, kIsRaised = is_raised;
 
     alignas(64) uint8_t quads[kUnpackedGroups][kQuads][kPanelRows * 4];
@@ -110,7 +120,7 @@ struct UnpackedUnit {
 };
 
 template <class Unit>
-using UnpackedOf = UnpackedUnit<Unit::kSpans, Unit::kHasMinimum, Unit::kIsRaised>;
+using UnpackedOf = UnpackedUnit<Unit::kSpans, Unit::kHasMinimum, Unit::kIsRaised, Unit::kNarrowQuads>;
 
 template <class Unit, int... quads>
 [[gnu::always_inline]] inline void unpack_quads(const Unit& unit, int group, int half,

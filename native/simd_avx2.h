@@ -13,6 +13,7 @@ namespace {
 
 struct Avx2 {
     static constexpr int kTokens = 4;
+    static constexpr bool kAddsPairs = true;
     static constexpr bool unpacking_costs() { return true; }
 
     struct F {
@@ -22,6 +23,9 @@ struct Avx2 {
         __m256i low, high;
     };
     struct Bytes {
+        __m256i low, high;
+    };
+    struct Pairs {
         __m256i low, high;
     };
     using Quad = __m256i;
@@ -188,6 +192,20 @@ struct Avx2 {
     }
     static I dot_nibbles(I acc, Bytes w, Quad x) {
         return {dot_half(acc.low, w.low, x), dot_half(acc.high, w.high, x)};
+    }
+    // Sums of two products in 16 bits, which a dot product adds up in two instructions.
+    static Pairs pairs(Bytes w, Quad x) { return {_mm256_maddubs_epi16(w.low, x), _mm256_maddubs_epi16(w.high, x)}; }
+    static Pairs add(Pairs a, Pairs b) { return {_mm256_add_epi16(a.low, b.low), _mm256_add_epi16(a.high, b.high)}; }
+    // The same address, which the compiler takes for another: what it has loaded from there for other rows it would
+    // keep in memory, since its registers are full, instead of loading it again.
+    static const int8_t* load_again(const int8_t* from) {
+        asm volatile("" : "+r"(from));
+        return from;
+    }
+    static I add(I acc, Pairs a) {
+        const __m256i one = _mm256_set1_epi16(1);
+        return {_mm256_add_epi32(acc.low, _mm256_madd_epi16(a.low, one)),
+                _mm256_add_epi32(acc.high, _mm256_madd_epi16(a.high, one))};
     }
     // maddubs would saturate on bytes up to 255: the sign goes to the other factor, so no offset is left to take off.
     static __m256i dot_signed(__m256i acc, __m256i w, __m256i x) {

@@ -9,6 +9,7 @@ namespace nextword {
 namespace {
 
 struct AvxVnni : Avx2 {
+    static constexpr bool kAddsPairs = false;
     static I dot_nibbles(I acc, Bytes w, Quad x) {
         return {_mm256_dpbusd_epi32(acc.low, w.low, x), _mm256_dpbusd_epi32(acc.high, w.high, x)};
     }

@@ -14,6 +14,7 @@ namespace {
 
 struct Simd {
     static constexpr int kTokens = 2;
+    static constexpr bool kAddsPairs = false;
     static constexpr bool unpacking_costs() { return true; }
 
     struct F {

@@ -14,6 +14,7 @@ namespace {
 
 struct Simd {
     static constexpr int kTokens = 2;  // tokens that a matrix kernel holds in registers: more would compile for minutes
+    static constexpr bool kAddsPairs = false;
     static constexpr bool unpacking_costs() { return true; }
 
     struct F {
