@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
+from tests.serving.openai_schema import check_answer
+
 
 @dataclass(frozen=True)
 class Answer:
@@ -58,9 +60,12 @@ class Client:
             connection.request(method, path, body, {name.replace("_", "-"): value for name, value in headers.items()})
             response = connection.getresponse()
             known = {name.lower(): value for name, value in response.getheaders()}
-            return Answer(response.status, known, response.read())
+            answer = Answer(response.status, known, response.read())
         finally:
             connection.close()
+        if method != "HEAD":
+            check(path, answer)
+        return answer
 
     def stream(self, path: str, body: Mapping[str, Any]) -> list[Any]:
         """Ask for a stream; return its chunks, which end with [DONE]."""
@@ -81,6 +86,16 @@ class Client:
         answer = self.post("/v1/chat/completions", {"messages": messages, **fields})
         assert answer.status == 200, answer.body
         return answer.json
+
+
+def check(path: str, answer: Answer) -> None:
+    """Check an answer's shape against OpenAI's schema."""
+    kind = answer.headers.get("content-type", "")
+    if kind.startswith("application/json"):
+        check_answer(path, answer.json, status=answer.status)
+    elif kind.startswith("text/event-stream"):
+        for chunk in events(answer.body):
+            check_answer(path, chunk, is_chunk=True)
 
 
 def events(data: bytes) -> Iterator[Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import time
 from collections.abc import Callable, Sequence
 
@@ -120,7 +121,7 @@ class Job:
         if update.error is not None and self.error is None:
             self.error = update.error
             self.cancel()
-        self._events += [(index, piece) for piece in update.pieces]
+        self._events += [(index, _without_cancellation(piece)) for piece in update.pieces]
         self._news.set()
 
     def _finish_one(self) -> None:
@@ -129,3 +130,8 @@ class Job:
             if self._timer is not None:
                 self._timer.cancel()
             self._on_finish(self)
+
+
+def _without_cancellation(piece: TextPiece) -> TextPiece:
+    """Return a piece whose end is no cancellation: OpenAI's API has no such reason, and the reader gets the error."""
+    return dataclasses.replace(piece, finish_detail=None) if piece.finish_detail == "cancelled" else piece

@@ -1,0 +1,97 @@
+"""lm-eval's clients of OpenAI's API against our server: log-probabilities have the bits of our model in process."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+import nextword as nw
+
+pytest.importorskip("lm_eval")
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")  # of the libraries that these import
+    from lm_eval.api.instance import Instance
+    from lm_eval.models.openai_completions import LocalChatCompletion, LocalCompletionsAPI
+
+    from nextword.evaluation.lm_eval_model import EngineLM
+    from nextword.serving.server import ServerThread
+    from nextword.serving.service import Service
+    from tests.api_model import load_bytes_model
+    from tests.serving.client import Client
+
+pytestmark = [pytest.mark.peer, pytest.mark.filterwarnings("ignore")]
+
+
+@pytest.fixture(scope="module")
+def lm(tmp_path_factory: pytest.TempPathFactory) -> nw.LanguageModel:
+    return load_bytes_model(tmp_path_factory.mktemp("scored") / "tiny")
+
+
+@pytest.fixture(scope="module")
+def ours(lm: nw.LanguageModel) -> EngineLM:
+    return EngineLM(lm.engine, name="tiny")
+
+
+@pytest.fixture(scope="module")
+def served(lm: nw.LanguageModel) -> Iterator[Client]:
+    with ServerThread(Service(lm)) as server:
+        yield Client(server.url)
+
+
+@pytest.fixture(scope="module", params=[1, 4])
+def theirs(served: Client, request: pytest.FixtureRequest) -> Any:
+    """Their client, whose tokenizer is the server's; it sends one request after another, or four at the same time."""
+    return LocalCompletionsAPI(
+        base_url=f"{served.url}/v1/completions",
+        model="tiny",
+        tokenizer_backend="remote",
+        num_concurrent=request.param,
+        batch_size=3,
+        max_length=64,
+    )
+
+
+def asked(kind: Any, *arguments: tuple[Any, ...]) -> list[Any]:
+    """Requests of lm-eval."""
+    return [Instance(request_type=kind, doc={}, arguments=of_one, idx=i) for i, of_one in enumerate(arguments)]
+
+
+def test_log_likelihoods_are_those_in_process(ours: EngineLM, theirs: Any) -> None:
+    contexts = ("The river", "The river ran ", "Q: \u00e9t\u00e9?\nA:")
+    pairs = [(context, text) for context in contexts for text in (" yes", " no", " perhaps not", "x")]
+    mine = ours.loglikelihood(asked("loglikelihood", *pairs))
+    others = theirs.loglikelihood(asked("loglikelihood", *pairs))
+    assert [greedy for _, greedy in others] == [greedy for _, greedy in mine]
+    # Each term has the same bits (test_completions); the two add them in another order.
+    assert [value for value, _ in others] == pytest.approx([value for value, _ in mine], rel=1e-14)
+
+
+def test_every_term_of_a_log_likelihood_has_the_bits_in_process(
+    ours: EngineLM, lm: nw.LanguageModel, theirs: Any
+) -> None:
+    """One token each, so that nothing is added."""
+    pairs = [("The river ran", chr(letter)) for letter in range(97, 123)]
+    mine = ours.loglikelihood(asked("loglikelihood", *pairs))
+    assert theirs.loglikelihood(asked("loglikelihood", *pairs)) == mine
+
+
+@pytest.mark.parametrize("until", [["\n"], ["e", "zz", "q", "r", "s", "t"]])
+def test_generated_texts_are_those_in_process(ours: EngineLM, theirs: Any, until: list[str]) -> None:
+    requests = asked("generate_until", *((text, {"until": until, "max_gen_toks": 8}) for text in ("a river", "x")))
+    assert theirs.generate_until(requests) == ours.generate_until(requests)
+
+
+def test_their_chat_client_gets_the_answers_of_chat(served: Client, lm: nw.LanguageModel) -> None:
+    theirs = LocalChatCompletion(base_url=f"{served.url}/v1/chat/completions", model="tiny", num_concurrent=1)
+    questions = ("ab", "a river")
+    messages = [[{"role": "user", "content": text}] for text in questions]
+    requests = asked(
+        "generate_until",
+        *((theirs.apply_chat_template(one), {"until": ["\n"], "max_gen_toks": 8}) for one in messages),
+    )
+    expected = [lm.chat(one, max_tokens=8, temperature=0, stop=["\n"]).text for one in messages]
+    assert theirs.generate_until(requests) == expected
