@@ -13,6 +13,7 @@ from tests.serving.client import Client
 EXAMPLES: dict[str, dict[str, Any]] = {
     "/v1/completions": {"prompt": ["a", "b"], "max_tokens": 2, "stop": ["x"], "logit_bias": {"3": 1.5}, "seed": None},
     "/v1/chat/completions": {"messages": [{"role": "user", "content": "a"}], "max_tokens": 2, "top_p": 0.5},
+    "/v1/responses": {"input": "a", "max_output_tokens": 2, "top_p": 0.5},
     "/v1/distribution": {"prompt": "a", "temperature": 0.5, "top": 3},
     "/v1/score": {"prompt": [1, 2], "continuations": ["a", [3]]},
     "/tokenize": {"content": "a", "with_pieces": True},

@@ -17,6 +17,7 @@ from nextword.serving.guard import Guard
 from nextword.serving.handlers import JsonResponse, chat_completions, completions
 from nextword.serving.information import health, metrics, model, models, props, version
 from nextword.serving.openapi import openapi
+from nextword.serving.responses import responses
 from nextword.serving.scoring import score
 from nextword.serving.security import Access
 from nextword.serving.service import Service
@@ -42,6 +43,7 @@ def make_app(service: Service, access: Access | None = None) -> Starlette:
             Route("/v1/distribution", distribution, methods=["POST"]),
             Route("/v1/completions", completions, methods=["POST"]),
             Route("/v1/chat/completions", chat_completions, methods=["POST"]),
+            Route("/v1/responses", responses, methods=["POST"]),
         ],
         exception_handlers={ApiError: _refused, HTTPException: _no_route},
         lifespan=_running,

@@ -62,7 +62,12 @@ class EventStream(Response):
 
 def encoded(chunks: Iterable[dict[str, Any]]) -> bytes:
     """Return chunks as events."""
-    return b"".join(b"data: " + to_json(chunk) + b"\n\n" for chunk in chunks)
+    return b"".join(_name(chunk) + b"data: " + to_json(chunk) + b"\n\n" for chunk in chunks)
+
+
+def _name(chunk: dict[str, Any]) -> bytes:
+    """Return the line that names an event, which those of `/v1/responses` have."""
+    return b"event: " + chunk["type"].encode() + b"\n" if "type" in chunk else b""
 
 
 def to_json(value: object) -> bytes:

@@ -42,7 +42,7 @@ async def completions(request: Request) -> Response:
         asked = service.reader.completion(parse_json(body, service.limits))
         return asked, prepare(service.lm.engine, asked)
 
-    asked, requests = await _prepared(service, request, read)
+    asked, requests = await prepared(service, request, read)
     identity = Identity("cmpl-", asked.model, service.fingerprint)
     reply = CompletionReply(asked, requests, service.lm.tokenizer, identity)
     return await answer(service, request, requests, reply, stream=asked.stream)
@@ -57,13 +57,13 @@ async def chat_completions(request: Request) -> Response:
         asked = service.reader.chat(parse_json(body, service.limits))
         return asked, prepare(service.lm.engine, asked)
 
-    asked, requests = await _prepared(service, request, read)
+    asked, requests = await prepared(service, request, read)
     identity = Identity("chatcmpl-", asked.model, service.fingerprint)
     reply = ChatReply(asked, requests[0], service.lm.tokenizer, identity)
     return await answer(service, request, requests, reply, stream=asked.stream)
 
 
-async def _prepared(service: Service, request: Request, read: Any) -> Any:
+async def prepared(service: Service, request: Request, read: Any) -> Any:
     """Read a request in a thread; the client may go in the meantime."""
     return await until_disconnected(request.receive, service.in_thread(read))
 

@@ -15,6 +15,7 @@ from nextword import __version__
 from nextword.decoding.params import SamplingParams
 from nextword.serving.asked import CHAT_FIELDS, COMPLETION_FIELDS
 from nextword.serving.handlers import JsonResponse
+from nextword.serving.responses import FIELDS as RESPONSE_FIELDS
 from nextword.serving.sampling_fields import ALIASES
 from nextword.serving.scoring import SCORE_FIELDS
 from nextword.serving.tokenizing import DETOKENIZE_FIELDS, TEMPLATE_FIELDS, TOKENIZE_FIELDS
@@ -22,6 +23,7 @@ from nextword.serving.tokenizing import DETOKENIZE_FIELDS, TEMPLATE_FIELDS, TOKE
 BODIES: Mapping[str, tuple[Iterable[str], tuple[str, ...]]] = {
     "/v1/completions": (COMPLETION_FIELDS, ("prompt",)),
     "/v1/chat/completions": (CHAT_FIELDS, ("messages",)),
+    "/v1/responses": (RESPONSE_FIELDS, ("input",)),
     "/v1/distribution": (dict.fromkeys((*COMPLETION_FIELDS, *CHAT_FIELDS, "top")), ()),
     "/v1/score": (SCORE_FIELDS, ("prompt", "continuations")),
     "/tokenize": (TOKENIZE_FIELDS, ()),
