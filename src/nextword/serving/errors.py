@@ -73,6 +73,12 @@ def queue_full(retry_after: int) -> ApiError:
     )
 
 
+def too_many_connections() -> ApiError:
+    """Return the answer on a connection beyond the limit."""
+    message = "too many connections are open: try again later"
+    return ApiError(message, status=503, kind=UNAVAILABLE, code="too_many_connections", headers={"Retry-After": "5"})
+
+
 def overloaded(message: str) -> ApiError:
     """Return the answer to a request that was ended because memory is lacking."""
     return ApiError(message, status=503, kind=UNAVAILABLE, code="server_overloaded", headers={"Retry-After": "5"})

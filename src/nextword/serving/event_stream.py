@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import AsyncIterator, Iterable
 from typing import Any
@@ -23,11 +22,11 @@ _PING = b": ping\n\n"
 
 
 class EventStream(Response):
-    """Writes chunks as events. A client that goes, or does not read what is written, ends the job."""
+    """Writes chunks as events. A client that goes ends the job; the connection ends for one that does not read."""
 
-    def __init__(self, job: Job, reply: Reply, *, write_timeout: float) -> None:
+    def __init__(self, job: Job, reply: Reply) -> None:
         super().__init__(headers=_HEADERS)
-        self._job, self._reply, self._write_timeout = job, reply, write_timeout
+        self._job, self._reply = job, reply
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Write the response."""
@@ -38,14 +37,10 @@ class EventStream(Response):
 
     async def _write(self, send: Send) -> None:
         headers = [(name, value) for name, value in self.raw_headers if name != b"content-length"]
-        await self._send(send, {"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
         async for data in self._events():
-            await self._send(send, {"type": "http.response.body", "body": data, "more_body": True})
-        await self._send(send, {"type": "http.response.body", "body": b"", "more_body": False})
-
-    async def _send(self, send: Send, message: dict[str, Any]) -> None:
-        async with asyncio.timeout(self._write_timeout):
-            await send(message)
+            await send({"type": "http.response.body", "body": data, "more_body": True})
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
 
     async def _events(self) -> AsyncIterator[bytes]:
         """Yield what is written, comments in times of silence included."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import json
+from collections import Counter
 from collections.abc import Collection, Mapping
 from typing import Any
 
@@ -11,6 +12,9 @@ from nextword.checks import check_value, shown
 from nextword.errors import RequestError
 from nextword.serving.errors import ApiError
 from nextword.serving.limits import Limits
+
+_LONGEST_NAME = 64
+"""Characters of an unknown name that are compared with the known ones."""
 
 
 def parse_json(data: bytes, limits: Limits) -> dict[str, Any]:
@@ -36,7 +40,8 @@ class Fields:
         self.body = body
         unknown = [name for name in body if name not in known]
         if unknown and not lenient:
-            near = difflib.get_close_matches(unknown[0].lower(), known, n=1, cutoff=0.0)
+            name = unknown[0][:_LONGEST_NAME].lower()  # comparing takes time with the square of the length
+            near = difflib.get_close_matches(name, known, n=1, cutoff=0.0)
             raise ApiError(
                 f"unknown field {shown(unknown[0])}: did you mean {near[0]!r}?", param=shown(unknown[0]).strip("'\"")
             )
@@ -89,8 +94,8 @@ def _is_flat(value: object, depth: int) -> bool:
 def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) < len(pairs):
-        names = [name for name, _ in pairs]
-        raise ValueError(f"{shown(next(name for name in names if names.count(name) > 1))} appears twice")
+        (name, _), *_ = Counter(name for name, _ in pairs).most_common(1)
+        raise ValueError(f"{shown(name)} appears twice")
     return found
 
 

@@ -74,7 +74,7 @@ async def answer(
     """Run prepared requests and answer with the reply, streamed or whole."""
     job = request.state.job = service.submit(requests, request.state.request_id)
     if stream:
-        return EventStream(job, reply, write_timeout=service.limits.write_timeout)
+        return EventStream(job, reply)
     try:
         events = await until_disconnected(request.receive, _all_events(job))
     finally:

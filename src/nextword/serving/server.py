@@ -13,6 +13,7 @@ import uvicorn
 
 from nextword.errors import RequestError, os_reason
 from nextword.serving.app import make_app
+from nextword.serving.connection import connection_class
 from nextword.serving.errors import shutting_down
 from nextword.serving.security import Access
 from nextword.serving.service import Service
@@ -30,7 +31,7 @@ class Server(uvicorn.Server):
         limits = service.limits
         config = uvicorn.Config(
             make_app(service, access),
-            http="h11",
+            http=connection_class(limits),
             ws="none",
             lifespan="on",
             log_config=None,
@@ -38,7 +39,6 @@ class Server(uvicorn.Server):
             server_header=False,
             proxy_headers=False,
             backlog=_LONGEST_BACKLOG,
-            limit_concurrency=limits.max_connections,
             h11_max_incomplete_event_size=_HEADER_BYTES,
             timeout_graceful_shutdown=round(limits.drain) + _LAST_WORDS,
         )

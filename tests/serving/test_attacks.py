@@ -1,0 +1,287 @@
+"""Requests that mean harm: over-sized, ill-formed, from foreign pages, or made to end the server or to learn of it."""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+import nextword as nw
+from nextword.serving.security import Access
+from nextword.serving.server import ServerThread
+from nextword.serving.service import Service
+from tests.serving.client import Answer, Client, events
+from tests.serving.raw import exchange, request
+
+PATH = "/v1/completions"
+CHAT = "/v1/chat/completions"
+KEY = "the-key"
+
+
+def refused(answer: Answer, status: int = 400) -> None:
+    """Check that an answer is a short error in form which says nothing of the server's inside."""
+    assert (answer.status, answer.error["type"]) == (status, answer.error["type"]), answer.body[:300]
+    assert len(answer.body) < 2000
+    assert not re.search(rb"Traceback|/src/|\.py|site-packages|0x[0-9a-f]{6}|Error\(", answer.body), answer.body
+
+
+@pytest.fixture
+def alive(client: Client) -> Iterator[Client]:
+    """The client; after the test the server must still answer."""
+    yield client
+    assert client.complete("ab", max_tokens=2)["usage"]["completion_tokens"] >= 1
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("n", 10**9), ("n", 0), ("n", 1.5), ("n", True), ("num_beams", 10**9), ("best_of", 10**9),
+        ("max_tokens", -1), ("max_tokens", 10**400), ("logprobs", 10**9), ("prompt_logprobs", 10**9),
+        ("seed", 2**64), ("seed", -(2**63) - 1), ("temperature", -1), ("temperature", "1"), ("top_p", 1.1),
+        ("stop", ["a"] * 65), ("stop", "a" * 257), ("stop", [""]), ("stop_token_ids", list(range(65))),
+        ("logit_bias", {str(i): 1 for i in range(1025)}), ("logit_bias", {"1" * 5000: 1}), ("logit_bias", {"٣": 1}),
+        ("logit_bias", {"1": 10**400}), ("prompt", []), ("prompt", [[]]), ("prompt", ["a"] * 129), ("prompt", {}),
+        ("prompt", [10**9]), ("prompt", [-1]), ("prompt", [True]), ("prompt", [1.0]), ("prompt", [[["a"]]]),
+        ("prompt", "a" * 1_000_000), ("chat_template", "{{ 1 }}"), ("template", "{{ 1 }}"), ("model", "a\r\nX: y"),
+        ("model", "../../etc/passwd"), ("model", "x" * 100_000), ("x" * 1_000_000, 1), ("\r\nX-Evil: 1", 1),
+        ("stream_options", {"include_usage": True}), ("stream", "yes"), ("prediction", {"content": 3}),
+        ("prediction", {"type": "content", "content": [None]}), ("response_format", {"type": ["json_object"]}),
+        ("structured_outputs", {"choice": []}), ("structured_outputs", {"choice": "abc"}), ("user_id" * 99, None),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_value_out_of_bounds_is_refused(alive: Client, name: str, value: Any, stream: bool) -> None:
+    status = 404 if name == "model" else 400
+    refused(alive.post(PATH, {"prompt": "ab", "max_tokens": 3, "stream": stream, name: value}), status)
+
+
+@pytest.mark.parametrize(
+    "messages",
+    [
+        [], [3], [[]], "a", [{}], [{"role": "user"}], [{"role": 3, "content": "a"}], [{"role": "user", "content": 3}],
+        [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "file:///etc/passwd"}}]}],
+        [{"role": "user", "content": "a"}] * 2049, [{"role": "\ud800", "content": "a"}], [{"content": "a"}],
+    ],
+)  # fmt: skip
+def test_a_conversation_out_of_form_is_refused(alive: Client, messages: Any) -> None:
+    refused(alive.post(CHAT, {"messages": messages, "max_tokens": 2}))
+
+
+def test_a_template_is_never_taken_from_a_request(alive: Client) -> None:
+    evil = "{{ ''.__class__.__mro__[1].__subclasses__() }}"
+    messages = [{"role": "user", "content": evil}]
+    for field in ("chat_template", "template"):
+        refused(alive.post(CHAT, {"messages": messages, field: evil}))
+    shown = alive.post("/apply-template", {"messages": messages}).json["prompt"]
+    assert shown == f"user: {evil}"
+    given = {"messages": messages, "max_tokens": 1, "chat_template_kwargs": {"chat_template": evil, "messages": []}}
+    assert alive.post(CHAT, given).status in (200, 400)
+
+
+SURROGATE = '"\\ud800"'
+STRINGS = ("prompt", "stop", "model", "prediction", "regex", "grammar", "choice", "schema", "\\ud800", "user", "order")
+
+
+@pytest.mark.parametrize("text", [SURROGATE, '"a\\u0000b"', '"\\udfff\\ud800"', '"\\u202e\\u2028"'])
+@pytest.mark.parametrize("field", STRINGS)
+def test_text_that_is_none_ends_in_an_answer(alive: Client, field: str, text: str) -> None:
+    for value in (text, f"[{text}]", f'{{"type": "content", "content": {text}}}', f"{{{text}: 1}}"):
+        for path, rest in ((PATH, ""), (PATH, '"prompt": "a", '), ("/tokenize", ""), ("/v1/score", "")):
+            if f'"{field}"' not in rest:
+                body = f'{{{rest}"{field}": {value}}}'.encode()
+                answer = alive.post(path, body)
+                assert answer.status in (200, 400, 404), (body, answer.body)
+                if answer.status != 200:
+                    refused(answer, answer.status)
+
+
+@pytest.mark.parametrize("path", [PATH, CHAT, "/tokenize", "/detokenize", "/apply-template", "/v1/score"])
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"", b"[]", b'{"a": NaN}', b'{"a": -Infinity}', b'{"a": 1e999}', b'{"a": 1, "a": 2}', b"\x00", b"\xff\xfe",
+        b'\xef\xbb\xbf{"prompt": "a"}', b'{"a": ' * 10_000 + b"1" + b"}" * 10_000, b"[" * 10_000_000,
+        b'{"a": 1' + b"0" * 10_000 + b"}", b'{"prompt": ' + b"[" * 63 + b"]" * 63 + b"}",
+        ("{" + ",".join(f'"{i}":1' for i in range(500_000)) + ',"0":1}').encode(),
+    ],
+)  # fmt: skip
+def test_a_body_out_of_form_is_refused_at_once(alive: Client, path: str, body: bytes) -> None:
+    begin = time.monotonic()
+    refused(alive.post(path, body))
+    assert time.monotonic() - begin < 20  # and not hours: nothing takes time with the square of the size
+
+
+def _nested(depth: int, leaf: Any = True) -> Any:
+    for _ in range(depth):
+        leaf = {"properties": {"a": leaf}}
+    return leaf
+
+
+LOOP = {"$ref": "#/$defs/a", "$defs": {"a": {"$ref": "#/$defs/a"}}}
+FORMS: list[tuple[str, Any]] = [
+    ("grammar", "root ::= " + "(" * 60_000 + '"a"' + ")" * 60_000),
+    ("grammar", "start: " + "(" * 60_000 + '"a"' + ")" * 60_000),
+    ("grammar", "start: start"), ("grammar", "start: a\na: b\nb: a"), ("grammar", "start: b"), ("grammar", "\x00"),
+    ("regex", "(" * 60_000 + "a" + ")" * 60_000), ("regex", "(a{1000}){1000}{1000}"), ("regex", "a{1000000000}"),
+    ("regex", "(a"), ("regex", "[z-a]"), ("regex", "((a{0,100}){0,100}){0,100}b"), ("regex", r"(\p{L}{0,500}){500}"),
+    ("regex", r"(a)\1"), ("regex", "(?=a)b"), ("schema", LOOP), ("schema", {"$ref": "file:///etc/passwd"}),
+    ("schema", {"$ref": "http://127.0.0.1:1/x"}), ("schema", {"type": "nothing"}), ("schema", _nested(40)),
+    ("schema", {"type": "string", "pattern": "(a{1000}){1000}{1000}"}), ("schema", False),
+    ("schema", {"anyOf": [{"const": f"k{i}"} for i in range(10_000)]}),
+    ("schema", {"type": "array", "items": {"type": "integer"}, "minItems": 10**9, "maxItems": 10**9}),
+    ("schema", {"type": "string", "minLength": 10**9}), ("schema", {"type": "object", "minProperties": 10**9}),
+    ("schema", {"enum": []}), ("schema", {"allOf": [{"type": "string"}, {"type": "number"}]}),
+    ("choice", ["k" * 100 + str(i) for i in range(20_000)]), ("choice", [""]),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("case", range(len(FORMS)))
+def test_a_form_ends_in_text_of_that_form_or_in_an_error(alive: Client, lm: nw.LanguageModel, case: int) -> None:
+    name, value = FORMS[case]
+    begin = time.monotonic()
+    answer = alive.post(PATH, {"prompt": "ab", "max_tokens": 4, name: value})
+    assert time.monotonic() - begin < 30
+    if answer.status != 200:
+        refused(answer)
+        return
+    given: Any = {name: value}
+    choice = answer.json["choices"][0]
+    seed = choice.get("seed") or choice.get("nextword", {}).get("seed")
+    if seed is not None:
+        assert choice["text"] == lm.generate("ab", max_tokens=4, seed=seed, **given).text
+    assert choice["text"][:1] in {"regex": "a", "choice": "k"}.get(name, choice["text"][:1])
+
+
+def test_a_failing_form_is_an_error_in_a_stream_too(alive: Client) -> None:
+    refused(alive.post(PATH, {"prompt": "ab", "regex": "(a", "stream": True}))
+
+
+HOSTS = ["evil.example", "127.0.0.1.evil.example", "localhost.evil.example:80", "", "[::2]", "127.0.0.1@evil.example",
+         "evil.example:127.0.0.1", "localhost, evil.example", "[localhost", "x" * 10_000]  # fmt: skip
+ORIGINS = ["null", "http://evil.example", "http://127.0.0.1:1", "https://localhost", "file://", "http://localhost.evil",
+           "chrome-extension://a", "", "x" * 10_000]  # fmt: skip
+
+
+@pytest.mark.parametrize("host", HOSTS)
+def test_a_foreign_host_is_refused(alive: Client, host: str) -> None:
+    for method, path in (("GET", "/health"), ("GET", "/v1/models"), ("POST", PATH), ("OPTIONS", PATH)):
+        refused(alive.send(method, path, None, {"host": host}), 403)
+
+
+@pytest.mark.parametrize("origin", ORIGINS)
+def test_a_foreign_origin_is_refused(alive: Client, origin: str) -> None:
+    for method, path in (("GET", "/v1/models"), ("POST", PATH), ("OPTIONS", PATH)):
+        answer = alive.send(method, path, None, {"origin": origin})
+        refused(answer, 403)
+        assert "access-control-allow-origin" not in answer.headers
+
+
+@pytest.mark.parametrize(
+    "kind", ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=a", "", "application/jsonx"]
+)
+def test_what_a_page_may_post_without_asking_is_no_request(alive: Client, kind: str) -> None:
+    body = json.dumps({"prompt": "a", "max_tokens": 1}).encode()
+    for path in (PATH, CHAT, "/tokenize", "/detokenize", "/apply-template", "/v1/score", "/v1/distribution"):
+        refused(alive.send("POST", path, body, {"content-type": kind}), 415)
+
+
+@pytest.mark.parametrize("given", ["a%0d%0aSet-Cookie: x", "a b", "a" * 65, "é", "<script>", "a\tb", ""])
+def test_an_id_that_is_none_is_replaced(alive: Client, given: str) -> None:
+    answer = alive.send("GET", "/health", None, {"x-request-id": given.encode("latin-1").decode("latin-1")})
+    assert re.fullmatch("[0-9a-f]{32}", answer.headers["x-request-id"])
+    assert "set-cookie" not in answer.headers
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/../../etc/passwd", "/..%2f..%2fetc/passwd", "/v1/models/../../etc/passwd", "/v1/models/%2e%2e/%2e%2e/etc",
+        "/v1/models/%00", "/v1/models/%ff", "/v1/models/" + "a" * 10_000, "//evil.example/v1/models", "/v1/models/",
+        "/v1/models/%ed%a0%80", "/v1/completions/", "/%0d%0aX: y", "/static/../x", "/lab/..%5c..%5cx", "/v1//completions",
+    ],
+)  # fmt: skip
+def test_no_path_leads_out(alive: Client, path: str) -> None:
+    refused(alive.send("GET", path, None, {}), 404)
+
+
+def test_a_log_line_is_one_line_without_text_or_key(lm: nw.LanguageModel, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG, "nextword")
+    with ServerThread(Service(lm), Access(keys=(KEY,))) as server:
+        client = Client(server.url)
+        for query in (f"?key={KEY}", f"?api_key={KEY}&x=%0a", f"?Authorization=Bearer+{KEY}"):
+            refused(client.get("/v1/models" + query), 401)
+        client.get("/a%0ainjected%1b[31m%e2%80%ae")
+        client.post(PATH, {"prompt": "secret", "max_tokens": 1}, authorization=f"Bearer {KEY}")
+        client.post(PATH, {"prompt": "secret", "model": "secret"}, authorization=f"Bearer {KEY}")
+    lines = [record.getMessage() for record in caplog.records]
+    assert lines
+    assert not any(KEY in line or "secret" in line or not line.isprintable() for line in lines)
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {}, {"authorization": KEY}, {"authorization": f"Basic {KEY}"}, {"authorization": f"Bearer {KEY}x"},
+        {"authorization": "Bearer "}, {"authorization": "Bearer"}, {"x-api-key": "\xe9"}, {"x-api-key": KEY[:-1]},
+        {"authorization": "Bearer \xff"}, {"cookie": f"key={KEY}"},
+    ],
+)  # fmt: skip
+def test_every_route_but_health_needs_the_key(lm: nw.LanguageModel, headers: dict[str, str]) -> None:
+    service = Service(lm)
+    with ServerThread(service, Access(keys=(KEY,))) as server:
+        client = Client(server.url)
+        for method in ("GET", "HEAD", "POST", "OPTIONS", "PUT", "DELETE", "TRACE"):
+            for path in ("/v1/models", PATH, "/metrics", "/props", "/tokenize", "/", "/health/", "//health", "/v1/health"):
+                assert client.send(method, path, None, headers).status == 401, (method, path)
+        assert client.get("/health").status == 200
+        assert client.get("/v1/models", authorization=f"bearer {KEY}").status == 200
+
+
+def test_errors_do_not_grow_with_what_causes_them(alive: Client) -> None:
+    long = "\x01" * 1_000_000
+    for body in (
+        {"prompt": [long] * 3 + [{}]}, {"prompt": {long: long}}, {"prompt": "a", "response_format": {long: 1}},
+        {"prompt": "a", "stop": [long]}, {"prompt": "a", "logit_bias": {long: 1}}, {"prompt": "a", "prediction": {long: 1}},
+        {"prompt": "a", "structured_outputs": {long: 1}}, {"prompt": "a", "order": [long]}, {"prompt": "a", "regex": "(" + long},
+        {"prompt": "a", "grammar": long}, {"prompt": "a", "schema": {"type": long}}, {"prompt": "a", "temperature": long},
+        {"prompt": "a", "schema": {"$ref": "#/" + long}}, {"prompt": "a", "stream_options": {long: 1}, "stream": True},
+    ):  # fmt: skip
+        refused(alive.post(PATH, body))
+    for path, body in (("/v1/score", {"prompt": "a", "continuations": [{long: 1}]}), ("/detokenize", {"tokens": [long]})):
+        refused(alive.post(path, body))
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"GARBAGE\r\n\r\n", b"\x16\x03\x01\x02\x00\x01\x00", b"GET / HTTP/9.9\r\nHost: localhost\r\n\r\n",
+        b"GET /health HTTP/1.1\r\n\r\n", b"GET /health HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n",
+        request("GET", "/health", {"X": "a" * 20_000}), request("GET", "/" + "a" * 20_000),
+        request("POST", PATH, {"Content-Length": "-1"}), request("POST", PATH, {"Content-Length": "1" * 30}),
+        request("GET", "/health", {"Transfer-Encoding": "gzip"}), request("GET", "/health", {"X": "a\x00b"}),
+        request("GET", "/health", {"X": "a\nInjected: b"})[:-2] + b" folded\x00: 1\r\n\r\n",
+        request("POST", PATH, {"Content-Length": "3, 4"}, b"abcd"),
+    ],
+)  # fmt: skip
+def test_what_is_no_http_is_refused_in_form(alive: Client, data: bytes) -> None:
+    found = exchange(alive, data)
+    head, _, body = found.partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 400 "), found[:300]
+    assert json.loads(body)["error"]["type"] == "invalid_request_error"
+
+
+def test_a_body_cannot_hide_a_second_request(alive: Client) -> None:
+    inner = request("GET", "/v1/models")
+    both = {"Transfer-Encoding": "chunked", "Content-Length": str(len(inner)), "Content-Type": "application/json"}
+    assert exchange(alive, request("POST", PATH, both, b"0\r\n\r\n" + inner)).count(b'"object":"list"') == 0
+
+
+def test_many_large_prompts_do_not_stop_the_others(alive: Client) -> None:
+    answer = alive.post(PATH, {"prompt": ["a" * 50_000] * 128, "max_tokens": 1, "n": 16})
+    assert answer.error["code"] == "context_length_exceeded"
+    assert list(events(alive.post(PATH, {"prompt": "ab", "max_tokens": 2, "stream": True}).body))
