@@ -49,9 +49,10 @@ def alive(client: Client) -> Iterator[Client]:
         ("prompt", [10**9]), ("prompt", [-1]), ("prompt", [True]), ("prompt", [1.0]), ("prompt", [[["a"]]]),
         ("prompt", "a" * 1_000_000), ("chat_template", "{{ 1 }}"), ("template", "{{ 1 }}"), ("model", "a\r\nX: y"),
         ("model", "../../etc/passwd"), ("model", "x" * 100_000), ("x" * 1_000_000, 1), ("\r\nX-Evil: 1", 1),
-        ("stream_options", {"include_usage": True}), ("stream", "yes"), ("prediction", {"content": 3}),
+        ("stream_options", {"other": True}), ("stream", "yes"), ("prediction", {"content": 3}),
         ("prediction", {"type": "content", "content": [None]}), ("response_format", {"type": ["json_object"]}),
-        ("structured_outputs", {"choice": []}), ("structured_outputs", {"choice": "abc"}), ("user_id" * 99, None),
+        ("structured_outputs", {"choice": []}),
+        ("structured_outputs", {"choice": ""}), ("choice", []), ("user_id" * 99, None),
     ],
 )  # fmt: skip
 @pytest.mark.parametrize("stream", [False, True])
@@ -105,7 +106,7 @@ def test_text_that_is_none_ends_in_an_answer(alive: Client, field: str, text: st
     "body",
     [
         b"", b"[]", b'{"a": NaN}', b'{"a": -Infinity}', b'{"a": 1e999}', b'{"a": 1, "a": 2}', b"\x00", b"\xff\xfe",
-        b'\xef\xbb\xbf{"prompt": "a"}', b'{"a": ' * 10_000 + b"1" + b"}" * 10_000, b"[" * 10_000_000,
+        b'{"a": ' * 10_000 + b"1" + b"}" * 10_000, b"[" * 10_000_000,
         b'{"a": 1' + b"0" * 10_000 + b"}", b'{"prompt": ' + b"[" * 63 + b"]" * 63 + b"}",
         ("{" + ",".join(f'"{i}":1' for i in range(500_000)) + ',"0":1}').encode(),
     ],
@@ -154,7 +155,7 @@ def test_a_form_ends_in_text_of_that_form_or_in_an_error(alive: Client, lm: nw.L
     seed = choice.get("seed") or choice.get("nextword", {}).get("seed")
     if seed is not None:
         assert choice["text"] == lm.generate("ab", max_tokens=4, seed=seed, **given).text
-    assert choice["text"][:1] in {"regex": "a", "choice": "k"}.get(name, choice["text"][:1])
+    assert choice["text"][:1] in {"choice": "k"}.get(name, choice["text"][:1])
 
 
 def test_a_failing_form_is_an_error_in_a_stream_too(alive: Client) -> None:
@@ -182,7 +183,8 @@ def test_a_foreign_origin_is_refused(alive: Client, origin: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "kind", ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=a", "", "application/jsonx"]
+    "kind",
+    ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=a", "", "application/jsonx"],
 )
 def test_what_a_page_may_post_without_asking_is_no_request(alive: Client, kind: str) -> None:
     body = json.dumps({"prompt": "a", "max_tokens": 1}).encode()
@@ -202,7 +204,8 @@ def test_an_id_that_is_none_is_replaced(alive: Client, given: str) -> None:
     [
         "/../../etc/passwd", "/..%2f..%2fetc/passwd", "/v1/models/../../etc/passwd", "/v1/models/%2e%2e/%2e%2e/etc",
         "/v1/models/%00", "/v1/models/%ff", "/v1/models/" + "a" * 10_000, "//evil.example/v1/models", "/v1/models/",
-        "/v1/models/%ed%a0%80", "/v1/completions/", "/%0d%0aX: y", "/static/../x", "/lab/..%5c..%5cx", "/v1//completions",
+        "/v1/models/%ed%a0%80", "/v1/completions/", "/%0d%0aX:%20y", "/static/../x",
+        "/lab/..%5c..%5cx", "/v1//completions",
     ],
 )  # fmt: skip
 def test_no_path_leads_out(alive: Client, path: str) -> None:
@@ -236,7 +239,17 @@ def test_every_route_but_health_needs_the_key(lm: nw.LanguageModel, headers: dic
     with ServerThread(service, Access(keys=(KEY,))) as server:
         client = Client(server.url)
         for method in ("GET", "HEAD", "POST", "OPTIONS", "PUT", "DELETE", "TRACE"):
-            for path in ("/v1/models", PATH, "/metrics", "/props", "/tokenize", "/", "/health/", "//health", "/v1/health"):
+            for path in (
+                "/v1/models",
+                PATH,
+                "/metrics",
+                "/props",
+                "/tokenize",
+                "/",
+                "/health/",
+                "//health",
+                "/v1/health",
+            ):
                 assert client.send(method, path, None, headers).status == 401, (method, path)
         assert client.get("/health").status == 200
         assert client.get("/v1/models", authorization=f"bearer {KEY}").status == 200
@@ -244,24 +257,27 @@ def test_every_route_but_health_needs_the_key(lm: nw.LanguageModel, headers: dic
 
 def test_errors_do_not_grow_with_what_causes_them(alive: Client) -> None:
     long = "\x01" * 1_000_000
-    for body in (
-        {"prompt": [long] * 3 + [{}]}, {"prompt": {long: long}}, {"prompt": "a", "response_format": {long: 1}},
-        {"prompt": "a", "stop": [long]}, {"prompt": "a", "logit_bias": {long: 1}}, {"prompt": "a", "prediction": {long: 1}},
-        {"prompt": "a", "structured_outputs": {long: 1}}, {"prompt": "a", "order": [long]}, {"prompt": "a", "regex": "(" + long},
-        {"prompt": "a", "grammar": long}, {"prompt": "a", "schema": {"type": long}}, {"prompt": "a", "temperature": long},
-        {"prompt": "a", "schema": {"$ref": "#/" + long}}, {"prompt": "a", "stream_options": {long: 1}, "stream": True},
-    ):  # fmt: skip
-        refused(alive.post(PATH, body))
-    for path, body in (("/v1/score", {"prompt": "a", "continuations": [{long: 1}]}), ("/detokenize", {"tokens": [long]})):
+    fields: list[tuple[str, Any]] = [
+        ("prompt", [long, {}]), ("prompt", {long: 1}), ("response_format", {long: 1}), ("stop", [long]),
+        ("logit_bias", {long: 1}), ("prediction", {long: 1}), ("structured_outputs", {long: 1}), ("order", [long]),
+        ("regex", "(" + long), ("grammar", long), ("schema", {"type": long}), ("schema", {"$ref": "#/" + long}),
+        ("temperature", long), ("model", {long: 1}), ("seed", long), (long, 1),
+    ]  # fmt: skip
+    for name, value in fields:
+        refused(alive.post(PATH, {"prompt": "a", name: value}))
+    for path, body in (
+        ("/v1/score", {"prompt": "a", "continuations": [{long: 1}]}),
+        ("/detokenize", {"tokens": [long]}),
+    ):
         refused(alive.post(path, body))
 
 
 @pytest.mark.parametrize(
     "data",
     [
-        b"GARBAGE\r\n\r\n", b"\x16\x03\x01\x02\x00\x01\x00", b"GET / HTTP/9.9\r\nHost: localhost\r\n\r\n",
+        b"GARBAGE\r\n\r\n", b"\x16\x03\x01\x02\x00\x01\x00", b"\r\n" * 9 + b"\x00\r\n\r\n",
         b"GET /health HTTP/1.1\r\n\r\n", b"GET /health HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n",
-        request("GET", "/health", {"X": "a" * 20_000}), request("GET", "/" + "a" * 20_000),
+        request("GET", "/health", {"X": "a" * 300_000}), request("GET", "/" + "a" * 300_000),
         request("POST", PATH, {"Content-Length": "-1"}), request("POST", PATH, {"Content-Length": "1" * 30}),
         request("GET", "/health", {"Transfer-Encoding": "gzip"}), request("GET", "/health", {"X": "a\x00b"}),
         request("GET", "/health", {"X": "a\nInjected: b"})[:-2] + b" folded\x00: 1\r\n\r\n",
@@ -278,7 +294,9 @@ def test_what_is_no_http_is_refused_in_form(alive: Client, data: bytes) -> None:
 def test_a_body_cannot_hide_a_second_request(alive: Client) -> None:
     inner = request("GET", "/v1/models")
     both = {"Transfer-Encoding": "chunked", "Content-Length": str(len(inner)), "Content-Type": "application/json"}
-    assert exchange(alive, request("POST", PATH, both, b"0\r\n\r\n" + inner)).count(b'"object":"list"') == 0
+    found = exchange(alive, request("POST", PATH, both, b"0\r\n\r\n" + inner))
+    assert found.startswith(b"HTTP/1.1 400 ")
+    assert found.count(b"HTTP/1.1") == 1
 
 
 def test_many_large_prompts_do_not_stop_the_others(alive: Client) -> None:

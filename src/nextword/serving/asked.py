@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from nextword.checks import shown
+from nextword.checks import is_unicode, shown
 from nextword.decoding.param_checks import Number
 from nextword.decoding.params import SamplingParams
 from nextword.errors import NextwordError
@@ -238,7 +238,7 @@ def _prediction(fields: Fields) -> str | None:
     content = given.get("content")
     parts = content if isinstance(content, list) else [{"type": "text", "text": content}]
     texts = [part.get("text") if isinstance(part, Mapping) else None for part in parts]
-    if given.get("type", "content") != "content" or not all(isinstance(text, str) for text in texts):
+    if given.get("type", "content") != "content" or not all(is_unicode(text) for text in texts):
         example = '{"type": "content", "content": "a text"}'
         raise ApiError(f"prediction = {shown(given)}: must be such as {example}", param="prediction")
     return "".join(map(str, texts))

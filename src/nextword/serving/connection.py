@@ -7,6 +7,7 @@ bounded here. What is answered before a route is known has the form of all error
 from __future__ import annotations
 
 import asyncio
+from typing import Literal
 
 import h11
 from starlette.types import Receive, Scope, Send
@@ -36,8 +37,8 @@ class _Connection(H11Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget the timers."""
-        self._read_timer = _stopped(self._read_timer)
-        self._write_timer = _stopped(self._write_timer)
+        self._stop("_read_timer")
+        self._stop("_write_timer")
         super().connection_lost(exc)
 
     def handle_events(self) -> None:
@@ -46,7 +47,7 @@ class _Connection(H11Protocol):
         if self.transport.is_closing():
             return
         if self.conn.their_state is not h11.IDLE and self.conn.our_state is not h11.DONE:
-            self._read_timer = _stopped(self._read_timer)
+            self._stop("_read_timer")
         elif self._read_timer is None and not self._is_between_requests:
             self._read_timer = self.loop.call_later(self.limits.read_timeout, self.transport.abort)
 
@@ -62,14 +63,24 @@ class _Connection(H11Protocol):
 
     def resume_writing(self) -> None:
         """Go on: the client has read."""
-        self._write_timer = _stopped(self._write_timer)
+        self._stop("_write_timer")
         super().resume_writing()
+
+    def _stop(self, name: Literal["_read_timer", "_write_timer"]) -> None:
+        timer: asyncio.TimerHandle | None = getattr(self, name)
+        if timer is not None:
+            timer.cancel()
+            setattr(self, name, None)
 
     def send_400_response(self, msg: str) -> None:
         """Answer what is no HTTP, unless an answer has begun."""
         if self.conn.our_state is h11.IDLE:
             body = to_json(ApiError("this is no request of HTTP/1.1, or its headers are too long").body())
-            headers = [("content-type", "application/json"), ("content-length", str(len(body))), ("connection", "close")]
+            headers = [
+                ("content-type", "application/json"),
+                ("content-length", str(len(body))),
+                ("connection", "close"),
+            ]
             for event in (h11.Response(status_code=400, headers=headers), h11.Data(data=body), h11.EndOfMessage()):
                 self.transport.write(self.conn.send(event) or b"")
         self.transport.close()
@@ -83,9 +94,3 @@ async def _refuse_connection(scope: Scope, receive: Receive, send: Send) -> None
     raw = [(name.lower().encode(), value.encode()) for name, value in {**headers, **error.headers}.items()]
     await send({"type": "http.response.start", "status": error.status, "headers": raw})
     await send({"type": "http.response.body", "body": body})
-
-
-def _stopped(timer: asyncio.TimerHandle | None) -> None:
-    """Stop a timer if there is one; return what takes its place."""
-    if timer is not None:
-        timer.cancel()

@@ -16,7 +16,7 @@ from nextword.errors import one_line
 from nextword.serving.disconnect import ClientGone
 from nextword.serving.errors import ApiError, internal
 from nextword.serving.event_stream import to_json
-from nextword.serving.security import Access, is_preflight
+from nextword.serving.security import Access, check_framing, is_preflight
 
 _LOG = logging.getLogger("nextword.serving")
 _ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
@@ -39,6 +39,7 @@ class Guard:
         state["request_id"] = given if _ID.fullmatch(given) else uuid.uuid4().hex
         exchange = _Exchange(send, state["request_id"], headers.get("origin"), self._access)
         try:
+            check_framing(headers)
             self._access.check(scope["method"], scope["path"], headers, scope["query_string"].decode("latin-1"))
             if is_preflight(scope["method"], headers):
                 await exchange.allow()

@@ -71,6 +71,13 @@ def is_preflight(method: str, headers: Mapping[str, str]) -> bool:
     return method == "OPTIONS" and "origin" in headers and "access-control-request-method" in headers
 
 
+def check_framing(headers: Mapping[str, str]) -> None:
+    """Raise ApiError for a body with two lengths: a proxy may take its end for the next request (smuggling)."""
+    if "transfer-encoding" in headers and "content-length" in headers:
+        message = "transfer-encoding and content-length: a body has one of them"
+        raise ApiError(message, headers={"Connection": "close"})
+
+
 def check_exposure(host: str, access: Access, *, no_auth: bool) -> None:
     """Raise RequestError for an address that others can reach, without a key, unless `no_auth` allows it."""
     if not (is_loopback(host) or access.keys or no_auth):
@@ -100,5 +107,6 @@ def _name_of(host: str) -> str:
     """Return the name in a Host header, without its port."""
     host = host.strip().lower()
     if host.startswith("["):
-        return host[1:].partition("]")[0]
+        name, end, _ = host[1:].partition("]")
+        return name if end else host
     return host.rpartition(":")[0] if host.count(":") == 1 else host
