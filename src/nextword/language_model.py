@@ -495,20 +495,16 @@ def load(
     `adapter`: a folder in peft's format, merged into the weights; such a folder can be the name, too. `adapters`:
     folders by the names under which requests choose one of them, computed beside one copy of the weights. `backend`,
     `weights` and `num_threads` as in `open_backend`, `speculation` as in `Engine`. `amateur`: a smaller model with
-    the same tokens, loaded in the same way, for `contrastive_alpha`. `draft_model`: likewise, to propose tokens that
-    this model verifies, which changes no text. `on_progress`: called while weights are loaded, with the share of them
-    that is. Raises CheckpointError naming file and field, BackendError or MissingExtraError where the backend cannot
-    run, RequestError for a second model with other tokens, or a draft model that nothing would use.
+    the same tokens, for `contrastive_alpha`; `draft_model`: one that proposes tokens for this model to verify.
+    `on_progress`: called with the share of the weights that is loaded. Raises CheckpointError naming file and field,
+    BackendError or MissingExtraError if the backend cannot run, RequestError for a second model that cannot be used.
     """
     directory = open_adapted(str(name), None if adapter is None else str(adapter))
     tokenizer = directory.tokenizer  # first, so that its source lists are freed before the weights are loaded
     chosen: BackendName = ("torch" if native is None else "native") if backend == "auto" else backend
     how: _Opening = {"backend": backend, "weights": weights, "num_threads": num_threads}
-    drafting = None
-    if draft_model is not None:
-        _check_drafts(chosen, speculation=speculation)
-        how["cache_share"] = WHOLE_CACHE / 2
-        drafting = _open_second("draft_model", draft_model, tokenizer, **how)
+    how["cache_share"] = _cache_share(draft_model, chosen, speculation=speculation)
+    drafting = _open_second("draft_model", draft_model, tokenizer, **how)
     opened = open_backend(
         directory.config,
         directory.tensors,
@@ -517,22 +513,26 @@ def load(
         adapters=_open_beside(directory, adapters or {}),
         on_progress=on_progress,
     )
-    shown = printable(str(name))
-    weaker = None if amateur is None else _open_second("amateur", amateur, tokenizer, **how)
+    weaker = _open_second("amateur", amateur, tokenizer, **how)
     engine = Engine(opened, tokenizer, speculation=speculation, amateur=weaker, draft_model=drafting)
-    return LanguageModel(directory, engine, name=shown, backend=chosen, weights=weights)
+    return LanguageModel(directory, engine, name=printable(str(name)), backend=chosen, weights=weights)
 
 
-def _check_drafts(backend: BackendName, *, speculation: bool) -> None:
-    """Raise RequestError for a draft model whose drafts nobody would verify."""
+def _cache_share(draft_model: str | Path | None, backend: BackendName, *, speculation: bool) -> float:
+    """Return each model's share of the cache. Raises RequestError for a draft model that nobody would verify."""
+    if draft_model is None:
+        return WHOLE_CACHE
     if not speculation:
         raise RequestError("draft_model: its drafts are verified only with speculation")
     if backend == "torch":
         raise RequestError('draft_model: PyTorch verifies no drafts; load with backend="native"')
+    return WHOLE_CACHE / 2
 
 
-def _open_second(option: str, name: str | Path, tokenizer: Tokenizer, **how: Unpack[_Opening]) -> Backend:
-    """Load the smaller model that an option of `load` names. Raises RequestError if it has other tokens."""
+def _open_second(option: str, name: str | Path | None, tokenizer: Tokenizer, **how: Unpack[_Opening]) -> Backend | None:
+    """Load the smaller model that an option of `load` names, if any. Raises RequestError if it has other tokens."""
+    if name is None:
+        return None
     from nextword.text.same_tokenizer import other_token
 
     directory = open_adapted(str(name))

@@ -49,11 +49,18 @@ class SubmitOptions(TypedDict, total=False):
     """Keywords of `Engine.prepare` and `Engine.submit`."""
 
     continues_text: bool
+    """False decodes the completion as a text of its own, such as an answer, not as the text that continues the prompt:
+    without the space that some vocabularies write only between words."""
     end_token_ids: Seq[int] | None
+    """Tokens that end a completion; None: the tokenizer's."""
     thought_marks: ThoughtMarks | None
+    """Marks of the thoughts in front of an answer; the control tokens among them become text of the completion."""
     adapter: str | None
+    """One of the model's; None: the base model."""
     prediction: Seq[int]
+    """Tokens that the completion may have; the more are right, the fewer steps it takes."""
     negative_prompt: Seq[int] | None
+    """What `guidance_scale` moves away from; None: the last token of the prompt alone."""
 
 
 class Engine:
@@ -110,13 +117,7 @@ class Engine:
         """Check a request and make what it needs, without a lock: threads may do so while the engine steps.
 
         Raises RequestError if the prompt is empty, holds unknown ids, or leaves no room in the context, and where the
-        form that `params` give the text cannot be compiled.
-        `continues_text`: False decodes the completion as a text of its own, such as an answer, not as the text that
-        continues the prompt: without the space that some vocabularies write only between words. `end_token_ids`: the
-        tokens that end a completion; None: the tokenizer's. `thought_marks`: of the thoughts in front of an answer;
-        the control tokens among them become text of the completion. `adapter`: one of the model's; None: the base
-        model. `prediction`: tokens that the completion may have; the more are right, the fewer steps it takes.
-        `negative_prompt`: what `guidance_scale` moves away from; None: the last token of the prompt alone.
+        form that `params` give the text cannot be compiled. `SubmitOptions` says what the keywords mean.
         """
         check_value("params", params, SamplingParams)
         prompt = _as_token_ids(prompt_token_ids)

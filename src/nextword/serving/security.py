@@ -19,7 +19,7 @@ _PUBLIC_PATHS = ("/health",)
 _LOCAL_NAMES = ("localhost", "127.0.0.1", "::1")
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Access:
     """Conditions under which a request is answered."""
 

@@ -124,31 +124,25 @@ def decoding_report(
 
     `model`: name, path or loaded model; further keywords are those of `load`. `prompts`: a file with a prompt on each
     line, or the prompts. `setting`: decoding strategies, "greedy" or parameters as in "temperature=0.7 top_p=0.9";
-    `SETTINGS` if empty. `samples`: texts to sample after each prompt, at least two. `limit`: most prompts to read.
-    `references`: a file with a line for each prompt, or the lines, that people have written after it: their first
-    `max_tokens` tokens are measured in the same way, as what generated texts should resemble (Holtzman et al. 2020).
-    `parse_special`: read control tokens written in the prompts as tokens. `html`: file for a page with plots.
-    `on_progress` is called after each prompt that has been continued. Raises RequestError, DataError, MissingExtraError
-    without nltk, and as `load`.
+    `SETTINGS` if empty. `samples`: texts of each prompt, at least two. `limit`: most prompts to read. `references`: a
+    file with a line for each prompt, or the lines, that people have written after it: their first `max_tokens` tokens
+    are measured like the texts (Holtzman et al. 2020). `parse_special`: read control tokens written in the prompts as
+    tokens. `html`: file for a page. Raises RequestError, DataError, MissingExtraError without nltk, and as `load`.
     """
     with needs_extra("eval"):
         import nltk  # noqa: F401
+    from nextword.workflows.decoding_page import write_decoding_page
+
     require_page(html)
     params = _params(setting, samples=samples, max_tokens=max_tokens, seed=seed)
-    if limit is not None and limit < 1:
-        raise RequestError(f"limit = {limit}: at least one prompt is needed")
-    lines = _lines("prompts", prompts)[:limit]
-    written = None if references is None else _references(references, len(lines))
+    lines = _lines("prompts", prompts, limit)
+    written = _references(references, len(lines))
     opened = open_model(model, on_progress, **loading)
     encoded = [opened.tokenizer.encode_prompt(line, parse_special=parse_special) for line in lines]
     requests = _continued(opened.engine, encoded, params, on_progress)
-    report = _measured(opened, name_of(model), lines, requests)
-    if written is not None:
-        human = _human(opened, encoded, written, max_tokens)
-        report = dataclasses.replace(report, human=human)
+    human = _human(opened, encoded, written, max_tokens) if written else None
+    report = dataclasses.replace(_measured(opened, name_of(model), lines, requests), human=human)
     if html is not None:
-        from nextword.workflows.decoding_page import write_decoding_page
-
         write_decoding_page(html, report)
     return report
 
@@ -186,18 +180,25 @@ def _params(setting: Sequence[str], *, samples: int, max_tokens: int, seed: int)
     return params
 
 
-def _lines(what: str, given: str | Path | Sequence[str]) -> tuple[str, ...]:
-    """Return the lines of a file, or those given, but for empty ones. Raises DataError if there are none."""
+def _lines(what: str, given: str | Path | Sequence[str], limit: int | None = None) -> tuple[str, ...]:
+    """Return the lines of a file, or those given, but for empty ones. Raises DataError if there are none.
+
+    Raises RequestError for a limit below 1.
+    """
+    if limit is not None and limit < 1:
+        raise RequestError(f"limit = {limit}: at least one prompt is needed")
     name = str(given) if isinstance(given, (str, Path)) else what
     lines = split_lines(read_text(Path(given)), name=name) if isinstance(given, (str, Path)) else given
     kept = tuple(line.rstrip() for line in lines if line.strip())
     if not kept:
         raise DataError(f"{name}: there is no {what.removesuffix('s')}")
-    return kept
+    return kept[:limit]
 
 
-def _references(given: str | Path | Sequence[str], num_prompts: int) -> tuple[str, ...]:
-    """Return what people have written after each prompt. Raises DataError if there are fewer than prompts."""
+def _references(given: str | Path | Sequence[str] | None, num_prompts: int) -> tuple[str, ...]:
+    """Return what people have written after each prompt, if given. Raises DataError if there are fewer than prompts."""
+    if given is None:
+        return ()
     lines = _lines("references", given)
     if len(lines) < num_prompts:
         raise DataError(f"references: {count(len(lines), 'line')} for {count(num_prompts, 'prompt')}: one for each")

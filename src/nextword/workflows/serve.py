@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import socket
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Unpack, cast
@@ -57,34 +58,39 @@ def serve(
     variable NEXTWORD_API_KEY adds one. `no_auth`: allow an address that others can reach without any. `allowed_hosts`:
     names of the server besides localhost. `cors_origins`: pages that may call it. `lenient`: ignore unknown fields of
     requests. `on_ready`: called with the server's address. Other keywords: those of `load`, and the fields of `Limits`.
-
     Raises RequestError for an address that is taken or open to others, and as `load`.
     """
     with needs_extra("serve"):
         from nextword.serving.server import listen, run
         from nextword.serving.service import Service
 
-    known = {field.name for field in dataclasses.fields(Limits)}
-    limits = Limits(**{name: value for name, value in options.items() if name in known})  # type: ignore[arg-type]
-    access = Access(
-        keys=_keys([api_key] if isinstance(api_key, str) else api_key, api_key_file),
-        allowed_hosts=tuple(allowed_hosts),
-        cors_origins=tuple(cors_origins),
-    )
+    limits, loading = _separated(options)
+    access = Access(_keys(api_key, api_key_file), tuple(allowed_hosts), tuple(cors_origins))
     check_exposure(host, access, no_auth=no_auth)
     bound = listen(host, port)
     try:
-        loading = cast(LoadOptions, {name: value for name, value in options.items() if name not in known})
         lm = open_model(model, on_progress, adapters=adapters, **loading)
         service = Service(lm, limits=limits, alias=alias, lenient=lenient)
-        shown = f"[{host}]" if ":" in host else host
-        run(service, bound, access, lambda: on_ready(f"http://{shown}:{bound.getsockname()[1]}"))
+        run(service, bound, access, lambda: on_ready(_url(host, bound)))
     finally:
         bound.close()
 
 
-def _keys(given: Sequence[str], file: str | Path | None) -> tuple[str, ...]:
+def _url(host: str, bound: socket.socket) -> str:
+    shown = f"[{host}]" if ":" in host else host
+    return f"http://{shown}:{bound.getsockname()[1]}"
+
+
+def _separated(options: ServeOptions) -> tuple[Limits, LoadOptions]:
+    """Return the limits among the options of `serve`, and what is for `load`."""
+    known = {field.name for field in dataclasses.fields(Limits)}
+    limits = Limits(**{name: value for name, value in options.items() if name in known})  # type: ignore[arg-type]
+    return limits, cast(LoadOptions, {name: value for name, value in options.items() if name not in known})
+
+
+def _keys(given: str | Sequence[str], file: str | Path | None) -> tuple[str, ...]:
     """Return all keys: those given, of the file, and of the environment."""
+    given = [given] if isinstance(given, str) else given
     lines: list[str] = []
     if file is not None:
         lines = [line for line in read_text(Path(file)).splitlines() if line.strip()]
