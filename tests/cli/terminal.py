@@ -50,9 +50,9 @@ class Terminal:
         """Send keys."""
         os.write(self._ours, keys.encode())
 
-    def until(self, text: str) -> str:
+    def until(self, text: str, seconds: float = 60.0) -> str:
         """Return what the terminal shows up to and with `text`. Raises AssertionError where it does not come."""
-        end = time.monotonic() + 60
+        end = time.monotonic() + seconds
         while text not in self._unread:
             ready, _, _ = select.select([self._ours], [], [], max(0.0, end - time.monotonic()))
             assert ready, f"no {text!r} in {self._unread!r}"
@@ -65,11 +65,19 @@ class Terminal:
         shown, found, self._unread = self._unread.partition(text)
         return shown + found
 
-    def interrupt_to_the_end(self) -> int:
-        """Press Ctrl-C until the program ends; return its exit code.
+    def interrupt_until(self, text: str) -> str:
+        """Press Ctrl-C until the terminal shows `text`; return what it shows up to and with it.
 
         A signal that comes between readline's prompt and its wait for keys is not seen before the next one.
         """
+        for _ in range(6):
+            self.press(CTRL_C)
+            with contextlib.suppress(AssertionError):
+                return self.until(text, seconds=10)
+        return self.until(text)
+
+    def interrupt_to_the_end(self) -> int:
+        """Press Ctrl-C until the program ends, as in `interrupt_until`; return its exit code."""
         for _ in range(6):
             self.press(CTRL_C)
             with contextlib.suppress(subprocess.TimeoutExpired):

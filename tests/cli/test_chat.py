@@ -13,7 +13,7 @@ import pytest
 from nextword.cli.verbs import chat
 from nextword.tasks.chat import Conversation
 from tests.cli.conftest import Command
-from tests.cli.terminal import CTRL_C, CTRL_D, LEFT, UP, Terminal
+from tests.cli.terminal import CTRL_D, LEFT, UP, Terminal
 
 SEEDED = ("--seed", "1", "--max-tokens", "4")
 needs_readline = pytest.mark.skipif(find_spec("readline") is None, reason="this Python was built without readline")
@@ -177,8 +177,9 @@ def test_several_lines_on_a_terminal_have_a_prompt_of_their_own(tiny: Path, tmp_
 def test_ctrl_c_clears_the_line_and_ends_when_it_is_pressed_twice(tiny: Path, tmp_path: Path) -> None:
     with Terminal("chat", tiny, *SEEDED, cache=tmp_path) as terminal:
         terminal.until("> ")
-        terminal.press(f"never asked{CTRL_C}")
-        terminal.until("Ctrl-C again ends")
+        terminal.press("never asked")
+        terminal.until("never asked")
+        terminal.interrupt_until("Ctrl-C again ends")
         terminal.until("> ")
         terminal.press("asked\n")
         terminal.until("> ")

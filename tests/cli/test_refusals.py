@@ -18,7 +18,7 @@ MODEL_VERBS = ("generate", "chat", "summarize", "next", "score", "tokenize")
         ("generte", "unknown command 'generte': did you mean 'generate'? nextword --help lists all"),
         ("list", "unknown command 'list': did you mean 'models'?"),
         ("run", "unknown command 'run': did you mean 'chat'?"),
-        ("serve", "unknown command 'serve': nextword --help lists all"),
+        ("deploy", "unknown command 'deploy': nextword --help lists all"),
         ("--json models", "unknown command '--json'"),
         ("generate", "MODEL (nextword generate --help lists all options)"),
         ("generate {tiny}", "the prompt is empty"),
