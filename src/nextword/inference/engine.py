@@ -60,7 +60,7 @@ class SubmitOptions(TypedDict, total=False):
     prediction: Seq[int]
     """Tokens that the completion may have; the more are right, the fewer steps it takes."""
     negative_prompt: Seq[int] | None
-    """What `guidance_scale` moves away from; None: the last token of the prompt alone."""
+    """Prompt that `guidance_scale` moves away from; None: the last token of the prompt alone."""
 
 
 class Engine:
