@@ -14,8 +14,9 @@ from starlette.types import Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from nextword.serving.errors import ApiError, too_many_connections
-from nextword.serving.event_stream import to_json
 from nextword.serving.limits import Limits
+
+_CLOSE = (b"connection", b"close")
 
 
 def connection_class(limits: Limits) -> type[asyncio.Protocol]:
@@ -75,13 +76,10 @@ class _Connection(H11Protocol):
     def send_400_response(self, msg: str) -> None:
         """Answer what is no HTTP, unless an answer has begun."""
         if self.conn.our_state is h11.IDLE:
-            body = to_json(ApiError("this is no request of HTTP/1.1, or its headers are too long").body())
-            headers = [
-                ("content-type", "application/json"),
-                ("content-length", str(len(body))),
-                ("connection", "close"),
-            ]
-            for event in (h11.Response(status_code=400, headers=headers), h11.Data(data=body), h11.EndOfMessage()):
+            error = ApiError("this is no request of HTTP/1.1, or its headers are too long")
+            headers, body = error.response()
+            head = h11.Response(status_code=error.status, headers=[*headers, _CLOSE])
+            for event in (head, h11.Data(data=body), h11.EndOfMessage()):
                 self.transport.write(self.conn.send(event) or b"")
         self.transport.close()
 
@@ -89,8 +87,6 @@ class _Connection(H11Protocol):
 async def _refuse_connection(scope: Scope, receive: Receive, send: Send) -> None:
     """Answer on a connection beyond the limit: an ASGI application."""
     error = too_many_connections()
-    body = to_json(error.body())
-    headers = {"content-type": "application/json", "content-length": str(len(body)), "connection": "close"}
-    raw = [(name.lower().encode(), value.encode()) for name, value in {**headers, **error.headers}.items()]
-    await send({"type": "http.response.start", "status": error.status, "headers": raw})
+    headers, body = error.response()
+    await send({"type": "http.response.start", "status": error.status, "headers": [*headers, _CLOSE]})
     await send({"type": "http.response.body", "body": body})

@@ -7,6 +7,7 @@ from typing import Any
 
 from nextword.checks import shown
 from nextword.errors import NextwordError
+from nextword.serving.encoding import to_json
 
 INVALID = "invalid_request_error"
 UNAVAILABLE = "unavailable_error"
@@ -39,6 +40,12 @@ class ApiError(NextwordError):
         """Return the JSON of the response."""
         known = {"message": str(self), "type": self.kind, "param": self.param, "code": self.code}
         return {"error": {**known, **self.details}}
+
+    def response(self) -> tuple[list[tuple[bytes, bytes]], bytes]:
+        """Return the headers and the body of the response, in bytes."""
+        body = to_json(self.body())
+        headers = {"content-type": "application/json", "content-length": str(len(body)), **self.headers}
+        return [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()], body
 
 
 def refusal(error: NextwordError, param: str | None = None) -> ApiError:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import AsyncIterator, Iterable
 from typing import Any
 
@@ -10,6 +9,7 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from nextword.serving.disconnect import until_disconnected
+from nextword.serving.encoding import to_json
 from nextword.serving.errors import ApiError
 from nextword.serving.job import Job
 from nextword.serving.replies import Reply
@@ -63,8 +63,3 @@ def encoded(chunks: Iterable[dict[str, Any]]) -> bytes:
 def _name(chunk: dict[str, Any]) -> bytes:
     """Return the line that names an event, which those of `/v1/responses` have."""
     return b"event: " + chunk["type"].encode() + b"\n" if "type" in chunk else b""
-
-
-def to_json(value: object) -> bytes:
-    """Return a value as compact JSON."""
-    return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()

@@ -15,7 +15,6 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from nextword.errors import one_line
 from nextword.serving.disconnect import ClientGone
 from nextword.serving.errors import ApiError, internal
-from nextword.serving.event_stream import to_json
 from nextword.serving.security import Access, check_framing, is_preflight
 
 _LOG = logging.getLogger("nextword.serving")
@@ -91,10 +90,8 @@ class _Exchange:
         """Send an error, unless a response has begun."""
         if self.status:
             return
-        body = to_json(error.body())
-        headers = {"content-type": "application/json", "content-length": str(len(body)), **error.headers}
-        raw = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()]
-        await self.send({"type": "http.response.start", "status": error.status, "headers": raw})
+        headers, body = error.response()
+        await self.send({"type": "http.response.start", "status": error.status, "headers": headers})
         await self.send({"type": "http.response.body", "body": body})
 
 

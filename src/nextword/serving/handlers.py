@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
 
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
@@ -14,13 +14,16 @@ from nextword.serving.asked import ChatAsked, CompletionAsked
 from nextword.serving.chat_reply import ChatReply
 from nextword.serving.completion_reply import CompletionReply
 from nextword.serving.disconnect import ClientGone, until_disconnected
+from nextword.serving.encoding import to_json
 from nextword.serving.errors import ApiError
-from nextword.serving.event_stream import EventStream, to_json
+from nextword.serving.event_stream import EventStream
 from nextword.serving.fields import parse_json
 from nextword.serving.job import Event, Job
 from nextword.serving.preparing import prepare
 from nextword.serving.replies import Identity, Reply
 from nextword.serving.service import Service
+
+A = TypeVar("A", CompletionAsked, ChatAsked)
 
 
 class JsonResponse(Response):
@@ -36,13 +39,7 @@ class JsonResponse(Response):
 async def completions(request: Request) -> Response:
     """Answer `POST /v1/completions`."""
     service: Service = request.app.state.service
-    body = await read_body(request)
-
-    def read() -> tuple[CompletionAsked, list[EngineRequest]]:
-        asked = service.reader.completion(parse_json(body, service.limits))
-        return asked, prepare(service.lm.engine, asked)
-
-    asked, requests = await prepared(service, request, read)
+    _, asked, requests = await prepared(service, request, service.reader.completion)
     identity = Identity("cmpl-", asked.model, service.fingerprint)
     reply = CompletionReply(asked, requests, service.lm.tokenizer, identity)
     return await answer(service, request, requests, reply, stream=asked.stream)
@@ -51,21 +48,24 @@ async def completions(request: Request) -> Response:
 async def chat_completions(request: Request) -> Response:
     """Answer `POST /v1/chat/completions`."""
     service: Service = request.app.state.service
-    body = await read_body(request)
-
-    def read() -> tuple[ChatAsked, list[EngineRequest]]:
-        asked = service.reader.chat(parse_json(body, service.limits))
-        return asked, prepare(service.lm.engine, asked)
-
-    asked, requests = await prepared(service, request, read)
+    _, asked, requests = await prepared(service, request, service.reader.chat)
     identity = Identity("chatcmpl-", asked.model, service.fingerprint)
     reply = ChatReply(asked, requests[0], service.lm.tokenizer, identity)
     return await answer(service, request, requests, reply, stream=asked.stream)
 
 
-async def prepared(service: Service, request: Request, read: Any) -> Any:
-    """Read a request in a thread; the client may go in the meantime."""
-    return await until_disconnected(request.receive, service.in_thread(read))
+async def prepared(
+    service: Service, request: Request, read: Callable[[Mapping[str, Any]], A]
+) -> tuple[Mapping[str, Any], A, list[EngineRequest]]:
+    """Return a request's JSON, what it asks for, and the engine's requests; the client may go in the meantime."""
+    data = await read_body(request)
+
+    def work() -> tuple[Mapping[str, Any], A, list[EngineRequest]]:
+        body = parse_json(data, service.limits)
+        asked = read(body)
+        return body, asked, prepare(service.lm.engine, asked)
+
+    return await until_disconnected(request.receive, service.in_thread(work))
 
 
 async def answer(

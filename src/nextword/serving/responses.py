@@ -14,9 +14,8 @@ from nextword.inference.sequence import FINISH_REASONS, Request, TextPiece
 from nextword.serving.asked import ChatAsked
 from nextword.serving.chat_reply import ChatReply
 from nextword.serving.errors import ApiError
-from nextword.serving.fields import Fields, parse_json
-from nextword.serving.handlers import answer, prepared, read_body
-from nextword.serving.preparing import prepare
+from nextword.serving.fields import Fields
+from nextword.serving.handlers import answer, prepared
 from nextword.serving.replies import Identity
 from nextword.serving.service import Service
 from nextword.serving.usage import usage
@@ -54,14 +53,7 @@ FIELDS = (*_SAME, *_IGNORED, *_NOT_SERVED, "input", "instructions", "max_output_
 async def responses(request: HttpRequest) -> Response:
     """Answer `POST /v1/responses`."""
     service: Service = request.app.state.service
-    body = await read_body(request)
-
-    def read() -> tuple[ChatAsked, dict[str, Any], list[Request]]:
-        given = parse_json(body, service.limits)
-        asked = service.reader.chat(chat_body(given))
-        return asked, given, prepare(service.lm.engine, asked)
-
-    asked, given, requests = await prepared(service, request, read)
+    given, asked, requests = await prepared(service, request, lambda body: service.reader.chat(chat_body(body)))
     identity = Identity("resp_", asked.model, service.fingerprint)
     chat = ChatReply(asked, requests[0], service.lm.tokenizer, identity)
     reply = ResponsesReply(asked, given, requests[0], chat, identity)
