@@ -10,7 +10,7 @@ import pytest
 import nextword as nw
 from nextword.errors import RequestError
 from nextword.serving.security import Access, check_exposure, is_loopback
-from nextword.serving.server import ServerThread
+from nextword.serving.server import ServerThread, listen
 from nextword.serving.service import Service
 from tests.serving.client import Client
 from tests.serving.faults import wait_until
@@ -79,6 +79,12 @@ def test_an_open_address_needs_a_key() -> None:
     check_exposure("0.0.0.0", Access(), no_auth=True)
     assert [is_loopback(host) for host in ("127.0.0.1", "127.9.9.9", "::1", "localhost")] == [True] * 4
     assert not any(is_loopback(host) for host in ("0.0.0.0", "::", "192.168.0.1", "example.org"))
+
+
+@pytest.mark.parametrize("port", [-1, 65_536, 99_999, 2**70])
+def test_a_port_that_is_none_is_refused_and_not_taken_for_another(port: int) -> None:
+    with pytest.raises(RequestError, match=f"port = {port}: must be from 0"):
+        listen("127.0.0.1", port)
 
 
 def test_a_log_has_one_line_a_request_without_its_text(client: Client, caplog: pytest.LogCaptureFixture) -> None:

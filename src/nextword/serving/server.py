@@ -22,6 +22,7 @@ _LAST_WORDS = 2
 """Seconds in which a request that is ended can still write its error."""
 _HEADER_BYTES = 16_384
 _LONGEST_BACKLOG = 1024
+_HIGHEST_PORT = 65_535
 
 
 class Server(uvicorn.Server):
@@ -72,6 +73,8 @@ class Server(uvicorn.Server):
 
 def listen(host: str, port: int) -> socket.socket:
     """Return a socket that is bound to an address. Raises RequestError if it is taken or is none."""
+    if not 0 <= port <= _HIGHEST_PORT:  # getaddrinfo would take it modulo 2^16
+        raise RequestError(f"port = {port}: must be from 0, for any free one, to {_HIGHEST_PORT}")
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         bound = socket.socket(family, kind, protocol)
@@ -80,10 +83,9 @@ def listen(host: str, port: int) -> socket.socket:
     try:
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         bound.bind(address)
-    except (OSError, OverflowError) as error:
+    except OSError as error:
         bound.close()
-        reason = os_reason(error) if isinstance(error, OSError) else str(error)
-        raise RequestError(f"port = {port}: cannot be opened on {host}: {reason}") from None
+        raise RequestError(f"port = {port}: cannot be opened on {host}: {os_reason(error)}") from None
     return bound
 
 
