@@ -11,7 +11,7 @@ CPP    := $(wildcard native/*.h native/*.cpp native/tests/*.h native/tests/*.cpp
 PIP    := $(BIN)/python -m pip install --quiet --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help demo serve test test-fast test-native lint format bench clean
+.PHONY: help demo lab serve test test-fast test-native lint format bench clean
 
 help: ## list the targets
 	@echo "usage: make TARGET"
@@ -31,6 +31,10 @@ demo: $(VENV)/.installed ## install, fetch a small model (98 MB), summarise exam
 	@echo "       nextword next $(MODEL) 'The sun rises in the' --temperature 0.7 --top-p 0.9"
 	@echo "       nextword --help"
 	@echo "       docs/tutorial/1-word-prediction.md explains what they do"
+
+lab: $(VENV)/.installed-serve ## install, fetch a small model (98 MB), open the page that shows how it draws each token
+	@$(BIN)/nextword pull $(MODEL)
+	@$(BIN)/nextword lab $(MODEL) --port $(PORT)
 
 serve: $(VENV)/.installed-serve ## install, fetch a small model (98 MB), answer requests over HTTP
 	@$(BIN)/nextword pull $(MODEL)

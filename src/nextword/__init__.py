@@ -46,6 +46,7 @@ if TYPE_CHECKING:  # what editors and type checkers read; `_EXPORTS` says the sa
     from nextword.evaluation.surprise import SurpriseReport as SurpriseReport
     from nextword.inference.generation import Completion as Completion
     from nextword.inference.generation import Generation as Generation
+    from nextword.lab.open_lab import open_lab as open_lab
     from nextword.language_model import LanguageModel as LanguageModel
     from nextword.language_model import Stream as Stream
     from nextword.language_model import load as load
@@ -131,6 +132,7 @@ _EXPORTS = {
     "evaluation.score": ("Score",),
     "evaluation.surprise": ("ScoredPiece", "SurpriseReport"),
     "inference.generation": ("Completion", "Generation"),
+    "lab.open_lab": ("open_lab",),
     "language_model": ("LanguageModel", "Stream", "load", "load_tokenizer"),
     "tasks.chat": ("Conversation",),
     "tasks.classify": ("Classification", "Classifier", "ClassifyOptions"),

@@ -20,6 +20,7 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
     "summarize": nw.LanguageModel.summarize,
     "classify": nw.classify,
     "serve": nw.serve,
+    "lab": nw.open_lab,
     "next": nw.LanguageModel.next_steps,
     "score": nw.LanguageModel.score,
     "surprise": nw.surprise,

@@ -32,6 +32,7 @@ GROUPS = {
         Verb("serve", "answer requests over HTTP, in the form of OpenAI's API"),
     ),
     "Look inside": (
+        Verb("lab", "open a page that shows how each token is drawn"),
         Verb("next", "show the distribution of the next token"),
         Verb("score", "show how probable each token of a text is"),
         Verb("surprise", "show the surprisal of each token of a text"),

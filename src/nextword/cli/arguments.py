@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import dataclasses
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, cast
 
 import tyro
 
 from nextword.cli.console import ProgressLine, note
+from nextword.errors import RequestError
 from nextword.inference.backend import BackendName, Weights
 from nextword.tasks.classify_options import ClassifyOptions
 
@@ -71,6 +73,10 @@ AmateurArgument = Annotated[
     str | None,
     tyro.conf.arg(metavar="MODEL", help="Smaller model with the same tokens, for contrastive decoding."),
 ]
+AdapterArguments = Annotated[
+    tuple[str, ...], tyro.conf.UseAppendAction, tyro.conf.arg(name="adapter", metavar="NAME=DIR")
+]
+"""`adapters` in Python, by `named_folders`."""
 HtmlArgument = Annotated[str | None, tyro.conf.arg(metavar="FILE", help="Also write a page with plots.")]
 
 
@@ -131,6 +137,17 @@ def load_model(name: str, compute: ComputeOptions, *, amateur: str | None = None
     options["amateur"] = amateur
     with ProgressLine() as line:
         return open_model(name, line.update, **options)
+
+
+def named_folders(arguments: Sequence[str]) -> dict[str, str]:
+    """Return folders by name from arguments of the form NAME=DIR. Raises RequestError for another form."""
+    found: dict[str, str] = {}
+    for argument in arguments:
+        name, equals, folder = argument.partition("=")
+        if not (name and equals and folder):
+            raise RequestError(f"--adapter {argument!r}: must be NAME=DIR")
+        found[name] = folder
+    return found
 
 
 _STDIN = "standard input"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -24,8 +24,8 @@ from nextword.serving.service import Service
 from nextword.serving.tokenizing import apply_template, detokenize, tokenize, tokenizer_info
 
 
-def make_app(service: Service, access: Access | None = None) -> Starlette:
-    """Return the application of a service."""
+def make_app(service: Service, access: Access | None = None, *, routes: Sequence[Route] = ()) -> Starlette:
+    """Return the application of a service; `routes`: further ones, under the same guard."""
     app = Starlette(
         routes=[
             Route("/health", health),
@@ -44,6 +44,7 @@ def make_app(service: Service, access: Access | None = None) -> Starlette:
             Route("/v1/completions", completions, methods=["POST"]),
             Route("/v1/chat/completions", chat_completions, methods=["POST"]),
             Route("/v1/responses", responses, methods=["POST"]),
+            *routes,
         ],
         exception_handlers={ApiError: _refused, HTTPException: _no_route},
         lifespan=_running,

@@ -72,7 +72,8 @@ _STATUSES = ("400", "401", "403", "404", "408", "413", "415", "429", "500", "503
 
 async def openapi(request: Request) -> Response:
     """Answer `GET /openapi.json`."""
-    return JsonResponse(describe(route for route in request.app.routes if isinstance(route, Route)))
+    shown = (route for route in request.app.routes if isinstance(route, Route) and route.include_in_schema)
+    return JsonResponse(describe(shown))
 
 
 def describe(routes: Iterable[Route]) -> dict[str, Any]:

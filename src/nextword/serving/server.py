@@ -6,10 +6,11 @@ import asyncio
 import logging
 import socket
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from types import FrameType
 
 import uvicorn
+from starlette.routing import Route
 
 from nextword.errors import RequestError, os_reason
 from nextword.serving.app import make_app
@@ -28,10 +29,17 @@ _HIGHEST_PORT = 65_535
 class Server(uvicorn.Server):
     """Ends in the order that clients want: no new requests, then the running ones, then the engine."""
 
-    def __init__(self, service: Service, access: Access, on_ready: Callable[[], None] = lambda: None) -> None:
+    def __init__(
+        self,
+        service: Service,
+        access: Access,
+        on_ready: Callable[[], None] = lambda: None,
+        *,
+        routes: Sequence[Route] = (),
+    ) -> None:
         limits = service.limits
         config = uvicorn.Config(
-            make_app(service, access),
+            make_app(service, access, routes=routes),
             http=connection_class(limits),
             ws="none",
             lifespan="on",
@@ -89,10 +97,17 @@ def listen(host: str, port: int) -> socket.socket:
     return bound
 
 
-def run(service: Service, bound: socket.socket, access: Access, on_ready: Callable[[], None]) -> None:
-    """Serve on a bound socket until a signal comes."""
+def run(
+    service: Service,
+    bound: socket.socket,
+    access: Access,
+    on_ready: Callable[[], None],
+    *,
+    routes: Sequence[Route] = (),
+) -> None:
+    """Serve on a bound socket until a signal comes; `routes`: those beside the server's own."""
     _log_to_stderr()
-    server = Server(service, access, on_ready)
+    server = Server(service, access, on_ready, routes=routes)
     server.run(sockets=[bound])
 
 
@@ -112,12 +127,19 @@ class ServerThread:
     `url` is its address.
     """
 
-    def __init__(self, service: Service, access: Access | None = None, *, host: str = "127.0.0.1") -> None:
+    def __init__(
+        self,
+        service: Service,
+        access: Access | None = None,
+        *,
+        host: str = "127.0.0.1",
+        routes: Sequence[Route] = (),
+    ) -> None:
         """Bind a free port; the server starts with the `with` block."""
         self._socket = listen(host, 0)
         self.url = f"http://{host}:{self._socket.getsockname()[1]}"
         self._is_ready = threading.Event()
-        self.server = Server(service, access or Access(), self._is_ready.set)
+        self.server = Server(service, access or Access(), self._is_ready.set, routes=routes)
         self._thread = threading.Thread(target=self.server.run, args=([self._socket],), daemon=True)
 
     def __enter__(self) -> ServerThread:

@@ -25,6 +25,10 @@ KEY_VARIABLE = "NEXTWORD_API_KEY"
 """Environment variable with a key, which is no argument that other users of the machine can see."""
 
 
+OnReady = Callable[[str], None]
+"""Called with the server's address once it answers."""
+
+
 class ServeOptions(LoadOptions, LimitOptions, total=False):
     """Keywords of `serve`: how the model is loaded, and the fields of `Limits`."""
 
@@ -47,7 +51,7 @@ def serve(
     allowed_hosts: Sequence[str] = (),
     cors_origins: Sequence[str] = (),
     lenient: bool = False,
-    on_ready: Callable[[str], None] = ignore_address,
+    on_ready: OnReady = ignore_address,
     on_progress: OnProgress = ignore_progress,
     **options: Unpack[ServeOptions],
 ) -> None:

@@ -7,9 +7,15 @@ from typing import Annotated
 
 import tyro
 
-from nextword.cli.arguments import DEFAULT_ENGINE, EngineOptions, ModelArgument, engine_options
+from nextword.cli.arguments import (
+    DEFAULT_ENGINE,
+    AdapterArguments,
+    EngineOptions,
+    ModelArgument,
+    engine_options,
+    named_folders,
+)
 from nextword.cli.console import ProgressLine, note
-from nextword.errors import RequestError
 from nextword.workflows.serve import DEFAULT_LIMITS, Limits, serve
 
 
@@ -22,9 +28,7 @@ class Options:
     """Address to listen on; others than this machine's own need a key."""
     port: int = 8080
     """Port to listen on; 0: a free one."""
-    adapters: Annotated[
-        tuple[str, ...], tyro.conf.UseAppendAction, tyro.conf.arg(name="adapter", metavar="NAME=DIR")
-    ] = ()
+    adapters: AdapterArguments = ()
     """Adapter to serve beside the model, as a model of this name; repeatable."""
     alias: str | None = None
     """Name of the model for clients, in the place of its own."""
@@ -46,7 +50,7 @@ class Options:
 
 def run(options: Options) -> None:
     """Serve until a signal ends it."""
-    adapters = dict(map(_named_folder, options.adapters))
+    adapters = named_folders(options.adapters)
     with ProgressLine() as line:
 
         def ready(url: str) -> None:
@@ -70,10 +74,3 @@ def run(options: Options) -> None:
             **dataclasses.asdict(options.limits),
             **engine_options(options.engine),
         )
-
-
-def _named_folder(argument: str) -> tuple[str, str]:
-    name, found, folder = argument.partition("=")
-    if not (name and found and folder):
-        raise RequestError(f"--adapter {argument!r}: must be NAME=DIR")
-    return name, folder

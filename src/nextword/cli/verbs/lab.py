@@ -1,0 +1,45 @@
+"""`nextword lab`: a page in the browser on which one sees how a model draws each token."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import tyro
+
+from nextword.cli.arguments import DEFAULT_ENGINE, AdapterArguments, EngineOptions, engine_options, named_folders
+from nextword.cli.console import ProgressLine, note
+from nextword.lab.open_lab import DEFAULT_MODEL, open_lab
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """Open the lab: a page that shows, for each token of a text, what it was drawn from, and lets one change it."""
+
+    model: tyro.conf.Positional[str] = DEFAULT_MODEL
+    """Model to look at: a name, folder or file, or hf:owner/name."""
+    port: int = 8080
+    """Port to listen on; 0: a free one."""
+    adapters: AdapterArguments = ()
+    """Adapter to offer beside the model, as a model of this name; repeatable."""
+    no_browser: bool = False
+    """Do not open the page in the browser."""
+    engine: EngineOptions = DEFAULT_ENGINE
+
+
+def run(options: Options) -> None:
+    """Serve the lab until a signal ends it."""
+    with ProgressLine() as line:
+
+        def ready(url: str) -> None:
+            line.clear()
+            note(f"the lab of {options.model} is at {url}; Ctrl-C ends it")
+
+        open_lab(
+            options.model,
+            port=options.port,
+            adapters=named_folders(options.adapters),
+            no_browser=options.no_browser,
+            on_ready=ready,
+            on_progress=line.update,
+            **engine_options(options.engine),
+        )

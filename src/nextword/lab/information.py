@@ -1,0 +1,36 @@
+"""`GET /lab/info`: what the page needs to know once: the models, the controls, the limits."""
+
+from __future__ import annotations
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from nextword import __version__
+from nextword.lab.controls import PRESETS, controls
+from nextword.serving.handlers import JsonResponse
+from nextword.serving.service import Service
+
+MOST_INSIDE_TOKENS = 256
+"""Tokens whose attention can be shown."""
+
+
+async def info(request: Request) -> Response:
+    """Answer `GET /lab/info`."""
+    service: Service = request.app.state.service
+    backend, tokenizer = service.lm.engine.backend, service.lm.tokenizer
+    return JsonResponse(
+        {
+            "model": service.model,
+            "models": list(service.models),
+            "vocab_size": backend.vocab_size,
+            "context": backend.max_seq_len,
+            "has_chat": tokenizer.chat_template is not None,
+            "end_token_ids": list(tokenizer.eos_token_ids),
+            "parameters": controls(service.lm.params(max_tokens=16)),
+            "presets": list(PRESETS),
+            "version": __version__,
+            "limits": {"inside_tokens": MOST_INSIDE_TOKENS, "max_n": service.limits.max_n},
+            "can_train": False,
+            "can_look_inside": False,
+        }
+    )

@@ -1,0 +1,56 @@
+"""`open_lab`: a model in, its lab in the browser until a signal ends it."""
+
+from __future__ import annotations
+
+import threading
+import webbrowser
+from pathlib import Path
+from typing import Unpack
+
+from nextword.checks import checked_arguments
+from nextword.extras import needs_extra
+from nextword.language_model import AdapterFolders, LanguageModel
+from nextword.workflows.opening import LoadOptions, open_model
+from nextword.workflows.progress import OnProgress, ignore_progress
+from nextword.workflows.serve import OnReady, ignore_address
+
+_HOST = "127.0.0.1"
+DEFAULT_MODEL = "smollm2-135m"
+
+
+@checked_arguments
+def open_lab(
+    model: str | Path | LanguageModel = DEFAULT_MODEL,
+    *,
+    port: int = 8080,
+    adapters: AdapterFolders | None = None,
+    no_browser: bool = False,
+    on_ready: OnReady = ignore_address,
+    on_progress: OnProgress = ignore_progress,
+    **options: Unpack[LoadOptions],
+) -> None:
+    """Serve a model as `serve` does, and beside it the lab, a page on which each draw is seen; until Ctrl-C.
+
+    Only this machine can reach it. `adapters`: folders by the names under which the page offers them as models.
+    `no_browser`: do not open the page. `on_ready`: called with its address. Other keywords: those of `load`. Raises
+    RequestError for a port that is taken, and as `load`.
+    """
+    with needs_extra("serve"):
+        from nextword.lab.routes import lab_routes
+        from nextword.serving.security import Access
+        from nextword.serving.server import listen, run
+        from nextword.serving.service import Service
+
+    bound = listen(_HOST, port)
+
+    def ready() -> None:
+        url = f"http://{_HOST}:{bound.getsockname()[1]}/lab/"
+        on_ready(url)
+        if not no_browser:  # some browsers come back only when they are closed
+            threading.Thread(target=webbrowser.open, args=(url,), daemon=True).start()
+
+    try:
+        service = Service(open_model(model, on_progress, adapters=adapters, **options))
+        run(service, bound, Access(), ready, routes=lab_routes())
+    finally:
+        bound.close()
