@@ -380,7 +380,7 @@ def test_a_class_made_by_hand_refuses_a_model_in_the_place_of_an_engine(lm: nw.L
 SEVERAL: dict[str, Any] = {
     "stop": str | Sequence[str],
     "stop_token_ids": Sequence[int],
-    "choice": Sequence[str],
+    "choice": Sequence[str] | None,
     "dry_sequence_breakers": str | Sequence[str],
     "schema": Mapping[str, Any] | bool | str | None,
     "early_stopping": bool | EarlyStopping,

@@ -77,15 +77,18 @@ def test_a_file_that_is_no_chat_is_refused_and_the_chat_goes_on(command: Command
 
 
 def test_set_changes_and_shows_sampling_parameters(command: Command, tiny: Path) -> None:
-    lines = ["/set max-tokens 2", "hello", "/set temperature", "/set stop '\\n' END", "/set stop ''", "/set seed none"]
+    changes = ["/set stop '\\n' END none", "/set stop ''", "/set choice a b", "/set choice ''", "/set seed none"]
+    lines = ["/set max-tokens 2", "hello", "/set temperature", *changes]
     done = command("chat", tiny, *SEEDED, given="\n".join(lines))
     limited = command("chat", tiny, "--seed", "1", "--max-tokens", "2", given="hello")
     assert done.out == limited.out
     assert done.err.splitlines() == [
         "max_tokens = 2",
         "temperature = 0.2",
-        "stop = ('\\n', 'END')",
+        "stop = ('\\n', 'END', 'none')",
         "stop = ()",
+        "choice = ('a', 'b')",
+        "choice = None",
         "seed = None",
     ]
 

@@ -12,7 +12,9 @@ import pytest
 import nextword
 from nextword import SamplingParams
 from nextword.checkpoints.catalogue import CATALOGUE, is_pulled
-from nextword.cli.sampling_flags import SamplingFlags, check_sampling_flags, no_sampling_flags, unescaped
+from nextword.cli.parsing import parse_options
+from nextword.cli.sampling_flags import SamplingFlags, check_sampling_flags, unescaped
+from nextword.cli.verbs.generate import Options as GenerateOptions
 from nextword.decoding.distribution_table import TableRow
 from nextword.decoding.sampler import ChosenToken
 from nextword.inference.generation import Completion, Generation
@@ -116,8 +118,11 @@ def test_what_the_models_files_may_make_right_is_not_refused_before_they_are_rea
     check_sampling_flags({"min_tokens": 300})  # above the default of 256
 
 
-def test_nothing_said_changes_nothing() -> None:
-    assert SamplingParams(**no_sampling_flags()) == SamplingParams()  # type: ignore[arg-type]
+def test_a_list_that_is_said_takes_the_place_of_its_default() -> None:
+    words = ["m", "--dry-sequence-breakers", "a", "--dry-sequence-breakers", "b", "--choice", "c"]
+    options = parse_options(GenerateOptions, words, prog="generate")
+    assert options is not None
+    assert options.params == {"dry_sequence_breakers": ("a", "b"), "choice": ("c",)}
     assert get_args(SamplingFlags)
 
 
@@ -128,7 +133,7 @@ def test_flags_that_take_several_values_are_repeated(command: Command, tiny: Pat
     held = read_json(command, "generate", tiny, "hi", *SEEDED, *bias)["completions"][0]["tokens"]
     assert not {first, second} & {token["token_id"] for token in held}
     stopped = read_json(
-        command, "generate", tiny, "hi", *SEEDED, "--stop-token-ids", "300", "--stop-token-ids", str(first)
+        command, "generate", tiny, "hi", *SEEDED, "--stop-token-ids", "200", "--stop-token-ids", str(first)
     )
     assert stopped["completions"][0]["finish_detail"] == "stop_token"
 

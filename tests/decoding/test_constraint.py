@@ -36,7 +36,7 @@ def test_parameters_with_a_schema_are_values_like_others() -> None:
     first, second = SamplingParams(schema=SCHEMA), SamplingParams(schema=json.dumps(SCHEMA))  # type: ignore[arg-type]
     assert first == second
     assert hash(first) == hash(second)
-    assert sampling_params({}, schema=None, choice=()) == SamplingParams()
+    assert sampling_params({}, schema=None, choice=None) == SamplingParams()
 
 
 REFUSED: list[tuple[dict[str, Any], str]] = [
@@ -59,9 +59,13 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"regex": 3}, "not empty"),
     ({"regex": "a" * 70_000}, "70,000 bytes"),
     ({"regex": "(" * 100 + ")" * 100}, "nests 100 brackets"),
-    ({"grammar": " \n"}, "not empty"),
+    ({"grammar": ""}, "not empty"),
     ({"choice": "yes", "regex": "yes"}, "regex and choice"),
     ({"choice": [""]}, "none of them empty"),
+    ({"choice": []}, r"choice = \[\]: must have at least one string"),
+    ({"choice": ()}, r"choice = \(\): must have at least one string"),
+    ({"choice": (), "regex": "a"}, r"choice = \(\)"),
+    ({"choice": {}}, "a list of strings"),
     ({"choice": 3}, "a list of strings"),
     ({"choice": ["x" * 70_000]}, "70,000 bytes"),
     ({"schema": SCHEMA, "regex": "a", "grammar": 'start: "a"'}, "schema and regex and grammar"),

@@ -336,7 +336,7 @@ def test_dry_sees_no_repetition_across_tokens_with_a_breaker() -> None:
     a, b = LETTERS[:2]
     prompt = [a, b, LETTERS[2], a, b]
     params = SamplingParams(max_tokens=1, temperature=0, logit_bias=dict.fromkeys([LETTERS[2]], 1e5))
-    for breakers, chosen in [(("z",), False), (("b",), True)]:
+    for breakers, chosen in [(("z",), False), (("b",), True), ((), False), (("a", ":"), True)]:
         dry = dataclasses.replace(params, dry_multiplier=1e6, dry_sequence_breakers=breakers)
         (completion,) = run_alone(hash_backend(), (prompt, dry)).completions
         assert (completion.tokens[0].token_id == LETTERS[2]) == chosen

@@ -155,10 +155,14 @@ def _arguments(
 
 def _given_arguments(given: Given, path: tuple[str, ...], *, has_help: bool) -> Iterator[_Argument]:
     for argument in _arguments(given.cls, None, path, "", has_help=has_help):
+        items = _optional(argument.hint) if _is_collection(_optional(argument.hint)) else argument.hint
+        is_repeated = _is_collection(items)
         yield dataclasses.replace(
             argument,
+            hint=items,
+            default=() if is_repeated else argument.default,  # its own items alone, none of the default's
             title=given.titles[argument.name],
-            annotations=(*argument.annotations, *([_REPEATED] if _is_collection(argument.hint) else [])),
+            annotations=(*argument.annotations, *([_REPEATED] if is_repeated else [])),
             help=argument.help + given.helps.get(argument.name, ""),
             alias=given.aliases.get(argument.name),
             reader=given.readers.get(argument.name),

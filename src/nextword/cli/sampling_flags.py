@@ -6,10 +6,9 @@ given.
 
 from __future__ import annotations
 
-import dataclasses
 import re
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated, cast
+from typing import TYPE_CHECKING, Annotated
 
 from nextword.cli.arguments import read_text
 from nextword.cli.forms import Given
@@ -28,13 +27,6 @@ def unescaped(text: str) -> str:
 
 _ESCAPE = re.compile(r"\\(n|t|r|\\|u[0-9a-fA-F]{4})")
 _MEANT = {"n": "\n", "t": "\t", "r": "\r", "\\": "\\"}
-_FIELDS = dataclasses.fields(SamplingParams)
-_EMPTY: dict[str, object] = {
-    field.name: field.default if field.default == () else {}
-    for field in _FIELDS
-    if field.default in ((), dataclasses.MISSING)
-}
-"""Default of collections, empty: not given."""
 _TITLES = {
     "length and stopping": ("max_tokens", "min_tokens", "stop", "stop_token_ids"),
     "form of the text": ("schema", "regex", "grammar", "choice"),
@@ -68,8 +60,3 @@ else:
         ),
     ]
 """Field of a verb's options: name -> value of the sampling parameters that were given."""
-
-
-def no_sampling_flags() -> SamplingOptions:
-    """Return the default of such a field."""
-    return cast(SamplingOptions, dict(_EMPTY))

@@ -34,14 +34,14 @@ class Constraint:
 
 
 def constraint_of(
-    *, schema: str | None, regex: str | None, grammar: str | None, choice: tuple[str, ...]
+    *, schema: str | None, regex: str | None, grammar: str | None, choice: tuple[str, ...] | None
 ) -> Constraint | None:
     """Return the constraint of a call's checked values, None if it has none. Raises RequestError for several."""
     given: dict[ConstraintKind, str | None] = {
         "schema": schema,
         "regex": regex,
         "grammar": grammar,
-        "choice": json.dumps(choice, ensure_ascii=False) if choice else None,
+        "choice": None if choice is None else json.dumps(choice, ensure_ascii=False),
     }
     found = [Constraint(kind, text) for kind, text in given.items() if text is not None]
     if len(found) > 1:
@@ -70,14 +70,18 @@ def check_text(name: str, value: object) -> object:
     """Check a regular expression or a grammar: a text that is not empty, of bounded size."""
     if value is None:
         return None
-    if not isinstance(value, str) or not value.strip():
+    if not isinstance(value, str) or not value:
         raise RequestError(f"{name} = {shown(value)}: must be a string that is not empty")
     return _bounded(name, value)
 
 
 def check_choice(name: str, value: object) -> object:
-    """Check strings, none empty, of bounded size together; return a tuple without repetition."""
+    """Check one string or more, none empty, of bounded size together; return a tuple without repetition."""
+    if value is None:
+        return None
     choice = tuple(dict.fromkeys(check_strings(name, value)))  # type: ignore[call-overload]
+    if not choice:
+        raise RequestError(f"{name} = {shown(value)}: must have at least one string")
     _check_size(name, sum(len(one.encode()) for one in choice))
     return choice
 

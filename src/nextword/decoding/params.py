@@ -30,8 +30,6 @@ from nextword.errors import RequestError
 ProcessorOrder = Literal["nextword", "transformers", "vllm", "llama.cpp"]
 EarlyStopping = Literal["false", "true", "never"]
 
-DRY_SEQUENCE_BREAKERS = ("\n", ":", '"', "*")
-"""Breakers of DRY where `dry_sequence_breakers` names none, as in llama.cpp."""
 MOST_COMPLETIONS = 10_000
 """Bound of n: far beyond use, short of filling the memory with one mistyped number."""
 
@@ -99,8 +97,8 @@ class SamplingParams:
     """DRY leaves repetitions below this length alone."""
     dry_range: int = _field(-1, Number(int, -1))
     """DRY looks at this many last tokens; -1: all."""
-    dry_sequence_breakers: tuple[str, ...] = _field((), check_strings)
-    r"""No repetition reaches across tokens with one of these strings in them; none given: \n, :, ", *."""
+    dry_sequence_breakers: tuple[str, ...] = _field(("\n", ":", '"', "*"), check_strings)
+    r"""No repetition reaches across tokens with one of these strings in them; by default \n, :, " and *."""
     logit_bias: Mapping[int, float] = dataclasses.field(
         default_factory=dict, hash=False, metadata={_CHECK: check_logit_bias}
     )
@@ -117,7 +115,7 @@ class SamplingParams:
     """Write a text that this regular expression matches as a whole."""
     grammar: str | None = _field(None, check_text)
     """Write a text of this grammar, in Lark's or llama.cpp's form (GBNF)."""
-    choice: tuple[str, ...] = _field((), check_choice)
+    choice: tuple[str, ...] | None = _field(None, check_choice)
     """Write one of these strings."""
     guidance_scale: float = _field(1.0, Number(float, -LARGEST, LARGEST))
     """Move away from what follows the negative prompt, the more the further above 1 (classifier-free); 1: off."""
@@ -223,7 +221,7 @@ class SamplingOptions(TypedDict, total=False):
     schema: Mapping[str, Any] | bool | str | None
     regex: str | None
     grammar: str | None
-    choice: Sequence[str]
+    choice: Sequence[str] | None
     guidance_scale: float
     contrastive_alpha: float
     amateur_temperature: float

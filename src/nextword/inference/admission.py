@@ -65,7 +65,11 @@ class Admission:
     def needs(
         self, prompt: list[int], params: SamplingParams, *, adapter: str | None, negative_prompt: list[int] | None
     ) -> Needs:
-        """Return what a checked prompt needs. Raises RequestError if there is less, or for a guide without effect."""
+        """Return what a checked prompt needs.
+
+        Raises RequestError if there is less, for a guide without effect, and for tokens that do not exist.
+        """
+        self._check_tokens(params)
         guide = self._guide(prompt, params, adapter, negative_prompt)
         room = self._backend.max_seq_len - len(prompt)
         if guide is not None:
@@ -83,6 +87,14 @@ class Admission:
         self._budget.require(num_positions, remedy="shorten the prompt" if is_prompt_long else remedy)
         self._amateur_budget.require(num_of_guide, remedy=remedy)
         return Needs(room, num_positions, guide, num_of_guide)
+
+    def _check_tokens(self, params: SamplingParams) -> None:
+        """Raise RequestError for parameters that name a token outside the vocabulary, which could have no effect."""
+        vocab_size = self._backend.vocab_size
+        for name, token_ids in (("logit_bias", params.logit_bias), ("stop_token_ids", params.stop_token_ids)):
+            unknown = next((token_id for token_id in token_ids if token_id >= vocab_size), None)
+            if unknown is not None:
+                raise RequestError(f"{name} for token id {unknown}: the vocabulary ends at {vocab_size - 1}")
 
     def _guide(
         self, prompt: list[int], params: SamplingParams, adapter: str | None, negative_prompt: list[int] | None

@@ -19,7 +19,7 @@ from nextword.checks import check_value, checked_arguments, shown
 from nextword.decoding.constraint import Constraint
 from nextword.decoding.distribution import Distribution
 from nextword.decoding.grammar import Grammar, GrammarCompiler, Matcher
-from nextword.decoding.params import DRY_SEQUENCE_BREAKERS, SamplingParams
+from nextword.decoding.params import SamplingParams
 from nextword.decoding.random_stream import fresh_seed
 from nextword.decoding.row_scores import score_row
 from nextword.decoding.sampler import ChosenToken, Sampler
@@ -349,11 +349,7 @@ class Engine:
         """Start n sequences, or one beam: the last takes over the prompt's cache, the others a fork of it."""
         assert request.cache_id is not None
         params = request.params
-        breakers = (
-            self.tokenizer.tokens_with(params.dry_sequence_breakers or DRY_SEQUENCE_BREAKERS)
-            if params.dry_multiplier > 0.0
-            else ()
-        )
+        breakers = self.tokenizer.tokens_with(params.dry_sequence_breakers) if params.dry_multiplier > 0.0 else ()
         num_sequences = 1 if params.num_beams else params.n
         for index in range(num_sequences):
             is_last = index == num_sequences - 1

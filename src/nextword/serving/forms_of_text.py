@@ -48,11 +48,4 @@ def _structured_outputs(wanted: Mapping[str, Any]) -> dict[str, Any]:
     found = {_FORMS[key]: value for key, value in given.body.items() if value is not None}
     if len(found) != 1:
         raise ApiError(f"{name} = {shown(wanted)}: must have one of {', '.join(_FORMS)}", param=name)
-    check_choices(name, found.get("choice"))
     return {form: with_param(name, checked, form, value) for form, value in found.items()}
-
-
-def check_choices(param: str, value: object) -> None:
-    """Raise ApiError for a choice among nothing, which no text fulfils; for `SamplingParams` it is no choice at all."""
-    if isinstance(value, (list, str)) and not value:
-        raise ApiError(f"{param}: choice = {shown(value)}: must have at least one text", param=param)

@@ -14,7 +14,6 @@ from nextword.decoding.param_checks import Number
 from nextword.decoding.params import SamplingParams, checked
 from nextword.serving.errors import ApiError
 from nextword.serving.fields import Fields, with_param
-from nextword.serving.forms_of_text import check_choices
 from nextword.serving.limits import Limits
 
 _OWN = tuple(field.name for field in dataclasses.fields(SamplingParams))
@@ -40,8 +39,6 @@ def sampling_overrides(fields: Fields, limits: Limits) -> dict[str, Any]:
         name = ALIASES.get(given, given)
         if fields.has(given):  # the newer name comes later, and wins
             value = fields.body[given]
-            if name == "choice":
-                check_choices(given, value)
             if name in _READERS:
                 value = _READERS[name](given, value)
             found[name] = with_param(given, checked, name, value) if given == name else _aliased(given, name, value)

@@ -17,7 +17,8 @@ import tyro
 from nextword.cli.arguments import DEFAULT_COMPUTE, ComputeArguments, ModelArgument, load_model
 from nextword.cli.chat_lines import ChatLines
 from nextword.cli.console import INCOMPLETE, count, note, takes_colours
-from nextword.cli.sampling_flags import SamplingFlags, check_sampling_flags, no_sampling_flags
+from nextword.cli.sampling_flags import SamplingFlags, check_sampling_flags
+from nextword.decoding.params import SamplingOptions
 from nextword.errors import NextwordError, RequestError
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ class Options:
     """Variable of the chat template, as in enable_thinking=false; repeatable."""
     thoughts: Thoughts = "dim"
     """Look of the thoughts in front of an answer; they are dim only on terminals that have colours."""
-    params: SamplingFlags = dataclasses.field(default_factory=no_sampling_flags)
+    params: SamplingFlags = dataclasses.field(default_factory=SamplingOptions)
     compute: ComputeArguments = DEFAULT_COMPUTE
 
 
@@ -180,7 +181,7 @@ def _load(chat: Chat, argument: str) -> None:
 class _Setting:
     """Set one sampling parameter, read as the flag of that name."""
 
-    params: SamplingFlags = dataclasses.field(default_factory=no_sampling_flags)
+    params: SamplingFlags = dataclasses.field(default_factory=SamplingOptions)
 
 
 def _set(chat: Chat, argument: str) -> None:
@@ -213,13 +214,14 @@ def _set_thoughts(chat: Chat, value: str) -> None:
 
 
 def _read_setting(field: str, words: list[str]) -> object:
-    """Return the value that the words have as a flag's. An empty word clears a list."""
+    """Return the value that the words have as a flag's. An empty word clears a list, "none" clears other fields."""
     from nextword.cli.parsing import parse_options
 
     flag, num_words = f"--{field.replace('_', '-')}", _NUM_WORDS.get(field, len(words))
     if field in _NUM_WORDS and words == [""]:
-        return dict(no_sampling_flags())[field]
-    words = ["None" if word == "none" else word for word in words]
+        return _EMPTY.get(field, ())
+    if field not in _NUM_WORDS:
+        words = ["None" if word == "none" else word for word in words]
     groups = [words[start : start + num_words] for start in range(0, len(words), num_words)]
     try:
         options = parse_options(_Setting, [word for group in groups for word in (flag, *group)], prog="/set")
@@ -262,8 +264,10 @@ _USAGE = {
 _END = ("exit", "bye", "quit")
 _NOT_OF_CHAT = ("n", "echo", "logprobs", "processed_logprobs")
 """Parameters that only change what is reported of a completion; a chat shows the text alone."""
-_NUM_WORDS = {"stop": 1, "choice": 1, "stop_token_ids": 1, "logit_bias": 2}
+_NUM_WORDS = {"stop": 1, "choice": 1, "stop_token_ids": 1, "dry_sequence_breakers": 1, "logit_bias": 2}
 """Parameters that take several values, and the words of each."""
+_EMPTY: Mapping[str, object] = {"choice": None, "logit_bias": {}}
+"""Values of those that an empty word clears to something else than ()."""
 _HELP = '''\
 /help                    this list
 /reset                   forget the conversation, but not the system prompt
