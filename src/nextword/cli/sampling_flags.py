@@ -60,3 +60,8 @@ else:
         ),
     ]
 """Field of a verb's options: name -> value of the sampling parameters that were given."""
+
+
+def no_sampling_flags() -> SamplingOptions:
+    """Return the default of such a field."""
+    return {}

@@ -17,8 +17,7 @@ import tyro
 from nextword.cli.arguments import DEFAULT_COMPUTE, ComputeArguments, ModelArgument, load_model
 from nextword.cli.chat_lines import ChatLines
 from nextword.cli.console import INCOMPLETE, count, note, takes_colours
-from nextword.cli.sampling_flags import SamplingFlags, check_sampling_flags
-from nextword.decoding.params import SamplingOptions
+from nextword.cli.sampling_flags import SamplingFlags, check_sampling_flags, no_sampling_flags
 from nextword.errors import NextwordError, RequestError
 
 if TYPE_CHECKING:
@@ -54,7 +53,7 @@ class Options:
     """Variable of the chat template, as in enable_thinking=false; repeatable."""
     thoughts: Thoughts = "dim"
     """Look of the thoughts in front of an answer; they are dim only on terminals that have colours."""
-    params: SamplingFlags = dataclasses.field(default_factory=SamplingOptions)
+    params: SamplingFlags = dataclasses.field(default_factory=no_sampling_flags)
     compute: ComputeArguments = DEFAULT_COMPUTE
 
 
@@ -181,7 +180,7 @@ def _load(chat: Chat, argument: str) -> None:
 class _Setting:
     """Set one sampling parameter, read as the flag of that name."""
 
-    params: SamplingFlags = dataclasses.field(default_factory=SamplingOptions)
+    params: SamplingFlags = dataclasses.field(default_factory=no_sampling_flags)
 
 
 def _set(chat: Chat, argument: str) -> None:

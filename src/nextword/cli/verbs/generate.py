@@ -20,8 +20,7 @@ from nextword.cli.arguments import (
     read_text,
 )
 from nextword.cli.console import INCOMPLETE, note, rate
-from nextword.cli.sampling_flags import SamplingFlags, check_sampling_flags
-from nextword.decoding.params import SamplingOptions
+from nextword.cli.sampling_flags import SamplingFlags, check_sampling_flags, no_sampling_flags
 from nextword.errors import RequestError
 
 if TYPE_CHECKING:
@@ -41,7 +40,7 @@ class Options:
     negative_prompt: Annotated[str | None, tyro.conf.arg(metavar="TEXT")] = None
     """Prompt that --guidance-scale moves away from; by default the last token of the prompt alone."""
     amateur: AmateurArgument = None
-    params: SamplingFlags = dataclasses.field(default_factory=SamplingOptions)
+    params: SamplingFlags = dataclasses.field(default_factory=no_sampling_flags)
     json: bool = False
     """Print one JSON object: completions with their tokens, log-probabilities and finish reasons."""
     compute: ComputeArguments = DEFAULT_COMPUTE

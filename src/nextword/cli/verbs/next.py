@@ -17,8 +17,7 @@ from nextword.cli.arguments import (
     prompt_or_stdin,
 )
 from nextword.cli.console import count
-from nextword.cli.sampling_flags import SamplingFlags, check_sampling_flags
-from nextword.decoding.params import SamplingOptions
+from nextword.cli.sampling_flags import SamplingFlags, check_sampling_flags, no_sampling_flags
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,7 +34,7 @@ class Options:
     plot: Annotated[str | None, tyro.conf.arg(metavar="FILE")] = None
     """Also draw the rows as bars, in a .png or .svg file."""
     parse_special: SpecialArgument = False
-    params: SamplingFlags = dataclasses.field(default_factory=SamplingOptions)
+    params: SamplingFlags = dataclasses.field(default_factory=no_sampling_flags)
     json: bool = False
     """Print one JSON object: for each step its rows, number of tokens and entropy."""
     compute: ComputeArguments = DEFAULT_COMPUTE
