@@ -1,0 +1,68 @@
+/** Numbers and bytes as they are shown. Figures are the server's: they are rounded here, never computed. */
+
+const NATS_IN_A_BIT = Math.log(2);
+
+/** Return a probability as a percentage with two decimals, or, below 0.01 %, with two digits and a power of ten. */
+export function percent(probability) {
+  if (probability === null) return "–";
+  if (probability >= 1e-4 || probability === 0) return `${(100 * probability).toFixed(2)} %`;
+  return `${scientific(100 * probability)} %`;
+}
+
+/** Return a number with two digits and a power of ten: 1.3e-7 as 1.3 × 10⁻⁷. */
+export function scientific(number) {
+  const [digits, power] = number.toExponential(1).split("e");
+  return `${digits} × 10${superscript(Number(power))}`;
+}
+
+/** Return nats with three decimals. */
+export function nats(value) {
+  return value === null || value === undefined ? "–" : `${value.toFixed(3)} nats`;
+}
+
+/** Return nats as bits with two decimals. */
+export function bits(value) {
+  return `${(value / NATS_IN_A_BIT).toFixed(2)} bits`;
+}
+
+/** Return a whole number with separators: 49152 as 49,152. */
+export function whole(number) {
+  return number.toLocaleString("en");
+}
+
+/** Return "1 token", "2 tokens". */
+export function counted(number, noun) {
+  return `${whole(number)} ${noun}${number === 1 ? "" : "s"}`;
+}
+
+/** Return bytes as ⟨E2 96⟩. */
+export function bytesText(bytes) {
+  return `⟨${bytes.map((byte) => byte.toString(16).toUpperCase().padStart(2, "0")).join(" ")}⟩`;
+}
+
+/** Return a token on one line: spaces as ·, line ends as ↵, tabs as ⇥, bytes that are no character as ⟨E2⟩. */
+export function oneLine(row) {
+  if (row.bytes && row.bytes.length && !isText(row)) return bytesText(row.bytes);
+  const shown = [...(row.text ?? "")].map((character) => MARKS[character] ?? visible(character)).join("");
+  return shown || "⟨empty⟩";
+}
+
+/** Return true if a token's text is all there is to it: its bytes are whole characters. */
+export function isText(row) {
+  return !row.bytes || !row.bytes.length || (Boolean(row.text) && !row.text.includes("\uFFFD"));
+}
+
+const MARKS = { " ": "·", "\n": "↵", "\t": "⇥", "\r": "␍" };
+
+/** Characters without a shape of their own, which would hide in a text or turn its direction. */
+const HIDDEN = /[\u0000-\u001F\u007F-\u00A0\u00AD\u061C\u180E\u2000-\u200F\u2028-\u202F\u205F-\u206F\u3000\uFEFF\uFFF9-\uFFFB]/u;
+
+/** Return a character, or its number if it cannot be seen: U+200B as ⟨U+200B⟩. */
+export function visible(character) {
+  if (!HIDDEN.test(character)) return character;
+  return `⟨U+${character.codePointAt(0).toString(16).toUpperCase().padStart(4, "0")}⟩`;
+}
+
+function superscript(number) {
+  return String(number).replace(/[-\d]/g, (sign) => (sign === "-" ? "⁻" : "⁰¹²³⁴⁵⁶⁷⁸⁹"[sign]));
+}
