@@ -70,8 +70,8 @@ function mark(root, cursor) {
 export function draw(position, { isLog = false, width, em }) {
   const { steps, rows } = position;
   const isNarrow = width < NARROW * em;
-  const label = (isNarrow ? 7 : 9) * em;
-  const column = Math.max((width - label) / steps.length, 6.2 * em);
+  const label = (isNarrow ? 6.4 : 9) * em;
+  const column = Math.max((width - label) / steps.length, (isNarrow ? 5.6 : 6.2) * em);
   const size = { em, label, column, row: 1.55 * em, width: Math.max(label + column * steps.length, width) };
   const bar = cumulatedBar(position, size);
   const top = bar.height + 4.3 * em;
@@ -99,7 +99,7 @@ function header(steps, y, { em, label, column }) {
     const x = label + index * column;
     const cut = index ? Math.max(steps[index - 1].mass - step.mass, 0) : 0;
     const kept = index && step.num_tokens < steps[index - 1].num_tokens ? `keeps ${whole(step.num_tokens)}` : whole(step.num_tokens);
-    const lines = [kept, cut > 0 ? `cuts ${percent(cut)}` : "", `entropy ${step.entropy.toFixed(3)}`];
+    const lines = [kept, ...(cut > 0 ? [`cuts ${percent(cut)}`] : []), `entropy ${step.entropy.toFixed(3)}`];
     return svg(
       "g.step",
       { "data-step": step.name },

@@ -6,7 +6,11 @@ import { keepTools } from "./keep.js";
 import { fromHash, keepInUrl, makeStore, writeUrl } from "./state.js";
 
 /** Views by their names in the URL. `load` gives a module with `mount(root, context)`, see `open`. */
-const VIEWS = [{ id: "write", title: "Write", load: () => import("./write.js") }];
+const VIEWS = [
+  { id: "write", title: "Write", load: () => import("./write.js") },
+  { id: "samples", title: "Samples", load: () => import("./samples.js") },
+  { id: "compare", title: "Compare", load: () => import("./compare.js") },
+];
 
 const THEME_KEY = "nextword-lab-theme";
 

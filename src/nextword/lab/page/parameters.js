@@ -31,23 +31,26 @@ export function presetParams(info, preset) {
 
 /**
  * Fill `root` with presets and a control for each parameter of `info`.
- * `onChange(params)` is called with each movement. Returns {show(params)}.
+ * `onChange(params)` is called with each movement; `prefix` tells the ids of two panels on one page apart. Returns
+ * {show(params)}.
  */
-export function parameterPanel(root, info, { onChange }) {
+export function parameterPanel(root, info, { onChange, prefix = "" }) {
   let params = {};
   const change = (next) => {
     show(next);
     onChange(next);
   };
-  const controls = info.parameters.map((one) => makeControl(one, (value) => change(withParam(info, params, one.name, value))));
+  const controls = info.parameters.map((one) =>
+    makeControl({ ...one, id: `parameter-${prefix}${one.name}` }, (value) => change(withParam(info, params, one.name, value))),
+  );
   const presets = info.presets.map((one) => button(one.name, () => change(presetParams(info, one)), { title: one.help }));
   const [first, rest] = [true, false].map((isFirst) =>
     controls.filter(({ name }) => FIRST.includes(name) === isFirst).map(({ node }) => node),
   );
   root.append(
     el("div.presets", { role: "group", "aria-label": "Presets" }, ...presets),
-    ...first,
-    el("details", {}, el("summary", {}, `${rest.length} more parameters`), ...rest),
+    el("div.sliders", {}, ...first),
+    el("details", {}, el("summary", {}, `${rest.length} more parameters`), el("div.sliders", {}, ...rest)),
   );
 
   function show(next) {
@@ -77,10 +80,9 @@ function makeSwitch({ name, default: initial, help }, onValue) {
 }
 
 function makeSlider(parameter, onValue) {
-  const { name, kind, default: initial, minimum, maximum, help, formula } = parameter;
+  const { name, id, kind, default: initial, minimum, maximum, help, formula } = parameter;
   const step = kind === "int" ? 1 : rounded((maximum - minimum) / SLIDER_STEPS);
   const title = formula ? `${help} ${formula}` : help;
-  const id = `parameter-${name}`;
   const number = el("input", { type: "number", step: "any", "aria-label": `${spelled(name)}, number`, title });
   const slider = el("input", { type: "range", id, min: minimum, max: maximum, step, title });
   const reset = button("↺", () => onValue(initial), { class: "quiet reset", "aria-label": `Default of ${spelled(name)}` });

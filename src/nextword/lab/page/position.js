@@ -17,15 +17,16 @@ export function positionPanel(root, context, { onTake }) {
   const own = { isLog: false, top: 25, search: "" };
   let asked = null;
   let answer = null;
-  const head = el("div.head", { role: "status" });
+  const head = el("div.head", { role: "status" }, el("p.quiet", {}, "Choose a token to see the distribution that it was drawn from."));
   const note = el("p.note.quiet", {});
   const box = el("div.scroll", {});
   const chain = chainView(box, { onPick: onTake });
   const search = el("input", { type: "search", placeholder: "find a token", "aria-label": "Find tokens with this text in the whole vocabulary" });
   const ask = latest(() => context.attempt(askNow));
   search.addEventListener("input", () => change({ search: search.value }));
-  root.append(
-    head,
+  const body = el("div", { hidden: true });
+  root.append(head, body);
+  body.append(
     el(
       "div.row.tight",
       {},
@@ -37,6 +38,7 @@ export function positionPanel(root, context, { onTake }) {
     ),
     note,
     box,
+    el("p.key", {}, "● what the seed draws   ▸ what stands in the text   pale: the model's own probability"),
   );
 
   function change(patch) {
@@ -52,6 +54,7 @@ export function positionPanel(root, context, { onTake }) {
   async function askNow() {
     const now = asked;
     answer = await distributionOf(now, own);
+    body.hidden = false;
     head.replaceChildren(...heading(answer, now));
     note.textContent = whatHappened(answer, now);
     redraw({});
