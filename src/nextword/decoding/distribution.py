@@ -206,11 +206,25 @@ class Distribution:
         """Return the natural logarithm of the token's probability; -inf if it was removed."""
         if not 0 <= token_id < self.vocab_size:
             raise RequestError(f"token id {token_id}: must be from 0 to {self.vocab_size - 1}")
-        if self.kept is None:
-            return float(self._log_probs[token_id])
-        position = int(np.searchsorted(self.kept, token_id))
-        found = position < len(self) and self.kept[position] == token_id
-        return float(self._log_probs[position]) if found else -math.inf
+        return float(self.log_probs(np.array([token_id]))[0])
+
+    def log_probs(self, token_ids: Positions) -> NDArray[np.float64]:
+        """Return the log-probabilities of several tokens, ids of the vocabulary; -inf for those removed."""
+        positions, is_kept = self._positions(token_ids)
+        found: NDArray[np.float64] = np.where(is_kept, self._log_probs[positions], -np.inf)
+        return found
+
+    def intervals(self, token_ids: Positions) -> NDArray[np.float64]:
+        """Return the intervals of [0, 1) on which `draw` takes these tokens, (n, 2); NaN for those removed.
+
+        They follow one another by ascending id. A drawn number is divided by 2**53.
+        """
+        positions, is_kept = self._positions(token_ids)
+        weights, total = self._weights_and_total
+        ends = weights.cumsum(dtype=np.float64)
+        bounds = np.stack([ends[positions] - weights[positions], ends[positions]], axis=1) / total
+        bounds[~is_kept] = np.nan
+        return bounds
 
     @functools.cached_property
     def entropy(self) -> float:
@@ -261,6 +275,13 @@ class Distribution:
     def _log_probs(self) -> NDArray[np.float64]:
         """Log-softmax of the remaining tokens."""
         return log_softmax(self.logits, temperature=self.divisor)
+
+    def _positions(self, token_ids: Positions) -> tuple[Positions, NDArray[np.bool_]]:
+        """Return where tokens stand among the remaining ones, and whether they do."""
+        if self.kept is None:
+            return token_ids, np.ones(len(token_ids), dtype=np.bool_)
+        positions = np.minimum(np.searchsorted(self.kept, token_ids), len(self) - 1)
+        return positions, self.kept[positions] == token_ids
 
     def _token_id(self, position: int) -> int:
         return int(position if self.kept is None else self.kept[position])

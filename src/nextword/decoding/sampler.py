@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 import math
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +25,7 @@ from nextword.decoding.processors import (
     penalized_logits,
     processed_distribution,
     seen_tokens,
+    stages,
 )
 from nextword.decoding.random_stream import fresh_seed, random_numbers
 from nextword.native import native
@@ -99,6 +100,29 @@ class Sampler:
         """Return the processed distribution of the next token, from the model's logits (vocab_size,)."""
         return self._distribution_and_number(self._allowed(logits))[0]
 
+    def steps(self, logits: Logits) -> Iterator[tuple[str, Distribution]]:
+        """Yield the model's distribution and what each step leaves of it, by name; `choose` draws from the last.
+
+        "penalties" stands for all that changes logits. XTC is done at random with a seed of the parameters, and always
+        without one.
+        """
+        last = Distribution.from_logits(logits)
+        yield "model", last
+        changed = penalized_logits(logits, self.params, self._seen, end_token_ids=self._end_token_ids)
+        if changed is not logits:
+            last = Distribution.from_logits(changed)
+            yield "penalties", last
+        for name, step in stages(last, self.params, coin=None if self.params.seed is None else self.numbers[1]):
+            last = step
+            yield name, last
+        if self._has_mirostat:
+            yield "mirostat_tau", last.surprisal_up_to(self._most_bits)
+
+    @property
+    def numbers(self) -> tuple[int, int]:
+        """The random numbers of the next token: the first draws it, the second decides about XTC."""
+        return random_numbers(self.seed, sample_index=self.sample_index, position=self.position)
+
     def choose(self, logits: Logits) -> ChosenToken:
         """Choose the next token from the model's logits (vocab_size,) and append it."""
         allowed = self._allowed(logits)
@@ -161,7 +185,7 @@ class Sampler:
     def _distribution_and_number(self, logits: Logits) -> tuple[Distribution, int]:
         number = coin = 0
         if not self.params.is_greedy:
-            number, coin = random_numbers(self.seed, sample_index=self.sample_index, position=self.position)
+            number, coin = self.numbers
         processed = processed_distribution(
             logits, self.params, self._seen, end_token_ids=self._end_token_ids, coin=coin
         )

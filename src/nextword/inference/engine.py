@@ -28,6 +28,7 @@ from nextword.inference.admission import Admission
 from nextword.inference.append import append_token
 from nextword.inference.backend import Backend, Chunk, Logits
 from nextword.inference.beam import advance_beams, cancel_search
+from nextword.inference.breakers import dry_breakers
 from nextword.inference.cache_budget import CacheBudget, whole_pages
 from nextword.inference.draft_model import DraftModel
 from nextword.inference.drafts import NO_DRAFT, Draft, Drafter, DraftSource, StepCosts
@@ -349,7 +350,7 @@ class Engine:
         """Start n sequences, or one beam: the last takes over the prompt's cache, the others a fork of it."""
         assert request.cache_id is not None
         params = request.params
-        breakers = self.tokenizer.tokens_with(params.dry_sequence_breakers) if params.dry_multiplier > 0.0 else ()
+        breakers = dry_breakers(self.tokenizer, params)
         num_sequences = 1 if params.num_beams else params.n
         for index in range(num_sequences):
             is_last = index == num_sequences - 1

@@ -1,104 +1,208 @@
-"""`POST /v1/distribution`: the distribution of the next token, before and after each step of sampling."""
+"""`POST /v1/distribution`: the distributions that the tokens of a text are drawn from, after each step of sampling."""
 
 from __future__ import annotations
 
 import dataclasses
-import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from starlette.requests import Request
 from starlette.responses import Response
 
-from nextword.decoding.distribution import Distribution
+from nextword.checks import shown
 from nextword.decoding.param_checks import Number
 from nextword.decoding.params import SamplingParams
-from nextword.decoding.processors import penalized_logits, seen_tokens, stages
-from nextword.decoding.random_stream import RANDOM_BITS, random_numbers
+from nextword.decoding.sampler import Sampler
+from nextword.inference.backend import Logits
+from nextword.inference.breakers import dry_breakers
+from nextword.inference.logits_after import logits_after
+from nextword.inference.sequence import Request as EngineRequest
 from nextword.serving.asked import Asked
 from nextword.serving.disconnect import until_disconnected
+from nextword.serving.distribution_rows import describe
 from nextword.serving.errors import ApiError
-from nextword.serving.fields import parse_json, with_param
-from nextword.serving.handlers import JsonResponse, read_body
+from nextword.serving.fields import Fields, with_param
+from nextword.serving.handlers import JsonResponse, read_request
 from nextword.serving.preparing import prepare
 from nextword.serving.service import Service
 
+DISTRIBUTION_FIELDS = ("top", "at", "search", "show", "prompt_length", "sample_index")
+"""Fields besides those of a completion or a chat."""
+MOST_POSITIONS = 64
 _MOST_ROWS = 1000
-"""Rows of a table."""
+"""Rows of one position: the most probable, those found, and those asked for, each."""
+_MOST_ROWS_IN_ALL = 16_384
+_LONGEST_SEARCH = 256
+_UNSEEN = ("num_beams", "guidance_scale", "contrastive_alpha", "schema", "regex", "grammar", "choice")
+"""Parameters whose effect on a distribution needs more than the model's logits."""
+_OFF = SamplingParams()
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """A request for distributions."""
+
+    model: str
+    adapter: str | None
+    params: SamplingParams
+    token_ids: list[int]
+    end_token_ids: Sequence[int]
+    positions: tuple[int, ...]
+    """For each distribution the number of tokens before it."""
+    prompt_length: int
+    """Number of tokens that were not drawn: penalties of the output begin after them."""
+    sample_index: int
+    top: int
+    search: str | None
+    show: tuple[int, ...]
 
 
 async def distribution(request: Request) -> Response:
-    """Answer `POST /v1/distribution`: the fields of a completion or of a chat, and `top`, the rows of each table."""
-    service: Service = request.app.state.service
-    data = await read_body(request)
-    asked, prompt, top = await service.in_thread(lambda: _read(service, parse_json(data, service.limits)))
-    engine = service.lm.engine
-
-    def work() -> list[Distribution]:
-        return [engine.next_distribution(prompt, adapter=asked.adapter)]
-
-    (raw,) = await until_disconnected(request.receive, service.compute(work, len(prompt)))
-    described = await service.in_thread(lambda: describe(raw, prompt, asked.params, top=top))
-    return JsonResponse({"object": "distribution", "model": asked.model, "position": len(prompt), **described})
+    """Answer `POST /v1/distribution`."""
+    service, body = await read_request(request)
+    asked = await service.in_thread(lambda: _read(service, body))
+    work = rows_of_logits(service, asked.token_ids, set(asked.positions), asked.adapter)
+    rows = await until_disconnected(request.receive, work)
+    described = await service.in_thread(lambda: _positions(service, asked, rows))
+    return JsonResponse({"object": "distribution", "model": asked.model, "positions": described})
 
 
-def describe(raw: Distribution, prompt: list[int], params: SamplingParams, *, top: int) -> dict[str, Any]:
-    """Return the model's distribution and what each step leaves of it, and the draw where there is a seed."""
-    number, coin = random_numbers(params.seed or 0, sample_index=0, position=len(prompt))
-    steps = list(_steps(raw, prompt, params, None if params.seed is None else coin))
-    shown = [
-        {
-            "name": name,
-            "num_tokens": len(one),
-            "mass": _mass(raw, one),
-            "entropy": one.entropy,
-            "top": [dataclasses.asdict(row) for row in one.table(top).rows],
+async def rows_of_logits(
+    service: Service, token_ids: list[int], lengths: set[int], adapter: str | None
+) -> dict[int, Logits]:
+    """Return the logits after so many first tokens; the model computes only those that are not stored."""
+    found = service.logit_rows.find(token_ids, lengths, adapter)
+    missing = lengths - found.keys()
+    if missing:
+        (computed,) = await service.compute(
+            lambda: [logits_after(service.lm.engine, token_ids, missing, adapter=adapter)], max(missing)
+        )
+        service.logit_rows.keep(token_ids, computed, adapter)
+        found |= computed
+    return found
+
+
+def sampler_of(
+    service: Service,
+    params: SamplingParams,
+    prompt: Sequence[int],
+    *,
+    end_token_ids: Sequence[int],
+    sample_index: int = 0,
+) -> Sampler:
+    """Return the sampler with which `generate` would begin after this prompt."""
+    breakers = dry_breakers(service.lm.tokenizer, params)
+    return Sampler(params, prompt, end_token_ids=end_token_ids, breakers=breakers, sample_index=sample_index)
+
+
+def refuse_unseen(params: SamplingParams) -> None:
+    """Raise ApiError for parameters that act on something else than the model's logits and the tokens so far."""
+    name = next((name for name in _UNSEEN if getattr(params, name) != getattr(_OFF, name)), None)
+    if name is not None:
+        message = f"{name} = {shown(getattr(params, name))}: its effect is not shown here; leave it out"
+        raise ApiError(message, param=name)
+
+
+def _positions(service: Service, asked: _Asked, rows: Mapping[int, Logits]) -> list[dict[str, Any]]:
+    """Describe each position; the sampler goes through the text once."""
+    first = min(asked.prompt_length, *asked.positions)
+    sampler = sampler_of(
+        service,
+        asked.params,
+        asked.token_ids[:first],
+        end_token_ids=asked.end_token_ids,
+        sample_index=asked.sample_index,
+    )
+    others = [*(service.vocabulary.search(asked.search) if asked.search else ()), *asked.show]
+    described = {}
+    for position in sorted(set(asked.positions)):
+        for token_id in asked.token_ids[sampler.position : position]:
+            sampler.append(token_id)
+        here = asked.token_ids[position] if position < len(asked.token_ids) else None
+        described[position] = {
+            "position": position,
+            **describe(
+                sampler,
+                rows[position],
+                service.vocabulary,
+                token_id=here,
+                top=asked.top,
+                others=np.array(others, dtype=np.intp),
+                most_others=_MOST_ROWS,
+            ),
         }
-        for name, one in steps
-    ]
-    return {"steps": shown, "draw": None if params.seed is None else _draw(steps[-1][1], number, params)}
+    return [described[position] for position in asked.positions]
 
 
-def _steps(
-    raw: Distribution, prompt: list[int], params: SamplingParams, coin: int | None
-) -> Iterator[tuple[str, Distribution]]:
-    yield "model", raw
-    logits = np.full(raw.vocab_size, -np.inf, dtype=np.float32)
-    logits[slice(None) if raw.kept is None else raw.kept] = raw.logits
-    changed = penalized_logits(logits, params, seen_tokens(prompt, params))
-    first = raw
-    if changed is not logits:
-        first = Distribution.from_logits(changed, token_text=raw.token_text)
-        yield "penalties", first
-    yield from stages(first, params, coin=coin)
-
-
-def _mass(raw: Distribution, left: Distribution) -> float:
-    """Return the probability that the model gives to the tokens that are left."""
-    if left.kept is None:
-        return 1.0
-    return min(math.fsum(math.exp(raw.log_prob(int(token_id))) for token_id in left.kept), 1.0)
-
-
-def _draw(last: Distribution, number: int, params: SamplingParams) -> dict[str, Any]:
-    """Return the token that the seed draws, the number it was drawn by, and the token's interval of the cumulation."""
-    token_id = last.argmax() if params.is_greedy else last.draw(number)
-    ids = np.arange(last.vocab_size) if last.kept is None else last.kept
-    before = math.fsum(math.exp(last.log_prob(int(one))) for one in ids[ids < token_id])
-    own = math.exp(last.log_prob(token_id))
-    return {"token_id": token_id, "number": number / 2**RANDOM_BITS, "interval": [before, min(before + own, 1.0)]}
-
-
-def _read(service: Service, body: Mapping[str, Any]) -> tuple[Asked, list[int], int]:
-    """Return what is asked for, the prompt as token ids, and the rows of a table."""
-    top = with_param("top", Number(int, 1, _MOST_ROWS), "top", body.get("top", 50))
-    others = {name: value for name, value in body.items() if name != "top" and value is not None}
+def _read(service: Service, body: Mapping[str, Any]) -> _Asked:
+    """Read a body. Raises ApiError naming the field."""
+    own = {name: body[name] for name in DISTRIBUTION_FIELDS if name in body}
+    others = {name: value for name, value in body.items() if name not in own and value is not None}
     reading: Callable[[Mapping[str, Any]], Any] = (
         service.reader.chat if "messages" in others else service.reader.completion
     )
     asked = reading(others)
-    requests = prepare(service.lm.engine, asked)
+    refuse_unseen(asked.params)
+    request = _one_prompt(service, asked)
+    fields = Fields(own, DISTRIBUTION_FIELDS)
+    token_ids = request.prompt_token_ids
+    positions = _at(own.get("at"), len(token_ids))
+    prompt_length = _number(own, "prompt_length", 1, len(token_ids), len(token_ids))
+    if asked.params.mirostat_tau > 0.0 and any(position > prompt_length for position in positions):
+        message = "mirostat_tau: its bound after the first token depends on all draws before; ask at prompt_length"
+        raise ApiError(message, param="mirostat_tau")
+    show = _token_ids(service, own.get("show"))
+    search = fields.take("search", str)
+    if search is not None and len(search) > _LONGEST_SEARCH:
+        raise ApiError(f"search: at most {_LONGEST_SEARCH} characters are allowed", param="search")
+    top = _number(own, "top", 0 if show or search else 1, _MOST_ROWS, 50)
+    if len(positions) * (top + len(show) + (_MOST_ROWS if search else 0)) > _MOST_ROWS_IN_ALL:
+        raise ApiError(f"at, top, show: more than {_MOST_ROWS_IN_ALL} rows in all: ask for fewer", param="at")
+    return _Asked(
+        model=asked.model,
+        adapter=asked.adapter,
+        params=asked.params,
+        token_ids=token_ids,
+        end_token_ids=request.end_token_ids,
+        positions=positions,
+        prompt_length=prompt_length,
+        sample_index=_number(own, "sample_index", 0, service.limits.max_n - 1, 0),
+        top=top,
+        search=search,
+        show=show,
+    )
+
+
+def _one_prompt(service: Service, asked: Asked) -> EngineRequest:
+    """Return the engine's request for the prompt, which may fill the whole context: nothing is generated."""
+    params = dataclasses.replace(asked.params, max_tokens=0, min_tokens=0)
+    requests = prepare(service.lm.engine, dataclasses.replace(asked, params=params))  # type: ignore[arg-type]
     if len(requests) > 1:
         raise ApiError(f"prompt: has {len(requests)} prompts: must be one", param="prompt")
-    return asked, requests[0].prompt_token_ids, top
+    return requests[0]
+
+
+def _at(value: Any, length: int) -> tuple[int, ...]:
+    """Return the positions: numbers of tokens before a distribution, of which there is at least one."""
+    if value in (None, "last"):
+        return (length,)
+    if not isinstance(value, list) or not 0 < len(value) <= MOST_POSITIONS:
+        raise ApiError(f'at = {shown(value)}: must be "last", or a list of 1 to {MOST_POSITIONS} positions', param="at")
+    return tuple(with_param("at", Number(int, 1, length), f"at[{i}]", one) for i, one in enumerate(value))
+
+
+def _number(own: Mapping[str, Any], name: str, low: int, high: int, default: int) -> int:
+    value = own.get(name)
+    found: int = default if value is None else with_param(name, Number(int, low, high), name, value)
+    return found
+
+
+def _token_ids(service: Service, value: Any) -> tuple[int, ...]:
+    if value is None:
+        return ()
+    size = service.lm.engine.backend.vocab_size
+    if not isinstance(value, list) or len(value) > _MOST_ROWS:
+        raise ApiError(f"show = {shown(value)}: must be a list of at most {_MOST_ROWS} token ids", param="show")
+    return tuple(with_param("show", Number(int, 0, size - 1), f"show[{i}]", one) for i, one in enumerate(value))

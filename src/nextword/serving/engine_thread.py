@@ -52,10 +52,16 @@ class Tracked:
 class EngineThread:
     """Runs the engine's steps. Its methods are for the event loop, and return at once."""
 
-    def __init__(self, engine: Engine, *, on_step: Callable[[], None] = lambda: None) -> None:
-        """`on_step`: called on the event loop after each step."""
+    def __init__(
+        self,
+        engine: Engine,
+        *,
+        on_step: Callable[[], None] = lambda: None,
+        count_step: Callable[[], None] = lambda: None,
+    ) -> None:
+        """`on_step`: called on the event loop after each step; `count_step`: in the thread, for each."""
         self._engine = engine
-        self._on_step = on_step
+        self._on_step, self._count_step = on_step, count_step
         self._inbox: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self._tracked: dict[Request, Tracked] = {}
         self._jobs: deque[_Job] = deque()
@@ -125,6 +131,7 @@ class EngineThread:
                     self._step()
                     self._report()
                 if self._jobs and (job := self._jobs.popleft()).advance():
+                    self._count_step()
                     self._jobs.append(job)
         except BaseException:
             _LOG.exception("the engine's thread has ended")
@@ -154,6 +161,7 @@ class EngineThread:
         self._is_ending = True
 
     def _step(self) -> None:
+        self._count_step()
         try:
             self._engine.step()
             self._failures = 0

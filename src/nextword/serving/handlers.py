@@ -89,6 +89,13 @@ async def _all_events(job: Job) -> list[Event]:
     return found
 
 
+async def read_request(request: Request) -> tuple[Service, dict[str, Any]]:
+    """Return the service that a request is for, and its JSON. Raises ApiError as `read_body`, and if it is no JSON."""
+    service: Service = request.app.state.service
+    data = await read_body(request)
+    return service, await service.in_thread(lambda: parse_json(data, service.limits))
+
+
 async def read_body(request: Request) -> bytes:
     """Read a request's body. Raises ApiError if it is no JSON by its header, too large, or does not arrive in time."""
     limits = request.app.state.service.limits

@@ -31,6 +31,7 @@ class Metrics:
         self._hits = self._counter("prefix_cache_hits", "Tokens of prompts that were found in the cache.")
         self._drafted = self._counter("spec_decode_num_draft_tokens", "Tokens that were drafted.")
         self._accepted = self._counter("spec_decode_num_accepted_tokens", "Drafted tokens that were kept.")
+        self.steps = self._counter("model_steps", "Steps of the model, for requests and for all else.")
         self.gone = self._counter("http_requests_client_disconnected", "Requests whose client went before the end.")
         self._ends = Counter(
             "nextword:request_success", "Completions by why they ended.", ["finished_reason"], registry=self.registry

@@ -14,6 +14,7 @@ from starlette.routing import Route
 from nextword import __version__
 from nextword.decoding.params import SamplingParams
 from nextword.serving.asked import CHAT_FIELDS, COMPLETION_FIELDS
+from nextword.serving.distribution import DISTRIBUTION_FIELDS
 from nextword.serving.handlers import JsonResponse
 from nextword.serving.responses import FIELDS as RESPONSE_FIELDS
 from nextword.serving.sampling_fields import ALIASES
@@ -24,7 +25,7 @@ BODIES: Mapping[str, tuple[Iterable[str], tuple[str, ...]]] = {
     "/v1/completions": (COMPLETION_FIELDS, ("prompt",)),
     "/v1/chat/completions": (CHAT_FIELDS, ("messages",)),
     "/v1/responses": (RESPONSE_FIELDS, ("input",)),
-    "/v1/distribution": (dict.fromkeys((*COMPLETION_FIELDS, *CHAT_FIELDS, "top")), ()),
+    "/v1/distribution": (dict.fromkeys((*COMPLETION_FIELDS, *CHAT_FIELDS, *DISTRIBUTION_FIELDS)), ()),
     "/v1/score": (SCORE_FIELDS, ("prompt", "continuations")),
     "/tokenize": (TOKENIZE_FIELDS, ()),
     "/detokenize": (DETOKENIZE_FIELDS, ("tokens",)),
@@ -41,7 +42,11 @@ _SHAPES: Mapping[str, Any] = {
     "messages": {"type": "array", "minItems": 1, "items": {"type": "object", "required": ["role"]}},
     "tokens": _IDS,
     "continuations": {"type": "array", "minItems": 1, "items": _TEXT_OR_IDS},
-    "top": {"type": "integer", "minimum": 1},
+    "top": {"type": "integer", "minimum": 0},
+    "at": {"anyOf": [{"const": "last"}, _IDS]},
+    "show": _IDS,
+    "prompt_length": {"type": "integer", "minimum": 1},
+    "sample_index": {"type": "integer", "minimum": 0},
     "stop": _TEXTS,
     "choice": _TEXTS,
     "dry_sequence_breakers": _TEXTS,
@@ -50,7 +55,7 @@ _SHAPES: Mapping[str, Any] = {
     "schema": {"anyOf": [_OBJECT, _STRING, _BOOL]},
     "logprobs": {"type": ["boolean", "integer"]},
     "early_stopping": {"type": ["boolean", "string"]},
-    **dict.fromkeys(("model", "content", "negative_prompt"), _STRING),
+    **dict.fromkeys(("model", "content", "negative_prompt", "search"), _STRING),
     **dict.fromkeys(("stream_options", "prediction", "chat_template_kwargs", "response_format"), _OBJECT),
     **dict.fromkeys(("stream", "ignore_eos", "return_token_ids", "continue_final_message", "with_pieces"), _BOOL),
 }

@@ -20,7 +20,9 @@ from nextword.serving.engine_thread import EngineThread
 from nextword.serving.errors import ApiError, not_running, shutting_down, too_late
 from nextword.serving.job import Job
 from nextword.serving.limits import Limits
+from nextword.serving.logit_rows import LogitRows
 from nextword.serving.metrics import Metrics
+from nextword.serving.vocabulary import Vocabulary
 
 T = TypeVar("T")
 
@@ -42,12 +44,14 @@ class Service:
         self.created = int(time.time())
         self.fingerprint = _fingerprint(lm)
         self.reader = Reader(lm, self.models, self.limits, lenient=lenient)
-        self.thread = EngineThread(lm.engine)
+        self.metrics = Metrics()
+        self.thread = EngineThread(lm.engine, count_step=self.metrics.steps.inc)
         self.admission = Admission(self.limits)
         self.jobs: set[Job] = set()
         """Those that run or wait."""
         self.is_ending = False
-        self.metrics = Metrics()
+        self.vocabulary = Vocabulary(lm.tokenizer, lm.engine.backend.vocab_size)
+        self.logit_rows = LogitRows(lm.engine.backend.vocab_size)
         self._show_gauges()
         self._pool = ThreadPoolExecutor(_PREPARING_THREADS, thread_name_prefix="nextword-prepare")
 
