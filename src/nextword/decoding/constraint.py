@@ -15,7 +15,7 @@ from nextword.checks import is_unicode, shown
 from nextword.decoding.param_checks import check_strings
 from nextword.errors import RequestError
 
-ConstraintKind = Literal["schema", "regex", "grammar", "choice"]
+ConstraintKind = Literal["schema", "regex", "grammar", "choice", "tools"]
 
 LARGEST_BYTES = 65_536
 """Bound of a constraint's text: beyond those in use, short of what takes long to compile."""
@@ -30,7 +30,9 @@ class Constraint:
     kind: ConstraintKind
     """Name of the parameter that it was given by."""
     text: str
-    """JSON of a schema, a regular expression, a grammar, or a JSON list of strings."""
+    """JSON of a schema, a regular expression, a grammar, a JSON list of strings, or rules for calls of tools."""
+    parts: tuple[Constraint, ...] = ()
+    """Forms that it is made of, which the user knows."""
 
 
 def constraint_of(

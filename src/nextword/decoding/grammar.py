@@ -117,6 +117,8 @@ class GrammarCompiler:
         )
         compiled = LLMatcher(self._tokenizer, lark_text(constraint), log_level=0, limits=limits)
         if compiled.is_error():
+            for part in constraint.parts:
+                self._compile(part)  # raises the error in what the user wrote
             raise refusal(constraint, compiled.get_error())
         grammar = Grammar(constraint, compiled, self._spellings)
         starts = [grammar.matcher(begins_text=begins_text).look_ahead() for begins_text in (False, True)]

@@ -34,7 +34,8 @@ def refusal(constraint: Constraint, error: str) -> RequestError:
     elif _NO_TEXT.search(reason):
         detail = reason.partition("Unsatisfiable schema: ")[2]
         reason = f"no text fits it{f': {detail}' if detail else ' that this vocabulary can write'}"
-    return RequestError(f"{constraint.kind} {shown(constraint.text)}{place}: {reason}")
+    written = "" if constraint.kind == "tools" else f" {shown(constraint.text)}"  # in the one case by us
+    return RequestError(f"{constraint.kind}{written}{place}: {reason}")
 
 
 def _place(constraint: Constraint, message: str, reason: str) -> str:

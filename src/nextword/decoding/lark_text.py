@@ -18,7 +18,9 @@ _JSON_OPTIONS = {"whitespace_flexible": False, "lenient": False, "coerce_one_of"
 def lark_text(constraint: Constraint) -> str:
     """Return a grammar whose texts are those of the constraint. Raises RequestError for what has no such grammar."""
     if constraint.kind == "schema":
-        return f"{_OPTIONS}start: %json {_schema_with_options(constraint.text)}"
+        return f"{_OPTIONS}start: {json_symbol(constraint)}"
+    if constraint.kind == "tools":
+        return _OPTIONS + constraint.text
     if constraint.kind == "choice":
         pattern = "|".join("".join(map(_literal, one)) for one in json.loads(constraint.text))
         return f"{_OPTIONS}start: /{pattern}/"
@@ -29,12 +31,14 @@ def lark_text(constraint: Constraint) -> str:
     return _OPTIONS + (lark_of_gbnf(constraint.text) if "::=" in constraint.text else constraint.text)
 
 
-def _schema_with_options(text: str) -> str:
-    check_names_can_differ(text)
-    schema = json.loads(text)
+def json_symbol(constraint: Constraint, separators: tuple[str, str] = (",", ":")) -> str:
+    """Return a symbol of a rule for JSON of a schema; `separators`: as those of `json.dumps`."""
+    check_names_can_differ(constraint.text)
+    schema = json.loads(constraint.text)
     if schema is False:
         raise RequestError("schema = false: no value fits it")
-    return json.dumps({**({} if schema is True else schema), "x-guidance": _JSON_OPTIONS}, ensure_ascii=False)
+    options = {**_JSON_OPTIONS, **dict(zip(("item_separator", "key_separator"), separators, strict=True))}
+    return f"%json {json.dumps({**({} if schema is True else schema), 'x-guidance': options}, ensure_ascii=False)}"
 
 
 def _literal(character: str) -> str:

@@ -16,6 +16,7 @@ from collections.abc import Sequence as Seq
 from typing import TypedDict, Unpack
 
 from nextword.checks import check_value, checked_arguments, shown
+from nextword.decoding.call_grammar import call_constraint
 from nextword.decoding.constraint import Constraint
 from nextword.decoding.distribution import Distribution
 from nextword.decoding.grammar import Grammar, GrammarCompiler, Matcher
@@ -44,6 +45,7 @@ from nextword.inference.stop_strings import StopStrings
 from nextword.inference.text_stream import TextStream
 from nextword.text.thoughts import ThoughtMarks
 from nextword.text.tokenizer import Tokenizer
+from nextword.text.tool_use import ToolUse
 
 
 class SubmitOptions(TypedDict, total=False):
@@ -56,6 +58,8 @@ class SubmitOptions(TypedDict, total=False):
     """Tokens that end a completion; None: the tokenizer's."""
     thought_marks: ThoughtMarks | None
     """Marks of the thoughts in front of an answer; the control tokens among them become text of the completion."""
+    tool_use: ToolUse | None
+    """Tools that an answer may or must call; the control tokens in calls become text of the completion."""
     adapter: str | None
     """One of the model's; None: the base model."""
     prediction: Seq[int]
@@ -95,7 +99,8 @@ class Engine:
         self._speculates = speculation
         self._draft_model = None if draft_model is None else DraftModel(draft_model, vocab_size=backend.vocab_size)
         self._costs = StepCosts()
-        self._grammar_compiler: GrammarCompiler | None = None
+        self._grammar_compilers: dict[frozenset[int], GrammarCompiler] = {}
+        """By the control tokens that are text of the forms."""
 
     def submit(self, prompt_token_ids: Seq[int], params: SamplingParams, **options: Unpack[SubmitOptions]) -> Request:
         """Queue a prompt: `prepare`, then `add`. Arguments and errors as those of `prepare`."""
@@ -111,6 +116,7 @@ class Engine:
         continues_text: bool = True,
         end_token_ids: Seq[int] | None = None,
         thought_marks: ThoughtMarks | None = None,
+        tool_use: ToolUse | None = None,
         adapter: str | None = None,
         prediction: Seq[int] = (),
         negative_prompt: Seq[int] | None = None,
@@ -126,7 +132,7 @@ class Engine:
         self._admission.check_prompt(prompt, room_for=0 if params.max_tokens == 0 else 1)
         negative = None if negative_prompt is None else _as_token_ids(negative_prompt)
         needs = self._admission.needs(prompt, params, adapter=adapter, negative_prompt=negative)
-        return Request(
+        request = Request(
             prompt_token_ids=prompt,
             params=params,
             seed=params.seed if params.seed is not None else fresh_seed(),
@@ -138,10 +144,12 @@ class Engine:
             continues_text=continues_text or params.echo,
             end_token_ids=self.tokenizer.eos_token_ids if end_token_ids is None else tuple(end_token_ids),
             thought_marks=thought_marks,
-            grammar=self._compile(params.constraint),
+            tool_use=tool_use,
             adapter=adapter,
             prediction=tuple(_as_token_ids(prediction)),
         )
+        request.grammar = self._grammar(request)
+        return request
 
     @property
     def cache_share(self) -> float:
@@ -280,13 +288,21 @@ class Engine:
 
     # Admission
 
-    def _compile(self, constraint: Constraint | None) -> Grammar | None:
-        """Return the grammar of a constraint for this vocabulary."""
+    def _grammar(self, request: Request) -> Grammar | None:
+        """Return the grammar of the form that a request's completions must have; None if it has none."""
+        constraint = request.params.constraint
+        if request.tool_use is None:
+            return self._compile(constraint)
+        return self._compile(call_constraint(request.tool_use, constraint), request.shown_token_ids)
+
+    def _compile(self, constraint: Constraint | None, shown_ids: frozenset[int] = frozenset()) -> Grammar | None:
+        """Return the grammar of a constraint for this vocabulary; `shown_ids`: control tokens that are text of it."""
         if constraint is None:
             return None
-        if self._grammar_compiler is None:
-            self._grammar_compiler = grammar_compiler(self.tokenizer, self.backend.vocab_size)
-        return self._grammar_compiler.compile(constraint)
+        if shown_ids not in self._grammar_compilers:
+            made = grammar_compiler(self.tokenizer, self.backend.vocab_size, shown_ids)
+            self._grammar_compilers[shown_ids] = made
+        return self._grammar_compilers[shown_ids].compile(constraint)
 
     # Prefill
 
@@ -355,8 +371,7 @@ class Engine:
         for index in range(num_sequences):
             is_last = index == num_sequences - 1
             before = request.prompt_token_ids if request.continues_text else ()
-            shown_ids = request.thought_marks.token_ids if request.thought_marks else ()
-            decoder = self.tokenizer.stream_decoder(after=before, shown=shown_ids)
+            decoder = self.tokenizer.stream_decoder(after=before, shown=request.shown_token_ids)
             matcher = self._matcher(request, begins_text=decoder.begins_text)
             sampler = Sampler(
                 request.params,
@@ -384,7 +399,7 @@ class Engine:
         if request.thought_marks is not None:
             splitter = thought_splitter(request, self.tokenizer)
             if splitter.is_thinking:
-                decoder = self.tokenizer.stream_decoder(shown=request.thought_marks.token_ids)
+                decoder = self.tokenizer.stream_decoder(shown=request.shown_token_ids)
                 answer = request.grammar.matcher()
                 return AfterThoughts(answer, splitter, decoder, vocab_size=self.backend.vocab_size)
         return request.grammar.matcher(begins_text=begins_text)

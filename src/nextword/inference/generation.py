@@ -9,6 +9,7 @@ from nextword.inference.sequence import FINISH_REASONS, FinishDetail, FinishReas
 from nextword.plain_text import count, excerpt
 from nextword.text.thoughts import ThoughtSplitter, answer_message
 from nextword.text.tokenizer import Tokenizer
+from nextword.text.tool_calls import CallDelta, ToolCall, joined_calls
 
 _OPENING = 64
 """Tokens at the end of a prompt in which a template may open the thoughts."""
@@ -27,7 +28,9 @@ class Completion:
     thoughts: str = ""
     """Thoughts in front of a chat's answer, without the marks around them."""
     answer: str = ""
-    """Generated text without the thoughts, and without the prompt."""
+    """Generated text without the thoughts, the calls of tools, and the prompt."""
+    tool_calls: tuple[ToolCall, ...] = ()
+    """Calls of tools that a chat's answer asks for."""
     tokens: tuple[ChosenToken, ...]
     """Generated tokens, the end-of-sequence token included."""
     token_texts: tuple[str, ...]
@@ -90,6 +93,11 @@ class Generation:
         """The answer of the first completion."""
         return self.completions[0].answer
 
+    @property
+    def tool_calls(self) -> tuple[ToolCall, ...]:
+        """The calls of tools of the first completion."""
+        return self.completions[0].tool_calls
+
     def __str__(self) -> str:
         return _SEPARATOR.join(completion.text for completion in self.completions)
 
@@ -108,13 +116,14 @@ def collect(request: Request, tokenizer: Tokenizer) -> Generation:
     completions = []
     for sequence in request.sequences:
         assert sequence.finish_detail is not None, "collected before the request was finished"
-        thoughts, answer = _split(sequence.stream.text, request, tokenizer)
+        thoughts, answer, tool_calls = _split(sequence.stream.text, request, tokenizer)
         completions.append(
             Completion(
                 index=sequence.index,
                 text=prompt + sequence.stream.text,
                 thoughts=thoughts,
                 answer=answer,
+                tool_calls=tool_calls,
                 tokens=tuple(sequence.tokens),
                 token_texts=tuple(tokenizer.token_text(token.token_id) for token in sequence.tokens),
                 log_prob=None if sequence.score is None else sequence.log_prob,
@@ -142,14 +151,17 @@ def thought_splitter(request: Request, tokenizer: Tokenizer) -> ThoughtSplitter:
     return ThoughtSplitter(before, found.marks, continues_message=found.continues_message)
 
 
-def _split(text: str, request: Request, tokenizer: Tokenizer) -> tuple[str, str]:
-    """Return the thoughts and the answer."""
+def _split(text: str, request: Request, tokenizer: Tokenizer) -> tuple[str, str, tuple[ToolCall, ...]]:
+    """Return the thoughts, the answer, and its calls of tools."""
     if request.thought_marks is None:
-        return "", text
+        return "", text, ()
     parts = thought_splitter(request, tokenizer).push(text, is_last=True)
     thoughts = "".join(part for part, is_thought in parts if is_thought)
-    message = answer_message(thoughts, text.removeprefix(thoughts), request.thought_marks.marks)
-    return message.get("reasoning_content", ""), message["content"]
+    said, calls = text.removeprefix(thoughts), list[CallDelta]()
+    if request.tool_use is not None:
+        said, calls = request.tool_use.splitter().push(said, is_last=True)
+    message = answer_message(thoughts, said, request.thought_marks.marks)
+    return message.get("reasoning_content", ""), message["content"], joined_calls(calls)
 
 
 def echoed_text(request: Request, tokenizer: Tokenizer) -> str:

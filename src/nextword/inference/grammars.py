@@ -15,10 +15,15 @@ from nextword.text.thoughts import ThoughtSplitter
 from nextword.text.tokenizer import Tokenizer
 
 
-def grammar_compiler(tokenizer: Tokenizer, vocab_size: int) -> GrammarCompiler:
-    """Return a compiler for the first `vocab_size` tokens, which a model gives logits for."""
+def grammar_compiler(tokenizer: Tokenizer, vocab_size: int, shown: Collection[int] = ()) -> GrammarCompiler:
+    """Return a compiler for the first `vocab_size` tokens, which a model gives logits for.
+
+    `shown`: control tokens that are text of the forms.
+    """
     spellings = [tokenizer.token_bytes(token_id) for token_id in range(vocab_size)]
     at_start = [tokenizer.token_bytes(token_id, begins_text=True) for token_id in range(vocab_size)]
+    for token_id in shown:
+        spellings[token_id] = at_start[token_id] = tokenizer.token_text(token_id).encode()
     return GrammarCompiler(spellings, at_start)
 
 

@@ -18,6 +18,7 @@ from nextword.inference.guide import Guide
 from nextword.inference.stop_strings import StopStrings
 from nextword.inference.text_stream import TextStream
 from nextword.text.thoughts import ThoughtMarks
+from nextword.text.tool_use import ToolUse
 
 FinishReason = Literal["stop", "length", "cancelled"]
 FinishDetail = Literal["end_of_sequence", "stop_token", "stop_string", "complete", "max_tokens", "context", "cancelled"]
@@ -101,6 +102,8 @@ class Request:
     """True if the completions continue the prompt's text; False if each is a text of its own."""
     thought_marks: ThoughtMarks | None = None
     """Marks of the thoughts in front of a chat's answer; None: not looked for."""
+    tool_use: ToolUse | None = None
+    """Tools that it may call; None: there are none."""
     grammar: Grammar | None = None
     """Grammar that each completion has to match; None: anything."""
     adapter: str | None = None
@@ -130,6 +133,12 @@ class Request:
     def num_prompt_tokens(self) -> int:
         """Number of tokens of its prompt and of its guide's."""
         return len(self.prompt_token_ids) + (0 if self.guide is None else len(self.guide.prompt_token_ids))
+
+    @property
+    def shown_token_ids(self) -> frozenset[int]:
+        """Control tokens that are text of its completions: those of the marks of thoughts and calls."""
+        thoughts = frozenset[int]() if self.thought_marks is None else self.thought_marks.token_ids
+        return thoughts if self.tool_use is None else thoughts | self.tool_use.token_ids
 
     @property
     def scores_prompt(self) -> bool:

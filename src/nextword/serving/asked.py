@@ -20,6 +20,7 @@ from nextword.serving.fields import Fields, with_param
 from nextword.serving.forms_of_text import FORM_NAMES, form_overrides
 from nextword.serving.limits import Limits
 from nextword.serving.sampling_fields import NAMES, sampling_overrides
+from nextword.serving.tools import tool_options
 from nextword.text.chat_options import ChatOptions
 
 TextPrompt = str | Sequence[int]
@@ -27,7 +28,7 @@ TextPrompt = str | Sequence[int]
 
 _IGNORED = (
     *("user", "metadata", "store", "service_tier", "safety_identifier", "prompt_cache_key", "prompt_cache_retention"),
-    *("reasoning_effort", "verbosity", "parallel_tool_calls", "moderation", "cache_prompt", "id_slot"),
+    *("reasoning_effort", "verbosity", "moderation", "cache_prompt", "id_slot"),
 )
 """Fields that change nothing here: about accounts, other models, or what is always so."""
 _NOT_SERVED: Mapping[str, Sequence[Any]] = {
@@ -51,7 +52,7 @@ _COMMON = (
 COMPLETION_FIELDS = (*_COMMON, "prompt", "echo", "best_of", "parse_special", "negative_prompt")
 CHAT_FIELDS = (
     *(*_COMMON, "messages", "top_logprobs", "chat_template_kwargs", "continue_final_message"),
-    *("add_generation_prompt", "tools", "tool_choice"),
+    *("add_generation_prompt", "tools", "tool_choice", "parallel_tool_calls"),
 )
 
 
@@ -214,8 +215,7 @@ class Reader:
         return messages
 
     def _rendering(self, fields: Fields, continues: bool) -> ChatOptions:
-        fields.refuse({"tools": ([],), "tool_choice": ("none", "auto")})
-        rendering: ChatOptions = {"continue_final_message": continues}
+        rendering: ChatOptions = {"continue_final_message": continues, **tool_options(fields, self._limits)}
         variables = fields.take("chat_template_kwargs", Mapping[str, Any])
         if variables:
             rendering["template_variables"] = variables

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -13,6 +14,7 @@ from nextword.serving.replies import Identity, by_choice, ending
 from nextword.serving.usage import usage
 from nextword.text.thoughts import without_marks
 from nextword.text.tokenizer import Tokenizer
+from nextword.text.tool_calls import CallDelta, joined_calls
 
 
 class ChatReply:
@@ -31,12 +33,13 @@ class ChatReply:
 
     def chunks(self, prompt_index: int, piece: TextPiece) -> Iterator[dict[str, Any]]:
         """Yield the text as a chunk, and the end as one with an empty delta."""
-        delta = self._answers[piece.index].push(piece)
+        answer = self._answers[piece.index]
+        delta = _delta(*answer.push(piece))
         scores = self._logprobs(piece)
         if delta or scores or (self._asked.return_token_ids and piece.tokens):
             yield self._chunk(piece.index, delta or {"content": ""}, logprobs=scores, **self._token_ids(piece))
         if piece.finish_detail is not None:
-            yield self._chunk(piece.index, {}, **ending(piece), seed=self._request.seed)
+            yield self._chunk(piece.index, {}, **answer.ending(piece), seed=self._request.seed)
 
     def closing(self) -> Iterator[dict[str, Any]]:
         """Yield the usage if it was asked for."""
@@ -48,13 +51,13 @@ class ChatReply:
         """Return the answer for all pieces together."""
         choices = []
         for _, piece in by_choice(pieces, [self._request]):
-            message = {"role": "assistant", "content": "", "refusal": None, **self._answers[piece.index].push(piece)}
+            answer = self._answers[piece.index]
             choices.append(
                 {
                     "index": piece.index,
-                    "message": message,
+                    "message": _message(*answer.push(piece)),
                     "logprobs": self._logprobs(piece),
-                    **ending(piece),
+                    **answer.ending(piece),
                     "seed": self._request.seed,
                     **self._token_ids(piece),
                 }
@@ -76,23 +79,56 @@ class ChatReply:
 
 
 class _Answer:
-    """A message while it grows: the text of each piece as its parts `content` and `reasoning_content`."""
+    """A message while it grows: the text of each piece as what is thought, what is said, and calls of tools."""
 
     def __init__(self, request: Request, tokenizer: Tokenizer) -> None:
         assert request.thought_marks is not None, "only answers have thoughts"
         self._marks = request.thought_marks.marks
         self._splitter = thought_splitter(request, tokenizer)
+        self._calls = None if request.tool_use is None else request.tool_use.splitter()
         self._thoughts = self._reasoning = ""
-        self._has_content = False
+        self._has_content = self._has_calls = False
 
-    def push(self, piece: TextPiece) -> dict[str, str]:
-        """Append a piece; return what it adds to the message, without the parts to which it adds nothing."""
-        said = ""
-        for part, is_thought in self._splitter.push(piece.text, is_last=piece.finish_detail is not None):
+    def push(self, piece: TextPiece) -> tuple[dict[str, str], list[CallDelta]]:
+        """Append a piece; return the texts that it adds to the message, by name, and the parts of calls."""
+        said, is_last, calls = "", piece.finish_detail is not None, list[CallDelta]()
+        for part, is_thought in self._splitter.push(piece.text, is_last=is_last):
             self._thoughts, said = (self._thoughts + part, said) if is_thought else (self._thoughts, said + part)
+        if self._calls is not None:
+            said, calls = self._calls.push(said, is_last=is_last)
         whole = without_marks(self._thoughts, self._marks)
         reasoning, self._reasoning = whole[len(self._reasoning) :], whole
         if whole and not self._has_content:
             said = said.lstrip("\n")
         self._has_content = self._has_content or bool(said)
-        return {name: text for name, text in (("reasoning_content", reasoning), ("content", said)) if text}
+        self._has_calls = self._has_calls or bool(calls)
+        texts = (("reasoning_content", reasoning), ("content", said))
+        return {name: text for name, text in texts if text}, calls
+
+    def ending(self, piece: TextPiece) -> dict[str, Any]:
+        """Return what a choice says of its end; calls that are complete are a reason of their own."""
+        found = ending(piece)
+        return (
+            {**found, "finish_reason": "tool_calls"} if self._has_calls and found["finish_reason"] == "stop" else found
+        )
+
+
+def _delta(texts: dict[str, str], calls: Sequence[CallDelta]) -> dict[str, Any]:
+    """Return what a chunk adds to a message."""
+    found: list[dict[str, Any]] = []
+    for index, parts in itertools.groupby(calls, lambda call: call.index):
+        entry: dict[str, Any] = {"index": index, "function": {"arguments": ""}}
+        for part in parts:
+            if part.begins is not None:
+                function = {"name": part.begins.name, "arguments": ""}
+                entry |= {"id": part.begins.id, "type": "function", "function": function}
+            entry["function"]["arguments"] += part.arguments
+        found.append(entry)
+    return {**texts, "tool_calls": found} if found else {**texts}
+
+
+def _message(texts: dict[str, str], calls: Sequence[CallDelta]) -> dict[str, Any]:
+    """Return a whole message; its content is null where there are calls alone."""
+    found = [call.as_message_part() for call in joined_calls(calls)]
+    message = {"role": "assistant", "content": None if found else "", "refusal": None, **texts}
+    return {**message, "tool_calls": found} if found else message

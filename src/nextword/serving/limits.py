@@ -31,6 +31,8 @@ class Limits:
     """Tokens of a logit bias."""
     max_messages: int = 2048
     """Messages of one conversation."""
+    max_tools: int = 128
+    """Tools of one request."""
     max_json_depth: int = 64
     """Nesting of a request's JSON."""
     max_queue: int = 256
@@ -69,6 +71,7 @@ class LimitOptions(TypedDict, total=False):
     max_stop_length: int
     max_logit_biases: int
     max_messages: int
+    max_tools: int
     max_json_depth: int
     max_queue: int
     max_queue_tokens: int

@@ -14,6 +14,7 @@ from nextword.inference.engine import Engine, SubmitOptions
 from nextword.inference.sequence import Request
 from nextword.serving.asked import Asked, ChatAsked, CompletionAsked
 from nextword.serving.errors import context_exceeded, refusal
+from nextword.serving.tools import check_calls_are_found
 
 
 def prepare(engine: Engine, asked: CompletionAsked | ChatAsked) -> list[Request]:
@@ -32,7 +33,9 @@ def prepare_chat(engine: Engine, asked: ChatAsked) -> Request:
         prompt = encode_messages(engine, asked)
         how = answer_options(engine.tokenizer, asked.rendering)
     except NextwordError as error:
-        raise refusal(error, "messages") from None
+        param = next((name for name in ("tool_choice", "tools") if f"{name}:" in str(error)), "messages")
+        raise refusal(error, param) from None
+    check_calls_are_found(asked.rendering, how)
     return _prepare(engine, asked, prompt, "messages", how)
 
 

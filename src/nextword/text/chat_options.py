@@ -4,17 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from os import PathLike
-from typing import Any, TypedDict, get_type_hints
+from typing import Any, Literal, TypedDict, get_type_hints
 
 from nextword.checks import check_value
 from nextword.errors import RequestError
 
 
 class ChatOptions(TypedDict, total=False):
-    """Keywords of everything that renders a conversation. All mean what they do in transformers."""
+    """Keywords of everything that renders a conversation. Those that transformers has mean what they do there."""
 
     tools: Sequence[Mapping[str, Any]] | None
     """JSON schemas of functions that the model may call."""
+    tool_choice: Literal["none", "auto", "required"] | Mapping[str, Any] | None
+    """Whether the answer calls tools: "none" (they are not shown), "auto" (the model decides; as without), "required",
+    or one by its name, as in {"type": "function", "function": {"name": "f"}}; all in OpenAI's form."""
+    parallel_tool_calls: bool
+    """False: an answer calls one tool at most."""
     template_variables: Mapping[str, Any] | None
     """Values of further names that the template reads, such as {"enable_thinking": False}."""
     chat_template: str | PathLike[str] | None

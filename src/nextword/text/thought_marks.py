@@ -44,7 +44,7 @@ def find_thought_marks(
         thought, plain = render({**said, "reasoning_content": _THOUGHT, "reasoning": _THOUGHT}), render(said)
     except TokenizerError:  # a template that refuses these messages
         return KNOWN_MARKS
-    around, before_said = _around(thought, prompt, asked), _written(plain.partition(_SAID)[0], prompt)
+    around, before_said = _around(thought, prompt, asked), written_text(plain.partition(_SAID)[0], prompt)
     found = [] if around is None else [around]
     ends = [mark.end for mark in (*found, *KNOWN_MARKS) if mark.end]
     if before_said.endswith((">", "]")) and not any(end in before_said for end in ends):
@@ -61,11 +61,11 @@ def _around(rendered: str, prompt: str, asked: str) -> ThoughtMark | None:
     if not (is_shown and is_said and tag):
         return None
     opening = prompt[len(_common(prompt, asked)) :].strip()  # the prompt itself may begin the thoughts
-    begin = _written(before, prompt) or opening
+    begin = written_text(before, prompt) or opening
     return ThoughtMark(begin, between[: tag.end()].strip(), between[tag.end() :].strip()) if begin else None
 
 
-def _written(before: str, prompt: str) -> str:
+def written_text(before: str, prompt: str) -> str:
     """Return what the model writes of a text: that behind the prompt, from the first tag that differs."""
     common = _common(before, prompt)
     opened = max(common.rfind("<"), common.rfind("["))

@@ -237,6 +237,8 @@ class Tokenizer:
         from nextword.text.chat_input import chat_input  # imports a library that generation does not need
 
         check_chat_options(options)
+        if options.get("tool_choice") == "none":
+            options = {**options, "tools": None}
         choice, tools = options.get("chat_template"), options.get("tools")
         return chat_input(
             choose_template(self.chat_template, self.named_templates, choice, has_tools=bool(tools)),
