@@ -184,7 +184,7 @@ REFUSED = [
     ({"prompt": "a", "response_format": {"type": "json_schema", "json_schema": {}}}, "response_format"),
     ({"prompt": "a", "response_format": {"type": "xml"}}, "response_format"),
     ({"prompt": "a", "structured_outputs": {"json": {}, "regex": "a"}}, "structured_outputs"),
-    ({"prompt": "a", "regex": "("}, None),
+    ({"prompt": "a", "regex": "("}, "regex"),
     ({"prompt": "a\ud800"}, "prompt"),
 ]
 

@@ -40,7 +40,7 @@ from nextword.inference.guide import Guide, GuidedSequences
 from nextword.inference.lookup import Lookup
 from nextword.inference.prefill import prefill_chunk, prefill_chunks
 from nextword.inference.scheduler import Scheduler
-from nextword.inference.sequence import FinishDetail, Request, Sequence, TextPiece
+from nextword.inference.sequence import FinishDetail, Request, Sequence, TextPiece, shown_token_ids
 from nextword.inference.stop_strings import StopStrings
 from nextword.inference.text_stream import TextStream
 from nextword.text.thoughts import ThoughtMarks
@@ -123,8 +123,8 @@ class Engine:
     ) -> Request:
         """Check a request and make what it needs, without a lock: threads may do so while the engine steps.
 
-        Raises RequestError if the prompt is empty, holds unknown ids, or leaves no room in the context, and where the
-        form that `params` give the text cannot be compiled. `SubmitOptions` says what the keywords mean.
+        Raises RequestError for a prompt that is empty, holds unknown ids or leaves no room in the context, and for a
+        form that cannot be compiled. `SubmitOptions` says what the keywords mean.
         """
         check_value("params", params, SamplingParams)
         prompt = _as_token_ids(prompt_token_ids)
@@ -132,7 +132,7 @@ class Engine:
         self._admission.check_prompt(prompt, room_for=0 if params.max_tokens == 0 else 1)
         negative = None if negative_prompt is None else _as_token_ids(negative_prompt)
         needs = self._admission.needs(prompt, params, adapter=adapter, negative_prompt=negative)
-        request = Request(
+        return Request(
             prompt_token_ids=prompt,
             params=params,
             seed=params.seed if params.seed is not None else fresh_seed(),
@@ -145,11 +145,10 @@ class Engine:
             end_token_ids=self.tokenizer.eos_token_ids if end_token_ids is None else tuple(end_token_ids),
             thought_marks=thought_marks,
             tool_use=tool_use,
+            grammar=self._grammar(params, thought_marks, tool_use),
             adapter=adapter,
             prediction=tuple(_as_token_ids(prediction)),
         )
-        request.grammar = self._grammar(request)
-        return request
 
     @property
     def cache_share(self) -> float:
@@ -288,12 +287,13 @@ class Engine:
 
     # Admission
 
-    def _grammar(self, request: Request) -> Grammar | None:
+    def _grammar(
+        self, params: SamplingParams, thought_marks: ThoughtMarks | None, tool_use: ToolUse | None
+    ) -> Grammar | None:
         """Return the grammar of the form that a request's completions must have; None if it has none."""
-        constraint = request.params.constraint
-        if request.tool_use is None:
-            return self._compile(constraint)
-        return self._compile(call_constraint(request.tool_use, constraint), request.shown_token_ids)
+        if tool_use is None:
+            return self._compile(params.constraint)
+        return self._compile(call_constraint(tool_use, params.constraint), shown_token_ids(thought_marks, tool_use))
 
     def _compile(self, constraint: Constraint | None, shown_ids: frozenset[int] = frozenset()) -> Grammar | None:
         """Return the grammar of a constraint for this vocabulary; `shown_ids`: control tokens that are text of it."""

@@ -137,8 +137,7 @@ class Request:
     @property
     def shown_token_ids(self) -> frozenset[int]:
         """Control tokens that are text of its completions: those of the marks of thoughts and calls."""
-        thoughts = frozenset[int]() if self.thought_marks is None else self.thought_marks.token_ids
-        return thoughts if self.tool_use is None else thoughts | self.tool_use.token_ids
+        return shown_token_ids(self.thought_marks, self.tool_use)
 
     @property
     def scores_prompt(self) -> bool:
@@ -149,3 +148,8 @@ class Request:
     def running(self) -> list[Sequence]:
         """The sequences that still grow."""
         return [sequence for sequence in self.sequences if sequence.finish_detail is None]
+
+
+def shown_token_ids(thought_marks: ThoughtMarks | None, tool_use: ToolUse | None) -> frozenset[int]:
+    """Return the control tokens that are text of an answer: those of the marks of thoughts and calls."""
+    return frozenset[int]().union(*(one.token_ids for one in (thought_marks, tool_use) if one is not None))

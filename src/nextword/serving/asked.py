@@ -17,7 +17,7 @@ from nextword.errors import NextwordError
 from nextword.language_model import LanguageModel
 from nextword.serving.errors import ApiError, model_not_found, refusal
 from nextword.serving.fields import Fields, with_param
-from nextword.serving.forms_of_text import FORM_NAMES, form_overrides
+from nextword.serving.forms_of_text import FORM_NAMES, FORMS, form_overrides
 from nextword.serving.limits import Limits
 from nextword.serving.sampling_fields import NAMES, sampling_overrides
 from nextword.serving.tools import tool_options
@@ -64,6 +64,8 @@ class Asked:
     """Name of the model, or of an adapter."""
     adapter: str | None
     params: SamplingParams
+    form_param: str | None = None
+    """Field that gives the text a form, for messages."""
     stream: bool = False
     include_usage: bool = False
     prediction: str | None = None
@@ -162,6 +164,7 @@ class Reader:
             "stream": stream,
             "include_usage": shapes.take("include_usage", bool, False),
             "prediction": _prediction(fields),
+            "form_param": next((name for name in (*FORM_NAMES, *FORMS, "tools") if fields.body.get(name)), None),
             **{
                 name: fields.take(name, bool, False)
                 for name in ("ignore_eos", "return_token_ids", "return_tokens_as_token_ids")

@@ -12,6 +12,8 @@ from nextword.serving.fields import Fields, with_param
 
 FORM_NAMES = ("response_format", "structured_outputs")
 """Fields that `form_overrides` reads."""
+FORMS = ("schema", "json_schema", "regex", "grammar", "choice")
+"""Fields that give a form by the names of `SamplingParams`, or another of these."""
 _ANY_OBJECT = {"type": "object"}
 _FORMS = {"json": "schema", "regex": "regex", "choice": "choice", "grammar": "grammar"}
 """Keys of vLLM's structured_outputs -> our names."""

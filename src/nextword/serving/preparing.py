@@ -81,4 +81,5 @@ def _prepare(engine: Engine, asked: Asked, prompt: list[int], name: str, how: Su
     try:
         return engine.prepare(prompt, params, **options)
     except NextwordError as error:
-        raise refusal(error, None if params.constraint else name) from None
+        is_about_form = str(error).startswith(("schema", "regex", "grammar", "choice", "tools"))
+        raise refusal(error, (is_about_form and asked.form_param) or name) from None

@@ -19,7 +19,10 @@ from nextword.serving.preparing import encode_messages
 from nextword.serving.service import Service
 from nextword.text.tokenizer import Tokenizer
 
-_CHAT = ("messages", "add_generation_prompt", "continue_final_message", "chat_template_kwargs")
+_CHAT = (
+    *("messages", "add_generation_prompt", "continue_final_message", "chat_template_kwargs"),
+    *("tools", "tool_choice"),
+)
 TOKENIZE_FIELDS = (
     *("model", "content", "prompt", "add_special", "add_special_tokens", "parse_special", "with_pieces"),
     *("return_token_strs", *_CHAT),

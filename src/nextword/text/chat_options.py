@@ -16,8 +16,8 @@ class ChatOptions(TypedDict, total=False):
     tools: Sequence[Mapping[str, Any]] | None
     """JSON schemas of functions that the model may call."""
     tool_choice: Literal["none", "auto", "required"] | Mapping[str, Any] | None
-    """Whether the answer calls tools: "none" (they are not shown), "auto" (the model decides; as without), "required",
-    or one by its name, as in {"type": "function", "function": {"name": "f"}}; all in OpenAI's form."""
+    """Choice among the tools: "none" (they are not shown), "auto" (the model decides; as without), "required", or one
+    by its name, as in {"type": "function", "function": {"name": "f"}}; all in OpenAI's form."""
     parallel_tool_calls: bool
     """False: an answer calls one tool at most."""
     template_variables: Mapping[str, Any] | None

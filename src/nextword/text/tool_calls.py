@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from nextword.text.tool_syntax import CALL_ID, CallSyntax
 
 _OPEN, _NO = -1, -2
-"""What `_follow` returns for a text that ends within the pattern, and for one that departs from it."""
+"""Results of `_follow` for a text that ends within the pattern, and for one that departs from it."""
 _LETTERS = string.ascii_letters + string.digits
 _WRITTEN_ID = re.compile(r"[\w.:-]+")
 

@@ -21,7 +21,7 @@ class Function:
 
     name: str
     place: str
-    """Where its parameters stand, for messages."""
+    """Name of the place of its parameters, for messages."""
     parameters: Mapping[str, Any]
     """JSON schema of its arguments."""
     is_strict: bool = False

@@ -1,0 +1,104 @@
+"""Calls of tools in answers: what a template writes for calls is read back as these calls, in pieces of any size."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from nextword.inference.answering import find_tool_use
+from nextword.text.tool_calls import CallDelta, ToolCall, joined_calls
+from nextword.text.tool_syntax import CallSyntax
+from nextword.text.tool_use import ToolUse
+from tests.tool_templates import TEMPLATES, XML, tokenizer_with, weather
+
+TOOLS = [weather(), weather("weather_2")]
+ARGUMENTS: list[dict[str, Any]] = [
+    {"city": "Oslo", "days": 3},
+    {"city": '}"{[\\ <tool_call>', "days": 1, "more": [{"a": "]"}, None, 1.5, True]},
+]
+
+
+def use_of(template: str) -> ToolUse:
+    found = find_tool_use(tokenizer_with(template), {"tools": TOOLS})
+    assert found is not None
+    return found
+
+
+def split(use: ToolUse, text: str, size: int) -> tuple[str, tuple[ToolCall, ...]]:
+    splitter, said, deltas = use.splitter(), "", list[CallDelta]()
+    for start in range(0, len(text) + 1, size):
+        part, found = splitter.push(text[start : start + size], is_last=start + size > len(text))
+        said, deltas = said + part, deltas + found
+    return said, joined_calls(deltas)
+
+
+@pytest.mark.parametrize("family", TEMPLATES)
+@pytest.mark.parametrize("content", ["", "I look {it} up <now>:"])
+def test_what_a_template_writes_for_calls_is_read_back(family: str, content: str) -> None:
+    tokenizer, use = tokenizer_with(TEMPLATES[family]), use_of(TEMPLATES[family])
+    for names in (["weather"], ["weather_2", "weather"]):
+        if family == "llama" and (content or len(names) > 1):
+            continue  # it writes calls without a mark, alone
+        functions = [{"name": name, "arguments": ARGUMENTS[index]} for index, name in enumerate(names)]
+        calls = [{"id": "abcdefghi", "type": "function", "function": function} for function in functions]
+        asked = [{"role": "user", "content": "?"}]
+        message = {"role": "assistant", "content": content, "tool_calls": calls}
+        prompt = tokenizer.render_chat(asked, tools=TOOLS)
+        written = tokenizer.render_chat([*asked, message], tools=TOOLS, add_generation_prompt=False)
+        written = written.removeprefix(prompt).removesuffix("<|end|>")
+        for size in (1, 2, 5, 1000):
+            said, found = split(use, written, size)
+            assert said == content
+            assert [(call.name, json.loads(call.arguments)) for call in found] == list(
+                zip(names, ARGUMENTS, strict=False)
+            )
+            assert len({call.id for call in found}) == len(names)
+
+
+CALL = '<tool_call>\n{"name": "weather", "arguments": {"city": "Oslo"}}\n</tool_call>'
+
+
+@pytest.mark.parametrize(
+    ("text", "said", "arguments"),
+    [
+        ("nothing <tool", "nothing <tool", []),
+        (CALL.replace("weather", "other"), CALL.replace("weather", "other"), []),
+        ('<tool_call>\n{"name": "weather", "argu', '<tool_call>\n{"name": "weather", "argu', []),
+        ('<tool_call>\n{"name": "weather", "arguments": {"city": "Os', "", ['{"city": "Os']),
+        ('<tool_call>{"name":"weather","arguments":{ "city":"Oslo" }}</tool_call>', "", ['{ "city":"Oslo" }']),
+        ('<tool_call>\n{"arguments": {"city": "é"}, "name": "weather"}\n</tool_call>', "", ['{"city": "é"}']),
+        (CALL.replace('}}', '}, "id": "a}"}'), "", ['{"city": "Oslo"}']),
+        (f"a <tool_call> b {CALL}", "a <tool_call> b", ['{"city": "Oslo"}']),
+        (f"{CALL}\nDone.", "\nDone.", ['{"city": "Oslo"}']),
+        (f"{CALL} {CALL}{CALL}", "", ['{"city": "Oslo"}'] * 3),
+        (CALL.replace('{"city": "Oslo"}', '"x"'), CALL.replace('{"city": "Oslo"}', '"x"'), []),
+    ],
+)  # fmt: skip
+def test_calls_of_models_that_keep_no_order(text: str, said: str, arguments: list[str]) -> None:
+    for size in (1, 3, 1000):
+        found = split(use_of(TEMPLATES["hermes"]), text, size)
+        assert (found[0], [call.arguments for call in found[1]]) == (said, arguments)
+
+
+@pytest.mark.parametrize(
+    "text", ['{"a": 1}', 'x {"name": "weather", "parameters": {}}', '{"name": "other", "parameters": {}}', "{"]
+)
+def test_json_that_is_no_call_stays_text(text: str) -> None:
+    for size in (1, 1000):
+        assert split(use_of(TEMPLATES["llama"]), text, size) == (text, ())
+
+
+def test_the_syntax_is_that_of_the_template() -> None:
+    assert use_of(TEMPLATES["hermes"]).syntax == CallSyntax(
+        begin='<tool_call>\n{"name": "',
+        between='", "arguments": ',
+        again='}\n</tool_call>\n<tool_call>\n{"name": "',
+        end="}\n</tool_call>",
+        separators=(", ", ": "),
+        object_at=12,
+    )
+    llama = use_of(TEMPLATES["llama"]).syntax
+    assert (llama.mark, llama.again, llama.keys) == ("", "", ("name", "parameters"))
+    assert find_tool_use(tokenizer_with(XML), {"tools": TOOLS}) is None
