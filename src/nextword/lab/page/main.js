@@ -10,6 +10,9 @@ const VIEWS = [
   { id: "write", title: "Write", load: () => import("./write.js") },
   { id: "samples", title: "Samples", load: () => import("./samples.js") },
   { id: "compare", title: "Compare", load: () => import("./compare.js") },
+  { id: "measure", title: "Measure", load: () => import("./measure.js") },
+  { id: "inside", title: "Inside", load: () => import("./inside.js") },
+  { id: "lessons", title: "Lessons", load: () => import("./lessons.js") },
 ];
 
 const THEME_KEY = "nextword-lab-theme";

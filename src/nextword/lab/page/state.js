@@ -2,7 +2,8 @@
  * The one state of the page: what the URL and the exported JSON hold.
  *
  * Each field is plain data. The part of the URL after # has the fields of `FIELDS` under their names, and every
- * parameter of sampling under its own: #view=write&prompt=The+river&seed=7&temperature=0.8
+ * parameter of sampling under its own: #view=write&prompt=The+river&seed=7&temperature=0.8. Values of a lesson's
+ * instrument stand behind `lesson.`: #view=lessons&lesson=2.3.1&lesson.k=3
  */
 
 const TEXT = { fallback: "", read: (text) => text, write: (value) => value };
@@ -26,13 +27,14 @@ const FIELDS = {
   lesson: TEXT,
 };
 
+const LESSON_VALUE = "lesson.";
 const FORMAT = "nextword lab 1";
 const URL_DELAY = 200;
 
 /** Return the state of an empty page. */
 export function emptyState() {
   const fields = Object.entries(FIELDS).map(([name, field]) => [name, field.fallback]);
-  return { ...Object.fromEntries(fields), params: {} };
+  return { ...Object.fromEntries(fields), params: {}, lesson_values: {} };
 }
 
 /**
@@ -65,6 +67,7 @@ export async function toHash(state) {
     if (state[name] !== field.fallback) pairs.set(name, await field.write(state[name]));
   }
   for (const [name, value] of Object.entries(state.params)) pairs.set(name, String(value));
+  for (const [name, text] of Object.entries(state.lesson_values)) pairs.set(LESSON_VALUE + name, text);
   return `#${pairs}`;
 }
 
@@ -73,6 +76,7 @@ export async function fromHash(hash) {
   const state = emptyState();
   for (const [name, text] of new URLSearchParams(hash.replace(/^#/, ""))) {
     if (name in FIELDS) state[name] = (await FIELDS[name].read(text)) ?? FIELDS[name].fallback;
+    else if (name.startsWith(LESSON_VALUE)) state.lesson_values[name.slice(LESSON_VALUE.length)] = text;
     else addParam(state.params, name, text);
   }
   return state;
@@ -111,6 +115,7 @@ export function fromJson(text) {
   const state = emptyState();
   for (const name of Object.keys(FIELDS)) if (name in found) state[name] = found[name];
   for (const [name, value] of Object.entries(found.params ?? {})) addParam(state.params, name, String(value));
+  for (const [name, value] of Object.entries(found.lesson_values ?? {})) state.lesson_values[name] = String(value);
   return state;
 }
 

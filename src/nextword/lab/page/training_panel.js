@@ -1,0 +1,118 @@
+/** Training of a tiny model in view: start, stop and go on, its loss as a curve, and what it writes meanwhile. */
+
+import { events, post } from "./api.js";
+import { button, el } from "./dom.js";
+import { whole } from "./format.js";
+import { plot } from "./plot.js";
+
+const MOST_SAMPLES = 6;
+
+/**
+ * Fill `root`, and show the run that the server has, if any.
+ * @param {Object} context see main.js
+ * @param {{signal: AbortSignal, onSteps?: function(number[], Object): void}} options signal: ends the watching, not the
+ *   training; onSteps: called with the losses of all steps so far and the event that began the run
+ */
+export function trainingPanel(root, context, { signal, onSteps = () => {} }) {
+  const status = el("p", { role: "status" });
+  const samples = el("ol.samples", { reversed: true, "aria-label": "What the model writes, newest first" });
+  const controls = runControls((path) => act(path));
+  root.append(controls.node, status);
+  const curve = plot(root, { x: "step", y: "loss, nats per token" });
+  root.append(el("h3", {}, "What it writes"), samples);
+  let run = emptyRun();
+
+  const draw = onNextFrame(() => {
+    curve.show(lines(run), progress(run));
+    status.textContent = progress(run);
+    controls.show(run.state);
+    onSteps(run.steps.ys, run.begun);
+  });
+
+  async function act(path) {
+    controls.show("busy");
+    await context.attempt(() => post(path, {}));
+    await watch();
+  }
+
+  async function watch() {
+    run = emptyRun();
+    samples.replaceChildren();
+    draw();
+    await context.attempt(async () => {
+      for await (const event of events("training/events", null, { signal })) take(event);
+    }, watch);
+  }
+
+  function take(event) {
+    addEvent(run, event);
+    if (event.kind === "sample") addSample(samples, event);
+    draw();
+  }
+
+  watch();
+}
+
+function runControls(act) {
+  const start = button("Start", () => act("training"), { class: "main" });
+  const stop = button("Stop", () => act("training/stop"));
+  const goOn = button("Go on", () => act("training/continue"));
+  return {
+    node: el("div.row", {}, start, stop, goOn),
+    show(state) {
+      start.disabled = state === "running" || state === "busy";
+      stop.disabled = state !== "running";
+      goOn.disabled = state !== "stopped";
+    },
+  };
+}
+
+const emptyRun = () => ({ state: "none", begun: null, steps: { xs: [], ys: [] }, validation: { xs: [], ys: [] }, message: "" });
+
+function addEvent(run, event) {
+  if (event.kind === "begin") run.begun = event;
+  if (event.kind === "step") addPoint(run.steps, event);
+  if (event.kind === "validation") addPoint(run.validation, event);
+  run.state = event.kind === "end" ? event.state : "running";
+  run.message = event.message ?? "";
+  run.speed = event.tokens_per_second ?? run.speed;
+}
+
+function addPoint({ xs, ys }, { step, loss }) {
+  xs.push(step);
+  ys.push(loss);
+}
+
+function addSample(list, { step, text }) {
+  list.prepend(el("li", { value: step }, el("span.quiet", {}, `after step ${whole(step)}`), el("pre", {}, text)));
+  if (list.children.length > MOST_SAMPLES) list.lastChild.remove();
+}
+
+function lines({ steps, validation }) {
+  return [
+    { name: "training text", kind: "first", ...steps },
+    { name: "text it does not train on", kind: "second", dots: true, ...validation },
+  ];
+}
+
+function progress({ state, steps, speed, begun, message }) {
+  if (state === "none") return "Nothing has been trained yet.";
+  if (state === "failed") return message;
+  const size = begun ? `${whole(begun.num_parameters)} parameters. ` : "";
+  if (steps.xs.length === 0) return `${size}The first step is under way.`;
+  const words = `${size}Step ${whole(steps.xs.at(-1))}: loss ${steps.ys.at(-1).toFixed(3)} nats`;
+  return state === "running" ? `${words}, ${whole(Math.round(speed))} tokens a second.` : `${words}. The training is ${state}.`;
+}
+
+/** Return a function that calls `work` once in the next frame, however often it is called before. */
+function onNextFrame(work) {
+  let isDue = false;
+  return () => {
+    if (isDue) return;
+    isDue = true;
+    requestAnimationFrame(() => {
+      isDue = false;
+      work();
+    });
+  };
+}
