@@ -37,7 +37,12 @@ class Admission:
         self._backend, self._budget = backend, budget
         self._amateur, self._amateur_budget = amateur, amateur_budget
 
-    def check_adapter(self, adapter: str | None) -> None:
+    def check(self, prompt: Seq[int], *, adapter: str | None, room_for: int) -> None:
+        """Raise RequestError for a prompt or an adapter that the model cannot take."""
+        self._check_adapter(adapter)
+        self._check_prompt(prompt, room_for=room_for)
+
+    def _check_adapter(self, adapter: str | None) -> None:
         """Raise RequestError for an adapter that the model was not loaded with."""
         names = self._backend.adapter_names
         if adapter is not None and adapter not in names:
@@ -46,7 +51,7 @@ class Admission:
                 "None is the base model"
             )
 
-    def check_prompt(self, prompt: Seq[int], *, room_for: int, name: str = "prompt") -> None:
+    def _check_prompt(self, prompt: Seq[int], *, room_for: int, name: str = "prompt") -> None:
         """Raise RequestError for a prompt that is empty, leaves no room in the context, or has unknown tokens."""
         if not prompt:
             raise RequestError(f"the {name} is empty: give at least one token to continue")
@@ -114,7 +119,7 @@ class Admission:
             _check_context(prompt, self._amateur, room_for)
             return Guide(backend=self._amateur, prompt_token_ids=prompt, guidance=guidance)
         before = prompt[-1:] if negative_prompt is None else negative_prompt
-        self.check_prompt(before, room_for=room_for, name="negative prompt")
+        self._check_prompt(before, room_for=room_for, name="negative prompt")
         return Guide(backend=self._backend, prompt_token_ids=before, guidance=guidance, adapter=adapter)
 
 

@@ -128,8 +128,7 @@ class Engine:
         """
         check_value("params", params, SamplingParams)
         prompt = _as_token_ids(prompt_token_ids)
-        self._admission.check_adapter(adapter)
-        self._admission.check_prompt(prompt, room_for=0 if params.max_tokens == 0 else 1)
+        self._admission.check(prompt, adapter=adapter, room_for=0 if params.max_tokens == 0 else 1)
         negative = None if negative_prompt is None else _as_token_ids(negative_prompt)
         needs = self._admission.needs(prompt, params, adapter=adapter, negative_prompt=negative)
         return Request(
@@ -256,8 +255,7 @@ class Engine:
     def next_distribution(self, prompt_token_ids: Seq[int], *, adapter: str | None = None) -> Distribution:
         """Return the distribution of the token that follows a prompt, untruncated. Raises RequestError as `submit`."""
         prompt = _as_token_ids(prompt_token_ids)
-        self._admission.check_adapter(adapter)
-        self._admission.check_prompt(prompt, room_for=0)
+        self._admission.check(prompt, adapter=adapter, room_for=0)
         with self.reserve(whole_pages(len(prompt)), remedy="shorten the prompt") as backend:
             cache_id = backend.open_cache(prompt, adapter=adapter)
             try:
