@@ -1,30 +1,39 @@
-/** A map of the attention of one token: a line for each head of each layer, a column for each token before it. */
+/** A map of the attention of one token: a line for each head of each layer, a column for each token it can look at. */
 
 import { el, onWidth } from "./dom.js";
-import { percent } from "./format.js";
+import { oneLine, percent } from "./format.js";
 
-const GAP = 2;
+const GAP = 1;
+/** Columns that are wide enough for a label. */
+const MOST_LABELS = 64;
+/** A layer in so many has its number beside it. */
+const LAYERS_BETWEEN_LABELS = 5;
 
 /**
- * Return the map. `show(attention, chosen)` draws [layers][heads][tokens] and marks the chosen {layer, head};
- * `onPick({layer, head})` is called on a click.
+ * Return the map. `show(attention, chosen, tokens)` draws [layers][heads][tokens] and marks the chosen {layer, head};
+ * `onPick({layer, head})` is called on a click; `end()` ends it.
  */
 export function attentionMap(root, onPick) {
   const canvas = el("canvas.attention", { role: "img" });
-  const box = el("div.map", {}, canvas);
-  root.append(box);
+  const labels = el("div.map-tokens", { "aria-hidden": "true" });
+  const layers = el("div.map-layers", { "aria-hidden": "true" });
+  root.append(el("div.map", {}, labels, layers, canvas));
   let drawn = () => {};
   let heads = 1;
-  onWidth(box, () => drawn());
+  const end = onWidth(root, () => drawn());
   canvas.addEventListener("click", (event) => {
     const line = Math.floor(event.offsetY / lineHeight(heads));
     onPick({ layer: Math.floor(line / heads), head: line % heads });
   });
   return {
-    show(attention, chosen) {
+    end,
+    show(attention, chosen, tokens) {
       heads = attention[0].length;
       canvas.setAttribute("aria-label", summary(attention, chosen));
-      drawn = () => draw(canvas, box.clientWidth, attention, chosen);
+      const named = tokens.length <= MOST_LABELS ? tokens : [];
+      labels.replaceChildren(...named.map((token) => el("span", {}, oneLine(token))));
+      layers.replaceChildren(...attention.map((_, layer) => el("span", {}, layer % LAYERS_BETWEEN_LABELS ? "" : String(layer))));
+      drawn = () => draw(canvas, labels.clientWidth, attention, chosen);
       drawn();
     },
   };
@@ -35,31 +44,39 @@ const lineHeight = (heads) => (heads > 16 ? 2 : 3);
 function summary(attention, { layer, head }) {
   const weights = attention[layer][head];
   const place = weights.indexOf(Math.max(...weights));
-  return `Attention of ${attention.length} layers with ${attention[0].length} heads each. Layer ${layer}, head ${head} looks most at token ${place + 1}: ${percent(weights[place])}.`;
+  const size = `${attention.length} layers with ${attention[0].length} heads each`;
+  return `Attention of ${size}. Layer ${layer}, head ${head} looks most at token ${place + 1}: ${percent(weights[place])}.`;
 }
 
 function draw(canvas, width, attention, chosen) {
   const heads = attention[0].length;
   const height = lineHeight(heads);
+  const pen = sized(canvas, width, attention.length * heads * height);
+  const { color, outlineColor } = getComputedStyle(canvas);
+  const column = width / attention[0][0].length;
+  const gap = column > 4 * GAP ? GAP : 0;
+  pen.fillStyle = color;
+  attention.flat().forEach((weights, line) => {
+    const tall = line % heads === heads - 1 ? height - GAP : height;
+    weights.forEach((weight, index) => {
+      pen.globalAlpha = Math.sqrt(weight);
+      pen.fillRect(index * column, line * height, column - gap, tall);
+    });
+  });
+  pen.globalAlpha = 1;
+  pen.lineWidth = 2;
+  pen.strokeStyle = outlineColor;
+  pen.strokeRect(1, (chosen.layer * heads + chosen.head) * height - 1, width - 2, height + 2);
+}
+
+/** Return the context of a canvas that has a size in CSS pixels and is sharp on any screen. */
+function sized(canvas, width, height) {
   const ratio = window.devicePixelRatio;
-  const total = attention.length * heads * height;
   canvas.width = width * ratio;
-  canvas.height = total * ratio;
+  canvas.height = height * ratio;
   canvas.style.width = `${width}px`;
-  canvas.style.height = `${total}px`;
+  canvas.style.height = `${height}px`;
   const pen = canvas.getContext("2d");
   pen.scale(ratio, ratio);
-  const { color } = getComputedStyle(canvas);
-  pen.fillStyle = color;
-  const columns = attention[0][0].length;
-  attention.forEach((layer, at) => layer.forEach((weights, head) => {
-    const top = (at * heads + head) * height;
-    weights.forEach((weight, column) => {
-      pen.globalAlpha = Math.sqrt(weight);
-      pen.fillRect((column * width) / columns, top, width / columns - (columns < 64 ? GAP / 2 : 0), height - (head === heads - 1 ? 1 : 0));
-    });
-  }));
-  pen.globalAlpha = 1;
-  pen.strokeStyle = color;
-  pen.strokeRect(0.5, (chosen.layer * heads + chosen.head) * height - 0.5, width - 1, height + 1);
+  return pen;
 }

@@ -25,6 +25,7 @@ const FIELDS = {
   other: JSON_DATA,
   text: TEXT,
   lesson: TEXT,
+  messages: JSON_DATA,
 };
 
 const LESSON_VALUE = "lesson.";

@@ -1,0 +1,173 @@
+/** The view of a conversation, in which each token of the answers is seen as in the view Write. */
+
+import { post } from "./api.js";
+import { button, el } from "./dom.js";
+import { paramsText } from "./parameters.js";
+import { read, write } from "./texts.js";
+import { colourChoice, distributionCard } from "./token_panel.js";
+import { tokenView } from "./tokens.js";
+
+/**
+ * @typedef {Object} Turn what the store keeps of an answer beside its text, so that it can be seen again
+ * @property {"assistant"} role
+ * @property {string} content
+ * @property {number[]} token_ids of the answer
+ * @property {number[]} prompt_ids of all before it, in the model's chat form
+ * @property {number} seed
+ * @property {Object} params
+ */
+
+/** Fill `root`; see main.js. */
+export function mount(root, context) {
+  if (!context.info.has_chat) {
+    root.append(el("p.card", {}, `${context.info.model} has no chat template: it goes on with texts, see Write.`));
+    return undefined;
+  }
+  const view = new ChatView(root, context);
+  view.showAll();
+  return () => view.end();
+}
+
+class ChatView {
+  constructor(root, context) {
+    this.context = context;
+    this.store = context.store;
+    this.running = null;
+    this.answers = [];
+    this.list = el("ol.turns", { "aria-label": "Conversation" });
+    this.card = distributionCard(context);
+    const colours = colourChoice(this.store, () => this.answers.forEach((answer) => answer.draw()));
+    root.append(el("section.card", { "aria-label": "Chat" }, this.list, colours, this.form()), this.card.node);
+  }
+
+  form() {
+    this.field = el("textarea", { rows: 2, dir: "auto", "aria-label": "Your message", placeholder: "Write a message" });
+    this.field.addEventListener("keydown", (event) => {
+      if (event.key !== "Enter" || event.shiftKey || event.isComposing) return;
+      event.preventDefault();
+      this.send();
+    });
+    this.buttons = {
+      send: button("Send", () => this.send(), { class: "main", title: "Send (Enter; Shift+Enter begins a line)" }),
+      stop: button("Stop", () => this.running?.abort(), { disabled: true }),
+      clear: button("New conversation", () => this.clear(), { class: "quiet" }),
+    };
+    this.settings = el("span.quiet");
+    return el("div", {}, this.field, el("div.row", {}, ...Object.values(this.buttons), this.settings));
+  }
+
+  get turns() {
+    return this.store.get().messages ?? [];
+  }
+
+  get model() {
+    return this.store.get().model || undefined;
+  }
+
+  showAll() {
+    const { seed, params } = this.store.get();
+    this.settings.textContent = `seed ${seed}, ${paramsText(params)}: as in the view Write`;
+    this.list.replaceChildren();
+    this.answers = [];
+    for (const turn of this.turns) this.addTurn(turn);
+  }
+
+  /** Add a turn to the list; returns the answer's tokens for one of the model's. */
+  addTurn(turn) {
+    const name = turn.role === "user" ? "You" : this.context.info.model;
+    const body = turn.role === "user" ? el("p.said", { dir: "auto" }, turn.content) : el("div");
+    this.list.append(el(`li.${turn.role}`, {}, el("span.who", {}, name), body));
+    if (turn.role === "user") return null;
+    const answer = answerView(body, turn, this.store, (asked) => this.card.show({ model: this.model, ...asked }));
+    this.answers.push(answer);
+    if (turn.token_ids.length) this.context.attempt(() => answer.read(this.model));
+    return answer;
+  }
+
+  async send() {
+    const content = this.field.value.trim();
+    if (!content || this.running) return;
+    this.field.value = "";
+    const turns = [...this.turns, { role: "user", content }];
+    this.store.set({ messages: turns });
+    this.addTurn(turns.at(-1));
+    await this.context.attempt(() => this.answer(turns), () => this.answer(turns));
+  }
+
+  async answer(turns) {
+    const messages = turns.map(({ role, content }) => ({ role, content }));
+    const { tokens } = await post("/tokenize", { model: this.model, messages });
+    const { seed, params, max_tokens } = this.store.get();
+    const turn = { role: "assistant", content: "", token_ids: [], prompt_ids: tokens, seed, params };
+    const view = this.addTurn(turn);
+    await this.busy(async (signal) => {
+      await write(tokens, { model: this.model, seed, params, max_tokens }, (rows) => view.add(rows), signal);
+    });
+    this.store.set({ messages: [...turns, view.turn(this.context.info.end_token_ids)] });
+    await view.read(this.model);
+    this.context.announce("The answer is written.");
+  }
+
+  /** Run what writes until it ends or is stopped. */
+  async busy(work) {
+    this.running = new AbortController();
+    this.setBusy(true);
+    try {
+      await work(this.running.signal);
+    } catch (error) {
+      if (error.name !== "AbortError") throw error;
+    } finally {
+      this.running = null;
+      this.setBusy(false);
+    }
+  }
+
+  setBusy(isBusy) {
+    this.buttons.send.disabled = isBusy;
+    this.buttons.clear.disabled = isBusy;
+    this.buttons.stop.disabled = !isBusy;
+  }
+
+  clear() {
+    this.store.set({ messages: null });
+    this.card.show(null);
+    this.showAll();
+    this.field.focus();
+  }
+
+  end() {
+    this.running?.abort();
+    this.card.end();
+  }
+}
+
+/** Show an answer's tokens in `root`; `onPick(asked)` is called with what position.js is asked for the picked one. */
+function answerView(root, turn, store, onPick) {
+  const { prompt_ids: promptIds, seed, params } = turn;
+  let rows = turn.token_ids.map((id) => ({ token_id: id, text: "", log_prob: null }));
+  const ids = () => rows.map((row) => row.token_id);
+  const view = tokenView(root, {
+    label: "Answer",
+    onPick: (index) =>
+      onPick({ tokenIds: [...promptIds, ...ids()], position: promptIds.length + index, promptLength: promptIds.length, params, seed }),
+  });
+  const draw = () => view.show({ tokens: rows, colour: store.get().colour });
+  draw();
+  return {
+    draw,
+    add(more) {
+      rows = [...rows, ...more];
+      view.add(more);
+    },
+    /** Read the figures of all tokens, which the stream does not have. */
+    async read(model) {
+      rows = (await read(model, [...promptIds, ...ids()], promptIds.length)).slice(promptIds.length);
+      draw();
+    },
+    /** The turn as it is kept; `endIds`: tokens that end an answer and are no part of its text. */
+    turn(endIds) {
+      const said = rows.filter((row) => !endIds.includes(row.token_id));
+      return { ...turn, content: said.map((row) => row.text).join(""), token_ids: ids() };
+    },
+  };
+}
