@@ -7,11 +7,15 @@ from starlette.responses import Response
 
 from nextword import __version__
 from nextword.lab.controls import PRESETS, controls
+from nextword.language_model import LanguageModel
 from nextword.serving.handlers import JsonResponse
 from nextword.serving.service import Service
 
 MOST_INSIDE_TOKENS = 256
 """Tokens whose attention can be shown."""
+
+
+_SHAPE = ("hidden_size", "num_layers", "num_heads", "num_kv_heads", "head_dim", "intermediate_size")
 
 
 async def info(request: Request) -> Response:
@@ -23,6 +27,7 @@ async def info(request: Request) -> Response:
             "model": service.model,
             "models": list(service.models),
             "vocab_size": backend.vocab_size,
+            "shape": _shape(service.lm),
             "context": backend.max_seq_len,
             "has_chat": tokenizer.chat_template is not None,
             "end_token_ids": list(tokenizer.eos_token_ids),
@@ -34,3 +39,9 @@ async def info(request: Request) -> Response:
             "can_look_inside": False,
         }
     )
+
+
+def _shape(lm: LanguageModel) -> dict[str, int]:
+    """Return the sizes of the model's matrices."""
+    config = lm.directory.config
+    return {**{name: getattr(config, name) for name in _SHAPE}, "num_parameters": lm.directory.num_parameters}

@@ -6,6 +6,8 @@ from starlette.routing import Route
 
 from nextword.lab.information import info
 from nextword.lab.page_files import page_routes
+from nextword.lab.read import read
+from nextword.lab.replay import replay
 
 
 def lab_routes() -> list[Route]:
@@ -13,4 +15,9 @@ def lab_routes() -> list[Route]:
 
     `/openapi.json` leaves them out: they are the page's own, and change with it.
     """
-    return [Route("/lab/info", info, include_in_schema=False), *page_routes()]
+    posts = {"read": read, "replay": replay}
+    return [
+        Route("/lab/info", info, include_in_schema=False),
+        *(Route(f"/lab/{name}", to, methods=["POST"], include_in_schema=False) for name, to in posts.items()),
+        *page_routes(),
+    ]

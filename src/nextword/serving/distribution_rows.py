@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,23 @@ from nextword.decoding.sampler import Sampler
 from nextword.inference.backend import Logits
 from nextword.serving.vocabulary import Vocabulary
 
+STEP_HELP: Mapping[str, str] = {
+    "model": "The model's own distribution: softmax of its logits.",
+    "penalties": "Logits changed by bias, penalties and bans.",
+    "temperature": "Logits divided by the temperature: below 1 greedier, above 1 flatter.",
+    "dynatemp_range": "A temperature that falls where the model is sure and rises where it is not.",
+    "top_k": "The k most probable tokens stay.",
+    "top_p": "The smallest set of most probable tokens with this mass stays.",
+    "min_p": "Tokens at least this many times as probable as the first stay.",
+    "typical_p": "Tokens whose surprisal is nearest to the entropy stay, up to this mass.",
+    "epsilon_cutoff": "Tokens at least this probable stay.",
+    "eta_cutoff": "Tokens above a bound stay that falls as the entropy rises.",
+    "top_n_sigma": "Tokens whose logit is within n standard deviations of the largest stay.",
+    "p_less": "Tokens at least as probable as a draw is to repeat itself stay.",
+    "xtc_threshold": "Of the tokens that are this probable only the least probable stays.",
+    "mirostat_tau": "Tokens up to a bound of surprisal stay.",
+}
+"""A sentence about each step."""
 Ids = npt.NDArray[np.intp]
 
 
@@ -35,7 +53,7 @@ def describe(
         vocabulary: names the tokens.
         token_id: the token that stands there, if any.
         top: number of rows for the model's most probable tokens.
-        others: tokens that have rows as well; of many, the most probable.
+        others: tokens that have rows as well, besides `token_id` and the drawn one; of many, the most probable.
         most_others: number of rows for them.
     """
     steps = dict(sampler.steps(logits))
@@ -43,13 +61,15 @@ def describe(
     ids = np.array([one for one, _ in raw.most_probable(top)], dtype=np.intp)
     if len(others) > most_others:
         others = others[np.argsort(-logits[others], kind="stable")[:most_others]]
-    ids = np.array(list(dict.fromkeys([*ids.tolist(), *others.tolist()])), dtype=np.intp)
+    draw = None if sampler.params.seed is None else _draw(last, sampler)
+    always = [*([] if token_id is None else [token_id]), *([] if draw is None else [draw["token_id"]])]
+    ids = np.array(list(dict.fromkeys([*ids.tolist(), *others.tolist(), *always])), dtype=np.intp)
     return {
         "token": None if token_id is None else token_row(vocabulary, raw, logits, token_id),
         "entropy": raw.entropy,
         "steps": [_step(name, raw, step) for name, step in steps.items()],
         "rows": _rows(ids, logits, steps, vocabulary),
-        "draw": None if sampler.params.seed is None else _draw(last, sampler),
+        "draw": draw,
     }
 
 
@@ -66,7 +86,13 @@ def token_row(vocabulary: Vocabulary, raw: Distribution, logits: Logits, token_i
 
 def _step(name: str, raw: Distribution, left: Distribution) -> dict[str, Any]:
     mass = 1.0 if left.kept is None else min(float(np.exp(raw.log_probs(left.kept)).sum()), 1.0)
-    return {"name": name, "num_tokens": len(left), "mass": mass, "entropy": left.entropy}
+    return {
+        "name": name,
+        "num_tokens": len(left),
+        "mass": mass,
+        "entropy": left.entropy,
+        "help": STEP_HELP[name],
+    }
 
 
 def _rows(ids: Ids, logits: Logits, steps: dict[str, Distribution], vocabulary: Vocabulary) -> list[dict[str, Any]]:

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 
-import tyro
-
-from nextword.cli.arguments import DEFAULT_ENGINE, AdapterArguments, EngineOptions, engine_options, named_folders
+from nextword.cli.arguments import (
+    DEFAULT_ENGINE,
+    AdapterArguments,
+    EngineOptions,
+    ModelArgument,
+    engine_options,
+    named_folders,
+)
 from nextword.cli.console import ProgressLine, note
 from nextword.lab.open_lab import DEFAULT_MODEL, open_lab
 
@@ -15,8 +20,7 @@ from nextword.lab.open_lab import DEFAULT_MODEL, open_lab
 class Options:
     """Open the lab: a page that shows, for each token of a text, what it was drawn from, and lets one change it."""
 
-    model: tyro.conf.Positional[str] = DEFAULT_MODEL
-    """Model to look at: a name, folder or file, or hf:owner/name."""
+    model: ModelArgument = DEFAULT_MODEL
     port: int = 8080
     """Port to listen on; 0: a free one."""
     adapters: AdapterArguments = ()
