@@ -8,6 +8,8 @@ import { counted, nats, oneLine, percent, whole } from "./format.js";
 import { paramsText } from "./parameters.js";
 
 const ROWS = [10, 25, 50, 200];
+const REFUSED = 400;
+const FIRST_TOKEN = "This is the first token: nothing stands before it, so it was not drawn.";
 
 /**
  * Fill `root` with a panel. `onTake(row)`: a reader chose this token for the position.
@@ -53,11 +55,23 @@ export function positionPanel(root, context, { onTake }) {
 
   async function askNow() {
     const now = asked;
-    answer = await distributionOf(now, own);
+    try {
+      answer = now.position ? await distributionOf(now, own) : null;
+    } catch (problem) {
+      if (problem.status !== REFUSED) throw problem;
+      return showNothing(problem.message);
+    }
+    if (!answer) return showNothing(FIRST_TOKEN);
     body.hidden = false;
     head.replaceChildren(...heading(answer, now));
     note.textContent = whatHappened(answer, now);
-    redraw({});
+    return redraw({});
+  }
+
+  function showNothing(why) {
+    answer = null;
+    body.hidden = true;
+    head.replaceChildren(el("p.quiet", {}, why));
   }
 
   return {

@@ -125,7 +125,8 @@ function nodes(data, from, prefix) {
   data.tokens.slice(from).forEach((row, offset) => {
     const index = from + offset;
     if (data.ghost && data.ghost.first === index) made.push(ghostNode(data.ghost.row));
-    const node = el("span.t", { role: "option", id: prefix + index, "data-index": index, "aria-selected": "false" });
+    const place = { id: prefix + index, "data-index": index, "data-token": row.token_id };
+    const node = el("span.t", { role: "option", "aria-selected": "false", ...place });
     const names = [colourClass(row, data.colour), index < data.promptLength ? "prompt" : null];
     if (data.hand?.includes(index)) names.push("hand");
     if (data.ghost && index >= data.ghost.first) names.push("turned");

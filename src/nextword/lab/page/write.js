@@ -19,6 +19,16 @@ export function mount(root, context) {
   return () => view.end();
 }
 
+/** Return the answer of /lab/replay, or null for settings that cannot be replayed from logits alone. */
+async function replayOf(body) {
+  try {
+    return await post("replay", body);
+  } catch (problem) {
+    if (problem.status !== 400) throw problem;
+    return null;
+  }
+}
+
 class WriteView {
   constructor(root, context) {
     this.context = context;
@@ -241,7 +251,7 @@ class WriteView {
     this.ghost = null;
     if (ids.length > (from ?? 0) && !this.written.running) {
       const body = { model: this.written.model, token_ids: ids, prompt_length: from, params: { ...params, seed } };
-      const found = await this.context.attempt(() => post("replay", body));
+      const found = await this.context.attempt(() => replayOf(body));
       if (found && found.first !== null) this.ghost = { first: found.first, row: found.token };
     }
     this.showText();
