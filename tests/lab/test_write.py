@@ -72,7 +72,7 @@ def test_each_figure_is_pythons(lab: LabPage, lm: nw.LanguageModel, number: int)
 
 def expected(token_id: int, steps: Mapping[str, nw.Distribution]) -> list[str]:
     """Return what the row of a token shows."""
-    shown = []
+    shown: list[str] = []
     for name, distribution in steps.items():
         probability = math.exp(distribution.log_prob(token_id))
         if probability == 0.0:
