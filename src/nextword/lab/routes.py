@@ -5,9 +5,12 @@ from __future__ import annotations
 from starlette.routing import Route
 
 from nextword.lab.information import info
+from nextword.lab.measure import Measure
 from nextword.lab.page_files import page_routes
 from nextword.lab.read import read
 from nextword.lab.replay import replay
+from nextword.lab.side_work import SideWork
+from nextword.lab.summarize import Summarize
 
 
 def lab_routes() -> list[Route]:
@@ -15,7 +18,13 @@ def lab_routes() -> list[Route]:
 
     `/openapi.json` leaves them out: they are the page's own, and change with it.
     """
-    posts = {"read": read, "replay": replay}
+    side_work = SideWork()
+    posts = {
+        "read": read,
+        "replay": replay,
+        "measure": Measure(side_work).answer,
+        "summarize": Summarize(side_work).answer,
+    }
     return [
         Route("/lab/info", info, include_in_schema=False),
         *(Route(f"/lab/{name}", to, methods=["POST"], include_in_schema=False) for name, to in posts.items()),

@@ -115,17 +115,19 @@ def summarize(
     style: Style = "paragraph",
     on_part: Callable[[int, int], None] = lambda part, num_parts: None,
     on_text: Callable[[str], None] = lambda piece: None,
+    on_prompt: Callable[[list[int]], None] = lambda token_ids: None,
 ) -> Summary:
     """Summarise a text in up to 2 (short), 5 (medium) or 10 (long) sentences or bullet points.
 
     The same text gives the same summary. `on_part(part, num_parts)` is called after each part, `on_text` with the
-    sentences of the final summary. Raises RequestError for an empty text, a context too small to hold a sentence beside
-    the instruction, or if the model writes nothing.
+    sentences of the final summary, `on_prompt` with the token ids that it continues. Raises RequestError for an empty
+    text, a context too small to hold a sentence beside the instruction, or if the model writes nothing.
     """
     text = text.strip()
     if not text:
         raise RequestError("there is no text to summarise: the input is empty")
     (fitting,) = _fit(engine, [text], length=length, style=style, on_part=on_part)
+    on_prompt(_prompt(engine, fitting.text, length, style))
     (summary,) = _write(engine, [fitting.text], length, style, on_text=on_text)
     if not summary.text:
         raise RequestError("the summary came back empty: the model wrote nothing after the text")
