@@ -3,6 +3,7 @@
 import { latest, post } from "./api.js";
 import { button, el } from "./dom.js";
 import { LESSONS } from "./lesson_list.js";
+import { writeUrl } from "./state.js";
 
 /** Milliseconds without a change after which the model is asked again. */
 const PAUSE = 120;
@@ -43,6 +44,7 @@ const sectionOf = (lesson) => lesson.section ?? lesson.id;
 
 function choose(lesson, context) {
   context.store.set({ lesson: lesson.id, lesson_values: {} });
+  writeUrl(context.store, { isNew: true });
   document.querySelector(".lesson h2").focus();
 }
 

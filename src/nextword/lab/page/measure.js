@@ -65,21 +65,24 @@ function card(title) {
 }
 
 function conventionTable(conventions) {
-  const lines = conventions.map(({ name, perplexity, interval, num_tokens: scored, help }) => [
+  const lines = conventions.map(({ name, perplexity, interval, num_tokens: scored, help, problem }) => [
     name,
-    perplexity === null ? "–" : perplexity.toFixed(3),
-    interval ? `${interval[0].toFixed(3)} to ${interval[1].toFixed(3)}` : "–",
+    fixed(perplexity, 3),
+    interval ? `${fixed(interval[0], 3)} to ${fixed(interval[1], 3)}` : "–",
     whole(scored),
-    help,
+    problem ? `${help} Here: ${problem}.` : help,
   ]);
   const columns = ["Convention", "Perplexity", "95 % interval", "Tokens scored", "Rule"];
   return dataTable("Perplexity by convention", columns, lines, { text: [4] });
 }
 
+/** Return a figure with so many decimals; null is one beyond all numbers, or none. */
+const fixed = (figure, decimals) => (figure === null ? "–" : figure.toFixed(decimals));
+
 function otherFigures(found) {
   const pairs = [
-    ["bits per byte", found.bits_per_byte.toFixed(4)],
-    ["bits per character", found.bits_per_character.toFixed(4)],
+    ["bits per byte", fixed(found.bits_per_byte, 4)],
+    ["bits per character", fixed(found.bits_per_character, 4)],
     ["tokens", whole(found.tokens.length)],
   ];
   return el("dl.figures", {}, ...pairs.map(([name, value]) => el("div", {}, el("dt", {}, name), el("dd", {}, value))));
@@ -119,5 +122,5 @@ function followSelection(field, context, share) {
 }
 
 function shareWords({ num_tokens: count, nats: sum, share, perplexity }) {
-  return `The selection: ${counted(count, "token")}, ${nats(sum)}, ${percent(share)} of the text's surprisal; perplexity ${perplexity.toFixed(3)}.`;
+  return `The selection: ${counted(count, "token")}, ${nats(sum)}, ${percent(share)} of the text's surprisal; perplexity ${fixed(perplexity, 3)}.`;
 }
