@@ -16,7 +16,6 @@ template <class Element, size_t num_dims>
 using Array = nb::ndarray<Element, nb::ndim<num_dims>, nb::c_contig, nb::device::cpu>;
 
 using Bytes = Array<const uint8_t, 1>;
-using Flags = Array<const bool, 1>;
 using Floats = Array<const float, 1>;
 using FloatsOut = Array<float, 1>;
 

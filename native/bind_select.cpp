@@ -2,9 +2,13 @@
 
 #include <nanobind/nanobind.h>
 #include <nanobind/ndarray.h>
+#include <nanobind/stl/optional.h>
 
+#include <algorithm>
+#include <cmath>
 #include <cstring>
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "arrays.h"
@@ -62,37 +66,61 @@ int64_t bound_position_at(const Floats& weights, int64_t target) {
     return position_at(best_kernels(), weights.data(), size_of(weights), target);
 }
 
-void bound_keep_allowed(const Floats& logits, const Flags& allowed, const FloatsOut& out) {
-    if (allowed.size() != logits.size() || out.size() != logits.size())
-        throw nb::value_error("the mask or the array for the logits has another length");
-    const float* const from = logits.data();
-    const auto* const keeps = reinterpret_cast<const uint8_t*>(allowed.data());
-    float* const to = out.data();
-    const uint32_t lowest = 0xff800000u;  // the bits of -inf
-    const size_t size = logits.size();
-    for (size_t i = 0; i < size; ++i) {  // by bits, without a branch: compilers make vectors of it
-        uint32_t bits;
-        std::memcpy(&bits, from + i, sizeof bits);
-        const uint32_t kept = 0u - keeps[i];  // all bits or none
-        bits = (bits & kept) | (lowest & ~kept);
-        std::memcpy(to + i, &bits, sizeof bits);
+// A bit for each token, from the lowest bit of the first byte on; none of the bytes: all are allowed.
+using Mask = std::optional<Bytes>;
+
+void check_mask(const Bytes& mask, const Floats& logits) {
+    if (mask.size() != (logits.size() + 7) / 8) throw nb::value_error("the mask has another length");
+}
+
+// Copies the logits of the tokens whose bit is set; those of the others become -inf.
+void keep_allowed(const float* from, const uint8_t* mask, size_t size, float* to) {
+    constexpr float kLowest = -HUGE_VALF;
+    for (size_t start = 0; start < size; start += 8) {
+        const uint8_t bits = mask[start / 8];
+        const size_t count = std::min<size_t>(8, size - start);
+        if (bits == 0xff)
+            std::memcpy(to + start, from + start, count * sizeof(float));
+        else if (bits == 0)
+            std::fill_n(to + start, count, kLowest);
+        else
+            for (size_t i = 0; i < count; ++i)
+                std::memcpy(to + start + i, (bits >> i & 1) ? from + start + i : &kLowest, sizeof(float));
     }
 }
 
-int64_t bound_argmax(const Floats& logits) {
+void bound_keep_allowed(const Floats& logits, const Bytes& mask, const FloatsOut& out) {
+    check_mask(mask, logits);
+    if (out.size() != logits.size()) throw nb::value_error("the array for the logits has another length");
+    keep_allowed(logits.data(), mask.data(), logits.size(), out.data());
+}
+
+// Calls `choose` with the logits of the allowed tokens; the copy stays in the cache of its thread.
+template <class Choose>
+int64_t among_allowed(const Floats& logits, const Mask& mask, const Choose& choose) {
     if (logits.size() == 0) return -1;
+    if (mask) check_mask(*mask, logits);
     const GilRelease release;
-    return argmax(best_kernels(), logits.data(), size_of(logits));
+    if (!mask) return choose(logits.data());
+    static thread_local std::vector<float> kept;
+    kept.resize(logits.size());
+    keep_allowed(logits.data(), mask->data(), logits.size(), kept.data());
+    return choose(kept.data());
+}
+
+int64_t bound_argmax(const Floats& logits, const Mask& mask) {
+    return among_allowed(logits, mask,
+                         [&](const float* keys) { return argmax(best_kernels(), keys, size_of(logits)); });
 }
 
 // The draw of decoding/sampler.py, with the random number of decoding/random_stream.py (where numpy's generator counts
 // up before it draws).
 int64_t bound_draw(const Floats& logits, float divisor, int64_t top_k, double top_p, uint64_t seed,
-                   uint64_t sample_index, uint64_t position) {
-    if (logits.size() == 0) return -1;
-    const GilRelease release;
+                   uint64_t sample_index, uint64_t position, const Mask& mask) {
     const uint64_t number = philox({position + 1, 0, 0, 0}, {seed, sample_index})[0] >> (64 - 53);
-    return draw(best_kernels(), logits.data(), size_of(logits), {divisor, top_k, top_p}, number);
+    return among_allowed(logits, mask, [&](const float* keys) {
+        return draw(best_kernels(), keys, size_of(logits), {divisor, top_k, top_p}, number);
+    });
 }
 
 }  // namespace
@@ -103,11 +131,11 @@ void bind_selection(nb::module_& m) {
     m.def("largest", &bound_largest, nb::arg("keys").noconvert(), nb::arg("k"));
     m.def("smallest_set", &bound_smallest_set, nb::arg("keys").noconvert(), nb::arg("weights").noconvert(),
           nb::arg("wanted"), nb::arg("total"));
-    m.def("keep_allowed", &bound_keep_allowed, nb::arg("logits").noconvert(), nb::arg("allowed").noconvert(),
+    m.def("keep_allowed", &bound_keep_allowed, nb::arg("logits").noconvert(), nb::arg("mask").noconvert(),
           nb::arg("out").noconvert());
-    m.def("argmax", &bound_argmax, nb::arg("logits").noconvert());
+    m.def("argmax", &bound_argmax, nb::arg("logits").noconvert(), nb::arg("mask").noconvert() = nb::none());
     m.def("draw", &bound_draw, nb::arg("logits").noconvert(), nb::arg("divisor"), nb::arg("top_k"), nb::arg("top_p"),
-          nb::arg("seed"), nb::arg("sample_index"), nb::arg("position"));
+          nb::arg("seed"), nb::arg("sample_index"), nb::arg("position"), nb::arg("mask").noconvert() = nb::none());
     m.def("position_at", &bound_position_at, nb::arg("weights").noconvert(), nb::arg("target"));
 }
 

@@ -11,6 +11,7 @@ import jsonschema
 import numpy as np
 
 from nextword.decoding.grammar import Grammar, GrammarCompiler
+from nextword.decoding.mask import is_in
 from nextword.decoding.params import SamplingParams
 from nextword.decoding.sampler import Sampler
 
@@ -62,10 +63,10 @@ def accepts(grammar: Grammar, text: str, spellings: Sequence[bytes] = SPELLINGS)
     matcher = grammar.matcher()
     for byte in text.encode():
         token_id = spellings.index(bytes([byte]))
-        if matcher.is_complete or not matcher.mask(())[token_id]:
+        if matcher.is_complete or not is_in(matcher.mask(()), token_id):
             return False
         matcher.accept(token_id)
-    return matcher.is_complete or bool(matcher.mask((END,))[END])
+    return matcher.is_complete or is_in(matcher.mask((END,)), END)
 
 
 def is_valid(schema: Any, text: str) -> bool:

@@ -17,10 +17,12 @@ from nextword.decoding.constraint import Constraint, ConstraintKind
 from nextword.decoding.distribution import Distribution
 from nextword.decoding.grammar import Grammar, GrammarCompiler, GrammarMatcher
 from nextword.decoding.log_softmax import log_softmax
+from nextword.decoding.mask import Mask, unpacked
 from nextword.decoding.params import SamplingParams
 from nextword.decoding.sampler import Sampler
 from nextword.errors import RequestError
 from tests.decoding.random_texts import END, SPELLINGS, accepts, compiler
+from tests.decoding.ways import WAYS, computed_by
 
 ALL = compiler()
 
@@ -29,8 +31,12 @@ def grammar(kind: ConstraintKind, text: str, made: GrammarCompiler = ALL) -> Gra
     return made.compile(Constraint(kind, text))
 
 
+def ids(mask: Mask) -> list[int]:
+    return np.flatnonzero(np.unpackbits(mask, bitorder="little")).tolist()
+
+
 def spelled(matcher: GrammarMatcher, ends: tuple[int, ...] = (END,)) -> list[bytes]:
-    return [SPELLINGS[token_id] for token_id in np.flatnonzero(matcher.mask(ends))]
+    return [SPELLINGS[token_id] for token_id in ids(matcher.mask(ends))]
 
 
 def advance(matcher: GrammarMatcher, text: str) -> None:
@@ -69,7 +75,7 @@ def test_a_token_is_allowed_where_some_text_begins_so_and_no_other(pattern: str,
     matcher = grammar("regex", pattern.replace("[^a]", "[bc]"), tiny_compiler).matcher()
     written = ""
     for pick in [*picks, 0]:
-        found = set(np.flatnonzero(matcher.mask((TINY_END,))).tolist())
+        found = set(ids(matcher.mask((TINY_END,))))
         expected = {
             token_id
             for token_id, spelling in enumerate(TINY[:-1])
@@ -89,12 +95,57 @@ def test_a_token_is_allowed_where_some_text_begins_so_and_no_other(pattern: str,
         written += TINY[going[pick % len(going)]].decode()
 
 
+@settings(deadline=None, max_examples=60)
+@given(
+    seed=st.integers(0, 2**32),
+    pattern=patterns(),
+    temperature=st.sampled_from([0.0, 1.0]),
+    penalties=st.sampled_from([{}, {"repetition_penalty": 1.5}, {"logit_bias": {0: 9.0}}, {"min_tokens": 2}]),
+)
+def test_the_choice_in_one_call_is_that_of_the_masked_distribution(
+    seed: int, pattern: str, temperature: float, penalties: dict[str, Any]
+) -> None:
+    form = grammar("regex", pattern.replace("[^a]", "[bc]"), tiny_compiler)
+    params = SamplingParams(seed=seed, temperature=temperature, **penalties)
+    written: dict[str, list[int | str]] = {}
+    for way in WAYS:
+        with computed_by(way):
+            sampler = Sampler(params, [], end_token_ids=[TINY_END], matcher=form.matcher())
+            rows = np.random.default_rng(seed).standard_normal((6, len(TINY))).astype(np.float32)
+            tokens: list[int | str] = []
+            for row in rows:
+                try:
+                    if sampler.is_complete or TINY_END in tokens:
+                        break
+                    tokens.append(sampler.choose(row).token_id)
+                except RequestError as error:  # penalties may forbid all that fits
+                    tokens.append(str(error))
+                    break
+            written[way] = tokens
+    assert written["native"] == written["numpy"]
+
+
+@settings(deadline=None, max_examples=60)
+@given(pattern=patterns(), picks=st.lists(st.integers(0, 10), max_size=3), asks_first=st.booleans())
+def test_one_token_is_allowed_if_the_mask_has_it(pattern: str, picks: list[int], asks_first: bool) -> None:
+    matcher = grammar("regex", pattern.replace("[^a]", "[bc]"), tiny_compiler).matcher()
+    for pick in [*picks, 0]:
+        mask = None if asks_first else matcher.mask((TINY_END,))
+        allowed = [token_id for token_id in range(TINY_END) if matcher.allows(token_id)]
+        assert allowed == [
+            token_id for token_id in ids(matcher.mask(()) if mask is None else mask) if token_id != TINY_END
+        ]
+        if not allowed:
+            break
+        matcher.accept(allowed[pick % len(allowed)])
+
+
 @settings(deadline=None, max_examples=50)
 @given(seed=st.integers(0, 2**32), pattern=patterns())
 def test_the_distribution_is_the_models_without_the_others_and_renormalised(seed: int, pattern: str) -> None:
     logits = (3 * np.random.default_rng(seed).standard_normal(len(TINY))).astype(np.float32)
     form = grammar("regex", pattern.replace("[^a]", "[bc]"), tiny_compiler)
-    mask = form.matcher().mask((TINY_END,))
+    mask = unpacked(form.matcher().mask((TINY_END,)), len(TINY))
     sampler = Sampler(SamplingParams(), [], end_token_ids=[TINY_END], matcher=form.matcher())
     found = sampler.distribution(logits)
     exact = np.exp(log_softmax(logits))
@@ -109,7 +160,7 @@ def test_reported_log_probabilities_stay_those_of_the_model() -> None:
     for processed in (False, True):
         params = SamplingParams(logprobs=2, processed_logprobs=processed, seed=0)
         sampler = Sampler(params, [], end_token_ids=[TINY_END], matcher=form.matcher())
-        masked = np.where(form.matcher().mask(()), logits, np.float32(-np.inf))
+        masked = np.where(unpacked(form.matcher().mask(()), len(TINY)), logits, np.float32(-np.inf))
         distribution = Distribution.from_logits(masked if processed else logits)
         chosen = sampler.choose(logits)
         assert chosen.log_prob == distribution.log_prob(chosen.token_id)
@@ -120,7 +171,7 @@ def test_reported_log_probabilities_stay_those_of_the_model() -> None:
 
 def test_a_text_that_could_go_on_may_end_or_go_on() -> None:
     matcher = grammar("regex", "ab*").matcher()
-    assert END not in np.flatnonzero(matcher.mask((END,)))
+    assert END not in ids(matcher.mask((END,)))
     advance(matcher, "a")
     assert spelled(matcher) == [b"b", b""]
     assert not matcher.is_complete
@@ -197,8 +248,8 @@ def test_sequences_do_not_share_their_state() -> None:
 def test_tokens_without_bytes_are_no_text_though_a_grammar_may_name_their_numbers() -> None:
     special, letter = 0, 1
     made = GrammarCompiler([b"", b"a", b""])
-    assert np.flatnonzero(made.compile(Constraint("regex", "(?s:.)*")).matcher().mask(())).tolist() == [letter]
-    assert np.flatnonzero(made.compile(Constraint("grammar", "start: <[*]>")).matcher().mask(())).tolist() == [letter]
+    assert ids(made.compile(Constraint("regex", "(?s:.)*")).matcher().mask(())) == [letter]
+    assert ids(made.compile(Constraint("grammar", "start: <[*]>")).matcher().mask(())) == [letter]
     with pytest.raises(RequestError, match="grammar"):
         made.compile(Constraint("grammar", f"start: <[{special}]>"))
     with pytest.raises(RequestError, match="grammar"):
@@ -207,7 +258,7 @@ def test_tokens_without_bytes_are_no_text_though_a_grammar_may_name_their_number
 
 def test_tokens_with_the_same_bytes_are_all_allowed() -> None:
     made = GrammarCompiler([b"a", b"b", b"a", b""])
-    assert np.flatnonzero(made.compile(Constraint("regex", "a")).matcher().mask((3,))).tolist() == [0, 2]
+    assert ids(made.compile(Constraint("regex", "a")).matcher().mask((3,))) == [0, 2]
 
 
 def test_characters_may_be_cut_anywhere() -> None:
@@ -224,13 +275,13 @@ AT_START = [b"a", b"a", b"", b"b", b"ab", b""]
 def test_the_first_token_of_a_text_is_spelled_without_its_space() -> None:
     form = GrammarCompiler(PIECES, AT_START).compile(Constraint("regex", "a( a)*|b"))
     within, at_start = form.matcher(), form.matcher(begins_text=True)
-    assert np.flatnonzero(within.mask(())).tolist() == [1]
-    assert np.flatnonzero(at_start.mask(())).tolist() == [0, 1, 2, 3]
+    assert ids(within.mask(())) == [1]
+    assert ids(at_start.mask(())) == [0, 1, 2, 3]
     at_start.accept(2)  # a space that the text does not show: nothing was written yet
-    assert np.flatnonzero(at_start.mask((5,))).tolist() == [1]
+    assert ids(at_start.mask((5,))) == [1]
     at_start.rollback(1)
     at_start.accept(0)
-    assert np.flatnonzero(at_start.mask((5,))).tolist() == [0, 2, 5]
+    assert ids(at_start.mask((5,))) == [0, 2, 5]
     at_start.rollback(1)
     at_start.accept(3)
     assert at_start.is_complete
@@ -344,7 +395,7 @@ def test_hard_forms_are_compiled_or_refused_soon(name: str) -> None:
         for _ in range(5):
             if matcher.is_complete:
                 break
-            matcher.accept(int(np.flatnonzero(matcher.mask(()))[0]))
+            matcher.accept(ids(matcher.mask(()))[0])
 
 
 def test_the_latest_forms_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from nextword.decoding.distribution import Distribution
+from nextword.decoding.mask import packed
 from nextword.decoding.params import ProcessorOrder, SamplingParams
 from nextword.decoding.processors import (
     ORDERS,
@@ -183,6 +184,6 @@ def test_tokens_that_are_not_allowed_lose_their_logits_and_the_others_keep_every
         allowed = random.random(size) < share
         expected = np.where(allowed, logits.view(np.uint32), np.float32(-np.inf).view(np.uint32))
         for rows in (logits, np.stack([logits, logits], axis=1)[:, 0]):
-            assert (keep_allowed(rows, allowed).view(np.uint32) == expected).all()
+            assert (keep_allowed(rows, packed(allowed)).view(np.uint32) == expected).all()
     wide: Any = random.standard_normal(size)  # of another type than its hints say
-    assert (keep_allowed(wide, allowed) == np.where(allowed, wide, -np.inf)).all()
+    assert (keep_allowed(wide, packed(allowed)) == np.where(allowed, wide, -np.inf)).all()

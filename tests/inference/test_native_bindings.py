@@ -120,7 +120,8 @@ def test_choices_from_nonsense_are_refused_or_made() -> None:
         np.zeros(0, np.float32),
         np.zeros((3, 3), np.float32),
         np.zeros(9),
-        np.arange(33) % 2 == 0,
+        np.full(13, 0xA5, np.uint8),
+        np.full(5, 0xFF, np.uint8),
         None,
     ]
     numbers = [0, 1, -1, 50, 2**62, 0.0, -1.0, 1e-45, 1e38, float("nan"), float("inf"), 0.5]
@@ -128,9 +129,9 @@ def test_choices_from_nonsense_are_refused_or_made() -> None:
         (core.softmax_weights, "rnnnr"),
         (core.largest, "rn"),
         (core.smallest_set, "rrnn"),
-        (core.argmax, "r"),
+        (core.argmax, "rr"),
         (core.keep_allowed, "rrr"),
-        (core.draw, "rnnnnnn"),
+        (core.draw, "rnnnnnnr"),
         (core.position_at, "rn"),
     ]
     for _ in range(4000):

@@ -20,12 +20,11 @@ from numpy.typing import NDArray
 from nextword.decoding.constraint import Constraint
 from nextword.decoding.grammar_errors import NO_TEXT, refusal
 from nextword.decoding.lark_text import lark_text
+from nextword.decoding.mask import Mask, is_in, packed, unpacked, with_tokens
 from nextword.errors import RequestError
 
 if TYPE_CHECKING:
     from llguidance import LLMatcher
-
-Mask = NDArray[np.bool_]
 
 _LONGEST_SECONDS = 2.0
 """Time to compile a constraint in; nearly all take milliseconds."""
@@ -64,8 +63,8 @@ class _Spellings:
         """Tokens with another spelling at the beginning of a text."""
         self.silent = np.array([number for number in changed if not at_start[number]], dtype=np.intp)
         """Those of them that are nothing there."""
-        self.is_text = np.array([bool(spelling) for spelling in spellings])
-        """True for tokens that are text: what a grammar names by numbers can be others, too."""
+        self.texts = packed(np.array([bool(spelling) for spelling in spellings]))
+        """Tokens that are text: what a grammar names by numbers can be others, too."""
         self.tokens = [*spellings, *(at_start[number] for number in changed), b""]
         self.eos_token_id = len(self.tokens) - 1
 
@@ -180,6 +179,9 @@ class Matcher(Protocol):
     def mask(self, end_token_ids: Collection[int]) -> Mask:
         """Return which tokens may come next; `end_token_ids` end the text. Raises RequestError if none may."""
 
+    def allows(self, token_id: int) -> bool:
+        """Return True if a token may come next as text, which is known sooner than the whole mask."""
+
     def accept(self, token_id: int) -> None:
         """Append a token that `mask` allows, and that does not end the text."""
 
@@ -222,31 +224,41 @@ class GrammarMatcher:
     def look_ahead(self) -> tuple[Mask, bool]:
         """Return which tokens may come next as text, and True if the text matches as it is. Raises RequestError."""
         if self._found is None:
-            packed = np.frombuffer(self._matcher.compute_bitmask(), dtype=np.uint8)
+            numbers = np.frombuffer(self._matcher.compute_bitmask(), dtype=np.uint8)
             if self._matcher.is_error():
                 raise self._dead_end(self._matcher.get_error())
-            bits = np.unpackbits(packed, bitorder="little").view(np.bool_)
-            num_tokens = self._spellings.num_tokens
-            mask = bits[:num_tokens] & self._spellings.is_text
+            mask = numbers[: len(self._spellings.texts)] & self._spellings.texts
             if self._is_at_start:
-                mask[self._spellings.changed] = bits[num_tokens : num_tokens + len(self._spellings.changed)]
-                mask[self._spellings.silent] = mask.any()
-            self._found = mask, bool(bits[self._spellings.eos_token_id])
+                mask = self._at_start(unpacked(mask, self._spellings.num_tokens), numbers)
+            self._found = mask, is_in(numbers, self._spellings.eos_token_id)
         return self._found
 
+    def _at_start(self, allowed: NDArray[np.bool_], numbers: Mask) -> Mask:
+        """Return the mask at the beginning of a text, from that of usual spellings and llguidance's of its numbers."""
+        spellings = self._spellings
+        as_there = unpacked(numbers, spellings.num_tokens + len(spellings.changed))[spellings.num_tokens :]
+        allowed[spellings.changed] = as_there
+        allowed[spellings.silent] = allowed.any()
+        return packed(allowed)
+
     def mask(self, end_token_ids: Collection[int]) -> Mask:
-        """Return which tokens may come next, (number of tokens,), those that end the text where it is complete.
+        """Return which tokens may come next, those that end the text where it is complete.
 
         Raises RequestError if none may: no text in this vocabulary completes it, or its parser has reached a limit.
         """
         mask, is_match = self.look_ahead()
-        ends = [token_id for token_id in end_token_ids if token_id < len(mask)]
-        if ends and (is_match or mask[ends].any()):
-            mask = mask.copy()
-            mask[ends] = is_match
+        ends = [token_id for token_id in end_token_ids if token_id < self._spellings.num_tokens]
+        if is_match or any(is_in(mask, token_id) for token_id in ends):
+            mask = with_tokens(mask, ends, are_allowed=is_match)
         if not is_match and not mask.any():
             raise self._dead_end(NO_TEXT)
         return mask
+
+    def allows(self, token_id: int) -> bool:
+        """Return True if a token may come next as text, which is known sooner than the whole mask."""
+        if self._found is not None:
+            return is_in(self._found[0], token_id)
+        return is_in(self._spellings.texts, token_id) and self.num_fitting([token_id]) == 1
 
     def accept(self, token_id: int) -> None:
         """Append a token that `mask` allows, and that does not end the text."""

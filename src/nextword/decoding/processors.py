@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nextword.decoding.distribution import Distribution
+from nextword.decoding.mask import Mask, unpacked
 from nextword.decoding.params import ProcessorOrder, SamplingParams
 from nextword.decoding.random_stream import RANDOM_BITS
 from nextword.decoding.seen_tokens import SeenTokens, TokenCounts
@@ -26,12 +27,12 @@ TextOfToken = Callable[[int], str]
 # Each of these returns new logits, shape (vocab_size,), and leaves those it was given as they are.
 
 
-def keep_allowed(logits: Logits, allowed: NDArray[np.bool_]) -> Logits:
-    """Set the logits of all but the allowed tokens, a mask of the same shape, to -inf, which removes them."""
+def keep_allowed(logits: Logits, mask: Mask) -> Logits:
+    """Set the logits of all but the tokens that a mask allows to -inf, which removes them."""
     if native is None or logits.dtype != np.float32 or not logits.flags.c_contiguous:
-        return np.where(allowed, logits, np.float32(-np.inf))
+        return np.where(unpacked(mask, logits.size), logits, np.float32(-np.inf))
     kept = np.empty_like(logits)
-    native.keep_allowed(logits, allowed, kept)  # many times faster than numpy's loop
+    native.keep_allowed(logits, mask, kept)  # many times faster than numpy's loop
     return kept
 
 

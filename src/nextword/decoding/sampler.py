@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import functools
 import math
 from collections.abc import Collection, Iterator, Sequence
 
@@ -17,6 +18,7 @@ from numpy.typing import NDArray
 from nextword.decoding.distribution import SMALLEST_TEMPERATURE, Distribution
 from nextword.decoding.grammar import Matcher
 from nextword.decoding.log_softmax import log_normalizers
+from nextword.decoding.mask import Mask
 from nextword.decoding.params import SamplingParams
 from nextword.decoding.processors import (
     Logits,
@@ -125,13 +127,12 @@ class Sampler:
 
     def choose(self, logits: Logits) -> ChosenToken:
         """Choose the next token from the model's logits (vocab_size,) and append it."""
-        allowed = self._allowed(logits)
         if self._is_plain:
-            token_id = self._native_choice(allowed)
+            token_id = self._native_choice(logits)
             if token_id is not None:
                 self.append(token_id)
                 return ChosenToken(token_id)
-        distribution, number = self._distribution_and_number(allowed)
+        distribution, number = self._distribution_and_number(self._allowed(logits))
         token_id = distribution.argmax() if self.params.is_greedy else distribution.draw(number)
         if self._has_mirostat:
             observed = -distribution.log_prob(token_id) / math.log(2)
@@ -161,10 +162,20 @@ class Sampler:
     def _native_choice(self, logits: Logits) -> int | None:
         """Choose the token that the distribution would give in one call to C++, which saves many small steps in Python.
 
-        None if C++ was not built, and for logits that are no distribution (NaN, +inf, all -inf): the caller raises.
+        Penalties change each logit by itself, so the mask can come after them. None if C++ was not built, and for
+        logits that are no distribution (NaN, +inf, all -inf): the caller raises.
         """
         logits = penalized_logits(logits, self.params, self._seen, end_token_ids=self._end_token_ids)
-        return plain_choice(logits, self.params, seed=self.seed, sample_index=self.sample_index, position=self.position)
+        choose = functools.partial(
+            plain_choice, logits, self.params, seed=self.seed, sample_index=self.sample_index, position=self.position
+        )
+        if self._matcher is None:
+            return choose()
+        if self.params.is_greedy:  # mostly the first of all is allowed, and no mask is needed
+            token_id = choose()
+            if token_id is not None and token_id not in self._ends and self._matcher.allows(token_id):
+                return token_id
+        return choose(mask=self._matcher.mask(self._ends))
 
     def append(self, token_id: int) -> None:
         """Append a token that was chosen elsewhere."""
@@ -192,15 +203,18 @@ class Sampler:
         return processed.surprisal_up_to(self._most_bits) if self._has_mirostat else processed, number
 
 
-def plain_choice(logits: Logits, params: SamplingParams, *, seed: int, sample_index: int, position: int) -> int | None:
+def plain_choice(
+    logits: Logits, params: SamplingParams, *, seed: int, sample_index: int, position: int, mask: Mask | None = None
+) -> int | None:
     """Choose a token by temperature, top-k and top-p alone, in one call to C++, with the random number of a position.
 
-    None if C++ was not built, and for logits that are no distribution (NaN, +inf, all -inf).
+    `mask`: of the tokens that are allowed; None: all. None if C++ was not built, and for logits that are no
+    distribution (NaN, +inf, all -inf).
     """
     if native is None or logits.dtype != np.float32 or logits.ndim != 1 or not logits.flags.c_contiguous:
         return None
     if params.is_greedy:
-        token_id = native.argmax(logits)
+        token_id = native.argmax(logits, mask)
     else:
         token_id = native.draw(
             logits,
@@ -210,6 +224,7 @@ def plain_choice(logits: Logits, params: SamplingParams, *, seed: int, sample_in
             seed=seed,
             sample_index=sample_index,
             position=position,
+            mask=mask,
         )
     return None if token_id < 0 else int(token_id)
 

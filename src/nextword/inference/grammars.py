@@ -7,7 +7,8 @@ from collections.abc import Collection, Sequence
 
 import numpy as np
 
-from nextword.decoding.grammar import GrammarCompiler, Mask, Matcher
+from nextword.decoding.grammar import GrammarCompiler, Matcher
+from nextword.decoding.mask import Mask, packed
 from nextword.errors import RequestError
 from nextword.inference.drafts import MOST_AGREED, MOST_DRAFTED, Outlook
 from nextword.text.stream_decoder import StreamDecoder
@@ -54,9 +55,13 @@ class AfterThoughts:
         """Return which tokens may come next, as `Matcher.mask`."""
         if not self._splitter.is_thinking:
             return self._answer.mask(end_token_ids)
-        mask = np.ones(self._vocab_size, dtype=np.bool_)
-        mask[[token_id for token_id in end_token_ids if token_id < self._vocab_size]] = False
-        return mask
+        allowed = np.ones(self._vocab_size, dtype=np.bool_)
+        allowed[[token_id for token_id in end_token_ids if token_id < self._vocab_size]] = False
+        return packed(allowed)
+
+    def allows(self, token_id: int) -> bool:
+        """Return True if a token may come next, as `Matcher.allows`; among thoughts any."""
+        return self._splitter.is_thinking or self._answer.allows(token_id)
 
     def accept(self, token_id: int) -> None:
         """Append a token. Raises RequestError for one that ends the thoughts and begins the answer."""
