@@ -79,10 +79,8 @@ void keep_allowed(const float* from, const uint8_t* mask, size_t size, float* to
     for (size_t start = 0; start < size; start += 8) {
         const uint8_t bits = mask[start / 8];
         const size_t count = std::min<size_t>(8, size - start);
-        if (bits == 0xff)
-            std::memcpy(to + start, from + start, count * sizeof(float));
-        else if (bits == 0)
-            std::fill_n(to + start, count, kLowest);
+        if (bits == 0xff) std::memcpy(to + start, from + start, count * sizeof(float));
+        else if (bits == 0) std::fill_n(to + start, count, kLowest);
         else
             for (size_t i = 0; i < count; ++i)
                 std::memcpy(to + start + i, (bits >> i & 1) ? from + start + i : &kLowest, sizeof(float));
