@@ -48,6 +48,14 @@ class RequestError(NextwordError):
     """A call cannot be carried out: invalid or unknown parameter, prompt longer than the context."""
 
 
+class OutOfMemoryError(RequestError):
+    """A valid call cannot be carried out now: memory for keys and values, or of the system, is lacking."""
+
+
+class StepInterruptedError(RequestError):
+    """The step that computed a request was interrupted, by an exception in another thread or by the user: ask again."""
+
+
 class DownloadError(NextwordError):
     """A model cannot be downloaded: no network, no such model, or a file with another checksum."""
 

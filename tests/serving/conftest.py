@@ -30,3 +30,10 @@ def client(service: Service) -> Iterator[Client]:
     """A client of a running server."""
     with ServerThread(service) as server:
         yield Client(server.url)
+
+
+@pytest.fixture
+def alive(client: Client) -> Iterator[Client]:
+    """The client; after the test the server must still answer."""
+    yield client
+    assert client.complete("ab", max_tokens=2)["usage"]["completion_tokens"] >= 1

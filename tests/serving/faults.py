@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import time
 from collections.abc import Callable, Iterator, Sequence
 
@@ -13,7 +14,7 @@ from nextword.serving.limits import Limits
 from nextword.serving.server import ServerThread
 from nextword.serving.service import Service
 from tests.fakes import HashBackend
-from tests.serving.client import Client
+from tests.serving.client import Answer, Client
 
 
 class FaultyBackend(HashBackend):
@@ -55,3 +56,10 @@ def is_idle(service: Service, backend: HashBackend) -> bool:
     """Return True if nothing runs or waits, and every cache is closed."""
     admission = service.admission
     return not (service.jobs or backend.caches or admission.num_sequences or admission.num_tokens)
+
+
+def refused(answer: Answer, status: int = 400) -> None:
+    """Check that an answer is a short error in form which says nothing of the server's inside."""
+    assert (answer.status, answer.error["type"]) == (status, answer.error["type"]), answer.body[:300]
+    assert len(answer.body) < 2000
+    assert not re.search(rb"Traceback|/src/|\.py|site-packages|0x[0-9a-f]{6}|Error\(", answer.body), answer.body

@@ -24,7 +24,7 @@ from nextword.decoding.params import SamplingParams
 from nextword.decoding.random_stream import fresh_seed
 from nextword.decoding.row_scores import score_row
 from nextword.decoding.sampler import ChosenToken, Sampler
-from nextword.errors import NextwordError, RequestError
+from nextword.errors import NextwordError, RequestError, StepInterruptedError
 from nextword.inference.admission import Admission
 from nextword.inference.append import append_token
 from nextword.inference.backend import Backend, Chunk, Logits
@@ -491,7 +491,7 @@ class Engine:
             raise
         except BaseException:
             for request in requests:
-                request.error = RequestError("the step that computed this was interrupted: ask again")
+                request.error = StepInterruptedError("the step that computed this was interrupted: ask again")
                 self.cancel(request)
             raise
 

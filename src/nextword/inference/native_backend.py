@@ -12,7 +12,7 @@ from types import MappingProxyType
 
 import numpy as np
 
-from nextword.errors import BackendError, RequestError
+from nextword.errors import BackendError, OutOfMemoryError
 from nextword.inference.backend import WHOLE_CACHE, Chunk, Logits, OnProgress, TokenScores, Weights, ignore_progress
 from nextword.inference.free_memory import free_bytes
 from nextword.inference.native_weights import cache_kind, choose_kinds, load_weights
@@ -204,16 +204,16 @@ class NativeBackend:
 
     @contextlib.contextmanager
     def _memory_errors(self) -> Iterator[None]:
-        """Turn errors of a step into RequestErrors: a full KV cache, or no more memory in the system."""
+        """Turn errors of a step into OutOfMemoryErrors: a full KV cache, or no more memory in the system."""
         cache_mib, weight_mib = self.cache_bytes / 2**20, self.weight_bytes / 2**20
         try:
             yield
         except core.CacheFullError:
-            raise RequestError(
+            raise OutOfMemoryError(
                 f"the KV cache is full: {cache_mib:.0f} MiB are in use; ask for fewer or shorter texts at once"
             ) from None
         except MemoryError:
-            raise RequestError(
+            raise OutOfMemoryError(
                 f"the system has no more memory: weights take {weight_mib:.0f} MiB, the KV cache {cache_mib:.0f} MiB; "
                 "end other programs, or load the model with weights of fewer bits"
             ) from None

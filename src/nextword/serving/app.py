@@ -51,7 +51,7 @@ def make_app(service: Service, access: Access | None = None, *, routes: Sequence
     )
     app.router.redirect_slashes = False
     app.state.service = service
-    app.add_middleware(Guard, access=access or Access())
+    app.add_middleware(Guard, access=access or Access(), max_header_bytes=service.limits.max_header_bytes)
     return app
 
 

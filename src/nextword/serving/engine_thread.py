@@ -196,8 +196,8 @@ class EngineThread:
         """End whatever runs or waits: the thread ends."""
         with self._inbox_lock:
             self._has_ended = True
-        with contextlib.suppress(queue.Empty):
-            while True:
+        while not self._inbox.empty():
+            with contextlib.suppress(Exception):  # of an engine that is broken; what waits is told below
                 self._inbox.get_nowait()()
         for job in self._jobs:
             job.fail(not_running())

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from nextword.checks import shown
-from nextword.errors import NextwordError
+from nextword.errors import NextwordError, OutOfMemoryError, StepInterruptedError
 from nextword.serving.encoding import to_json
 
 INVALID = "invalid_request_error"
@@ -50,6 +50,10 @@ class ApiError(NextwordError):
 
 def refusal(error: NextwordError, param: str | None = None) -> ApiError:
     """Return the answer to a request that the library refuses."""
+    if isinstance(error, OutOfMemoryError):
+        return overloaded(f"memory is lacking: {error}")
+    if isinstance(error, StepInterruptedError):
+        return interrupted()
     return error if isinstance(error, ApiError) else ApiError(str(error), param=param)
 
 
@@ -80,6 +84,23 @@ def queue_full(retry_after: int) -> ApiError:
     )
 
 
+def too_much_at_once() -> ApiError:
+    """Return the answer to a body beyond the memory that all bodies together may take."""
+    return ApiError(
+        "the bodies of the requests that are computed take all the memory there is for them: try again later",
+        status=429,
+        kind="rate_limit_error",
+        code="bodies_too_large",
+        headers={"Retry-After": "5"},
+    )
+
+
+def loading() -> ApiError:
+    """Return the answer before the model is loaded."""
+    message = "the model is being loaded: try again later"
+    return ApiError(message, status=503, kind=UNAVAILABLE, code="model_loading", headers={"Retry-After": "2"})
+
+
 def too_many_connections() -> ApiError:
     """Return the answer on a connection beyond the limit."""
     message = "too many connections are open: try again later"
@@ -89,6 +110,12 @@ def too_many_connections() -> ApiError:
 def overloaded(message: str) -> ApiError:
     """Return the answer to a request that was ended because memory is lacking."""
     return ApiError(message, status=503, kind=UNAVAILABLE, code="server_overloaded", headers={"Retry-After": "5"})
+
+
+def interrupted() -> ApiError:
+    """Return the answer to a request whose step ended in a fault that is not its own."""
+    message = "the step that computed this was interrupted: ask again"
+    return ApiError(message, status=503, kind=UNAVAILABLE, code="step_interrupted", headers={"Retry-After": "1"})
 
 
 def shutting_down() -> ApiError:

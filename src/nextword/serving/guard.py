@@ -15,7 +15,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from nextword.errors import one_line
 from nextword.serving.disconnect import ClientGone
 from nextword.serving.errors import ApiError, internal
-from nextword.serving.security import Access, check_framing, is_preflight
+from nextword.serving.security import Access, check_framing, check_size, is_preflight
 
 _LOG = logging.getLogger("nextword.serving")
 _ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
@@ -24,8 +24,8 @@ _ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 class Guard:
     """ASGI middleware around the routes."""
 
-    def __init__(self, app: ASGIApp, access: Access) -> None:
-        self._app, self._access = app, access
+    def __init__(self, app: ASGIApp, access: Access, max_header_bytes: int) -> None:
+        self._app, self._access, self._max_header_bytes = app, access, max_header_bytes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -38,6 +38,7 @@ class Guard:
         state["request_id"] = given if _ID.fullmatch(given) else uuid.uuid4().hex
         exchange = _Exchange(send, state["request_id"], headers.get("origin"), self._access)
         try:
+            check_size(scope, self._max_header_bytes)
             check_framing(headers)
             self._access.check(scope["method"], scope["path"], headers, scope["query_string"].decode("latin-1"))
             if is_preflight(scope["method"], headers):
@@ -53,6 +54,7 @@ class Guard:
             _LOG.exception("request %s failed", state["request_id"])
             await exchange.answer(internal(state["request_id"]))
         finally:
+            scope["app"].state.service.num_body_bytes -= state.get("num_body_bytes", 0)
             _log(scope, state, exchange)
 
 

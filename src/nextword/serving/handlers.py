@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from starlette.requests import ClientDisconnect, Request
@@ -15,7 +14,7 @@ from nextword.serving.chat_reply import ChatReply
 from nextword.serving.completion_reply import CompletionReply
 from nextword.serving.disconnect import ClientGone, until_disconnected
 from nextword.serving.encoding import to_json
-from nextword.serving.errors import ApiError
+from nextword.serving.errors import ApiError, shutting_down
 from nextword.serving.event_stream import EventStream
 from nextword.serving.fields import parse_json
 from nextword.serving.job import Event, Job
@@ -98,25 +97,29 @@ async def read_request(request: Request) -> tuple[Service, dict[str, Any]]:
 
 async def read_body(request: Request) -> bytes:
     """Read a request's body. Raises ApiError if it is no JSON by its header, too large, or does not arrive in time."""
-    limits = request.app.state.service.limits
+    service: Service = request.app.state.service
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind != "application/json":
         raise ApiError(f"content-type = {kind!r}: must be application/json", status=415)
     if request.headers.get("content-encoding", "identity").lower() != "identity":
         raise ApiError("content-encoding: must be identity; send the body as it is", status=415)
-    parts: list[bytes] = []
-    size = 0
     try:
-        async with asyncio.timeout(limits.read_timeout):
-            async for part in request.stream():
-                parts.append(part)
-                size += len(part)
-                if size > limits.max_body_bytes:
-                    break
+        async with service.reading():
+            return b"".join([part async for part in _bounded(service, request)])
     except TimeoutError:
+        if service.is_ending:
+            raise shutting_down() from None
         raise ApiError("the body did not arrive in time", status=408, kind="timeout_error") from None
     except ClientDisconnect:
         raise ClientGone from None
-    if size > limits.max_body_bytes:
-        raise ApiError(f"the body has more than {limits.max_body_bytes} bytes", status=413, code="request_too_large")
-    return b"".join(parts)
+
+
+async def _bounded(service: Service, request: Request) -> AsyncIterator[bytes]:
+    """Yield the parts of a body. Raises ApiError for one that is too large, alone or with those of the others."""
+    size, most = 0, service.limits.max_body_bytes
+    async for part in request.stream():
+        size += len(part)
+        if size > most:
+            raise ApiError(f"the body has more than {most} bytes", status=413, code="request_too_large")
+        service.hold_body(request.state, len(part))
+        yield part

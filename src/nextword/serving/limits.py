@@ -17,6 +17,10 @@ class Limits:
 
     max_body_bytes: int = 10_000_000
     """Bytes of a request's body."""
+    max_bodies_bytes: int = 100_000_000
+    """Bytes of the bodies of all requests that are being read or answered."""
+    max_header_bytes: int = 16_384
+    """Bytes of a request's address and headers."""
     max_prompts: int = 128
     """Prompts of one request."""
     max_n: int = 16
@@ -64,6 +68,8 @@ class LimitOptions(TypedDict, total=False):
     """The fields of `Limits` as keywords, none of which must be given."""
 
     max_body_bytes: int
+    max_bodies_bytes: int
+    max_header_bytes: int
     max_prompts: int
     max_n: int
     max_logprobs: int

@@ -10,6 +10,7 @@ import hmac
 import ipaddress
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from nextword.errors import RequestError
 from nextword.serving.errors import ApiError
@@ -76,6 +77,17 @@ def check_framing(headers: Mapping[str, str]) -> None:
     if "transfer-encoding" in headers and "content-length" in headers:
         message = "transfer-encoding and content-length: a body has one of them"
         raise ApiError(message, headers={"Connection": "close"})
+
+
+def check_size(scope: Mapping[str, Any], most: int) -> None:
+    """Raise ApiError for an address and headers of more bytes: a block that comes at once passes the parser's bound."""
+    size = (
+        len(scope["raw_path"])
+        + len(scope["query_string"])
+        + sum(len(name) + len(value) for name, value in scope["headers"])
+    )
+    if size > most:
+        raise ApiError(f"the address and the headers have {size} bytes, and at most {most} are allowed", status=431)
 
 
 def check_exposure(host: str, access: Access, *, no_auth: bool) -> None:

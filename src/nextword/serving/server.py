@@ -21,7 +21,6 @@ from nextword.serving.service import Service
 
 _LAST_WORDS = 2
 """Seconds in which a request that is ended can still write its error."""
-_HEADER_BYTES = 16_384
 _LONGEST_BACKLOG = 1024
 _HIGHEST_PORT = 65_535
 
@@ -48,7 +47,7 @@ class Server(uvicorn.Server):
             server_header=False,
             proxy_headers=False,
             backlog=_LONGEST_BACKLOG,
-            h11_max_incomplete_event_size=_HEADER_BYTES,
+            h11_max_incomplete_event_size=limits.max_header_bytes,
             timeout_graceful_shutdown=round(limits.drain) + _LAST_WORDS,
         )
         super().__init__(config)
@@ -74,7 +73,7 @@ class Server(uvicorn.Server):
             self._loop.call_soon_threadsafe(self._drain)
 
     def _drain(self) -> None:
-        self._service.is_ending = True
+        self._service.end()
         seconds = 0.0 if self.force_exit else self._service.limits.drain
         asyncio.get_running_loop().call_later(seconds, lambda: self._service.end_jobs(shutting_down()))
 

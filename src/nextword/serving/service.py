@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import re
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import PurePath
 from typing import TypeVar
+
+from starlette.datastructures import State
 
 from nextword import __version__
 from nextword.inference.sequence import Request
@@ -17,7 +20,7 @@ from nextword.language_model import LanguageModel
 from nextword.serving.admission import Admission
 from nextword.serving.asked import Reader
 from nextword.serving.engine_thread import EngineThread
-from nextword.serving.errors import ApiError, not_running, shutting_down, too_late
+from nextword.serving.errors import ApiError, not_running, shutting_down, too_late, too_much_at_once
 from nextword.serving.job import Job
 from nextword.serving.limits import Limits
 from nextword.serving.logit_rows import LogitRows
@@ -49,6 +52,10 @@ class Service:
         self.admission = Admission(self.limits)
         self.jobs: set[Job] = set()
         """Those that run or wait."""
+        self._readings: set[asyncio.Timeout] = set()
+        """Time limits of the bodies that are being read."""
+        self.num_body_bytes = 0
+        """Bytes of the bodies of all requests that are read or answered."""
         self.is_ending = False
         self.vocabulary = Vocabulary(lm.tokenizer, lm.engine.backend.vocab_size)
         self.logit_rows = LogitRows(lm.engine.backend.vocab_size)
@@ -61,7 +68,7 @@ class Service:
 
     async def stop(self) -> None:
         """End the engine's thread, and with it whatever runs."""
-        self.is_ending = True
+        self.end()
         self.thread.stop()
         await asyncio.to_thread(self.thread.join, 10.0)
         self._pool.shutdown(wait=False, cancel_futures=True)
@@ -77,6 +84,29 @@ class Service:
         self.jobs.add(job)
         job.expire_after(self.limits.deadline)
         return job
+
+    @contextlib.asynccontextmanager
+    async def reading(self) -> AsyncIterator[None]:
+        """Read a body. Raises TimeoutError if that takes long, or the server ends."""
+        async with asyncio.timeout(self.limits.read_timeout) as limit:
+            self._readings.add(limit)
+            try:
+                yield
+            finally:
+                self._readings.discard(limit)
+
+    def hold_body(self, state: State, num_bytes: int) -> None:
+        """Count bytes of a body, up to the end of its request. Raises ApiError where all together are too many."""
+        if self.num_body_bytes + num_bytes > self.limits.max_bodies_bytes:
+            raise too_much_at_once()
+        self.num_body_bytes += num_bytes
+        state.num_body_bytes = getattr(state, "num_body_bytes", 0) + num_bytes
+
+    def end(self) -> None:
+        """Take nothing new, and nothing of which only a part is there."""
+        self.is_ending = True
+        for limit in self._readings:
+            limit.reschedule(0.0)
 
     def end_jobs(self, error: ApiError) -> None:
         """End all that runs and waits with an error."""

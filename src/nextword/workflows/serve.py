@@ -17,6 +17,7 @@ from nextword.language_model import AdapterFolders, LanguageModel
 from nextword.serving.limits import DEFAULT_LIMITS as DEFAULT_LIMITS
 from nextword.serving.limits import LimitOptions
 from nextword.serving.limits import Limits as Limits
+from nextword.serving.open_files import with_open_files
 from nextword.serving.security import Access, check_exposure, read_keys
 from nextword.workflows.opening import LoadOptions, open_model
 from nextword.workflows.progress import OnProgress, ignore_progress
@@ -67,14 +68,16 @@ def serve(
     with needs_extra("serve"):
         from nextword.serving.server import listen, run
         from nextword.serving.service import Service
+        from nextword.serving.while_loading import while_loading
 
     limits, loading = _separated(options)
     access = Access(_keys(api_key, api_key_file), tuple(allowed_hosts), tuple(cors_origins))
     check_exposure(host, access, no_auth=no_auth)
     bound = listen(host, port)
     try:
-        lm = open_model(model, on_progress, adapters=adapters, **loading)
-        service = Service(lm, limits=limits, alias=alias, lenient=lenient)
+        with while_loading(bound):
+            lm = open_model(model, on_progress, adapters=adapters, **loading)
+            service = Service(lm, limits=with_open_files(limits), alias=alias, lenient=lenient)
         run(service, bound, access, lambda: on_ready(_url(host, bound)))
     finally:
         bound.close()
