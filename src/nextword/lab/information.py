@@ -7,13 +7,10 @@ from starlette.responses import Response
 
 from nextword import __version__
 from nextword.lab.controls import PRESETS, controls
+from nextword.lab.inside import MOST_TOKENS, why_not
 from nextword.language_model import LanguageModel
 from nextword.serving.handlers import JsonResponse
 from nextword.serving.service import Service
-
-MOST_INSIDE_TOKENS = 256
-"""Tokens whose attention can be shown."""
-
 
 _SHAPE = ("hidden_size", "num_layers", "num_heads", "num_kv_heads", "head_dim", "intermediate_size")
 
@@ -34,9 +31,9 @@ async def info(request: Request) -> Response:
             "parameters": controls(service.lm.params(max_tokens=16)),
             "presets": list(PRESETS),
             "version": __version__,
-            "limits": {"inside_tokens": MOST_INSIDE_TOKENS, "max_n": service.limits.max_n},
+            "limits": {"inside_tokens": MOST_TOKENS, "max_n": service.limits.max_n},
             "can_train": False,
-            "can_look_inside": False,
+            "can_look_inside": why_not(service.lm) is None,
         }
     )
 

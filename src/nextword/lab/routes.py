@@ -5,6 +5,7 @@ from __future__ import annotations
 from starlette.routing import Route
 
 from nextword.lab.information import info
+from nextword.lab.inside import Inside
 from nextword.lab.measure import Measure
 from nextword.lab.page_files import page_routes
 from nextword.lab.read import read
@@ -22,6 +23,7 @@ def lab_routes() -> list[Route]:
     posts = {
         "read": read,
         "replay": replay,
+        "inside": Inside(side_work).answer,
         "measure": Measure(side_work).answer,
         "summarize": Summarize(side_work).answer,
     }

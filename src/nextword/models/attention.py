@@ -76,6 +76,22 @@ def packed_causal_attention(
     return torch.cat([part[0].transpose(0, 1) for part in mixed]).view_as(queries)
 
 
+def weights_of_last(
+    queries: Tensor, keys: Tensor, *, scale: float, window: int | None, soft_cap: float | None
+) -> Tensor:
+    """Return how much each head's last query attends to each key: queries (T, H, d), keys (T, K, d) -> (H, T).
+
+    `window` and `soft_cap` are as in `causal_attention`. The weights of a head sum to 1.
+    """
+    keys = keys.repeat_interleave(queries.shape[1] // keys.shape[1], dim=1)  # (T, H, d)
+    scores = torch.einsum("hd,thd->ht", queries[-1], keys) * scale
+    if soft_cap is not None:
+        scores = torch.tanh(scores / soft_cap) * soft_cap
+    if window is not None:
+        scores[:, : max(len(keys) - window, 0)] = -torch.inf
+    return torch.softmax(scores, dim=-1)
+
+
 def _causal_mask(num_queries: int, num_keys: int, window: int | None, device: torch.device) -> Tensor:
     """Return the attention mask (T, S), True if a query attends to a key; the last query is at the last key."""
     position = torch.arange(num_keys, device=device)

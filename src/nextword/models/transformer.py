@@ -56,7 +56,7 @@ class Transformer(nn.Module):
             kv_cache.advance(token_ids.shape[1])
         if last_rows is not None:
             hidden = hidden[:, hidden.shape[1] - last_rows :]
-        return self._logits(self._head_input(hidden))
+        return self.lens(hidden)
 
     def hidden_states(self, token_ids: Tensor, *, packing: Packing | None = None) -> Tensor:
         """Compute the final hidden states, the inputs of the output head: (B, T) int64 -> (B, T, D).
@@ -125,6 +125,10 @@ class Transformer(nn.Module):
         normed: Tensor = self.final_norm(hidden)
         scale = self.config.logit_scale
         return normed if scale == 1.0 else normed * scale
+
+    def lens(self, hidden: Tensor) -> Tensor:
+        """Compute the logits (..., V) of a layer's output (..., D), as if that layer were the last: the logit lens."""
+        return self._logits(self._head_input(hidden))
 
     def _logits(self, hidden: Tensor) -> Tensor:
         logits: Tensor = self.head_product(hidden, *self.head)
@@ -216,6 +220,24 @@ class Attention(nn.Module):
     ) -> Tensor:
         """Attend from hidden states (B, T, D) -> (B, T, D)."""
         batch_size, num_tokens, _ = hidden.shape
+        queries, keys, values = self.heads(hidden, rotation)
+        if document_lengths is not None:
+            mixed = packed_causal_attention(
+                queries, keys, values, document_lengths, scale=self.scale, window=self.window, soft_cap=self.soft_cap
+            )  # (B, T, H, head_dim)
+        else:
+            queries, keys, values = queries.transpose(1, 2), keys.transpose(1, 2), values.transpose(1, 2)
+            if kv_cache is not None:
+                keys, values = kv_cache.append(self.index, keys, values)  # (B, K, positions so far, head_dim)
+            mixed = causal_attention(
+                queries, keys, values, scale=self.scale, window=self.window, soft_cap=self.soft_cap
+            ).transpose(1, 2)
+        attended: Tensor = self.o_proj(mixed.reshape(batch_size, num_tokens, -1))
+        return attended
+
+    def heads(self, hidden: Tensor, rotation: Rotation | None) -> tuple[Tensor, Tensor, Tensor]:
+        """Compute queries (B, T, H, head_dim), and keys and values (B, T, K, head_dim), of hidden states (B, T, D)."""
+        batch_size, num_tokens, _ = hidden.shape
         queries: Tensor = self.q_proj(hidden)
         keys: Tensor = self.k_proj(hidden)
         values: Tensor = self.v_proj(hidden)
@@ -230,19 +252,7 @@ class Attention(nn.Module):
             queries, keys = self.q_norm(queries), self.k_norm(keys)
         if rotation is not None:
             queries, keys = rotation.rotate(queries), rotation.rotate(keys)
-        if document_lengths is not None:
-            mixed = packed_causal_attention(
-                queries, keys, values, document_lengths, scale=self.scale, window=self.window, soft_cap=self.soft_cap
-            )  # (B, T, H, head_dim)
-        else:
-            queries, keys, values = queries.transpose(1, 2), keys.transpose(1, 2), values.transpose(1, 2)
-            if kv_cache is not None:
-                keys, values = kv_cache.append(self.index, keys, values)  # (B, K, positions so far, head_dim)
-            mixed = causal_attention(
-                queries, keys, values, scale=self.scale, window=self.window, soft_cap=self.soft_cap
-            ).transpose(1, 2)
-        attended: Tensor = self.o_proj(mixed.reshape(batch_size, num_tokens, -1))
-        return attended
+        return queries, keys, values
 
 
 class RMSNorm(nn.Module):
