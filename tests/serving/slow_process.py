@@ -12,7 +12,6 @@ from nextword.serving.limits import Limits
 from nextword.serving.security import Access
 from nextword.serving.server import listen, run
 from nextword.serving.service import Service
-from nextword.serving.while_loading import while_loading
 from tests.serving.faults import FaultyBackend
 
 
@@ -23,15 +22,16 @@ def main(folder: str, state: str) -> None:
     def ready() -> None:
         print(bound.getsockname()[1], flush=True)
 
-    with while_loading(bound):
+    def open_service() -> Service:
         if state == "loading":
             ready()
             time.sleep(60)
         lm = nw.load(Path(folder))
         backend = FaultyBackend(delay=0.2 if state == "prefill" else 0.01, max_seq_len=30_000)
         slow = nw.LanguageModel(lm.directory, Engine(backend, lm.tokenizer, max_sequences=1), name="slow")
-        service = Service(slow, limits=Limits(drain=0.4, max_queue_tokens=1_000_000))
-    run(service, bound, Access(), ready)
+        return Service(slow, limits=Limits(drain=0.4, max_queue_tokens=1_000_000))
+
+    run(open_service, bound, Access(), ready)
 
 
 if __name__ == "__main__":

@@ -49,8 +49,7 @@ def open_lab(
         if not no_browser:  # some browsers come back only when they are closed
             threading.Thread(target=webbrowser.open, args=(url,), daemon=True).start()
 
-    try:
-        service = Service(open_model(model, on_progress, adapters=adapters, **options))
-        run(service, bound, Access(), ready, routes=lab_routes())
-    finally:
-        bound.close()
+    def open_service() -> Service:
+        return Service(open_model(model, on_progress, adapters=adapters, **options))
+
+    run(open_service, bound, Access(), ready, routes=lab_routes())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import socket
 import threading
@@ -18,6 +19,7 @@ from nextword.serving.connection import connection_class
 from nextword.serving.errors import shutting_down
 from nextword.serving.security import Access
 from nextword.serving.service import Service
+from nextword.serving.while_loading import while_loading
 
 _LAST_WORDS = 2
 """Seconds in which a request that is ended can still write its error."""
@@ -97,17 +99,22 @@ def listen(host: str, port: int) -> socket.socket:
 
 
 def run(
-    service: Service,
+    open_service: Callable[[], Service],
     bound: socket.socket,
     access: Access,
     on_ready: Callable[[], None],
     *,
     routes: Sequence[Route] = (),
 ) -> None:
-    """Serve on a bound socket until a signal comes; `routes`: those beside the server's own."""
-    _log_to_stderr()
-    server = Server(service, access, on_ready, routes=routes)
-    server.run(sockets=[bound])
+    """Open a service, serve it on a bound socket until a signal comes, and close that.
+
+    `routes`: those beside the server's own.
+    """
+    with contextlib.closing(bound):
+        with while_loading(bound):
+            service = open_service()
+        _log_to_stderr()
+        Server(service, access, on_ready, routes=routes).run(sockets=[bound])
 
 
 def _log_to_stderr() -> None:

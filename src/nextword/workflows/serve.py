@@ -68,19 +68,17 @@ def serve(
     with needs_extra("serve"):
         from nextword.serving.server import listen, run
         from nextword.serving.service import Service
-        from nextword.serving.while_loading import while_loading
 
     limits, loading = _separated(options)
     access = Access(_keys(api_key, api_key_file), tuple(allowed_hosts), tuple(cors_origins))
     check_exposure(host, access, no_auth=no_auth)
+
+    def open_service() -> Service:
+        lm = open_model(model, on_progress, adapters=adapters, **loading)
+        return Service(lm, limits=limits, alias=alias, lenient=lenient)
+
     bound = listen(host, port)
-    try:
-        with while_loading(bound):
-            lm = open_model(model, on_progress, adapters=adapters, **loading)
-            service = Service(lm, limits=with_open_files(limits), alias=alias, lenient=lenient)
-        run(service, bound, access, lambda: on_ready(_url(host, bound)))
-    finally:
-        bound.close()
+    run(open_service, bound, access, lambda: on_ready(_url(host, bound)))
 
 
 def _url(host: str, bound: socket.socket) -> str:
@@ -92,7 +90,9 @@ def _separated(options: ServeOptions) -> tuple[Limits, LoadOptions]:
     """Return the limits among the options of `serve`, and what is for `load`."""
     known = {field.name for field in dataclasses.fields(Limits)}
     limits = Limits(**{name: value for name, value in options.items() if name in known})  # type: ignore[arg-type]
-    return limits, cast(LoadOptions, {name: value for name, value in options.items() if name not in known})
+    return with_open_files(limits), cast(
+        LoadOptions, {name: value for name, value in options.items() if name not in known}
+    )
 
 
 def _keys(given: str | Sequence[str], file: str | Path | None) -> tuple[str, ...]:
