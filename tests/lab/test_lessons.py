@@ -14,7 +14,7 @@ import nextword as nw
 from nextword.lab.routes import lab_routes
 from nextword.serving.server import ServerThread
 from nextword.serving.service import Service
-from tests.lab.figures import percent
+from tests.lab.lab_page import fixed, percent
 from tests.serving.client import Client
 
 if TYPE_CHECKING:
@@ -152,10 +152,10 @@ def test_3_1_the_loss_is_the_mean_under_teacher_forcing(page: Page, client: Clie
     score = lm.score("The capital of Italy is Rome, and the capital of France is Paris.")
     losses = surprisals(score.tokens)
     shown = page.locator(".positions tbody tr td:last-child").all_inner_texts()
-    assert shown == [f"{loss:.4f}" for loss in losses]
+    assert shown == [fixed(loss, 4) for loss in losses]
     loss = math.fsum(losses) / len(losses)
-    assert cells(page, "tfoot tr")[-1] == f"{loss:.4f}"
-    assert figures.count(f"{loss:.3f} nats") == 2
+    assert cells(page, "tfoot tr")[-1] == fixed(loss, 4)
+    assert figures.count(f"{fixed(loss, 3)} nats") == 2
 
 
 @pytest.mark.peer
@@ -180,8 +180,8 @@ def test_4_1_perplexity_is_the_root_of_the_product(page: Page, client: Client, l
     probabilities = [math.exp(-nats) for nats in surprisals(lm.score(text).tokens)]
     root = math.prod(1 / p for p in probabilities) ** (1 / len(probabilities))
     assert root == pytest.approx(lm.perplexity(text).perplexity, rel=1e-6)
-    assert figures.count(f"{root:.4f}") == 2
-    assert cells(page, "tbody tr:last-child")[-1] == f"{root:.3f}"
+    assert figures.count(fixed(root, 4)) == 2
+    assert cells(page, "tbody tr:last-child")[-1] == fixed(root, 3)
 
 
 def test_a_link_opens_a_lesson_in_a_state_and_the_state_is_kept(page: Page, client: Client) -> None:

@@ -35,8 +35,9 @@ export function distributionCard(context) {
 
 /**
  * Show a text in `root`, its tokens and the distribution of the picked one.
- * Returns {show(text), pick(index), end()}; text: {tokens, tokenIds, offset, params, seed}: the rows that are shown, the ids of the
- * whole text, where in it the rows begin, and the settings of the draw.
+ * Returns {show(text), pick(index), end()}; text: {tokens, tokenIds, offset, params, seed}: the rows that are shown, the
+ * ids of the whole text, where in it the rows begin (0: the text was not written by the model), and the settings of the
+ * draw.
  */
 export function tokenPanel(root, context, { label, onPick = () => {} }) {
   const box = el("div");
@@ -49,7 +50,8 @@ export function tokenPanel(root, context, { label, onPick = () => {} }) {
     onPick(index);
     const { tokenIds, offset, params, seed } = text;
     const position = offset + index;
-    card.show(position === 0 ? null : { model: context.store.get().model || undefined, tokenIds, position, promptLength: offset, params, seed });
+    const model = context.store.get().model || undefined;
+    card.show(position === 0 ? null : { model, tokenIds, position, promptLength: offset || position, params, seed });
   }
 
   root.append(box, colourChoice(context.store, draw), card.node);

@@ -1,0 +1,82 @@
+"""The views Measure, Summarise, Chat and Inside show Python's figures, with keys alone and in words for all readers."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import pytest
+
+import nextword as nw
+from tests.lab.lab_page import LabPage, fixed, percent
+from tests.serving.client import Client
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
+
+pytestmark = pytest.mark.browser
+
+TEXT = "Der Fluß trug <b>ein</b> Klavier vorbei."
+
+
+@pytest.fixture
+def lab(page: Page, client: Client) -> LabPage:
+    """The lab, not opened yet."""
+    return LabPage(page, client.url)
+
+
+def surprisals(lm: nw.LanguageModel, text: str) -> list[float]:
+    """Return the surprisals of a text's tokens from the second on, in nats."""
+    return [-token.log_prob for token in lm.score(text).tokens if token.log_prob is not None]
+
+
+def test_a_text_is_measured_by_each_convention(lab: LabPage, lm: nw.LanguageModel) -> None:
+    lab.open(view="measure", text=TEXT)
+    for name in ("sliding", "lm-eval"):
+        report = lm.perplexity(TEXT, convention=name)
+        shown = lab.page.locator("tr", has=lab.page.get_by_role("rowheader", name=name, exact=True)).locator("td")
+        perplexity, interval, num_tokens = shown.all_inner_texts()[:3]
+        assert (perplexity, num_tokens) == (fixed(report.perplexity, 3), str(report.num_tokens))
+        known = report.perplexity_interval
+        assert interval == ("–" if known is None else f"{fixed(known.low, 3)} to {fixed(known.high, 3)}")
+    figures = lab.page.locator("dl.figures dd").all_inner_texts()
+    nats = surprisals(lm, TEXT)
+    bits = math.fsum(nats) / math.log(2)
+    assert figures[0] == fixed(bits / len(TEXT[1:].encode()), 4)
+    assert figures[1] == fixed(bits / len(TEXT[1:]), 4)
+    curve = lab.page.locator(".plot svg").get_attribute("aria-label")
+    assert (
+        curve is not None and f"from {fixed(nats[0], 3)} nats to {fixed(math.fsum(nats) / len(nats), 3)} nats" in curve
+    )
+
+
+def test_the_most_surprising_token_leads_to_its_distribution(lab: LabPage, lm: nw.LanguageModel) -> None:
+    lab.open(view="measure", text=TEXT)
+    nats = surprisals(lm, TEXT)
+    row = lab.page.locator("section[aria-label='Most surprising tokens'] tbody tr").first
+    assert row.locator("td").nth(1).inner_text() == f"{fixed(max(nats), 3)} nats"
+    row.get_by_role("button").press("Enter")
+    heading = lab.page.locator(".position h2")
+    heading.wait_for()
+    assert heading.inner_text().startswith(f"Token {1 + nats.index(max(nats))}:")
+    assert percent(math.exp(-max(nats))) in lab.page.locator(".position .figures").inner_text()
+
+
+def test_a_selection_has_its_share(lab: LabPage, lm: nw.LanguageModel) -> None:
+    lab.open(view="measure", text=TEXT)
+    field = lab.page.get_by_label("Text to measure")
+    field.press("Control+Home")
+    for _ in range(8):
+        field.press("Shift+ArrowRight")
+    share = lab.page.locator(".share:not(:empty)")
+    share.wait_for()
+    nats = surprisals(lm, TEXT)
+    own = math.fsum(nats[: len(TEXT[:8].encode()) - 1])
+    assert f"{fixed(own, 3)} nats, {percent(own / math.fsum(nats))} of the text" in share.inner_text()
+
+
+def test_a_text_too_short_to_measure_is_refused_in_words(browser: Browser, client: Client) -> None:
+    page = browser.new_page()
+    page.goto(f"{client.url}/lab/#view=measure&text=a")
+    page.get_by_role("alert").get_by_text("two are needed").wait_for()
+    page.close()
