@@ -206,3 +206,16 @@ def test_keys_alone_lead_through_the_lessons(page: Page, client: Client) -> None
     page.locator("h2", has_text="Random sampling").wait_for()
     page.go_back()
     page.locator("h2", has_text="Top-k").wait_for()
+
+
+def test_a_summary_is_pythons_beside_its_prompt(page: Page, client: Client, lm: nw.LanguageModel) -> None:
+    text = "The library will close for six weeks. Its roof is to be replaced."
+    page.goto(f"{client.url}/lab/#view=summarize&text={text}")
+    page.get_by_role("button", name="Summarise").and_(page.locator(".main")).click()
+    panel = page.locator("section[aria-label=Summary]")
+    panel.locator(".t").first.wait_for()
+    assert panel.locator(".tokens").inner_text() == lm.summarize(text, length="short").text
+    panel.get_by_text("The prompt that asks for it").click()
+    assert text in panel.locator(".prompt").inner_text()
+    panel.locator(".t").nth(2).click()
+    panel.locator(".position h2").wait_for()

@@ -44,10 +44,8 @@ def test_a_text_is_measured_by_each_convention(lab: LabPage, lm: nw.LanguageMode
     bits = math.fsum(nats) / math.log(2)
     assert figures[0] == fixed(bits / len(TEXT[1:].encode()), 4)
     assert figures[1] == fixed(bits / len(TEXT[1:]), 4)
-    curve = lab.page.locator(".plot svg").get_attribute("aria-label")
-    assert (
-        curve is not None and f"from {fixed(nats[0], 3)} nats to {fixed(math.fsum(nats) / len(nats), 3)} nats" in curve
-    )
+    curve = str(lab.page.locator(".plot svg").get_attribute("aria-label"))
+    assert f"from {fixed(nats[0], 3)} nats to {fixed(math.fsum(nats) / len(nats), 3)} nats" in curve
 
 
 def test_the_most_surprising_token_leads_to_its_distribution(lab: LabPage, lm: nw.LanguageModel) -> None:
@@ -80,3 +78,24 @@ def test_a_text_too_short_to_measure_is_refused_in_words(browser: Browser, clien
     page.goto(f"{client.url}/lab/#view=measure&text=a")
     page.get_by_role("alert").get_by_text("two are needed").wait_for()
     page.close()
+
+
+def test_an_answer_of_a_chat_is_pythons(lab: LabPage, lm: nw.LanguageModel) -> None:
+    lab.open(view="chat", max_tokens=12, seed=5, temperature=1)
+    field = lab.page.get_by_label("Your message")
+    field.fill("Hi <b>")
+    field.press("Enter")
+    lab.page.locator(".turns .assistant .t").nth(11).wait_for()
+    lab.page.get_by_role("button", name="Send").and_(lab.page.locator(":enabled")).wait_for()
+    written = lm.chat([{"role": "user", "content": "Hi <b>"}], max_tokens=12, seed=5, temperature=1, logprobs=0)
+    (completion,) = written.completions
+    shown = lab.page.locator(".turns .assistant .t")
+    assert shown.evaluate_all("all => all.map(one => Number(one.dataset.token))") == [
+        token.token_id for token in completion.tokens
+    ]
+    lab.page.wait_for_timeout(500)  # the URL follows a moment after the state
+    lab.page.reload()
+    shown.nth(3).click()
+    heading = lab.page.locator(".position .figures")
+    heading.wait_for()
+    assert f"surprisal {fixed(-(completion.tokens[3].log_prob or 0.0), 3)} nats" in heading.inner_text()

@@ -90,8 +90,13 @@ class ChatView {
     this.field.value = "";
     const turns = [...this.turns, { role: "user", content }];
     this.store.set({ messages: turns });
-    this.addTurn(turns.at(-1));
-    await this.context.attempt(() => this.answer(turns), () => this.answer(turns));
+    await this.tryAnswer(turns);
+  }
+
+  /** Show the turns and let the model answer the last; a failure can be tried again, without what had come of it. */
+  async tryAnswer(turns) {
+    this.showAll();
+    await this.context.attempt(() => this.answer(turns), () => this.tryAnswer(turns));
   }
 
   async answer(turns) {
