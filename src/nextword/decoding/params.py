@@ -155,7 +155,12 @@ class SamplingParams:
                 f"guidance_scale = {self.guidance_scale} and contrastive_alpha = {self.contrastive_alpha}: a text has "
                 "one guide; leave out the one or the other"
             )
-        constraint_of(schema=self.schema, regex=self.regex, grammar=self.grammar, choice=self.choice)
+        form = self.constraint
+        if form is not None and self.contrastive_alpha > 0.0:
+            raise RequestError(
+                f"contrastive_alpha = {self.contrastive_alpha} with {form.kind}: where no token that the model expects "
+                "fits the form, none would be left; leave out the one or the other"
+            )
 
     def _check_search(self) -> None:
         """Raise RequestError for what a beam search, which draws nothing, cannot take into account."""
