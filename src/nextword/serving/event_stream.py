@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Iterable
 from typing import Any
 
@@ -15,7 +16,7 @@ from nextword.serving.job import Job
 from nextword.serving.replies import Reply
 
 PING_SECONDS = 15.0
-"""Silence after which a comment keeps proxies from closing the connection."""
+"""Time without an event after which a comment keeps proxies from closing the connection; at most twice as long."""
 _HEADERS = {"content-type": "text/event-stream; charset=utf-8", "cache-control": "no-cache", "x-accel-buffering": "no"}
 _DONE = b"data: [DONE]\n\n"
 _PING = b": ping\n\n"
@@ -27,13 +28,25 @@ class EventStream(Response):
     def __init__(self, job: Job, reply: Reply) -> None:
         super().__init__(headers=_HEADERS)
         self._job, self._reply = job, reply
+        self._is_silent = False
+        self._timer: asyncio.TimerHandle | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Write the response."""
+        self._listen()
         try:
             await until_disconnected(receive, self._write(send))
         finally:
             self._job.cancel()
+            if self._timer is not None:
+                self._timer.cancel()
+
+    def _listen(self) -> None:
+        """Ask for a comment if nothing was written since the last call, and call again."""
+        if self._is_silent:
+            self._job.nudge()
+        self._is_silent = True
+        self._timer = asyncio.get_running_loop().call_later(PING_SECONDS, self._listen)
 
     async def _write(self, send: Send) -> None:
         headers = [(name, value) for name, value in self.raw_headers if name != b"content-length"]
@@ -46,7 +59,8 @@ class EventStream(Response):
         """Yield what is written, comments in times of silence included."""
         yield encoded(self._reply.opening())
         try:
-            while (events := await self._job.next_events(PING_SECONDS)) is not None:
+            while (events := await self._job.next_events()) is not None:
+                self._is_silent = False
                 chunks = (chunk for event in events for chunk in self._reply.chunks(*event))
                 yield encoded(chunks) if events else _PING
             yield encoded(self._reply.closing())

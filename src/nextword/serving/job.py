@@ -44,6 +44,7 @@ class Job:
         self._thread = thread
         self._events: list[Event] = []
         self._news = asyncio.Event()
+        self._is_nudged = False
         self._num_left = len(requests)
         self._places = [admission.enter(*size) for size in sizes]
         self._tracked = [self._track(index, request) for index, request in enumerate(requests)]
@@ -65,8 +66,8 @@ class Job:
         """Number of its prompts that run."""
         return self._num_left - self.num_waiting
 
-    async def next_events(self, timeout: float | None = None) -> list[Event] | None:
-        """Return what was generated since, waiting for it; None after the last, [] after so many seconds of nothing.
+    async def next_events(self) -> list[Event] | None:
+        """Return what was generated since, waiting for it; None after the last, [] after a `nudge`.
 
         Raises the error of the first request that ended with one.
         """
@@ -75,14 +76,18 @@ class Job:
                 raise self.error
             if self.is_finished:
                 return None
+            if self._is_nudged:
+                break
             self._news.clear()
-            try:
-                async with asyncio.timeout(timeout):
-                    await self._news.wait()
-            except TimeoutError:
-                return []
+            await self._news.wait()
+        self._is_nudged = False
         events, self._events = self._events, []
         return events
+
+    def nudge(self) -> None:
+        """Let `next_events` return although there is nothing: a time-out of its own for each token would cost more."""
+        self._is_nudged = True
+        self._news.set()
 
     def cancel(self, error: ApiError | None = None) -> None:
         """End what still runs; `error`: for the reader."""
