@@ -78,6 +78,10 @@ class Backend(Protocol):
         """Maximum number of positions of one sequence: the context length."""
 
     @property
+    def is_batch_invariant(self) -> bool:
+        """True if the logits after a token have the same bits whether it came alone or in a chunk with others."""
+
+    @property
     def adapter_names(self) -> tuple[str, ...]:
         """Names of the adapters that a sequence may run with."""
 

@@ -1,7 +1,8 @@
 """`CacheBudget`: the capacity of the KV cache, shared by requests and scorers.
 
-A request or a scorer's batch reserves all positions that its sequences may need before the first of them runs, and
-releases them at the end, so no sequence can run out of cache halfway. Positions are counted in whole pages.
+A scorer's batch reserves all positions that its sequences may need before the first of them runs, and releases them at
+the end; so do requests that cannot be preempted. The others reserve before each step what it may add (see `preemption`),
+so no step runs out of cache. Positions are counted in whole pages.
 """
 
 from __future__ import annotations

@@ -38,6 +38,7 @@ from nextword.inference.generation import thought_splitter
 from nextword.inference.grammars import AfterThoughts, ForcedText, grammar_compiler
 from nextword.inference.guide import Guide, GuidedSequences
 from nextword.inference.lookup import Lookup
+from nextword.inference.preemption import is_preemptible, preempt, resume
 from nextword.inference.prefill import prefill_chunk, prefill_chunks
 from nextword.inference.scheduler import Scheduler
 from nextword.inference.sequence import FinishDetail, Request, Sequence, TextPiece, shown_token_ids
@@ -136,6 +137,7 @@ class Engine:
             params=params,
             seed=params.seed if params.seed is not None else fresh_seed(),
             num_positions=needs.num_positions,
+            is_preemptible=is_preemptible(self.backend, params, needs.guide),
             num_amateur_positions=needs.num_amateur_positions,
             room=needs.room,
             guide=needs.guide,
@@ -165,6 +167,8 @@ class Engine:
         Raises RequestError, and has changed nothing, if the backend has no memory for it.
         """
         with self._lock.checked():
+            for request in self._scheduler.make_room():
+                preempt(request, self._sequences)
             prefilling, decoding = self._scheduler.schedule()
             with self._ending_together([*decoding, *([prefilling] if prefilling else [])]):
                 self._run(prefilling, decoding)
@@ -314,22 +318,29 @@ class Engine:
 
     def _prefill_chunk(self, request: Request) -> Chunk:
         """Return the next chunk of the request's prompt; with the first one its cache is opened."""
+        scores = request.scores_prompt and not request.is_preempted
         if request.cache_id is None:
             # A stored prefix has no logits, so a prompt that is scored starts from an empty cache.
-            stored = () if request.scores_prompt else request.prompt_token_ids
+            stored = () if scores else request.prefill_token_ids
             request.cache_id = self.backend.open_cache(stored, adapter=request.adapter)
-            request.num_prefilled = request.num_cached = self.backend.cache_length(request.cache_id)
-        prompt = request.prompt_token_ids
-        num_logits = len(prompt) if request.scores_prompt else 1
-        return prefill_chunk(request.cache_id, prompt, request.num_prefilled, num_logits=num_logits)
+            request.num_prefilled = self.backend.cache_length(request.cache_id)
+            if not request.is_preempted:
+                request.num_cached = request.num_prefilled
+        token_ids = request.prefill_token_ids
+        num_logits = len(token_ids) if scores else 1
+        return prefill_chunk(request.cache_id, token_ids, request.num_prefilled, num_logits=num_logits)
 
     def _advance_prefill(self, request: Request, chunk: Chunk, logits: Logits) -> None:
         """Score the prompt's chunk where asked; after the last chunk, finish the prefill."""
-        if request.scores_prompt:
+        if request.scores_prompt and not request.is_preempted:
             self._score_prompt(request, logits)
         request.num_prefilled += len(chunk.token_ids)
         self._scheduler.computed(len(chunk.token_ids))
-        if request.num_prefilled == len(request.prompt_token_ids):
+        if request.num_prefilled < len(request.prefill_token_ids):
+            return
+        if request.is_preempted:
+            resume(request)
+        else:
             self._finish_prefill(request, logits[-1])
 
     def _score_prompt(self, request: Request, logits: Logits) -> None:
@@ -463,7 +474,8 @@ class Engine:
         text += sequence.stream.flush()
         sequence.finish_detail = "stop_string" if sequence.stream.stopped else detail
         request.pieces.append(sequence.piece(text))
-        self._sequences.close_cache(sequence.cache_id)
+        if not request.is_preempted:
+            self._sequences.close_cache(sequence.cache_id)
         sequence.drafter.close()
 
     def _finish_if_done(self, request: Request) -> None:

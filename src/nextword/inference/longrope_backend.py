@@ -71,6 +71,11 @@ class LongRopeBackend:
         return self._inner.max_seq_len
 
     @property
+    def is_batch_invariant(self) -> bool:
+        """True if the inner backend's logits do not depend on the chunks."""
+        return self._inner.is_batch_invariant
+
+    @property
     def adapter_names(self) -> tuple[str, ...]:
         """Names of the adapters that a sequence may run with."""
         return self._inner.adapter_names

@@ -117,6 +117,11 @@ class NativeBackend:
         return self._config.max_seq_len
 
     @property
+    def is_batch_invariant(self) -> bool:
+        """True: a token's logits have the same bits in every chunk."""
+        return True
+
+    @property
     def isa(self) -> str:
         """Instruction set that the kernels use."""
         return self._model.isa

@@ -26,6 +26,11 @@ class PromptedBackend:
         return self._inner.max_seq_len - len(self._virtual)
 
     @property
+    def is_batch_invariant(self) -> bool:
+        """True if the inner backend's logits do not depend on the chunks."""
+        return self._inner.is_batch_invariant
+
+    @property
     def adapter_names(self) -> tuple[str, ...]:
         """Names of the adapters that a sequence may run with."""
         return self._inner.adapter_names

@@ -11,12 +11,14 @@ from __future__ import annotations
 import bisect
 import itertools
 
+from nextword.inference.backend import PAGE_POSITIONS
 from nextword.inference.cache_budget import CacheBudget
+from nextword.inference.preemption import positions_now
 from nextword.inference.sequence import Request
 
 
 class Scheduler:
-    """First due, first served, up to `max_sequences` at a time, and only what the KV cache can hold to its end."""
+    """First due, first served, up to `max_sequences` at a time, and what the KV cache can hold."""
 
     def __init__(self, max_sequences: int, budget: CacheBudget, amateur_budget: CacheBudget) -> None:
         self.max_sequences = max_sequences
@@ -41,19 +43,31 @@ class Scheduler:
     def remove(self, request: Request) -> None:
         """Remove a request that is finished or cancelled."""
         if request in self._running:
-            self._running.remove(request)
-            self._budget.release(request.num_positions)
-            self._amateur_budget.release(request.num_amateur_positions)
+            self._stop(request)
         elif request in self._waiting:
             self._waiting.remove(request)
         self._due.pop(request, None)
+
+    def make_room(self) -> list[Request]:
+        """Reserve what the running requests may grow by in the next step; return those that had to give way to others.
+
+        They wait again. Of the requests that can give way, the one that is due last does so first.
+        """
+        preempted: list[Request] = []
+        for request in sorted(self._running, key=self._due.__getitem__):
+            while request in self._running and not self._grow(request):
+                last = max((one for one in self._running if one.is_preemptible), key=self._due.__getitem__)
+                self._stop(last)
+                bisect.insort(self._waiting, last, key=self._due.__getitem__)
+                preempted.append(last)
+        return preempted
 
     def schedule(self) -> tuple[Request | None, list[Request]]:
         """Return the request whose prompt advances, if any, and the requests whose sequences decode."""
         while self._waiting and self._fits(self._waiting[0]):
             self._admit(self._waiting.pop(0))
-        prefilling = [request for request in self._running if not request.sequences]
-        decoding = [request for request in self._running if request.sequences]
+        prefilling = [request for request in self._running if request.is_prefilling]
+        decoding = [request for request in self._running if not request.is_prefilling]
         return min(prefilling, key=self._due.__getitem__, default=None), decoding
 
     @property
@@ -61,8 +75,25 @@ class Scheduler:
         """True if a step would advance a request that runs already."""
         return bool(self._running)
 
+    def _grow(self, request: Request) -> bool:
+        """Reserve what a running request needs for the next step; return False if there is no room for it."""
+        growth = positions_now(request) - request.num_reserved
+        if growth > 0:
+            if not self._budget.can_reserve(growth):
+                return False
+            self._budget.reserve(growth)
+            request.num_reserved += growth
+        return True
+
+    def _stop(self, request: Request) -> None:
+        self._running.remove(request)
+        self._budget.release(request.num_reserved)
+        self._amateur_budget.release(request.num_amateur_positions)
+        request.num_reserved = 0
+
     def _admit(self, request: Request) -> None:
-        self._budget.reserve(request.num_positions)
+        request.num_reserved = positions_now(request)
+        self._budget.reserve(request.num_reserved)
         self._amateur_budget.reserve(request.num_amateur_positions)
         self._running.append(request)
         request.has_started = True
@@ -71,5 +102,7 @@ class Scheduler:
         """Return True if the request can run beside the others; one with more sequences than the maximum runs alone."""
         num_sequences = sum(running.params.width for running in self._running) + request.params.width
         is_small_enough = not self._running or num_sequences <= self.max_sequences
-        has_room = self._budget.can_reserve(request.num_positions)
+        # The others' next pages are left to them: a request that they push out at once has been computed in vain.
+        growth = sum(min(one.num_positions - one.num_reserved, PAGE_POSITIONS) for one in self._running)
+        has_room = self._budget.can_reserve(positions_now(request) + growth)
         return is_small_enough and has_room and self._amateur_budget.can_reserve(request.num_amateur_positions)

@@ -89,6 +89,8 @@ class Request:
     seed: int
     num_positions: int
     """Positions of the KV cache that all its sequences together may need."""
+    is_preemptible: bool = False
+    """True if it reserves positions as it grows, and may have to give them up: see `preemption`."""
     room: int
     """Most tokens of a completion for which the context has room."""
     guide: Guide | None = None
@@ -116,6 +118,12 @@ class Request:
     """Tokens of the prompt whose keys and values are there."""
     num_cached: int = 0
     """Tokens of the prompt whose keys and values an earlier request had left."""
+    num_reserved: int = 0
+    """Positions of the KV cache that are reserved for it now."""
+    num_preemptions: int = 0
+    """Times that it gave up its keys and values to others."""
+    is_preempted: bool = False
+    """True while it has a text without keys and values: they are to be computed again."""
     has_started: bool = False
     """True once the scheduler has let it run."""
     prompt_tokens: list[ChosenToken] = field(default_factory=list)
@@ -138,6 +146,19 @@ class Request:
     def shown_token_ids(self) -> frozenset[int]:
         """Control tokens that are text of its completions: those of the marks of thoughts and calls."""
         return shown_token_ids(self.thought_marks, self.tool_use)
+
+    @property
+    def prefill_token_ids(self) -> list[int]:
+        """The tokens whose keys and values come before the first decoding step: the prompt, and what was lost."""
+        if not self.is_preempted:
+            return self.prompt_token_ids
+        (sequence,) = self.sequences
+        return self.prompt_token_ids + sequence.token_ids[:-1]  # the last token is yet to run
+
+    @property
+    def is_prefilling(self) -> bool:
+        """True until all its sequences can decode."""
+        return not self.sequences or self.is_preempted
 
     @property
     def scores_prompt(self) -> bool:

@@ -47,6 +47,11 @@ class TorchBackend:
         return self._model.config.max_seq_len
 
     @property
+    def is_batch_invariant(self) -> bool:
+        """False: products of several rows round differently from those of one."""
+        return False
+
+    @property
     def adapter_names(self) -> tuple[str, ...]:
         """Names of the adapters that a sequence may run with."""
         return self._adapters.names

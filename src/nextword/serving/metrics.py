@@ -29,6 +29,7 @@ class Metrics:
         self._generated = self._counter("generation_tokens", "Tokens that were generated.")
         self._queries = self._counter("prefix_cache_queries", "Tokens of prompts that were looked for in the cache.")
         self._hits = self._counter("prefix_cache_hits", "Tokens of prompts that were found in the cache.")
+        self._preemptions = self._counter("num_preemptions", "Times that a request gave up its cache to others.")
         self._drafted = self._counter("spec_decode_num_draft_tokens", "Tokens that were drafted.")
         self._accepted = self._counter("spec_decode_num_accepted_tokens", "Drafted tokens that were kept.")
         self.steps = self._counter("model_steps", "Steps of the model, for requests and for all else.")
@@ -58,7 +59,8 @@ class Metrics:
             self._n.observe(request.params.width)
             if request.params.max_tokens is not None:
                 self._most.observe(request.params.max_tokens)
-            self._prompt_tokens.inc(request.num_prefilled)
+            self._prompt_tokens.inc(min(request.num_prefilled, len(request.prompt_token_ids)))
+            self._preemptions.inc(request.num_preemptions)
             if not request.scores_prompt and request.has_started:
                 self._queries.inc(len(request.prompt_token_ids))
                 self._hits.inc(request.num_cached)
