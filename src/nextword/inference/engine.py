@@ -137,7 +137,6 @@ class Engine:
             params=params,
             seed=params.seed if params.seed is not None else fresh_seed(),
             num_positions=needs.num_positions,
-            is_preemptible=is_preemptible(self.backend, params, needs.guide),
             num_amateur_positions=needs.num_amateur_positions,
             room=needs.room,
             guide=needs.guide,
@@ -158,6 +157,7 @@ class Engine:
 
     def add(self, request: Request) -> None:
         """Queue a request that `prepare` made."""
+        request.is_preemptible = is_preemptible(request, self.backend)
         with self._lock.checked():
             self._scheduler.add(request)
 

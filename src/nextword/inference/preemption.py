@@ -8,17 +8,17 @@ prompt, and have the same bits, since the backend's do not depend on the chunks.
 
 from __future__ import annotations
 
-from nextword.decoding.params import SamplingParams
 from nextword.inference.backend import Backend
 from nextword.inference.cache_budget import whole_pages
 from nextword.inference.drafts import MOST_DRAFTED
-from nextword.inference.guide import Guide, GuidedSequences
+from nextword.inference.guide import GuidedSequences
 from nextword.inference.sequence import Request
 
 
-def is_preemptible(backend: Backend, params: SamplingParams, guide: Guide | None) -> bool:
+def is_preemptible(request: Request, backend: Backend) -> bool:
     """Return True for one text without a guide; others, whose sequences share keys and values, reserve all at first."""
-    return backend.is_batch_invariant and params.n == 1 and not params.num_beams and guide is None
+    is_plain = request.params.n == 1 and not request.params.num_beams and request.guide is None
+    return is_plain and backend.is_batch_invariant
 
 
 def positions_now(request: Request) -> int:
