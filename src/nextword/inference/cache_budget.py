@@ -1,7 +1,7 @@
 """`CacheBudget`: the capacity of the KV cache, shared by requests and scorers.
 
 A scorer's batch reserves all positions that its sequences may need before the first of them runs, and releases them at
-the end; so do requests that cannot be preempted. The others reserve before each step what it may add (see `preemption`),
+the end; so do requests that cannot be preempted. Others reserve before each step what it may add (see `preemption`),
 so no step runs out of cache. Positions are counted in whole pages.
 """
 
