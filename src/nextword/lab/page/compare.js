@@ -22,7 +22,7 @@ class CompareView {
     this.store = context.store;
     this.running = null;
     this.sides = [this.firstSide(), this.secondSide()];
-    this.summary = el("div.summary", { role: "status" });
+    this.summary = el("div.difference", { role: "status" });
     const cards = this.sides.map((side) => side.node);
     root.append(this.promptCard(), this.summary, el("div.pair", {}, ...cards));
   }

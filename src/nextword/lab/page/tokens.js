@@ -127,7 +127,7 @@ function nodes(data, from, prefix) {
     if (data.ghost && data.ghost.first === index) made.push(ghostNode(data.ghost.row));
     const place = { id: prefix + index, "data-index": index, "data-token": row.token_id };
     const node = el("span.t", { role: "option", "aria-selected": "false", ...place });
-    const names = [colourClass(row, data.colour), index < data.promptLength ? "prompt" : null];
+    const names = [colourClass(row, data.colour), index < data.promptLength ? "of-prompt" : null];
     if (data.hand?.includes(index)) names.push("hand");
     if (data.ghost && index >= data.ghost.first) names.push("turned");
     node.classList.add(...names.filter(Boolean));

@@ -126,7 +126,7 @@ class WriteView {
     const colour = select(colours, this.store.get().colour, (name) => this.store.set({ colour: name }));
     const marks = checkbox(true, (isOn) => this.tokens.box.classList.toggle("marks", isOn));
     return el(
-      "div.written",
+      "div.text-box",
       {},
       place,
       this.turn,
