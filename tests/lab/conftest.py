@@ -13,6 +13,7 @@ from nextword.lab.routes import lab_routes
 from nextword.serving.server import ServerThread
 from nextword.serving.service import Service
 from tests.api_model import load_bytes_model
+from tests.lab.lab_page import LabPage
 from tests.serving.client import Client
 
 if TYPE_CHECKING:
@@ -73,3 +74,9 @@ def context(browser: Browser, client: Client) -> Iterator[BrowserContext]:
 def page(context: BrowserContext) -> Page:
     """An empty page; `page.goto(client.url + "/lab/")` opens the lab."""
     return context.new_page()
+
+
+@pytest.fixture
+def lab(page: Page, client: Client) -> LabPage:
+    """The lab in that page, not opened yet."""
+    return LabPage(page, client.url)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
@@ -15,18 +15,9 @@ from nextword.inference.generation import collect
 from tests.lab.lab_page import LabPage, fixed, percent
 from tests.serving.client import Client
 
-if TYPE_CHECKING:
-    from playwright.sync_api import Page
-
 pytestmark = pytest.mark.browser
 PROMPT = "The river"
 IDS = list(PROMPT.encode())
-
-
-@pytest.fixture
-def lab(page: Page, client: Client) -> LabPage:
-    """The lab, not opened yet."""
-    return LabPage(page, client.url)
 
 
 def settings(draw: random.Random) -> dict[str, Any]:

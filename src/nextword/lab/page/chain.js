@@ -21,7 +21,7 @@ export function chainView(root, { onPick }) {
   let shown = null;
   let cursor = 0;
   const redraw = () => {
-    if (!shown) return;
+    if (!shown || !root.clientWidth) return;
     const hadFocus = root.contains(document.activeElement);
     const drawing = draw(shown.position, { ...shown.options, width: root.clientWidth, em: emOf(root) });
     root.replaceChildren(drawing);

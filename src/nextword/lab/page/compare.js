@@ -1,7 +1,7 @@
 /** Two settings, or two models, on one prompt and on one text: side by side, with the first difference marked. */
 
 import { button, el, labelled, select } from "./dom.js";
-import { counted, nats } from "./format.js";
+import { bytesText, counted, nats, oneLine, ownText } from "./format.js";
 import { parameterPanel } from "./parameters.js";
 import { positionPanel } from "./position.js";
 import { meanSurprisal } from "./samples.js";
@@ -134,7 +134,7 @@ class CompareView {
     const gains = a.rows.map((row, at) => (typeof row.log_prob === "number" ? b.rows[at].log_prob - row.log_prob : 0));
     const total = gains.reduce((sum, gain) => sum + gain, 0);
     const words = Math.abs(total) < 1e-9 ? "Both give the same probability to this text." : `B gives this text ${nats(Math.abs(total))} ${total > 0 ? "less" : "more"} surprisal than A.`;
-    const tokens = a.rows.map((row, at) => el(`span.t.${gainClass(gains[at])}`, { title: `${gains[at].toFixed(3)} nats` }, row.text));
+    const tokens = a.rows.map((row, at) => el(`span.t.${gainClass(gains[at])}`, { title: `${gains[at].toFixed(3)} nats` }, ownText(row) ?? bytesText(row.bytes)));
     const key = el("p.legend", {}, "B against A: ", el("span.step.better", {}, "more probable"), el("span.step.worse", {}, "less probable"));
     return [el("section.card", { "aria-label": "Difference" }, el("p", {}, words), el("div.tokens", { dir: "auto" }, ...tokens), key)];
   }
@@ -165,6 +165,6 @@ function gainClass(gain) {
 
 function differenceText(a, b, first) {
   if (first < 0) return "One text is the beginning of the other.";
-  const [left, right] = [a, b].map((side) => JSON.stringify(side.rows[first]?.text ?? "the end"));
+  const [left, right] = [a, b].map((side) => side.rows[first] ? `“${oneLine(side.rows[first])}”` : "the end");
   return `The texts are the same up to token ${first}: there A has ${left}, and B ${right}.`;
 }

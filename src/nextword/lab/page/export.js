@@ -1,5 +1,6 @@
 /** Pictures of a distribution, and a text as a page of its own. */
 
+import { bytesText, ownText } from "./format.js";
 import { download } from "./keep.js";
 import { colourClass, tokenTitle } from "./tokens.js";
 
@@ -57,11 +58,11 @@ export function textPage({ title, about, rows, colour, promptLength }) {
 
 function tokenMarkup(row, colour, isPrompt) {
   const names = [colourClass(row, colour), isPrompt ? "prompt" : null].filter(Boolean).join(" ");
-  return `<span class="${names}" title="${escaped(tokenTitle(row))}">${escaped(row.text ?? "")}</span>`;
+  return `<span class="${names}" title="${escaped(tokenTitle(row))}">${escaped(ownText(row) ?? bytesText(row.bytes))}</span>`;
 }
 
 function tableMarkup(rows) {
-  const cells = (row, index) => [index, row.token_id, JSON.stringify(row.text ?? ""), row.log_prob ?? "", row.rank ?? "", row.entropy ?? ""];
+  const cells = (row, index) => [index, row.token_id, JSON.stringify(ownText(row) ?? bytesText(row.bytes)), row.log_prob ?? "", row.rank ?? "", row.entropy ?? ""];
   const lines = rows.map((row, index) => `<tr>${cells(row, index).map((one) => `<td>${escaped(String(one))}</td>`).join("")}</tr>`);
   const names = ["number", "id", "token", "log-probability", "rank", "entropy"].map((name) => `<th>${name}</th>`).join("");
   return `<details><summary>The figures</summary><table><tr>${names}</tr>\n${lines.join("\n")}</table></details>`;

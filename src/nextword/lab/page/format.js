@@ -42,14 +42,29 @@ export function bytesText(bytes) {
 
 /** Return a token on one line: spaces as ·, line ends as ↵, tabs as ⇥, bytes that are no character as ⟨E2⟩. */
 export function oneLine(row) {
-  if (row.bytes && row.bytes.length && !isText(row)) return bytesText(row.bytes);
-  const shown = [...(row.text ?? "")].map((character) => MARKS[character] ?? visible(character)).join("");
-  return shown || "⟨empty⟩";
+  const text = ownText(row);
+  if (text === null) return bytesText(row.bytes);
+  return [...text].map((character) => MARKS[character] ?? visible(character)).join("") || "⟨empty⟩";
 }
 
-/** Return true if a token's text is all there is to it: its bytes are whole characters. */
-export function isText(row) {
-  return !row.bytes || !row.bytes.length || (Boolean(row.text) && !row.text.includes("\uFFFD"));
+/** Return the text of a token by itself, or null where its bytes are only a part of a character. */
+export function ownText(row) {
+  return row.bytes?.length ? decodedBytes(row.bytes) : (row.text ?? "");
+}
+
+/** Return the text of tokens one after the other; bytes that are no character become U+FFFD. */
+export function textOfRows(rows) {
+  const parts = rows.map((row) => (row.bytes?.length ? row.bytes : [...new TextEncoder().encode(row.text ?? "")]));
+  return new TextDecoder("utf-8", { ignoreBOM: true }).decode(Uint8Array.from(parts.flat()));
+}
+
+/** Return the text of bytes in UTF-8, or null if they are none. */
+export function decodedBytes(bytes) {
+  try {
+    return new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(Uint8Array.from(bytes));
+  } catch {
+    return null;
+  }
 }
 
 const MARKS = { " ": "·", "\n": "↵", "\t": "⇥", "\r": "␍" };

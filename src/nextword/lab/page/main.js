@@ -95,10 +95,18 @@ function themeButton() {
   return made;
 }
 
+/** Return a state without parameters that the server does not offer, and say which those were. */
+function withKnownParams(state, info) {
+  const names = new Set(info.parameters.map(({ name }) => name));
+  const [known, unknown] = [true, false].map((isKnown) => Object.entries(state.params).filter(([name]) => names.has(name) === isKnown));
+  if (unknown.length) showProblem(new Problem(`The link's ${unknown.map(([name]) => `“${name}”`).join(", ")} is no parameter here, and is left out.`));
+  return { ...state, params: Object.fromEntries(known) };
+}
+
 async function start() {
   const info = await attempt(() => get("info"), start);
   if (!info) return;
-  const store = makeStore(await fromHash(location.hash));
+  const store = makeStore(withKnownParams(await fromHash(location.hash), info));
   const go = (view) => store.set({ view });
   const context = { info, store, announce, attempt, showProblem, go };
   const open = viewOpener(context);
@@ -107,7 +115,7 @@ async function start() {
   drawViews(go);
   store.follow((_, changed) => changed.includes("view") && writeUrl(store, { isNew: true }).then(open));
   window.addEventListener("popstate", async () => {
-    store.set(await fromHash(location.hash));
+    store.set(withKnownParams(await fromHash(location.hash), info));
     open();
   });
   keepInUrl(store);

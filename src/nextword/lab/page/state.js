@@ -6,26 +6,29 @@
  * instrument stand behind `lesson.`: #view=lessons&lesson=2.3.1&lesson.k=3
  */
 
-const TEXT = { fallback: "", read: (text) => text, write: (value) => value };
-const FLAG = { fallback: false, read: (text) => text === "1", write: () => "1" };
-const NUMBER = { fallback: null, read: readNumber, write: String };
-const JSON_DATA = { fallback: null, read: unpacked, write: packed };
+import { COLOURINGS } from "./tokens.js";
+import { isTree } from "./tree.js";
 
-/** Fields of the URL: what each is without being named, and how it is read and written. */
+const TEXT = { fallback: "", read: (text) => text, write: (value) => value, holds: (value) => typeof value === "string" };
+const FLAG = { fallback: false, read: (text) => text === "1", write: () => "1", holds: (value) => typeof value === "boolean" };
+const WHOLE = { fallback: null, read: readNumber, write: String, holds: (value) => Number.isSafeInteger(value) && value >= 0 };
+const DATA = { fallback: null, read: unpacked, write: packed, holds: (value) => typeof value === "object" };
+
+/** Fields of the URL: what each is without being named, how it is read and written, and which values it may hold. */
 const FIELDS = {
   view: { ...TEXT, fallback: "write" },
   model: TEXT,
   prompt: TEXT,
   chat: FLAG,
-  seed: { ...NUMBER, fallback: 1 },
-  max_tokens: { ...NUMBER, fallback: 60 },
-  tree: JSON_DATA,
-  at: NUMBER,
-  colour: { ...TEXT, fallback: "surprisal" },
-  other: JSON_DATA,
+  seed: { ...WHOLE, fallback: 1 },
+  max_tokens: { ...WHOLE, fallback: 60, holds: (value) => WHOLE.holds(value) && value > 0 },
+  tree: { ...DATA, holds: isTree },
+  at: WHOLE,
+  colour: { ...TEXT, fallback: "surprisal", holds: (value) => Object.hasOwn(COLOURINGS, value) },
+  other: { ...DATA, holds: isSide },
   text: TEXT,
   lesson: TEXT,
-  messages: JSON_DATA,
+  messages: DATA,
 };
 
 const LESSON_VALUE = "lesson.";
@@ -76,7 +79,7 @@ export async function toHash(state) {
 export async function fromHash(hash) {
   const state = emptyState();
   for (const [name, text] of new URLSearchParams(hash.replace(/^#/, ""))) {
-    if (name in FIELDS) state[name] = (await FIELDS[name].read(text)) ?? FIELDS[name].fallback;
+    if (Object.hasOwn(FIELDS, name)) setField(state, name, await FIELDS[name].read(text));
     else if (name.startsWith(LESSON_VALUE)) state.lesson_values[name.slice(LESSON_VALUE.length)] = text;
     else addParam(state.params, name, text);
   }
@@ -114,14 +117,24 @@ export function fromJson(text) {
   }
   if (found?.format !== FORMAT) throw new Error(`The file has no “format”: “${FORMAT}”; choose one that the lab has exported.`);
   const state = emptyState();
-  for (const name of Object.keys(FIELDS)) if (name in found) state[name] = found[name];
+  for (const name of Object.keys(FIELDS)) setField(state, name, found[name]);
   for (const [name, value] of Object.entries(found.params ?? {})) addParam(state.params, name, String(value));
   for (const [name, value] of Object.entries(found.lesson_values ?? {})) state.lesson_values[name] = String(value);
   return state;
 }
 
+/** Set a field, if it may hold the value. */
+function setField(state, name, value) {
+  if (value !== undefined && FIELDS[name].holds(value)) state[name] = value;
+}
+
+/** Return true if data from a URL or file has the form of the settings of a comparison's second side. */
+function isSide(data) {
+  return typeof data?.params === "object" && data.params !== null && WHOLE.holds(data.seed) && TEXT.holds(data.model);
+}
+
 function addParam(params, name, text) {
-  if (!/^[a-z_]+$/.test(name)) return;
+  if (!/^[a-z][a-z_]*$/.test(name)) return;
   if (text === "true" || text === "false") params[name] = text === "true";
   else if (readNumber(text) !== null) params[name] = readNumber(text);
 }

@@ -1,7 +1,7 @@
 /** Tokens of a text, each on the colour of what the model thought of it. Picked by mouse and keys; texts are text nodes. */
 
 import { el } from "./dom.js";
-import { bytesText, isText, percent, visible, whole } from "./format.js";
+import { bytesText, decodedBytes, ownText, percent, visible, whole } from "./format.js";
 
 const LEVELS = 10;
 const DEEPEST_NATS = 12;
@@ -132,7 +132,7 @@ function nodes(data, from, prefix) {
     if (data.ghost && index >= data.ghost.first) names.push("turned");
     node.classList.add(...names.filter(Boolean));
     node.append(...shownParts(row, characters[offset]));
-    if (!/\S/u.test(row.text ?? "")) node.setAttribute("aria-label", spokenName(row));
+    if (!/\S/u.test(ownText(row) ?? "")) node.setAttribute("aria-label", spokenName(row));
     made.push(node);
   });
   return made;
@@ -144,8 +144,8 @@ function ghostNode(row) {
 
 /** Return the nodes of a token's text: bytes and white space have marks that a style shows or hides. */
 function shownParts(row, characters) {
-  if (!isText(row)) return [el("span.bytes", {}, bytesText(row.bytes)), characters];
-  const text = row.text ?? "";
+  const text = ownText(row);
+  if (text === null) return [el("span.bytes", {}, bytesText(row.bytes)), characters];
   if (!text) return [el("span.bytes", {}, `⟨${row.token_id}⟩`)];
   return text.split(/([ \n\t\r])/).filter(Boolean).map(shownPart);
 }
@@ -161,24 +161,17 @@ function shownPart(part) {
 function joinedCharacters(tokens) {
   let held = [];
   return tokens.map((row) => {
-    held = isText(row) ? [] : [...held, ...row.bytes];
-    const found = held.length ? decoded(held) : null;
+    held = ownText(row) === null ? [...held, ...row.bytes] : [];
+    const found = held.length ? decodedBytes(held) : null;
     if (found !== null) held = [];
     return found ?? "";
   });
 }
 
-function decoded(bytes) {
-  try {
-    return new TextDecoder("utf-8", { fatal: true }).decode(Uint8Array.from(bytes));
-  } catch {
-    return null;
-  }
-}
-
 function spokenName(row) {
-  if (!isText(row)) return `bytes ${bytesText(row.bytes)}`;
-  const names = [...(row.text ?? "")].map((character) => (MARKED[character] ?? visible(character)));
+  const text = ownText(row);
+  if (text === null) return `bytes ${bytesText(row.bytes)}`;
+  const names = [...text].map((character) => MARKED[character] ?? visible(character));
   return names.join(" ") || `token ${row.token_id}`;
 }
 

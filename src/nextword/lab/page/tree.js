@@ -16,7 +16,7 @@ export function plant(prompt) {
 export function isTree(data) {
   const isIds = (list) => Array.isArray(list) && list.every((id) => Number.isInteger(id) && id >= 0);
   const isBranch = (one, index) =>
-    isIds(one?.tokens) && isIds(one.starts) && isIds(one.hand) && Number.isInteger(one.at) &&
+    isIds(one?.tokens) && isIds(one.starts) && isIds(one.hand) && Number.isInteger(one.at) && Number.isInteger(one.seed) &&
     (one.parent === null || (Number.isInteger(one.parent) && one.parent >= 0 && one.parent < index)) &&
     typeof one.params === "object" && one.params !== null;
   const count = data?.branches?.length;

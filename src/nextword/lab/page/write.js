@@ -4,7 +4,7 @@ import { latest, post } from "./api.js";
 import { branchView } from "./branches.js";
 import { button, checkbox, el, labelled, select } from "./dom.js";
 import { textPage } from "./export.js";
-import { counted, oneLine } from "./format.js";
+import { counted, oneLine, textOfRows } from "./format.js";
 import { download } from "./keep.js";
 import { parameterPanel, paramsText } from "./parameters.js";
 import { positionPanel } from "./position.js";
@@ -43,7 +43,7 @@ class WriteView {
   start() {
     this.showText();
     this.showPosition();
-    this.context.attempt(() => this.written.readAll());
+    this.reading();
     this.unfollow = this.store.follow((state, changed) => this.follow(state, changed));
   }
 
@@ -199,11 +199,18 @@ class WriteView {
     this.setBusy(true);
     try {
       await this.context.attempt(work, again);
-      await this.context.attempt(() => this.written.readAll());
+      await this.reading();
     } finally {
       this.setBusy(false);
     }
     this.showPosition();
+  }
+
+  /** Read the figures of tokens that have none yet. */
+  async reading() {
+    this.tokens.box.setAttribute("aria-busy", "true");
+    await this.context.attempt(() => this.written.readAll());
+    this.tokens.box.removeAttribute("aria-busy");
   }
 
   setBusy(isBusy) {
@@ -227,7 +234,7 @@ class WriteView {
     this.written.choose(position, row);
     this.context.announce(`“${oneLine(row)}” is taken.`);
     if (this.goOn.checked) await this.write();
-    else await this.context.attempt(() => this.written.readAll());
+    else await this.reading();
   }
 
   selectBranch(index) {
@@ -239,7 +246,7 @@ class WriteView {
   async changeModel(name) {
     this.written.rows.clear();
     this.store.set({ model: name });
-    await this.context.attempt(() => this.written.readAll());
+    await this.reading();
     this.showPosition();
   }
 
@@ -269,7 +276,7 @@ class WriteView {
   }
 
   async copyText() {
-    await navigator.clipboard.writeText(this.written.shownRows().map((row) => row.text).join(""));
+    await navigator.clipboard.writeText(textOfRows(this.written.shownRows()));
     this.context.announce("The text is copied.");
   }
 

@@ -1,8 +1,10 @@
 /** The text that is written: a tree in the store, the figures of its tokens, and what changes them. */
 
 import { Problem } from "./api.js";
+import { textOfRows } from "./format.js";
+import { writeUrl } from "./state.js";
 import { encode, read, write } from "./texts.js";
-import { choose, extended, isTree, ownerOf, pathOf, plant, promptLengthAt, pruned, writeFrom } from "./tree.js";
+import { choose, extended, ownerOf, pathOf, plant, promptLengthAt, pruned, writeFrom } from "./tree.js";
 
 /** Return a seed that none has chosen. */
 export function newSeed() {
@@ -25,12 +27,12 @@ export class Written {
     this.onRows = onRows;
     this.rows = new Map();
     this.running = null;
+    this.planted = this.store.get().prompt;
   }
 
   /** The tree, or null before the first text. */
   get tree() {
-    const { tree } = this.store.get();
-    return isTree(tree) ? tree : null;
+    return this.store.get().tree;
   }
 
   /** The model that reads and writes, null for the server's own. */
@@ -47,7 +49,7 @@ export class Written {
 
   /** Return the text of a branch's own tokens, as far as it was read. */
   textOf(index) {
-    return (this.rows.get(index) ?? []).map((row) => row.text).join("");
+    return textOfRows(this.rows.get(index) ?? []);
   }
 
   /** Plant the prompt anew if it, its form or the model changed. */
@@ -56,9 +58,19 @@ export class Written {
     const ids = await encode(this.model, prompt, chat);
     if (!ids.length) throw new Problem("The prompt is empty, and this model has no token that begins a text: write something.");
     if (this.tree && String(this.tree.prompt) === String(ids)) return;
+    if (this.tree) await this.leave(prompt);
     this.rows.clear();
+    this.planted = prompt;
     this.store.set({ tree: plant(ids), at: null });
     this.onChange();
+  }
+
+  /** Let the browser's Back come to the tree as it is, under its own prompt. */
+  async leave(prompt) {
+    this.store.set({ prompt: this.planted });
+    await writeUrl(this.store);
+    this.store.set({ prompt });
+    await writeUrl(this.store, { isNew: true });
   }
 
   /** Write up to `maxTokens` tokens from a position of the shown path on, and read their figures; null: from its end. */
