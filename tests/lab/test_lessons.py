@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+import os
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -219,3 +221,30 @@ def test_a_summary_is_pythons_beside_its_prompt(page: Page, client: Client, lm: 
     assert text in panel.locator(".prompt").inner_text()
     panel.locator(".t").nth(2).click()
     panel.locator(".position h2").wait_for()
+
+
+def test_pages_fit_all_widths_and_readers(page: Page, client: Client) -> None:
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
+    kept = os.environ.get("NEXTWORD_LAB_SCREENSHOTS")
+    states = {
+        **{
+            f"lesson {lesson}": (f"lessons&lesson={lesson}", ".claim[data-holds]")
+            for lesson in ("1.2", "2.1", "2.3.1", "3.1")
+        },
+        "training": ("lessons&lesson=3.1-live", ".claim[data-holds]"),
+        "measure": ("measure", ".measured tbody tr"),
+        "chat": ("chat", ".turns"),
+        "summarize": ("summarize", ".row button.main"),
+    }
+    for index, (name, (state, ready)) in enumerate(states.items()):
+        page.emulate_media(color_scheme="dark" if index % 2 else "light")
+        page.set_viewport_size({"width": 1400, "height": 900})
+        page.goto(f"{client.url}/lab/?{name}#view={state}")
+        page.wait_for_selector(ready, state="attached")
+        found = axe.run(page)
+        assert found.violations_count == 0, found.generate_report()
+        for width in (360, 3840, 1400):
+            page.set_viewport_size({"width": width, "height": 900})
+            assert page.evaluate("() => document.documentElement.scrollWidth") <= width, (name, width)
+            if kept is not None:
+                page.screenshot(path=Path(kept) / f"{name} {width}.png", full_page=True)

@@ -99,3 +99,24 @@ def test_an_answer_of_a_chat_is_pythons(lab: LabPage, lm: nw.LanguageModel) -> N
     heading = lab.page.locator(".position .figures")
     heading.wait_for()
     assert f"surprisal {fixed(-(completion.tokens[3].log_prob or 0.0), 3)} nats" in heading.inner_text()
+
+
+def test_one_sees_where_heads_look_and_what_layers_guess(lab: LabPage, lm: nw.LanguageModel) -> None:
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
+    lab.page.set_default_timeout(60_000)  # PyTorch is imported
+    lab.open(view="inside", text="The river")
+    last = lab.page.locator(".inside-result tbody tr").first
+    last.wait_for()
+    (best,) = lm.next("The river").table(1).rows
+    guess = last.locator(".guess").first
+    assert guess.inner_text() == str(best.text).replace(" ", "·")
+    assert guess.get_attribute("title") == percent(best.probability)
+    lab.page.get_by_role("combobox", name="Head").press("ArrowDown")
+    seen = lab.page.locator(".attended span").evaluate_all("all => all.map(one => parseFloat(one.title))")
+    assert len(seen) == len("The river")
+    assert math.fsum(seen) == pytest.approx(100, abs=0.1)
+    assert "head 1 looks most at token" in str(lab.page.locator("canvas").get_attribute("aria-label"))
+    lab.page.locator(".tokens .t").nth(2).click()
+    lab.page.get_by_text("Of 3 tokens, it looks at").wait_for()
+    found = axe.run(lab.page)
+    assert found.violations_count == 0, found.generate_report()

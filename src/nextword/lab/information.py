@@ -34,6 +34,7 @@ async def info(request: Request) -> Response:
             "limits": {"inside_tokens": MOST_TOKENS, "max_n": service.limits.max_n},
             "can_train": False,
             "can_look_inside": why_not(service.lm) is None,
+            "why_not_inside": why_not(service.lm),
         }
     )
 

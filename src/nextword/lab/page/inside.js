@@ -20,7 +20,7 @@ export function mount(root, context) {
   const field = el("textarea", { rows: 2, spellcheck: "false", dir: "auto", "aria-label": "Text to look into" });
   field.value = store.get().text || EXAMPLE;
   field.addEventListener("input", () => store.set({ text: field.value }));
-  const note = el("span.quiet");
+  const note = el("span.quiet", { role: "status" });
   const go = button("Look inside", () => look.read(), { class: "main" });
   const box = el("div");
   const result = el("div.inside-result");
@@ -31,23 +31,24 @@ export function mount(root, context) {
   return panel.end;
 }
 
-function unavailable({ model }) {
-  const reason = `What the layers of ${model} compute cannot be read in the form in which its weights are held.`;
-  const remedy = "Start the lab with a model in another form to look inside.";
-  return el("section.card", {}, el("h2", {}, "Not available for this model"), el("p", {}, reason), el("p", {}, remedy));
+function unavailable({ model, why_not_inside: why }) {
+  const reason = `One cannot look inside ${model} here: ${why}.`;
+  return el("section.card", {}, el("h2", {}, "Not available"), el("p", {}, reason));
 }
 
 /** Return what reads the text of the field and shows the token that is picked. */
 function reader(context, { field, note, box, panel }) {
-  const { inside_tokens: most } = context.info.limits;
+  const most = Math.min(context.info.limits.inside_tokens, context.info.context);
   const model = () => context.store.get().model || undefined;
-  let tokens = [];
+  let [tokens, left] = [[], 0];
   const view = tokenView(box, { label: "Tokens", onPick: (index) => look(index) });
 
   const look = latest(async (position) => {
     const token_ids = tokens.slice(0, position + 1).map((token) => token.token_id);
+    note.textContent = "The layers are being read; the first time takes some seconds.";
     const found = await context.attempt(() => post("inside", { model: model(), token_ids, position }));
     if (found) panel.show(found, tokens.slice(0, position + 1));
+    note.textContent = left > 0 ? `The first ${most} tokens; ${left} more are left out.` : "Pick the token whose view you want.";
   });
 
   return {
@@ -55,8 +56,7 @@ function reader(context, { field, note, box, panel }) {
       const found = await context.attempt(() => post("read", { model: model(), text: field.value }));
       if (!found?.tokens.length) return;
       tokens = found.tokens.slice(0, most);
-      const left = found.tokens.length - tokens.length;
-      note.textContent = left > 0 ? `The first ${most} tokens; ${left} more are left out.` : "Pick the token whose view you want.";
+      left = found.tokens.length - tokens.length;
       view.show({ tokens, colour: "surprisal", picked: tokens.length - 1 });
       look(tokens.length - 1);
     },

@@ -4,14 +4,16 @@ import { el } from "./dom.js";
 import { oneLine, percent, whole } from "./format.js";
 import { dataTable } from "./table.js";
 
+const NUM_GUESSES = 5;
+
 /**
  * Return the table of one answer of /lab/inside.
  * @param {{layer: number, top: Object[], rank_of_final: number}[]} lens
  */
 export function lensTable(lens) {
-  const places = lens[0].top.map((_, index) => (index === 0 ? "first guess" : `${index + 1}.`));
-  const columns = ["Layer", ...places, "rank of the last layer's guess"];
-  const lines = [...lens].reverse().map(({ layer, top, rank_of_final: rank }) => [String(layer), ...top.map(guess), whole(rank)]);
+  const places = Array.from({ length: NUM_GUESSES }, (_, index) => (index === 0 ? "first guess" : `${index + 1}.`));
+  const columns = ["Layer", ...places, "rank of the last guess"];
+  const lines = [...lens].reverse().map(({ layer, top, rank_of_final: rank }) => [String(layer), ...top.slice(0, NUM_GUESSES).map(guess), whole(rank)]);
   return dataTable("Guesses of each layer", columns, lines, { text: places.map((_, index) => index + 1) });
 }
 

@@ -37,7 +37,8 @@ function contents(current, context) {
     made.append(el("span.section", {}, sectionOf(lesson)), el("span", {}, lesson.title));
     return el("li", {}, made);
   };
-  return el("ol", {}, ...LESSONS.map(entry));
+  const isOpen = matchMedia("(min-width: 55em)").matches;
+  return el("details", { open: isOpen }, el("summary", {}, "All lessons"), el("ol", {}, ...LESSONS.map(entry)));
 }
 
 const sectionOf = (lesson) => lesson.section ?? lesson.id;

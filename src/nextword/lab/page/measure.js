@@ -9,6 +9,7 @@ import { tokenPanel } from "./token_panel.js";
 
 const EXAMPLE = "The river rose for three days. On the fourth it carried a piano past the church, and someone was playing it.";
 const PAUSE = 200;
+const MOST_SURPRISING = 10;
 
 /** Fill `root`; see main.js. */
 export function mount(root, context) {
@@ -98,12 +99,12 @@ function meanWords({ running_mean: mean }) {
 }
 
 function surprisingTable(found, pick) {
-  const lines = found.most_surprising.map((index) => {
+  const lines = found.most_surprising.slice(0, MOST_SURPRISING).map((index) => {
     const token = found.tokens[index];
     const go = button(oneLine(token), () => pick(index), { class: "quiet token-label", title: "Show its distribution" });
     return [go, whole(index + 1), nats(-token.log_prob), percent(Math.exp(token.log_prob)), whole(token.rank)];
   });
-  return dataTable("Most surprising tokens", ["Token", "Position", "Surprisal", "Probability", "Rank"], lines);
+  return dataTable("Table of the most surprising tokens", ["Token", "Position", "Surprisal", "Probability", "Rank"], lines);
 }
 
 /** Ask for the share of the part that is selected in the field, each time that it changes. */

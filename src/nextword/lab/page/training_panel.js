@@ -14,6 +14,10 @@ const MOST_SAMPLES = 6;
  *   training; onSteps: called with the losses of all steps so far and the event that began the run
  */
 export function trainingPanel(root, context, { signal, onSteps = () => {} }) {
+  if (!context.info.can_train) {
+    root.append(el("p", {}, "Training needs PyTorch here: pip install 'nextword[train]', then start the lab again."));
+    return;
+  }
   const status = el("p", { role: "status" });
   const samples = el("ol.samples", { reversed: true, "aria-label": "What the model writes, newest first" });
   const controls = runControls((path) => act(path));
