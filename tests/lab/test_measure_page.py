@@ -109,7 +109,7 @@ def test_one_sees_where_heads_look_and_what_layers_guess(lab: LabPage, lm: nw.La
     last.wait_for()
     (best,) = lm.next("The river").table(1).rows
     guess = last.locator(".guess").first
-    assert guess.inner_text() == str(best.text).replace(" ", "·")
+    assert guess.inner_text() == str(best.text).replace("<0x", "⟨").replace(">", "⟩")
     assert guess.get_attribute("title") == percent(best.probability)
     lab.page.get_by_role("combobox", name="Head").press("ArrowDown")
     seen = lab.page.locator(".attended span").evaluate_all("all => all.map(one => parseFloat(one.title))")

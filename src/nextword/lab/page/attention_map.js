@@ -20,13 +20,18 @@ export function attentionMap(root, onPick) {
   root.append(el("div.map", {}, labels, layers, canvas));
   let drawn = () => {};
   let heads = 1;
-  const end = onWidth(root, () => drawn());
+  const endWidths = onWidth(root, () => drawn());
+  const themes = new MutationObserver(() => drawn());
+  themes.observe(document.documentElement, { attributeFilter: ["data-theme"] });
   canvas.addEventListener("click", (event) => {
     const line = Math.floor(event.offsetY / lineHeight(heads));
     onPick({ layer: Math.floor(line / heads), head: line % heads });
   });
   return {
-    end,
+    end() {
+      endWidths();
+      themes.disconnect();
+    },
     show(attention, chosen, tokens) {
       heads = attention[0].length;
       canvas.setAttribute("aria-label", summary(attention, chosen));

@@ -7,16 +7,6 @@ import { read, write } from "./texts.js";
 import { colourChoice, distributionCard } from "./token_panel.js";
 import { tokenView } from "./tokens.js";
 
-/**
- * @typedef {Object} Turn what the store keeps of an answer beside its text, so that it can be seen again
- * @property {"assistant"} role
- * @property {string} content
- * @property {number[]} token_ids of the answer
- * @property {number[]} prompt_ids of all before it, in the model's chat form
- * @property {number} seed
- * @property {Object} params
- */
-
 /** Fill `root`; see main.js. */
 export function mount(root, context) {
   if (!context.info.has_chat) {

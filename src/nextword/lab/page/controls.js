@@ -6,7 +6,9 @@ import { el } from "./dom.js";
  * @typedef {Object} Desk what a lesson's instrument works with
  * @property {Object} state values by name, as in the URL
  * @property {function(Object): void} change set values, keep them in the URL, and run the instrument again
+ * @property {Object<string, {min: number, max: number, step: number}>} ranges of the sliders
  * @property {Object} info answer of /lab/info
+ * @property {AbortSignal} signal ends what runs when the reader moves on
  */
 
 /**
@@ -22,16 +24,15 @@ export function textField(desk, name, label, rows = 1) {
 }
 
 /**
- * Return a labelled slider with its value beside it.
+ * Return a labelled slider with its value beside it; its range is one of the lesson's.
  * @param {Desk} desk
  * @param {string} name of the value
- * @param {{min: number, max: number, step: number}} range
  */
-export function slider(desk, name, label, range) {
+export function slider(desk, name, label) {
   const shown = el("span.value", { "aria-hidden": "true" }, String(desk.state[name]));
   const input = el("input", {
     type: "range",
-    ...range,
+    ...desk.ranges[name],
     oninput: () => {
       shown.textContent = input.value;
       desk.change({ [name]: Number(input.value) });
@@ -39,18 +40,4 @@ export function slider(desk, name, label, range) {
   });
   input.value = desk.state[name];
   return el("label.control.slider", {}, el("span", {}, label), input, shown);
-}
-
-/**
- * Return a group of radio buttons; `options`: [[value, text], ...].
- * @param {Desk} desk
- * @param {string} name of the value
- */
-export function choice(desk, name, label, options) {
-  const made = options.map(([value, text]) => {
-    const input = el("input", { type: "radio", name, value, onchange: () => desk.change({ [name]: value }) });
-    input.checked = desk.state[name] === value;
-    return el("label", {}, input, text);
-  });
-  return el("fieldset.control.choice", {}, el("legend", {}, label), ...made);
 }

@@ -29,23 +29,15 @@ export const decoding = {
     const chain = chainView(box, { onPick: () => {} });
     desk.signal.addEventListener("abort", chain.end);
     return async (ask) => {
-      const { position, chosen } = await drawing(ask, desk.state);
-      drawn.textContent = `Seed ${desk.state.seed} draws “${oneLine(chosen)}”.`;
+      const { prompt, seed } = desk.state;
+      const position = await nextDistribution(ask, prompt, { seed }, { top: TOP });
+      const chosen = position.rows.find((row) => row.token_id === position.draw.token_id);
+      drawn.textContent = `Seed ${seed} draws “${oneLine(chosen)}”.`;
       chain.show(position, {});
       return judge(chosen, position.draw);
     };
   },
 };
-
-/** Return the distribution with its draw, and the row of the token that is drawn, which may stand far down. */
-async function drawing(ask, { prompt, seed }) {
-  const position = await nextDistribution(ask, prompt, { seed }, { top: TOP });
-  const id = position.draw.token_id;
-  const isDrawn = (row) => row.token_id === id;
-  if (position.rows.some(isDrawn)) return { position, chosen: position.rows.find(isDrawn) };
-  const wider = await nextDistribution(ask, prompt, { seed }, { top: TOP, show: [id] });
-  return { position: wider, chosen: wider.rows.find(isDrawn) };
-}
 
 function judge(row, { number, interval: [from, to] }) {
   const isIn = from <= number && number <= to;

@@ -14,12 +14,14 @@ export const fineTuning = {
     "Parameter-efficient methods freeze them. LoRA adds to each matrix W the product of two thin ones, A and B, whose rank " +
       "r is small, and trains only these:",
     formula("W'=W+", "BA,", "B∈", sub("ℝ", "out×r"), ",A∈", sub("ℝ", "r×in")),
-    "A matrix of out × in weights is changed by r (out + in) numbers. Move the rank and count.",
+    "A matrix of out × in weights is changed by r (out + in) numbers. Move the rank and count. The view Compare shows a " +
+      "text under two models, such as one before and after its fine-tuning.",
   ],
   claim: "LoRA trains a small share of the weights, and the share grows with the rank.",
   opens: { rank: 8 },
+  ranges: { rank: { min: 1, max: 64, step: 1 } },
   instrument(root, desk) {
-    root.append(slider(desk, "rank", "Rank r", { min: 1, max: 64, step: 1 }));
+    root.append(slider(desk, "rank", "Rank r"));
     const list = bars(root, "Share of the weights that are trained");
     return async () => {
       const { shape } = desk.info;

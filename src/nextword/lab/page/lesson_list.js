@@ -25,6 +25,7 @@ import { trainingLive } from "./lesson_training.js";
  * @property {function(): (string|Node)[]} words paragraphs and formulas
  * @property {string} claim the sentence that the instrument shows
  * @property {Object} opens values in which the instrument opens, by name
+ * @property {Object<string, {min: number, max: number, step: number}>} [ranges] of those that a slider moves
  * @property {function(HTMLElement, import("./controls.js").Desk): function(import("./ask_model.js").Ask):
  *   Promise<Verdict>} instrument builds it, and returns what runs it after each change
  */

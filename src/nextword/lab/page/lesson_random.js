@@ -7,6 +7,8 @@ import { oneLine, percent, whole } from "./format.js";
 import { formula, sub } from "./math.js";
 
 const TOP = 10;
+/** Stands for a token that ends the text, which a continuation leaves out. */
+const END = "end";
 /** Tokens whose shares are judged. */
 const NUM_JUDGED = 5;
 
@@ -22,10 +24,11 @@ export const randomSampling = {
   ],
   claim: "Each token is drawn about as often as its probability says.",
   opens: { prompt: "The capital of Italy is", draws: 128, seed: 1 },
+  ranges: { draws: { min: 16, max: 512, step: 16 } },
   instrument(root, desk) {
     const each = desk.info.limits.max_n;
     root.append(textField(desk, "prompt", "Prompt"));
-    root.append(slider(desk, "draws", "Draws", { min: each, max: 32 * each, step: each }));
+    root.append(slider(desk, "draws", "Draws"));
     const list = bars(root, "Shares among the draws, and probabilities");
     return async (ask) => {
       const { rows } = await nextDistribution(ask, desk.state.prompt, {}, { top: TOP });
@@ -37,12 +40,13 @@ export const randomSampling = {
   },
 };
 
-/** Count the tokens that are drawn first, `each` of them with each seed. */
+/** Count the tokens that are drawn first, at most `each` of them with each seed. */
 async function drawTokens(ask, { prompt, draws, seed }, each) {
   const counts = new Map();
-  for (let round = 0; round < draws / each; round += 1) {
-    const drawn = await continuations(ask, prompt, { n: each, max_tokens: 1, seed: seed + round });
-    for (const { tokens } of drawn) counts.set(tokens[0].token_id, (counts.get(tokens[0].token_id) ?? 0) + 1);
+  for (let round = 0; round * each < draws; round += 1) {
+    const n = Math.min(each, draws - round * each);
+    const drawn = await continuations(ask, prompt, { n, max_tokens: 1, seed: seed + round });
+    for (const id of drawn.map(({ tokens }) => tokens[0]?.token_id ?? END)) counts.set(id, (counts.get(id) ?? 0) + 1);
   }
   return counts;
 }

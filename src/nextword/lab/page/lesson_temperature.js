@@ -24,9 +24,10 @@ export const temperature = {
   ],
   claim: "As τ falls, the most probable token gains, up to certainty near 0; at 1 nothing changes.",
   opens: { prompt: "The capital of Italy is", temperature: 0.5 },
+  ranges: { temperature: { min: 0.05, max: 1, step: 0.05 } },
   instrument(root, desk) {
     root.append(textField(desk, "prompt", "Prompt"));
-    root.append(slider(desk, "temperature", "Temperature τ", { min: 0.05, max: 1, step: 0.05 }));
+    root.append(slider(desk, "temperature", "Temperature τ"));
     const summary = el("p.summary");
     root.append(summary);
     const list = bars(root, "Probabilities at τ, and at 1");

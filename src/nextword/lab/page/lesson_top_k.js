@@ -17,8 +17,9 @@ export const topK = {
   ],
   claim: "The same k keeps little of a flat distribution and nearly all of a peaked one.",
   opens: { ...FLAT_AND_PEAKED, k: 10 },
+  ranges: { k: { min: 1, max: 50, step: 1 } },
   instrument(root, desk) {
-    root.append(slider(desk, "k", "k", { min: 1, max: 50, step: 1 }));
+    root.append(slider(desk, "k", "k"));
     const show = twoContexts(root, desk);
     return async (ask) => {
       const { k } = desk.state;

@@ -16,8 +16,9 @@ export const topP = {
   ],
   claim: "The same p keeps few tokens of a peaked distribution and many of a flat one.",
   opens: { ...FLAT_AND_PEAKED, p: 0.9 },
+  ranges: { p: { min: 0.05, max: 1, step: 0.01 } },
   instrument(root, desk) {
-    root.append(slider(desk, "p", "p", { min: 0.05, max: 1, step: 0.01 }));
+    root.append(slider(desk, "p", "p"));
     const show = twoContexts(root, desk);
     return async (ask) => {
       const { p } = desk.state;

@@ -66,6 +66,7 @@ function openLesson(place, lesson, context) {
 /** Run the instrument; gives null where it was ended or failed, and shows a failure. */
 async function attemptRun(run, context, signal) {
   const ask = (path, body) => post(path, body, { signal });
+  context.showProblem(null);
   return signal.aborted ? null : context.attempt(() => run(ask));
 }
 
@@ -73,6 +74,7 @@ function makeDesk(lesson, context, claim, signal) {
   let timer = 0;
   const desk = {
     info: context.info,
+    ranges: lesson.ranges ?? {},
     context,
     signal,
     judge: claim.judge,
@@ -87,10 +89,12 @@ function makeDesk(lesson, context, claim, signal) {
   return desk;
 }
 
-/** Values of the URL, of the kind that the lesson opens with; others are left out. */
-function known(lesson, values) {
-  const read = ([name, text]) => [name, typeof lesson.opens[name] === "number" ? Number(text) : text];
-  const fits = ([name, value]) => Object.hasOwn(lesson.opens, name) && !Number.isNaN(value);
+/** Values of the URL, of the kind that the lesson opens with and in its ranges; others are left out. */
+function known({ opens, ranges = {} }, values) {
+  const read = ([name, text]) => [name, typeof opens[name] === "number" ? Number(text) : text];
+  const isIn = (value, { min, max }) => min <= value && value <= max;
+  const fits = ([name, value]) =>
+    Object.hasOwn(opens, name) && !Number.isNaN(value) && (!ranges[name] || isIn(value, ranges[name]));
   return Object.fromEntries(Object.entries(values).map(read).filter(fits));
 }
 

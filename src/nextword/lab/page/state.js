@@ -6,13 +6,14 @@
  * instrument stand behind `lesson.`: #view=lessons&lesson=2.3.1&lesson.k=3
  */
 
+import { isConversation } from "./conversation.js";
 import { COLOURINGS } from "./tokens.js";
 import { isTree } from "./tree.js";
 
 const TEXT = { fallback: "", read: (text) => text, write: (value) => value, holds: (value) => typeof value === "string" };
 const FLAG = { fallback: false, read: (text) => text === "1", write: () => "1", holds: (value) => typeof value === "boolean" };
 const WHOLE = { fallback: null, read: readNumber, write: String, holds: (value) => Number.isSafeInteger(value) && value >= 0 };
-const DATA = { fallback: null, read: unpacked, write: packed, holds: (value) => typeof value === "object" };
+const DATA = { fallback: null, read: unpacked, write: packed };
 
 /** Fields of the URL: what each is without being named, how it is read and written, and which values it may hold. */
 const FIELDS = {
@@ -28,7 +29,7 @@ const FIELDS = {
   other: { ...DATA, holds: isSide },
   text: TEXT,
   lesson: TEXT,
-  messages: DATA,
+  messages: { ...DATA, holds: isConversation },
 };
 
 const LESSON_VALUE = "lesson.";
