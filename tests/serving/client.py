@@ -72,7 +72,7 @@ class Client:
         answer = self.post(path, {**body, "stream": True})
         assert answer.status == 200, answer.body
         assert answer.headers["content-type"].startswith("text/event-stream")
-        return list(events(answer.body))
+        return list(events(answer.body, path))
 
     def complete(self, prompt: Any, **fields: Any) -> Any:
         """Ask for a completion; return the JSON."""
@@ -94,14 +94,19 @@ def check(path: str, answer: Answer) -> None:
     if kind.startswith("application/json"):
         check_answer(path, answer.json, status=answer.status)
     elif kind.startswith("text/event-stream"):
-        for chunk in events(answer.body):
+        for chunk in events(answer.body, path):
             check_answer(path, chunk, is_chunk=True)
 
 
-def events(data: bytes) -> Iterator[Any]:
-    """Yield the JSON of server-sent events; the last must be [DONE]."""
+def events(data: bytes, path: str = "/v1/completions") -> Iterator[Any]:
+    """Yield the JSON of server-sent events: the last is [DONE], or each has a name, as OpenAI has them by the route."""
     lines = [line for line in data.decode().split("\n\n") if line and not line.startswith(":")]
-    assert lines.pop() == "data: [DONE]"
+    is_named = path == "/v1/responses"
+    if not is_named:
+        assert lines.pop() == "data: [DONE]"
     for line in lines:
+        name, _, line = line.rpartition("\n")
         assert line.startswith("data: ")
-        yield json.loads(line.removeprefix("data: "))
+        value = json.loads(line.removeprefix("data: "))
+        assert name == (f"event: {value['type']}" if is_named else "")
+        yield value

@@ -11,39 +11,13 @@ import functools
 import json
 import os
 import re
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import jsonschema
 
-Schema = dict[str, Any]
-TEXT: Schema = {"type": "string"}
-COUNT: Schema = {"type": "integer", "minimum": 0}
-NUMBER: Schema = {"type": "number"}
-LOG_PROB: Schema = {"type": "number", "maximum": 0}
-
-
-def objects(required: Mapping[str, Schema], **optional: Schema) -> Schema:
-    """Return the schema of an object that has these fields and no others."""
-    fields = {**required, **optional}
-    return {"type": "object", "properties": fields, "required": list(required), "additionalProperties": False}
-
-
-def lists(items: Schema) -> Schema:
-    """Return the schema of a list."""
-    return {"type": "array", "items": items}
-
-
-def words(*allowed: str | None) -> Schema:
-    """Return the schema of one of these values."""
-    return {"enum": list(allowed)}
-
-
-def optional(schema: Schema) -> Schema:
-    """Return the schema of a value or null."""
-    return {"anyOf": [schema, {"type": "null"}]}
-
+from tests.serving.responses_schema import EVENT, RESPONSE
+from tests.serving.shapes import COUNT, LOG_PROB, TEXT, Schema, lists, objects, optional, words
 
 USAGE = objects(
     {"prompt_tokens": COUNT, "completion_tokens": COUNT, "total_tokens": COUNT},
@@ -111,6 +85,7 @@ WHOLE: dict[str, Schema] = {
         }
     ),
     "/v1/models": objects({"object": words("list"), "data": lists(_MODEL)}),
+    "/v1/responses": RESPONSE,
 }
 """Shape of a whole answer by its route."""
 CHUNKS: dict[str, Schema] = {
@@ -125,6 +100,7 @@ CHUNKS: dict[str, Schema] = {
         },
         usage=optional(USAGE),
     ),
+    "/v1/responses": EVENT,
 }
 """Shape of a chunk of a stream by its route."""
 ERROR = {

@@ -103,6 +103,11 @@ class Reader:
         """`models`: adapter by name of a served model, None for the base; the first is the one without a name."""
         self._lm, self._models, self._limits, self._lenient = lm, models, limits, lenient
 
+    @property
+    def lenient(self) -> bool:
+        """True if fields that are not known are ignored."""
+        return self._lenient
+
     def completion(self, body: Mapping[str, Any]) -> CompletionAsked:
         """Read the body of `/v1/completions`. Raises ApiError naming the field."""
         fields = Fields(body, COMPLETION_FIELDS, lenient=self._lenient)

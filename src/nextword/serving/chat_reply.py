@@ -6,13 +6,13 @@ import itertools
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from nextword.inference.generation import thought_splitter
 from nextword.inference.sequence import Request, TextPiece
 from nextword.serving.asked import ChatAsked
+from nextword.serving.errors import ApiError
+from nextword.serving.growing_answer import GrowingAnswer
 from nextword.serving.logprobs import TokenNames, chat_logprobs
-from nextword.serving.replies import Identity, by_choice, ending
+from nextword.serving.replies import DONE, Identity, by_choice
 from nextword.serving.usage import usage
-from nextword.text.thoughts import without_marks
 from nextword.text.tokenizer import Tokenizer
 from nextword.text.tool_calls import CallDelta, joined_calls
 
@@ -20,11 +20,13 @@ from nextword.text.tool_calls import CallDelta, joined_calls
 class ChatReply:
     """Choices of one conversation's next message."""
 
+    last_event = DONE
+
     def __init__(self, asked: ChatAsked, request: Request, tokenizer: Tokenizer, identity: Identity) -> None:
         self._asked, self._request = asked, request
         self._names = TokenNames(tokenizer, as_ids=asked.return_tokens_as_token_ids)
         self._identity = identity
-        self._answers = [_Answer(request, tokenizer) for _ in range(asked.params.n)]
+        self._answers = [GrowingAnswer(request, tokenizer) for _ in range(asked.params.n)]
 
     def opening(self) -> Iterator[dict[str, Any]]:
         """Yield the role of each choice."""
@@ -46,6 +48,10 @@ class ChatReply:
         if self._asked.include_usage:
             known = self._identity.fields("chat.completion.chunk")
             yield {**known, "choices": [], "usage": usage([self._request])}
+
+    def failing(self, error: ApiError) -> Iterator[dict[str, Any]]:
+        """Yield an error."""
+        yield error.body()
 
     def whole(self, pieces: Sequence[tuple[int, TextPiece]]) -> dict[str, Any]:
         """Return the answer for all pieces together."""
@@ -76,41 +82,6 @@ class ChatReply:
 
     def _token_ids(self, piece: TextPiece) -> dict[str, Any]:
         return {"token_ids": [one.token_id for one in piece.tokens]} if self._asked.return_token_ids else {}
-
-
-class _Answer:
-    """A message while it grows: the text of each piece as what is thought, what is said, and calls of tools."""
-
-    def __init__(self, request: Request, tokenizer: Tokenizer) -> None:
-        assert request.thought_marks is not None, "only answers have thoughts"
-        self._marks = request.thought_marks.marks
-        self._splitter = thought_splitter(request, tokenizer)
-        self._calls = None if request.tool_use is None else request.tool_use.splitter()
-        self._thoughts = self._reasoning = ""
-        self._has_content = self._has_calls = False
-
-    def push(self, piece: TextPiece) -> tuple[dict[str, str], list[CallDelta]]:
-        """Append a piece; return the texts that it adds to the message, by name, and the parts of calls."""
-        said, is_last, calls = "", piece.finish_detail is not None, list[CallDelta]()
-        for part, is_thought in self._splitter.push(piece.text, is_last=is_last):
-            self._thoughts, said = (self._thoughts + part, said) if is_thought else (self._thoughts, said + part)
-        if self._calls is not None:
-            said, calls = self._calls.push(said, is_last=is_last)
-        whole = without_marks(self._thoughts, self._marks)
-        reasoning, self._reasoning = whole[len(self._reasoning) :], whole
-        if whole and not self._has_content:
-            said = said.lstrip("\n")
-        self._has_content = self._has_content or bool(said)
-        self._has_calls = self._has_calls or bool(calls)
-        texts = (("reasoning_content", reasoning), ("content", said))
-        return {name: text for name, text in texts if text}, calls
-
-    def ending(self, piece: TextPiece) -> dict[str, Any]:
-        """Return what a choice says of its end; calls that are complete are a reason of their own."""
-        found = ending(piece)
-        return (
-            {**found, "finish_reason": "tool_calls"} if self._has_calls and found["finish_reason"] == "stop" else found
-        )
 
 
 def _delta(texts: dict[str, str], calls: Sequence[CallDelta]) -> dict[str, Any]:

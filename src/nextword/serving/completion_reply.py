@@ -8,14 +8,17 @@ from typing import Any
 
 from nextword.inference.sequence import Request, TextPiece
 from nextword.serving.asked import CompletionAsked
+from nextword.serving.errors import ApiError
 from nextword.serving.logprobs import TokenNames, completion_logprobs, prompt_piece
-from nextword.serving.replies import Identity, by_choice, ending, joined, scored_prompt, without_end
+from nextword.serving.replies import DONE, Identity, by_choice, ending, joined, scored_prompt, without_end
 from nextword.serving.usage import usage
 from nextword.text.tokenizer import Tokenizer
 
 
 class CompletionReply:
     """Choices in the order of the prompts: index = prompt x n + completion."""
+
+    last_event = DONE
 
     def __init__(
         self, asked: CompletionAsked, requests: Sequence[Request], tokenizer: Tokenizer, identity: Identity
@@ -44,6 +47,10 @@ class CompletionReply:
         """Yield the usage if it was asked for."""
         if self._asked.include_usage:
             yield {**self._fields, "choices": [], "usage": usage(self._requests)}
+
+    def failing(self, error: ApiError) -> Iterator[dict[str, Any]]:
+        """Yield an error."""
+        yield error.body()
 
     def whole(self, pieces: Sequence[tuple[int, TextPiece]]) -> dict[str, Any]:
         """Return the answer for all pieces together."""

@@ -18,7 +18,6 @@ from nextword.serving.replies import Reply
 PING_SECONDS = 15.0
 """Time without an event after which a comment keeps proxies from closing the connection; at most twice as long."""
 _HEADERS = {"content-type": "text/event-stream; charset=utf-8", "cache-control": "no-cache", "x-accel-buffering": "no"}
-_DONE = b"data: [DONE]\n\n"
 _PING = b": ping\n\n"
 
 
@@ -65,8 +64,8 @@ class EventStream(Response):
                 yield encoded(chunks) if events else _PING
             yield encoded(self._reply.closing())
         except ApiError as error:
-            yield encoded([error.body()])
-        yield _DONE
+            yield encoded(self._reply.failing(error))
+        yield self._reply.last_event
 
 
 def encoded(chunks: Iterable[dict[str, Any]]) -> bytes:

@@ -14,10 +14,14 @@ from typing import Any, Protocol
 
 from nextword.decoding.sampler import ChosenToken
 from nextword.inference.sequence import FINISH_REASONS, Request, TextPiece
+from nextword.serving.errors import ApiError
 
 
 class Reply(Protocol):
     """An answer while it grows."""
+
+    last_event: bytes
+    """Event behind the last chunk of a stream."""
 
     def opening(self) -> Iterable[dict[str, Any]]:
         """Return the chunks before the first token."""
@@ -28,8 +32,15 @@ class Reply(Protocol):
     def closing(self) -> Iterable[dict[str, Any]]:
         """Return the chunks after the last token."""
 
+    def failing(self, error: ApiError) -> Iterable[dict[str, Any]]:
+        """Return the chunks of an error in the middle of a stream."""
+
     def whole(self, pieces: Sequence[tuple[int, TextPiece]]) -> dict[str, Any]:
         """Return the answer for all pieces together."""
+
+
+DONE = b"data: [DONE]\n\n"
+"""Last event of the streams of completions and chats."""
 
 
 @dataclass(frozen=True)

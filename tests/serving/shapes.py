@@ -1,0 +1,33 @@
+"""Words for the schemas of answers: closed objects, lists, values and null."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+Schema = dict[str, Any]
+TEXT: Schema = {"type": "string"}
+COUNT: Schema = {"type": "integer", "minimum": 0}
+NUMBER: Schema = {"type": "number"}
+LOG_PROB: Schema = {"type": "number", "maximum": 0}
+
+
+def objects(required: Mapping[str, Schema], **optional: Schema) -> Schema:
+    """Return the schema of an object that has these fields and no others."""
+    fields = {**required, **optional}
+    return {"type": "object", "properties": fields, "required": list(required), "additionalProperties": False}
+
+
+def lists(items: Schema) -> Schema:
+    """Return the schema of a list."""
+    return {"type": "array", "items": items}
+
+
+def words(*allowed: str | None) -> Schema:
+    """Return the schema of one of these values."""
+    return {"enum": list(allowed)}
+
+
+def optional(schema: Schema) -> Schema:
+    """Return the schema of a value or null."""
+    return {"anyOf": [schema, {"type": "null"}]}
