@@ -5,9 +5,10 @@
 Tasks: lines rewritten with one word changed (the lines are given as the prediction), summaries with quotes of dialogues
 (from ../shared/data), extraction of records as JSON, free and of a schema, and open chat. Each text is generated
 greedily, up to 128 tokens, with and without drafts; both must be equal. The speed-up is the ratio of the summed medians
-of both. For a model that has learnt nothing, `--task prediction` gives its own text with one word in twelve changed as
-the prediction. `--draft-model` names a small model that drafts as well. With llama-cpp-python, its own prompt lookup is
-measured likewise (`--peer`). Prints a table.
+of both. For a model that has learnt nothing, `--dictated-by smollm2-135m` lets it compute each token, and takes the one
+that the named model writes: drafts are right and wrong where they would be for a model of its size that has learnt.
+`--draft-model` names a small model that drafts as well. `--peer` measures llama.cpp's own lookups likewise, by
+xllamacpp; they know no prediction. Prints a table.
 """
 
 from __future__ import annotations
@@ -18,22 +19,27 @@ import statistics
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import tyro
 
 import nextword as nw
+from nextword.decoding.sampler import ChosenToken
+from nextword.inference.backend import Logits
 from nextword.inference.engine import Engine
 from nextword.inference.generation import Completion, collect
+from nextword.inference.native_backend import num_cores
+from nextword.inference.sequence import Request
+from nextword.inference.sequence import Sequence as OneText
 
 DIALOGUES = Path(__file__).parents[2] / "shared" / "data" / "dialogsum-dev.jsonl"
 SHAKESPEARE = Path(__file__).parents[2] / "shared" / "data" / "tinyshakespeare.txt"
 MOST_TOKENS = 128
-EVERY = 12
 PEOPLE = ["Maria Lopez", "Tom Becker", "Aiko Tanaka", "Sam Okafor", "Lena Novak", "Omar Haddad"]
 TOWNS = ["Lisbon", "Hamburg", "Osaka", "Lagos", "Prague", "Cairo"]
 
-Task = Literal["edit", "summary", "json", "schema", "chat", "prediction"]
+Task = Literal["edit", "summary", "json", "schema", "chat"]
+Lookup = Literal["NGRAM_CACHE", "NGRAM_SIMPLE", "NGRAM_MOD"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,6 +49,8 @@ class Text:
     prompt: list[int]
     prediction: list[int]
     schema: str | None = None
+    dictated: list[int] | None = None
+    """Tokens of the completion, in the place of those that the model would choose."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,7 +63,8 @@ class Options:
     repeats: int = 3
     num_threads: int | None = None
     draft_model: str | None = None
-    peer: Annotated[bool, tyro.conf.arg(help="Also measure llama-cpp-python's prompt lookup.")] = False
+    dictated_by: str | None = None
+    peer: Annotated[tuple[Lookup, ...], tyro.conf.arg(help="Also measure these lookups of llama.cpp.")] = ()
 
 
 def edit_texts(lm: nw.LanguageModel, count: int) -> list[Text]:
@@ -135,16 +144,32 @@ def chat_text(lm: nw.LanguageModel, content: str) -> Text:
     return Text(lm.tokenizer.encode_chat([{"role": "user", "content": content}]), [])
 
 
-def predicted_texts(lm: nw.LanguageModel, count: int) -> list[Text]:
-    """The model's own text as its prediction, one token in twelve replaced."""
-    engine = Engine(lm.engine.backend, lm.tokenizer, speculation=False)
-    texts = []
-    for number in range(count):
-        prompt = lm.tokenizer.encode_prompt(f"This is text number {number}. ")
-        own = [token.token_id for token in generate(engine, Text(prompt, []))[0].tokens]
-        changed = [token if at % EVERY else (token + 1) % engine.backend.vocab_size for at, token in enumerate(own, 1)]
-        texts.append(Text(prompt, changed))
-    return texts
+def dictated(lm: nw.LanguageModel, texts: Sequence[Text], small: nw.LanguageModel) -> list[Text]:
+    """Return texts of the small model as texts of the large one, which has other tokens, with their completions."""
+
+    def translated(token_ids: Sequence[int]) -> list[int]:
+        return lm.tokenizer.encode(small.tokenizer.decode(token_ids), add_special_tokens=False)
+
+    engine = Engine(small.engine.backend, small.tokenizer)
+    return [
+        Text(
+            translated(text.prompt),
+            translated(text.prediction),
+            dictated=translated([token.token_id for token in generate(engine, text)[0].tokens]),
+        )
+        for text in texts
+    ]
+
+
+class Dictating(Engine):
+    """An engine that computes logits, and takes given tokens."""
+
+    dictated: list[int]
+
+    def _sample_next(self, request: Request, sequence: OneText, logits: Logits) -> None:
+        token = ChosenToken(self.dictated[len(sequence.tokens)])
+        sequence.sampler.choose(logits)  # takes its time
+        self._advance(request, sequence, token)
 
 
 TASKS: dict[Task, Callable[[nw.LanguageModel, int], list[Text]]] = {
@@ -153,14 +178,17 @@ TASKS: dict[Task, Callable[[nw.LanguageModel, int], list[Text]]] = {
     "json": json_texts,
     "schema": schema_texts,
     "chat": chat_texts,
-    "prediction": predicted_texts,
 }
 
 
 def generate(engine: Engine, text: Text) -> tuple[Completion, float]:
     """Return the completion, and its seconds without the prompt's."""
-    params = nw.SamplingParams(temperature=0, max_tokens=MOST_TOKENS, schema=text.schema)
-    request = engine.submit(text.prompt, params, prediction=text.prediction)
+    most = MOST_TOKENS if text.dictated is None else len(text.dictated)
+    params = nw.SamplingParams(temperature=0, max_tokens=most, schema=text.schema)
+    ends: list[int] | None = None if text.dictated is None else []
+    if isinstance(engine, Dictating):
+        engine.dictated = text.dictated or []
+    request = engine.submit(text.prompt, params, prediction=text.prediction, end_token_ids=ends)
     while not request.sequences:
         engine.step()
     begin = time.perf_counter()
@@ -171,7 +199,10 @@ def generate(engine: Engine, text: Text) -> tuple[Completion, float]:
 
 def measure(lm: nw.LanguageModel, texts: Sequence[Text], repeats: int) -> dict[str, float]:
     """Return tokens/s without and with drafts, their ratio, and the share of drafted tokens that were kept."""
-    engines = {False: Engine(lm.engine.backend, lm.tokenizer, speculation=False), True: lm.engine}
+    kind = Engine if texts[0].dictated is None else Dictating
+    engines = {on: kind(lm.engine.backend, lm.tokenizer, speculation=on) for on in (False, True)}
+    if texts[0].dictated is None:
+        engines[True] = lm.engine  # with a draft model, if there is one
     tokens = accepted = rejected = 0
     seconds = {False: 0.0, True: 0.0}
     for text in texts:
@@ -196,45 +227,42 @@ def measure(lm: nw.LanguageModel, texts: Sequence[Text], repeats: int) -> dict[s
     }
 
 
-def measure_llama_cpp(path: Path, texts: Sequence[Text], options: Options) -> dict[str, float]:
-    """Return tokens/s of llama-cpp-python without and with its prompt lookup."""
-    from llama_cpp import Llama
-    from llama_cpp.llama_speculative import LlamaPromptLookupDecoding
+def measure_llama_cpp(path: Path, texts: Sequence[Text], lookup: Lookup, options: Options) -> dict[str, float]:
+    """Return tokens/s of llama.cpp without and with one of its lookups, by the times that its server reports."""
+    import xllamacpp
 
     rates = {}
-    for name, draft in (("without", None), ("with", LlamaPromptLookupDecoding(num_pred_tokens=10))):
-        model: Any = Llama(
-            str(path), n_ctx=4096, n_threads=options.num_threads, draft_model=draft, verbose=False, logits_all=True
-        )
+    for name, kind in (("without", "NONE"), ("with", lookup)):
+        params = xllamacpp.CommonParams()
+        params.model.path, params.n_ctx, params.n_parallel, params.warmup = str(path), 4096, 1, True
+        params.cpuparams.n_threads = params.cpuparams_batch.n_threads = options.num_threads or num_cores()
+        params.speculative.types = [getattr(xllamacpp.common_speculative_type, f"COMMON_SPECULATIVE_TYPE_{kind}")]
+        server = xllamacpp.Server(params)
         tokens, seconds = 0, 0.0
         for text in texts:
-            model.reset()
-            pieces = model.generate(text.prompt, temp=0.0, reset=True)
-            next(pieces)
-            begin = time.perf_counter()
-            for _, token in zip(range(MOST_TOKENS - 1), pieces, strict=False):
-                tokens += 1
-                if token == model.token_eos():
-                    break
-            seconds += time.perf_counter() - begin
+            asked = {"prompt": text.prompt, "n_predict": MOST_TOKENS, "temperature": 0, "cache_prompt": False}
+            runs = [server.handle_completions(asked)["timings"] for _ in range(options.repeats)]
+            tokens += runs[0]["predicted_n"]
+            seconds += statistics.median(run["predicted_ms"] for run in runs) / 1e3
         rates[name] = tokens / seconds
-        model.close()
     return {**rates, "speedup": rates["with"] / rates["without"]}
 
 
 def main(options: Options) -> None:
     lm = nw.load(options.model, num_threads=options.num_threads, draft_model=options.draft_model)
+    small = None if options.dictated_by is None else nw.load(options.dictated_by, num_threads=options.num_threads)
     print(f"tokens/s of {options.model}; accepted: share of the text; kept: share of the drafts")
     print(f"{'task':12} {'without':>9} {'with':>9} {'speed-up':>9} {'accepted':>9} {'kept':>6}")
     for name in options.task:
-        texts = TASKS[name](lm, options.texts)
+        texts = TASKS[name](small or lm, options.texts)
+        texts = texts if small is None else dictated(lm, texts, small)
         found = measure(lm, texts, options.repeats)
         shares = f"{found['accepted']:9.0%} {found['kept']:6.0%}"
         print(f"{name:12} {found['without']:9.1f} {found['with']:9.1f} {found['speedup']:8.2f}x {shares}", flush=True)
-        if options.peer:
-            peer = measure_llama_cpp(lm.directory.path, texts, options)
+        for lookup in options.peer:
+            peer = measure_llama_cpp(lm.directory.path, texts, lookup, options)
             line = f"{peer['without']:9.1f} {peer['with']:9.1f} {peer['speedup']:8.2f}x"
-            print(f"{'  llama.cpp':12} {line}", flush=True)
+            print(f"  {lookup:12} {line}", flush=True)
 
 
 if __name__ == "__main__":

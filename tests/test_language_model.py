@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -115,6 +116,35 @@ def test_control_tokens_in_a_prompt_are_read_only_when_asked(lm: nw.LanguageMode
     after_tokens = lm.engine.next_distribution(as_tokens)
     assert lm.next(prompt, parse_special=True).entropy == after_tokens.entropy != lm.next(prompt).entropy
     assert lm.next_steps(prompt, parse_special=True)["model"].entropy == after_tokens.entropy
+
+
+@pytest.mark.parametrize(
+    "params",
+    [
+        {"repetition_penalty": 1.8},
+        {"logit_bias": {98: 9.0}, "top_k": 3},
+        {"dry_multiplier": 9.0, "dry_sequence_breakers": [], "top_p": 0.8},
+        {"no_repeat_ngram_size": 2},
+        {"min_tokens": 1, "mirostat_tau": 3.0},
+    ],
+)
+def test_the_last_step_is_what_generate_draws_from(lm: nw.LanguageModel, params: dict[str, Any]) -> None:
+    prompt = "abcabcab"
+    steps = lm.next_steps(prompt, temperature=0.8, **params)
+    assert list(steps)[:2] == ["model", "penalties"]
+    how: dict[str, Any] = {"max_tokens": 1, "logprobs": 5, "processed_logprobs": True, "seed": 4, **params}
+    (token,) = lm.generate(prompt, temperature=0.8, **how).completions[0].tokens
+    last = list(steps.values())[-1]
+    assert [log_prob for _, log_prob in last.most_probable(5)] == [one for _, one in token.alternatives[:5]]
+    assert last.log_prob(token.token_id) == token.log_prob
+
+
+@pytest.mark.parametrize(
+    "params", [{"num_beams": 2}, {"guidance_scale": 2.0}, {"contrastive_alpha": 0.1}, {"choice": ["a"]}]
+)
+def test_what_steps_do_not_show_is_refused(lm: nw.LanguageModel, params: dict[str, Any]) -> None:
+    with pytest.raises(nw.RequestError, match="its effect is not shown here; leave it out"):
+        lm.next_steps("ab", **params)
 
 
 def _streamed_prompt(stream: nw.Stream) -> list[int]:

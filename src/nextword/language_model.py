@@ -15,14 +15,15 @@ from nextword.adapters.open import open_adapted
 from nextword.checkpoints.catalogue import resolve
 from nextword.checkpoints.model_directory import ModelDirectory
 from nextword.checkpoints.open_directory import open_tokenizer
-from nextword.checks import check_items, checked_arguments
+from nextword.checks import check_items, checked_arguments, shown
 from nextword.decoding.distribution import Distribution
 from nextword.decoding.params import SamplingOptions, SamplingParams, sampling_params
-from nextword.decoding.processors import stages
+from nextword.decoding.sampler import Sampler, unseen
 from nextword.errors import RequestError
 from nextword.evaluation.conventions import ConventionName, choose_convention
 from nextword.inference.answering import answer_options
 from nextword.inference.backend import WHOLE_CACHE, Backend, BackendName, OnProgress, Weights, ignore_progress
+from nextword.inference.breakers import dry_breakers
 from nextword.inference.engine import Engine, SubmitOptions
 from nextword.inference.generation import Generation, collect, echoed_text
 from nextword.inference.open_backend import open_backend
@@ -292,10 +293,18 @@ class LanguageModel:
     ) -> dict[str, Distribution]:
         """Compute what `next` does ("model"), then the distribution after each step that the parameters switch on.
 
-        The keys are the names of the parameters, in the order in which they are applied. Raises RequestError.
+        The keys are "penalties" for all that changes logits, bias included, and the names of the parameters, in the
+        order in which they are applied. The first token of `generate` is drawn from the last. Raises RequestError, also
+        for a form, a guide or beams, whose effect is not shown.
         """
-        distribution = self.next(text, parse_special=parse_special, adapter=adapter)
-        return {"model": distribution, **dict(stages(distribution, self.params(**params)))}
+        chosen = self.params(**params)
+        if (name := unseen(chosen)) is not None:
+            raise RequestError(f"{name} = {shown(getattr(chosen, name))}: its effect is not shown here; leave it out")
+        prompt = self.tokenizer.encode_prompt(text, parse_special=parse_special)
+        ends, breakers = self.tokenizer.eos_token_ids, dry_breakers(self.tokenizer, chosen)
+        sampler = Sampler(chosen, prompt, end_token_ids=ends, breakers=breakers)
+        logits = self.engine.next_logits(prompt, adapter=adapter)
+        return dict(sampler.steps(logits, token_text=self.tokenizer.token_text))
 
     @checked_arguments
     def score(

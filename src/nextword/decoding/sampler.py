@@ -22,6 +22,7 @@ from nextword.decoding.mask import Mask
 from nextword.decoding.params import SamplingParams
 from nextword.decoding.processors import (
     Logits,
+    TextOfToken,
     active_steps,
     keep_allowed,
     penalized_logits,
@@ -102,17 +103,17 @@ class Sampler:
         """Return the processed distribution of the next token, from the model's logits (vocab_size,)."""
         return self._distribution_and_number(self._allowed(logits))[0]
 
-    def steps(self, logits: Logits) -> Iterator[tuple[str, Distribution]]:
+    def steps(self, logits: Logits, *, token_text: TextOfToken | None = None) -> Iterator[tuple[str, Distribution]]:
         """Yield the model's distribution and what each step leaves of it, by name; `choose` draws from the last.
 
         "penalties" stands for all that changes logits. XTC is done at random with a seed of the parameters, and always
-        without one.
+        without one. `token_text`: names the tokens. What `unseen` finds has to be left out.
         """
-        last = Distribution.from_logits(logits)
+        last = Distribution.from_logits(logits, token_text=token_text)
         yield "model", last
         changed = penalized_logits(logits, self.params, self._seen, end_token_ids=self._end_token_ids)
         if changed is not logits:
-            last = Distribution.from_logits(changed)
+            last = Distribution.from_logits(changed, token_text=token_text)
             yield "penalties", last
         for name, step in stages(last, self.params, coin=None if self.params.seed is None else self.numbers[1]):
             last = step
@@ -201,6 +202,15 @@ class Sampler:
             logits, self.params, self._seen, end_token_ids=self._end_token_ids, coin=coin
         )
         return processed.surprisal_up_to(self._most_bits) if self._has_mirostat else processed, number
+
+
+def unseen(params: SamplingParams) -> str | None:
+    """Return a parameter that acts on more than the model's logits and the tokens so far; None if there is none."""
+    return next((name for name in _UNSEEN if getattr(params, name) != getattr(_OFF, name)), None)
+
+
+_UNSEEN = ("num_beams", "guidance_scale", "contrastive_alpha", "schema", "regex", "grammar", "choice")
+_OFF = SamplingParams()
 
 
 def plain_choice(

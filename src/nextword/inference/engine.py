@@ -258,6 +258,11 @@ class Engine:
 
     def next_distribution(self, prompt_token_ids: Seq[int], *, adapter: str | None = None) -> Distribution:
         """Return the distribution of the token that follows a prompt, untruncated. Raises RequestError as `submit`."""
+        logits = self.next_logits(prompt_token_ids, adapter=adapter)
+        return Distribution.from_logits(logits, token_text=self.tokenizer.token_text)
+
+    def next_logits(self, prompt_token_ids: Seq[int], *, adapter: str | None = None) -> Logits:
+        """Return the model's logits after a prompt, (vocab_size,). Raises RequestError as `submit`."""
         prompt = _as_token_ids(prompt_token_ids)
         self._admission.check(prompt, adapter=adapter, room_for=0)
         with self.reserve(whole_pages(len(prompt)), remedy="shorten the prompt") as backend:
@@ -267,7 +272,8 @@ class Engine:
                     (logits,) = backend.step([chunk])
             finally:
                 backend.close_cache(cache_id)
-        return Distribution.from_logits(logits[-1].copy(), token_text=self.tokenizer.token_text)
+        after: Logits = logits[-1].copy()
+        return after
 
     @contextlib.contextmanager
     def reserve(self, num_positions: int, *, remedy: str = "shorten the text, or lower context") -> Iterator[Backend]:

@@ -14,7 +14,7 @@ from starlette.responses import Response
 from nextword.checks import shown
 from nextword.decoding.param_checks import Number
 from nextword.decoding.params import SamplingParams
-from nextword.decoding.sampler import Sampler
+from nextword.decoding.sampler import Sampler, unseen
 from nextword.inference.backend import Logits
 from nextword.inference.breakers import dry_breakers
 from nextword.inference.logits_after import logits_after
@@ -35,9 +35,6 @@ _MOST_ROWS = 1000
 """Rows of one position: the most probable, those found, and those asked for, each."""
 _MOST_ROWS_IN_ALL = 16_384
 _LONGEST_SEARCH = 256
-_UNSEEN = ("num_beams", "guidance_scale", "contrastive_alpha", "schema", "regex", "grammar", "choice")
-"""Parameters whose effect on a distribution needs more than the model's logits."""
-_OFF = SamplingParams()
 
 
 @dataclass(frozen=True)
@@ -99,8 +96,7 @@ def sampler_of(
 
 def refuse_unseen(params: SamplingParams) -> None:
     """Raise ApiError for parameters that act on something else than the model's logits and the tokens so far."""
-    name = next((name for name in _UNSEEN if getattr(params, name) != getattr(_OFF, name)), None)
-    if name is not None:
+    if (name := unseen(params)) is not None:
         message = f"{name} = {shown(getattr(params, name))}: its effect is not shown here; leave it out"
         raise ApiError(message, param=name)
 
