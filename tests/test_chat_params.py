@@ -13,7 +13,9 @@ from nextword.adapters.open import open_adapted
 from nextword.checkpoints import catalogue
 from nextword.checkpoints.catalogue import CATALOGUE, chat_defaults
 from nextword.decoding.params import SamplingOptions, SamplingParams, sampling_params
+from nextword.errors import RequestError
 from nextword.inference.engine import Engine
+from nextword.inference.generation import collect
 from nextword.language_model import LanguageModel
 from tests.checkpoints.tiny_folder import write_folder
 from tests.fakes import HashBackend
@@ -57,6 +59,27 @@ def test_chat_and_conversation_sample_by_them(model: LanguageModel) -> None:
     assert "".join(model.stream_chat(question, seed=3, max_tokens=8)) == expected
     assert "".join(model.conversation(seed=3, max_tokens=8).ask("a")) == expected
     assert model.chat(question, temperature=1.0, top_p=1.0, seed=3, max_tokens=8).text != expected
+
+
+def test_an_answer_moves_away_from_a_conversation(model: LanguageModel) -> None:
+    question = {"role": "user", "content": "a"}
+    negative = [{"role": "system", "content": "no"}, question]
+    said: SamplingOptions = {"guidance_scale": 2.0, "seed": 3, "max_tokens": 8}
+    expected = model.chat([question], negative_messages=negative, **said).text
+    assert "".join(model.stream_chat([question], negative_messages=negative, **said)) == expected
+    conversation = model.conversation(negative_system="no", **said)
+    assert "".join(conversation.ask("a")) == expected
+    prompts = [model.tokenizer.encode_chat(messages) for messages in ([question], negative)]
+    ends = model.tokenizer.turn_end_ids(None)
+    request = model.engine.submit(
+        prompts[0], model.chat_params(**said), negative_prompt=prompts[1], continues_text=False, end_token_ids=ends
+    )
+    model.engine.run([request])
+    assert collect(request, model.tokenizer).text == expected
+    with pytest.raises(RequestError, match="negative_system has no effect"):
+        conversation.params = model.chat_params()
+    with pytest.raises(RequestError, match="negative_prompt has no effect"):
+        model.chat([question], negative_messages=negative)
 
 
 def test_other_models_have_none(tmp_path: Path) -> None:

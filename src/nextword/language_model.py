@@ -229,16 +229,18 @@ class LanguageModel:
         *,
         adapter: str | None = None,
         prediction: str | None = None,
+        negative_messages: Messages | None = None,
         **options: Unpack[ChatKeywords],
     ) -> Generation:
         """Answer a conversation; a message is a mapping in OpenAI's form. Raises RequestError, TokenizerError.
 
         Keywords: tools, template_variables, chat_template and continue_final_message, as `ChatOptions` says, and the
         fields of `SamplingParams`; those not given are as in `chat_params`.
+        `negative_messages`: the conversation that `guidance_scale` moves away from; None: the prompt's last token.
         """
         rendering, params = _split_options(options)
         prompt = self.tokenizer.encode_chat(messages, **rendering)
-        how = self._answering(rendering, self._request_options(adapter, prediction))
+        how = self._answering(rendering, self._request_options(adapter, prediction), negative_messages)
         return self._run(prompt, self.chat_params(**params), how)
 
     @checked_arguments
@@ -248,12 +250,13 @@ class LanguageModel:
         *,
         adapter: str | None = None,
         prediction: str | None = None,
+        negative_messages: Messages | None = None,
         **options: Unpack[ChatKeywords],
     ) -> Stream:
         """Answer a conversation as `chat` does and yield the text as it is generated."""
         rendering, params = _split_options(options)
         prompt = self.tokenizer.encode_chat(messages, **rendering)
-        how = self._answering(rendering, self._request_options(adapter, prediction))
+        how = self._answering(rendering, self._request_options(adapter, prediction), negative_messages)
         return self._stream(prompt, self.chat_params(**params), how)
 
     @checked_arguments
@@ -264,17 +267,21 @@ class LanguageModel:
         template_variables: Mapping[str, Any] | None = None,
         chat_template: str | PathLike[str] | None = None,
         adapter: str | None = None,
+        negative_system: str | None = None,
         **params: Unpack[SamplingOptions],
     ) -> Conversation:
         """Begin a chat that keeps its history; keywords are the fields of `SamplingParams`. Raises RequestError.
 
-        `template_variables` and `chat_template` as in `ChatOptions`.
+        `template_variables` and `chat_template` as in `ChatOptions`. `negative_system`: the system prompt that
+        `guidance_scale` moves away from; None: the prompt's last token alone.
         """
         from nextword.tasks.chat import Conversation
 
         rendering: ChatOptions = {"template_variables": template_variables, "chat_template": chat_template}
         chosen = self.chat_params(**params)
-        return Conversation(self.engine, chosen, system=system, rendering=rendering, adapter=adapter)
+        return Conversation(
+            self.engine, chosen, system=system, rendering=rendering, adapter=adapter, negative_system=negative_system
+        )
 
     @checked_arguments
     def next(self, text: str, *, parse_special: bool = False, adapter: str | None = None) -> Distribution:
@@ -422,8 +429,12 @@ class LanguageModel:
 
         return Classifier(self.engine, labels, examples=examples, options=classify_options(**options))
 
-    def _answering(self, rendering: ChatOptions, how: SubmitOptions) -> SubmitOptions:
+    def _answering(
+        self, rendering: ChatOptions, how: SubmitOptions, negative_messages: Messages | None
+    ) -> SubmitOptions:
         """Add how an answer differs from a completion: it ends with its turn, and mostly begins a text."""
+        if negative_messages is not None:
+            how["negative_prompt"] = self.tokenizer.encode_chat(negative_messages, **rendering)
         return {**how, **answer_options(self.tokenizer, rendering)}
 
     def _request_options(

@@ -40,10 +40,12 @@ class Conversation:
         system: str | None = None,
         rendering: ChatOptions | None = None,
         adapter: str | None = None,
+        negative_system: str | None = None,
     ) -> None:
         """Start with the system prompt alone; `rendering`: how the chat template is applied to the messages.
 
-        `adapter`: one that the model was loaded with, for all answers; None: the base model.
+        `adapter`: one that the model was loaded with, for all answers; None: the base model. `negative_system`: the
+        system prompt of the conversation that `guidance_scale` moves away from, and which is the same otherwise.
         Raises RequestError if `params` ask for several answers.
         """
         self._engine = engine
@@ -52,8 +54,9 @@ class Conversation:
         check_chat_options(self._rendering)
         self._end_token_ids = engine.tokenizer.turn_end_ids(self._rendering.get("chat_template"))
         self._thought_marks = engine.tokenizer.thought_marks(**self._rendering)
+        self._negative_system = negative_system
         self.params = params
-        self._system: list[Message] = [] if system is None else [{"role": "system", "content": system}]
+        self._system: list[Message] = [] if system is None else [_system_prompt(system)]
         self._turns: list[Message] = []
         self.num_forgotten = 0
         """Number of turns (a question with its answer) that the last `ask` left out."""
@@ -70,6 +73,8 @@ class Conversation:
     def params(self, params: SamplingParams) -> None:
         if params.n != 1:
             raise RequestError(f"n = {params.n}: a conversation continues from one answer; use generate for several")
+        if self._negative_system is not None and params.guidance_scale == 1.0:
+            raise RequestError("negative_system has no effect with guidance_scale = 1: give a larger guidance_scale")
         self._params = params
 
     def __repr__(self) -> str:
@@ -144,6 +149,7 @@ class Conversation:
             end_token_ids=self._end_token_ids,
             thought_marks=self._thought_marks,
             adapter=self._adapter,
+            negative_prompt=self._negative_prompt(_without_oldest(turns, num_forgotten)),
         )
         self.num_forgotten = num_forgotten
         self._turns = _without_oldest(turns, num_forgotten)
@@ -165,6 +171,13 @@ class Conversation:
             else:
                 self._turns.pop()
 
+    def _negative_prompt(self, turns: list[Message]) -> list[int] | None:
+        """Return the token ids of the conversation with the other system prompt; None if there is none."""
+        if self._negative_system is None:
+            return None
+        messages = [_system_prompt(self._negative_system), *turns]
+        return self._engine.tokenizer.encode_chat(messages, **self._rendering)
+
     def _fitting_prompt(self, turns: list[Message]) -> tuple[list[int], int]:
         """Return the token ids of the conversation without its oldest turns, and the number of turns left out."""
         limit = self._engine.backend.max_seq_len - min(self._params.max_tokens or _ANSWER_ROOM, _ANSWER_ROOM)
@@ -175,6 +188,10 @@ class Conversation:
             if len(token_ids) <= limit or kept[0] is turns[-1]:
                 return token_ids, num_forgotten
             num_forgotten += 1
+
+
+def _system_prompt(text: str) -> Message:
+    return {"role": "system", "content": text}
 
 
 def _without_oldest(messages: list[Message], num_turns: int) -> list[Message]:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 
 import tyro
 
-from nextword.cli.arguments import DEFAULT_COMPUTE, ComputeArguments, ModelArgument, load_model
+from nextword.cli.arguments import DEFAULT_COMPUTE, AmateurArgument, ComputeArguments, ModelArgument, load_model
 from nextword.cli.chat_lines import ChatLines
 from nextword.cli.console import INCOMPLETE, count, note, takes_colours
 from nextword.cli.sampling_flags import SamplingFlags, check_sampling_flags, no_sampling_flags
@@ -51,6 +51,9 @@ class Options:
     """File with a chat template, or the name of one of the model's, in the place of its own."""
     template_variables: Annotated[tuple[str, ...], tyro.conf.UseAppendAction, tyro.conf.arg(metavar="NAME=VALUE")] = ()
     """Variable of the chat template, as in enable_thinking=false; repeatable."""
+    negative_system: Annotated[str | None, tyro.conf.arg(metavar="TEXT")] = None
+    """System prompt that --guidance-scale moves away from; by default the last token of the prompt alone."""
+    amateur: AmateurArgument = None
     thoughts: Thoughts = "dim"
     """Look of the thoughts in front of an answer; they are dim only on terminals that have colours."""
     params: SamplingFlags = dataclasses.field(default_factory=no_sampling_flags)
@@ -61,11 +64,14 @@ def run(options: Options) -> None:
     """Answer messages until the end of the input."""
     check_sampling_flags(options.params)
     variables = dict(map(_variable, options.template_variables))
-    model = load_model(options.model, options.compute)
+    if options.amateur is not None and not options.params.get("contrastive_alpha"):
+        raise RequestError("--amateur has no effect without --contrastive-alpha, such as 0.1")
+    model = load_model(options.model, options.compute, amateur=options.amateur)
     conversation = model.conversation(
         system=options.system,
         chat_template=_template(options.chat_template),
         template_variables=variables,
+        negative_system=options.negative_system,
         **options.params,
     )
     if options.load is not None:
