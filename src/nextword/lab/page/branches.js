@@ -13,7 +13,7 @@ const STRIP = 120;
  * Returns {show(tree, textOf)}; `textOf(index)`: the text of a branch's own tokens.
  */
 export function branchView(root, { onSelect, onRemove }) {
-  const list = el("ul.branches", { role: "tree", "aria-label": "Branches", tabindex: "0" });
+  const list = el("ul.branches", { role: "tree", "aria-label": "Branches of the text", tabindex: "0" });
   let order = [];
   let active = null;
   root.append(list);

@@ -64,7 +64,7 @@ export function tokenTitle(row) {
 
 /**
  * Show tokens in `root`, as a list of which one is picked.
- * `onPick(index, {isFinal})`: called when another token is picked, and with `isFinal` on a click or Enter.
+ * `onPick(index, {isFinal})`: called when a token is picked, with `isFinal` by Enter.
  * Returns {show(data), add(rows), pick(index)}; data: {tokens, promptLength = 0, colour, picked = null, hand = [] (indices
  * that a reader chose), ghost = null ({first, row}: where the text would have turned, and to which token)}.
  */
@@ -75,7 +75,7 @@ export function tokenView(root, { onPick = () => {}, label = "Tokens" } = {}) {
   root.replaceChildren(box);
   box.addEventListener("click", (event) => {
     const found = event.target.closest(".t");
-    if (found) picked(Number(found.dataset.index), true);
+    if (found) picked(Number(found.dataset.index), false);
   });
   box.addEventListener("keydown", (event) => {
     const target = event.key === "Enter" ? data.picked : movedTo(box, event.key, data.picked ?? -1, data.tokens.length);
