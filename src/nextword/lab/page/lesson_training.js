@@ -21,7 +21,7 @@ export const trainingLive = {
   claim: "Each step makes the right next token a little more probable: the loss falls.",
   opens: {},
   instrument(root, desk) {
-    trainingPanel(root, desk.context, { signal: desk.signal, onSteps: (losses) => desk.judge(judge(losses)) });
+    trainingPanel(root, desk.context, { signal: desk.signal, onSteps: (losses) => losses.length % WINDOW === 0 && desk.judge(judge(losses)) });
     return async () => judge([]);
   },
 };

@@ -10,47 +10,56 @@ const MOST_SAMPLES = 6;
 /**
  * Fill `root`, and show the run that the server has, if any.
  * @param {Object} context see main.js
- * @param {{signal: AbortSignal, onSteps?: function(number[], Object): void}} options signal: ends the watching, not the
- *   training; onSteps: called with the losses of all steps so far and the event that began the run
+ * @param {{signal: AbortSignal, onSteps?: function(number[]): void}} options signal: ends the watching, not the
+ *   training; onSteps: called with the losses of all steps so far
  */
 export function trainingPanel(root, context, { signal, onSteps = () => {} }) {
   if (!context.info.can_train) {
     root.append(el("p", {}, "Training needs PyTorch here: pip install 'nextword[train]', then start the lab again."));
     return;
   }
-  const status = el("p", { role: "status" });
+  const status = el("p.progress");
   const samples = el("ol.samples", { reversed: true, "aria-label": "What the model writes, newest first" });
   const controls = runControls((path) => act(path));
   root.append(controls.node, status);
   const curve = plot(root, { x: "step", y: "loss, nats per token" });
   root.append(el("h3", {}, "What it writes"), samples);
   let run = emptyRun();
+  let isAsked = false;
+  let watching = new AbortController();
 
   const draw = onNextFrame(() => {
     curve.show(lines(run), progress(run));
     status.textContent = progress(run);
-    controls.show(run.state);
-    onSteps(run.steps.ys, run.begun);
+    controls.show(isAsked ? "busy" : run.state);
+    onSteps(run.steps.ys);
   });
 
   async function act(path) {
+    isAsked = true;
     controls.show("busy");
     await context.attempt(() => post(path, {}));
+    isAsked = false;
     await watch();
   }
 
+  /** Follow the run from its beginning, in the place of an older watch. */
   async function watch() {
+    watching.abort();
+    watching = new AbortController();
+    const ended = AbortSignal.any([signal, watching.signal]);
     run = emptyRun();
     samples.replaceChildren();
     draw();
     await context.attempt(async () => {
-      for await (const event of events("training/events", null, { signal })) take(event);
+      for await (const event of events("training/events", null, { signal: ended })) take(event);
     }, watch);
   }
 
   function take(event) {
     addEvent(run, event);
     if (event.kind === "sample") addSample(samples, event);
+    if (event.kind === "end") context.announce(progress(run));
     draw();
   }
 
@@ -74,7 +83,7 @@ function runControls(act) {
 const emptyRun = () => ({ state: "none", begun: null, steps: { xs: [], ys: [] }, validation: { xs: [], ys: [] }, message: "" });
 
 function addEvent(run, event) {
-  if (event.kind === "begin") run.begun = event;
+  if (event.kind === "begin") Object.assign(run, emptyRun(), { begun: event });
   if (event.kind === "step") addPoint(run.steps, event);
   if (event.kind === "validation") addPoint(run.validation, event);
   run.state = event.kind === "end" ? event.state : "running";
