@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib.util
+
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -32,7 +34,7 @@ async def info(request: Request) -> Response:
             "presets": list(PRESETS),
             "version": __version__,
             "limits": {"inside_tokens": MOST_TOKENS, "max_n": service.limits.max_n},
-            "can_train": False,
+            "can_train": importlib.util.find_spec("torch") is not None,
             "can_look_inside": why_not(service.lm) is None,
             "why_not_inside": why_not(service.lm),
         }

@@ -12,6 +12,7 @@ from nextword.lab.read import read
 from nextword.lab.replay import replay
 from nextword.lab.side_work import SideWork
 from nextword.lab.summarize import Summarize
+from nextword.lab.training_routes import TrainingRoutes
 
 
 def lab_routes() -> list[Route]:
@@ -19,16 +20,20 @@ def lab_routes() -> list[Route]:
 
     `/openapi.json` leaves them out: they are the page's own, and change with it.
     """
-    side_work = SideWork()
+    side_work, training = SideWork(), TrainingRoutes()
     posts = {
         "read": read,
         "replay": replay,
         "inside": Inside(side_work).answer,
         "measure": Measure(side_work).answer,
         "summarize": Summarize(side_work).answer,
+        "training": training.start,
+        "training/stop": training.stop,
+        "training/continue": training.go_on,
     }
     return [
         Route("/lab/info", info, include_in_schema=False),
+        Route("/lab/training/events", training.events, include_in_schema=False),
         *(Route(f"/lab/{name}", to, methods=["POST"], include_in_schema=False) for name, to in posts.items()),
         *page_routes(),
     ]

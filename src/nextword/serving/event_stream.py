@@ -17,15 +17,15 @@ from nextword.serving.replies import Reply
 
 PING_SECONDS = 15.0
 """Time without an event after which a comment keeps proxies from closing the connection; at most twice as long."""
-_HEADERS = {"content-type": "text/event-stream; charset=utf-8", "cache-control": "no-cache", "x-accel-buffering": "no"}
-_PING = b": ping\n\n"
+HEADERS = {"content-type": "text/event-stream; charset=utf-8", "cache-control": "no-cache", "x-accel-buffering": "no"}
+PING = b": ping\n\n"
 
 
 class EventStream(Response):
     """Writes chunks as events. A client that goes ends the job; the connection ends for one that does not read."""
 
     def __init__(self, job: Job, reply: Reply) -> None:
-        super().__init__(headers=_HEADERS)
+        super().__init__(headers=HEADERS)
         self._job, self._reply = job, reply
         self._is_silent = False
         self._timer: asyncio.TimerHandle | None = None
@@ -61,7 +61,7 @@ class EventStream(Response):
             while (events := await self._job.next_events()) is not None:
                 self._is_silent = False
                 chunks = (chunk for event in events for chunk in self._reply.chunks(*event))
-                yield encoded(chunks) if events else _PING
+                yield encoded(chunks) if events else PING
             yield encoded(self._reply.closing())
         except ApiError as error:
             yield encoded(self._reply.failing(error))

@@ -7,7 +7,7 @@ import contextlib
 import hashlib
 import re
 import time
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import PurePath
 from typing import TypeVar
@@ -57,6 +57,8 @@ class Service:
         self.num_body_bytes = 0
         """Bytes of the bodies of all requests that are read or answered."""
         self.is_ending = False
+        self.at_end: list[Callable[[], Awaitable[None]]] = []
+        """Called when the server ends."""
         self.vocabulary = Vocabulary(lm.tokenizer, lm.engine.backend.vocab_size)
         self.logit_rows = LogitRows(lm.engine.backend.vocab_size)
         self._show_gauges()
@@ -69,6 +71,8 @@ class Service:
     async def stop(self) -> None:
         """End the engine's thread, and with it whatever runs."""
         self.end()
+        for close in self.at_end:
+            await close()
         self.thread.stop()
         await asyncio.to_thread(self.thread.join, 10.0)
         self._pool.shutdown(wait=False, cancel_futures=True)
