@@ -231,7 +231,7 @@ def test_two_settings_are_compared_on_one_prompt(lab: LabPage) -> None:
 @pytest.mark.model
 def test_the_picture_of_the_readme(browser: Browser, tmp_path: Path) -> None:
     """docs/images/lab.png was taken by this test; the run's own picture lies with the other screenshots."""
-    page = browser.new_page(viewport={"width": 1280, "height": 760})
+    page = browser.new_page(viewport={"width": 1400, "height": 640})
     with ServerThread(Service(nw.load("smollm2-135m")), routes=lab_routes()) as server:
         params = {"temperature": 0.8, "top_k": 40, "top_p": 0.9}
         lab = LabPage(page, server.url).open(prompt=CITY, seed=5, max_tokens=40, **params)
