@@ -21,6 +21,8 @@ from tests.serving.raw import connected, exchange, request
 from tests.serving.test_lifecycle import LONG, PATH
 
 SHORT = {"prompt": "ab", "max_tokens": 2}
+HOLDS = {"prompt": [1] * 500, "max_tokens": 1000}
+"""More of the cache than a score of 4000 tokens leaves."""
 
 
 def test_bodies_of_all_requests_together_are_bounded(lm: nw.LanguageModel) -> None:
@@ -95,7 +97,7 @@ def test_a_step_that_another_computation_interrupts_is_no_fault_of_the_request(
 
     with serving(lm, backend) as (service, client):
         found: list[Answer] = []
-        thread = threading.Thread(target=lambda: found.append(client.post(PATH, {**LONG, "max_tokens": 1000})))
+        thread = threading.Thread(target=lambda: found.append(client.post(PATH, LONG | HOLDS)))
         thread.start()
         wait_until(lambda: bool(backend.caches))
         backend.fault = failing
