@@ -18,6 +18,7 @@ from nextword.serving.handlers import JsonResponse, chat_completions, completion
 from nextword.serving.information import health, metrics, model, models, props, version
 from nextword.serving.openapi import openapi
 from nextword.serving.responses import responses
+from nextword.serving.running_requests import cancel, requests
 from nextword.serving.scoring import score
 from nextword.serving.security import Access
 from nextword.serving.service import Service
@@ -31,6 +32,8 @@ def make_app(service: Service, access: Access | None = None, *, routes: Sequence
             Route("/health", health),
             Route("/v1/models", models),
             Route("/v1/models/{name:path}", model),
+            Route("/v1/requests", requests),
+            Route("/v1/requests/{name}", cancel, methods=["DELETE"]),
             Route("/version", version),
             Route("/openapi.json", openapi),
             Route("/props", props),

@@ -42,6 +42,11 @@ _NOT_SERVED: Mapping[str, Sequence[Any]] = {
     "include_stop_str_in_output": (False,),
     "skip_special_tokens": (True,),
     "spaces_between_special_tokens": (True,),
+    "prompt_logprobs": (),
+    "return_progress": (False,),
+    "timings_per_token": (False,),
+    "priority": (0,),
+    "cache_salt": (),
 }
 """Fields that would change the text and are not served, with the values that change nothing."""
 _COMMON = (

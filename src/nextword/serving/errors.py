@@ -125,6 +125,13 @@ def shutting_down() -> ApiError:
     )
 
 
+def cancelled() -> ApiError:
+    """Return the answer to a request that someone else has ended."""
+    message = "the request was cancelled: DELETE /v1/requests was called with its id"
+    retry = {"x-should-retry": "false"}
+    return ApiError(message, status=503, kind=UNAVAILABLE, code="request_cancelled", headers=retry)
+
+
 def not_running() -> ApiError:
     """Return the answer while nothing can be computed."""
     return ApiError("the engine does not run", status=503, kind=UNAVAILABLE, code="engine_ended")

@@ -81,7 +81,7 @@ class _Exchange:
     async def allow(self) -> None:
         """Tell a browser what its page may send."""
         headers = [
-            (b"access-control-allow-methods", b"GET, POST"),
+            (b"access-control-allow-methods", b"GET, POST, DELETE"),
             (b"access-control-allow-headers", b"authorization, content-type, x-api-key, x-request-id"),
             (b"access-control-max-age", b"600"),
         ]

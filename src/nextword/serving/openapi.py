@@ -95,7 +95,8 @@ def _path(route: Route) -> dict[str, Any]:
     if route.path in BODIES:
         content = {"application/json": {"schema": _body(*BODIES[route.path])}}
         operation["requestBody"] = {"required": True, "content": content}
-    return {"post" if "POST" in (route.methods or ()) else "get": operation}
+    methods = route.methods or ()
+    return {next(method.lower() for method in ("POST", "DELETE", "GET") if method in methods): operation}
 
 
 def _body(names: Iterable[str], required: tuple[str, ...]) -> dict[str, Any]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import hashlib
 import re
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
@@ -14,13 +13,13 @@ from typing import TypeVar
 
 from starlette.datastructures import State
 
-from nextword import __version__
 from nextword.inference.sequence import Request
 from nextword.language_model import LanguageModel
 from nextword.serving.admission import Admission
 from nextword.serving.asked import Reader
 from nextword.serving.engine_thread import EngineThread
 from nextword.serving.errors import ApiError, not_running, shutting_down, too_late, too_much_at_once
+from nextword.serving.fingerprint import fingerprint
 from nextword.serving.job import Job
 from nextword.serving.limits import Limits
 from nextword.serving.logit_rows import LogitRows
@@ -45,7 +44,7 @@ class Service:
         self.models: Mapping[str, str | None] = {self.model: None, **{name: name for name in lm.adapters}}
         """Adapter by the name of a served model; None: the base model."""
         self.created = int(time.time())
-        self.fingerprint = _fingerprint(lm)
+        self.fingerprint = fingerprint(lm)
         self.reader = Reader(lm, self.models, self.limits, lenient=lenient)
         self.metrics = Metrics()
         self.thread = EngineThread(lm.engine, count_step=self.metrics.steps.inc)
@@ -154,10 +153,3 @@ def served_name(name: str) -> str:
     """Return the name under which a model is served: of a path, its last part; of any name, what fits a header."""
     last = PurePath(name).name if PurePath(name).is_absolute() or name.startswith((".", "~")) else name
     return re.sub(r"[^\w.:/-]+", "-", last.removesuffix(".gguf")) or "model"
-
-
-def _fingerprint(lm: LanguageModel) -> str:
-    """Return a short name of what texts depend on besides the request: model, weights and version."""
-    backend, directory = lm.engine.backend, lm.directory
-    known = (repr(lm), repr(directory.config), directory.size_bytes, backend.vocab_size, lm.tokenizer.fingerprint)
-    return f"fp_{hashlib.sha256(repr((known, __version__)).encode()).hexdigest()[:12]}"
