@@ -11,7 +11,7 @@ CPP    := $(wildcard native/*.h native/*.cpp native/tests/*.h native/tests/*.cpp
 PIP    := $(BIN)/python -m pip install --quiet --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help demo lab serve test test-fast test-native lint format bench clean
+.PHONY: help demo lab serve test test-fast test-native acceptance lint format bench clean
 
 help: ## list the targets
 	@echo "usage: make TARGET"
@@ -49,6 +49,10 @@ test-fast: $(VENV)/.installed-dev ## run the tests that need no other library, n
 
 test-native: ## test the C++ core by itself: as released, under the sanitizers, and for aarch64 under emulation
 	native/tests/run.sh build/native
+
+acceptance: $(VENV)/.installed-dev ## run other projects' tests of servers against ours (fetches them first)
+	$(BIN)/nextword pull smollm2-135m
+	$(BIN)/python -m acceptance -q
 
 lint: $(VENV)/.installed-dev ## check format, style and types
 	$(BIN)/ruff check .

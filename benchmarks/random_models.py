@@ -87,17 +87,19 @@ def random_model(shape: str, kind: str, folder: Path = FOLDER) -> Path:
         folder.mkdir(parents=True, exist_ok=True)
         partial = path.with_suffix(".partial")
         if kind == "F16":
-            _write(partial, SHAPES[shape], shape)
+            write_random(partial, SHAPES[shape], shape)
         else:
             _quantize(random_model(shape, "F16", folder), partial, kind)
         partial.rename(path)
     return path
 
 
-def _write(path: Path, shape: Shape, name: str) -> None:
-    """Write the F16 file, one tensor at a time."""
+def write_random(path: Path, shape: Shape, name: str, chat_template: str | None = None) -> None:
+    """Write the F16 file, one tensor at a time, with another chat template than SmolLM2's if one is given."""
     writer = GGUFWriter(path, arch="llama")
     _add_fields(writer, shape, name)
+    if chat_template is not None:
+        writer.add_chat_template(chat_template)
     tensors = shape.tensors()
     for tensor, sizes in tensors.items():
         dtype = np.dtype(np.float16 if len(sizes) == 2 else np.float32)

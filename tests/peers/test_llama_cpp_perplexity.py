@@ -17,10 +17,11 @@ pytest.importorskip("nextword._native")
 pytest.importorskip("xllamacpp")
 pytest.importorskip("torch")
 
+from acceptance.sources import FOLDER
+
 import nextword
 from nextword.checkpoints.catalogue import CATALOGUE, is_pulled, model_path
 from nextword.inference.backend import BackendName, Weights
-from tests.peers.llama_cpp_sources import FOLDER
 from tests.peers.requantize import requantize
 from tests.peers.surprisals import beginning_of_text, of_backend, of_llama_cpp
 

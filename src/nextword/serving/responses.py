@@ -29,7 +29,7 @@ _SAME = (
 """Fields that a chat has under the same name."""
 _IGNORED = (
     *("metadata", "user", "store", "service_tier", "safety_identifier", "prompt_cache_key", "prompt_cache_retention"),
-    *("reasoning", "max_tool_calls"),
+    *("reasoning", "max_tool_calls", "moderation"),
 )
 _NOT_SERVED: Mapping[str, Sequence[Any]] = {
     "previous_response_id": (),

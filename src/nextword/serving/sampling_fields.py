@@ -56,8 +56,11 @@ def _aliased(given: str, name: str, value: Any) -> Any:
 
 def _seed(name: str, value: Any) -> Any:
     """Map OpenAI's signed seeds to ours, which have no sign: modulo 2**64."""
-    is_signed = isinstance(value, int) and not isinstance(value, bool) and -(2**63) <= value < 0
-    return value % 2**64 if is_signed else value
+    if not isinstance(value, int) or isinstance(value, bool) or value >= 0:
+        return value
+    if value < -(2**63):
+        raise ApiError(f"{name} = {shown(value)}: must be a whole number from -2**63 to 2**64 - 1", param=name)
+    return value % 2**64
 
 
 def _logit_bias(name: str, value: Any) -> Any:

@@ -41,10 +41,13 @@ async def tokenize(request: Request) -> Response:
         tokens: list[Any] = list(token_ids)
         if fields.take("with_pieces", bool, False):
             tokens = [{"id": token_id, "piece": _piece(tokenizer, token_id)} for token_id in token_ids]
-        answer = {"tokens": tokens, "count": len(tokens), "max_model_len": service.lm.engine.backend.max_seq_len}
-        if fields.take("return_token_strs", bool, False):
-            answer["token_strs"] = [tokenizer.token_text(token_id) for token_id in token_ids]
-        return answer
+        strings = fields.take("return_token_strs", bool, False)
+        return {
+            "tokens": tokens,
+            "count": len(tokens),
+            "max_model_len": service.lm.engine.backend.max_seq_len,
+            "token_strs": [tokenizer.token_text(token_id) for token_id in token_ids] if strings else None,
+        }
 
     return await _answered(request, work)
 
