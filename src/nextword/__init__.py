@@ -26,7 +26,9 @@ if TYPE_CHECKING:  # what editors and type checkers read; `_EXPORTS` says the sa
     from nextword.errors import DownloadError as DownloadError
     from nextword.errors import MissingExtraError as MissingExtraError
     from nextword.errors import NextwordError as NextwordError
+    from nextword.errors import OutOfMemoryError as OutOfMemoryError
     from nextword.errors import RequestError as RequestError
+    from nextword.errors import StepInterruptedError as StepInterruptedError
     from nextword.errors import TokenizerError as TokenizerError
     from nextword.errors import TrainingError as TrainingError
     from nextword.evaluation.bootstrap import Interval as Interval
@@ -117,7 +119,9 @@ _EXPORTS = {
         "DownloadError",
         "MissingExtraError",
         "NextwordError",
+        "OutOfMemoryError",
         "RequestError",
+        "StepInterruptedError",
         "TokenizerError",
         "TrainingError",
     ),

@@ -40,9 +40,12 @@ def client(lm: nw.LanguageModel) -> Iterator[Client]:
         yield Client(server.url)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def browser() -> Iterator[Browser]:
-    """Debian's Chromium, without a window; skips the tests where it is not installed."""
+    """Debian's Chromium, without a window; skips the tests where it is not installed.
+
+    It ends with this folder's tests: while Playwright runs, its event loop is that of the main thread.
+    """
     path = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
     if path is None:
         pytest.skip("chromium is not installed")

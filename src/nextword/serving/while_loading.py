@@ -34,11 +34,12 @@ def while_loading(bound: socket.socket) -> Iterator[None]:
 
 def _serve(loop: asyncio.AbstractEventLoop, listening: socket.socket) -> None:
     asyncio.set_event_loop(loop)
-    server = loop.run_until_complete(asyncio.start_server(_answer, sock=listening))
+    starting = loop.create_task(asyncio.start_server(_answer, sock=listening))
     try:
         loop.run_forever()
     finally:
-        server.close()
+        # The block may have ended before the server has started.
+        loop.run_until_complete(starting).close()
         tasks = asyncio.all_tasks(loop)
         for task in tasks:
             task.cancel()
