@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import shutil
+import warnings
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -54,6 +56,10 @@ def browser() -> Iterator[Browser]:
     yield started
     started.close()
     playwright.stop()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)  # it leaves its pipes to the garbage collector
+        del playwright, started
+        gc.collect()
 
 
 @pytest.fixture

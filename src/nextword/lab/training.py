@@ -45,6 +45,7 @@ class Training:
         self._require("running", is_wanted=False)
         if importlib.util.find_spec("torch") is None:
             raise ApiError("training needs PyTorch: pip install 'nextword[train]'")
+        await self._wait_for_process()
         self._forget()
         self._folder = tempfile.TemporaryDirectory(prefix="nextword-lab-", ignore_cleanup_errors=True)
         self._settings = {**settings, "folder": self._folder.name}
@@ -61,14 +62,14 @@ class Training:
         """Go on with a stopped run: the same weights, optimizer and order of the data. Raises ApiError for no such."""
         self._require("stopped", is_wanted=True)
         self.state = "running"
-        if self._reading is not None:
-            await self._reading
+        await self._wait_for_process()
         await self._run()
 
     async def close(self) -> None:
         """End what runs, and remove its files."""
         if self.state == "running":
             await self._end()
+        await self._wait_for_process()
         self._forget()
 
     async def events(self) -> AsyncIterator[dict[str, Any] | None]:
@@ -127,8 +128,14 @@ class Training:
             self._process.kill()
             await self._reading
 
+    async def _wait_for_process(self) -> None:
+        """Wait until a process that has told its end has ended, too."""
+        if self._reading is not None:
+            await self._reading
+
     async def _read(self, process: asyncio.subprocess.Process) -> None:
         """Take the process's events until it has ended."""
+        assert process.stdin is not None
         assert process.stdout is not None
         assert process.stderr is not None
         complaints = asyncio.create_task(process.stderr.read())
@@ -136,6 +143,9 @@ class Training:
             self._add(json.loads(line))
         lines = (await complaints).decode(errors="replace").splitlines()
         await process.wait()
+        process.stdin.close()
+        with contextlib.suppress(OSError):
+            await process.stdin.wait_closed()
         if not self._events or self._events[-1]["kind"] != "end":
             reason = lines[-1] if lines else f"exit code {process.returncode}"
             self._add({"kind": "end", "state": "failed", "message": f"the training has failed: {reason}"})
