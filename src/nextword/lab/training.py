@@ -45,6 +45,7 @@ class Training:
         self._require("running", is_wanted=False)
         if importlib.util.find_spec("torch") is None:
             raise ApiError("training needs PyTorch: pip install 'nextword[train]'")
+        self.state = "running"  # so that no other start comes while this one waits
         await self._wait_for_process()
         self._forget()
         self._folder = tempfile.TemporaryDirectory(prefix="nextword-lab-", ignore_cleanup_errors=True)
