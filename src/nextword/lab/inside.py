@@ -15,7 +15,7 @@ from starlette.responses import Response
 from nextword.checks import shown
 from nextword.extras import needs_extra
 from nextword.lab.side_work import SideWork
-from nextword.lab.texts import read_model, read_number, read_token_ids
+from nextword.lab.texts import read_base_model, read_number, read_token_ids
 from nextword.language_model import LanguageModel
 from nextword.serving.errors import ApiError
 from nextword.serving.fields import Fields
@@ -56,9 +56,7 @@ class Inside:
     async def answer(self, request: Request) -> Response:
         """Answer `POST /lab/inside`."""
         service, body = await read_request(request)
-        model, adapter = read_model(service, body)
-        if adapter is not None:
-            raise ApiError(f"model = {shown(model)}: the inside of the base model alone is shown", param="model")
+        model = read_base_model(service, body, "the inside of the base model alone is shown")
         if (reason := why_not(service.lm)) is not None:
             raise ApiError(f"model = {shown(model)}: {reason}", param="model")
         token_ids = _read(service, body)

@@ -19,7 +19,7 @@ from nextword.errors import RequestError
 from nextword.evaluation.conventions import CONVENTION_NAMES, ConventionName
 from nextword.evaluation.scoring.tokens import ScoredToken, scored_tokens
 from nextword.lab.side_work import Check, SideWork
-from nextword.lab.texts import read_model, token_row
+from nextword.lab.texts import read_base_model, token_row
 from nextword.language_model import LanguageModel
 from nextword.serving.errors import ApiError
 from nextword.serving.fields import Fields
@@ -53,9 +53,7 @@ class Measure:
     async def answer(self, request: Request) -> Response:
         """Answer `POST /lab/measure`."""
         service, body = await read_request(request)
-        model, adapter = read_model(service, body)
-        if adapter is not None:
-            raise ApiError(f"model = {shown(model)}: texts are measured by the base model alone", param="model")
+        model = read_base_model(service, body, "texts are measured by the base model alone")
         fields = Fields(body, MEASURE_FIELDS)
         text = fields.take("text", str, "")
         found = self._kept.get((model, text))

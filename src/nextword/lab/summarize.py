@@ -10,10 +10,9 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
-from nextword.checks import shown
 from nextword.inference.text_scores import score_text
 from nextword.lab.side_work import Check, SideWork
-from nextword.lab.texts import read_model, text_rows
+from nextword.lab.texts import read_base_model, text_rows
 from nextword.serving.errors import ApiError
 from nextword.serving.fields import Fields
 from nextword.serving.handlers import JsonResponse, read_request
@@ -33,9 +32,7 @@ class Summarize:
     async def answer(self, request: Request) -> Response:
         """Answer `POST /lab/summarize`."""
         service, body = await read_request(request)
-        model, adapter = read_model(service, body)
-        if adapter is not None:
-            raise ApiError(f"model = {shown(model)}: summaries are written by the base model alone", param="model")
+        model = read_base_model(service, body, "summaries are written by the base model alone")
         fields = Fields(body, SUMMARIZE_FIELDS)
         text = fields.take("text", str, "")
         if len(text) > MOST_CHARACTERS:

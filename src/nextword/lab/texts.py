@@ -72,6 +72,14 @@ def read_model(service: Service, body: Mapping[str, Any]) -> tuple[str, str | No
     return name, service.reader.adapter(name)
 
 
+def read_base_model(service: Service, body: Mapping[str, Any], rule: str) -> str:
+    """Return the name of the base model. Raises ApiError, which gives the rule, where an adapter is asked for."""
+    model, adapter = read_model(service, body)
+    if adapter is not None:
+        raise ApiError(f"model = {shown(model)}: {rule}", param="model")
+    return model
+
+
 def text_rows(vocabulary: Vocabulary, token_ids: Sequence[int], scores: TokenScores | None) -> list[dict[str, Any]]:
     """Return a row for each token; the first, before which nothing stands, has no scores. None: there is one token."""
     rows = [{**vocabulary.named(token_ids[0]), "log_prob": None, "rank": None, "entropy": None}]
