@@ -9,7 +9,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
 from nextword.inference.sequence import Request as EngineRequest
-from nextword.serving.asked import ChatAsked, CompletionAsked
+from nextword.serving.asked import ChatAsked, CompletionAsked, Reader
 from nextword.serving.chat_reply import ChatReply
 from nextword.serving.completion_reply import CompletionReply
 from nextword.serving.disconnect import ClientGone, until_disconnected
@@ -37,8 +37,7 @@ class JsonResponse(Response):
 
 async def completions(request: Request) -> Response:
     """Answer `POST /v1/completions`."""
-    service: Service = request.app.state.service
-    _, asked, requests = await prepared(service, request, service.reader.completion)
+    service, _, asked, requests = await prepared(request, Reader.completion)
     identity = Identity("cmpl-", asked.model, service.fingerprint)
     reply = CompletionReply(asked, requests, service.lm.tokenizer, identity)
     return await answer(service, request, requests, reply, stream=asked.stream)
@@ -46,25 +45,29 @@ async def completions(request: Request) -> Response:
 
 async def chat_completions(request: Request) -> Response:
     """Answer `POST /v1/chat/completions`."""
-    service: Service = request.app.state.service
-    _, asked, requests = await prepared(service, request, service.reader.chat)
+    service, _, asked, requests = await prepared(request, Reader.chat)
     identity = Identity("chatcmpl-", asked.model, service.fingerprint)
     reply = ChatReply(asked, requests[0], service.lm.tokenizer, identity)
     return await answer(service, request, requests, reply, stream=asked.stream)
 
 
 async def prepared(
-    service: Service, request: Request, read: Callable[[Mapping[str, Any]], A]
-) -> tuple[Mapping[str, Any], A, list[EngineRequest]]:
-    """Return a request's JSON, what it asks for, and the engine's requests; the client may go in the meantime."""
+    request: Request, read: Callable[[Reader, Mapping[str, Any]], A]
+) -> tuple[Service, Mapping[str, Any], A, list[EngineRequest]]:
+    """Return the service that a request is for, its JSON, what it asks for, and the engine's requests.
+
+    The client may go in the meantime.
+    """
+    first: Service = request.app.state.service
     data = await read_body(request)
 
-    def work() -> tuple[Mapping[str, Any], A, list[EngineRequest]]:
-        body = parse_json(data, service.limits)
-        asked = read(body)
-        return body, asked, prepare(service.lm.engine, asked)
+    def work() -> tuple[Service, Mapping[str, Any], A, list[EngineRequest]]:
+        body = parse_json(data, first.limits)
+        service = first.of(body)
+        asked = read(service.reader, body)
+        return service, body, asked, prepare(service.lm.engine, asked)
 
-    return await until_disconnected(request.receive, service.in_thread(work))
+    return await until_disconnected(request.receive, first.in_thread(work))
 
 
 async def answer(
@@ -90,9 +93,10 @@ async def _all_events(job: Job) -> list[Event]:
 
 async def read_request(request: Request) -> tuple[Service, dict[str, Any]]:
     """Return the service that a request is for, and its JSON. Raises ApiError as `read_body`, and if it is no JSON."""
-    service: Service = request.app.state.service
+    first: Service = request.app.state.service
     data = await read_body(request)
-    return service, await service.in_thread(lambda: parse_json(data, service.limits))
+    body = await first.in_thread(lambda: parse_json(data, first.limits))
+    return first.of(body), body
 
 
 async def read_body(request: Request) -> bytes:

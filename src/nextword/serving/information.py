@@ -9,7 +9,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from nextword import __version__
-from nextword.serving.errors import model_not_found, not_running
+from nextword.serving.errors import not_running
 from nextword.serving.handlers import JsonResponse
 from nextword.serving.service import Service
 
@@ -17,7 +17,7 @@ from nextword.serving.service import Service
 async def health(request: Request) -> Response:
     """Answer `GET /health`."""
     service: Service = request.app.state.service
-    if service.is_ending or not service.thread.is_alive:
+    if service.is_ending or not service.is_alive:
         raise not_running()
     return JsonResponse({"status": "ok"})
 
@@ -25,16 +25,15 @@ async def health(request: Request) -> Response:
 async def models(request: Request) -> Response:
     """Answer `GET /v1/models`."""
     service: Service = request.app.state.service
-    return JsonResponse({"object": "list", "data": [_model(service, name) for name in service.models]})
+    listed = [_model(one, name) for one in service.services for name in one.models]
+    return JsonResponse({"object": "list", "data": listed})
 
 
 async def model(request: Request) -> Response:
     """Answer `GET /v1/models/{name}`."""
-    service: Service = request.app.state.service
+    first: Service = request.app.state.service
     name = request.path_params["name"]
-    if name not in service.models:
-        raise model_not_found(name, service.models)
-    return JsonResponse(_model(service, name))
+    return JsonResponse(_model(first.of({"model": name}), name))
 
 
 def _model(service: Service, name: str) -> dict[str, Any]:
@@ -69,7 +68,7 @@ async def props(request: Request) -> Response:
     return JsonResponse(
         {
             "model": service.model,
-            "models": list(service.models),
+            "models": service.names,
             "version": __version__,
             "system_fingerprint": service.fingerprint,
             "context": backend.max_seq_len,

@@ -17,7 +17,6 @@ from nextword.serving.replies import Identity
 from nextword.serving.response_items import messages_of
 from nextword.serving.responses_reply import ResponsesReply
 from nextword.serving.sampling_fields import NAMES
-from nextword.serving.service import Service
 
 _OTHERWISE = ("n", "max_tokens", "max_completion_tokens", "json_schema")
 """Sampling parameters that this endpoint has under other names, or not."""
@@ -48,11 +47,9 @@ FIELDS = (*_SAME, *_IGNORED, *_NOT_SERVED, *_OWN)
 
 async def responses(request: HttpRequest) -> Response:
     """Answer `POST /v1/responses`."""
-    service: Service = request.app.state.service
-    reader = service.reader
     with _own_names():
-        given, asked, requests = await prepared(
-            service, request, lambda body: reader.chat(chat_body(body, lenient=reader.lenient))
+        service, given, asked, requests = await prepared(
+            request, lambda reader, body: reader.chat(chat_body(body, lenient=reader.lenient))
         )
     identity = Identity("resp_", asked.model, service.fingerprint)
     reply = ResponsesReply(asked, given, requests[0], service.lm.tokenizer, identity)

@@ -13,8 +13,8 @@ from nextword.errors import NextwordError
 from nextword.inference.continuations import Continuations, ContinuationScore, score_continuations
 from nextword.serving.disconnect import until_disconnected
 from nextword.serving.errors import ApiError, refusal
-from nextword.serving.fields import Fields, parse_json
-from nextword.serving.handlers import JsonResponse, read_body
+from nextword.serving.fields import Fields
+from nextword.serving.handlers import JsonResponse, read_request
 from nextword.serving.logprobs import finite
 from nextword.serving.service import Service
 from nextword.text.tokenizer import Tokenizer
@@ -24,9 +24,8 @@ SCORE_FIELDS = ("model", "prompt", "continuations")
 
 async def score(request: Request) -> Response:
     """Answer `POST /v1/score`: a prompt and continuations, each a text or token ids."""
-    service: Service = request.app.state.service
-    data = await read_body(request)
-    model, item = await service.in_thread(lambda: _read(service, parse_json(data, service.limits)))
+    service, body = await read_request(request)
+    model, item = await service.in_thread(lambda: _read(service, body))
 
     def work() -> Iterator[list[ContinuationScore]]:
         return score_continuations(service.lm.engine, [item])

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import re
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import PurePath
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from starlette.datastructures import State
 
@@ -18,7 +19,14 @@ from nextword.language_model import LanguageModel
 from nextword.serving.admission import Admission
 from nextword.serving.asked import Reader
 from nextword.serving.engine_thread import EngineThread
-from nextword.serving.errors import ApiError, not_running, shutting_down, too_late, too_much_at_once
+from nextword.serving.errors import (
+    ApiError,
+    model_not_found,
+    not_running,
+    shutting_down,
+    too_late,
+    too_much_at_once,
+)
 from nextword.serving.fingerprint import fingerprint
 from nextword.serving.job import Job
 from nextword.serving.limits import Limits
@@ -35,45 +43,101 @@ class Service:
     """One model that is served. Lives on the event loop; only `in_thread` leaves it."""
 
     def __init__(
-        self, lm: LanguageModel, *, limits: Limits | None = None, alias: str | None = None, lenient: bool = False
+        self,
+        lm: LanguageModel,
+        *,
+        limits: Limits | None = None,
+        alias: str | None = None,
+        lenient: bool = False,
+        first: Service | None = None,
     ) -> None:
-        """Serve a model under its own name or an alias, and each of its adapters under theirs."""
+        """Serve a model under its own name or an alias, and each of its adapters under theirs.
+
+        `first`: the service beside which this one serves a further model of the same server; see `serve_beside`.
+        """
         self.lm = lm
         self.limits = limits or Limits()
         self.model = alias or served_name(lm.name)
         self.models: Mapping[str, str | None] = {self.model: None, **{name: name for name in lm.adapters}}
         """Adapter by the name of a served model; None: the base model."""
+        self._first = first or self
+        self.services: list[Service] = [self]
+        """This one, and those of the models beside it."""
         self.created = int(time.time())
         self.fingerprint = fingerprint(lm)
         self.reader = Reader(lm, self.models, self.limits, lenient=lenient)
-        self.metrics = Metrics()
+        self.metrics: Metrics = Metrics() if first is None else first.metrics
         self.thread = EngineThread(lm.engine, count_step=self.metrics.steps.inc)
         self.admission = Admission(self.limits)
-        self.jobs: set[Job] = set()
-        """Those that run or wait."""
+        self.jobs: set[Job] = set() if first is None else first.jobs
+        """Those of the server that run or wait."""
         self._readings: set[asyncio.Timeout] = set()
         """Time limits of the bodies that are being read."""
         self.num_body_bytes = 0
         """Bytes of the bodies of all requests that are read or answered."""
-        self.is_ending = False
+        self._is_ending = False
         self.at_end: list[Callable[[], Awaitable[None]]] = []
         """Called when the server ends."""
         self.vocabulary = Vocabulary(lm.tokenizer, lm.engine.backend.vocab_size)
         self.logit_rows = LogitRows(lm.engine.backend.vocab_size)
-        self._show_gauges()
-        self._pool = ThreadPoolExecutor(_PREPARING_THREADS, thread_name_prefix="nextword-prepare")
+        if first is None:
+            self._show_gauges()
+            self._pool = ThreadPoolExecutor(_PREPARING_THREADS, thread_name_prefix="nextword-prepare")
+        else:
+            self._pool = first._pool
+
+    def serve_beside(self, lm: LanguageModel) -> None:
+        """Serve a further model, with a queue and a thread of its own, before the server starts.
+
+        A name that is taken gets a number behind it.
+        """
+        wanted = served_name(lm.name)
+        names = (wanted, *(f"{wanted}-{number}" for number in itertools.count(2)))
+        name = next(name for name in names if name not in self.names)
+        self.services.append(Service(lm, limits=self.limits, alias=name, lenient=self.reader.lenient, first=self))
+
+    @property
+    def names(self) -> list[str]:
+        """Names of all models of the server."""
+        return [name for service in self.services for name in service.models]
+
+    @property
+    def is_ending(self) -> bool:
+        """True once the server takes nothing new."""
+        return self._first._is_ending
+
+    @property
+    def is_alive(self) -> bool:
+        """True while requests for all models can be computed."""
+        return all(service.thread.is_alive for service in self.services)
+
+    def of(self, body: Mapping[str, Any]) -> Service:
+        """Return the service of the model that a body names. Raises ApiError with status 404 if there is none.
+
+        A body without a model's name, or with what is no name, is for the first one.
+        """
+        name = body.get("model")
+        if not isinstance(name, str):
+            return self
+        for service in self.services:
+            if name in service.models:
+                return service
+        raise model_not_found(name, self.names)
 
     def start(self) -> None:
-        """Start the engine's thread; the event loop runs."""
-        self.thread.start(asyncio.get_running_loop())
+        """Start the threads of the engines; the event loop runs."""
+        for service in self.services:
+            service.thread.start(asyncio.get_running_loop())
 
     async def stop(self) -> None:
-        """End the engine's thread, and with it whatever runs."""
+        """End the threads of the engines, and with them whatever runs."""
         self.end()
         for close in self.at_end:
             await close()
-        self.thread.stop()
-        await asyncio.to_thread(self.thread.join, 10.0)
+        for service in self.services:
+            service.thread.stop()
+        for service in self.services:
+            await asyncio.to_thread(service.thread.join, 10.0)
         self._pool.shutdown(wait=False, cancel_futures=True)
 
     async def in_thread(self, function: Callable[[], T]) -> T:
@@ -107,7 +171,7 @@ class Service:
 
     def end(self) -> None:
         """Take nothing new, and nothing of which only a part is there."""
-        self.is_ending = True
+        self._is_ending = True
         for limit in self._readings:
             limit.reschedule(0.0)
 
@@ -146,7 +210,11 @@ class Service:
         gauge = self.metrics.gauge
         gauge("num_requests_running", "Prompts that run.", lambda: sum(job.num_running for job in self.jobs))
         gauge("num_requests_waiting", "Prompts that wait.", lambda: sum(job.num_waiting for job in self.jobs))
-        gauge("kv_cache_usage_perc", "Share of the KV cache that is reserved.", lambda: self.lm.engine.cache_share)
+        gauge("kv_cache_usage_perc", "Share of the KV cache that is reserved.", self._cache_share)
+
+    def _cache_share(self) -> float:
+        """Return the share of the KV cache of that model that has least left."""
+        return max(service.lm.engine.cache_share for service in self.services)
 
 
 def served_name(name: str) -> str:

@@ -13,8 +13,8 @@ from starlette.responses import Response
 
 from nextword.errors import NextwordError
 from nextword.serving.errors import ApiError, refusal
-from nextword.serving.fields import Fields, parse_json
-from nextword.serving.handlers import JsonResponse, read_body
+from nextword.serving.fields import Fields
+from nextword.serving.handlers import JsonResponse, read_request
 from nextword.serving.preparing import encode_messages
 from nextword.serving.service import Service
 from nextword.text.tokenizer import Tokenizer
@@ -89,13 +89,9 @@ async def _answered(
     request: Request, work: Callable[[Service, Mapping[str, Any]], dict[str, Any]], *, param: str | None = None
 ) -> Response:
     """Do the work for a body in a thread."""
-    service: Service = request.app.state.service
-    data = await read_body(request)
+    service, body = await read_request(request)
 
     def answer() -> dict[str, Any]:
-        body = parse_json(data, service.limits)
-        if isinstance(name := body.get("model"), str):
-            service.reader.adapter(name)
         try:
             return work(service, body)
         except NextwordError as error:
