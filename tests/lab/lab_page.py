@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from playwright.sync_api import Locator, Page
 
 _SMALL = 1e-4
+_NO_BREAK = "\u00a0"
 _SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
@@ -88,9 +89,14 @@ def percent(probability: float) -> str:
     """Return a probability as the page shows it: JavaScript rounds the exact value of a double half up."""
     value = Decimal(100 * probability)
     if probability >= _SMALL:
-        return f"{value.quantize(Decimal('0.01'), ROUND_HALF_UP)} %"
+        return f"{value.quantize(Decimal('0.01'), ROUND_HALF_UP)}{_NO_BREAK}%"
     digits, power = f"{100 * probability:.1e}".split("e")
-    return f"{digits} × 10{str(int(power)).translate(_SUPERSCRIPTS)} %"
+    return f"{digits} × 10{str(int(power)).translate(_SUPERSCRIPTS)} %".replace(" ", _NO_BREAK)
+
+
+def nats(value: float) -> str:
+    """Return nats as the page shows them."""
+    return f"{fixed(value, 3)}{_NO_BREAK}nats"
 
 
 def fixed(value: float, digits: int) -> str:

@@ -17,6 +17,7 @@ from nextword.lab.routes import lab_routes
 from nextword.serving.server import ServerThread
 from nextword.serving.service import Service
 from tests.lab.lab_page import fixed, percent
+from tests.lab.lab_page import nats as in_nats
 from tests.serving.client import Client
 
 if TYPE_CHECKING:
@@ -157,7 +158,7 @@ def test_3_1_the_loss_is_the_mean_under_teacher_forcing(page: Page, client: Clie
     assert shown == [fixed(loss, 4) for loss in losses]
     loss = math.fsum(losses) / len(losses)
     assert cells(page, "tfoot tr")[-1] == fixed(loss, 4)
-    assert figures.count(f"{fixed(loss, 3)} nats") == 2
+    assert figures.count(in_nats(loss)) == 2
 
 
 @pytest.mark.peer

@@ -148,9 +148,9 @@ function cell(row, p, { step, y, size, longest, steps }) {
   return svg("g.kept", {}, ...raw, bar(p, "bar"), text(percent(p), x + Math.max(end, 1) + 0.3 * em, y + 1.05 * em, "figure"));
 }
 
-/** Return the bar of the last step, cumulated from 0 to 1, and its height; none where nothing is drawn. */
+/** Return the bar of the last step, cumulated from 0 to 1, and its height; none where no number is drawn. */
 function cumulatedBar({ rows, draw: drawn, token }, { em, width }) {
-  if (!drawn) return { node: svg("g"), height: 0 };
+  if (!drawn || drawn.number === null) return { node: svg("g"), height: 0 };
   const [y, height] = [1.5 * em, 1.5 * em];
   const parts = rows.filter((row) => row.cumulated).map((row) => segment(row, drawn, token, { y, height, width, em }));
   const x = drawn.number * width;

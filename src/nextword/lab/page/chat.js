@@ -2,6 +2,7 @@
 
 import { post } from "./api.js";
 import { button, el } from "./dom.js";
+import { textOfRows } from "./format.js";
 import { paramsText } from "./parameters.js";
 import { read, write } from "./texts.js";
 import { colourChoice, distributionCard } from "./token_panel.js";
@@ -27,7 +28,8 @@ class ChatView {
     this.list = el("ol.turns", { "aria-label": "Conversation" });
     this.card = distributionCard(context);
     const colours = colourChoice(this.store, () => this.answers.forEach((answer) => answer.draw()));
-    root.append(el("section.card", { "aria-label": "Chat" }, this.list, colours, this.form()), this.card.node);
+    const chat = el("section.card", { "aria-label": "Chat" }, this.list, colours, this.form());
+    root.append(el("div.token-panel.apart", {}, chat, this.card.node));
   }
 
   form() {
@@ -98,9 +100,16 @@ class ChatView {
     await this.busy(async (signal) => {
       await write(tokens, { model: this.model, seed, params, max_tokens }, (rows) => view.add(rows), signal);
     });
-    this.store.set({ messages: [...turns, view.turn(this.context.info.end_token_ids)] });
+    this.keep(turns, view);
     await view.read(this.model);
+    this.keep(turns, view);
     this.context.announce("The answer is written.");
+  }
+
+  /** Keep the answer to these turns as it stands, unless the page shows another conversation by now. */
+  keep(turns, view) {
+    const isShown = this.turns.length >= turns.length && turns.every((turn, at) => turn === this.turns[at]);
+    if (isShown) this.store.set({ messages: [...turns, view.turn(this.context.info.end_token_ids)] });
   }
 
   /** Run what writes until it ends or is stopped. */
@@ -140,11 +149,13 @@ class ChatView {
 function answerView(root, turn, store, onPick) {
   const { prompt_ids: promptIds, seed, params } = turn;
   let rows = turn.token_ids.map((id) => ({ token_id: id, text: "", log_prob: null }));
+  let promptRows = promptIds.map((id) => ({ token_id: id, text: "" }));
   const ids = () => rows.map((row) => row.token_id);
+  const text = () => ({ rows: [...promptRows, ...rows], promptLength: promptIds.length, params, seed });
   const view = tokenView(root, {
     label: "Answer",
     onPick: (index) =>
-      onPick({ tokenIds: [...promptIds, ...ids()], position: promptIds.length + index, promptLength: promptIds.length, params, seed }),
+      onPick({ tokenIds: [...promptIds, ...ids()], position: promptIds.length + index, promptLength: promptIds.length, params, seed, text }),
   });
   const draw = () => view.show({ tokens: rows, colour: store.get().colour });
   draw();
@@ -156,13 +167,14 @@ function answerView(root, turn, store, onPick) {
     },
     /** Read the figures of all tokens, which the stream does not have. */
     async read(model) {
-      rows = (await read(model, [...promptIds, ...ids()], promptIds.length)).slice(promptIds.length);
+      const all = await read(model, [...promptIds, ...ids()], promptIds.length);
+      [promptRows, rows] = [all.slice(0, promptIds.length), all.slice(promptIds.length)];
       draw();
     },
     /** The turn as it is kept; `endIds`: tokens that end an answer and are no part of its text. */
     turn(endIds) {
       const said = rows.filter((row) => !endIds.includes(row.token_id));
-      return { ...turn, content: said.map((row) => row.text).join(""), token_ids: ids() };
+      return { ...turn, content: textOfRows(said), token_ids: ids() };
     },
   };
 }

@@ -1,23 +1,25 @@
 /** Numbers and bytes as they are shown. Figures are the server's: they are rounded here, never computed. */
 
 const NATS_IN_A_BIT = Math.log(2);
+/** A number and its unit stay on one line. */
+const NO_BREAK = "\u00A0";
 
 /** Return a probability as a percentage with two decimals, or, below 0.01 %, with two digits and a power of ten. */
 export function percent(probability) {
   if (probability === null) return "–";
-  if (probability >= 1e-4 || probability === 0) return `${(100 * probability).toFixed(2)} %`;
-  return `${scientific(100 * probability)} %`;
+  if (probability >= 1e-4 || probability === 0) return `${(100 * probability).toFixed(2)}${NO_BREAK}%`;
+  return `${scientific(100 * probability)}${NO_BREAK}%`;
 }
 
-/** Return a number with two digits and a power of ten: 1.3e-7 as 1.3 × 10⁻⁷. */
-export function scientific(number) {
-  const [digits, power] = number.toExponential(1).split("e");
-  return `${digits} × 10${superscript(Number(power))}`;
+/** Return a number with so many decimals and a power of ten: 1.3e-7 as 1.3 × 10⁻⁷. */
+export function scientific(number, decimals = 1) {
+  const [digits, power] = number.toExponential(decimals).split("e");
+  return `${digits}${NO_BREAK}×${NO_BREAK}10${superscript(Number(power))}`;
 }
 
 /** Return nats with three decimals. */
 export function nats(value) {
-  return value === null || value === undefined ? "–" : `${value.toFixed(3)} nats`;
+  return value === null || value === undefined ? "–" : `${value.toFixed(3)}${NO_BREAK}nats`;
 }
 
 /** Return nats as bits with two decimals. */

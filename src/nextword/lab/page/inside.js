@@ -19,13 +19,13 @@ export function mount(root, context) {
   }
   const field = el("textarea", { rows: 2, spellcheck: "false", dir: "auto", "aria-label": "Text to look into" });
   field.value = store.get().text || EXAMPLE;
-  field.addEventListener("input", () => store.set({ text: field.value }));
+  field.addEventListener("input", () => store.set({ text: field.value, token: null }));
   const note = el("span.quiet", { role: "status" });
   const go = button("Look inside", () => look.read(), { class: "main" });
   const box = el("div");
   const result = el("div.inside-result");
   root.append(el("section.card", { "aria-label": "Text" }, field, el("div.row", {}, go, note), box), result);
-  const panel = insidePanel(result);
+  const panel = insidePanel(result, store);
   const look = reader(context, { field, note, box, panel });
   look.read();
   return panel.end;
@@ -41,7 +41,7 @@ function reader(context, { field, note, box, panel }) {
   const most = Math.min(context.info.limits.inside_tokens, context.info.context);
   const model = () => context.store.get().model || undefined;
   let [tokens, left] = [[], 0];
-  const view = tokenView(box, { label: "Tokens", onPick: (index) => look(index) });
+  const view = tokenView(box, { label: "Tokens", onPick: (token) => (context.store.set({ token }), look(token)) });
 
   const look = latest(async (position) => {
     const token_ids = tokens.slice(0, position + 1).map((token) => token.token_id);
@@ -57,15 +57,16 @@ function reader(context, { field, note, box, panel }) {
       if (!found?.tokens.length) return;
       tokens = found.tokens.slice(0, most);
       left = found.tokens.length - tokens.length;
-      view.show({ tokens, colour: "surprisal", picked: tokens.length - 1 });
-      look(tokens.length - 1);
+      const picked = Math.min(context.store.get().token ?? Infinity, tokens.length - 1);
+      view.show({ tokens, colour: "surprisal", picked });
+      look(picked);
     },
   };
 }
 
 /** Return what shows an answer of /lab/inside: the map, the chosen head's view, and the layers' guesses. */
-function insidePanel(root) {
-  const pickers = [picker("Layer", () => draw()), picker("Head", () => draw())];
+function insidePanel(root, store) {
+  const pickers = [picker("Layer", () => chosen()), picker("Head", () => chosen())];
   const [layers, heads] = pickers;
   const seen = el("p.attended.tokens");
   const words = el("p", { role: "status" });
@@ -76,14 +77,19 @@ function insidePanel(root) {
   const map = attentionMap(mapCard, ({ layer, head }) => {
     layers.set(layer);
     heads.set(head);
-    draw();
+    chosen();
   });
   let [attention, tokens] = [[], []];
 
+  function chosen() {
+    store.set({ layer: layers.get(), head: heads.get() });
+    draw();
+  }
+
   function draw() {
-    const chosen = { layer: layers.get(), head: heads.get() };
-    const weights = attention[chosen.layer][chosen.head];
-    map.show(attention, chosen, tokens);
+    const [layer, head] = [layers.get(), heads.get()];
+    const weights = attention[layer][head];
+    map.show(attention, { layer, head }, tokens);
     seen.replaceChildren(...weights.map((weight, index) => seenToken(weight, tokens[index])));
     words.textContent = looksAt(weights, tokens);
   }
@@ -92,8 +98,8 @@ function insidePanel(root) {
     end: map.end,
     show(found, its) {
       [attention, tokens] = [found.attention, its];
-      layers.fill(attention.length);
-      heads.fill(attention[0].length);
+      layers.fill(attention.length, store.get().layer);
+      heads.fill(attention[0].length, store.get().head);
       if (!root.hasChildNodes()) root.append(mapCard, lensCard);
       draw();
       guesses.replaceChildren(lensTable(found.lens));
@@ -108,9 +114,9 @@ function picker(label, onchange) {
     node: el("label.field", {}, label, made),
     get: () => Number(made.value),
     set: (number) => (made.value = String(number)),
-    fill(count) {
-      if (made.options.length === count) return;
-      made.replaceChildren(...Array.from({ length: count }, (_, number) => el("option", {}, String(number))));
+    fill(count, number) {
+      made.replaceChildren(...Array.from({ length: count }, (_, one) => el("option", {}, String(one))));
+      made.value = String(Math.min(number ?? 0, count - 1));
     },
   };
 }

@@ -11,10 +11,10 @@ const NUM_GUESSES = 5;
  * @param {{layer: number, top: Object[], rank_of_final: number}[]} lens
  */
 export function lensTable(lens) {
-  const places = Array.from({ length: NUM_GUESSES }, (_, index) => (index === 0 ? "first guess" : `${index + 1}.`));
-  const columns = ["Layer", ...places, "rank of the last guess"];
-  const lines = [...lens].reverse().map(({ layer, top, rank_of_final: rank }) => [String(layer), ...top.slice(0, NUM_GUESSES).map(guess), whole(rank)]);
-  return dataTable("Guesses of each layer", columns, lines, { text: places.map((_, index) => index + 1) });
+  const places = Array.from({ length: NUM_GUESSES }, (_, index) => (index === 0 ? "First guess" : `${index + 1}.`));
+  const columns = ["Layer", "Rank of the last", ...places];
+  const lines = [...lens].reverse().map(({ layer, top, rank_of_final: rank }) => [String(layer), whole(rank), ...top.slice(0, NUM_GUESSES).map(guess)]);
+  return dataTable("Guesses of each layer", columns, lines, { text: places.map((_, index) => index + 2) });
 }
 
 function guess(row) {

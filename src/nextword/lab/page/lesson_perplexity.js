@@ -2,7 +2,7 @@
 
 import { textField } from "./controls.js";
 import { el } from "./dom.js";
-import { counted, oneLine, percent } from "./format.js";
+import { counted, oneLine, percent, scientific } from "./format.js";
 import { formula, frac, over, root, sub, sup } from "./math.js";
 import { dataTable } from "./table.js";
 
@@ -16,7 +16,8 @@ export const perplexity = {
   words: () => [
     "A good model finds unseen text probable. The probability of a text is the product of its tokens' probabilities, which " +
       "is smaller for longer texts; the n-th root takes the length out. Perplexity is the inverse of that:",
-    formula("Perplexity=", sup(["P(", sub("w", "1:n"), ")"], frac("−1", "n")), "=", root([over("∏", "i=1", "n"), factor()], "n")),
+    formula("Perplexity=", sup(["P(", sub("w", "1:n"), ")"], frac("−1", "n"))),
+    formula("=", root([over("∏", "i=1", "n"), factor()], "n")),
     "So it is the geometric mean of the factors 1 / P in the table. Read it as a number of choices: at perplexity 8 the " +
       "model is as unsure, on average, as if it drew among 8 equally probable tokens. Lower is better.",
   ],
@@ -57,7 +58,7 @@ function table(tokens, steps) {
   return dataTable("Perplexity, token by token", COLUMNS, lines);
 }
 
-const short = (number) => (number < 1e6 ? number.toFixed(2) : number.toExponential(3));
+const short = (number) => (number < 1e6 ? number.toFixed(2) : scientific(number, 3));
 
 function judge(tokens, steps) {
   const n = tokens.length;

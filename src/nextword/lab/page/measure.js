@@ -38,24 +38,26 @@ export function mount(root, context) {
 function textField({ store }) {
   const field = el("textarea", { rows: 4, spellcheck: "false", dir: "auto", "aria-label": "Text to measure" });
   field.value = store.get().text || EXAMPLE;
-  field.addEventListener("input", () => store.set({ text: field.value }));
+  field.addEventListener("input", () => store.set({ text: field.value, token: null }));
   return field;
 }
 
 /** Return what shows an answer of /lab/measure in `place`. */
 function results(place, context) {
-  const cards = ["Figures", "Running mean", "Tokens", "Most surprising tokens"].map(card);
-  const [figures, mean, tokens, surprising] = cards.map(({ body }) => body);
-  const panel = tokenPanel(tokens, context, { label: "Tokens of the text" });
+  const cards = ["Figures", "Tokens", "Running mean", "Most surprising tokens"].map(card);
+  const [figures, tokens, mean, surprising] = cards.map(({ body }) => body);
+  const panel = tokenPanel(tokens, context, { label: "Tokens of the text", onPick: (token) => context.store.set({ token }) });
   const curve = plot(mean, { x: "token", y: "mean surprisal so far, nats" });
   return {
     end: panel.end,
     show(found) {
       if (!place.hasChildNodes()) place.append(...cards.map(({ node }) => node));
       figures.replaceChildren(otherFigures(found), conventionTable(found.conventions));
-      panel.show({ tokens: found.tokens, tokenIds: found.tokens.map((token) => token.token_id), offset: 0, params: {}, seed: 0 });
+      panel.show({ tokens: found.tokens, offset: 0, params: {}, seed: null });
       curve.show([meanLine(found)], meanWords(found));
       surprising.replaceChildren(surprisingTable(found, panel.pick));
+      const { token } = context.store.get();
+      if (token !== null && token < found.tokens.length) panel.pick(token);
     },
   };
 }

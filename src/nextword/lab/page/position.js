@@ -9,17 +9,19 @@ import { paramsText } from "./parameters.js";
 
 const ROWS = [10, 25, 50, 200];
 const REFUSED = 400;
+const UNCHOSEN = "Choose a token to see the distribution that it was drawn from.";
 const FIRST_TOKEN = "This is the first token: nothing stands before it, so it was not drawn.";
 
 /**
- * Fill `root` with a panel. `onTake(row)`: a reader chose this token for the position.
- * Returns {show(asked), end()}; asked: {model, tokenIds, position, promptLength, params, seed}, or null for nothing.
+ * Fill `root` with a panel. `onTake(row)`: a reader chose this token for the position; `foot`: a node below the rows.
+ * Returns {show(asked), end()}; asked: {model, tokenIds, position, promptLength, params, seed}, or null for nothing. A
+ * seed of null: nothing is drawn there.
  */
-export function positionPanel(root, context, { onTake }) {
+export function positionPanel(root, context, { onTake, foot = null }) {
   const own = { isLog: false, top: 25, search: "" };
   let asked = null;
   let answer = null;
-  const head = el("div.head", { role: "status" }, el("p.quiet", {}, "Choose a token to see the distribution that it was drawn from."));
+  const head = el("div.head", { role: "status" }, el("p.quiet", {}, UNCHOSEN));
   const note = el("p.note.quiet", {});
   const box = el("div.scroll", {});
   const chain = chainView(box, { onPick: onTake });
@@ -40,7 +42,8 @@ export function positionPanel(root, context, { onTake }) {
     ),
     note,
     box,
-    el("p.key", {}, "● what the seed draws   ▸ what stands in the text   pale: the model's own probability"),
+    el("p.key", {}, "● what is drawn   ▸ what stands in the text   pale: the model's own probability"),
+    foot ?? "",
   );
 
   function change(patch) {
@@ -56,11 +59,12 @@ export function positionPanel(root, context, { onTake }) {
   async function askNow() {
     const now = asked;
     try {
-      answer = now.position ? await distributionOf(now, own) : null;
+      answer = now.position ? drawnBy(await distributionOf(now, own), isGreedy(now.params, context.info)) : null;
     } catch (problem) {
       if (problem.status !== REFUSED) throw problem;
       return showNothing(problem.message);
     }
+    if (!asked) return null;
     if (!answer) return showNothing(FIRST_TOKEN);
     body.hidden = false;
     head.replaceChildren(...heading(answer, now));
@@ -78,6 +82,7 @@ export function positionPanel(root, context, { onTake }) {
     show(next) {
       asked = next;
       if (next) ask();
+      else showNothing(UNCHOSEN);
     },
     end: chain.end,
   };
@@ -91,6 +96,16 @@ export async function distributionOf({ model, tokenIds, position, promptLength, 
   return (await post("/v1/distribution", body)).positions[0];
 }
 
+/** Return true if the settings take the most probable token without a number. */
+export function isGreedy(params, info) {
+  return (params.temperature ?? info.parameters.find(({ name }) => name === "temperature").default) === 0;
+}
+
+/** Return a position as it was drawn: greedy decoding needs no number. */
+function drawnBy(found, greedy) {
+  return greedy && found.draw ? { ...found, draw: { ...found.draw, number: null } } : found;
+}
+
 function heading(found, { position }) {
   const { token, entropy } = found;
   if (!token) return [el("h2", {}, `The next token, number ${position}`), el("p.figures", {}, `entropy ${nats(entropy)}`)];
@@ -102,7 +117,7 @@ function heading(found, { position }) {
   ];
   return [
     el("h2", {}, `Token ${position}: `, el("bdi.picked", {}, oneLine(token))),
-    el("p.figures", { title: `token ${token.token_id}` }, figures.join(" · ")),
+    el("p.figures", { title: `token ${token.token_id}` }, ...figures.map((one) => el("span", {}, one))),
   ];
 }
 
@@ -110,10 +125,10 @@ function heading(found, { position }) {
 function whatHappened({ draw, rows, token, steps }, { seed, params }) {
   const last = steps.at(-1);
   const left = `${paramsText(params)}: ${counted(last.num_tokens, "token")} left`;
-  if (!draw) return `${left}.`;
+  if (!draw) return `${left}. The text was given, not drawn.`;
   const drawn = rows.find((row) => row.token_id === draw.token_id);
   const name = drawn ? `“${oneLine(drawn)}”` : `token ${draw.token_id}`;
-  const how = params.temperature === 0 ? `greedy takes ${name}` : `seed ${seed} draws ${name}`;
+  const how = draw.number === null ? `greedy takes ${name}` : `seed ${seed} draws ${name}`;
   const differs = token && token.token_id !== draw.token_id ? `, where “${oneLine(token)}” stands` : "";
   return `${left}; ${how}${differs}.`;
 }

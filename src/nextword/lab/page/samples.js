@@ -1,24 +1,28 @@
 /** Several texts after one prompt, side by side: the same settings, one seed after the other. */
 
 import { button, el, labelled, select } from "./dom.js";
+import { emptyState } from "./examples.js";
 import { counted } from "./format.js";
 import { paramsText } from "./parameters.js";
+import { branchedTree } from "./open_in_write.js";
 import { encode, read, write } from "./texts.js";
 import { legend, tokenView } from "./tokens.js";
-import { plant, writeFrom } from "./tree.js";
 
 const COUNTS = [2, 3, 4, 6];
+const USUAL_COUNT = 4;
 
 /** Fill `root`; see main.js. */
 export function mount(root, context) {
   const { store } = context;
-  let count = 4;
+  let count = COUNTS.includes(store.get().samples) ? store.get().samples : USUAL_COUNT;
   let running = null;
-  const prompt = el("textarea", { rows: 2, "aria-label": "Prompt", dir: "auto", spellcheck: "false" });
+  const prompt = el("textarea", { rows: 2, "aria-label": "Prompt", dir: "auto", spellcheck: "false", placeholder: "Write a prompt" });
   prompt.value = store.get().prompt;
-  prompt.addEventListener("input", () => store.set({ prompt: prompt.value }));
+  prompt.addEventListener("input", () => store.set({ prompt: prompt.value, samples: null }));
   const about = el("p.quiet", {});
   const grid = el("div.samples-grid", {});
+  const words = "The same settings write several texts after one prompt, each with its own seed. Write a prompt, or take one of these.";
+  grid.append(emptyState(words, (example) => begin(example)));
   const start = button("Write all", () => writeAll(), { class: "main" });
   const stop = button("Stop", () => running?.abort(), { disabled: true });
   const counts = select(COUNTS.map((one) => [one, String(one)]), count, (value) => (count = Number(value)));
@@ -27,13 +31,22 @@ export function mount(root, context) {
     grid,
   );
 
+  function begin(example) {
+    prompt.value = example;
+    store.set({ prompt: example });
+    start.focus();
+    return writeAll();
+  }
+
   async function writeAll() {
+    store.set({ samples: count });
     running = new AbortController();
     [start.disabled, stop.disabled] = [true, false];
     await context.attempt(() => writeSamples(context, grid, { count, about, signal: running.signal }), writeAll);
     [start.disabled, stop.disabled] = [false, true];
   }
 
+  if (store.get().samples !== null) writeAll();
   return () => running?.abort();
 }
 
@@ -42,6 +55,7 @@ async function writeSamples(context, grid, { count, about, signal }) {
   const ids = await encode(model || undefined, prompt, chat);
   about.textContent = `${paramsText(params)}; up to ${counted(maxTokens, "token")} each.`;
   const cards = Array.from({ length: count }, (_, at) => sampleCard(context, { ids, seed: seed + at, params, model: model || undefined }));
+  grid.dataset.count = count;
   grid.replaceChildren(...cards.map(({ node }) => node));
   await Promise.all(cards.map((card) => card.write(maxTokens, signal)));
   context.announce(`${counted(count, "text")} written.`);
@@ -80,11 +94,7 @@ export function meanSurprisal(rows) {
 
 /** Add a text to the tree as a branch of the prompt, and open the view in which it is written on. */
 function takeInto(context, { ids, rows, seed, params }) {
-  const { tree } = context.store.get();
-  const isSame = tree && String(tree.prompt) === String(ids);
-  const bare = isSame ? { ...tree, active: null } : plant(ids);
-  const grown = writeFrom(bare, ids.length, { seed, params });
-  grown.branches[grown.active].tokens = rows.map((row) => row.token_id);
-  context.store.set({ tree: grown, seed, params, at: null });
+  const tree = branchedTree(context.store.get().tree, ids, rows.map((row) => row.token_id), { seed, params });
+  context.store.set({ tree, seed, params, at: null });
   context.go("write");
 }

@@ -27,7 +27,13 @@ const FIELDS = {
   at: WHOLE,
   colour: { ...TEXT, fallback: "surprisal", holds: (value) => Object.hasOwn(COLOURINGS, value) },
   other: { ...DATA, holds: isSide },
+  samples: WHOLE,
+  compared: TEXT,
+  summary: TEXT,
   text: TEXT,
+  token: WHOLE,
+  layer: WHOLE,
+  head: WHOLE,
   lesson: TEXT,
   messages: { ...DATA, holds: isConversation },
 };

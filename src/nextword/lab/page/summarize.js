@@ -2,7 +2,7 @@
 
 import { post } from "./api.js";
 import { button, el, labelled, select } from "./dom.js";
-import { counted } from "./format.js";
+import { counted, textOfRows } from "./format.js";
 import { tokenPanel } from "./token_panel.js";
 
 const EXAMPLE =
@@ -18,10 +18,10 @@ const STYLES = [["paragraph", "as a paragraph"], ["bullets", "as bullet points"]
 /** Fill `root`; see main.js. */
 export function mount(root, context) {
   const { store } = context;
-  const asked = { length: "short", style: "paragraph" };
+  const asked = askedOf(store.get().summary);
   const field = el("textarea", { rows: 6, dir: "auto", spellcheck: "false", "aria-label": "Text to summarise" });
   field.value = store.get().text || EXAMPLE;
-  field.addEventListener("input", () => store.set({ text: field.value }));
+  field.addEventListener("input", () => store.set({ text: field.value, summary: "", token: null }));
   field.addEventListener("keydown", (event) => {
     if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) summarise();
   });
@@ -39,16 +39,25 @@ export function mount(root, context) {
     const body = { ...asked, text: field.value, model: store.get().model || undefined };
     go.disabled = true;
     status.textContent = "The model reads and writes …";
+    store.set({ summary: `${asked.length} ${asked.style}` });
     const found = await context.attempt(() => post("summarize", body, { signal: ended.signal }), summarise);
     go.disabled = false;
     status.textContent = found ? parts(found) : "";
     if (found) summary.show(found);
   }
 
+  if (store.get().summary) summarise();
   return () => {
     ended.abort();
     summary.end();
   };
+}
+
+/** Return the length and the form of a summary that was asked for, as the URL has them. */
+function askedOf(text) {
+  const [length, style] = text.split(" ");
+  const known = (options, value) => (options.some(([name]) => name === value) ? value : options[0][0]);
+  return { length: known(LENGTHS, length), style: known(STYLES, style) };
 }
 
 function summaryCard(root, context) {
@@ -56,15 +65,17 @@ function summaryCard(root, context) {
   const tokens = el("div");
   const card = el("section.card", { "aria-label": "Summary", hidden: true }, el("h2", {}, "Summary"), tokens);
   card.append(el("details", {}, el("summary", {}, "The prompt that asks for it"), prompt));
-  const panel = tokenPanel(tokens, context, { label: "Tokens of the summary" });
+  const panel = tokenPanel(tokens, context, { label: "Tokens of the summary", onPick: (token) => context.store.set({ token }) });
   root.append(card);
   return {
     end: panel.end,
     show(found) {
       const { token_ids: tokenIds, prompt_length: offset } = found;
       card.hidden = false;
-      prompt.textContent = found.tokens.slice(0, offset).map((token) => token.text).join("");
-      panel.show({ tokens: found.tokens.slice(offset), tokenIds, offset, params: GREEDY, seed: 0 });
+      prompt.textContent = textOfRows(found.tokens.slice(0, offset));
+      panel.show({ tokens: found.tokens, offset, params: GREEDY, seed: 0 });
+      const { token } = context.store.get();
+      if (token !== null && token < tokenIds.length - offset) panel.pick(token);
       context.announce(`The summary has ${counted(tokenIds.length - offset, "token")}.`);
     },
   };

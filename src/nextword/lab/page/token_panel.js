@@ -1,6 +1,7 @@
 /** Tokens on their colours with the choice of a colouring, and the distribution of the one that is picked. */
 
-import { el, labelled, select } from "./dom.js";
+import { button, el, labelled, select } from "./dom.js";
+import { openInWrite } from "./open_in_write.js";
 import { positionPanel } from "./position.js";
 import { COLOURINGS, legend, tokenView } from "./tokens.js";
 
@@ -18,15 +19,21 @@ export function colourChoice(store, onChange) {
   return el("div.row", {}, labelled("colour", select(options, store.get().colour, chosen)), key);
 }
 
-/** Return a card with the distribution of a token that is picked elsewhere; `show` as in position.js. */
+/**
+ * Return a card with the distribution of a token that is picked elsewhere. `show(asked)` as in position.js, and with
+ * `text()`, what `openInWrite` takes; there a row that is taken is the next choice.
+ */
 export function distributionCard(context) {
   const card = el("section.card.position", { "aria-label": "Distribution", hidden: true });
-  const onTake = () => context.announce("A token can be taken in the view Write.");
-  const panel = positionPanel(card, context, { onTake });
+  let shown = null;
+  const open = (taken) => context.attempt(() => openInWrite(context, { ...shown.text(), at: shown.position }, taken));
+  const foot = button("Open in Write", () => open(null), { title: "Go on with this text in Write; a click on another token takes that there" });
+  const panel = positionPanel(card, context, { onTake: open, foot });
   return {
     node: card,
     end: panel.end,
     show(asked) {
+      shown = asked;
       card.hidden = asked === null;
       panel.show(asked);
     },
@@ -35,26 +42,26 @@ export function distributionCard(context) {
 
 /**
  * Show a text in `root`, its tokens and the distribution of the picked one.
- * Returns {show(text), pick(index), end()}; text: {tokens, tokenIds, offset, params, seed}: the rows that are shown, the
- * ids of the whole text, where in it the rows begin (0: the text was not written by the model), and the settings of the
- * draw.
+ * Returns {show(text), pick(index), end()}; text: {tokens, offset, params, seed}: the rows of the whole text, where in it
+ * those begin that are shown (0: all; the text was not written by the model), and the settings of the draw.
  */
 export function tokenPanel(root, context, { label, onPick = () => {} }) {
   const box = el("div");
   const card = distributionCard(context);
   let text = null;
   const view = tokenView(box, { label, onPick: (index) => picked(index) });
-  const draw = () => text && view.show({ tokens: text.tokens, colour: context.store.get().colour });
+  const draw = () => text && view.show({ tokens: text.tokens.slice(text.offset), colour: context.store.get().colour });
 
   function picked(index) {
     onPick(index);
-    const { tokenIds, offset, params, seed } = text;
+    const { tokens, offset, params, seed } = text;
     const position = offset + index;
-    const model = context.store.get().model || undefined;
-    card.show(position === 0 ? null : { model, tokenIds, position, promptLength: offset || position, params, seed });
+    const tokenIds = tokens.map((row) => row.token_id);
+    const whole = () => ({ rows: tokens, promptLength: offset || tokens.length, params, seed });
+    card.show({ model: context.store.get().model || undefined, tokenIds, position, promptLength: offset || position, params, seed, text: whole });
   }
 
-  root.append(box, colourChoice(context.store, draw), card.node);
+  root.append(el("div.token-panel", {}, el("div", {}, box, colourChoice(context.store, draw)), card.node));
   return {
     end: card.end,
     show(next) {

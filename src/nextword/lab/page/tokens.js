@@ -65,13 +65,13 @@ export function tokenTitle(row) {
 /**
  * Show tokens in `root`, as a list of which one is picked.
  * `onPick(index, {isFinal})`: called when a token is picked, with `isFinal` by Enter.
- * Returns {show(data), add(rows), pick(index)}; data: {tokens, promptLength = 0, colour, picked = null, hand = [] (indices
- * that a reader chose), ghost = null ({first, row}: where the text would have turned, and to which token)}.
+ * Returns {show(data), add(rows), pick(index), turn(ghost)}; data: {tokens, promptLength = 0, colour, picked = null,
+ * hand = [] (indices that a reader chose)}; ghost: {first, rows}: where the text would have turned, and to which tokens.
  */
 export function tokenView(root, { onPick = () => {}, label = "Tokens" } = {}) {
   const prefix = `tokens${++views}-`;
   const box = el("div.tokens.marks", { role: "listbox", tabindex: "0", "aria-label": label, dir: "auto" });
-  let data = { tokens: [], colour: "surprisal" };
+  let data = { tokens: [], colour: "surprisal", ghost: null };
   root.replaceChildren(box);
   box.addEventListener("click", (event) => {
     const found = event.target.closest(".t");
@@ -109,13 +109,21 @@ export function tokenView(root, { onPick = () => {}, label = "Tokens" } = {}) {
     pick(data.picked);
   }
 
+  function turn(ghost) {
+    if (!ghost && !data.ghost) return;
+    data.ghost = ghost;
+    box.querySelector(".ghost")?.remove();
+    for (const node of box.querySelectorAll(".t")) node.classList.toggle("turned", ghost !== null && Number(node.dataset.index) >= ghost.first);
+    if (ghost) document.getElementById(prefix + ghost.first)?.before(ghostNode(ghost));
+  }
+
   function add(rows) {
     const from = data.tokens.length;
     data.tokens.push(...rows);
     box.append(...nodes(data, from, prefix));
   }
 
-  return { show, add, pick, box };
+  return { show, add, pick, turn, box };
 }
 
 /** Return the nodes of the tokens from index `from` on. */
@@ -124,12 +132,10 @@ function nodes(data, from, prefix) {
   const characters = joinedCharacters(data.tokens.slice(from));
   data.tokens.slice(from).forEach((row, offset) => {
     const index = from + offset;
-    if (data.ghost && data.ghost.first === index) made.push(ghostNode(data.ghost.row));
     const place = { id: prefix + index, "data-index": index, "data-token": row.token_id };
     const node = el("span.t", { role: "option", "aria-selected": "false", ...place });
     const names = [colourClass(row, data.colour), index < data.promptLength ? "of-prompt" : null];
     if (data.hand?.includes(index)) names.push("hand");
-    if (data.ghost && index >= data.ghost.first) names.push("turned");
     node.classList.add(...names.filter(Boolean));
     node.append(...shownParts(row, characters[offset]));
     if (!/\S/u.test(ownText(row) ?? "")) node.setAttribute("aria-label", spokenName(row));
@@ -138,8 +144,11 @@ function nodes(data, from, prefix) {
   return made;
 }
 
-function ghostNode(row) {
-  return el("span.ghost", { "aria-hidden": "true" }, ...shownParts(row, ""));
+/** Return the tokens that would stand there, the first in a frame; the line below the text says it to readers of screens. */
+function ghostNode({ rows: [first, ...others] }) {
+  const end = others.length ? " …" : "";
+  const words = others.flatMap((row) => shownParts(row, ""));
+  return el("span.ghost", { "aria-hidden": "true" }, el("span.turn-token", {}, ...shownParts(first, "")), ...words, end);
 }
 
 /** Return the nodes of a token's text: bytes and white space have marks that a style shows or hides. */

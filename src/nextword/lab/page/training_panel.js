@@ -19,7 +19,7 @@ export function trainingPanel(root, context, { signal, onSteps = () => {} }) {
     return;
   }
   const status = el("p.progress");
-  const samples = el("ol.samples", { reversed: true, "aria-label": "What the model writes, newest first" });
+  const samples = el("ol.training-texts", { reversed: true, "aria-label": "What the model writes, newest first" });
   const controls = runControls((path) => act(path));
   root.append(controls.node, status);
   const curve = plot(root, { x: "step", y: "loss, nats per token" });

@@ -85,11 +85,34 @@ export function pruned(tree, index) {
   return { ...tree, branches, active };
 }
 
+/** Parameters that count the tokens after the prompt, so that the place where it ends matters. */
+const COUNTING = ["presence_penalty", "frequency_penalty", "min_tokens", "mirostat_tau"];
+
+/**
+ * Return the branch that begins with these tokens and was written with these settings from token `from` on, none of them
+ * chosen by a reader; or null.
+ */
+export function writtenBy(tree, tokenIds, { from, seed, params }) {
+  const isSame = (one) => one.seed === seed && JSON.stringify(sorted(one.params)) === JSON.stringify(sorted(params));
+  const fits = (index) => {
+    const path = pathOf(tree, index);
+    const last = tokenIds.length - 1;
+    if (!isSame(tree.branches[index]) || !tokenIds.every((id, at) => path[at] === id)) return false;
+    const begins = promptLengthAt(tree, last, index) === from || !COUNTING.some((name) => name in params);
+    return begins && chosenByHand(tree, index).every((position) => position < from);
+  };
+  return [...tree.branches.keys()].find(fits) ?? null;
+}
+
+function sorted(params) {
+  return Object.entries(params).sort(([left], [right]) => (left < right ? -1 : 1));
+}
+
 function canGrow(tree, position, { seed, params }) {
   if (tree.active === null) return false;
   const active = tree.branches[tree.active];
   const isEnd = position === pathOf(tree).length;
-  return isEnd && active.seed === seed && JSON.stringify(active.params) === JSON.stringify(params);
+  return isEnd && active.seed === seed && JSON.stringify(sorted(active.params)) === JSON.stringify(sorted(params));
 }
 
 function grown(tree, tokens, { hand, start }) {

@@ -44,6 +44,6 @@ function column(root, desk, name, label) {
 
 function bar(row) {
   const [before, after] = [row.probabilities[0], row.probabilities.at(-1)];
-  const figure = row.removed_by === null ? percent(after) : `cut, was ${percent(before)}`;
+  const figure = row.removed_by === null ? percent(after) : `✕ ${percent(before)}`;
   return { label: oneLine(row), value: after ?? 0, ghost: before, figure, kind: row.removed_by === null ? "" : "cut" };
 }

@@ -1,10 +1,11 @@
 /** The view in which one writes and sees, changes and branches: parameters, text and branches, and the chosen position. */
 
-import { latest, post } from "./api.js";
 import { branchView } from "./branches.js";
 import { button, checkbox, el, labelled, select } from "./dom.js";
+import { emptyState } from "./examples.js";
 import { textPage } from "./export.js";
-import { counted, oneLine, textOfRows } from "./format.js";
+import { oneLine, textOfRows } from "./format.js";
+import { ghostOf } from "./ghost.js";
 import { download } from "./keep.js";
 import { parameterPanel, paramsText } from "./parameters.js";
 import { positionPanel } from "./position.js";
@@ -19,23 +20,11 @@ export function mount(root, context) {
   return () => view.end();
 }
 
-/** Return the answer of /lab/replay, or null for settings that cannot be replayed from logits alone. */
-async function replayOf(body) {
-  try {
-    return await post("replay", body);
-  } catch (problem) {
-    if (problem.status !== 400) throw problem;
-    return null;
-  }
-}
-
 class WriteView {
   constructor(root, context) {
     this.context = context;
     this.store = context.store;
-    this.ghost = null;
     this.written = new Written(context, { onChange: () => this.showText(), onRows: (rows) => this.tokens.add(rows) });
-    this.replay = latest(() => this.findGhost());
     root.append(this.settingsCard(), this.textCard(), this.positionCard());
     root.addEventListener("keydown", (event) => this.onKey(event));
   }
@@ -50,6 +39,7 @@ class WriteView {
   end() {
     this.written.stop();
     this.panel.end();
+    this.ghost.end();
     this.unfollow();
   }
 
@@ -58,7 +48,7 @@ class WriteView {
     if (changed.includes("seed")) this.seed.value = state.seed;
     if (changed.includes("colour")) this.showText();
     if (["params", "seed", "tree", "at"].some((name) => changed.includes(name))) this.showPosition();
-    if (["params", "seed", "tree"].some((name) => changed.includes(name))) this.replay();
+    if (["params", "seed", "tree"].some((name) => changed.includes(name))) this.ghost.find();
   }
 
   settingsCard() {
@@ -121,15 +111,21 @@ class WriteView {
     const place = el("div", {});
     this.tokens = tokenView(place, { onPick: (at, { isFinal }) => this.pick(at, isFinal), label: "The text, token by token" });
     this.legend = el("div", {});
-    this.turn = el("p.turn", { role: "status" });
+    this.ghost = ghostOf(this.written, this.context, {
+      onChange: (ghost) => this.tokens.turn(ghost),
+      onWrite: (from) => this.write({ from }),
+      onShow: (index) => this.selectBranch(index),
+    });
     const colours = Object.entries(COLOURINGS).map(([name, { title }]) => [name, title]);
     const colour = select(colours, this.store.get().colour, (name) => this.store.set({ colour: name }));
+    const words = "Write a prompt, or take one of these. Each token will stand on a colour: the deeper, the less the model expected it.";
+    this.empty = emptyState(words, (prompt) => this.begin(prompt));
     const marks = checkbox(true, (isOn) => this.tokens.box.classList.toggle("marks", isOn));
-    return el(
+    this.text = el(
       "div.text-box",
       {},
       place,
-      this.turn,
+      this.ghost.node,
       this.legend,
       el(
         "div.row.tight",
@@ -141,6 +137,7 @@ class WriteView {
         button("Save page", () => this.savePage(), { class: "quiet", title: "Save the text with its colours as one HTML file" }),
       ),
     );
+    return el("div", {}, this.empty, this.text);
   }
 
   branchesBox() {
@@ -158,8 +155,8 @@ class WriteView {
   positionCard() {
     const card = el("section.card.position", { "aria-label": "Distribution" });
     this.goOn = checkbox(true, () => {});
-    this.panel = positionPanel(card, this.context, { onTake: (row) => this.take(row) });
-    card.append(labelled("a chosen token is written on from", this.goOn));
+    const foot = labelled("a chosen token is written on from", this.goOn);
+    this.panel = positionPanel(card, this.context, { onTake: (row) => this.take(row), foot });
     return card;
   }
 
@@ -168,7 +165,9 @@ class WriteView {
     const { colour, at } = this.store.get();
     const rows = this.written.shownRows();
     const promptLength = tree ? tree.prompt.length : 0;
-    this.tokens.show({ tokens: rows, promptLength, colour, picked: at, hand: tree ? chosenByHand(tree) : [], ghost: this.ghost });
+    this.tokens.show({ tokens: rows, promptLength, colour, picked: at, hand: tree ? chosenByHand(tree) : [] });
+    this.ghost.find();
+    [this.empty.hidden, this.text.hidden] = [Boolean(tree), !tree];
     this.legend.replaceChildren(legend(colour));
     this.branchCard.hidden = !tree?.branches.length;
     if (tree) this.branches.show(tree, (index) => this.written.textOf(index));
@@ -182,6 +181,13 @@ class WriteView {
     this.store.set({ at });
     this.tokens.pick(at);
     if (isFinal) document.querySelector(".position .rows")?.focus({ preventScroll: true });
+  }
+
+  begin(prompt) {
+    this.prompt.value = prompt;
+    this.store.set({ prompt });
+    this.buttons.write.focus();
+    return this.write();
   }
 
   async write({ from = null, maxTokens = this.store.get().max_tokens } = {}) {
@@ -248,31 +254,6 @@ class WriteView {
     this.store.set({ model: name });
     await this.reading();
     this.showPosition();
-  }
-
-  /** Find where the same seed, with the settings as they are now, would have gone another way. */
-  async findGhost() {
-    const from = this.written.drawnFrom();
-    const { seed, params } = this.store.get();
-    const ids = from === null ? [] : pathOf(this.written.tree);
-    this.ghost = null;
-    if (ids.length > (from ?? 0) && !this.written.running) {
-      const body = { model: this.written.model, token_ids: ids, prompt_length: from, params: { ...params, seed } };
-      const found = await this.context.attempt(() => replayOf(body));
-      if (found && found.first !== null) this.ghost = { first: found.first, row: found.token };
-    }
-    this.showText();
-    this.showTurn(seed, params, ids);
-  }
-
-  showTurn(seed, params, ids) {
-    if (!this.ghost) return this.turn.replaceChildren();
-    const { first, row } = this.ghost;
-    const left = counted(ids.length - first, "token");
-    return this.turn.replaceChildren(
-      `With ${paramsText(params)}, seed ${seed} would have drawn “${oneLine(row)}” as token ${first}: the last ${left} would be others. `,
-      button("Write that", () => this.write({ from: first })),
-    );
   }
 
   async copyText() {

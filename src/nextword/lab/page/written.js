@@ -27,6 +27,7 @@ export class Written {
     this.onRows = onRows;
     this.rows = new Map();
     this.running = null;
+    this.growing = null;
     this.planted = this.store.get().prompt;
   }
 
@@ -40,11 +41,15 @@ export class Written {
     return this.store.get().model || undefined;
   }
 
-  /** Return the rows of the shown path; where none were read, rows of ids alone. */
+  /** Return the rows of the shown path. */
   shownRows() {
+    return this.tree ? this.rowsOf(this.tree.active) : [];
+  }
+
+  /** Return the rows of the path of a branch; where none were read, rows of ids alone. */
+  rowsOf(index) {
     const { tree } = this;
-    if (!tree) return [];
-    return pathOf(tree).map((tokenId, position) => this.rowAt(tree, position) ?? { token_id: tokenId, text: "" });
+    return pathOf(tree, index).map((tokenId, position) => this.rowAt(tree, position, index) ?? { token_id: tokenId, text: "" });
   }
 
   /** Return the text of a branch's own tokens, as far as it was read. */
@@ -78,20 +83,22 @@ export class Written {
     const from = position ?? pathOf(this.tree).length;
     this.update(writeFrom(this.tree, from, settingsOf(this.store.get())), { at: null });
     const { tree } = this;
-    this.running = new AbortController();
+    [this.running, this.growing] = [new AbortController(), tree];
     const settings = { model: this.model, ...settingsOf(this.store.get()), max_tokens: maxTokens };
     const came = (rows) => this.added(tree.active, rows);
     try {
       return await write(pathOf(tree), settings, came, this.running.signal);
     } finally {
+      this.keepTokens();
       this.running = null;
-      this.keepTokens(tree.active);
     }
   }
 
-  /** Stop what is written. */
+  /** Stop what is written; what came of it stays. */
   stop() {
-    this.running?.abort();
+    if (!this.running) return;
+    this.running.abort();
+    this.keepTokens();
   }
 
   /** Let the token at a position be another one: an old branch, or a new one that begins with it. */
@@ -149,12 +156,14 @@ export class Written {
 
   added(index, rows) {
     this.rows.set(index, [...(this.rows.get(index) ?? []), ...rows]);
-    if (this.tree.active === index) this.onRows(rows);
+    if (this.tree === this.growing) this.onRows(rows);
   }
 
-  /** Take the tokens that came into the tree. */
-  keepTokens(index) {
-    const { tree } = this;
+  /** Take the tokens that came into the tree that is written on, once, and only if it still stands. */
+  keepTokens() {
+    const tree = this.growing;
+    if (this.tree !== tree) return;
+    const index = tree.active;
     const come = (this.rows.get(index) ?? []).slice(tree.branches[index].tokens.length);
     this.update(extended(tree, index, come.map((row) => row.token_id)), {});
   }
