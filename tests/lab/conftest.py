@@ -25,7 +25,7 @@ _FLAGS = (
     *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"),
     *("--disable-component-update", "--disable-sync", "--disable-dev-shm-usage"),
 )
-WAIT = 10_000
+WAIT = 30_000
 """Milliseconds after which what a page should show is missing."""
 
 
