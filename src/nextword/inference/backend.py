@@ -89,6 +89,10 @@ class Backend(Protocol):
     def max_positions(self) -> int:
         """Maximum number of positions of all open sequences together, each in whole pages of `PAGE_POSITIONS`."""
 
+    @property
+    def weight_bytes(self) -> int:
+        """Bytes of the weights in memory."""
+
     def open_cache(self, prompt: Sequence[int] = (), *, adapter: str | None = None) -> int:
         """Open a sequence and return its handle; it may begin with a stored prefix of `prompt`, never all of it.
 

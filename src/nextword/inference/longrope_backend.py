@@ -85,6 +85,11 @@ class LongRopeBackend:
         """Half of the inner backend's maximum: sequences are copied as they outgrow the original context."""
         return self._inner.max_positions // 2
 
+    @property
+    def weight_bytes(self) -> int:
+        """Bytes of the weights in memory."""
+        return self._inner.weight_bytes
+
     def open_cache(self, prompt: Sequence[int] = (), *, adapter: str | None = None) -> int:
         """Open a sequence and return its handle; it may begin with a stored prefix of `prompt`, never all of it.
 

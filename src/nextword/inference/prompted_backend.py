@@ -40,6 +40,11 @@ class PromptedBackend:
         """Maximum number of positions of all open sequences together, even if each is as short as a page."""
         return self._inner.max_positions // (1 + whole_pages(len(self._virtual)) // PAGE_POSITIONS)
 
+    @property
+    def weight_bytes(self) -> int:
+        """Bytes of the weights in memory."""
+        return self._inner.weight_bytes
+
     def open_cache(self, prompt: Sequence[int] = (), *, adapter: str | None = None) -> int:
         """Open a sequence that begins with the virtual tokens, and return its handle."""
         cache_id = self._inner.open_cache([*self._virtual, *prompt], adapter=adapter)

@@ -61,6 +61,11 @@ class TorchBackend:
         """Maximum number of positions of all open sequences together: no limit but the system's memory."""
         return sys.maxsize
 
+    @property
+    def weight_bytes(self) -> int:
+        """Bytes of the weights in memory."""
+        return sum(weight.numel() * weight.element_size() for weight in self._model.parameters())
+
     def open_cache(self, prompt: Sequence[int] = (), *, adapter: str | None = None, is_long: bool = False) -> int:
         """Open an empty sequence and return its handle; no prefix is stored for later prompts.
 

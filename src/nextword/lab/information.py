@@ -18,14 +18,18 @@ _SHAPE = ("hidden_size", "num_layers", "num_heads", "num_kv_heads", "head_dim", 
 
 
 async def info(request: Request) -> Response:
-    """Answer `GET /lab/info`."""
-    service: Service = request.app.state.service
-    backend, tokenizer = service.lm.engine.backend, service.lm.tokenizer
+    """Answer `GET /lab/info`, for the model that `?model=` names."""
+    first: Service = request.app.state.service
+    name = request.query_params.get("model", first.model)
+    service = first.of({"model": name})
+    backend, tokenizer, reason = service.lm.engine.backend, service.lm.tokenizer, why_not(service.lm)
     return JsonResponse(
         {
-            "model": service.model,
-            "models": list(service.models),
+            "model": name,
+            "models": first.names,
             "vocab_size": backend.vocab_size,
+            "tokenizer": tokenizer.fingerprint,
+            "weight_bytes": backend.weight_bytes,
             "shape": _shape(service.lm),
             "context": backend.max_seq_len,
             "has_chat": tokenizer.chat_template is not None,
@@ -35,8 +39,8 @@ async def info(request: Request) -> Response:
             "version": __version__,
             "limits": {"inside_tokens": MOST_TOKENS, "max_n": service.limits.max_n},
             "can_train": importlib.util.find_spec("torch") is not None,
-            "can_look_inside": why_not(service.lm) is None,
-            "why_not_inside": why_not(service.lm),
+            "can_look_inside": reason is None,
+            "why_not_inside": reason,
         }
     )
 

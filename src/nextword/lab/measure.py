@@ -19,7 +19,7 @@ from nextword.errors import RequestError
 from nextword.evaluation.conventions import CONVENTION_NAMES, ConventionName
 from nextword.evaluation.scoring.tokens import ScoredToken, scored_tokens
 from nextword.lab.side_work import Check, SideWork
-from nextword.lab.texts import read_base_model, token_row
+from nextword.lab.texts import begins_of, num_characters, read_base_model, token_row
 from nextword.language_model import LanguageModel
 from nextword.serving.errors import ApiError
 from nextword.serving.fields import Fields
@@ -78,12 +78,13 @@ def _measured(service: Service, text: str, check: Check) -> dict[str, Any]:
     first = len(tokens) - len(nats)
     total_bits = math.fsum(nats) / math.log(2)
     scored_text = b"".join(one.data for one in tokens[first:])
+    begins = begins_of([one.data for one in tokens])
     return {
-        "tokens": [_row(service, one, begin) for one, begin in zip(tokens, _begins(tokens), strict=True)],
+        "tokens": [_row(service, one, begin) for one, begin in zip(tokens, begins, strict=True)],
         "conventions": conventions,
         "total_nats": math.fsum(nats),
         "bits_per_byte": total_bits / len(scored_text) if scored_text else None,
-        "bits_per_character": total_bits / max(_num_characters(scored_text), 1),
+        "bits_per_character": total_bits / max(num_characters(scored_text), 1),
         "running_mean": [total / number for number, total in enumerate(itertools.accumulate(nats), 1)],
         "most_surprising": [first + index for index in _largest(nats)],
         "steps": _steps(service, tokens[first:]) if len(nats) <= _NUM_STEPS else [],
@@ -131,21 +132,6 @@ def _row(service: Service, token: ScoredToken, begin: int) -> dict[str, Any]:
         unscored = {"log_prob": None, "rank": None, "entropy": None}
         return {**vocabulary.named(token.token_id), **unscored, "begin": begin}
     return {**token_row(vocabulary, token.token_id, token.nats, token.rank, token.entropy), "begin": begin}
-
-
-def _begins(tokens: Sequence[ScoredToken]) -> list[int]:
-    """Return the character at which each token begins; tokens within one character begin at it."""
-    begins, num_characters = [], 0
-    for token in tokens:
-        is_within = bool(token.data) and token.data[0] & 0xC0 == 0x80
-        begins.append(num_characters - is_within)
-        num_characters += _num_characters(token.data)
-    return begins
-
-
-def _num_characters(data: bytes) -> int:
-    """Return the number of characters that begin in these bytes of UTF-8."""
-    return sum(byte & 0xC0 != 0x80 for byte in data)
 
 
 def _largest(nats: Sequence[float]) -> list[int]:

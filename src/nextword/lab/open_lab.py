@@ -5,17 +5,20 @@ from __future__ import annotations
 import threading
 import webbrowser
 from pathlib import Path
-from typing import Unpack
+from typing import Literal, Unpack
 
 from nextword.checks import checked_arguments
+from nextword.errors import RequestError
 from nextword.extras import needs_extra
 from nextword.language_model import AdapterFolders, LanguageModel
-from nextword.workflows.opening import LoadOptions, open_model
+from nextword.workflows.opening import LoadOptions, ModelSource, open_model
 from nextword.workflows.progress import OnProgress, ignore_progress
 from nextword.workflows.serve import OnReady, ignore_address
 
 _HOST = "127.0.0.1"
 DEFAULT_MODEL = "smollm2-135m"
+_OF_FIRST: tuple[Literal["adapter", "amateur", "draft_model"], ...] = ("adapter", "amateur", "draft_model")
+"""Options of `load` that name files which belong to one model."""
 
 
 @checked_arguments
@@ -24,6 +27,7 @@ def open_lab(
     *,
     port: int = 8080,
     adapters: AdapterFolders | None = None,
+    compare: str | Path | LanguageModel | None = None,
     no_browser: bool = False,
     on_ready: OnReady = ignore_address,
     on_progress: OnProgress = ignore_progress,
@@ -32,8 +36,10 @@ def open_lab(
     """Serve a model as `serve` does, and beside it the lab, a page on which each draw is seen; until Ctrl-C.
 
     Only this machine can reach it. `adapters`: folders by the names under which the page offers them as models.
-    `no_browser`: do not open the page. `on_ready`: called with its address. Other keywords: those of `load`. Raises
-    RequestError for a port that is taken, and as `load`.
+    `compare`: a second model, such as the same one after fine-tuning, which the page offers as well. It has weights and
+    a cache of its own; `adapter`, `amateur` and `draft_model` are not for it. `no_browser`: do not open the page.
+    `on_ready`: called with its address. Other keywords: those of `load`. Raises RequestError for a port that is taken,
+    and as `load`.
     """
     with needs_extra("serve"):
         from nextword.lab.routes import lab_routes
@@ -46,10 +52,30 @@ def open_lab(
     def ready() -> None:
         url = f"http://{_HOST}:{bound.getsockname()[1]}/lab/"
         on_ready(url)
-        if not no_browser:  # some browsers come back only when they are closed
-            threading.Thread(target=webbrowser.open, args=(url,), daemon=True).start()
+        if not no_browser:
+            _open_page(url)
 
     def open_service() -> Service:
-        return Service(open_model(model, on_progress, adapters=adapters, **options))
+        service = Service(open_model(model, on_progress, adapters=adapters, **options))
+        if compare is not None:
+            service.serve_beside(_open_second(compare, service.lm, on_progress, options))
+        return service
 
     run(open_service, bound, Access(), ready, routes=lab_routes())
+
+
+def _open_page(url: str) -> None:
+    """Open the page, in a thread: some browsers come back only when they are closed."""
+    threading.Thread(target=webbrowser.open, args=(url,), daemon=True).start()
+
+
+def _open_second(
+    compare: ModelSource, first: LanguageModel, on_progress: OnProgress, options: LoadOptions
+) -> LanguageModel:
+    """Open the second model with those options of the first that hold for both."""
+    if compare is first:
+        raise RequestError("compare: is the model itself; choose another one")
+    shared: LoadOptions = {**options}
+    for name in options if isinstance(compare, LanguageModel) else _OF_FIRST:
+        shared.pop(name, None)  # type: ignore[misc]
+    return open_model(compare, on_progress, **shared)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from starlette.routing import Route
 
+from nextword.lab.compare import compare
 from nextword.lab.information import info
 from nextword.lab.inside import Inside
 from nextword.lab.measure import Measure
@@ -24,6 +25,7 @@ def lab_routes() -> list[Route]:
     posts = {
         "read": read,
         "replay": replay,
+        "compare": compare,
         "inside": Inside(side_work).answer,
         "measure": Measure(side_work).answer,
         "summarize": Summarize(side_work).answer,

@@ -80,6 +80,25 @@ def read_base_model(service: Service, body: Mapping[str, Any], rule: str) -> str
     return model
 
 
+def begins_of(pieces: Sequence[bytes]) -> list[int]:
+    """Return the character at which each piece of a text begins; pieces within one character begin at it."""
+    begins, before = [], 0
+    for data in pieces:
+        begins.append(before - (bool(data) and is_within(data[0])))
+        before += num_characters(data)
+    return begins
+
+
+def num_characters(data: bytes) -> int:
+    """Return the number of characters that begin in these bytes of UTF-8."""
+    return sum(not is_within(byte) for byte in data)
+
+
+def is_within(byte: int) -> bool:
+    """Return True for a byte of UTF-8 that goes on with a character."""
+    return byte & 0xC0 == 0x80
+
+
 def text_rows(vocabulary: Vocabulary, token_ids: Sequence[int], scores: TokenScores | None) -> list[dict[str, Any]]:
     """Return a row for each token; the first, before which nothing stands, has no scores. None: there is one token."""
     rows = [{**vocabulary.named(token_ids[0]), "log_prob": None, "rank": None, "entropy": None}]

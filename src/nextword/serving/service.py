@@ -51,10 +51,7 @@ class Service:
         lenient: bool = False,
         first: Service | None = None,
     ) -> None:
-        """Serve a model under its own name or an alias, and each of its adapters under theirs.
-
-        `first`: the service beside which this one serves a further model of the same server; see `serve_beside`.
-        """
+        """Serve a model under its name or an alias, and its adapters under theirs; `first`: see `serve_beside`."""
         self.lm = lm
         self.limits = limits or Limits()
         self.model = alias or served_name(lm.name)
@@ -92,8 +89,8 @@ class Service:
         A name that is taken gets a number behind it.
         """
         wanted = served_name(lm.name)
-        names = (wanted, *(f"{wanted}-{number}" for number in itertools.count(2)))
-        name = next(name for name in names if name not in self.names)
+        numbered = itertools.chain([wanted], (f"{wanted}-{number}" for number in itertools.count(2)))
+        name = next(name for name in numbered if name not in self.names)
         self.services.append(Service(lm, limits=self.limits, alias=name, lenient=self.reader.lenient, first=self))
 
     @property

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Annotated
+
+import tyro
 
 from nextword.cli.arguments import (
     DEFAULT_ENGINE,
@@ -25,6 +28,8 @@ class Options:
     """Port to listen on; 0: a free one."""
     adapters: AdapterArguments = ()
     """Adapter to offer beside the model, as a model of this name; repeatable."""
+    compare: Annotated[str | None, tyro.conf.arg(metavar="MODEL")] = None
+    """Second model to offer beside the first: a name, a path, or the folder of an adapter."""
     no_browser: bool = False
     """Do not open the page in the browser."""
     engine: EngineOptions = DEFAULT_ENGINE
@@ -36,12 +41,14 @@ def run(options: Options) -> None:
 
         def ready(url: str) -> None:
             line.clear()
-            note(f"the lab of {options.model} is at {url}; Ctrl-C ends it")
+            models = " and ".join(filter(None, (options.model, options.compare)))
+            note(f"the lab of {models} is at {url}; Ctrl-C ends it")
 
         open_lab(
             options.model,
             port=options.port,
             adapters=named_folders(options.adapters),
+            compare=options.compare,
             no_browser=options.no_browser,
             on_ready=ready,
             on_progress=line.update,
