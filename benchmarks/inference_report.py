@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +12,7 @@ PREFILLS = (32, 512, 2048)
 CONTEXTS = (128, 512, 2048)
 BATCHES = (4, 16, 64)
 LOAD, FIRST_TOKEN, PEAK_MEMORY, SAME_TOKEN = "load, s", "first token, s", "peak MB", "same tokens"
+MEMORY = "memory's limit"
 SMALL_IS_GOOD = (LOAD, FIRST_TOKEN, PEAK_MEMORY)
 AMX = "AMX"
 """Name in `Report.run`: True if the processor has it."""
@@ -83,7 +82,7 @@ def print_block(figures: Sequence[str], sides: Mapping[str, Figures], limit: Fig
     if any(figure in limit for figure in figures):
         megabytes = [f"{bytes_read[figure] / 1e6:.0f} MB" if figure in bytes_read else "" for figure in figures]
         print_line("a step reads", megabytes)
-        print_line("memory's limit", [number(figure, limit.get(figure)) for figure in figures])
+        print_line(MEMORY, [number(figure, limit.get(figure)) for figure in figures])
     ours = sides.get(OURS, {})
     for title, values in sides.items():
         print_line(title, [cell(figure, title, values.get(figure), ours, limit) for figure in figures])
@@ -124,12 +123,6 @@ def number(figure: str, value: float | None) -> str:
     return f"{value:,.0f}" if value >= 100 else f"{value:.1f}" if value >= 10 else f"{value:.2f}"
 
 
-def write_json(path: Path, report: Report) -> None:
-    """Write the report as JSON."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(dataclasses.asdict(report), indent=2) + "\n")
-
-
 def draw(path: Path, report: Report) -> None:
     """Draw a row of panels for each group: prefill by prompt, decoding by context, decoding by number of sequences."""
     import matplotlib
@@ -145,11 +138,11 @@ def draw(path: Path, report: Report) -> None:
     }
     figure, axes = pyplot.subplots(len(groups), len(panels), figsize=(15, 4 * len(groups)), squeeze=False)
     for row, group in zip(axes, groups, strict=True):
-        sides = {"memory's limit": report.limits.get(group, {}), **report.medians[group]}
+        sides = {MEMORY: report.limits.get(group, {}), **report.medians[group]}
         for axis, (title, points) in zip(row, panels.items(), strict=True):
             for side, values in sides.items():
                 known = {x: values[name] for x, name in points.items() if name in values}
-                style = {"nextword": "k-o", "memory's limit": "k:"}.get(side, "-o")
+                style = {OURS: "k-o", MEMORY: "k:"}.get(side, "-o")
                 axis.plot(list(known), list(known.values()), style, label=side, markersize=4)
             axis.set(title=f"{group}: {title}", xscale="log", xticks=list(points), ylim=(0, None), ylabel="tokens/s")
             axis.set_xticks(list(points), [f"{x:,}" for x in points])

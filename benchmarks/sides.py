@@ -8,8 +8,7 @@ from pathlib import Path
 from nextword.native import core
 
 OURS = "nextword"
-SMALL = "135M"
-"""The workload of SmolLM2."""
+GEMMA_270M = "270M Q4_K_M"
 _ISAS = ("portable", "avx2", "avxvnni", "avx512", "amx")
 
 
@@ -18,7 +17,7 @@ class Entry:
     """Library with a model file: a line of the table."""
 
     group: str
-    """Entries of a group are compared with its first, ours. Its name is the weights by which it reads memory."""
+    """Name of the workload, whose entries are compared with the first, ours; it is also the kind of weights of ours."""
     library: str
     module: str
     """Module in benchmarks/peers."""
@@ -93,31 +92,39 @@ def _of_size(weights: str, batches: dict[int, int], memory_bytes: int) -> Worklo
     return Workload((512,), (512,), batches, tuple(entries), memory_bytes)
 
 
+def _small(*entries: Entry) -> Workload:
+    """Return what is measured of SmolLM2."""
+    return Workload((32, 512, 2048), (128, 512, 2048), {4: 128, 16: 512, 64: 32}, entries)
+
+
 WORKLOADS = {
-    SMALL: Workload(
-        (32, 512, 2048),
-        (128, 512, 2048),
-        {4: 128, 16: 512, 64: 32},
-        (
-            *_ours("Q4_1"),
-            Entry("Q4_1", f"{OURS} Engine", "nextword_engine", "Q4_1"),
-            *_llama("Q4_1", "llama.cpp", "llama_cpp"),
-            *_llama("Q4_1", "ik_llama.cpp", "ik_llama_cpp"),
-            Entry("Q4_1", "OpenVINO GenAI", "openvino_pipeline", "Q4_1"),
-            Entry("Q4_0", OURS, "nextword_backend", "Q4_0"),
-            *_llama("Q4_0", "llama.cpp", "llama_cpp"),
-            Entry("Q8_0", OURS, "nextword_backend", "Q8_0"),
-            *_llama("Q8_0", "llama.cpp", "llama_cpp"),
-            *_llama("Q8_0", "ik_llama.cpp", "ik_llama_cpp"),
-            Entry("Q8_0", "OpenVINO GenAI", "openvino_pipeline", "Q8_0"),
-            Entry("Q8_0", "CTranslate2", "ctranslate2_generator", "int8"),
-            Entry("bf16", OURS, "nextword_backend", "bf16"),
-            Entry("bf16", "transformers", "transformers_model", "bf16"),
-        ),
+    "Q4_1": _small(
+        *_ours("Q4_1"),
+        Entry("Q4_1", f"{OURS} Engine", "nextword_engine", "Q4_1"),
+        *_llama("Q4_1", "llama.cpp", "llama_cpp"),
+        *_llama("Q4_1", "ik_llama.cpp", "ik_llama_cpp"),
+        Entry("Q4_1", "OpenVINO GenAI", "openvino_pipeline", "Q4_1"),
     ),
     "1B Q4_K_M": _of_size("1B Q4_K_M", {4: 128, 16: 128, 64: 32}, 9_000_000_000),
     "1B F16": _of_size("1B F16", {4: 128, 16: 128, 64: 32}, 15_000_000_000),
+    "Q8_0": _small(
+        Entry("Q8_0", OURS, "nextword_backend", "Q8_0"),
+        *_llama("Q8_0", "llama.cpp", "llama_cpp"),
+        *_llama("Q8_0", "ik_llama.cpp", "ik_llama_cpp"),
+        Entry("Q8_0", "OpenVINO GenAI", "openvino_pipeline", "Q8_0"),
+        Entry("Q8_0", "CTranslate2", "ctranslate2_generator", "int8"),
+    ),
+    "bf16": _small(
+        Entry("bf16", OURS, "nextword_backend", "bf16"),
+        Entry("bf16", "transformers", "transformers_model", "bf16"),
+    ),
+    "Q4_0": _small(Entry("Q4_0", OURS, "nextword_backend", "Q4_0"), *_llama("Q4_0", "llama.cpp", "llama_cpp")),
+    GEMMA_270M: _of_size(GEMMA_270M, {4: 128}, 4_000_000_000),
     "3B Q4_K_M": _of_size("3B Q4_K_M", {4: 128}, 18_000_000_000),
 }
-"""SmolLM2, and shapes of Llama 3.2 with random weights."""
-ENTRIES = tuple(entry for workload in WORKLOADS.values() for entry in workload.entries)
+"""SmolLM2 by its kinds of weights, shapes of Llama 3.2 with random weights, and Gemma 3 270M."""
+
+
+def is_of_smollm2(name: str) -> bool:
+    """Return True for a workload of SmolLM2; the names of others begin with the size of the model."""
+    return " " not in name

@@ -20,6 +20,7 @@ from pathlib import Path
 
 import tyro
 
+from benchmarks.peers.process import as_installed
 from nextword.checkpoints.catalogue import resolve
 from nextword.checkpoints.open_directory import open_model_directory
 
@@ -66,7 +67,7 @@ def main(model: str = "smollm2-135m", repeats: int = 9) -> None:
 def seconds_to_first_byte(words: list[str]) -> float:
     """Return the seconds until the first byte of a command's output."""
     start = time.perf_counter()
-    process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=as_installed())
     assert process.stdout is not None
     os.read(process.stdout.fileno(), 1)
     found = time.perf_counter() - start

@@ -17,7 +17,14 @@ from typing import Any
 ROOT = Path(__file__).parents[2]
 PATIENCE_SECONDS = 300
 """Seconds after which a side that does not answer is ended."""
+NO_BYTECODE = "PYTHONDONTWRITEBYTECODE"
+"""Variable with which Python compiles every module at each start, as no installed package does."""
 QUIET = {"HF_HUB_OFFLINE": "1", "TQDM_DISABLE": "1", "TRANSFORMERS_VERBOSITY": "error"}
+
+
+def as_installed() -> dict[str, str]:
+    """Return the environment, without what keeps modules from being compiled once for all starts."""
+    return {name: value for name, value in os.environ.items() if name != NO_BYTECODE}
 
 
 class PeerError(Exception):
@@ -32,7 +39,7 @@ class SideProcess:
         self._process = subprocess.Popen(
             [sys.executable, "-m", "benchmarks.peers.worker", module, str(path), str(threads), *settings],
             cwd=ROOT,
-            env={**os.environ, **QUIET, "OMP_NUM_THREADS": str(threads)},
+            env={**as_installed(), **QUIET, "OMP_NUM_THREADS": str(threads)},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
