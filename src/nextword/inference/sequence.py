@@ -106,6 +106,8 @@ class Request:
     """Marks of the thoughts in front of a chat's answer; None: not looked for."""
     tool_use: ToolUse | None = None
     """Tools that it may call; None: there are none."""
+    shown_control_ids: frozenset[int] = frozenset()
+    """Control tokens that are text of its completions whatever they stand for."""
     grammar: Grammar | None = None
     """Grammar that each completion has to match; None: anything."""
     adapter: str | None = None
@@ -144,8 +146,8 @@ class Request:
 
     @property
     def shown_token_ids(self) -> frozenset[int]:
-        """Control tokens that are text of its completions: those of the marks of thoughts and calls."""
-        return shown_token_ids(self.thought_marks, self.tool_use)
+        """Control tokens that are text of its completions: those of the marks of thoughts and calls, or all."""
+        return self.shown_control_ids | shown_token_ids(self.thought_marks, self.tool_use)
 
     @property
     def prefill_token_ids(self) -> list[int]:

@@ -10,11 +10,15 @@ from nextword.text.tokenizer import Tokenizer
 class StopStrings:
     """Stop strings as they are looked for in a text in which a mark stands for each control token that one names."""
 
-    def __init__(self, strings: Sequence[str], tokenizer: Tokenizer) -> None:
-        """Find the control tokens in the strings. The same characters written by ordinary tokens stop, too."""
+    def __init__(self, strings: Sequence[str], tokenizer: Tokenizer, *, are_shown: bool = False) -> None:
+        """Find the control tokens in the strings. The same characters written by ordinary tokens stop, too.
+
+        `are_shown`: the string that is found is the end of the text, and else no part of it.
+        """
         marks: dict[int, str] = {}  # of surrogates, which no text has: no other stop string is found in a part of one
         self.strings = tuple(dict.fromkeys([*strings, *(_marked(string, tokenizer, marks) for string in strings)]))
         """The strings, and those with control tokens once more with marks in their places."""
+        self.are_shown = are_shown
         self.marks: Mapping[int, str] = marks
         """Token id -> mark of the control tokens that a string names."""
 

@@ -13,12 +13,13 @@ class TextStream:
 
     def __init__(self, decoder: StreamDecoder, stop: StopStrings) -> None:
         self.stopped = False
-        """True once a stop string was found; it is no part of the text."""
+        """True once a stop string was found; it is no part of the text, unless it is to be shown."""
         self.token_texts: list[str] = []
         """Text that each token added, of those whose text is released; together they are `text`."""
         self._decoder = decoder
         self._stop = stop.strings
         self._marks = stop.marks
+        self._shows_stop = stop.are_shown
         self._after_prompt = ""
         """Half a character at the end of the prompt, where no token follows."""
         self._held: list[str] = []
@@ -61,10 +62,11 @@ class TextStream:
 
     def _release(self, *, is_last: bool) -> str:
         held = "".join(self._held)
-        found = [position for stop in self._stop if (position := held.find(stop)) >= 0]
+        found = [(position, stop) for stop in self._stop if (position := held.find(stop)) >= 0]
         if found:
             self.stopped = True
-            certain = min(found)
+            position, stop = min(found, key=lambda one: one[0])
+            certain = position + (len(stop) if self._shows_stop else 0)
         else:
             certain = len(held) if is_last else len(held) - self._dangerous_suffix(held)
         return self._give_out(certain, all_tokens=self.stopped or is_last)

@@ -15,44 +15,22 @@ from nextword.decoding.param_checks import Number
 from nextword.decoding.params import SamplingParams
 from nextword.errors import NextwordError
 from nextword.language_model import LanguageModel
+from nextword.serving.elsewhere import IGNORED, NOT_SERVED
 from nextword.serving.errors import ApiError, model_not_found, refusal
 from nextword.serving.fields import Fields, with_param
 from nextword.serving.forms_of_text import FORM_NAMES, FORMS, form_overrides
 from nextword.serving.limits import Limits
-from nextword.serving.sampling_fields import NAMES, sampling_overrides
+from nextword.serving.sampling_fields import NAMES, param_of, sampling_overrides
 from nextword.serving.tools import tool_options
 from nextword.text.chat_options import ChatOptions
 
 TextPrompt = str | Sequence[int]
 """A prompt as text, or as token ids."""
 
-_IGNORED = (
-    *("user", "metadata", "store", "service_tier", "safety_identifier", "prompt_cache_key", "prompt_cache_retention"),
-    *("reasoning_effort", "verbosity", "moderation", "cache_prompt", "id_slot"),
-)
-"""Fields that change nothing here: about accounts, other models, or what is always so."""
-_NOT_SERVED: Mapping[str, Sequence[Any]] = {
-    "audio": (),
-    "web_search_options": (),
-    "functions": ([],),
-    "function_call": ("none",),
-    "suffix": ("",),
-    "modalities": (["text"],),
-    "use_beam_search": (False,),
-    "include_stop_str_in_output": (False,),
-    "skip_special_tokens": (True,),
-    "spaces_between_special_tokens": (True,),
-    "prompt_logprobs": (),
-    "return_progress": (False,),
-    "timings_per_token": (False,),
-    "priority": (0,),
-    "cache_salt": (),
-}
-"""Fields that would change the text and are not served, with the values that change nothing."""
 _COMMON = (
     *("model", "stream", "stream_options", "logprobs", "prediction", "ignore_eos", "return_token_ids"),
     *("return_tokens_as_token_ids", "add_special_tokens", "request_id"),
-    *(*NAMES, *FORM_NAMES, *_IGNORED, *_NOT_SERVED),
+    *(*NAMES, *FORM_NAMES, *IGNORED, *NOT_SERVED),
 )
 COMPLETION_FIELDS = (*_COMMON, "prompt", "echo", "best_of", "parse_special", "negative_prompt")
 CHAT_FIELDS = (
@@ -124,7 +102,7 @@ class Reader:
             raise ApiError(f"best_of = {shown(best_of)}: must be n = {n}, or left out", param="best_of")
         params = _params(self._lm.params, overrides)
         if params.max_tokens == 0 and not params.echo:
-            raise ApiError("max_tokens = 0: generates nothing; without echo it must be at least 1", param="max_tokens")
+            raise _nothing(fields, "without echo it must be at least 1")
         return CompletionAsked(
             **self._common(fields),
             params=params,
@@ -146,7 +124,7 @@ class Reader:
             raise ApiError(message, param="continue_final_message")
         params = _params(self._lm.chat_params, overrides)
         if params.max_tokens == 0:
-            raise ApiError("max_tokens = 0: must be a whole number of at least 1", param="max_tokens")
+            raise _nothing(fields, "it must be at least 1")
         return ChatAsked(
             **self._common(fields),
             params=params,
@@ -156,7 +134,9 @@ class Reader:
         )
 
     def _overrides(self, fields: Fields) -> dict[str, Any]:
-        fields.refuse(_NOT_SERVED)
+        fields.refuse(NOT_SERVED)
+        for name, hint in IGNORED.items():
+            fields.take(name, hint)
         return {**sampling_overrides(fields, self._limits), **form_overrides(fields)}
 
     def _common(self, fields: Fields) -> dict[str, Any]:
@@ -165,7 +145,7 @@ class Reader:
         if options is not None and not stream:
             raise ApiError("stream_options: may be given with stream = true alone", param="stream_options")
         known = ("include_usage", "include_obfuscation", "continuous_usage_stats")
-        shapes = Fields(options or {}, known, lenient=self._lenient)
+        shapes = Fields(options or {}, known, lenient=self._lenient, within="stream_options")
         shapes.refuse({"continuous_usage_stats": (False,)})
         model = fields.take("model", str, next(iter(self._models)))
         return {
@@ -239,8 +219,14 @@ def _params(make: Any, overrides: Mapping[str, Any]) -> SamplingParams:
     try:
         params: SamplingParams = make(**overrides)
     except NextwordError as error:
-        raise refusal(error) from None
+        raise refusal(error, param_of(error)) from None
     return params
+
+
+def _nothing(fields: Fields, allowed: str) -> ApiError:
+    """Return the answer to a request for no token; the newer name of the limit wins."""
+    name = "max_completion_tokens" if fields.has("max_completion_tokens") else "max_tokens"
+    return ApiError(f"{name} = 0: generates nothing; {allowed}", param=name)
 
 
 def _prediction(fields: Fields) -> str | None:

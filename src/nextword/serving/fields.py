@@ -10,6 +10,7 @@ from typing import Any
 
 from nextword.checks import check_value, shown
 from nextword.errors import RequestError
+from nextword.serving.elsewhere import INSTEAD
 from nextword.serving.errors import ApiError
 from nextword.serving.limits import Limits
 
@@ -33,18 +34,17 @@ def parse_json(data: bytes, limits: Limits) -> dict[str, Any]:
 
 
 class Fields:
-    """A request's fields; a field that is null counts as absent."""
+    """A request's fields, or those of an object in it; a field that is null counts as absent."""
 
-    def __init__(self, body: Mapping[str, Any], known: Collection[str], *, lenient: bool = False) -> None:
-        """Raises ApiError for a name that is not known, unless `lenient`."""
+    def __init__(
+        self, body: Mapping[str, Any], known: Collection[str], *, lenient: bool = False, within: str = ""
+    ) -> None:
+        """Raises ApiError for a name that is not known, unless `lenient`. `within`: the field that holds the object."""
         self.body = body
+        self._prefix = f"{within}." if within else ""
         unknown = [name for name in body if name not in known]
         if unknown and not lenient:
-            name = unknown[0][:_LONGEST_NAME].lower()  # comparing takes time with the square of the length
-            near = difflib.get_close_matches(name, known, n=1, cutoff=0.0)
-            raise ApiError(
-                f"unknown field {shown(unknown[0])}: did you mean {near[0]!r}?", param=shown(unknown[0]).strip("'\"")
-            )
+            raise self._unknown(unknown[0], known)
 
     def has(self, name: str) -> bool:
         """Return True for a field that is there and not null."""
@@ -55,14 +55,26 @@ class Fields:
         value = self.body.get(name)
         if value is None:
             return default
-        with_param(name, check_value, name, value, hint)
+        param = self._prefix + name
+        with_param(param, check_value, param, value, hint)
         return value
 
     def refuse(self, neutral: Mapping[str, Collection[Any]]) -> None:
         """Raise ApiError for a field that is not served and has not one of the values that change nothing."""
         for name, values in neutral.items():
             if self.has(name) and self.body[name] not in values:
-                raise ApiError(f"{name} = {shown(self.body[name])}: is not served here; leave it out", param=name)
+                param = self._prefix + name
+                instead = INSTEAD.get(name, "leave it out")
+                raise ApiError(f"{param} = {shown(self.body[name])}: is not served here; {instead}", param=param)
+
+    def _unknown(self, name: str, known: Collection[str]) -> ApiError:
+        instead = INSTEAD.get(name)
+        if instead is None:
+            start = name[:_LONGEST_NAME].lower()  # comparing takes time with the square of the length
+            near = difflib.get_close_matches(start, known, n=1, cutoff=0.0)
+            instead = f"did you mean {near[0]!r}?"
+        quoted = shown(self._prefix + name)
+        return ApiError(f"unknown field {quoted}: {instead}", param=quoted.strip("'\""))
 
 
 def with_param(param: str, check: Any, *args: Any) -> Any:

@@ -14,6 +14,8 @@ from nextword.inference.engine import Engine, SubmitOptions
 from nextword.inference.sequence import Request
 from nextword.serving.asked import Asked, ChatAsked, CompletionAsked
 from nextword.serving.errors import context_exceeded, refusal
+from nextword.serving.forms_of_text import FORMS
+from nextword.serving.sampling_fields import param_of
 from nextword.serving.tools import check_calls_are_found
 
 
@@ -81,5 +83,6 @@ def _prepare(engine: Engine, asked: Asked, prompt: list[int], name: str, how: Su
     try:
         return engine.prepare(prompt, params, **options)
     except NextwordError as error:
-        is_about_form = str(error).startswith(("schema", "regex", "grammar", "choice", "tools"))
-        raise refusal(error, (is_about_form and asked.form_param) or name) from None
+        param = param_of(error)
+        is_about_form = param in FORMS or str(error).startswith("tools")
+        raise refusal(error, (is_about_form and asked.form_param) or param or name) from None

@@ -10,6 +10,7 @@ from starlette.requests import Request as HttpRequest
 from starlette.responses import Response
 
 from nextword.checks import shown
+from nextword.serving.elsewhere import IGNORED
 from nextword.serving.errors import ApiError
 from nextword.serving.fields import Fields
 from nextword.serving.handlers import answer, prepared
@@ -26,10 +27,11 @@ _SAME = (
     "chat_template_kwargs",
 )
 """Fields that a chat has under the same name."""
-_IGNORED = (
-    *("metadata", "user", "store", "service_tier", "safety_identifier", "prompt_cache_key", "prompt_cache_retention"),
-    *("reasoning", "max_tool_calls", "moderation"),
-)
+_IGNORED: Mapping[str, Any] = {
+    **{name: hint for name, hint in IGNORED.items() if name not in ("reasoning_effort", "verbosity", "id_slot")},
+    "reasoning": Mapping[str, Any],
+    "max_tool_calls": int,
+}
 _NOT_SERVED: Mapping[str, Sequence[Any]] = {
     "previous_response_id": (),
     "conversation": (),
@@ -73,7 +75,8 @@ def chat_body(body: Mapping[str, Any], *, lenient: bool = False) -> dict[str, An
     """Return the body of a chat that asks for the same. Raises ApiError naming the field."""
     fields = Fields(body, FIELDS, lenient=lenient)
     fields.refuse(_NOT_SERVED)
-    fields.take("metadata", Mapping[str, Any])
+    for name, hint in _IGNORED.items():
+        fields.take(name, hint)
     _check_stream_options(fields, lenient=lenient)
     found = {name: body[name] for name in _SAME if fields.has(name)}
     if fields.has("max_output_tokens"):
@@ -93,7 +96,8 @@ def _check_stream_options(fields: Fields, *, lenient: bool) -> None:
     options = fields.take("stream_options", Mapping[str, Any])
     if options is not None and not fields.take("stream", bool, False):
         raise ApiError("stream_options: may be given with stream = true alone", param="stream_options")
-    Fields(options or {}, ("include_obfuscation",), lenient=lenient).take("include_obfuscation", bool)
+    known = ("include_obfuscation",)
+    Fields(options or {}, known, lenient=lenient, within="stream_options").take("include_obfuscation", bool)
 
 
 def _wants_logprobs(fields: Fields) -> bool:
@@ -115,7 +119,8 @@ def _tool(tool: Mapping[str, Any]) -> dict[str, Any]:
 
 def _form(fields: Fields, *, lenient: bool) -> dict[str, Any] | None:
     """Return `text.format` as the `response_format` of a chat."""
-    text = Fields(fields.take("text", Mapping[str, Any]) or {}, ("format", "verbosity"), lenient=lenient)
+    given = fields.take("text", Mapping[str, Any], {})
+    text = Fields(given, ("format", "verbosity"), lenient=lenient, within="text")
     form = text.take("format", Mapping[str, Any])
     if form is None:
         return None

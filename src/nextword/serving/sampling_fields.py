@@ -6,12 +6,14 @@ The checks and their messages are those of `SamplingParams`; the bounds of one c
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from nextword.checks import shown
 from nextword.decoding.param_checks import Number
 from nextword.decoding.params import SamplingParams, checked
+from nextword.errors import NextwordError
 from nextword.serving.errors import ApiError
 from nextword.serving.fields import Fields, with_param
 from nextword.serving.limits import Limits
@@ -39,11 +41,19 @@ def sampling_overrides(fields: Fields, limits: Limits) -> dict[str, Any]:
         name = ALIASES.get(given, given)
         if fields.has(given):  # the newer name comes later, and wins
             value = fields.body[given]
+            if name in ("n", "num_beams"):
+                with_param(given, Number(int, 1 if name == "n" else 0, limits.max_n), given, value)
             if name in _READERS:
                 value = _READERS[name](given, value)
             found[name] = with_param(given, checked, name, value) if given == name else _aliased(given, name, value)
             _check_limit(given, name, found[name], limits)
     return found
+
+
+def param_of(error: NextwordError) -> str | None:
+    """Return the sampling parameter with which the message of an error begins; None for any other."""
+    begin = re.match(r"\w+", str(error))
+    return begin[0] if begin is not None and begin[0] in _OWN else None
 
 
 def _aliased(given: str, name: str, value: Any) -> Any:
@@ -83,8 +93,6 @@ _READERS: Mapping[str, Callable[[str, Any], Any]] = {"seed": _seed, "logit_bias"
 
 def _check_limit(given: str, name: str, value: Any, limits: Limits) -> None:
     """Raise ApiError for more than one client may ask for."""
-    if name in ("n", "num_beams"):
-        with_param(given, Number(int, 1 if name == "n" else 0, limits.max_n), given, value)
     most = {"stop": limits.max_stops, "stop_token_ids": limits.max_stops, "logit_bias": limits.max_logit_biases}
     if name in most and len(value) > most[name]:
         raise ApiError(f"{given}: has {len(value)} entries, and at most {most[name]} are allowed", param=given)

@@ -140,6 +140,11 @@ class Tokenizer:
         text = self._token_bytes.decoder()(data, True)
         return text.removeprefix(" ") if self._token_bytes.removes_space else text
 
+    @property
+    def special_ids(self) -> frozenset[int]:
+        """The control tokens, which have no text unless it is asked for."""
+        return frozenset(self._encoder.special_ids)
+
     def special_token_id(self, text: str) -> int | None:
         """Return the id of a special token; None if the vocabulary has no such special token."""
         token_id = self._backend.token_to_id(text)
