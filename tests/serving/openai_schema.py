@@ -17,7 +17,7 @@ from typing import Any
 import jsonschema
 
 from tests.serving.responses_schema import EVENT, RESPONSE
-from tests.serving.shapes import COUNT, LOG_PROB, TEXT, Schema, lists, objects, optional, words
+from tests.serving.shapes import COUNT, LOG_PROB, PROGRESS, TEXT, TIMINGS, Schema, lists, objects, optional, words
 
 USAGE = objects(
     {"prompt_tokens": COUNT, "completion_tokens": COUNT, "total_tokens": COUNT},
@@ -25,11 +25,22 @@ USAGE = objects(
     completion_tokens_details=objects({"accepted_prediction_tokens": COUNT, "rejected_prediction_tokens": COUNT}),
 )
 _HEAD: dict[str, Schema] = {"id": TEXT, "created": COUNT, "model": TEXT, "system_fingerprint": TEXT}
+_PROMPT_LOGPROBS = lists(
+    optional(
+        {
+            "type": "object",
+            "additionalProperties": objects(
+                {"logprob": LOG_PROB, "rank": optional(COUNT), "decoded_token": optional(TEXT)}
+            ),
+        }
+    )
+)
 _OWN: dict[str, Schema] = {
     "finish_detail": words("end_of_sequence", "stop_token", "stop_string", "complete", "max_tokens", "context"),
     "seed": COUNT,
     "token_ids": lists(COUNT),
     "stop_reason": optional({"type": ["string", "integer"]}),
+    "prompt_logprobs": _PROMPT_LOGPROBS,
 }
 """Fields of a choice that are ours or vLLM's."""
 _COMPLETION_LOGPROBS = objects(
@@ -73,7 +84,7 @@ _MODEL = objects(
     {"id": TEXT, "object": words("model"), "created": COUNT, "owned_by": TEXT}, meta={"type": "object"}, parent=TEXT
 )
 WHOLE: dict[str, Schema] = {
-    "/v1/completions": _completion(words("stop", "length"), usage=USAGE),
+    "/v1/completions": _completion(words("stop", "length"), usage=USAGE, timings=TIMINGS),
     "/v1/chat/completions": objects(
         {
             **_HEAD,
@@ -82,14 +93,18 @@ WHOLE: dict[str, Schema] = {
                 objects({**_CHAT_CHOICE, "message": _MESSAGE, "finish_reason": words(*_CHAT_REASONS)}, **_OWN)
             ),
             "usage": USAGE,
-        }
+        },
+        prompt_logprobs=_PROMPT_LOGPROBS,
+        timings=TIMINGS,
     ),
     "/v1/models": objects({"object": words("list"), "data": lists(_MODEL)}),
     "/v1/responses": RESPONSE,
 }
 """Shape of a whole answer by its route."""
 CHUNKS: dict[str, Schema] = {
-    "/v1/completions": _completion(words("stop", "length", None), usage=optional(USAGE)),
+    "/v1/completions": _completion(
+        words("stop", "length", None), usage=optional(USAGE), timings=TIMINGS, prompt_progress=PROGRESS
+    ),
     "/v1/chat/completions": objects(
         {
             **_HEAD,
@@ -99,6 +114,8 @@ CHUNKS: dict[str, Schema] = {
             ),
         },
         usage=optional(USAGE),
+        timings=TIMINGS,
+        prompt_progress=PROGRESS,
     ),
     "/v1/responses": EVENT,
 }

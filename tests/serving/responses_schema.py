@@ -2,7 +2,19 @@
 
 from __future__ import annotations
 
-from tests.serving.shapes import COUNT, LOG_PROB, NUMBER, TEXT, Schema, lists, objects, optional, words
+from tests.serving.shapes import (
+    COUNT,
+    LOG_PROB,
+    NUMBER,
+    PROGRESS,
+    TEXT,
+    TIMINGS,
+    Schema,
+    lists,
+    objects,
+    optional,
+    words,
+)
 
 _BOOL: Schema = {"type": "boolean"}
 _ENTRY: dict[str, Schema] = {"token": TEXT, "logprob": LOG_PROB, "bytes": lists({"type": "integer", "maximum": 255})}
@@ -52,6 +64,7 @@ RESPONSE = objects(
         "previous_response_id": {"type": "null"},
     },
     usage=_USAGE,
+    timings=TIMINGS,
 )
 """Shape of a whole answer."""
 _IN_ITEM = {"item_id": TEXT, "output_index": COUNT}
@@ -69,7 +82,11 @@ _KINDS: dict[str, dict[str, Schema]] = {
 }
 EVENT: Schema = {
     "anyOf": [
-        objects({"type": words(f"response.{kind}"), "sequence_number": COUNT, **fields})
+        objects(
+            {"type": words(f"response.{kind}"), "sequence_number": COUNT, **fields},
+            timings=TIMINGS,
+            prompt_progress=PROGRESS,
+        )
         for kind, fields in _KINDS.items()
     ]
 }

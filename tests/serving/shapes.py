@@ -31,3 +31,19 @@ def words(*allowed: str | None) -> Schema:
 def optional(schema: Schema) -> Schema:
     """Return the schema of a value or null."""
     return {"anyOf": [schema, {"type": "null"}]}
+
+
+TIMINGS: Schema = objects(
+    {
+        "cache_n": COUNT,
+        **{f"{name}_n": COUNT for name in ("prompt", "predicted")},
+        **{
+            f"{name}_{what}": {"type": "number", "minimum": 0}
+            for name in ("prompt", "predicted")
+            for what in ("ms", "per_token_ms", "per_second")
+        },
+    }
+)
+"""Times of an answer, as llama.cpp's server has them."""
+PROGRESS: Schema = objects({"total": COUNT, "cache": COUNT, "processed": COUNT, "time_ms": {"type": "number"}})
+"""How far a prompt is, as llama.cpp's server says it."""

@@ -181,7 +181,10 @@ REFUSED = [
     ({"prompt": "a", "stream_options": "all"}, "stream_options"),
     ({"prompt": "a", "suffix": "b"}, "suffix"),
     ({"prompt": "a", "max_tokns": 3}, "max_tokns"),
-    ({"prompt": "a", "response_format": {"type": "json_schema", "json_schema": {}}}, "response_format"),
+    (
+        {"prompt": "a", "response_format": {"type": "json_schema", "json_schema": {}}},
+        "response_format.json_schema.schema",
+    ),
     ({"prompt": "a", "response_format": {"type": "xml"}}, "response_format"),
     ({"prompt": "a", "structured_outputs": {"json": {}, "regex": "a"}}, "structured_outputs"),
     ({"prompt": "a", "regex": "("}, "regex"),

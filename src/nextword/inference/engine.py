@@ -65,6 +65,8 @@ class SubmitOptions(TypedDict, total=False):
     """One of the model's; None: the base model."""
     prediction: Seq[int]
     """Tokens that the completion may have; the more are right, the fewer steps it takes."""
+    scores_prompt: bool
+    """True computes the log-probabilities of the prompt with the parameters' number of alternatives, as echo does."""
     shows_stop: bool
     """True leaves the stop string that ends a text at its end."""
     shows_control_tokens: bool
@@ -124,6 +126,7 @@ class Engine:
         tool_use: ToolUse | None = None,
         adapter: str | None = None,
         prediction: Seq[int] = (),
+        scores_prompt: bool = False,
         shows_stop: bool = False,
         shows_control_tokens: bool = False,
         negative_prompt: Seq[int] | None = None,
@@ -152,6 +155,7 @@ class Engine:
             thought_marks=thought_marks,
             tool_use=tool_use,
             shown_control_ids=self.tokenizer.special_ids if shows_control_tokens else frozenset(),
+            scores_prompt=scores_prompt or (params.echo and params.logprobs is not None),
             grammar=self._grammar(params, thought_marks, tool_use),
             adapter=adapter,
             prediction=tuple(_as_token_ids(prediction)),

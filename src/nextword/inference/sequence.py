@@ -108,6 +108,8 @@ class Request:
     """Tools that it may call; None: there are none."""
     shown_control_ids: frozenset[int] = frozenset()
     """Control tokens that are text of its completions whatever they stand for."""
+    scores_prompt: bool = False
+    """True if the log-probabilities of the prompt are wanted."""
     grammar: Grammar | None = None
     """Grammar that each completion has to match; None: anything."""
     adapter: str | None = None
@@ -129,7 +131,7 @@ class Request:
     has_started: bool = False
     """True once the scheduler has let it run."""
     prompt_tokens: list[ChosenToken] = field(default_factory=list)
-    """Log-probabilities of the prompt from its second token on, where echo and logprobs ask for them."""
+    """Log-probabilities of the prompt from its second token on, where it scores the prompt."""
     sequences: list[Sequence] = field(default_factory=list)
     hypotheses: list[Sequence] = field(default_factory=list)
     """Texts that have ended in a beam search, best first, at most `num_beams`."""
@@ -161,11 +163,6 @@ class Request:
     def is_prefilling(self) -> bool:
         """True until all its sequences can decode."""
         return not self.sequences or self.is_preempted
-
-    @property
-    def scores_prompt(self) -> bool:
-        """True if the log-probabilities of the prompt are wanted."""
-        return self.params.echo and self.params.logprobs is not None
 
     @property
     def running(self) -> list[Sequence]:

@@ -11,16 +11,16 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from nextword.checks import is_unicode, shown
-from nextword.decoding.param_checks import Number
 from nextword.decoding.params import SamplingParams
 from nextword.errors import NextwordError
 from nextword.language_model import LanguageModel
 from nextword.serving.elsewhere import IGNORED, NOT_SERVED
 from nextword.serving.errors import ApiError, model_not_found, refusal
-from nextword.serving.fields import Fields, with_param
+from nextword.serving.fields import Fields
 from nextword.serving.forms_of_text import FORM_NAMES, FORMS, form_overrides
 from nextword.serving.limits import Limits
-from nextword.serving.sampling_fields import NAMES, param_of, sampling_overrides
+from nextword.serving.reports import REPORT_FIELDS, Reports, num_alternatives, read_reports
+from nextword.serving.sampling_fields import NAMES, biases_of_allowed, param_of, sampling_overrides
 from nextword.serving.tools import tool_options
 from nextword.text.chat_options import ChatOptions
 
@@ -28,9 +28,9 @@ TextPrompt = str | Sequence[int]
 """A prompt as text, or as token ids."""
 
 _COMMON = (
-    *("model", "stream", "stream_options", "logprobs", "prediction", "ignore_eos", "return_token_ids"),
-    *("return_tokens_as_token_ids", "add_special_tokens", "request_id"),
-    *(*NAMES, *FORM_NAMES, *IGNORED, *NOT_SERVED),
+    *("model", "logprobs", "prediction", "ignore_eos", "add_special_tokens", "allowed_token_ids"),
+    *("include_stop_str_in_output", "skip_special_tokens"),
+    *(*REPORT_FIELDS, *NAMES, *FORM_NAMES, *IGNORED, *NOT_SERVED),
 )
 COMPLETION_FIELDS = (*_COMMON, "prompt", "echo", "best_of", "parse_special", "negative_prompt")
 CHAT_FIELDS = (
@@ -40,7 +40,7 @@ CHAT_FIELDS = (
 
 
 @dataclass(frozen=True, kw_only=True)
-class Asked:
+class Asked(Reports):
     """Fields of both endpoints."""
 
     model: str
@@ -49,12 +49,10 @@ class Asked:
     params: SamplingParams
     form_param: str | None = None
     """Field that gives the text a form, for messages."""
-    stream: bool = False
-    include_usage: bool = False
     prediction: str | None = None
     ignore_eos: bool = False
-    return_token_ids: bool = False
-    return_tokens_as_token_ids: bool = False
+    include_stop_str_in_output: bool = False
+    skip_special_tokens: bool = True
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,7 +94,7 @@ class Reader:
         fields = Fields(body, COMPLETION_FIELDS, lenient=self._lenient)
         overrides = {"max_tokens": 16, **self._overrides(fields)}
         overrides["echo"] = fields.take("echo", bool, False)
-        overrides["logprobs"] = self._num_alternatives(fields, "logprobs")
+        overrides["logprobs"] = num_alternatives(fields, "logprobs", self._limits)
         best_of, n = fields.take("best_of", int), overrides.get("n", 1)
         if best_of not in (None, n):
             raise ApiError(f"best_of = {shown(best_of)}: must be n = {n}, or left out", param="best_of")
@@ -115,6 +113,7 @@ class Reader:
     def chat(self, body: Mapping[str, Any]) -> ChatAsked:
         """Read the body of `/v1/chat/completions`. Raises ApiError naming the field."""
         fields = Fields(body, CHAT_FIELDS, lenient=self._lenient)
+        fields.refuse({"add_special_tokens": (False,)})  # the template says which there are
         overrides = {"max_tokens": None, **self._overrides(fields)}
         overrides["logprobs"] = self._chat_alternatives(fields)
         continues = fields.take("continue_final_message", bool, False)
@@ -137,28 +136,23 @@ class Reader:
         fields.refuse(NOT_SERVED)
         for name, hint in IGNORED.items():
             fields.take(name, hint)
-        return {**sampling_overrides(fields, self._limits), **form_overrides(fields)}
+        found = {**sampling_overrides(fields, self._limits), **form_overrides(fields, lenient=self._lenient)}
+        if (allowed := fields.take("allowed_token_ids", list[int])) is not None:
+            size = self._lm.engine.backend.vocab_size
+            found["logit_bias"] = biases_of_allowed(allowed, found.get("logit_bias", {}), size)
+        return found
 
     def _common(self, fields: Fields) -> dict[str, Any]:
-        stream = fields.take("stream", bool, False)
-        options = fields.take("stream_options", Mapping[str, Any])
-        if options is not None and not stream:
-            raise ApiError("stream_options: may be given with stream = true alone", param="stream_options")
-        known = ("include_usage", "include_obfuscation", "continuous_usage_stats")
-        shapes = Fields(options or {}, known, lenient=self._lenient, within="stream_options")
-        shapes.refuse({"continuous_usage_stats": (False,)})
         model = fields.take("model", str, next(iter(self._models)))
         return {
             "model": model,
             "adapter": self.adapter(model),
-            "stream": stream,
-            "include_usage": shapes.take("include_usage", bool, False),
+            **read_reports(fields, self._limits, lenient=self._lenient),
             "prediction": _prediction(fields),
             "form_param": next((name for name in (*FORM_NAMES, *FORMS, "tools") if fields.body.get(name)), None),
-            **{
-                name: fields.take(name, bool, False)
-                for name in ("ignore_eos", "return_token_ids", "return_tokens_as_token_ids")
-            },
+            "ignore_eos": fields.take("ignore_eos", bool, False),
+            "include_stop_str_in_output": fields.take("include_stop_str_in_output", bool, False),
+            "skip_special_tokens": fields.take("skip_special_tokens", bool, True),
         }
 
     def adapter(self, model: str) -> str | None:
@@ -167,15 +161,9 @@ class Reader:
             raise model_not_found(model, self._models)
         return self._models[model]
 
-    def _num_alternatives(self, fields: Fields, name: str) -> int | None:
-        if not fields.has(name):
-            return None
-        value: int = with_param(name, Number(int, 0, self._limits.max_logprobs), name, fields.body[name])
-        return value
-
     def _chat_alternatives(self, fields: Fields) -> int | None:
         is_wanted = fields.take("logprobs", bool, False)
-        count = self._num_alternatives(fields, "top_logprobs")
+        count = num_alternatives(fields, "top_logprobs", self._limits)
         if count and not is_wanted:
             raise ApiError("top_logprobs: may be given with logprobs = true alone", param="top_logprobs")
         return (count or 0) if is_wanted else None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from nextword.inference.sequence import Request, TextPiece
@@ -11,7 +11,7 @@ from nextword.serving.asked import ChatAsked
 from nextword.serving.errors import ApiError
 from nextword.serving.growing_answer import GrowingAnswer
 from nextword.serving.logprobs import TokenNames, chat_logprobs
-from nextword.serving.replies import DONE, Identity, by_choice
+from nextword.serving.replies import DONE, Identity, by_choice, prompt_logprobs
 from nextword.serving.usage import usage
 from nextword.text.tokenizer import Tokenizer
 from nextword.text.tool_calls import CallDelta, joined_calls
@@ -49,6 +49,10 @@ class ChatReply:
             known = self._identity.fields("chat.completion.chunk")
             yield {**known, "choices": [], "usage": usage([self._request])}
 
+    def progress(self, progress: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+        """Yield a chunk without choices."""
+        yield {**self._identity.fields("chat.completion.chunk"), "choices": [], "prompt_progress": progress}
+
     def failing(self, error: ApiError) -> Iterator[dict[str, Any]]:
         """Yield an error."""
         yield error.body()
@@ -69,7 +73,8 @@ class ChatReply:
                 }
             )
         known = self._identity.fields("chat.completion")
-        return {**known, "choices": choices, "usage": usage([self._request])}
+        scores = {} if self._asked.prompt_logprobs is None else {"prompt_logprobs": self._prompt_logprobs()}
+        return {**known, "choices": choices, "usage": usage([self._request]), **scores}
 
     def _chunk(self, index: int, delta: dict[str, Any], **others: Any) -> dict[str, Any]:
         choice = {"index": index, "delta": delta, "logprobs": None, "finish_reason": None, **others}
@@ -79,6 +84,9 @@ class ChatReply:
     def _logprobs(self, piece: TextPiece) -> dict[str, Any] | None:
         count = self._asked.params.logprobs
         return None if count is None or not piece.tokens else chat_logprobs(piece, self._names, count=count)
+
+    def _prompt_logprobs(self) -> list[dict[str, Any] | None]:
+        return prompt_logprobs(self._request, self._names, count=self._asked.prompt_logprobs or 0)
 
     def _token_ids(self, piece: TextPiece) -> dict[str, Any]:
         return {"token_ids": [one.token_id for one in piece.tokens]} if self._asked.return_token_ids else {}

@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from nextword.inference.sequence import Request, TextPiece
 from nextword.serving.asked import CompletionAsked
 from nextword.serving.errors import ApiError
 from nextword.serving.logprobs import TokenNames, completion_logprobs, prompt_piece
-from nextword.serving.replies import DONE, Identity, by_choice, ending, joined, scored_prompt, without_end
+from nextword.serving.replies import (
+    DONE,
+    Identity,
+    by_choice,
+    ending,
+    joined,
+    prompt_logprobs,
+    scored_prompt,
+    without_end,
+)
 from nextword.serving.usage import usage
 from nextword.text.tokenizer import Tokenizer
 
@@ -48,6 +57,10 @@ class CompletionReply:
         if self._asked.include_usage:
             yield {**self._fields, "choices": [], "usage": usage(self._requests)}
 
+    def progress(self, progress: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+        """Yield a chunk without choices."""
+        yield {**self._fields, "choices": [], "prompt_progress": progress}
+
     def failing(self, error: ApiError) -> Iterator[dict[str, Any]]:
         """Yield an error."""
         yield error.body()
@@ -64,7 +77,8 @@ class CompletionReply:
         return prompt_index * self._asked.params.n + piece.index
 
     def _echoed(self, prompt_index: int, index: int) -> TextPiece:
-        return prompt_piece(index, scored_prompt(self._requests[prompt_index]), self._tokenizer)
+        request = self._requests[prompt_index]
+        return prompt_piece(index, scored_prompt(request), self._tokenizer, shown=request.shown_token_ids)
 
     def _chunk(self, prompt_index: int, piece: TextPiece) -> dict[str, Any]:
         index = self._index(prompt_index, piece)
@@ -75,8 +89,10 @@ class CompletionReply:
 
     def _choice(self, prompt_index: int, piece: TextPiece, *, offset: int) -> dict[str, Any]:
         request = self._requests[prompt_index]
-        has_logprobs = self._asked.params.logprobs is not None and bool(piece.tokens)
-        scores = completion_logprobs(piece, self._names, offset=offset) if has_logprobs else None
+        count = self._asked.params.logprobs
+        scores = None
+        if count is not None and piece.tokens:
+            scores = completion_logprobs(piece, self._names, count=count, offset=offset)
         choice = {
             "index": self._index(prompt_index, piece),
             "text": piece.text,
@@ -87,4 +103,6 @@ class CompletionReply:
             choice["token_ids"] = [token.token_id for token in piece.tokens]
         if piece.finish_detail is not None:
             choice["seed"] = request.seed
+        if self._asked.prompt_logprobs is not None:
+            choice["prompt_logprobs"] = prompt_logprobs(request, self._names, count=self._asked.prompt_logprobs)
         return choice

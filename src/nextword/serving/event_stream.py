@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Iterator
 from typing import Any
 
 from starlette.responses import Response
@@ -13,7 +13,9 @@ from nextword.serving.disconnect import until_disconnected
 from nextword.serving.encoding import to_json
 from nextword.serving.errors import ApiError
 from nextword.serving.job import Job
+from nextword.serving.progress import prompt_progress, timings
 from nextword.serving.replies import Reply
+from nextword.serving.reports import Reports
 
 PING_SECONDS = 15.0
 """Time without an event after which a comment keeps proxies from closing the connection; at most twice as long."""
@@ -24,10 +26,12 @@ PING = b": ping\n\n"
 class EventStream(Response):
     """Writes chunks as events. A client that goes ends the job; the connection ends for one that does not read."""
 
-    def __init__(self, job: Job, reply: Reply) -> None:
+    def __init__(self, job: Job, reply: Reply, reports: Reports) -> None:
         super().__init__(headers=HEADERS)
-        self._job, self._reply = job, reply
-        self._is_silent = False
+        self._job, self._reply, self._reports = job, reply, reports
+        self._is_silent = self._is_ping_due = False
+        self._num_processed: int | None = None
+        """Tokens of the prompt that were reported as computed."""
         self._timer: asyncio.TimerHandle | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -43,6 +47,7 @@ class EventStream(Response):
     def _listen(self) -> None:
         """Ask for a comment if nothing was written since the last call, and call again."""
         if self._is_silent:
+            self._is_ping_due = True
             self._job.nudge()
         self._is_silent = True
         self._timer = asyncio.get_running_loop().call_later(PING_SECONDS, self._listen)
@@ -59,13 +64,36 @@ class EventStream(Response):
         yield encoded(self._reply.opening())
         try:
             while (events := await self._job.next_events()) is not None:
-                self._is_silent = False
+                progress = encoded(self._progress()) if self._job.tells_progress else b""
                 chunks = (chunk for event in events for chunk in self._reply.chunks(*event))
-                yield encoded(chunks) if events else PING
-            yield encoded(self._reply.closing())
+                if data := progress + self._timed(chunks) + self._ping():
+                    self._is_silent = False
+                    yield data
+            yield self._timed(self._reply.closing())
         except ApiError as error:
             yield encoded(self._reply.failing(error))
         yield self._reply.last_event
+
+    def _timed(self, chunks: Iterable[dict[str, Any]]) -> bytes:
+        """Return chunks as events, with times where they are asked for."""
+        if self._reports.timings_per_token:
+            chunks = ({**chunk, "timings": timings(self._job)} for chunk in chunks)
+        return encoded(chunks)
+
+    def _progress(self) -> Iterator[dict[str, Any]]:
+        """Yield the chunks of progress since the last; the first says what an earlier request had left."""
+        found = prompt_progress(self._job)
+        if self._num_processed is None and found["processed"]:
+            self._num_processed = found["cache"]
+            yield from self._reply.progress({**found, "processed": found["cache"]})
+        if self._num_processed is not None and found["processed"] > self._num_processed:
+            self._num_processed = found["processed"]
+            yield from self._reply.progress(found)
+
+    def _ping(self) -> bytes:
+        """Return a comment if one is due."""
+        is_due, self._is_ping_due = self._is_ping_due, False
+        return PING if is_due else b""
 
 
 def encoded(chunks: Iterable[dict[str, Any]]) -> bytes:

@@ -15,39 +15,46 @@ FORM_NAMES = ("response_format", "structured_outputs")
 FORMS = ("schema", "json_schema", "regex", "grammar", "choice")
 """Fields that give a form by the names of `SamplingParams`, or another of these."""
 _ANY_OBJECT = {"type": "object"}
-_FORMS = {"json": "schema", "regex": "regex", "choice": "choice", "grammar": "grammar"}
+NAMED: Mapping[str, Any] = {"name": str, "description": str, "strict": bool, "schema": Any, "type": str}
+"""Fields of response_format.json_schema, and their types; text.format of `/v1/responses` has its type there, too."""
+STRUCTURED = {"json": "schema", "regex": "regex", "choice": "choice", "grammar": "grammar"}
 """Keys of vLLM's structured_outputs -> our names."""
 
 
-def form_overrides(fields: Fields) -> dict[str, Any]:
+def form_overrides(fields: Fields, *, lenient: bool = False) -> dict[str, Any]:
     """Return the form that a request asks for. Raises ApiError naming the field."""
     found: dict[str, Any] = {}
     if (wanted := fields.take("response_format", Mapping[str, Any])) is not None:
-        found |= _response_format(wanted)
+        found |= _response_format(wanted, lenient=lenient)
     if (wanted := fields.take("structured_outputs", Mapping[str, Any])) is not None:
         found |= _structured_outputs(wanted)
     return found
 
 
-def _response_format(wanted: Mapping[str, Any]) -> dict[str, Any]:
+def _response_format(wanted: Mapping[str, Any], *, lenient: bool) -> dict[str, Any]:
     name, kind = "response_format", wanted.get("type")
+    known = {"text": ("type",), "json_object": ("type", "schema"), "json_schema": ("type", "json_schema")}
+    if not isinstance(kind, str) or kind not in known:
+        raise ApiError(f"{name}.type = {shown(kind)}: must be one of {', '.join(known)}", param=name)
+    form = Fields(wanted, known[kind], lenient=lenient, within=name)
     if kind == "text":
         return {}
     if kind == "json_object":
-        return {"schema": with_param(name, checked, "schema", wanted.get("schema", _ANY_OBJECT))}
-    if kind != "json_schema":
-        raise ApiError(f"{name}.type = {shown(kind)}: must be one of text, json_object, json_schema", param=name)
-    holder = wanted.get("json_schema")
-    schema = holder.get("schema") if isinstance(holder, Mapping) else None
+        return {"schema": with_param(name, checked, "schema", form.body.get("schema", _ANY_OBJECT))}
+    within = f"{name}.json_schema"
+    holder = Fields(form.take("json_schema", Mapping[str, Any], {}), NAMED, lenient=lenient, within=within)
+    for field, hint in NAMED.items():
+        holder.take(field, hint)
+    schema = holder.body.get("schema")
     if not isinstance(schema, Mapping):
-        raise ApiError(f"{name}.json_schema.schema = {shown(schema)}: must be a JSON schema", param=name)
+        raise ApiError(f"{within}.schema = {shown(schema)}: must be a JSON schema", param=f"{within}.schema")
     return {"schema": with_param(name, checked, "schema", schema)}
 
 
 def _structured_outputs(wanted: Mapping[str, Any]) -> dict[str, Any]:
     name = "structured_outputs"
-    given = Fields(wanted, _FORMS)
-    found = {_FORMS[key]: value for key, value in given.body.items() if value is not None}
+    given = Fields(wanted, STRUCTURED, within=name)
+    found = {STRUCTURED[key]: value for key, value in given.body.items() if value is not None}
     if len(found) != 1:
-        raise ApiError(f"{name} = {shown(wanted)}: must have one of {', '.join(_FORMS)}", param=name)
+        raise ApiError(f"{name} = {shown(wanted)}: must have one of {', '.join(STRUCTURED)}", param=name)
     return {form: with_param(name, checked, form, value) for form, value in found.items()}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import re
 import time
 import uuid
 from collections.abc import MutableMapping
@@ -15,10 +14,10 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from nextword.errors import one_line
 from nextword.serving.disconnect import ClientGone
 from nextword.serving.errors import ApiError, internal
+from nextword.serving.reports import REQUEST_ID
 from nextword.serving.security import Access, check_framing, check_size, is_preflight
 
 _LOG = logging.getLogger("nextword.serving")
-_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
 class Guard:
@@ -35,8 +34,8 @@ class Guard:
         headers = Headers(scope=scope)
         state = scope.setdefault("state", {})
         given = headers.get("x-request-id", "")
-        state["request_id"] = given if _ID.fullmatch(given) else uuid.uuid4().hex
-        exchange = _Exchange(send, state["request_id"], headers.get("origin"), self._access)
+        state["request_id"] = given if REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
+        exchange = _Exchange(send, state, headers.get("origin"), self._access)
         try:
             check_size(scope, self._max_header_bytes)
             check_framing(headers)
@@ -61,8 +60,8 @@ class Guard:
 class _Exchange:
     """One response: its status, and the headers that each has."""
 
-    def __init__(self, send: Send, request_id: str, origin: str | None, access: Access) -> None:
-        self._send, self._request_id = send, request_id
+    def __init__(self, send: Send, state: MutableMapping[str, Any], origin: str | None, access: Access) -> None:
+        self._send, self._state = send, state
         self._origin = origin if access.allows_origin(origin) else None
         self.status = 0
         self.begin = time.monotonic()
@@ -72,7 +71,7 @@ class _Exchange:
         if message["type"] == "http.response.start":
             self.status = message["status"]
             headers = MutableHeaders(scope=message)
-            headers["x-request-id"] = self._request_id
+            headers["x-request-id"] = self._state["request_id"]
             if self._origin is not None:
                 headers["access-control-allow-origin"] = self._origin
                 headers["vary"] = "Origin"

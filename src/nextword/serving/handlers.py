@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
+from nextword.checks import shown
 from nextword.inference.sequence import Request as EngineRequest
 from nextword.serving.asked import ChatAsked, CompletionAsked, Reader
 from nextword.serving.chat_reply import ChatReply
@@ -19,7 +20,9 @@ from nextword.serving.event_stream import EventStream
 from nextword.serving.fields import parse_json
 from nextword.serving.job import Event, Job
 from nextword.serving.preparing import prepare
+from nextword.serving.progress import timings
 from nextword.serving.replies import Identity, Reply
+from nextword.serving.reports import Reports
 from nextword.serving.service import Service
 
 A = TypeVar("A", CompletionAsked, ChatAsked)
@@ -40,7 +43,7 @@ async def completions(request: Request) -> Response:
     service, _, asked, requests = await prepared(request, Reader.completion)
     identity = Identity("cmpl-", asked.model, service.fingerprint)
     reply = CompletionReply(asked, requests, service.lm.tokenizer, identity)
-    return await answer(service, request, requests, reply, stream=asked.stream)
+    return await answer(service, request, requests, reply, asked)
 
 
 async def chat_completions(request: Request) -> Response:
@@ -48,7 +51,7 @@ async def chat_completions(request: Request) -> Response:
     service, _, asked, requests = await prepared(request, Reader.chat)
     identity = Identity("chatcmpl-", asked.model, service.fingerprint)
     reply = ChatReply(asked, requests[0], service.lm.tokenizer, identity)
-    return await answer(service, request, requests, reply, stream=asked.stream)
+    return await answer(service, request, requests, reply, asked)
 
 
 async def prepared(
@@ -71,17 +74,20 @@ async def prepared(
 
 
 async def answer(
-    service: Service, request: Request, requests: Sequence[EngineRequest], reply: Reply, *, stream: bool
+    service: Service, request: Request, requests: Sequence[EngineRequest], reply: Reply, reports: Reports
 ) -> Response:
     """Run prepared requests and answer with the reply, streamed or whole."""
+    request.state.request_id = reports.request_id or request.state.request_id
     job = request.state.job = service.submit(requests, request.state.request_id)
-    if stream:
-        return EventStream(job, reply)
+    job.tells_progress = reports.return_progress
+    if reports.stream:
+        return EventStream(job, reply, reports)
     try:
         events = await until_disconnected(request.receive, _all_events(job))
     finally:
         job.cancel()
-    return JsonResponse(reply.whole(events))
+    times = {"timings": timings(job)} if reports.timings_per_token else {}
+    return JsonResponse({**reply.whole(events), **times})
 
 
 async def _all_events(job: Job) -> list[Event]:
@@ -104,7 +110,7 @@ async def read_body(request: Request) -> bytes:
     service: Service = request.app.state.service
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind != "application/json":
-        raise ApiError(f"content-type = {kind!r}: must be application/json", status=415)
+        raise ApiError(f"content-type = {shown(kind)}: must be application/json", status=415)
     if request.headers.get("content-encoding", "identity").lower() != "identity":
         raise ApiError("content-encoding: must be identity; send the body as it is", status=415)
     try:

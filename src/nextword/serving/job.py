@@ -39,6 +39,8 @@ class Job:
         self.first_token: float | None = None
         """Time of the first text."""
         self.error: ApiError | None = None
+        self.tells_progress = False
+        """True if its reader is to hear of each step of its prompts."""
         self._on_finish = on_finish
         self._timer: asyncio.TimerHandle | None = None
         self._thread = thread

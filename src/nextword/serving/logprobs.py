@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
 from nextword.decoding.sampler import ChosenToken
@@ -37,7 +37,7 @@ class TokenNames:
         return f"token_id:{token_id}"
 
 
-def completion_logprobs(piece: TextPiece, names: TokenNames, *, offset: int) -> dict[str, Any]:
+def completion_logprobs(piece: TextPiece, names: TokenNames, *, count: int, offset: int) -> dict[str, Any]:
     """Return the lists of `/v1/completions` for a piece that begins at the character `offset` of the choice's text."""
     tokens = [names.chosen(*pair) for pair in zip(piece.tokens, piece.token_texts, strict=True)]
     offsets = [offset]
@@ -47,7 +47,7 @@ def completion_logprobs(piece: TextPiece, names: TokenNames, *, offset: int) -> 
         "tokens": tokens,
         "token_logprobs": [None if one.log_prob is None else finite(one.log_prob) for one in piece.tokens],
         "top_logprobs": [
-            None if one.log_prob is None else _by_name(one, name, names)
+            None if one.log_prob is None else _by_name(one, name, names, count)
             for one, name in zip(piece.tokens, tokens, strict=True)
         ],
         "text_offset": offsets[: len(tokens)],
@@ -76,16 +76,50 @@ def _entry(token_id: int, name: str, log_prob: float, names: TokenNames) -> dict
     return {"token": name, "logprob": finite(log_prob), "bytes": names.bytes(token_id)}
 
 
-def _by_name(token: ChosenToken, name: str, names: TokenNames) -> dict[str, float]:
+def _by_name(token: ChosenToken, name: str, names: TokenNames, count: int) -> dict[str, float]:
     """Return the alternatives by their texts; of two with one text the more probable, which comes first."""
     found: dict[str, float] = {}
-    for other, value in token.alternatives:
+    for _, other, value in _ranked(token, count):
         found.setdefault(name if other == token.token_id else names.other(other), finite(value))
     return found
 
 
-def prompt_piece(index: int, tokens: Sequence[ChosenToken], tokenizer: Tokenizer) -> TextPiece:
-    """Return the prompt as a piece of text that stands before a completion, up to its last whole character."""
-    decoder = tokenizer.stream_decoder()
+def _ranked(token: ChosenToken, count: int) -> Iterator[tuple[int, int, float]]:
+    """Yield rank, id and log-probability of so many alternatives, and of the token itself."""
+    for rank, (other, value) in enumerate(token.alternatives, 1):
+        if rank <= count or other == token.token_id:
+            yield rank, other, value
+
+
+def alternatives_by_id(
+    tokens: Sequence[ChosenToken], names: TokenNames, *, count: int, num_ranked: int
+) -> list[dict[str, Any] | None]:
+    """Return the tokens of a prompt in vLLM's form: for each its alternatives by their ids, for the first null.
+
+    `num_ranked`: alternatives that were looked for; the rank of a token that is not among them is null.
+    """
+    return [
+        None
+        if token.log_prob is None
+        else {
+            str(other): {
+                "logprob": finite(value),
+                "rank": rank if rank <= num_ranked else None,
+                "decoded_token": names.other(other),
+            }
+            for rank, other, value in _ranked(token, count)
+        }
+        for token in tokens
+    ]
+
+
+def prompt_piece(
+    index: int, tokens: Sequence[ChosenToken], tokenizer: Tokenizer, *, shown: Collection[int] = ()
+) -> TextPiece:
+    """Return the prompt as a piece of text that stands before a completion, up to its last whole character.
+
+    `shown`: control tokens that are text there.
+    """
+    decoder = tokenizer.stream_decoder(shown=shown)
     texts = tuple(decoder.push(token.token_id) for token in tokens)
     return TextPiece(index, "".join(texts), 0, None, tuple(tokens), texts)

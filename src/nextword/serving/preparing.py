@@ -75,8 +75,17 @@ def _prepare(engine: Engine, asked: Asked, prompt: list[int], name: str, how: Su
     if len(prompt) + (0 if asked.params.max_tokens == 0 else 1) > context:
         raise context_exceeded(len(prompt), context, name)
     predicted = engine.tokenizer.encode(asked.prediction, add_special_tokens=False) if asked.prediction else []
-    options: SubmitOptions = {**how, "adapter": asked.adapter, "prediction": predicted}
+    options: SubmitOptions = {
+        **how,
+        "adapter": asked.adapter,
+        "prediction": predicted,
+        "scores_prompt": asked.prompt_logprobs is not None,
+        "shows_stop": asked.include_stop_str_in_output,
+        "shows_control_tokens": not asked.skip_special_tokens,
+    }
     params = asked.params
+    if asked.prompt_logprobs is not None:
+        params = dataclasses.replace(params, logprobs=max(asked.prompt_logprobs, params.logprobs or 0))
     if asked.ignore_eos:
         options["end_token_ids"] = ()
         params = dataclasses.replace(params, stop_token_ids=())

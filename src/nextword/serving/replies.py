@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from nextword.decoding.sampler import ChosenToken
 from nextword.inference.sequence import FINISH_REASONS, Request, TextPiece
 from nextword.serving.errors import ApiError
+from nextword.serving.logprobs import TokenNames, alternatives_by_id
 
 
 class Reply(Protocol):
@@ -31,6 +32,9 @@ class Reply(Protocol):
 
     def closing(self) -> Iterable[dict[str, Any]]:
         """Return the chunks after the last token."""
+
+    def progress(self, progress: Mapping[str, Any]) -> Iterable[dict[str, Any]]:
+        """Return the chunks that say how far the prompt is."""
 
     def failing(self, error: ApiError) -> Iterable[dict[str, Any]]:
         """Return the chunks of an error in the middle of a stream."""
@@ -103,6 +107,12 @@ def ending(piece: TextPiece) -> dict[str, Any]:
 def without_end(piece: TextPiece) -> TextPiece:
     """Return a piece as if more came: its end has a chunk of its own."""
     return TextPiece(piece.index, piece.text, piece.num_tokens, None, piece.tokens, piece.token_texts)
+
+
+def prompt_logprobs(request: Request, names: TokenNames, *, count: int) -> list[dict[str, Any] | None]:
+    """Return the log-probabilities of the prompt in vLLM's form."""
+    tokens, num_ranked = scored_prompt(request), request.params.logprobs or 0
+    return alternatives_by_id(tokens, names, count=count, num_ranked=num_ranked)
 
 
 def scored_prompt(request: Request) -> list[ChosenToken]:

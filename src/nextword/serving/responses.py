@@ -24,7 +24,8 @@ _OTHERWISE = ("n", "max_tokens", "max_completion_tokens", "json_schema")
 _SAME = (
     *(name for name in NAMES if name not in _OTHERWISE),
     *("model", "stream", "tool_choice", "parallel_tool_calls", "top_logprobs", "structured_outputs", "ignore_eos"),
-    "chat_template_kwargs",
+    *("chat_template_kwargs", "allowed_token_ids", "include_stop_str_in_output", "skip_special_tokens", "request_id"),
+    *("timings_per_token", "return_progress"),
 )
 """Fields that a chat has under the same name."""
 _IGNORED: Mapping[str, Any] = {
@@ -32,7 +33,7 @@ _IGNORED: Mapping[str, Any] = {
     "reasoning": Mapping[str, Any],
     "max_tool_calls": int,
 }
-_NOT_SERVED: Mapping[str, Sequence[Any]] = {
+NOT_SERVED: Mapping[str, Sequence[Any]] = {
     "previous_response_id": (),
     "conversation": (),
     "prompt": (),
@@ -41,10 +42,15 @@ _NOT_SERVED: Mapping[str, Sequence[Any]] = {
     "context_management": (),
 }
 _LOGPROBS = "message.output_text.logprobs"
-_PARAMS = {"messages": "input", "max_tokens": "max_output_tokens", "response_format": "text.format"}
+_PARAMS = {
+    "messages": "input",
+    "max_tokens": "max_output_tokens",
+    "response_format.json_schema": "text.format",
+    "response_format": "text.format",
+}
 """Names in errors of chats -> those of this endpoint."""
 _OWN = ("input", "instructions", "max_output_tokens", "text", "tools", "include", "stream_options")
-FIELDS = (*_SAME, *_IGNORED, *_NOT_SERVED, *_OWN)
+FIELDS = (*_SAME, *_IGNORED, *NOT_SERVED, *_OWN)
 
 
 async def responses(request: HttpRequest) -> Response:
@@ -55,7 +61,7 @@ async def responses(request: HttpRequest) -> Response:
         )
     identity = Identity("resp_", asked.model, service.fingerprint)
     reply = ResponsesReply(asked, given, requests[0], service.lm.tokenizer, identity)
-    return await answer(service, request, requests, reply, stream=asked.stream)
+    return await answer(service, request, requests, reply, asked)
 
 
 @contextlib.contextmanager
@@ -64,17 +70,19 @@ def _own_names() -> Iterator[None]:
     try:
         yield
     except ApiError as error:
-        if error.param not in _PARAMS:
+        name = next((name for name in _PARAMS if f"{error.param}.".startswith(f"{name}.")), None)
+        if name is None or error.param is None:
             raise
-        own = _PARAMS[error.param]
-        message = own + str(error).removeprefix(error.param) if str(error).startswith(error.param) else str(error)
+        own, message = _PARAMS[name] + error.param.removeprefix(name), str(error)
+        if message.startswith(error.param):
+            message = own + message.removeprefix(error.param)
         raise ApiError(message, status=error.status, param=own, code=error.code, details=error.details) from None
 
 
 def chat_body(body: Mapping[str, Any], *, lenient: bool = False) -> dict[str, Any]:
     """Return the body of a chat that asks for the same. Raises ApiError naming the field."""
     fields = Fields(body, FIELDS, lenient=lenient)
-    fields.refuse(_NOT_SERVED)
+    fields.refuse(NOT_SERVED)
     for name, hint in _IGNORED.items():
         fields.take(name, hint)
     _check_stream_options(fields, lenient=lenient)

@@ -69,6 +69,10 @@ class ResponsesReply:
         yield from self._close(self._end)
         yield self._event(f"response.{self._end}", response=self._response(self._end))
 
+    def progress(self, progress: Mapping[str, Any]) -> Events:
+        """Yield an event beside the response, whose schema has no place for it."""
+        yield self._event("response.in_progress", response=self._response("in_progress"), prompt_progress=progress)
+
     def failing(self, error: ApiError) -> Events:
         """Yield the event of an error."""
         if self._items:

@@ -6,8 +6,9 @@ The checks and their messages are those of `SamplingParams`; the bounds of one c
 from __future__ import annotations
 
 import dataclasses
+import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from nextword.checks import shown
@@ -48,6 +49,18 @@ def sampling_overrides(fields: Fields, limits: Limits) -> dict[str, Any]:
             found[name] = with_param(given, checked, name, value) if given == name else _aliased(given, name, value)
             _check_limit(given, name, found[name], limits)
     return found
+
+
+def biases_of_allowed(allowed: Collection[int], biases: Mapping[int, float], vocab_size: int) -> dict[int, float]:
+    """Return biases that forbid all tokens but some. Raises ApiError if there are none, or ids that are no tokens."""
+    wrong = next((token_id for token_id in allowed if not 0 <= token_id < vocab_size), None)
+    if wrong is not None or not allowed:
+        given = "[]" if wrong is None else wrong
+        message = f"allowed_token_ids: {given}: must be a list of token ids from 0 to {vocab_size - 1}, not empty"
+        raise ApiError(message, param="allowed_token_ids")
+    kept = frozenset(allowed)
+    forbidden = dict.fromkeys((one for one in range(vocab_size) if one not in kept), -math.inf)
+    return {**biases, **forbidden}
 
 
 def param_of(error: NextwordError) -> str | None:

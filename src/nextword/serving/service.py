@@ -64,7 +64,7 @@ class Service:
         self.fingerprint = fingerprint(lm)
         self.reader = Reader(lm, self.models, self.limits, lenient=lenient)
         self.metrics: Metrics = Metrics() if first is None else first.metrics
-        self.thread = EngineThread(lm.engine, count_step=self.metrics.steps.inc)
+        self.thread = EngineThread(lm.engine, on_step=self._tell_progress, count_step=self.metrics.steps.inc)
         self.admission = Admission(self.limits)
         self.jobs: set[Job] = set() if first is None else first.jobs
         """Those of the server that run or wait."""
@@ -148,6 +148,11 @@ class Service:
         self.jobs.add(job)
         job.expire_after(self.limits.deadline)
         return job
+
+    def _tell_progress(self) -> None:
+        for job in self.jobs:
+            if job.tells_progress and job.first_token is None:
+                job.nudge()
 
     @contextlib.asynccontextmanager
     async def reading(self) -> AsyncIterator[None]:
