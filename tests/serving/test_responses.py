@@ -139,7 +139,7 @@ def test_an_error_in_the_middle_is_an_event(lm: nw.LanguageModel) -> None:
         ({"input": "a", "top_logprobs": 21}, "top_logprobs"),
         ({"input": "a", "include": ["file_search_call.results"]}, "include"),
         ({"input": "a", "stream_options": {"include_obfuscation": False}}, "stream_options"),
-        ({"input": "a", "stream": True, "stream_options": {"include_usage": True}}, "include_usage"),
+        ({"input": "a", "stream": True, "stream_options": {"include_usage": True}}, "stream_options.include_usage"),
         ({"input": "a", "text": {"format": {"type": "xml"}}}, "text.format"),
         ({"input": "a", "text": {"format": {"type": "json_schema", "schema": {"type": "strin"}}}}, "text.format"),
         ({"input": "a", "text": {"form": {}}}, "form"),
