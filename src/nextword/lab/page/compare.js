@@ -1,18 +1,17 @@
 /** Two settings, or two models, on one prompt and on one text: side by side, with the first difference marked. */
 
-import { button, el, labelled, select } from "./dom.js";
-import { bytesText, counted, nats, oneLine, ownText } from "./format.js";
-import { parameterPanel } from "./parameters.js";
-import { positionPanel } from "./position.js";
-import { meanSurprisal } from "./samples.js";
+import { post } from "./api.js";
+import { compareSide } from "./compare_side.js";
+import { DIFFERENCE, partingOf, partingWords, readingWords, spanRows } from "./difference.js";
+import { button, el } from "./dom.js";
+import { emptyState } from "./examples.js";
 import { encode, read, write } from "./texts.js";
 import { legend, tokenView } from "./tokens.js";
-
-const CLOSE_NATS = 0.05;
 
 /** Fill `root`; see main.js. */
 export function mount(root, context) {
   const view = new CompareView(root, context);
+  view.start();
   return () => view.end();
 }
 
@@ -21,150 +20,137 @@ class CompareView {
     this.context = context;
     this.store = context.store;
     this.running = null;
+    this.spans = null;
     this.sides = [this.firstSide(), this.secondSide()];
     this.summary = el("div.difference", { role: "status" });
-    const cards = this.sides.map((side) => side.node);
-    root.append(this.promptCard(), this.summary, el("div.pair", {}, ...cards));
+    root.append(this.promptCard(), this.summary, el("div.pair", {}, ...this.sides.map(({ node }) => node)));
+  }
+
+  /** Do again what the URL says was done. */
+  start() {
+    const { compared } = this.store.get();
+    if (compared === "write") this.writeBoth();
+    else if (compared === "read") this.readBoth();
+    else {
+      const words = "Two settings, or two models, write after one prompt, or read one text. Write it above, or take one of these.";
+      this.summary.append(emptyState(words, (prompt) => this.begin(prompt)));
+    }
   }
 
   end() {
     this.running?.abort();
-    for (const side of this.sides) side.panel.end();
+    for (const side of this.sides) side.end();
   }
 
   promptCard() {
-    const prompt = el("textarea", { rows: 2, "aria-label": "Prompt, or text to read", dir: "auto", spellcheck: "false" });
-    prompt.value = this.store.get().prompt;
-    prompt.addEventListener("input", () => this.store.set({ prompt: prompt.value }));
+    const given = { rows: 2, "aria-label": "Prompt, or text to read", dir: "auto", spellcheck: "false", placeholder: "Write a prompt" };
+    this.prompt = el("textarea", given);
+    this.prompt.value = this.store.get().prompt;
+    this.prompt.addEventListener("input", () => this.store.set({ prompt: this.prompt.value, compared: "", token: null }));
     this.buttons = [
-      button("Write both", () => this.run((ids, side) => this.writeSide(ids, side)), { class: "main", title: "Let both write after this prompt" }),
-      button("Read by both", () => this.run((ids, side) => this.readSide(ids, side)), { title: "Show what both give to this text" }),
+      button("Write both", () => this.writeBoth(), { class: "main", title: "Let both write after this prompt" }),
+      button("Read by both", () => this.readBoth(), { title: "Show what both give to this text" }),
     ];
-    const stop = button("Stop", () => this.running?.abort());
-    return el("section.card", { "aria-label": "Prompt" }, prompt, el("div.row", {}, ...this.buttons, stop), legend(this.store.get().colour));
+    this.stop = button("Stop", () => this.running?.abort(), { disabled: true });
+    return el("section.card", { "aria-label": "Prompt" }, this.prompt, el("div.row", {}, ...this.buttons, this.stop), legend(this.store.get().colour));
   }
 
   firstSide() {
     const get = () => this.store.get();
-    return this.side("A", () => ({ model: get().model || undefined, seed: get().seed, params: get().params }), (patch) => this.store.set(patch));
+    const settings = () => ({ model: get().model || undefined, seed: get().seed, params: get().params });
+    return compareSide("A", this.context, { settings, change: (patch) => this.store.set(patch), onPick: (at) => this.pick(0, at) });
   }
 
+  /** Return B: the second model that the server has, if any, with the model's own settings. */
   secondSide() {
-    const get = () => ({ model: "", seed: this.store.get().seed, params: {}, ...this.store.get().other });
+    const usual = () => ({ model: this.context.info.models[1] ?? "", seed: this.store.get().seed, params: {} });
+    const get = () => ({ ...usual(), ...this.store.get().other });
     const settings = () => ({ ...get(), model: get().model || undefined });
-    return this.side("B", settings, (patch) => this.store.set({ other: { ...get(), ...patch } }));
+    const change = (patch) => this.store.set({ other: { ...get(), ...patch } });
+    return compareSide("B", this.context, { settings, change, onPick: (at) => this.pick(1, at) });
   }
 
-  /** Return a side: its settings, its tokens, and the distribution of the position that is chosen in both. */
-  side(name, settings, change) {
-    const { info } = this.context;
-    const box = el("details.parameters", { open: true }, el("summary", {}, "Parameters"));
-    const place = el("div", {});
-    const note = el("p.quiet", {});
-    const distribution = el("div.position", {});
-    const seed = el("input", { type: "number", min: 0, step: 1, "aria-label": `Seed of ${name}` });
-    const side = { name, settings, note, promptLength: 0, rows: [] };
-    const onChange = (params) => {
-      change({ params });
-      this.showPosition(side);
-    };
-    parameterPanel(box, info, { onChange, prefix: name }).show(settings().params);
-    seed.value = settings().seed;
-    seed.addEventListener("change", () => seed.validity.valid && seed.value && change({ seed: Number(seed.value) }));
-    const models = info.models.map((one, at) => [at ? one : "", one]);
-    const model = select(models, settings().model ?? "", (chosen) => change({ model: chosen }));
-    side.tokens = tokenView(place, { onPick: (at) => this.pick(at), label: `Text of ${name}` });
-    side.panel = positionPanel(distribution, this.context, { onTake: () => {} });
-    const choices = [info.models.length > 1 ? labelled("model", model) : null, labelled("seed", seed)];
-    side.node = el("section.card", { "aria-label": name }, el("div.row", {}, el("h2", {}, name), ...choices), box, place, note, distribution);
-    return side;
+  begin(prompt) {
+    this.prompt.value = prompt;
+    this.store.set({ prompt });
+    this.buttons[0].focus();
+    return this.writeBoth();
   }
 
-  /** Run `work(ids, side)` for both sides, then say where they differ. */
-  async run(work) {
-    this.running = new AbortController();
-    for (const one of this.buttons) one.disabled = true;
-    await this.context.attempt(() => this.runBoth(work), () => this.run(work));
-    for (const one of this.buttons) one.disabled = false;
-  }
-
-  async runBoth(work) {
-    const { prompt, chat } = this.store.get();
-    const all = this.sides.map(async (side) => {
-      const ids = await encode(side.settings().model, prompt, chat);
-      await work(ids, side);
+  writeBoth() {
+    return this.run("write", async () => {
+      await Promise.all(this.sides.map((side) => this.writeSide(side)));
+      this.showParting();
     });
-    await Promise.all(all);
-    this.showDifference();
   }
 
-  async writeSide(ids, side) {
-    const { colour, max_tokens: maxTokens } = this.store.get();
+  readBoth() {
+    return this.run("read", async () => {
+      const models = this.sides.map((side) => side.settings().model ?? this.context.info.models[0]);
+      const found = await post("compare", { models, text: this.store.get().prompt }, { signal: this.running.signal });
+      this.showReading(found);
+    });
+  }
+
+  /** Run what compares, with the buttons in their state; its name stands in the URL. */
+  async run(compared, work) {
+    this.running = new AbortController();
+    this.store.set({ compared });
+    this.setBusy(true);
+    for (const side of this.sides) side.pick(null);
+    await this.context.attempt(work, () => this.run(compared, work));
+    this.setBusy(false);
+    this.pick(0, this.store.get().token);
+  }
+
+  setBusy(isBusy) {
+    for (const one of this.buttons) one.disabled = isBusy;
+    this.stop.disabled = !isBusy;
+  }
+
+  async writeSide(side) {
+    const { prompt, chat, colour, max_tokens: maxTokens } = this.store.get();
+    const settings = side.settings();
+    const ids = await encode(settings.model, prompt, chat);
     const written = [];
     side.tokens.show({ tokens: [], colour });
     const came = (rows) => {
       written.push(...rows.map((row) => row.token_id));
       side.tokens.add(rows);
     };
-    await write(ids, { ...side.settings(), max_tokens: maxTokens }, came, this.running.signal);
-    await this.readSide([...ids, ...written], side, ids.length);
+    await write(ids, { ...settings, max_tokens: maxTokens }, came, this.running.signal);
+    side.show(await read(settings.model, [...ids, ...written], ids.length), ids.length, { colour });
   }
 
-  async readSide(ids, side, promptLength = 0) {
-    side.rows = await read(side.settings().model, ids, promptLength);
-    side.promptLength = promptLength;
-    const own = side.rows.slice(promptLength);
-    side.note.textContent = `${counted(own.length, "token")}, mean surprisal ${nats(meanSurprisal(own))}`;
-  }
-
-  showDifference() {
-    const [a, b] = this.sides;
+  showParting() {
     const { colour } = this.store.get();
-    const isSame = String(idsOf(a)) === String(idsOf(b));
-    const first = idsOf(a).findIndex((id, at) => id !== idsOf(b)[at]);
-    for (const side of this.sides) {
-      const hand = isSame || first < 0 ? [] : [first];
-      side.tokens.show({ tokens: side.rows, promptLength: side.promptLength, colour, hand });
-    }
-    this.summary.replaceChildren(...(isSame ? this.readingSummary(a, b) : [el("p", {}, differenceText(a, b, first))]));
+    const [a, b] = this.sides.map(({ rows }) => rows);
+    const parting = partingOf(a, b);
+    this.spans = null;
+    this.sides.forEach((side, at) => side.show(side.rows, side.promptLength, { colour, marked: parting ? [parting[at]] : [] }));
+    this.summary.replaceChildren(el("p", {}, partingWords(a, b, parting)));
   }
 
-  /** Return how two readings of the same tokens differ, token by token. */
-  readingSummary(a, b) {
-    const gains = a.rows.map((row, at) => (typeof row.log_prob === "number" ? b.rows[at].log_prob - row.log_prob : 0));
-    const total = gains.reduce((sum, gain) => sum + gain, 0);
-    const words = Math.abs(total) < 1e-9 ? "Both give the same probability to this text." : `B gives this text ${nats(Math.abs(total))} ${total > 0 ? "less" : "more"} surprisal than A.`;
-    const tokens = a.rows.map((row, at) => el(`span.t.${gainClass(gains[at])}`, { title: `${gains[at].toFixed(3)} nats` }, ownText(row) ?? bytesText(row.bytes)));
-    const key = el("p.legend", {}, "B against A: ", el("span.step.better", {}, "more probable"), el("span.step.worse", {}, "less probable"));
-    return [el("section.card", { "aria-label": "Difference" }, el("p", {}, words), el("div.tokens", { dir: "auto" }, ...tokens), key)];
+  showReading(found) {
+    const { colour } = this.store.get();
+    const place = el("div", {});
+    this.spans = found.spans;
+    this.sides.forEach((side, at) => side.show(found.sides[at].tokens, 0, { colour }));
+    const view = tokenView(place, { label: "The text by its difference", onPick: (at) => this.pick(0, this.spans[at].tokens[0][0]) });
+    view.show({ tokens: spanRows(found), colour: DIFFERENCE });
+    this.summary.replaceChildren(el("section.card", { "aria-label": "Difference" }, el("p", {}, readingWords(found)), place, legend(DIFFERENCE)));
   }
 
-  pick(at) {
-    this.picked = at;
-    for (const side of this.sides) {
-      if (at < side.rows.length) side.tokens.pick(at);
-      this.showPosition(side);
-    }
+  /** Show the distributions at a token of one side, and at what stands there on the other; null: none. */
+  pick(side, at) {
+    this.sides[side].pick(at);
+    this.sides[1 - side].pick(this.counterpart(side, at));
+    this.store.set({ token: side === 0 ? at : this.counterpart(1, at) });
   }
 
-  showPosition(side) {
-    const ids = idsOf(side);
-    if (this.picked === undefined || this.picked > ids.length) return;
-    const promptLength = Math.min(side.promptLength || this.picked, this.picked);
-    side.panel.show({ ...side.settings(), tokenIds: ids, position: this.picked, promptLength });
+  counterpart(side, at) {
+    if (!this.spans || at === null) return at;
+    const span = this.spans.find(({ tokens }) => tokens[side][0] <= at && at < tokens[side][1]);
+    return span ? span.tokens[1 - side][0] : null;
   }
-}
-
-function idsOf(side) {
-  return side.rows.map((row) => row.token_id);
-}
-
-function gainClass(gain) {
-  return Math.abs(gain) < CLOSE_NATS ? "same" : gain > 0 ? "better" : "worse";
-}
-
-function differenceText(a, b, first) {
-  if (first < 0) return "One text is the beginning of the other.";
-  const [left, right] = [a, b].map((side) => side.rows[first] ? `“${oneLine(side.rows[first])}”` : "the end");
-  return `The texts are the same up to token ${first}: there A has ${left}, and B ${right}.`;
 }

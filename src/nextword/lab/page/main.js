@@ -50,7 +50,7 @@ async function attempt(work, again = null) {
 /**
  * Return a function that mounts the view of the state.
  * A view's `mount(root, context)` fills `root` and may return a function that ends it. `context` has `info` (the answer
- * of /lab/info), `store` (see state.js), `announce`, `attempt`, `showProblem`, and `go(id)`, which opens another view.
+ * of /lab/info), `infoOf(model)` (that of another model), `store` (see state.js), `announce`, `attempt`, `showProblem`, and `go(id)`, which opens another view.
  */
 function viewOpener(context) {
   let end = null;
@@ -66,6 +66,15 @@ function viewOpener(context) {
     const root = el(`div.view.${found.id}`);
     place("view").replaceChildren(root);
     end = module.mount(root, context) ?? null;
+  };
+}
+
+/** Return a function that gives the answer of /lab/info for a model, asked for once; no name: the first model's. */
+function infoReader(first) {
+  const known = new Map([[first.models[0], first]]);
+  return async (model = first.models[0]) => {
+    if (!known.has(model)) known.set(model, await get(`info?model=${encodeURIComponent(model)}`));
+    return known.get(model);
   };
 }
 
@@ -108,7 +117,7 @@ async function start() {
   if (!info) return;
   const store = makeStore(withKnownParams(await fromHash(location.hash), info));
   const go = (view) => store.set({ view });
-  const context = { info, store, announce, attempt, showProblem, go };
+  const context = { info, infoOf: infoReader(info), store, announce, attempt, showProblem, go };
   const open = viewOpener(context);
   place("model").textContent = info.model;
   place("tools").replaceChildren(...keepTools(context, open), themeButton());

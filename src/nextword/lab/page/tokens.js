@@ -41,20 +41,23 @@ const NEEDED = { probability: "log_prob", rank: "rank", surprisal: "log_prob", e
 
 let views = 0;
 
-/** Return the class of a token's colour, or null where the figure is not known. */
+/** Return the class of a token's colour, or null where the figure is not known. `colour`: a name, or a colouring. */
 export function colourClass(row, colour) {
-  const figure = row[NEEDED[colour]];
-  return figure === null || figure === undefined ? null : COLOURINGS[colour].of(row);
+  const { needed, of } = colouringOf(colour);
+  return row[needed] === null || row[needed] === undefined ? null : of(row);
 }
 
 /** Return a legend of a colouring. */
 export function legend(colour) {
-  const steps = COLOURINGS[colour].legend.map(([name, text]) => el(`span.step.${name}`, {}, text));
-  return el("p.legend", {}, `${COLOURINGS[colour].title}: `, ...steps);
+  const { title, legend: steps } = colouringOf(colour);
+  return el("p.legend", {}, `${title}: `, ...steps.map(([name, text]) => el(`span.step.${name}`, {}, text)));
 }
+
+const colouringOf = (colour) => (typeof colour === "string" ? { needed: NEEDED[colour], ...COLOURINGS[colour] } : colour);
 
 /** Return what a token's figures are, in words. */
 export function tokenTitle(row) {
+  if (row.title) return row.title;
   if (row.log_prob === null || row.log_prob === undefined) return `token ${row.token_id}: nothing stands before it`;
   const figures = [`token ${row.token_id}`, percent(Math.exp(row.log_prob)), `${(-row.log_prob).toFixed(3)} nats`];
   if (row.rank) figures.push(`rank ${whole(row.rank)}`);
