@@ -20,7 +20,7 @@ class CompareView {
     this.context = context;
     this.store = context.store;
     this.running = null;
-    this.spans = null;
+    [this.spans, this.parting] = [null, null];
     this.sides = [this.firstSide(), this.secondSide()];
     this.summary = el("div.difference", { role: "status" });
     root.append(this.promptCard(), this.summary, el("div.pair", {}, ...this.sides.map(({ node }) => node)));
@@ -126,7 +126,7 @@ class CompareView {
     const { colour } = this.store.get();
     const [a, b] = this.sides.map(({ rows }) => rows);
     const parting = partingOf(a, b);
-    this.spans = null;
+    [this.spans, this.parting] = [null, parting];
     this.sides.forEach((side, at) => side.show(side.rows, side.promptLength, { colour, marked: parting ? [parting[at]] : [] }));
     this.summary.replaceChildren(el("p", {}, partingWords(a, b, parting)));
   }
@@ -148,8 +148,10 @@ class CompareView {
     this.store.set({ token: side === 0 ? at : this.counterpart(1, at) });
   }
 
+  /** Return the token of the other side that begins where one does, or null; in texts that part, the one with its number. */
   counterpart(side, at) {
-    if (!this.spans || at === null) return at;
+    const isInStep = !this.parting || this.parting[0] === this.parting[1];
+    if (at === null || !this.spans) return isInStep ? at : null;
     const span = this.spans.find(({ tokens }) => tokens[side][0] <= at && at < tokens[side][1]);
     return span ? span.tokens[1 - side][0] : null;
   }

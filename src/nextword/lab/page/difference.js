@@ -1,6 +1,6 @@
 /** How two readings of one text, or two texts, differ: colours of the difference, its words, and where texts part. */
 
-import { nats, oneLine, textOfRows } from "./format.js";
+import { nats, oneLine } from "./format.js";
 
 const STEPS = [0.05, 0.5, 2];
 
@@ -22,7 +22,7 @@ export function spanRows({ spans, sides }) {
   return spans.map((span, index) => {
     const [from, to] = span.tokens[0];
     const own = sides[0].tokens.slice(from, to);
-    const shown = own.length === 1 ? own[0] : { token_id: index, text: textOfRows(own) };
+    const shown = own.length === 1 ? own[0] : { token_id: index, bytes: own.flatMap(bytesOf) };
     return { ...shown, difference: span.difference, title: titleOf(span) };
   });
 }

@@ -1,13 +1,17 @@
 /** What is kept: the link of the page, and its state as JSON, out and in. */
 
 import { button, el } from "./dom.js";
+import { whole } from "./format.js";
 import { fromJson, toJson, writeUrl } from "./state.js";
 
-/** Return the buttons that copy the link, save and open. `open` shows the state anew. */
-export function keepTools(context, open) {
+/** A file of the lab is smaller: thousands of tokens take some 100 kB. */
+const MOST_BYTES = 20e6;
+
+/** Return the buttons that copy the link, save and open. `restore(state)` shows what was kept. */
+export function keepTools(context, restore) {
   const file = el("input", { type: "file", accept: "application/json,.json", hidden: true, "aria-label": "File to open" });
   file.addEventListener("change", async () => {
-    if (file.files.length) await openText(context, await file.files[0].text(), open);
+    if (file.files.length) await openText(context, file.files[0], restore);
     file.value = "";
   });
   return [
@@ -35,13 +39,14 @@ async function copyLink(context) {
   }
 }
 
-async function openText(context, text, open) {
+async function openText(context, file, restore) {
+  context.showProblem(null);
   try {
-    context.store.set(fromJson(text));
+    if (file.size > MOST_BYTES) throw new Error(`The file has ${whole(file.size)} bytes, more than the lab saves: choose one that it has exported.`);
+    await restore(fromJson(await file.text()));
   } catch (error) {
     context.showProblem(error);
     return;
   }
   await writeUrl(context.store, { isNew: true });
-  open();
 }

@@ -65,7 +65,8 @@ function openLesson(place, lesson, context) {
 
 /** Run the instrument; gives null where it was ended or failed, and shows a failure. */
 async function attemptRun(run, context, signal) {
-  const ask = (path, body) => post(path, body, { signal });
+  const model = context.store.get().model || undefined;
+  const ask = (path, body) => post(path, { model, ...body }, { signal });
   context.showProblem(null);
   return signal.aborted ? null : context.attempt(() => run(ask));
 }

@@ -1,7 +1,7 @@
 /** The shell of the page: it asks the server what it has, shows the view that the URL names, and keeps theme and URL. */
 
 import { Problem, get } from "./api.js";
-import { button, el } from "./dom.js";
+import { button, el, labelled, select } from "./dom.js";
 import { keepTools } from "./keep.js";
 import { fromHash, keepInUrl, makeStore, writeUrl } from "./state.js";
 
@@ -50,7 +50,7 @@ async function attempt(work, again = null) {
 /**
  * Return a function that mounts the view of the state.
  * A view's `mount(root, context)` fills `root` and may return a function that ends it. `context` has `info` (the answer
- * of /lab/info), `infoOf(model)` (that of another model), `store` (see state.js), `announce`, `attempt`, `showProblem`, and `go(id)`, which opens another view.
+ * of /lab/info for the model of the state), `infoOf(model)` (that of another model), `store` (see state.js), `announce`, `attempt`, `showProblem`, and `go(id)`, which opens another view.
  */
 function viewOpener(context) {
   let end = null;
@@ -86,6 +86,25 @@ function markView(id) {
   document.title = `${VIEWS.find((one) => one.id === id).title} · nextword lab`;
 }
 
+/** Return the name of the model, or the choice of one; another model's view opens with what its tokens can show. */
+function modelChoice(context, open) {
+  const { info, store } = context;
+  const [first] = info.models;
+  if (info.models.length === 1) return el("span", {}, first);
+  const choose = async (name) => {
+    const chosen = await context.attempt(() => context.infoOf(name));
+    if (!chosen) return;
+    const foreign = chosen.tokenizer === context.info.tokenizer ? {} : { tree: null, at: null, token: null, messages: null };
+    context.info = chosen;
+    store.set({ model: name === first ? "" : name, ...foreign });
+    await writeUrl(store, { isNew: true });
+    open();
+  };
+  const made = select(info.models.map((name) => [name, name]), store.get().model || first, choose);
+  store.follow(({ model }) => (made.value = model || first));
+  return labelled("model", made);
+}
+
 function drawViews(go) {
   const buttons = VIEWS.map(({ id, title }) => button(title, () => go(id), { "data-view": id }));
   place("views").replaceChildren(...buttons);
@@ -104,29 +123,40 @@ function themeButton() {
   return made;
 }
 
-/** Return a state without parameters that the server does not offer, and say which those were. */
-function withKnownParams(state, info) {
+/** Return {state, info}: a state without what the server does not offer, after saying what that was, and its model's info. */
+async function offered(found, infoOf, first) {
+  const isKnown = !found.model || first.models.includes(found.model);
+  const info = (isKnown && (await attempt(() => infoOf(found.model || undefined)))) || first;
   const names = new Set(info.parameters.map(({ name }) => name));
-  const [known, unknown] = [true, false].map((isKnown) => Object.entries(state.params).filter(([name]) => names.has(name) === isKnown));
-  if (unknown.length) showProblem(new Problem(`The link's ${unknown.map(([name]) => `“${name}”`).join(", ")} is no parameter here, and is left out.`));
-  return { ...state, params: Object.fromEntries(known) };
+  const [known, unknown] = [true, false].map((isOffered) => Object.entries(found.params).filter(([name]) => names.has(name) === isOffered));
+  const losses = [
+    isKnown ? "" : `The model “${found.model}” is not here: ${first.models[0]} takes its place.`,
+    unknown.length ? `${unknown.map(([name]) => `“${name}”`).join(", ")}: no parameter here, and left out.` : "",
+  ].filter(Boolean);
+  if (losses.length) showProblem(new Problem(losses.join(" ")));
+  return { state: { ...found, model: isKnown ? found.model : "", params: Object.fromEntries(known) }, info };
 }
 
 async function start() {
-  const info = await attempt(() => get("info"), start);
-  if (!info) return;
-  const store = makeStore(withKnownParams(await fromHash(location.hash), info));
+  const first = await attempt(() => get("info"), start);
+  if (!first) return;
+  const infoOf = infoReader(first);
+  const { state, info } = await offered(await fromHash(location.hash), infoOf, first);
+  const store = makeStore(state);
   const go = (view) => store.set({ view });
-  const context = { info, infoOf: infoReader(info), store, announce, attempt, showProblem, go };
+  const context = { info, infoOf, store, announce, attempt, showProblem, go };
   const open = viewOpener(context);
-  place("model").textContent = info.model;
-  place("tools").replaceChildren(...keepTools(context, open), themeButton());
+  const restore = async (found) => {
+    const taken = await offered(found, infoOf, first);
+    context.info = taken.info;
+    store.set(taken.state);
+    await open();
+  };
+  place("model").replaceChildren(modelChoice(context, open));
+  place("tools").replaceChildren(...keepTools(context, restore), themeButton());
   drawViews(go);
   store.follow((_, changed) => changed.includes("view") && writeUrl(store, { isNew: true }).then(open));
-  window.addEventListener("popstate", async () => {
-    store.set(withKnownParams(await fromHash(location.hash), info));
-    open();
-  });
+  window.addEventListener("popstate", async () => restore(await fromHash(location.hash)));
   keepInUrl(store);
   await open();
 }

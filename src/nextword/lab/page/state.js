@@ -39,7 +39,8 @@ const FIELDS = {
 };
 
 const LESSON_VALUE = "lesson.";
-const FORMAT = "nextword lab 1";
+const FAMILY = "nextword lab ";
+const FORMAT = `${FAMILY}1`;
 const URL_DELAY = 200;
 
 /** Return the state of an empty page. */
@@ -122,7 +123,11 @@ export function fromJson(text) {
   } catch {
     throw new Error("The file is no JSON; choose one that the lab has exported.");
   }
-  if (found?.format !== FORMAT) throw new Error(`The file has no “format”: “${FORMAT}”; choose one that the lab has exported.`);
+  const format = found?.format;
+  if (typeof format === "string" && format !== FORMAT && format.startsWith(FAMILY)) {
+    throw new Error(`The file is a “${format}”, and this lab reads a “${FORMAT}”: export it again with the lab of this version.`);
+  }
+  if (format !== FORMAT) throw new Error(`The file has no “format”: “${FORMAT}”; choose one that the lab has exported.`);
   const state = emptyState();
   for (const name of Object.keys(FIELDS)) setField(state, name, found[name]);
   for (const [name, value] of Object.entries(found.params ?? {})) addParam(state.params, name, String(value));

@@ -68,13 +68,11 @@ class WriteView {
     this.prompt.addEventListener("input", () => this.store.set({ prompt: this.prompt.value }));
     const chat = checkbox(state.chat, (isChat) => this.store.set({ chat: isChat }));
     const chatField = info.has_chat ? labelled("as a chat message", chat) : null;
-    const models = info.models.map((name, at) => [at ? name : "", name]);
-    const model = labelled("model", select(models, state.model, (name) => this.changeModel(name)));
     return el(
       "section.card.text",
       { "aria-label": "Text" },
       this.prompt,
-      el("div.row.tight", {}, chatField, info.models.length > 1 ? model : null),
+      el("div.row.tight", {}, chatField),
       this.writingRow(),
       this.textBox(),
       this.branchesBox(),
@@ -247,13 +245,6 @@ class WriteView {
     if (this.written.running) return;
     this.written.select(this.written.tree, index);
     this.showText();
-  }
-
-  async changeModel(name) {
-    this.written.rows.clear();
-    this.store.set({ model: name });
-    await this.reading();
-    this.showPosition();
   }
 
   async copyText() {
