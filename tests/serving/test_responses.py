@@ -142,7 +142,7 @@ def test_an_error_in_the_middle_is_an_event(lm: nw.LanguageModel) -> None:
         ({"input": "a", "stream": True, "stream_options": {"include_usage": True}}, "stream_options.include_usage"),
         ({"input": "a", "text": {"format": {"type": "xml"}}}, "text.format"),
         ({"input": "a", "text": {"format": {"type": "json_schema", "schema": {"type": "strin"}}}}, "text.format"),
-        ({"input": "a", "text": {"form": {}}}, "form"),
+        ({"input": "a", "text": {"form": {}}}, "text.form"),
     ],
 )
 def test_what_is_not_served_is_refused(client: Client, body: dict[str, Any], param: str) -> None:

@@ -65,12 +65,6 @@ class SubmitOptions(TypedDict, total=False):
     """One of the model's; None: the base model."""
     prediction: Seq[int]
     """Tokens that the completion may have; the more are right, the fewer steps it takes."""
-    scores_prompt: bool
-    """True computes the log-probabilities of the prompt with the parameters' number of alternatives, as echo does."""
-    shows_stop: bool
-    """True leaves the stop string that ends a text at its end."""
-    shows_control_tokens: bool
-    """True lets all control tokens be text of the completion, as they are written."""
     negative_prompt: Seq[int] | None
     """Prompt that `guidance_scale` moves away from; None: the last token of the prompt alone."""
 
@@ -126,9 +120,6 @@ class Engine:
         tool_use: ToolUse | None = None,
         adapter: str | None = None,
         prediction: Seq[int] = (),
-        scores_prompt: bool = False,
-        shows_stop: bool = False,
-        shows_control_tokens: bool = False,
         negative_prompt: Seq[int] | None = None,
     ) -> Request:
         """Check a request and make what it needs, without a lock: threads may do so while the engine steps.
@@ -149,13 +140,11 @@ class Engine:
             num_amateur_positions=needs.num_amateur_positions,
             room=needs.room,
             guide=needs.guide,
-            stop=StopStrings(params.stop, self.tokenizer, are_shown=shows_stop),
+            stop=StopStrings(params.stop, self.tokenizer),
             continues_text=continues_text or params.echo,
             end_token_ids=self.tokenizer.eos_token_ids if end_token_ids is None else tuple(end_token_ids),
             thought_marks=thought_marks,
             tool_use=tool_use,
-            shown_control_ids=self.tokenizer.special_ids if shows_control_tokens else frozenset(),
-            scores_prompt=scores_prompt or (params.echo and params.logprobs is not None),
             grammar=self._grammar(params, thought_marks, tool_use),
             adapter=adapter,
             prediction=tuple(_as_token_ids(prediction)),

@@ -108,8 +108,8 @@ class Request:
     """Tools that it may call; None: there are none."""
     shown_control_ids: frozenset[int] = frozenset()
     """Control tokens that are text of its completions whatever they stand for."""
-    scores_prompt: bool = False
-    """True if the log-probabilities of the prompt are wanted."""
+    reports_prompt: bool = False
+    """True if the log-probabilities of the prompt are wanted without echo, too."""
     grammar: Grammar | None = None
     """Grammar that each completion has to match; None: anything."""
     adapter: str | None = None
@@ -163,6 +163,11 @@ class Request:
     def is_prefilling(self) -> bool:
         """True until all its sequences can decode."""
         return not self.sequences or self.is_preempted
+
+    @property
+    def scores_prompt(self) -> bool:
+        """True if the log-probabilities of the prompt are wanted."""
+        return self.reports_prompt or (self.params.echo and self.params.logprobs is not None)
 
     @property
     def running(self) -> list[Sequence]:

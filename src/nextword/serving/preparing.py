@@ -12,11 +12,13 @@ from nextword.errors import NextwordError
 from nextword.inference.answering import answer_options
 from nextword.inference.engine import Engine, SubmitOptions
 from nextword.inference.sequence import Request
+from nextword.inference.stop_strings import StopStrings
 from nextword.serving.asked import Asked, ChatAsked, CompletionAsked
 from nextword.serving.errors import context_exceeded, refusal
 from nextword.serving.forms_of_text import FORMS
 from nextword.serving.sampling_fields import param_of
 from nextword.serving.tools import check_calls_are_found
+from nextword.text.tokenizer import Tokenizer
 
 
 def prepare(engine: Engine, asked: CompletionAsked | ChatAsked) -> list[Request]:
@@ -75,14 +77,7 @@ def _prepare(engine: Engine, asked: Asked, prompt: list[int], name: str, how: Su
     if len(prompt) + (0 if asked.params.max_tokens == 0 else 1) > context:
         raise context_exceeded(len(prompt), context, name)
     predicted = engine.tokenizer.encode(asked.prediction, add_special_tokens=False) if asked.prediction else []
-    options: SubmitOptions = {
-        **how,
-        "adapter": asked.adapter,
-        "prediction": predicted,
-        "scores_prompt": asked.prompt_logprobs is not None,
-        "shows_stop": asked.include_stop_str_in_output,
-        "shows_control_tokens": not asked.skip_special_tokens,
-    }
+    options: SubmitOptions = {**how, "adapter": asked.adapter, "prediction": predicted}
     params = asked.params
     if asked.prompt_logprobs is not None:
         params = dataclasses.replace(params, logprobs=max(asked.prompt_logprobs, params.logprobs or 0))
@@ -90,8 +85,18 @@ def _prepare(engine: Engine, asked: Asked, prompt: list[int], name: str, how: Su
         options["end_token_ids"] = ()
         params = dataclasses.replace(params, stop_token_ids=())
     try:
-        return engine.prepare(prompt, params, **options)
+        return _reporting(engine.prepare(prompt, params, **options), asked, engine.tokenizer)
     except NextwordError as error:
         param = param_of(error)
         is_about_form = param in FORMS or str(error).startswith("tools")
         raise refusal(error, (is_about_form and asked.form_param) or param or name) from None
+
+
+def _reporting(request: Request, asked: Asked, tokenizer: Tokenizer) -> Request:
+    """Let a request that has not begun show what an answer of its own would not."""
+    request.reports_prompt = asked.prompt_logprobs is not None
+    if not asked.skip_special_tokens:
+        request.shown_control_ids = tokenizer.special_ids
+    if asked.include_stop_str_in_output:
+        request.stop = StopStrings(asked.params.stop, tokenizer, are_shown=True)
+    return request

@@ -1,4 +1,4 @@
-"""How far a request is, in the form of llama.cpp's server: `timings` of tokens, `prompt_progress` before them."""
+"""`timings` of the tokens of a request, and `prompt_progress` before them, in the form of llama.cpp's server."""
 
 from __future__ import annotations
 

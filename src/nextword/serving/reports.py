@@ -14,7 +14,7 @@ from nextword.serving.fields import Fields, with_param
 from nextword.serving.limits import Limits
 
 REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
-"""What a client may call a request."""
+"""Names that a client may give a request."""
 FLAGS = ("return_token_ids", "return_tokens_as_token_ids", "timings_per_token", "return_progress")
 REPORT_FIELDS = ("stream", "stream_options", "prompt_logprobs", "request_id", *FLAGS)
 """Fields that `read_reports` reads."""
