@@ -19,7 +19,6 @@ from numpy.typing import NDArray
 
 from nextword.decoding.constraint import Constraint
 from nextword.decoding.grammar_errors import NO_TEXT, refusal
-from nextword.decoding.lark_text import lark_text
 from nextword.decoding.mask import Mask, is_in, packed, unpacked, with_tokens
 from nextword.errors import RequestError
 
@@ -107,6 +106,8 @@ class GrammarCompiler:
 
     def _compile(self, constraint: Constraint) -> Grammar:
         from llguidance import LLMatcher, LLParserLimits
+
+        from nextword.decoding.lark_text import lark_text
 
         limits = LLParserLimits(
             max_items_in_row=_MOST_ITEMS,

@@ -16,7 +16,6 @@ from collections.abc import Sequence as Seq
 from typing import TypedDict, Unpack
 
 from nextword.checks import check_value, checked_arguments, shown
-from nextword.decoding.call_grammar import call_constraint
 from nextword.decoding.constraint import Constraint
 from nextword.decoding.distribution import Distribution
 from nextword.decoding.grammar import Grammar, GrammarCompiler, Matcher
@@ -301,6 +300,8 @@ class Engine:
         """Return the grammar of the form that a request's completions must have; None if it has none."""
         if tool_use is None:
             return self._compile(params.constraint)
+        from nextword.decoding.call_grammar import call_constraint  # for calls alone
+
         return self._compile(call_constraint(tool_use, params.constraint), shown_token_ids(thought_marks, tool_use))
 
     def _compile(self, constraint: Constraint | None, shown_ids: frozenset[int] = frozenset()) -> Grammar | None:

@@ -36,7 +36,7 @@ def _of_container(folder: Path, limit: str, used: str) -> int | None:
 def _fields(path: Path) -> dict[str, int]:
     """Return the numbers of a file by the words before them; {} if there is no such file."""
     try:
-        lines = [line.split() for line in path.read_text(encoding="ascii").splitlines()]
+        lines = [line.split() for line in path.read_text(encoding="utf-8").splitlines()]
     except OSError:
         return {}
     return {words[0]: int(words[1]) for words in lines if len(words) > 1 and words[1].isdecimal()}

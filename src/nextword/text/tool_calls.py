@@ -9,7 +9,6 @@ from __future__ import annotations
 import itertools
 import json
 import re
-import secrets
 import string
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -140,6 +139,8 @@ class CallSplitter:
         return True
 
     def _add(self, name: str, arguments: str = "") -> None:
+        import secrets  # imports OpenSSL, 3 MB that generation does not need
+
         call = ToolCall("".join(secrets.choice(_LETTERS) for _ in CALL_ID), name, "")
         self._deltas.append(CallDelta(self._num_calls, arguments, call))
         self._num_calls += 1

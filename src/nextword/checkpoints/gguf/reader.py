@@ -24,6 +24,13 @@ from nextword.native import native
 _SCALARS = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "Q", 11: "q", 12: "d"}
 _STRING, _ARRAY = 8, 9
 _MAX_DIMENSIONS = 4
+_STRUCTS = {
+    order + form: struct.Struct(order + form)
+    for order in "<>"
+    for form in ("II", "QQ", "I", "IQ", *_SCALARS.values(), *(f"{count}Q" for count in range(1, _MAX_DIMENSIONS + 1)))
+}
+"""All that a header is read with. `struct` would keep those that it makes in between a file's lists of strings: one of
+them holds on to a whole megabyte of Python's memory when the lists have gone."""
 _MAX_NAME = 127
 """Longest name of a tensor: ggml has room for 63 characters, some of its users for 127."""
 _HEADER_BYTES = 24
@@ -99,11 +106,10 @@ class _Cursor:
             raise CheckpointError(f"{self.path}: {field} goes past the end of the file, which is truncated or damaged")
 
     def unpack(self, form: str, field: str) -> tuple[int, ...]:
-        form = self.order + form
-        size = struct.calcsize(form)
-        self.require(1, size, field)
-        values = struct.unpack_from(form, self.data, self.position)
-        self.position += size
+        unpacker = _STRUCTS[self.order + form]
+        self.require(1, unpacker.size, field)
+        values = unpacker.unpack_from(self.data, self.position)
+        self.position += unpacker.size
         return values
 
     def string(self, field: str) -> str:
@@ -116,7 +122,7 @@ class _Cursor:
             with contextlib.suppress(ValueError):  # damage, which is named below
                 read, self.position = native.read_strings(self.data, self.position, count)
                 return list[str](read)
-        unpack_length = struct.Struct(self.order + "Q").unpack_from
+        unpack_length = _STRUCTS[self.order + "Q"].unpack_from
         data, position, end = self.data, self.position, len(self.data)
         strings: list[str] = []
         try:
