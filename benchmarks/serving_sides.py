@@ -56,6 +56,15 @@ class ServerProcess:
         return os.pread(self._log.fileno(), 100_000, 0)
 
 
+def forget_pages(path: Path) -> None:
+    """Let the system drop a file's pages from memory, so that it is read from the disk again."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
+    finally:
+        os.close(descriptor)
+
+
 def in_process(lm: LanguageModel, bodies: Sequence[Body], num_streams: int) -> tuple[float, int]:
     """Do what `generate` (one stream) or `generate_batch` does for these requests; return seconds and tokens."""
     begin = time.perf_counter()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import json
+import re
 import threading
 import time
 import tracemalloc
@@ -97,6 +99,30 @@ def test_requests_leave_no_memory_behind(lm: nw.LanguageModel, leak: bool) -> No
         finally:
             tracemalloc.stop()
         assert (growth > 500 * 2 * len(bodies)) == leak, growth
+
+
+def num_tokens_in_chunks(answer: Answer) -> int:
+    lines = re.findall(rb"^data: (\{.*)$", answer.data, re.MULTILINE)
+    choices = [choice for line in lines for choice in json.loads(line).get("choices", ())]
+    return sum(len(choice["logprobs"]["tokens"]) for choice in choices if choice["logprobs"])
+
+
+def test_texts_of_steps_that_follow_soon_are_written_together_and_none_is_lost(lm: nw.LanguageModel) -> None:
+    """When the engine dies, what it had computed is there, and so is the error."""
+    backend, num_steps, asked = FaultyBackend(delay=0.001), 60, {**LONG, "logprobs": 0}
+
+    def dying() -> None:
+        if backend.steps == num_steps:
+            raise SystemExit
+
+    with serving(lm, backend) as (_, client):
+        (whole,) = asyncio.run(by_streams(port_of(client), [{**asked, "max_tokens": 200}], 1))
+        assert num_tokens_in_chunks(whole) == 200
+        assert len(whole.arrivals) < 120
+        backend.steps, backend.fault = 0, dying
+        (begun,) = asyncio.run(by_streams(port_of(client), [{**asked, "max_tokens": 200}], 1))
+        assert num_tokens_in_chunks(begun) == num_steps
+        assert b'"code":"internal_error"' in begun.data
 
 
 def test_a_comment_is_written_in_times_of_silence(lm: nw.LanguageModel, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,7 +14,14 @@ from nextword.serving.service import Service
 from tests.serving.client import Client, events
 
 PATH = "/v1/completions"
-NEEDLE = {"prompt": "abcabcabcabc", "max_tokens": 30, "seed": 7, "logprobs": 3, "n": 2, "temperature": 1.2}
+NEEDLE: dict[str, Any] = {
+    "prompt": "abcabcabcabc",
+    "max_tokens": 30,
+    "seed": 7,
+    "logprobs": 3,
+    "n": 2,
+    "temperature": 1.2,
+}
 
 
 def digest(choices: list[Any]) -> str:
@@ -24,7 +31,7 @@ def digest(choices: list[Any]) -> str:
 def streamed_choices(client: Client) -> list[Any]:
     """The choices of a stream, put together in the form of an answer that is not streamed."""
     found: dict[int, Any] = {}
-    for chunk in client.stream(PATH, NEEDLE):
+    for chunk in events(client.post(PATH, {**NEEDLE, "stream": True}, x_request_id="needle").body):
         (choice,) = chunk["choices"]
         if choice["index"] not in found:
             found[choice["index"]] = choice

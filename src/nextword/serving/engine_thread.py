@@ -1,6 +1,7 @@
 """`EngineThread`: the one thread that runs the engine; the event loop talks to it by an inbox and never waits for it.
 
-Orders go in by a queue that is emptied before each step; what a step has made goes back to the event loop in one call.
+Orders go in by a queue that is emptied before each step. What steps have made goes back to the event loop in one call,
+not after each: every wake-up of the loop, and every write to a socket, takes time from the cores that compute.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import contextlib
 import logging
 import queue
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -25,6 +27,8 @@ T = TypeVar("T")
 _LOG = logging.getLogger("nextword.serving")
 _MOST_FAILURES = 3
 """Failed steps in a row after which the engine counts as broken."""
+_REPORT_SECONDS = 0.02
+"""Time that text may wait for that of the next steps: too short to be seen. First texts and ends never wait."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +49,8 @@ class Tracked:
         self.request_id = request_id
         self.on_update = on_update
         self.was_started = False
+        self.has_text = False
+        """True once the event loop has its first text."""
         self.error: ApiError | None = None
         """Error that the thread gives in the place of the request's own."""
 
@@ -69,6 +75,7 @@ class EngineThread:
         self._inbox_lock = threading.Lock()
         """Guards the inbox against orders that come after its end, which nobody would carry out; held for no work."""
         self._failures = 0
+        self._next_report = 0.0
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread = threading.Thread(target=self._run, name="nextword-engine", daemon=True)
 
@@ -185,7 +192,11 @@ class EngineThread:
         return True
 
     def _report(self) -> None:
-        """Tell the event loop what is new."""
+        """Tell the event loop what is new, unless it can wait."""
+        now = time.monotonic()
+        if now < self._next_report and not any(_is_urgent(tracked) for tracked in self._tracked.values()):
+            return
+        self._next_report = now + _REPORT_SECONDS
         updates = [(tracked, update) for tracked in self._tracked.values() if (update := _update(tracked)) is not None]
         for tracked, update in updates:
             if update.is_finished:
@@ -205,7 +216,8 @@ class EngineThread:
             error = shutting_down() if self._is_ending else internal(tracked.request_id)
             with contextlib.suppress(Exception):
                 self._engine.cancel(tracked.request)
-            self._tell([(tracked, Update(is_finished=True, error=tracked.error or error))])
+            pieces = tuple(tracked.request.pieces)
+            self._tell([(tracked, Update(pieces, is_finished=True, error=tracked.error or error))])
         self._tracked.clear()
 
     def _tell(self, updates: list[tuple[Tracked, Update]]) -> None:
@@ -221,6 +233,13 @@ class EngineThread:
         self._on_step()
 
 
+def _is_urgent(tracked: Tracked) -> bool:
+    """Return True if somebody waits for the news of a request: that it runs, its first text, its end."""
+    request = tracked.request
+    is_first_text = bool(request.pieces) and not tracked.has_text
+    return request.is_finished or is_first_text or request.has_started != tracked.was_started
+
+
 def _update(tracked: Tracked) -> Update | None:
     """Return what is new about a request; None if nothing is."""
     request = tracked.request
@@ -228,6 +247,7 @@ def _update(tracked: Tracked) -> Update | None:
     pieces = tuple(request.pieces.popleft() for _ in range(len(request.pieces)))
     has_started = request.has_started and not tracked.was_started
     tracked.was_started = request.has_started
+    tracked.has_text = tracked.has_text or bool(pieces)
     error = tracked.error or (None if request.error is None else refusal(request.error))
     if not (pieces or has_started or is_finished):
         return None
