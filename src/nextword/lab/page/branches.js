@@ -50,7 +50,7 @@ function item(tree, { index, depth }, text, longest) {
   const chosen = hand.includes(at) ? "chosen by hand" : `seed ${seed}`;
   return el(
     "li",
-    { role: "treeitem", id: `branch-${index}`, "data-index": index, "aria-level": depth + 1, "aria-selected": index === tree.active },
+    { role: "treeitem", id: `branch-${index}`, "data-index": index, "aria-level": depth + 1, "aria-selected": String(index === tree.active) },
     strip(tree, index, longest),
     el("bdi.text", {}, shown || "…"),
     el("span.about", {}, `from ${at}, ${chosen}, ${counted(tokens.length, "token")}, ${paramsText(params)}`),

@@ -5,7 +5,8 @@ const SVG = "http://www.w3.org/2000/svg";
 /**
  * Return a new HTML element.
  * @param {string} tag name, with classes after dots: "button.quiet"
- * @param {Object<string, *>} [given] attributes; those that begin with "on" are listeners, and `true` is an empty value
+ * @param {Object<string, *>} [given] attributes; those that begin with "on" are listeners, `true` is an empty value, and
+ *   null, undefined and false leave an attribute out
  * @param {...(Node|string|null)} children what it holds; null is left out
  */
 export function el(tag, given = {}, ...children) {

@@ -40,7 +40,7 @@ function parts(width, lines, axes, words) {
   const xs = shown.flatMap((line) => line.xs);
   const ys = shown.flatMap((line) => line.ys);
   const across = scale(range(xs), MARGIN.left, width - MARGIN.right);
-  const up = scale(range(axes.fromZero ? [0, ...ys] : ys), HEIGHT - MARGIN.bottom, MARGIN.top);
+  const up = scale(rounded(range(axes.fromZero ? [0, ...ys] : ys)), HEIGHT - MARGIN.bottom, MARGIN.top);
   const label = `${axes.y} over ${axes.x}. ${words}`;
   const picture = svg(
     "svg",
@@ -89,10 +89,21 @@ function scale([low, high], start, end) {
   return { low, high, place };
 }
 
+/** Return the range from the tick below its values to the one above. */
+function rounded([low, high]) {
+  const step = stepOf({ low, high });
+  return [Math.floor(low / step) * step, Math.ceil(high / step - 1e-9) * step];
+}
+
+/** Return the distance of round numbers of which about five lie in a range. */
+function stepOf({ low, high }) {
+  const unit = 10 ** Math.floor(Math.log10((high - low) / TICKS));
+  return [1, 2, 5, 10].map((factor) => factor * unit).find((size) => size * TICKS >= (high - low) * 0.999);
+}
+
 /** Round numbers within a range, about five of them. */
 function ticks({ low, high }) {
-  const unit = 10 ** Math.floor(Math.log10((high - low) / TICKS));
-  const step = [1, 2, 5, 10].map((factor) => factor * unit).find((size) => size * TICKS >= (high - low) * 0.999);
+  const step = stepOf({ low, high });
   const first = Math.ceil(low / step);
   return Array.from({ length: Math.floor(high / step) - first + 1 }, (_, index) => (first + index) * step);
 }

@@ -31,6 +31,13 @@ export function pathOf(tree, index = tree.active) {
   return [...pathOf(tree, parent).slice(0, at), ...tokens];
 }
 
+/** Return how many tokens of the prompt the path of `index` begins with: a branch may leave in the midst of it. */
+export function givenLength(tree, index = tree.active) {
+  if (index === null) return tree.prompt.length;
+  const { parent, at } = tree.branches[index];
+  return Math.min(at, givenLength(tree, parent));
+}
+
 /** Return the branch, or null for the prompt, that the token at a position of the path of `index` belongs to. */
 export function ownerOf(tree, position, index = tree.active) {
   if (index === null) return null;

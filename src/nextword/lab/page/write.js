@@ -10,7 +10,7 @@ import { download } from "./keep.js";
 import { parameterPanel, paramsText } from "./parameters.js";
 import { positionPanel } from "./position.js";
 import { COLOURINGS, legend, tokenView } from "./tokens.js";
-import { chosenByHand, pathOf } from "./tree.js";
+import { chosenByHand, givenLength, pathOf } from "./tree.js";
 import { Written, newSeed } from "./written.js";
 
 /** Fill `root`; see main.js. */
@@ -162,7 +162,7 @@ class WriteView {
     const { tree } = this.written;
     const { colour, at } = this.store.get();
     const rows = this.written.shownRows();
-    const promptLength = tree ? tree.prompt.length : 0;
+    const promptLength = tree ? givenLength(tree) : 0;
     this.tokens.show({ tokens: rows, promptLength, colour, picked: at, hand: tree ? chosenByHand(tree) : [] });
     this.ghost.find();
     [this.empty.hidden, this.text.hidden] = [Boolean(tree), !tree];
@@ -255,7 +255,7 @@ class WriteView {
   savePage() {
     const { seed, params, colour } = this.store.get();
     const about = `${this.context.info.model}, seed ${seed}, ${paramsText(params)}; colours show ${COLOURINGS[colour].title}`;
-    const promptLength = this.written.tree?.prompt.length ?? 0;
+    const promptLength = this.written.tree ? givenLength(this.written.tree) : 0;
     const page = textPage({ title: "A text, token by token", about, rows: this.written.shownRows(), colour, promptLength });
     download("text.html", "text/html", page);
   }

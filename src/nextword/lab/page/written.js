@@ -4,7 +4,7 @@ import { Problem } from "./api.js";
 import { textOfRows } from "./format.js";
 import { writeUrl } from "./state.js";
 import { encode, read, write } from "./texts.js";
-import { choose, extended, ownerOf, pathOf, plant, promptLengthAt, pruned, writeFrom } from "./tree.js";
+import { choose, extended, givenLength, ownerOf, pathOf, plant, promptLengthAt, pruned, writeFrom } from "./tree.js";
 
 /** Return a seed that none has chosen. */
 export function newSeed() {
@@ -137,7 +137,7 @@ export class Written {
 
   async readPath(tree, index) {
     const path = pathOf(tree, index);
-    const rows = await read(this.model, path, tree.prompt.length);
+    const rows = await read(this.model, path, givenLength(tree, index));
     if (this.tree?.prompt !== tree.prompt) return;
     rows.forEach((row, position) => this.put(tree, position, index, { ...row, isRead: true }));
     this.onChange();
