@@ -1,4 +1,4 @@
-"""What holds for every view: a reload gives the same page, texts go on in Write, and leaving in mid-stream loses nothing."""
+"""For every view: a reload gives the same page, texts go on in Write, and leaving in mid-stream loses nothing."""
 
 from __future__ import annotations
 
