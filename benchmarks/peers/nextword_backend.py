@@ -8,8 +8,6 @@ from collections.abc import Sequence
 
 import nextword
 from benchmarks.peers.side import Prompts, Scored, Scoring, Stepwise
-from nextword.evaluation.scoring.batches import score_windows
-from nextword.evaluation.scoring.windows import Window
 from nextword.inference.backend import Chunk
 from nextword.inference.engine import Engine
 from nextword.inference.prefill import prefill_chunks
@@ -44,6 +42,9 @@ class NextwordBackend(Stepwise, Scoring):
 
     def score(self, token_ids: Sequence[int]) -> Scored:
         """Score a window as `nextword perplexity` does."""
+        from nextword.evaluation.scoring.batches import score_windows  # for scoring alone, which no start waits for
+        from nextword.evaluation.scoring.windows import Window
+
         start = time.perf_counter()
         (scores,) = score_windows(self._engine, [Window(0, token_ids, len(token_ids) - 1)])
         nats = float(scores.nats.sum())
