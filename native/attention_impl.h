@@ -258,33 +258,58 @@ F load_value_scales(const AttentionSegment& segment, int position) {
     return Simd::load(reinterpret_cast<const float*>(scales) + position % kPagePositions);
 }
 
-// Scores to weights: capped, masked, and their exponentials below the largest, which `out` receives with their sum.
-// If values have scales, the weights are then multiplied by them and quantized to integers, too.
-void normalize_scores(const AttentionSegment& segment, const SoftmaxState& out, NextPages& next) {
-    const int padded = ceil_div(segment.num_positions, kLanes) * kLanes;
+// Caps and masks a row's scores, and returns the largest one.
+float mask_scores(const AttentionSegment& segment, int row, int padded) {
+    float* scores = segment.scores + row * kSegmentPositions;
+    if (segment.soft_cap > 0.0f) soft_cap(scores, padded, segment.soft_cap);
+    for (int i = 0; i < segment.first[row]; ++i) scores[i] = -kInfinity;
+    for (int i = segment.last[row]; i < padded; ++i) scores[i] = -kInfinity;
+    F largest = Simd::set(-kInfinity);
+    for (int i = 0; i < padded; i += kLanes) largest = Simd::max(largest, Simd::load(scores + i));
+    return Simd::max_lanes(largest);
+}
+
+// Scores to their exponentials below the largest one, whose sum is `sum`. If values have scales, the exponentials are
+// then multiplied by them. Returns the largest product, in the lanes.
+F weigh_scores(const AttentionSegment& segment, float* scores, int padded, float top, float& sum, int lines,
+               NextPages& next) {
     const bool has_scales = segment.page.kind == CacheKind::Q8;
-    const int lines = next.lines(segment.queries.num_tokens * (kSegmentPositions / kLanes));
-    for (int row = 0; row < segment.queries.num_tokens; ++row) {
-        float* scores = segment.scores + row * kSegmentPositions;
-        if (segment.soft_cap > 0.0f) soft_cap(scores, padded, segment.soft_cap);
-        for (int i = 0; i < segment.first[row]; ++i) scores[i] = -kInfinity;
-        for (int i = segment.last[row]; i < padded; ++i) scores[i] = -kInfinity;
-        F largest = Simd::set(-kInfinity);
-        for (int i = 0; i < padded; i += kLanes) largest = Simd::max(largest, Simd::load(scores + i));
-        const float top = Simd::max_lanes(largest);
-        const F shift = Simd::set(top == -kInfinity ? 0.0f : top);
-        F total = Simd::set(0.0f), largest_scaled = total;
-        for (int i = 0; i < padded; i += kLanes) {
-            next.fetch(lines);
-            const F weight = exp(Simd::sub(Simd::load(scores + i), shift));
-            total = Simd::add(total, weight);
-            const F scaled = has_scales ? Simd::mul(weight, load_value_scales(segment, i)) : weight;
-            largest_scaled = Simd::max(largest_scaled, scaled);
-            Simd::store(scores + i, scaled);
+    const F shift = Simd::set(top == -kInfinity ? 0.0f : top);
+    F total = Simd::set(0.0f), largest = total;
+    NextPages pages = next;  // a copy, which stays in registers
+    for (int i = 0; i < padded; i += kLanes) {
+        pages.fetch(lines);
+        const F weight = exp(Simd::sub(Simd::load(scores + i), shift));
+        total = Simd::add(total, weight);
+        const F scaled = has_scales ? Simd::mul(weight, load_value_scales(segment, i)) : weight;
+        largest = Simd::max(largest, scaled);
+        Simd::store(scores + i, scaled);
+    }
+    sum = Simd::sum_lanes(total);
+    next = pages;
+    return largest;
+}
+
+// Rows whose scores become weights side by side, so that the processor need not wait for the largest one of each.
+constexpr int kNormalizedRows = 8;
+
+// Scores to weights, quantized to integers where values have scales.
+void normalize_scores(const AttentionSegment& segment, const SoftmaxState& out, NextPages& next) {
+    const int padded = ceil_div(segment.num_positions, kLanes) * kLanes, num_rows = segment.queries.num_tokens;
+    const int lines = next.lines(num_rows * (kSegmentPositions / kLanes));
+    for (int first = 0; first < num_rows; first += kNormalizedRows) {
+        const int last = std::min(first + kNormalizedRows, num_rows);
+        F largest[kNormalizedRows];
+        for (int row = first; row < last; ++row) out.max[row] = mask_scores(segment, row, padded);
+        for (int row = first; row < last; ++row) {
+            float* scores = segment.scores + row * kSegmentPositions;
+            largest[row - first] = weigh_scores(segment, scores, padded, out.max[row], out.sum[row], lines, next);
         }
-        if (has_scales) quantize_weights(scores, padded, Simd::max_lanes(largest_scaled));
-        out.max[row] = top;
-        out.sum[row] = sum_lanes(total);
+        if (segment.page.kind != CacheKind::Q8) continue;
+        for (int row = first; row < last; ++row) {
+            float* scores = segment.scores + row * kSegmentPositions;
+            quantize_weights(scores, padded, Simd::max_lanes(largest[row - first]));
+        }
     }
 }
 

@@ -16,15 +16,6 @@ using I = Simd::I;
 
 constexpr float kInfinity = __builtin_huge_valf();
 
-inline float sum_lanes(F a) {
-    float lanes[kLanes];
-    Simd::store(lanes, a);
-    for (int width = kLanes / 2; width > 0; width /= 2) {
-        for (int i = 0; i < width; ++i) lanes[i] += lanes[i + width];
-    }
-    return lanes[0];
-}
-
 // e^x to the last bit or two, 0 below -87.
 F exp(F x) {
     const F lowest = Simd::set(-87.0f);

@@ -186,13 +186,13 @@ template <WeightKind kind, int T, class Fetch>
 }
 
 // The number that an epilogue leaves in the output, which held `before`.
-F combined(F before, F value, Epilogue epilogue) {
+[[gnu::always_inline]] inline F combined(F before, F value, Epilogue epilogue) {
     if (epilogue == Epilogue::Add) return Simd::add(before, value);
     return epilogue == Epilogue::Multiply ? Simd::mul(before, value) : value;
 }
 
 // Put 16 numbers into a row, or as many as it has.
-void put(float* row, int at, int width, F value, Epilogue epilogue) {
+[[gnu::always_inline]] inline void put(float* row, int at, int width, F value, Epilogue epilogue) {
     if (at + kLanes <= width) {
         Simd::store(row + at, combined(Simd::load(row + at), value, epilogue));
         return;

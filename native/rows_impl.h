@@ -86,7 +86,7 @@ float sum_over(const float* x, int size, Op op) {
     F total = Simd::set(0.0f);
     int i = 0;
     for (; i + kLanes <= size; i += kLanes) total = op(Simd::load(x + i), total);
-    float sum = sum_lanes(total), rest[kLanes] = {};
+    float sum = Simd::sum_lanes(total), rest[kLanes] = {};
     for (int j = i; j < size; ++j) rest[j - i] = x[j];
     Simd::store(rest, op(Simd::load(rest), Simd::set(0.0f)));
     for (int j = i; j < size; ++j) sum += rest[j - i];

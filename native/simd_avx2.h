@@ -120,6 +120,12 @@ struct Avx2 {
         sum = _mm_add_epi32(sum, _mm_shuffle_epi32(sum, 0x4e));
         return _mm_cvtsi128_si32(_mm_add_epi32(sum, _mm_shuffle_epi32(sum, 0xb1)));
     }
+    static float sum_lanes(F a) {
+        const __m256 eight = _mm256_add_ps(a.low, a.high);
+        const __m128 four = _mm_add_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps(eight, 1));
+        const __m128 two = _mm_add_ps(four, _mm_movehl_ps(four, four));
+        return _mm_cvtss_f32(_mm_add_ss(two, _mm_movehdup_ps(two)));
+    }
     static float max_lanes(F a) {
         const __m256 larger = _mm256_max_ps(a.low, a.high);
         __m128 largest = _mm_max_ps(_mm256_castps256_ps128(larger), _mm256_extractf128_ps(larger, 1));

@@ -98,6 +98,12 @@ struct Simd {
         _mm_storeu_si128(reinterpret_cast<__m128i*>(to), _mm512_cvtsepi32_epi8(a.v));
     }
     static int32_t sum_lanes(I a) { return _mm512_reduce_add_epi32(a.v); }
+    static float sum_lanes(F a) {
+        const __m256 eight = _mm256_add_ps(_mm512_castps512_ps256(a.v), _mm512_extractf32x8_ps(a.v, 1));
+        const __m128 four = _mm_add_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps(eight, 1));
+        const __m128 two = _mm_add_ps(four, _mm_movehl_ps(four, four));
+        return _mm_cvtss_f32(_mm_add_ss(two, _mm_movehdup_ps(two)));
+    }
     static float max_lanes(F a) { return _mm512_reduce_max_ps(a.v); }
     static Sums add(Sums sums, F a) {
         return {_mm512_add_pd(sums.low, _mm512_cvtps_pd(_mm512_castps512_ps256(a.v))),

@@ -159,6 +159,11 @@ struct Simd {
     static int32_t sum_lanes(I a) {
         return vaddvq_s32(vaddq_s32(vaddq_s32(a.at[0], a.at[1]), vaddq_s32(a.at[2], a.at[3])));
     }
+    static float sum_lanes(F a) {
+        const float32x4_t four = vaddq_f32(vaddq_f32(a.at[0], a.at[2]), vaddq_f32(a.at[1], a.at[3]));
+        const float32x2_t two = vadd_f32(vget_low_f32(four), vget_high_f32(four));
+        return vget_lane_f32(two, 0) + vget_lane_f32(two, 1);
+    }
     static float max_lanes(F a) {
         return vmaxvq_f32(vmaxq_f32(vmaxq_f32(a.at[0], a.at[1]), vmaxq_f32(a.at[2], a.at[3])));
     }

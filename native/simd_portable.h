@@ -146,6 +146,13 @@ struct Simd {
         for (const int32_t lane : a.at) sum += lane;
         return sum;
     }
+    // Each half to the other, until one is left.
+    static float sum_lanes(F a) {
+        for (int width = 8; width > 0; width /= 2) {
+            for (int i = 0; i < width; ++i) a.at[i] += a.at[i + width];
+        }
+        return a.at[0];
+    }
     static float max_lanes(F a) {
         float largest = a.at[0];
         for (int i = 1; i < 16; ++i) largest = a.at[i] > largest ? a.at[i] : largest;

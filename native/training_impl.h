@@ -68,7 +68,7 @@ void train_rms_norm(const Element* x, const Element* weight, float eps, int64_t 
             const F value = load(x);
             squares = Simd::fma(value, value, squares);
         });
-        inverse[row] = 1.0f / std::sqrt(sum_lanes(squares) / static_cast<float>(size) + eps);
+        inverse[row] = 1.0f / std::sqrt(Simd::sum_lanes(squares) / static_cast<float>(size) + eps);
         const F factor = Simd::set(inverse[row]);
         by_vectors(0, size, 0.0f,
                    [&](auto load, auto store) { store(out, Simd::mul(Simd::mul(load(x), factor), load(weight))); });
@@ -86,7 +86,7 @@ void train_rms_norm_backward(const Element* x, const Element* weight, const floa
             along = Simd::fma(pulled, load(weight), along);
             store(weight_grad, Simd::add(load(static_cast<const float*>(weight_grad)), pulled));
         });
-        const F mean = Simd::set(-sum_lanes(along) / static_cast<float>(size));
+        const F mean = Simd::set(-Simd::sum_lanes(along) / static_cast<float>(size));
         by_vectors(0, size, 0.0f, [&](auto load, auto store) {
             const F normed = Simd::mul(load(x), factor);
             store(x_grad, Simd::mul(factor, Simd::fma(normed, mean, Simd::mul(load(grad), load(weight)))));
@@ -232,7 +232,7 @@ void train_softmax(Element* scores, const Attended& attended, float scale, int64
             sum = Simd::add(sum, power);
             store(powers.data(), power);
         });
-        const F share = Simd::set(1.0f / sum_lanes(sum));
+        const F share = Simd::set(1.0f / Simd::sum_lanes(sum));
         const float* const kept = powers.data();
         by_vectors(first, last, 0.0f, [&](auto load, auto store) { store(row, Simd::mul(load(kept), share)); });
         clear_unattended(row, first, last, attended.num_keys);
@@ -251,7 +251,7 @@ void train_softmax_backward(const Element* weights, Element* grads, const Attend
         by_vectors(first, last, 0.0f, [&](auto load, auto) {
             along = Simd::fma(load(weight), load(static_cast<const Element*>(grad)), along);
         });
-        const F mean = Simd::set(sum_lanes(along));
+        const F mean = Simd::set(Simd::sum_lanes(along));
         by_vectors(first, last, 0.0f, [&](auto load, auto store) {
             const F apart = Simd::sub(load(static_cast<const Element*>(grad)), mean);
             store(grad, Simd::mul(Simd::mul(load(weight), factor), apart));
@@ -273,7 +273,7 @@ float log_sum_of(const Element* row, int64_t size) {
         F sum = Simd::set(0.0f);
         by_vectors(start, std::min(start + kSummedAtOnce, size), -kInfinity,
                    [&](auto load, auto) { sum = Simd::add(sum, exp(Simd::sub(load(row), top))); });
-        total += static_cast<double>(sum_lanes(sum));
+        total += static_cast<double>(Simd::sum_lanes(sum));
     }
     return largest + static_cast<float>(std::log(total));
 }
