@@ -1,11 +1,17 @@
-"""`needs_extra`: imports of an optional dependency, with an error that says how to install it."""
+"""`needs_extra`, `has_torch`: optional dependencies, and errors that say how to install them."""
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from nextword.errors import MissingExtraError
+
+
+def has_torch() -> bool:
+    """Return True if PyTorch is installed; imports nothing."""
+    return importlib.util.find_spec("torch") is not None
 
 
 @contextmanager

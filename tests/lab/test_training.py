@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import subprocess
+import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +17,7 @@ import pytest
 
 import nextword as nw
 from nextword.lab.routes import lab_routes
+from nextword.lab.training_files import folder_prefix, remove_orphans
 from nextword.serving.server import ServerThread
 from nextword.serving.service import Service
 from tests.serving.client import Client
@@ -93,6 +99,68 @@ def test_a_failure_is_told_in_one_line(trainer: Client) -> None:
     assert "\n" not in found[-1].get("message", "")
 
 
+def test_orders_that_come_at_the_same_time_are_carried_out_or_refused(trainer: Client) -> None:
+    statuses: list[int] = []
+
+    def order(path: str, body: dict[str, Any]) -> None:
+        statuses.append(trainer.post(path, body).status)
+
+    orders = [("/lab/training", {"steps": 2000}), ("/lab/training/stop", {}), ("/lab/training/continue", {})]
+    threads = [threading.Thread(target=order, args=one) for one in orders * 3]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert set(statuses) <= {200, 409}
+    assert statuses.count(200) >= 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
+def test_nothing_outlives_a_server_that_trains(lm: nw.LanguageModel, tmp_path: Path, number: int) -> None:
+    code = "import nextword, sys; nextword.open_lab(sys.argv[1], port=0, no_browser=True, on_ready=print)"
+    command = [sys.executable, "-u", "-c", code, str(lm.directory.path)]
+    environment = {**os.environ, "TMPDIR": str(tmp_path)}
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=environment
+    ) as lab:
+        assert lab.stdout is not None
+        url = lab.stdout.readline().strip()
+        client = Client(url.removesuffix("/lab/"))
+        client.post("/lab/training", {"steps": 2000})
+        events(client, until=1)
+        (trainer,) = children(lab.pid)
+        assert list(tmp_path.iterdir()) != []
+        lab.send_signal(number)
+        lab.wait(60)
+    deadline = time.monotonic() + 60
+    while list(tmp_path.iterdir()) or is_running(trainer):
+        assert time.monotonic() < deadline, list(tmp_path.iterdir())
+        time.sleep(0.05)
+
+
+def children(process_id: int) -> list[int]:
+    """Processes that a process has started."""
+    return [int(one) for one in Path(f"/proc/{process_id}/task/{process_id}/children").read_text().split()]
+
+
+def is_running(process_id: int) -> bool:
+    """True until a process has ended, also if nobody has asked how."""
+    stat = Path(f"/proc/{process_id}/stat")
+    return stat.exists() and stat.read_text().rpartition(")")[2].split()[0] != "Z"
+
+
+def test_folders_of_servers_that_are_gone_are_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    with subprocess.Popen([sys.executable, "-c", ""]) as ended:
+        pass
+    kept = {folder_prefix(os.getpid()) + "abc", "nextword-lab-", "nextword-lab-x-abc", "other"}
+    for name in (*kept, folder_prefix(ended.pid) + "abc"):
+        (tmp_path / name).mkdir()
+    remove_orphans()
+    assert {path.name for path in tmp_path.iterdir()} == kept
+
+
 @pytest.mark.parametrize(
     ("body", "param"),
     [
@@ -102,6 +170,7 @@ def test_a_failure_is_told_in_one_line(trainer: Client) -> None:
         ({"lr": 2}, "lr"),
         ({"text": "short"}, "text"),
         ({"text": "a" * 2_000_001}, "text"),
+        ({"text": "".join(map(chr, range(0x4E00, 0x4E00 + 8193)))}, "text"),
         ({"layers": 3}, "layers"),
     ],
 )

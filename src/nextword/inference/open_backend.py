@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import importlib.util
 import warnings
 from collections.abc import Mapping
 from types import MappingProxyType
 
 from nextword.errors import BackendError, MissingExtraError
+from nextword.extras import has_torch
 from nextword.inference.backend import WHOLE_CACHE, Backend, BackendName, OnProgress, Weights, ignore_progress
 from nextword.inference.longrope_backend import rotate_by_length
 from nextword.inference.prompted_backend import PromptedBackend
@@ -66,7 +66,7 @@ def _open(
         missing = "the C++ core was not built: install a C++17 compiler and install nextword again"
         if backend == "native":
             raise BackendError(f"{missing}, or use backend torch") from None
-        if importlib.util.find_spec("torch") is None:
+        if not has_torch():
             raise MissingExtraError(f"{missing}, or compute with PyTorch: pip install 'nextword[train]'") from None
         warnings.warn(f"PyTorch computes, slower, since {missing}", stacklevel=2)
         return _open_torch(config, tensors, weights, num_threads, adapters)

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import importlib.util
-
 from starlette.requests import Request
 from starlette.responses import Response
 
 from nextword import __version__
+from nextword.extras import has_torch
 from nextword.lab.controls import PRESETS, controls
 from nextword.lab.inside import MOST_TOKENS, why_not
 from nextword.language_model import LanguageModel
@@ -38,7 +37,7 @@ async def info(request: Request) -> Response:
             "presets": list(PRESETS),
             "version": __version__,
             "limits": {"inside_tokens": MOST_TOKENS, "max_n": service.limits.max_n},
-            "can_train": importlib.util.find_spec("torch") is not None,
+            "can_train": has_torch(),
             "can_look_inside": reason is None,
             "why_not_inside": reason,
         }

@@ -5,7 +5,6 @@ Computed by PyTorch on the model's weights as floats; the model that writes may 
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +12,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from nextword.checks import shown
-from nextword.extras import needs_extra
+from nextword.extras import has_torch, needs_extra
 from nextword.lab.side_work import SideWork
 from nextword.lab.texts import read_base_model, read_number, read_token_ids
 from nextword.language_model import LanguageModel
@@ -37,7 +36,7 @@ _DIGITS = 6
 
 def why_not(lm: LanguageModel) -> str | None:
     """Return why the inside of a model cannot be shown; None if it can."""
-    if importlib.util.find_spec("torch") is None:
+    if not has_torch():
         return "PyTorch is not installed: pip install 'nextword[train]'"
     if lm.directory.num_parameters > _MOST_PARAMETERS:
         return f"the model has more than {_MOST_PARAMETERS:,} parameters: open a smaller one"

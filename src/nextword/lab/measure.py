@@ -28,13 +28,11 @@ from nextword.serving.service import Service
 
 MEASURE_FIELDS = ("model", "text", "selection")
 MOST_TOKENS = 16_384
-"""Tokens of a text."""
+"""Tokens of a text, and of all texts whose figures are kept for selections in them."""
 MOST_CHARACTERS = 200_000
 _NUM_SURPRISING = 20
 _NUM_STEPS = 48
 """Scored tokens up to which the perplexity is shown step by step."""
-_NUM_KEPT = 8
-"""Texts whose figures are kept, for selections in them."""
 _LLAMA_CPP_CONTEXT = 512
 _HELP = {
     "sliding": "Windows of the whole context; the first token of a text is context alone.",
@@ -60,7 +58,7 @@ class Measure:
         if found is None:
             found = await self._side_work.run(service, request, lambda check: _measured(service, text, check))
             self._kept[model, text] = found
-            if len(self._kept) > _NUM_KEPT:
+            while len(self._kept) > 1 and sum(len(one["tokens"]) for one in self._kept.values()) > MOST_TOKENS:
                 self._kept.popitem(last=False)
         selected = {"selection": _selected(found["tokens"], text, body["selection"])} if fields.has("selection") else {}
         return JsonResponse({"object": "lab.measure", "model": model, **found, **selected})

@@ -17,7 +17,7 @@ from nextword.decoding.params import SamplingParams
 from nextword.inference.backend import Logits
 from nextword.lab.texts import check_length, read_number, read_token_ids
 from nextword.serving.disconnect import until_disconnected
-from nextword.serving.distribution import refuse_unseen, rows_of_logits, sampler_of
+from nextword.serving.distribution import of_any_length, refuse_unseen, sampler_of, with_rows_of_logits
 from nextword.serving.distribution_rows import token_row
 from nextword.serving.errors import ApiError
 from nextword.serving.fields import Fields
@@ -42,9 +42,11 @@ async def replay(request: Request) -> Response:
     service, body = await read_request(request)
     asked = await service.in_thread(lambda: _read(service, body))
     end = min(len(asked.token_ids), asked.prompt_length + service.logit_rows.most_rows)
-    work = rows_of_logits(service, asked.token_ids, set(range(asked.prompt_length, end)), asked.adapter)
-    rows = await until_disconnected(request.receive, work)
-    found = await service.in_thread(lambda: _first_other(service, asked, rows))
+    positions = set(range(asked.prompt_length, end))
+    work = with_rows_of_logits(
+        service, asked.token_ids, positions, asked.adapter, lambda rows: _first_other(service, asked, rows)
+    )
+    found = await until_disconnected(request.receive, work)
     return JsonResponse(
         {"object": "lab.replay", "model": asked.model, **found, "complete": end == len(asked.token_ids)}
     )
@@ -70,7 +72,7 @@ def _read(service: Service, body: Mapping[str, Any]) -> _Asked:
     check_length(service, token_ids, "token_ids")
     given = fields.take("params", Mapping[str, Any], {})
     named = {"model": body["model"]} if fields.has("model") else {}
-    completion = service.reader.completion({**given, **named, "prompt": token_ids})
+    completion = service.reader.completion({**of_any_length(given), **named, "prompt": token_ids})
     refuse_unseen(completion.params)
     if completion.params.seed is None and not completion.params.is_greedy:
         raise ApiError("params.seed: must be there, as in the request that wrote the text", param="params")

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import importlib.util
 import json
+import os
 import sys
 import tempfile
 from collections.abc import AsyncIterator, Mapping
@@ -16,7 +16,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 from nextword.atomic_file import write_atomically
-from nextword.lab.training_process import TEXT
+from nextword.extras import has_torch
+from nextword.lab.training_files import folder_prefix, remove_orphans
+from nextword.lab.training_process import STOP, TEXT
 from nextword.serving.errors import ApiError
 
 State = Literal["none", "running", "stopped", "finished", "failed"]
@@ -39,39 +41,44 @@ class Training:
         self._folder: tempfile.TemporaryDirectory[str] | None = None
         self._process: asyncio.subprocess.Process | None = None
         self._reading: asyncio.Task[None] | None = None
+        self._turn = asyncio.Lock()
+        """Held while a process is started or ended: whoever comes meanwhile finds the state that this leads to."""
 
     async def start(self, text: str, settings: Mapping[str, Any]) -> None:
         """Begin a run, in the place of an older one. Raises ApiError while one runs, or without PyTorch."""
-        self._require("running", is_wanted=False)
-        if importlib.util.find_spec("torch") is None:
-            raise ApiError("training needs PyTorch: pip install 'nextword[train]'")
-        self.state = "running"  # so that no other start comes while this one waits
-        await self._wait_for_process()
-        self._forget()
-        self._folder = tempfile.TemporaryDirectory(prefix="nextword-lab-", ignore_cleanup_errors=True)
-        self._settings = {**settings, "folder": self._folder.name}
-        with write_atomically(Path(self._folder.name) / TEXT) as out:
-            out.write(text.encode())
-        await self._run()
+        async with self._turn:
+            self._require("running", is_wanted=False)
+            if not has_torch():
+                raise ApiError("training needs PyTorch: pip install 'nextword[train]'")
+            await self._wait_for_process()
+            self._forget()
+            remove_orphans()
+            self._folder = tempfile.TemporaryDirectory(prefix=folder_prefix(os.getpid()), ignore_cleanup_errors=True)
+            self._settings = {**settings, "folder": self._folder.name}
+            with write_atomically(Path(self._folder.name) / TEXT) as out:
+                out.write(text.encode())
+            await self._run()
 
     async def stop(self) -> None:
         """End the run after its current step, so that it can go on. Raises ApiError if none runs."""
-        self._require("running", is_wanted=True)
-        await self._end()
+        async with self._turn:
+            self._require("running", is_wanted=True)
+            await self._end()
 
     async def go_on(self) -> None:
         """Go on with a stopped run: the same weights, optimizer and order of the data. Raises ApiError for no such."""
-        self._require("stopped", is_wanted=True)
-        self.state = "running"
-        await self._wait_for_process()
-        await self._run()
+        async with self._turn:
+            self._require("stopped", is_wanted=True)
+            await self._wait_for_process()
+            await self._run()
 
     async def close(self) -> None:
         """End what runs, and remove its files."""
-        if self.state == "running":
-            await self._end()
-        await self._wait_for_process()
-        self._forget()
+        async with self._turn:
+            if self.state == "running":
+                await self._end()
+            await self._wait_for_process()
+            self._forget()
 
     async def events(self) -> AsyncIterator[dict[str, Any] | None]:
         """Yield the events of the run so far, and those to come until it ends; None after a second of silence."""
@@ -107,6 +114,7 @@ class Training:
                 stdout=asyncio.subprocess.PIPE,
                 stderr=asyncio.subprocess.PIPE,
                 limit=_LONGEST_LINE,
+                env={**os.environ, "TMPDIR": self._settings["folder"]},  # PyTorch leaves files there
                 start_new_session=True,  # Ctrl-C is for the server, which ends it
             )
         except OSError as error:
@@ -117,10 +125,11 @@ class Training:
         self._reading = asyncio.create_task(self._read(self._process))
 
     async def _end(self) -> None:
-        """Close the process's input, which ends it, and wait until it has ended."""
+        """Tell the process to end, and wait until it has ended."""
         assert self._process is not None
         assert self._process.stdin is not None
         assert self._reading is not None
+        self._process.stdin.write(STOP)
         self._process.stdin.close()
         try:
             async with asyncio.timeout(_STOP_SECONDS):
@@ -150,6 +159,8 @@ class Training:
         if not self._events or self._events[-1]["kind"] != "end":
             reason = lines[-1] if lines else f"exit code {process.returncode}"
             self._add({"kind": "end", "state": "failed", "message": f"the training has failed: {reason}"})
+        if self.state != "stopped":
+            self._remove_files()
 
     def _add(self, event: dict[str, Any]) -> None:
         if event["kind"] == "begin":  # also of a run that was stopped before its first checkpoint
@@ -162,6 +173,9 @@ class Training:
     def _forget(self) -> None:
         self._events, self.state = [], "none"
         self._news.set()
+        self._remove_files()
+
+    def _remove_files(self) -> None:
         if self._folder is not None:
             self._folder.cleanup()
             self._folder = None

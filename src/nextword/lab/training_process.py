@@ -1,7 +1,7 @@
 """The process in which the lab trains its tiny model: settings on standard input, events as lines of JSON out.
 
 A process of its own, so that its threads and its memory are none of the server's, and that ending it ends the training.
-It ends itself, with a checkpoint, when the server closes its input or is gone.
+It ends itself with a checkpoint when the server says so, and with its files when the server is gone.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import shutil
 import signal
 import sys
 import threading
@@ -25,6 +26,8 @@ from nextword.workflows.training_run import TrainingRun
 
 TEXT, RUN = "text.txt", "run"
 """Names in the folder of a training: the text, and the folder of the run."""
+STOP = b"stop\n"
+"""Line of the input that ends the training so that it can go on."""
 _EVERY = 50
 """Steps between validations, and between sample texts."""
 
@@ -32,13 +35,19 @@ _EVERY = 50
 def main() -> None:
     """Train as the first line of standard input says, a run in the named folder or the rest of one."""
     settings = json.loads(sys.stdin.readline())
-    threading.Thread(target=_end_with_input, daemon=True).start()
+    folder, is_alone = Path(settings["folder"]), threading.Event()
+    threading.Thread(target=_end_with_input, args=(is_alone,), daemon=True).start()
     try:
-        _train(Path(settings["folder"]), settings)
+        _train(folder, settings)
     except KeyboardInterrupt:
         _tell({"kind": "end", "state": "stopped"})
     except NextwordError as error:
         _tell({"kind": "end", "state": "failed", "message": str(error)})
+    except BrokenPipeError:
+        is_alone.set()
+    finally:
+        if is_alone.is_set():
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _train(folder: Path, settings: Mapping[str, Any]) -> None:
@@ -108,10 +117,10 @@ def _tell(event: Mapping[str, Any]) -> None:
     print(json.dumps(event), flush=True)
 
 
-def _end_with_input() -> None:
-    """Interrupt the training, as Ctrl-C would, once the server has closed the input."""
-    while sys.stdin.readline():
-        pass
+def _end_with_input(is_alone: threading.Event) -> None:
+    """Interrupt the training, as Ctrl-C would, once the server says so or is gone."""
+    if sys.stdin.readline() != STOP.decode():
+        is_alone.set()
     os.kill(os.getpid(), signal.SIGINT)
 
 

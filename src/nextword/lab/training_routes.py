@@ -21,6 +21,8 @@ TRAINING_FIELDS = ("text", "steps", "seed", "lr")
 MOST_STEPS = 2000
 _DEFAULT_STEPS = 400
 _DEFAULT_LR = 0.004
+_MOST_DIFFERENT = 8_192
+"""Different characters of a text: the model's memory grows with them."""
 _SHORTEST, _LONGEST = 2_000, 2_000_000
 """Characters of a text."""
 
@@ -45,6 +47,9 @@ class TrainingRoutes:
         if text is not None and not _SHORTEST <= len(text) <= _LONGEST:
             allowed = f"must have from {_SHORTEST:,} to {_LONGEST:,}, or be left out for Shakespeare"
             raise ApiError(f"text: has {len(text):,} characters: {allowed}", param="text")
+        if text is not None and (num_different := len(set(text))) > _MOST_DIFFERENT:
+            allowed = f"must have at most {_MOST_DIFFERENT:,}, each of which is a token"
+            raise ApiError(f"text: has {num_different:,} different characters: {allowed}", param="text")
         if not self._is_known:
             service.at_end.append(self._training.close)
             self._is_known = True

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from starlette.requests import Request
@@ -28,6 +28,8 @@ from nextword.serving.handlers import JsonResponse, read_request
 from nextword.serving.preparing import prepare
 from nextword.serving.service import Service
 
+T = TypeVar("T")
+
 DISTRIBUTION_FIELDS = ("top", "at", "search", "show", "prompt_length", "sample_index")
 """Fields besides those of a completion or a chat."""
 MOST_POSITIONS = 64
@@ -35,6 +37,7 @@ _MOST_ROWS = 1000
 """Rows of one position: the most probable, those found, and those asked for, each."""
 _MOST_ROWS_IN_ALL = 16_384
 _LONGEST_SEARCH = 256
+_MOST = 2**31
 
 
 @dataclass(frozen=True)
@@ -60,16 +63,34 @@ async def distribution(request: Request) -> Response:
     """Answer `POST /v1/distribution`."""
     service, body = await read_request(request)
     asked = await service.in_thread(lambda: _read(service, body))
-    work = rows_of_logits(service, asked.token_ids, set(asked.positions), asked.adapter)
-    rows = await until_disconnected(request.receive, work)
-    described = await service.in_thread(lambda: _positions(service, asked, rows))
+    lengths = set(asked.positions)
+    work = with_rows_of_logits(
+        service, asked.token_ids, lengths, asked.adapter, lambda rows: _positions(service, asked, rows)
+    )
+    described = await until_disconnected(request.receive, work)
     return JsonResponse({"object": "distribution", "model": asked.model, "positions": described})
 
 
-async def rows_of_logits(
+async def with_rows_of_logits(
+    service: Service,
+    token_ids: list[int],
+    lengths: set[int],
+    adapter: str | None,
+    read: Callable[[Mapping[int, Logits]], T],
+) -> T:
+    """Return what `read`, in a thread, makes of the logits after so many first tokens.
+
+    Only a few requests hold such rows at the same time: they are large.
+    """
+    async with service.logit_rows.turns:
+        rows = await _rows_of_logits(service, token_ids, lengths, adapter)
+        return await service.in_thread(lambda: read(rows))
+
+
+async def _rows_of_logits(
     service: Service, token_ids: list[int], lengths: set[int], adapter: str | None
 ) -> dict[int, Logits]:
-    """Return the logits after so many first tokens; the model computes only those that are not stored."""
+    """Return the rows; the model computes only those that are not stored."""
     found = service.logit_rows.find(token_ids, lengths, adapter)
     missing = lengths - found.keys()
     if missing:
@@ -111,7 +132,8 @@ def _positions(service: Service, asked: _Asked, rows: Mapping[int, Logits]) -> l
         end_token_ids=asked.end_token_ids,
         sample_index=asked.sample_index,
     )
-    others = [*(service.vocabulary.search(asked.search) if asked.search else ()), *asked.show]
+    found = [service.vocabulary.search(asked.search)] if asked.search else []
+    others = np.concatenate([*found, np.array(asked.show, dtype=np.intp)])
     described = {}
     for position in sorted(set(asked.positions)):
         for token_id in asked.token_ids[sampler.position : position]:
@@ -125,7 +147,7 @@ def _positions(service: Service, asked: _Asked, rows: Mapping[int, Logits]) -> l
                 service.vocabulary,
                 token_id=here,
                 top=asked.top,
-                others=np.array(others, dtype=np.intp),
+                others=others,
                 most_others=_MOST_ROWS,
             ),
         }
@@ -139,7 +161,7 @@ def _read(service: Service, body: Mapping[str, Any]) -> _Asked:
     reading: Callable[[Mapping[str, Any]], Any] = (
         service.reader.chat if "messages" in others else service.reader.completion
     )
-    asked = reading(others)
+    asked = reading(of_any_length(others))
     refuse_unseen(asked.params)
     request = _one_prompt(service, asked)
     fields = Fields(own, DISTRIBUTION_FIELDS)
@@ -169,6 +191,12 @@ def _read(service: Service, body: Mapping[str, Any]) -> _Asked:
         search=search,
         show=show,
     )
+
+
+def of_any_length(body: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the body of a request that generates nothing: `min_tokens` may be above the default limit of tokens."""
+    has_limit = any(body.get(name) is not None for name in ("max_tokens", "max_completion_tokens"))
+    return body if has_limit else {**body, "max_tokens": _MOST}
 
 
 def _one_prompt(service: Service, asked: Asked) -> EngineRequest:

@@ -100,11 +100,10 @@ def _rows(ids: Ids, logits: Logits, steps: dict[str, Distribution], vocabulary: 
     last = list(steps.values())[-1]
     log_probs = np.array([step.log_probs(ids) for step in steps.values()])
     is_removed = np.isneginf(log_probs)
-    names = list(steps)
+    removed_by = [None if step is None else list(steps)[step] for step in _first_true(is_removed)]
     ranks, intervals = _ranks(logits, ids), last.intervals(ids)
     rows = []
     for index, token_id in enumerate(ids.tolist()):
-        removed = is_removed[:, index]
         rows.append(
             {
                 **vocabulary.named(token_id),
@@ -112,12 +111,18 @@ def _rows(ids: Ids, logits: Logits, steps: dict[str, Distribution], vocabulary: 
                 "probabilities": [
                     None if value == -math.inf else math.exp(value) for value in log_probs[:, index].tolist()
                 ],
-                "removed_by": names[int(removed.argmax())] if removed.any() else None,
+                "removed_by": removed_by[index],
                 "rank": int(ranks[index]),
-                "cumulated": None if removed[-1] else intervals[index].tolist(),
+                "cumulated": None if removed_by[index] else intervals[index].tolist(),
             }
         )
     return rows
+
+
+def _first_true(columns: npt.NDArray[np.bool_]) -> list[int | None]:
+    """Return the first row that is true in each column, None where none is."""
+    has_one, first = np.any(columns, axis=0), np.argmax(columns, axis=0)
+    return [row if is_there else None for row, is_there in zip(first.tolist(), has_one.tolist(), strict=True)]
 
 
 def _ranks(logits: Logits, ids: Ids) -> npt.NDArray[np.intp]:

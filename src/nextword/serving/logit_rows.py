@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import threading
 from collections import OrderedDict
@@ -12,7 +13,9 @@ import numpy.typing as npt
 
 from nextword.inference.backend import Logits
 
-_MOST_BYTES = 128 * 2**20
+_MOST_BYTES = 64 * 2**20
+_AT_ONCE = 4
+"""Requests that hold rows at the same time, besides those that are stored."""
 
 
 class LogitRows:
@@ -21,6 +24,8 @@ class LogitRows:
     def __init__(self, vocab_size: int, *, most_bytes: int = _MOST_BYTES) -> None:
         self.most_rows = max(most_bytes // (4 * vocab_size), 1)
         """Rows that there is room for."""
+        self.turns = asyncio.Semaphore(_AT_ONCE)
+        """To be held, on the event loop, while a request has rows."""
         self._rows: OrderedDict[bytes, Logits] = OrderedDict()
         self._lock = threading.Lock()
 
