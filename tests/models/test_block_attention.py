@@ -57,6 +57,21 @@ def test_values_and_gradients_are_those_of_one_mask_over_everything(
         assert float(torch.dist(value.detach().double(), expected.detach()) / expected.detach().norm()) < tolerance
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_gradients_have_the_same_bits_whether_weights_are_kept_or_computed_again(
+    dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    queries, keys, values, grad = rows(dtype, (30, 1, 30))
+    blocks, gradients = plan_blocks((30, 1, 30), None), []
+    for most in (0, 1000):
+        monkeypatch.setattr(module, "_MOST_KEPT", most)
+        mixed = block_attention(queries, keys, values, blocks, scale=0.3, soft_cap=None)
+        assert mixed.grad_fn is not None
+        assert len(mixed.grad_fn.saved_tensors) == 3 + (len(blocks) if most else 0)  # type: ignore[attr-defined]
+        gradients.append(torch.autograd.grad(mixed, (queries, keys, values), grad))
+    assert all(torch.equal(again, kept) for again, kept in zip(*gradients, strict=True))
+
+
 def test_short_documents_share_a_block_and_long_ones_are_divided(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_BLOCK_QUERIES", 8)
     plan_blocks.cache_clear()

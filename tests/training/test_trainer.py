@@ -21,7 +21,7 @@ from nextword.training import trainer as trainer_module
 from nextword.training.callbacks import Callbacks, StepReport
 from nextword.training.initial_weights import initial_transformer
 from nextword.training.metrics import read_metrics
-from nextword.training.recipe import CheckpointRecipe, ComputeRecipe, OptimizerRecipe, Recipe
+from nextword.training.recipe import CheckpointRecipe, ComputeRecipe, OptimizerRecipe, Precision, Recipe
 from nextword.training.trainer import Trainer
 from tests.training.tiny import TINY, TextBatches, tiny_transformer
 
@@ -111,21 +111,24 @@ def test_layers_computed_twice_give_the_same_gradients(tmp_path: Path) -> None:
     assert norms[0] == norms[1]
 
 
-@pytest.mark.parametrize("again", [False, True])
-def test_deep_models_trim_heap_on_both_ways_of_a_step_and_only_then(
-    again: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("precision", "again", "times"), [("float32", False, 2), ("float32", True, 2), ("bfloat16", True, 0)]
+)
+def test_deep_models_trim_heap_on_both_ways_of_a_step_in_float32_and_only_then(
+    precision: Precision, again: bool, times: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     given_back: list[None] = []
     monkeypatch.setattr(layer_memory, "trim_heap", lambda: given_back.append(None))
     model = initial_transformer(dataclasses.replace(TINY, num_layers=8), seed=0)
-    recipe = dataclasses.replace(RECIPE, compute=dataclasses.replace(FLOAT32, gradient_checkpointing=again))
+    compute = ComputeRecipe(precision=precision, gradient_checkpointing=again)
+    recipe = dataclasses.replace(RECIPE, compute=compute)
 
     def validate(model: Transformer) -> float:
         return float(model(torch.zeros(1, 4, dtype=torch.int64)).sum())
 
     callbacks = Callbacks(validate=validate)
     Trainer(model, TextBatches(), recipe, folder=tmp_path, callbacks=callbacks).run()
-    assert len(given_back) == 2 * 6
+    assert len(given_back) == times * 6
 
 
 class Poisoned(TextBatches):

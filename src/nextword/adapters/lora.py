@@ -43,4 +43,5 @@ def adapted(
 ) -> Tensor:
     """Compute outputs + scaling * B A inputs."""
     narrow = inputs @ tensors["lora_A.weight"].T * spec.scaling  # (..., rank): scaled where there are fewest numbers
-    return outputs + narrow @ tensors["lora_B.weight"].T
+    added = outputs.flatten(0, -2).addmm(narrow.flatten(0, -2), tensors["lora_B.weight"].T)  # in one pass over outputs
+    return added.view_as(outputs)

@@ -2,9 +2,9 @@
 
 PyTorch's own attention takes three times as long there, since products of small tiles are far slower than large ones. A
 block is a part of one long document, or several short ones with a mask between them; blocks of one shape at equal
-distances, as documents of one length have them, are computed together. The backward pass recomputes the scores, so
-nothing of their size is saved. Letters: N positions, H heads, K key-value heads, G = H / K, C blocks that are computed
-together, T queries of each, S keys that they attend to.
+distances, as documents of one length have them, are computed together. The backward pass recomputes the softmax weights
+of long documents, so that memory grows with their length and not with its square. Letters: N positions, H heads, K
+key-value heads, G = H / K, C blocks that are computed together, T queries of each, S keys that they attend to.
 """
 
 from __future__ import annotations
@@ -26,6 +26,8 @@ _BLOCK_QUERIES = 128
 """Queries of a block: enough for products at full speed, few enough to compute little for masked keys."""
 _MOST_SCORES = 1 << 18
 """Scores of a head in blocks that are computed together: they stay in the cache between the passes over them."""
+_MOST_KEPT = 12
+"""Bytes of softmax weights kept for the backward pass, by number of the queries: half of a layer's other memory."""
 
 
 @dataclass(frozen=True)
@@ -124,8 +126,9 @@ class _BlockAttention(torch.autograd.Function):
         scale: float,
         soft_cap: float | None,
     ) -> Tensor:
-        context.save_for_backward(queries, keys, values)
         context.settings = blocks, scale, soft_cap
+        keeps = any(context.needs_input_grad) and soft_cap is None and _bytes_of_weights(blocks, queries) <= _MOST_KEPT
+        kept = []
         mixed = torch.empty_like(queries, memory_format=torch.contiguous_format)
         num_kv_heads = keys.shape[1]
         for block in blocks:
@@ -135,23 +138,29 @@ class _BlockAttention(torch.autograd.Function):
             weights = softmax(scores, block.seen, scale=factor)  # (C * K, G * T, S)
             out = block.of(mixed, block.queries, num_kv_heads)
             out.copy_(torch.bmm(weights, own_values).view(out.shape))
+            if keeps:
+                kept.append(weights)
+        context.save_for_backward(queries, keys, values, *kept)
         return mixed
 
     @staticmethod
     def backward(context: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        queries, keys, values = context.saved_tensors
+        queries, keys, values, *kept = context.saved_tensors
         blocks, scale, soft_cap = context.settings
         num_kv_heads = keys.shape[1]
         # Gradients to which several blocks add are accumulated in float32.
         sum_dtype = keys.dtype if all(block.is_whole for block in blocks) else torch.float32
         query_grads = torch.empty_like(queries, memory_format=torch.contiguous_format)
         key_grads, value_grads = (torch.zeros(tensor.shape, dtype=sum_dtype) for tensor in (keys, values))
-        for block in blocks:
+        for number, block in enumerate(blocks):
             own_queries, grad = (_gathered(block, block.queries, heads, num_kv_heads) for heads in (queries, grads[0]))
             own_keys, own_values = (_gathered(block, block.keys, heads, num_kv_heads) for heads in (keys, values))
-            scores, factor = _scores(own_queries, own_keys, scale, soft_cap)
-            cap_derivative = None if soft_cap is None else (1 - (scores / soft_cap).square()) * scale
-            weights = softmax(scores, block.seen, scale=factor)
+            if kept:
+                weights, factor, cap_derivative = kept[number], scale, None
+            else:
+                scores, factor = _scores(own_queries, own_keys, scale, soft_cap)
+                cap_derivative = None if soft_cap is None else (1 - (scores / soft_cap).square()) * scale
+                weights = softmax(scores, block.seen, scale=factor)
             _add(torch.bmm(weights.transpose(1, 2), grad), block.of(value_grads, block.keys, num_kv_heads))
             weight_grads = torch.bmm(grad, own_values.transpose(1, 2))
             score_grads = softmax_backward(weights, weight_grads, block.seen, scale=factor)
@@ -161,6 +170,12 @@ class _BlockAttention(torch.autograd.Function):
             out.copy_(torch.bmm(score_grads, own_keys).view(out.shape))
             _add(torch.bmm(score_grads.transpose(1, 2), own_queries), block.of(key_grads, block.keys, num_kv_heads))
         return query_grads, key_grads.to(keys.dtype), value_grads.to(values.dtype), None, None, None
+
+
+def _bytes_of_weights(blocks: Sequence[Block], queries: Tensor) -> float:
+    """Return the bytes of all softmax weights for each number of the queries."""
+    pairs: int = sum(block.count * len(block.seen.first) * (block.keys.stop - block.keys.start) for block in blocks)
+    return pairs / (len(queries) * queries.shape[-1]) * queries.element_size()
 
 
 def _gathered(block: Block, rows: slice, heads: Tensor, num_kv_heads: int) -> Tensor:
