@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from playwright.sync_api import Locator, Page
 
 _SMALL = 1e-4
@@ -83,6 +85,16 @@ class LabPage:
             self.page.get_by_role("button", name="Save", exact=True).click()
         found: Mapping[str, Any] = json.loads(download.value.path().read_text())
         return found
+
+
+def look(page: Page, pictures: Path, name: str) -> list[str]:
+    """Take a picture; return what is wrong: wider than the screen, or barred to readers of screens, as axe finds."""
+    page.screenshot(path=pictures / f"{name}.png", full_page=True)
+    width = page.evaluate("() => document.documentElement.scrollWidth - innerWidth")
+    found: list[str] = page.evaluate(
+        "() => axe.run().then(({violations}) => violations.map(({id, nodes}) => `${id}: ${nodes[0].html}`))"
+    )
+    return [f"{name}: {one}" for one in [*found, *(["is wider than its screen"] if width > 0 else [])]]
 
 
 def percent(probability: float) -> str:

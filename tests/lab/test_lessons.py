@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 import nextword as nw
+from nextword.lab.page_files import PAGE
 from nextword.lab.routes import lab_routes
 from nextword.serving.server import ServerThread
 from nextword.serving.service import Service
-from tests.lab.lab_page import fixed, percent
+from tests.lab.lab_page import fixed, look, percent
 from tests.lab.lab_page import nats as in_nats
 from tests.serving.client import Client
 
@@ -249,3 +250,21 @@ def test_pages_fit_all_widths_and_readers(page: Page, client: Client) -> None:
             assert page.evaluate("() => document.documentElement.scrollWidth") <= width, (name, width)
             if kept is not None:
                 page.screenshot(path=Path(kept) / f"{name} {width}.png", full_page=True)
+
+
+@pytest.mark.parametrize(("width", "theme"), [(360, "dark"), (3840, "light")])
+def test_every_lesson_is_open_to_all(page: Page, client: Client, tmp_path: Path, width: int, theme: str) -> None:
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
+    page.set_viewport_size({"width": width, "height": max(700, width * 9 // 16)})
+    page.emulate_media(color_scheme="dark" if theme == "dark" else "light")
+    pictures = Path(os.environ.get("NEXTWORD_SCREENSHOTS", tmp_path))
+    pictures.mkdir(exist_ok=True)
+    open_lesson(page, client, "1.1")
+    axe.run(page)
+    faults: list[str] = []
+    for path in sorted(PAGE.glob("lesson_*.js")):
+        for lesson in re.findall(r'\n  id: "(.+?)"', path.read_text()):
+            page.evaluate("lesson => { location.hash = `view=lessons&lesson=${lesson}`; }", lesson)
+            page.locator(f".lesson[data-lesson='{lesson}'] .claim[data-holds]").wait_for()
+            faults += look(page, pictures, f"lesson-{lesson}-{width}-{theme}")
+    assert faults == []

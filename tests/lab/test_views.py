@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -13,7 +15,7 @@ from nextword.inference.engine import Engine
 from nextword.lab.routes import lab_routes
 from nextword.serving.server import ServerThread
 from nextword.serving.service import Service
-from tests.lab.lab_page import LabPage
+from tests.lab.lab_page import LabPage, look
 from tests.lab.test_page import answer_with, row
 from tests.serving.client import Client
 from tests.serving.faults import FaultyBackend
@@ -191,3 +193,23 @@ def test_leaving_in_mid_stream_loses_nothing(browser: Browser, slow: Client) -> 
     lab.wait_until_written()
     assert errors == []
     page.close()
+
+
+@pytest.mark.parametrize(("width", "theme"), [(360, "light"), (1400, "dark"), (3840, "light")])
+def test_every_view_is_open_to_all(lab: LabPage, tmp_path: Path, width: int, theme: str) -> None:
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
+    page = lab.page
+    page.set_viewport_size({"width": width, "height": max(700, width * 9 // 16)})
+    page.emulate_media(color_scheme="dark" if theme == "dark" else "light")
+    pictures = Path(os.environ.get("NEXTWORD_SCREENSHOTS", tmp_path))
+    pictures.mkdir(exist_ok=True)
+    lab.open(text="The river")
+    axe.run(page)
+    faults = look(page, pictures, f"empty-{width}-{theme}")
+    for view in ("Samples", "Compare", "Chat", "Measure", "Summarise"):
+        page.locator("#views").get_by_role("button", name=view, exact=True).click()
+        page.locator(f".view.{'summarize' if view == 'Summarise' else view.lower()}").wait_for()
+        if view == "Measure":
+            fill_measure(page)
+        faults += look(page, pictures, f"{view.lower()}-{width}-{theme}")
+    assert faults == []

@@ -51,6 +51,7 @@ function choose(lesson, context) {
 
 function openLesson(place, lesson, context) {
   const ended = new AbortController();
+  place.dataset.lesson = lesson.id;
   const instrument = el("section.instrument", { "aria-label": "Instrument" });
   const claim = claimBox(lesson.claim);
   const heading = el("h2", { tabindex: "-1" }, el("span.section", {}, sectionOf(lesson)), lesson.title);
