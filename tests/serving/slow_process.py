@@ -29,7 +29,7 @@ def main(folder: str, state: str) -> None:
         lm = nw.load(Path(folder))
         backend = FaultyBackend(delay=0.2 if state == "prefill" else 0.01, max_seq_len=30_000)
         slow = nw.LanguageModel(lm.directory, Engine(backend, lm.tokenizer, max_sequences=1), name="slow")
-        return Service(slow, limits=Limits(drain=0.4, max_queue_tokens=1_000_000))
+        return Service(slow, limits=Limits(drain=20.0 if state == "long-drain" else 0.4, max_queue_tokens=1_000_000))
 
     run(open_service, bound, Access(), ready)
 

@@ -8,12 +8,13 @@ import threading
 import types
 import warnings
 from collections.abc import Iterator
+from typing import get_type_hints
 
 import pytest
 
 import nextword as nw
 from nextword.errors import OutOfMemoryError, RequestError
-from nextword.serving.limits import Limits
+from nextword.serving.limits import LimitOptions, Limits
 from nextword.serving.open_files import with_open_files
 from tests.serving.client import Answer
 from tests.serving.faults import FaultyBackend, is_idle, serving, wait_until
@@ -23,6 +24,10 @@ from tests.serving.test_lifecycle import LONG, PATH
 SHORT = {"prompt": "ab", "max_tokens": 2}
 HOLDS = {"prompt": [1] * 500, "max_tokens": 1000}
 """More of the cache than a score of 4000 tokens leaves."""
+
+
+def test_the_keywords_of_serve_are_the_fields_of_its_limits() -> None:
+    assert get_type_hints(LimitOptions) == get_type_hints(Limits)
 
 
 def test_bodies_of_all_requests_together_are_bounded(lm: nw.LanguageModel) -> None:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import contextlib
 import json
 import signal
+import socket
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import pytest
 
@@ -32,9 +33,11 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @contextlib.contextmanager
-def running(folder: Path, state: str) -> Iterator[tuple[subprocess.Popen[str], Client]]:
+def running(
+    folder: Path, state: str, stderr: IO[str] | int = subprocess.PIPE
+) -> Iterator[tuple[subprocess.Popen[str], Client]]:
     command = [sys.executable, "-m", "tests.serving.slow_process", str(folder), state]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT) as process:
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=stderr, text=True, cwd=ROOT) as process:
         try:
             assert process.stdout is not None
             yield process, Client(f"http://127.0.0.1:{process.stdout.readline().strip()}")
@@ -42,11 +45,11 @@ def running(folder: Path, state: str) -> Iterator[tuple[subprocess.Popen[str], C
             process.kill()
 
 
-def end(process: subprocess.Popen[str], *, within: float) -> None:
-    """Send SIGTERM: the process ends in time, without a traceback."""
+def end(process: subprocess.Popen[str], *, within: float, by: signal.Signals = signal.SIGTERM) -> None:
+    """Send a signal: the process ends in time, without a traceback."""
     begin = time.monotonic()
-    process.send_signal(signal.SIGTERM)
-    assert process.wait(30) in (0, -signal.SIGTERM)
+    process.send_signal(by)
+    assert process.wait(30) in (0, -by)
     assert time.monotonic() - begin < within
     assert process.stderr is not None
     assert "Traceback" not in process.stderr.read()
@@ -91,3 +94,37 @@ def test_with_one_request_that_runs_one_that_waits_and_half_of_one(folder: Path,
     assert first.startswith(b"HTTP/1.1 200" if state == "streaming" else b"HTTP/1.1 503")
     assert b'"code":"shutting_down"' in first
     assert (b"data: [DONE]" in first) == (state == "streaming")
+
+
+def test_with_a_reader_that_does_not_read_and_a_score_that_is_computed(folder: Path) -> None:
+    with running(folder, "streaming") as (process, client), connected(client) as reader, connected(client) as scorer:
+        reader.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        reader.sendall(posted({**LONG, "stream": True, "logprobs": 20}))
+        body = json.dumps({"prompt": [1] * 25_000, "continuations": [[1]]}).encode()
+        scorer.sendall(request("POST", "/v1/score", {"Content-Type": "application/json"}, body))
+        time.sleep(0.5)
+        end(process, within=15)
+        assert read_all(scorer)[9:12] in (b"200", b"503")
+
+
+@pytest.mark.parametrize("by", [signal.SIGTERM, signal.SIGINT])
+def test_a_second_signal_ends_it_at_once(folder: Path, by: signal.Signals) -> None:
+    """Whoever reads is told; one who does not read holds nothing up."""
+    with running(folder, "long-drain") as (process, client), connected(client) as opened, connected(client) as other:
+        other.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        other.sendall(posted({**LONG, "stream": True, "logprobs": 20}))
+        opened.sendall(posted({**LONG, "stream": True}))
+        assert opened.recv(20)
+        process.send_signal(by)
+        time.sleep(0.5)
+        assert process.poll() is None
+        end(process, within=6, by=by)
+        assert b'"code":"shutting_down"' in read_all(opened)
+
+
+def test_a_log_that_cannot_be_written_ends_no_request(folder: Path) -> None:
+    with Path("/dev/full").open("w") as full, running(folder, "idle", stderr=full) as (process, client):
+        for _ in range(3):
+            assert client.post(PATH, {"prompt": "ab", "max_tokens": 2}).status == 200
+            assert client.post(PATH, {"n": 0}).status == 400
+        assert process.poll() is None

@@ -55,6 +55,8 @@ class Server(uvicorn.Server):
         super().__init__(config)
         self._service, self._on_ready = service, on_ready
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._is_hurried = False
+        """True after a second signal."""
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Begin to listen."""
@@ -64,8 +66,7 @@ class Server(uvicorn.Server):
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """End at a signal; at the second one, at once."""
-        if self.should_exit:
-            self.force_exit = True
+        self._is_hurried = self.should_exit  # uvicorn's force_exit would leave the engine running
         self.end()
 
     def end(self) -> None:
@@ -76,8 +77,17 @@ class Server(uvicorn.Server):
 
     def _drain(self) -> None:
         self._service.end()
-        seconds = 0.0 if self.force_exit else self._service.limits.drain
-        asyncio.get_running_loop().call_later(seconds, lambda: self._service.end_jobs(shutting_down()))
+        loop = asyncio.get_running_loop()
+        if self._is_hurried:
+            self._service.end_jobs(shutting_down())
+            loop.call_later(_LAST_WORDS, self._abort)
+        else:
+            loop.call_later(self._service.limits.drain, lambda: self._service.end_jobs(shutting_down()))
+
+    def _abort(self) -> None:
+        """Close the connections whose clients do not read."""
+        for connection in tuple(self.server_state.connections):
+            connection.transport.abort()
 
 
 def listen(host: str, port: int) -> socket.socket:
