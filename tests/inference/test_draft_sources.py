@@ -7,6 +7,7 @@ import json
 import random
 from collections.abc import Sequence
 from typing import Any
+from unittest import mock
 
 import pytest
 from hypothesis import given, settings
@@ -172,6 +173,18 @@ def test_what_a_form_forces_takes_no_step() -> None:
     assert run(drafting(backend), [params]) == expected
     assert expected[0].text in ('{"a long name":"x"}', '{"a long name":"y"}')
     assert backend.steps == 1 + 1 + 1  # the prompt; the name and the quote, with the letter; the end
+
+
+def test_a_long_text_without_a_choice_is_asked_for_once() -> None:
+    matcher = grammar_compiler(TOKENIZER, 257).compile(SamplingParams(regex="a{3000}b").constraint).matcher()  # type: ignore[arg-type]
+    forced = ForcedText(matcher, TOKENIZER)
+    with mock.patch.object(matcher, "forced_bytes", wraps=matcher.forced_bytes) as asked:
+        for _ in range(3000):
+            assert list(forced.propose(forced.outlook(2).num_tokens))[:1] == [ord("a")]
+            matcher.accept(ord("a"))
+            forced.append(ord("a"))
+        assert list(forced.propose(forced.outlook(2).num_tokens)) == [ord("b")]
+        assert asked.call_count == 1
 
 
 def test_a_cancelled_text_leaves_no_cache_of_either_model() -> None:

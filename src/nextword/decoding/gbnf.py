@@ -151,7 +151,7 @@ def _item(reader: _Reader, *, inside: bool) -> Node | None:
 
 
 def _repeated(reader: _Reader, item: Node, *, inside: bool) -> Node:
-    while found := reader.find(r"[*+?]|\{\s*\d{1,9}\s*(?:,\s*(?:\d{1,9})?\s*)?\}", lines=inside):
+    while found := reader.find(r"[*+?]|\{\s*\d{1,99}\s*(?:,\s*(?:\d{1,99})?\s*)?\}", lines=inside):
         numbers = re.findall(r"\d+", found)
         if found in "*+?":
             least, most = int(found == "+"), 1 if found == "?" else None

@@ -29,6 +29,8 @@ _LONGEST_SECONDS = 2.0
 """Time to compile a constraint in; nearly all take milliseconds."""
 _STACK_BYTES = 128 * 2**20
 """Stack of the thread that compiles: rules that use rules are followed by recursion, some 3 kB each."""
+_LONGEST_FORCED = 100_000
+"""Bytes that every text begins with, which no constraint of `LARGEST_BYTES` has but by repetition."""
 _MOST_ITEMS = 20_000
 """Ways to go on at one place, of which each optional name of an object is four."""
 _MOST_STATES = 50_000
@@ -124,6 +126,8 @@ class GrammarCompiler:
         starts = [grammar.matcher(begins_text=begins_text).look_ahead() for begins_text in (False, True)]
         if not any(is_match or mask.any() for mask, is_match in starts):
             raise refusal(constraint, NO_TEXT)
+        if len(grammar.matcher().forced_bytes()) > _LONGEST_FORCED:
+            raise refusal(constraint, f"its text has no end, or begins with {_LONGEST_FORCED:,} bytes without a choice")
         return grammar
 
 

@@ -91,6 +91,22 @@ def _path(schema: object, wanted: Callable[[str, Any], bool]) -> str | None:
     return next(found, None)
 
 
+def check_patterns(text: str) -> None:
+    """Refuse a schema with a pattern that `check_end` refuses."""
+    for path, inner in _schemas(json.loads(text)):
+        named = inner.get("patternProperties")
+        places = {f"patternProperties/{_escaped(key)}": key for key in named} if isinstance(named, Mapping) else {}
+        for place, pattern in {"pattern": inner.get("pattern"), **places}.items():
+            if isinstance(pattern, str):
+                check_end(pattern, f"schema {shown(text)} at {path}/{place}")
+
+
+def check_end(pattern: str, what: str) -> None:
+    """Refuse a regular expression whose last backslash would escape what we write behind it. Raises RequestError."""
+    if (len(pattern) - len(pattern.rstrip("\\"))) % 2:
+        raise RequestError(f"{what}: it ends in a backslash that escapes nothing")
+
+
 def _schemas(schema: object, path: str = "") -> Iterator[tuple[str, Mapping[str, Any]]]:
     """Yield a schema and those inside it, with their places."""
     if isinstance(schema, Mapping):

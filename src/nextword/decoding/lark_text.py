@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import re
 
+from nextword.checks import shown
 from nextword.decoding.constraint import Constraint
 from nextword.decoding.gbnf_to_lark import lark_of_gbnf
-from nextword.decoding.grammar_errors import check_names_can_differ
+from nextword.decoding.grammar_errors import check_end, check_names_can_differ, check_patterns
 from nextword.errors import RequestError
 
 _OPTIONS = '%llguidance {"no_forcing": true}\n'
@@ -27,6 +28,7 @@ def lark_text(constraint: Constraint) -> str:
     if constraint.kind == "regex":
         from llguidance import regex_to_lark
 
+        check_end(constraint.text, f"regex {shown(constraint.text)}")
         return f"{_OPTIONS}start: /{regex_to_lark(_without_anchors(constraint.text), 'd')}/"  # \d is [0-9]
     return _OPTIONS + (lark_of_gbnf(constraint.text) if "::=" in constraint.text else constraint.text)
 
@@ -34,6 +36,7 @@ def lark_text(constraint: Constraint) -> str:
 def json_symbol(constraint: Constraint, separators: tuple[str, str] = (",", ":")) -> str:
     """Return a symbol of a rule for JSON of a schema; `separators`: as those of `json.dumps`."""
     check_names_can_differ(constraint.text)
+    check_patterns(constraint.text)
     schema = json.loads(constraint.text)
     if schema is False:
         raise RequestError("schema = false: no value fits it")

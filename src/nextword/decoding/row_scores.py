@@ -14,7 +14,7 @@ import numpy as np
 from nextword.decoding.distribution import Distribution
 from nextword.decoding.sampler import ChosenToken
 from nextword.decoding.selection import largest
-from nextword.decoding.softmax_weights import Row, softmax_weights
+from nextword.decoding.softmax_weights import Row, log_total
 
 
 class RowScores:
@@ -25,9 +25,7 @@ class RowScores:
         if not math.isfinite(highest):
             Distribution.from_logits(logits)  # says what is wrong with it
         self._logits, self._highest = logits, highest
-        size = len(logits)
-        _, total = softmax_weights(logits, highest=highest, divisor=1.0, vocab_size=size)
-        self._log_total = math.log(total) - (53 - size.bit_length()) * math.log(2.0)
+        self._log_total = log_total(logits, highest=highest)
 
     def log_prob(self, token_id: int) -> float:
         """Return the natural logarithm of a token's probability."""

@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 
 from nextword.decoding.distribution import SMALLEST_TEMPERATURE, Distribution
 from nextword.decoding.grammar import Matcher
-from nextword.decoding.log_softmax import log_normalizers
 from nextword.decoding.mask import Mask
 from nextword.decoding.params import SamplingParams
 from nextword.decoding.processors import (
@@ -31,6 +30,7 @@ from nextword.decoding.processors import (
     stages,
 )
 from nextword.decoding.random_stream import fresh_seed, random_numbers
+from nextword.decoding.softmax_weights import log_total
 from nextword.native import native
 
 
@@ -151,10 +151,10 @@ class Sampler:
         multiplies log-probabilities, where sampling has it multiply logits. -inf for tokens that may not come. Raises
         RequestError if a logit is NaN or +inf, or if all are -inf.
         """
-        with np.errstate(invalid="ignore"):
-            normalizer = float(log_normalizers(logits[None])[0])
-        if not math.isfinite(normalizer):
+        highest = float(logits.max())
+        if not math.isfinite(highest):
             Distribution.from_logits(logits)  # raises
+        normalizer = highest + log_total(logits, highest=highest)
         if self.params.repetition_penalty != 1.0:
             logits, normalizer = logits - np.float32(normalizer), 0.0
         allowed = self._allowed(logits)

@@ -8,6 +8,8 @@ sum, no library's exp is called), so that both give the same bits.
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -41,6 +43,12 @@ def softmax_weights(logits: Row, *, highest: float, divisor: float, vocab_size: 
         return weights, float(weights.sum(dtype=np.float64))
     weights = np.empty(len(logits), dtype=np.float32)
     return weights, native.softmax_weights(np.ascontiguousarray(logits), highest, divisor, bits, weights)
+
+
+def log_total(logits: Row, *, highest: float) -> float:
+    """Return log sum exp(logits - highest), good to some 1e-7; `highest` is the largest of them, and finite."""
+    _, total = softmax_weights(logits, highest=highest, divisor=1.0, vocab_size=len(logits))
+    return math.log(total) - (53 - len(logits).bit_length()) * math.log(2.0)
 
 
 def _weights_by_numpy(logits: Row, highest: np.float32, divisor: np.float32, bits: int) -> Row:

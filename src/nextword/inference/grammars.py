@@ -15,6 +15,9 @@ from nextword.text.stream_decoder import StreamDecoder
 from nextword.text.thoughts import ThoughtSplitter
 from nextword.text.tokenizer import Tokenizer
 
+_MOST_BYTES = 8192
+"""Of the text that must follow, at a time: finding it takes as long as it is, and it may have no end."""
+
 
 def grammar_compiler(tokenizer: Tokenizer, vocab_size: int, shown: Collection[int] = ()) -> GrammarCompiler:
     """Return a compiler for the first `vocab_size` tokens, which a model gives logits for.
@@ -89,23 +92,26 @@ class ForcedText:
         """Follow a matcher, which gets the tokens of the sequence from its sampler."""
         self._matcher = matcher
         self._tokenizer = tokenizer
-        self._ahead: list[int] | None = None
-        """Tokens of the text that must follow; None where the matcher was not asked yet."""
+        self._ahead: list[int] = []
+        """Tokens of the text that must follow, the next one last; empty where none must, or is known yet."""
 
     def append(self, token_id: int) -> None:
         """Append the next token of the sequence, which the matcher has already."""
-        self._ahead = None
+        if self._ahead and self._ahead[-1] == token_id:
+            self._ahead.pop()  # what is left must follow still
+        else:
+            self._ahead = []
 
     def outlook(self, limit: int) -> Outlook:
         """Return how many tokens must follow; only their division into tokens is open."""
-        if self._ahead is None:
-            forced = self._matcher.forced_bytes().decode(errors="ignore")
-            self._ahead = self._tokenizer.encode_continuation(forced) if forced else []
+        if not self._ahead:
+            forced = self._matcher.forced_bytes()[:_MOST_BYTES].decode(errors="ignore")
+            self._ahead = self._tokenizer.encode_continuation(forced)[::-1] if forced else []
         return Outlook(min(limit, MOST_DRAFTED, len(self._ahead)), agreed=MOST_AGREED)
 
     def propose(self, num_tokens: int) -> Sequence[int]:
         """Return the usual tokens of the text that must follow."""
-        return self._ahead[:num_tokens] if self._ahead else []
+        return self._ahead[: -num_tokens - 1 : -1]
 
     def close(self) -> None:
         """Nothing is held but memory of Python."""
