@@ -11,6 +11,7 @@ import functools
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -19,7 +20,8 @@ from nextword.inference.engine import Engine
 from nextword.inference.generation import Generation
 from nextword.inference.native_backend import NativeBackend
 from tests.inference.native import CONFIG, WINDOW, native, random_weights
-from tests.inference.test_combinations import TOKENIZER, Case, cases, outcome
+from tests.inference.test_combinations import Case, cases, outcome
+from tests.inference.test_draft_sources import TOKENIZER
 from tests.inference.test_speculation import Drafting, Guessing
 
 FULL = dataclasses.replace(CONFIG, vocab_size=TOKENIZER.vocab_size, max_seq_len=70)
@@ -32,7 +34,7 @@ def model(kind: Weights, num_threads: int, *, is_near: bool = False, seed: int =
     config = NEAR if is_near else FULL
     tensors = random_weights(config, seed=seed)
     last = tensors["output_head.weight"]
-    sharper = dataclasses.replace(last, data=2.5 * last.data)
+    sharper = dataclasses.replace(last, data=np.multiply(last.data, np.float32(2.5)))
     return native(config, {**tensors, sharper.name: sharper}, weights=kind, num_threads=num_threads)
 
 

@@ -16,7 +16,7 @@ from nextword.text.thoughts import ThoughtSplitter
 from nextword.text.tokenizer import Tokenizer
 
 _MOST_BYTES = 8192
-"""Of the text that must follow, at a time: finding it takes as long as it is, and it may have no end."""
+"""Most bytes of text that must follow which are looked at in one go; a form may force many more."""
 
 
 def grammar_compiler(tokenizer: Tokenizer, vocab_size: int, shown: Collection[int] = ()) -> GrammarCompiler:
