@@ -6,13 +6,14 @@ One validation for the server and for whoever else has bodies in OpenAI's form. 
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from nextword.checks import is_unicode, shown
 from nextword.decoding.params import SamplingParams
-from nextword.errors import NextwordError
+from nextword.errors import NextwordError, TokenizerError
 from nextword.language_model import LanguageModel
 from nextword.serving.elsewhere import IGNORED, NOT_SERVED
 from nextword.serving.errors import ApiError, model_not_found, refusal
@@ -23,6 +24,7 @@ from nextword.serving.reports import REPORT_FIELDS, Reports, num_alternatives, r
 from nextword.serving.sampling_fields import NAMES, biases_of_allowed, param_of, sampling_overrides
 from nextword.serving.tools import tool_options
 from nextword.text.chat_options import ChatOptions
+from nextword.text.chat_template import template_variables
 
 TextPrompt = str | Sequence[int]
 """A prompt as text, or as token ids."""
@@ -83,6 +85,10 @@ class Reader:
     ) -> None:
         """`models`: adapter by name of a served model, None for the base; the first is the one without a name."""
         self._lm, self._models, self._limits, self._lenient = lm, models, limits, lenient
+        self._variables = frozenset[str]()
+        for template in (lm.tokenizer.chat_template, *lm.tokenizer.named_templates.values()):
+            with contextlib.suppress(TokenizerError):  # of a damaged one, which each chat tells
+                self._variables |= template_variables(template or "")
 
     @property
     def lenient(self) -> bool:
@@ -197,9 +203,9 @@ class Reader:
 
     def _rendering(self, fields: Fields, continues: bool) -> ChatOptions:
         rendering: ChatOptions = {"continue_final_message": continues, **tool_options(fields, self._limits)}
-        variables = fields.take("chat_template_kwargs", Mapping[str, Any])
-        if variables:
-            rendering["template_variables"] = variables
+        given = fields.take("chat_template_kwargs", Mapping[str, Any], {})
+        # What the template does not read changes no text; naming it in a warning would put text of clients in a log.
+        rendering["template_variables"] = {name: given[name] for name in given if name in self._variables}
         return rendering
 
 

@@ -14,7 +14,7 @@ from nextword.inference.engine import Engine, SubmitOptions
 from nextword.inference.sequence import Request
 from nextword.inference.stop_strings import StopStrings
 from nextword.serving.asked import Asked, ChatAsked, CompletionAsked
-from nextword.serving.errors import context_exceeded, refusal
+from nextword.serving.errors import ApiError, context_exceeded, refusal
 from nextword.serving.forms_of_text import FORMS
 from nextword.serving.sampling_fields import param_of
 from nextword.serving.tools import check_calls_are_found
@@ -37,10 +37,18 @@ def prepare_chat(engine: Engine, asked: ChatAsked) -> Request:
         prompt = encode_messages(engine, asked)
         how = answer_options(engine.tokenizer, asked.rendering)
     except NextwordError as error:
-        param = next((name for name in ("tool_choice", "tools") if f"{name}:" in str(error)), "messages")
-        raise refusal(error, param) from None
+        raise _of_conversation(error) from None
     check_calls_are_found(asked.rendering, how)
     return _prepare(engine, asked, prompt, "messages", how)
+
+
+def _of_conversation(error: NextwordError) -> ApiError:
+    """Return the answer to a conversation that is refused; it names the field as a request has it."""
+    message = str(error)
+    if message.startswith("template_variables"):
+        message = message.replace("template_variables", "chat_template_kwargs", 1)
+        return ApiError(message, param="chat_template_kwargs")
+    return refusal(error, next((name for name in ("tool_choice", "tools") if f"{name}:" in message), "messages"))
 
 
 def encode_messages(engine: Engine, asked: ChatAsked) -> list[int]:

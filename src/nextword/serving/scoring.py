@@ -71,6 +71,9 @@ def _read(service: Service, body: Mapping[str, Any]) -> tuple[str, Continuations
         continuations = [_ids(one, "continuations", service) or tokenizer.encode_continuation(one) for one in given]
     except NextwordError as error:
         raise refusal(error, "prompt") from None
+    if not prompt or not all(continuations):
+        name = "continuations" if prompt else "prompt"
+        raise ApiError(f"{name}: an empty text has no probability: give at least one token", param=name)
     return model, Continuations(prompt, continuations)
 
 

@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 
 from starlette.datastructures import State
 
+from nextword.checks import shown
 from nextword.inference.sequence import Request
 from nextword.language_model import LanguageModel
 from nextword.serving.admission import Admission
@@ -111,11 +112,13 @@ class Service:
     def of(self, body: Mapping[str, Any]) -> Service:
         """Return the service of the model that a body names. Raises ApiError with status 404 if there is none.
 
-        A body without a model's name, or with what is no name, is for the first one.
+        A body without a model's name is for the first one. Raises ApiError for what is no name, too.
         """
         name = body.get("model")
-        if not isinstance(name, str):
+        if name is None:
             return self
+        if not isinstance(name, str):
+            raise ApiError(f"model = {shown(name)}: must be a string", param="model")
         for service in self.services:
             if name in service.models:
                 return service

@@ -37,7 +37,13 @@ async def tokenize(request: Request) -> Response:
     def work(service: Service, body: Mapping[str, Any]) -> dict[str, Any]:
         fields = Fields(body, TOKENIZE_FIELDS)
         tokenizer = service.lm.tokenizer
-        token_ids = _chat_ids(service, body) if fields.has("messages") else _text_ids(fields, tokenizer)
+        given = [name for name in ("messages", "content", "prompt") if fields.has(name)]
+        texts = {name: fields.take(name, str) for name in ("content", "prompt")}
+        if len(given) != 1:
+            message = f"{' and '.join(given) or 'prompt'}: must be one of prompt, content and messages"
+            raise ApiError(message, param=given[0] if given else "prompt")
+        is_chat = given == ["messages"]
+        token_ids = _chat_ids(service, body) if is_chat else _text_ids(fields, given[0], texts[given[0]], tokenizer)
         tokens: list[Any] = list(token_ids)
         if fields.take("with_pieces", bool, False):
             tokens = [{"id": token_id, "piece": _piece(tokenizer, token_id)} for token_id in token_ids]
@@ -49,7 +55,7 @@ async def tokenize(request: Request) -> Response:
             "token_strs": [tokenizer.token_text(token_id) for token_id in token_ids] if strings else None,
         }
 
-    return await _answered(request, work)
+    return await _answered(request, work, param="prompt")
 
 
 async def detokenize(request: Request) -> Response:
@@ -95,20 +101,17 @@ async def _answered(
         try:
             return work(service, body)
         except NextwordError as error:
-            raise refusal(error, param) from None
+            raise refusal(error, "messages" if body.get("messages") is not None else param) from None
 
     return JsonResponse(await service.in_thread(answer))
 
 
-def _text_ids(fields: Fields, tokenizer: Tokenizer) -> list[int]:
+def _text_ids(fields: Fields, name: str, text: str, tokenizer: Tokenizer) -> list[int]:
     """Encode `content` as llama.cpp, without tokens around it unless asked for; `prompt` as vLLM, with them."""
-    name = "content" if fields.has("content") else "prompt"
-    if not fields.has(name):
-        raise ApiError("prompt: must be there, or content, or messages", param="prompt")
     flag = "add_special" if fields.has("add_special") else "add_special_tokens"
     adds = fields.take(flag, bool, name == "prompt")
     special = fields.take("parse_special", bool, True)
-    return tokenizer.encode(fields.take(name, str), add_special_tokens=adds, parse_special=special)
+    return tokenizer.encode(text, add_special_tokens=adds, parse_special=special)
 
 
 def _chat_ids(service: Service, body: Mapping[str, Any]) -> list[int]:
