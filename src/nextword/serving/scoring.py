@@ -12,7 +12,7 @@ from nextword.checks import shown
 from nextword.errors import NextwordError
 from nextword.inference.continuations import Continuations, ContinuationScore, score_continuations
 from nextword.serving.disconnect import until_disconnected
-from nextword.serving.errors import ApiError, refusal
+from nextword.serving.errors import ApiError, context_exceeded, refusal
 from nextword.serving.fields import Fields
 from nextword.serving.handlers import JsonResponse, read_request
 from nextword.serving.logprobs import finite
@@ -74,6 +74,9 @@ def _read(service: Service, body: Mapping[str, Any]) -> tuple[str, Continuations
     if not prompt or not all(continuations):
         name = "continuations" if prompt else "prompt"
         raise ApiError(f"{name}: an empty text has no probability: give at least one token", param=name)
+    context = service.lm.engine.backend.max_seq_len
+    if (size := len(prompt) + max(map(len, continuations)) - 1) > context:
+        raise context_exceeded(size, context, "continuations")
     return model, Continuations(prompt, continuations)
 
 

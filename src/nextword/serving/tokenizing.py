@@ -37,13 +37,8 @@ async def tokenize(request: Request) -> Response:
     def work(service: Service, body: Mapping[str, Any]) -> dict[str, Any]:
         fields = Fields(body, TOKENIZE_FIELDS)
         tokenizer = service.lm.tokenizer
-        given = [name for name in ("messages", "content", "prompt") if fields.has(name)]
-        texts = {name: fields.take(name, str) for name in ("content", "prompt")}
-        if len(given) != 1:
-            message = f"{' and '.join(given) or 'prompt'}: must be one of prompt, content and messages"
-            raise ApiError(message, param=given[0] if given else "prompt")
-        is_chat = given == ["messages"]
-        token_ids = _chat_ids(service, body) if is_chat else _text_ids(fields, given[0], texts[given[0]], tokenizer)
+        name = _what(fields)
+        token_ids = _chat_ids(service, body) if name == "messages" else _text_ids(fields, name, tokenizer)
         tokens: list[Any] = list(token_ids)
         if fields.take("with_pieces", bool, False):
             tokens = [{"id": token_id, "piece": _piece(tokenizer, token_id)} for token_id in token_ids]
@@ -106,12 +101,26 @@ async def _answered(
     return JsonResponse(await service.in_thread(answer))
 
 
-def _text_ids(fields: Fields, name: str, text: str, tokenizer: Tokenizer) -> list[int]:
+def _what(fields: Fields) -> str:
+    """Return the name of the one field that holds what is encoded. Raises ApiError for none, or several."""
+    given = [name for name in ("messages", "content", "prompt") if fields.has(name)]
+    for name in ("content", "prompt"):
+        fields.take(name, str)
+    if len(given) != 1:
+        message = f"{' and '.join(given) or 'prompt'}: must be one of prompt, content and messages"
+        raise ApiError(message, param=given[0] if given else "prompt")
+    of_chat = next((name for name in _CHAT if fields.has(name)), None)
+    if of_chat is not None and given != ["messages"]:
+        raise ApiError(f"{of_chat}: may be given with messages alone", param=of_chat)
+    return given[0]
+
+
+def _text_ids(fields: Fields, name: str, tokenizer: Tokenizer) -> list[int]:
     """Encode `content` as llama.cpp, without tokens around it unless asked for; `prompt` as vLLM, with them."""
     flag = "add_special" if fields.has("add_special") else "add_special_tokens"
     adds = fields.take(flag, bool, name == "prompt")
     special = fields.take("parse_special", bool, True)
-    return tokenizer.encode(text, add_special_tokens=adds, parse_special=special)
+    return tokenizer.encode(fields.take(name, str), add_special_tokens=adds, parse_special=special)
 
 
 def _chat_ids(service: Service, body: Mapping[str, Any]) -> list[int]:
