@@ -59,6 +59,8 @@ def open_lab(
         service = Service(open_model(model, on_progress, adapters=adapters, **options))
         if compare is not None:
             service.serve_beside(_open_second(compare, service.lm, on_progress, options))
+        for one in service.services:
+            one.vocabulary.prepare()
         return service
 
     run(open_service, bound, Access(), ready, routes=lab_routes())

@@ -5,6 +5,7 @@ The rows of logits of the text stand already, so nothing is generated; only rows
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -42,22 +43,32 @@ async def replay(request: Request) -> Response:
     service, body = await read_request(request)
     asked = await service.in_thread(lambda: _read(service, body))
     end = min(len(asked.token_ids), asked.prompt_length + service.logit_rows.most_rows)
-    positions = set(range(asked.prompt_length, end))
+    positions, is_over = set(range(asked.prompt_length, end)), threading.Event()
     work = with_rows_of_logits(
-        service, asked.token_ids, positions, asked.adapter, lambda rows: _first_other(service, asked, rows)
+        service, asked.token_ids, positions, asked.adapter, lambda rows: _first_other(service, asked, rows, is_over)
     )
-    found = await until_disconnected(request.receive, work)
+    try:
+        found = await until_disconnected(request.receive, work)
+    finally:
+        is_over.set()
     return JsonResponse(
         {"object": "lab.replay", "model": asked.model, **found, "complete": end == len(asked.token_ids)}
     )
 
 
-def _first_other(service: Service, asked: _Asked, rows: Mapping[int, Logits]) -> dict[str, Any]:
-    """Draw the tokens again until one is another; that one ends the text, so nothing after it is the same text."""
+def _first_other(
+    service: Service, asked: _Asked, rows: Mapping[int, Logits], is_over: threading.Event
+) -> dict[str, Any]:
+    """Draw the tokens again until one is another; that one ends the text, so nothing after it is the same text.
+
+    `is_over`: set once nobody waits for the answer any more.
+    """
     prompt = asked.token_ids[: asked.prompt_length]
     ends = service.lm.tokenizer.eos_token_ids
     sampler = sampler_of(service, asked.params, prompt, end_token_ids=ends, sample_index=asked.sample_index)
     for position in sorted(rows):
+        if is_over.is_set():
+            break
         drawn = sampler.choose(rows[position]).token_id
         if drawn != asked.token_ids[position]:
             raw = Distribution.from_logits(rows[position])

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from nextword.decoding.params import SamplingParams
 from nextword.text.tokenizer import Tokenizer
 
 Ids = npt.NDArray[np.intp]
@@ -35,8 +36,9 @@ class Vocabulary:
         return self._found(text.casefold())
 
     def prepare(self) -> None:
-        """Read the texts of all tokens now; else the first search waits for that."""
-        self._texts  # noqa: B018 -- kept from now on
+        """Read all tokens now; else the first search, and the first use of DRY, wait for that."""
+        self.search("")
+        self._tokenizer.tokens_with(SamplingParams().dry_sequence_breakers)
 
     def _name(self, token_id: int) -> Mapping[str, Any]:
         text, data = self._tokenizer.token_text(token_id), self._tokenizer.token_bytes(token_id)
