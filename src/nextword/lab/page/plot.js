@@ -5,6 +5,8 @@ import { el, svg } from "./dom.js";
 const HEIGHT = 220;
 const MARGIN = { left: 46, right: 14, top: 12, bottom: 36 };
 const TICKS = 5;
+/** Pixels of the page's letters for which the sizes here are meant. */
+const USUAL_FONT_SIZE = 16;
 
 /**
  * @typedef {Object} Line
@@ -28,13 +30,17 @@ export function plot(root, axes) {
   new ResizeObserver(() => drawn()).observe(figure);
   return {
     show(lines, words = "") {
-      drawn = () => figure.clientWidth && figure.replaceChildren(...parts(figure.clientWidth, lines, axes, words));
+      drawn = () => figure.clientWidth && figure.replaceChildren(...parts(figure.clientWidth, unitOf(figure), lines, axes, words));
       drawn();
     },
   };
 }
 
-function parts(width, lines, axes, words) {
+/** Return by how much a chart is larger here than on a usual screen: as the page's letters are. */
+const unitOf = (node) => parseFloat(getComputedStyle(node).fontSize) / USUAL_FONT_SIZE;
+
+function parts(space, unit, lines, axes, words) {
+  const width = space / unit;
   const shown = lines.filter((line) => line.xs.length > 0);
   if (shown.length === 0) return [];
   const xs = shown.flatMap((line) => line.xs);
@@ -44,7 +50,7 @@ function parts(width, lines, axes, words) {
   const label = `${axes.y} over ${axes.x}. ${words}`;
   const picture = svg(
     "svg",
-    { viewBox: `0 0 ${width} ${HEIGHT}`, width, height: HEIGHT, role: "img", "aria-label": label },
+    { viewBox: `0 0 ${width} ${HEIGHT}`, width: space, height: HEIGHT * unit, role: "img", "aria-label": label },
     ...horizontals(width, up),
     ...verticals(across),
     svg("text", { x: (MARGIN.left + width) / 2, y: HEIGHT - 4, class: "axis-name middle" }, axes.x),
