@@ -124,7 +124,7 @@ def test_a_text_beyond_the_stored_rows_is_checked_as_far_as_they_go(
     small: tuple[Service, Client], lm: nw.LanguageModel
 ) -> None:
     _, client = small
-    params = {"seed": 9, "temperature": 1.2}
+    params: dict[str, Any] = {"seed": 9, "temperature": 1.2}
     ids = [token.token_id for token in lm.generate("abc", max_tokens=12, **params).completions[0].tokens]
     body = {"token_ids": [*b"abc", *ids], "prompt_length": 3, "params": params}
     for length, is_complete in ((3 + len(ids), False), (8, True)):

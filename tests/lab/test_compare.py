@@ -124,7 +124,7 @@ def test_the_same_tokens_are_compared_one_by_one(client: Client, lms: Models) ->
     assert [span["log_probs"] for span in spans] == [None, *map(list, zip(*scores, strict=True))]
     assert [span["difference"] for span in spans[1:]] == [b - a for a, b in zip(*scores, strict=True)]
     assert [TEXT[span["begin"] : span["end"]] for span in spans] == [char for char in TEXT for _ in char.encode()]
-    totals = [math.fsum(of_model) for of_model in scores]
+    totals = [math.fsum(one or 0.0 for one in of_model) for of_model in scores]
     assert found["totals"] == {"num_spans": len(spans) - 1, "log_probs": totals, "difference": totals[1] - totals[0]}
     ids = lms["first"].tokenizer.encode(TEXT)
     by_ids = compare(client, "first", "tuned", token_ids=ids, prompt_length=5)

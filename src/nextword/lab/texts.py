@@ -76,7 +76,8 @@ def read_base_model(service: Service, body: Mapping[str, Any], rule: str) -> str
     """Return the name of the base model. Raises ApiError, which gives the rule, where an adapter is asked for."""
     model, adapter = read_model(service, body)
     if adapter is not None:
-        raise ApiError(f"model = {shown(model)}: {rule}", param="model")
+        remedy = "open the adapter's folder as the model, or as the one to --compare"
+        raise ApiError(f"model = {shown(model)}: {rule}; {remedy}", param="model")
     return model
 
 
