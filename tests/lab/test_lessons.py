@@ -227,7 +227,7 @@ def test_a_summary_is_pythons_beside_its_prompt(page: Page, client: Client, lm: 
 
 def test_pages_fit_all_widths_and_readers(page: Page, client: Client) -> None:
     axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
-    kept = os.environ.get("NEXTWORD_LAB_SCREENSHOTS")
+    kept = os.environ.get("NEXTWORD_SCREENSHOTS")
     states = {
         **{
             f"lesson {lesson}": (f"lessons&lesson={lesson}", ".claim[data-holds]")
