@@ -1,8 +1,8 @@
-"""A tiny run in a process of its own, for a test to kill: `python -m tests.training.killed_run FOLDER`."""
+"""A tiny run for a test to kill in a process of its own, to which a function must be given by its module's name."""
 
 from __future__ import annotations
 
-import sys
+import resource
 from pathlib import Path
 
 from nextword.training.callbacks import Callbacks
@@ -24,5 +24,7 @@ def run(folder: Path) -> Trainer:
     return trainer
 
 
-if __name__ == "__main__":
-    run(Path(sys.argv[1]))
+def run_with_small_files(folder: Path) -> None:
+    """Train to the end where the system refuses to write files of more than 4 KB."""
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
+    run(folder)

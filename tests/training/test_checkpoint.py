@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import random
-import resource
 import signal
-import subprocess
-import sys
 import time
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import pytest
@@ -88,16 +87,22 @@ def test_a_run_killed_at_random_moments_ends_bit_by_bit_as_one_never_killed(tmp_
     whole = killed_run.run(tmp_path / "whole")
     torch.set_num_threads(num_threads)
     moments = random.Random(7)
-    command = [sys.executable, "-m", "tests.training.killed_run", str(tmp_path / "killed")]
+    server = multiprocessing.get_context("forkserver")
+    server.set_forkserver_preload(["tests.training.killed_run"])  # imports PyTorch once for all of the runs
     for _ in range(6):
-        process = subprocess.Popen(command)
+        process = server.Process(target=killed_run.run, args=[tmp_path / "killed"])
+        process.start()
         _wait_for_progress(tmp_path / "killed" / "checkpoints", process)
         time.sleep(moments.uniform(0.0, 0.15))
         process.kill()
-        assert process.wait() == -signal.SIGKILL, "the run came to its end before it was killed"
+        process.join()
+        assert process.exitcode == -signal.SIGKILL, "the run came to its end before it was killed"
     last = find_checkpoint(tmp_path / "killed" / "checkpoints")
     # A system that refuses to write loses checkpoints and metrics, but neither the run nor what was there.
-    assert subprocess.run(command, preexec_fn=_let_files_be_small_only).returncode == 0
+    refused = server.Process(target=killed_run.run_with_small_files, args=[tmp_path / "killed"])
+    refused.start()
+    refused.join()
+    assert refused.exitcode == 0
     assert find_checkpoint(tmp_path / "killed" / "checkpoints") == last
     killed = killed_run.run(tmp_path / "killed")
     assert killed.step == killed_run.RECIPE.steps
@@ -107,12 +112,8 @@ def test_a_run_killed_at_random_moments_ends_bit_by_bit_as_one_never_killed(tmp_
     assert [entry["loss"] for entry in runs[0]] == [entry["loss"] for entry in runs[1]]
 
 
-def _let_files_be_small_only() -> None:
-    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
-
-
-def _wait_for_progress(checkpoints: Path, process: subprocess.Popen[bytes]) -> None:
-    """Until a step is done: starting Python and torch takes far longer than the moments looked for."""
+def _wait_for_progress(checkpoints: Path, process: BaseProcess) -> None:
+    """Until a step is done: the start of a run takes longer than the moments looked for."""
     last = find_checkpoint(checkpoints)
-    while process.poll() is None and find_checkpoint(checkpoints) == last:
+    while process.is_alive() and find_checkpoint(checkpoints) == last:
         time.sleep(0.001)
