@@ -13,6 +13,7 @@ from benchmarks.cells import Cell, Cells
 from benchmarks.inference import report_of
 from benchmarks.inference_report import MEMORY, SAME_TOKEN, decode_figure, draw, print_tables
 from benchmarks.measurement import Bench, Part, measure
+from benchmarks.peers.process import as_installed
 from benchmarks.sides import WORKLOADS, Entry
 
 AT_512 = decode_figure(512)
@@ -138,3 +139,9 @@ def test_tables_bars_and_plot_are_made_of_them(tmp_path: Path, capsys: pytest.Ca
     assert of_limit.value == 40 / 50
     draw(tmp_path / "plot.svg", report)
     assert (tmp_path / "plot.svg").read_text().lstrip().startswith("<?xml")
+
+
+def test_sides_start_from_compiled_modules_as_installed_packages_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
+    assert "PYTHONDONTWRITEBYTECODE" not in as_installed()
+    assert as_installed()["PATH"]
