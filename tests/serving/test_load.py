@@ -18,7 +18,7 @@ import nextword as nw
 from nextword.serving import event_stream
 from nextword.serving.limits import Limits
 from tests.serving.client import Client
-from tests.serving.faults import FaultyBackend, is_idle, serving, wait_until
+from tests.serving.faults import FaultyBackend, StoringBackend, is_idle, serving, wait_until
 
 PATH = "/v1/completions"
 NUM_STREAMS = 256
@@ -99,6 +99,25 @@ def test_requests_leave_no_memory_behind(lm: nw.LanguageModel, leak: bool) -> No
         finally:
             tracemalloc.stop()
         assert (growth > 500 * 2 * len(bodies)) == leak, growth
+
+
+@pytest.mark.parametrize(
+    ("path", "body"), [("/v1/score", {"continuations": [[1], [2, 3]]}), ("/v1/distribution", {"top": 3})]
+)
+def test_long_prompts_of_scores_hold_up_no_text(lm: nw.LanguageModel, path: str, body: dict[str, Any]) -> None:
+    """A prompt of eight chunks lets a stream have a token after each; the figures are those of the whole prompt."""
+    asked = {"prompt": [1, 2] * 2000, **body}
+    with serving(lm, FaultyBackend()) as (_, client):
+        expected = client.post(path, asked).json
+    with serving(lm, StoringBackend(delay=0.02)) as (service, client):
+        thread = threading.Thread(target=lambda: client.post(PATH, {**LONG, "max_tokens": 60}))
+        thread.start()
+        wait_until(lambda: any(one.sequences for job in list(service.jobs) for one in job.requests))
+        (running,) = [one for job in service.jobs for one in job.requests]
+        before = len(running.sequences[0].tokens)
+        assert client.post(path, asked).json == expected
+        assert len(running.sequences[0].tokens) - before >= 7
+        thread.join()
 
 
 def num_tokens_in_chunks(answer: Answer) -> int:

@@ -35,7 +35,5 @@ async def scored_text(service: Service, token_ids: list[int], adapter: str | Non
     """Return a row for each token of a text."""
     if len(token_ids) < 2:
         return text_rows(service.vocabulary, token_ids, None)
-    (scores,) = await service.compute(
-        lambda: [score_text(service.lm.engine, token_ids, adapter=adapter)], len(token_ids)
-    )
+    scores = await service.compute(lambda: score_text(service.lm.engine, token_ids, adapter=adapter), len(token_ids))
     return await service.in_thread(lambda: text_rows(service.vocabulary, token_ids, scores))

@@ -94,8 +94,11 @@ async def _rows_of_logits(
     found = service.logit_rows.find(token_ids, lengths, adapter)
     missing = lengths - found.keys()
     if missing:
-        (computed,) = await service.compute(
-            lambda: [logits_after(service.lm.engine, token_ids, missing, adapter=adapter)], max(missing)
+        computed = await service.compute(
+            lambda: logits_after(service.lm.engine, token_ids, missing, adapter=adapter),
+            max(missing),
+            prompt=token_ids[: min(missing)],
+            adapter=adapter,
         )
         service.logit_rows.keep(token_ids, computed, adapter)
         found |= computed

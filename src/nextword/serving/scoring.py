@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from starlette.requests import Request
@@ -27,11 +27,12 @@ async def score(request: Request) -> Response:
     service, body = await read_request(request)
     model, item = await service.in_thread(lambda: _read(service, body))
 
-    def work() -> Iterator[list[ContinuationScore]]:
-        return score_continuations(service.lm.engine, [item])
+    def work() -> list[ContinuationScore]:
+        return next(score_continuations(service.lm.engine, [item]))
 
     num_tokens = sum(map(len, item.continuations))
-    (scores,) = await until_disconnected(request.receive, service.compute(work, len(item.prompt) + num_tokens))
+    scored = service.compute(work, len(item.prompt) + num_tokens, prompt=item.prompt)
+    scores = await until_disconnected(request.receive, scored)
     return JsonResponse(
         {
             "object": "score",

@@ -7,15 +7,16 @@ import contextlib
 import itertools
 import re
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import PurePath
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from starlette.datastructures import State
 
 from nextword.checks import shown
 from nextword.inference.sequence import Request
+from nextword.inference.stored_prefix import store_prefix
 from nextword.language_model import LanguageModel
 from nextword.serving.admission import Admission
 from nextword.serving.asked import Reader
@@ -185,17 +186,25 @@ class Service:
         for job in self.jobs:
             job.cancel(error)
 
-    async def compute(self, pieces: Callable[[], Iterable[T]], num_tokens: int) -> list[T]:
-        """Run the model for something else than text, a piece between two steps. Raises ApiError as `submit`.
+    async def compute(
+        self, function: Callable[[], T], num_tokens: int, *, prompt: Sequence[int] = (), adapter: str | None = None
+    ) -> T:
+        """Run the model for something else than text, between two steps. Raises ApiError as `submit`.
 
-        `num_tokens`: of its prompts, which count as those of requests that wait.
+        `num_tokens`: of its prompts, which count as those of requests that wait. `prompt`: tokens with which it begins;
+        they are computed before, by and by, so that a long one holds up no other request.
         """
+
+        def pieces() -> Iterator[T | None]:
+            yield from store_prefix(self.lm.engine, prompt, adapter=adapter)
+            yield function()
+
         self._check_running()
         self.admission.check(1, num_tokens)
         place = self.admission.enter(1, num_tokens)
         try:
             async with asyncio.timeout(self.limits.deadline):
-                return await self.thread.work(pieces)
+                return cast(T, (await self.thread.work(pieces))[-1])
         except TimeoutError:
             raise too_late(self.limits.deadline) from None
         finally:
