@@ -62,7 +62,14 @@ def test_the_saved_file_gives_the_same_page(lab: LabPage, context: BrowserContex
 
 def test_a_file_that_is_none_of_the_labs_is_refused_in_words(lab: LabPage, tmp_path: Path) -> None:
     lab.open()
-    for content, reason in (("no JSON", "no JSON"), ('{"prompt": "a"}', "“format”")):
+    refused = {
+        "no JSON": "no JSON",
+        "[1]": "“format”",
+        '{"prompt": "a"}': "“format”",
+        '{"format": "nextword lab 0"}': "export it again",
+        '{"format": "nextword lab 1", "tree": 5, "seed": "x", "messages": [1], "params": {"foo": 1}}': "“foo”",
+    }
+    for content, reason in refused.items():
         (tmp_path / "other.json").write_text(content)
         lab.page.get_by_label("File to open").set_input_files(tmp_path / "other.json")
         lab.page.wait_for_selector(f"#message:has-text('{reason}')")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -136,9 +137,37 @@ def test_keys_alone_suffice(lab: LabPage) -> None:
     assert len(lab.token_ids) == len(first) + 1
 
 
+def test_keys_alone_move_sliders_search_save_and_compare(lab: LabPage) -> None:
+    lab.open(prompt="The river", seed=1, max_tokens=5, at=10)
+    page, keys = lab.page, lab.page.keyboard
+    go_to(page, "Prompt")
+    keys.press("Control+Enter")
+    lab.wait_until_written()
+    go_to(page, "The text, token by token")
+    keys.press("End")
+    go_to(page, "temperature")
+    keys.press("ArrowLeft")
+    page.wait_for_selector(".note:has-text('temperature 0.99')")
+    assert focused(page) == "temperature", "the focus stays where the reader is"
+    go_to(page, "Find tokens with this text in the whole vocabulary")
+    keys.type("~")
+    page.wait_for_selector(f".chain .entry[data-token='{ord('~')}']")
+    for name in ("SVG", "Save page", "Save"):
+        go_to(page, name)
+        with page.expect_download():
+            keys.press("Enter")
+    go_to(page, "Compare")
+    keys.press("Enter")
+    page.wait_for_selector(".view.compare")
+    go_to(page, "Write both")
+    keys.press("Enter")
+    page.wait_for_selector(".difference:has-text('exts are the same')")
+    assert focused(page) == "Write both"
+
+
 def go_to(page: Page, label: str) -> None:
     """Press Tab until the focus is on something with this name."""
-    for _ in range(80):
+    for _ in range(160):
         if focused(page) == label:
             return
         page.keyboard.press("Tab")
@@ -147,8 +176,35 @@ def go_to(page: Page, label: str) -> None:
 
 def focused(page: Page) -> str:
     """Return the name of what has the focus."""
-    found: str = page.evaluate("() => document.activeElement.ariaLabel ?? document.activeElement.textContent")
+    found: str = page.evaluate(
+        "() => (one => one.ariaLabel ?? one.labels?.[0]?.textContent ?? one.textContent)(document.activeElement)"
+    )
     return found
+
+
+@pytest.mark.parametrize("colour", ["probability", "rank", "surprisal", "entropy", "gltr"])
+def test_each_colouring_shows_pythons_figure(lab: LabPage, lm: nw.LanguageModel, colour: str) -> None:
+    """The first colour of ten is for the most expected: rank 1, probability 1, no surprisal, no entropy."""
+    lab.open(prompt="The river", seed=1, max_tokens=20, colour=colour)
+    lab.write()
+    assert lab.page.locator(".legend .step").count() >= 4
+    shown = lab.tokens.evaluate_all("all => all.map(one => [...one.classList].find(name => /^[heg][0-9]$/.test(name)))")
+    ids = lab.token_ids
+    for position in range(1, len(ids)):
+        distribution = lm.engine.next_distribution(ids[:position])
+        log_prob = distribution.log_prob(ids[position])
+        rank = 1 + [one for one, _ in distribution.most_probable(257)].index(ids[position])
+        shares = {
+            "probability": 1 - math.exp(log_prob),
+            "rank": math.log(rank) / math.log(10_000),
+            "surprisal": -log_prob / 12,
+            "entropy": distribution.entropy / 8,
+        }
+        if colour == "gltr":
+            assert shown[position] == f"g{1 + (rank > 10) + (rank > 100) + (rank > 1000)}"
+        else:
+            level = 9 * min(max(shares[colour], 0.0), 1.0)
+            assert abs(int(shown[position][1]) - level) <= 0.5 + 1e-6
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])

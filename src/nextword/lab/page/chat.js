@@ -1,7 +1,7 @@
 /** The view of a conversation, in which each token of the answers is seen as in the view Write. */
 
 import { post } from "./api.js";
-import { button, el } from "./dom.js";
+import { busySwitch, button, el } from "./dom.js";
 import { textOfRows } from "./format.js";
 import { paramsText } from "./parameters.js";
 import { read, write } from "./texts.js";
@@ -41,9 +41,11 @@ class ChatView {
     });
     this.buttons = {
       send: button("Send", () => this.send(), { class: "main", title: "Send (Enter; Shift+Enter begins a line)" }),
-      stop: button("Stop", () => this.running?.abort(), { disabled: true }),
+      stop: button("Stop", () => this.running?.abort()),
       clear: button("New conversation", () => this.clear(), { class: "quiet" }),
     };
+    this.setBusy = busySwitch(this.buttons.stop, [this.buttons.send, this.buttons.clear]);
+    this.setBusy(false);
     this.settings = el("span.quiet");
     return el("div", {}, this.field, el("div.row", {}, ...Object.values(this.buttons), this.settings));
   }
@@ -124,12 +126,6 @@ class ChatView {
       this.running = null;
       this.setBusy(false);
     }
-  }
-
-  setBusy(isBusy) {
-    this.buttons.send.disabled = isBusy;
-    this.buttons.clear.disabled = isBusy;
-    this.buttons.stop.disabled = !isBusy;
   }
 
   clear() {

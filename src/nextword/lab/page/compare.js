@@ -3,7 +3,7 @@
 import { post } from "./api.js";
 import { compareSide } from "./compare_side.js";
 import { DIFFERENCE, partingOf, partingWords, readingWords, spanRows } from "./difference.js";
-import { button, el } from "./dom.js";
+import { busySwitch, button, el } from "./dom.js";
 import { emptyState } from "./examples.js";
 import { encode, read, write } from "./texts.js";
 import { legend, tokenView } from "./tokens.js";
@@ -51,8 +51,10 @@ class CompareView {
       button("Write both", () => this.writeBoth(), { class: "main", title: "Let both write after this prompt" }),
       button("Read by both", () => this.readBoth(), { title: "Show what both give to this text" }),
     ];
-    this.stop = button("Stop", () => this.running?.abort(), { disabled: true });
-    return el("section.card", { "aria-label": "Prompt" }, this.prompt, el("div.row", {}, ...this.buttons, this.stop), legend(this.store.get().colour));
+    const stop = button("Stop", () => this.running?.abort());
+    this.setBusy = busySwitch(stop, this.buttons);
+    this.setBusy(false);
+    return el("section.card", { "aria-label": "Prompt" }, this.prompt, el("div.row", {}, ...this.buttons, stop), legend(this.store.get().colour));
   }
 
   firstSide() {
@@ -101,11 +103,6 @@ class CompareView {
     await this.context.attempt(work, () => this.run(compared, work));
     this.setBusy(false);
     this.pick(0, this.store.get().token);
-  }
-
-  setBusy(isBusy) {
-    for (const one of this.buttons) one.disabled = isBusy;
-    this.stop.disabled = !isBusy;
   }
 
   async writeSide(side) {

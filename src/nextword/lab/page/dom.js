@@ -46,6 +46,27 @@ export function checkbox(checked, onchange) {
   return found;
 }
 
+/**
+ * Return a function that switches buttons between work and rest: `stop` works while something runs, the others while
+ * nothing does. The focus goes to `stop` and back: a button that is switched off would lose it.
+ */
+export function busySwitch(stop, others) {
+  let left = null;
+  return (isBusy) => {
+    const focused = document.activeElement;
+    stop.disabled = false;
+    if (isBusy && others.includes(focused)) {
+      left = focused;
+      stop.focus();
+    }
+    for (const one of others) one.disabled = isBusy;
+    if (isBusy) return;
+    if (focused === stop) (left ?? others[0]).focus();
+    left = null;
+    stop.disabled = true;
+  };
+}
+
 /** Call `redraw` soon after `node` has got another width. Returns a function that ends this. */
 export function onWidth(node, redraw) {
   let width = node.clientWidth;

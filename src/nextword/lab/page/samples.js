@@ -1,6 +1,6 @@
 /** Several texts after one prompt, side by side: the same settings, one seed after the other. */
 
-import { button, el, labelled, select } from "./dom.js";
+import { busySwitch, button, el, labelled, select } from "./dom.js";
 import { emptyState } from "./examples.js";
 import { counted } from "./format.js";
 import { paramsText } from "./parameters.js";
@@ -24,7 +24,9 @@ export function mount(root, context) {
   const words = "The same settings write several texts after one prompt, each with its own seed. Write a prompt, or take one of these.";
   grid.append(emptyState(words, (example) => begin(example)));
   const start = button("Write all", () => writeAll(), { class: "main" });
-  const stop = button("Stop", () => running?.abort(), { disabled: true });
+  const stop = button("Stop", () => running?.abort());
+  const setBusy = busySwitch(stop, [start]);
+  setBusy(false);
   const counts = select(COUNTS.map((one) => [one, String(one)]), count, (value) => (count = Number(value)));
   root.append(
     el("section.card", { "aria-label": "Prompt" }, prompt, el("div.row", {}, start, stop, labelled("texts", counts)), about, legend(store.get().colour)),
@@ -41,9 +43,9 @@ export function mount(root, context) {
   async function writeAll() {
     store.set({ samples: count });
     running = new AbortController();
-    [start.disabled, stop.disabled] = [true, false];
+    setBusy(true);
     await context.attempt(() => writeSamples(context, grid, { count, about, signal: running.signal }), writeAll);
-    [start.disabled, stop.disabled] = [false, true];
+    setBusy(false);
   }
 
   if (store.get().samples !== null) writeAll();

@@ -1,7 +1,7 @@
 /** The view that summarises a text: the prompt that asks for it, and each token of the summary. */
 
 import { post } from "./api.js";
-import { button, el, labelled, select } from "./dom.js";
+import { busySwitch, button, el, labelled, select } from "./dom.js";
 import { counted, textOfRows } from "./format.js";
 import { tokenPanel } from "./token_panel.js";
 
@@ -26,29 +26,34 @@ export function mount(root, context) {
     if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) summarise();
   });
   const go = button("Summarise", () => summarise(), { class: "main", title: "Summarise the text (Ctrl+Enter)" });
+  const stop = button("Stop", () => running?.abort());
+  const setBusy = busySwitch(stop, [go]);
+  setBusy(false);
   const status = el("span.quiet", { role: "status" });
   const choices = [
     labelled("length", select(LENGTHS, asked.length, (length) => Object.assign(asked, { length }))),
     labelled("form", select(STYLES, asked.style, (style) => Object.assign(asked, { style }))),
   ];
-  root.append(el("section.card", { "aria-label": "Text" }, field, el("div.row", {}, go, ...choices, status)));
+  root.append(el("section.card", { "aria-label": "Text" }, field, el("div.row", {}, go, stop, ...choices, status)));
   const summary = summaryCard(root, context);
-  const ended = new AbortController();
+  let running = null;
 
   async function summarise() {
+    if (go.disabled) return;
     const body = { ...asked, text: field.value, model: store.get().model || undefined };
-    go.disabled = true;
+    running = new AbortController();
+    setBusy(true);
     status.textContent = "The model reads and writes …";
     store.set({ summary: `${asked.length} ${asked.style}` });
-    const found = await context.attempt(() => post("summarize", body, { signal: ended.signal }), summarise);
-    go.disabled = false;
+    const found = await context.attempt(() => post("summarize", body, { signal: running.signal }), summarise);
+    setBusy(false);
     status.textContent = found ? parts(found) : "";
     if (found) summary.show(found);
   }
 
   if (store.get().summary) summarise();
   return () => {
-    ended.abort();
+    running?.abort();
     summary.end();
   };
 }

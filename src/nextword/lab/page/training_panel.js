@@ -70,12 +70,18 @@ function runControls(act) {
   const start = button("Start", () => act("training"), { class: "main" });
   const stop = button("Stop", () => act("training/stop"));
   const goOn = button("Go on", () => act("training/continue"));
+  const all = [start, stop, goOn];
+  let isAsked = false; // the button that has the focus may be switched off: another takes it
   return {
-    node: el("div.row", {}, start, stop, goOn),
+    node: el("div.row", {}, ...all),
     show(state) {
+      if (all.includes(document.activeElement)) isAsked = true;
       start.disabled = state === "running" || state === "busy";
       stop.disabled = state !== "running";
       goOn.disabled = state !== "stopped";
+      if (state === "busy" || !isAsked) return;
+      all.find((one) => !one.disabled).focus();
+      isAsked = false;
     },
   };
 }

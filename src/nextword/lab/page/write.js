@@ -1,7 +1,7 @@
 /** The view in which one writes and sees, changes and branches: parameters, text and branches, and the chosen position. */
 
 import { branchView } from "./branches.js";
-import { button, checkbox, el, labelled, select } from "./dom.js";
+import { busySwitch, button, checkbox, el, labelled, select } from "./dom.js";
 import { emptyState } from "./examples.js";
 import { textPage } from "./export.js";
 import { oneLine, textOfRows } from "./format.js";
@@ -94,7 +94,9 @@ class WriteView {
       again: button("Again from here", () => this.reroll(), { title: "Write anew from the chosen token, with a new seed (r)" }),
       stop: button("Stop", () => this.written.stop(), { title: "Stop writing (Escape)" }),
     };
-    this.buttons.stop.disabled = true;
+    const { stop, ...others } = this.buttons;
+    this.setBusy = busySwitch(stop, Object.values(others));
+    this.setBusy(false);
     return el(
       "div.row",
       {},
@@ -215,12 +217,6 @@ class WriteView {
     this.tokens.box.setAttribute("aria-busy", "true");
     await this.context.attempt(() => this.written.readAll());
     this.tokens.box.removeAttribute("aria-busy");
-  }
-
-  setBusy(isBusy) {
-    const { stop, ...others } = this.buttons;
-    stop.disabled = !isBusy;
-    for (const one of Object.values(others)) one.disabled = isBusy;
   }
 
   reroll() {
