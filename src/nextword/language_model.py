@@ -108,13 +108,19 @@ class LanguageModel:
         name: str | None = None,
         backend: BackendName = "auto",
         weights: Weights = "auto",
+        adapters: AdapterFolders | None = None,
     ) -> None:
-        """Join a model with its engine; `name`, `backend` and `weights` are for `repr` alone."""
+        """Join a model with its engine; `name`, `backend` and `weights` are for `repr` alone.
+
+        `adapters`: where those of the engine's backend come from, for names of what texts depend on.
+        """
         self.directory = directory
         self.engine = engine
         self.name = name or directory.path.name
         self._backend: BackendName = backend
         self._weights: Weights = weights
+        self.adapter_folders = {one: Path(folder) for one, folder in (adapters or {}).items()}
+        """Folders of the adapters that were opened beside the model."""
 
     def __repr__(self) -> str:
         directory = self.directory
@@ -535,7 +541,8 @@ def load(
     )
     weaker = _open_second("amateur", amateur, tokenizer, **how)
     engine = Engine(opened, tokenizer, speculation=speculation, amateur=weaker, draft_model=drafting)
-    return LanguageModel(directory, engine, name=printable(str(name)), backend=chosen, weights=weights)
+    shown = printable(str(name))
+    return LanguageModel(directory, engine, name=shown, backend=chosen, weights=weights, adapters=adapters)
 
 
 def _cache_share(draft_model: str | Path | None, backend: BackendName, *, speculation: bool) -> float:

@@ -15,6 +15,7 @@ pytest.importorskip("lm_eval")
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # of the libraries that these import
     from lm_eval.api.instance import Instance
+    from lm_eval.models.huggingface import HFLM
     from lm_eval.models.openai_completions import LocalChatCompletion, LocalCompletionsAPI
 
     from nextword.evaluation.lm_eval_model import EngineLM
@@ -77,6 +78,28 @@ def test_every_term_of_a_log_likelihood_has_the_bits_in_process(
     pairs = [("The river ran", chr(letter)) for letter in range(97, 123)]
     mine = ours.loglikelihood(asked("loglikelihood", *pairs))
     assert theirs.loglikelihood(asked("loglikelihood", *pairs)) == mine
+
+
+def test_rolling_log_likelihoods_are_those_in_process(ours: EngineLM, theirs: Any) -> None:
+    texts = [("a river",), ("The mill stood by the river, and the river ran.",), ("x",), ("été, ça va",)]
+    mine = ours.loglikelihood_rolling(asked("loglikelihood_rolling", *texts))
+    others = theirs.loglikelihood_rolling(asked("loglikelihood_rolling", *texts))
+    assert others == pytest.approx(mine, rel=1e-14)
+
+
+def test_figures_are_those_of_hf_on_the_same_weights(lm: nw.LanguageModel, theirs: Any) -> None:
+    hf = HFLM(
+        pretrained=str(lm.directory.path), device="cpu", dtype="float32", batch_size=1, max_length=62
+    )  # their windows
+    pairs = [(context, text) for context in ("The river", "Q: x?\nA:") for text in (" yes", " no", "x")]
+    expected = hf.loglikelihood(asked("loglikelihood", *pairs), disable_tqdm=True)
+    found = theirs.loglikelihood(asked("loglikelihood", *pairs))
+    assert [greedy for _, greedy in found] == [greedy for _, greedy in expected]
+    assert [value for value, _ in found] == pytest.approx([value for value, _ in expected], abs=1e-2)
+    texts = [("a river",), ("The mill stood by the river. " * 4,)]
+    expected = hf.loglikelihood_rolling(asked("loglikelihood_rolling", *texts), disable_tqdm=True)
+    found = theirs.loglikelihood_rolling(asked("loglikelihood_rolling", *texts))
+    assert found == pytest.approx(expected, abs=1e-2)
 
 
 @pytest.mark.parametrize("until", [["\n"], ["e", "zz", "q", "r", "s", "t"]])

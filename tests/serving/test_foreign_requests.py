@@ -137,3 +137,49 @@ def test_a_body_cannot_hide_a_second_request(alive: Client) -> None:
     found = exchange(alive, request("POST", PATH, both, b"0\r\n\r\n" + inner))
     assert found.startswith(b"HTTP/1.1 400 ")
     assert found.count(b"HTTP/1.1") == 1
+
+
+CHUNKED = {"Host": "localhost", "Transfer-Encoding": "chunked", "Content-Type": "application/json"}
+
+
+def chunked(body: bytes) -> bytes:
+    lines = "".join(f"{name}: {value}\r\n" for name, value in CHUNKED.items())
+    return f"POST {PATH} HTTP/1.1\r\n{lines}\r\n".encode() + body
+
+
+@pytest.mark.parametrize("body", [b"zz\r\nabc\r\n", b"-1\r\na\r\n", b"1\r\nabc\r\n0\r\n\r\n", b"1" * 40 + b"\r\n"])
+def test_a_body_in_broken_pieces_is_refused_in_form(alive: Client, body: bytes) -> None:
+    head, _, answer = exchange(alive, chunked(body)).partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 400 "), head
+    assert json.loads(answer)["error"]["type"] == "invalid_request_error"
+
+
+@pytest.mark.parametrize("method", ["TRACE", "CONNECT", "PROPFIND", "FOO", "PATCH", "PUT"])
+def test_methods_that_nobody_serves_are_refused_in_form(alive: Client, method: str) -> None:
+    head, _, body = exchange(alive, request(method, PATH, {"Connection": "close"})).partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 405 "), head
+    assert set(json.loads(body)["error"]) == {"message", "type", "param", "code"}
+
+
+def test_a_connection_is_never_made_a_websocket(alive: Client) -> None:
+    upgrade = {"Upgrade": "websocket", "Connection": "Upgrade, close", "Sec-WebSocket-Version": "13"}
+    found = exchange(alive, request("GET", "/health", {**upgrade, "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ=="}))
+    assert found.startswith(b"HTTP/1.1 200 ")
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("POST", "/v1/embeddings"), ("POST", "/v1/images/generations"), ("POST", "/v1/audio/speech"),
+        ("POST", "/v1/moderations"), ("GET", "/v1/files"), ("POST", "/v1/batches"), ("POST", "/v1/assistants"),
+        ("POST", "/v1/threads/a/runs"), ("GET", "/v1/fine_tuning/jobs"), ("POST", "/v1/rerank"), ("POST", "/infill"),
+        ("GET", "/v1/responses/resp_1"), ("GET", "/v1/chat/completions/chatcmpl-1"), ("POST", "/api/generate"),
+        ("POST", "/v1/messages"), ("POST", "/v1/vector_stores"), ("DELETE", "/v1/files/f"), ("GET", "/slots"),
+    ],
+)  # fmt: skip
+def test_routes_of_others_are_refused_by_name(client: Client, method: str, path: str) -> None:
+    answer = client.send(method, path, b"{}", {"content-type": "application/json"})
+    assert (answer.status, answer.error["type"]) == (404, "not_found_error")
+    name = answer.error["message"].partition(":")[0]
+    assert path.startswith(name)
+    assert len(name) > 3

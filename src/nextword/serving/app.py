@@ -12,6 +12,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from nextword.serving.distribution import distribution
+from nextword.serving.elsewhere import ROUTES
 from nextword.serving.errors import ApiError
 from nextword.serving.guard import Guard
 from nextword.serving.handlers import JsonResponse, chat_completions, completions
@@ -78,6 +79,8 @@ async def _no_route(request: Request, error: Exception) -> Response:
     if error.status_code == 405:
         message = f"{request.method} is not allowed here: use {(error.headers or {}).get('Allow', 'another method')}"
     else:
-        message = "there is no such route here; /v1/completions and /v1/chat/completions generate text"
+        known = next((one for one in ROUTES if f"{request.url.path}/".startswith(f"{one}/")), None)
+        name = "there is no such route here" if known is None else f"{known}: is not served here"
+        message = f"{name}; /openapi.json lists the routes, of which /v1/chat/completions generates text"
     shown = ApiError(message, status=error.status_code, kind="not_found_error", headers=error.headers)
     return await _refused(request, shown)

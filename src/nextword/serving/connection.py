@@ -75,7 +75,8 @@ class _Connection(H11Protocol):
 
     def send_400_response(self, msg: str) -> None:
         """Answer what is no HTTP, unless an answer has begun."""
-        if self.conn.our_state is h11.IDLE:
+        has_begun = self.cycle is not None and self.cycle.response_started and not self.cycle.response_complete
+        if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE) and not has_begun:
             error = ApiError("this is no request of HTTP/1.1, or its headers are too long")
             headers, body = error.response()
             head = h11.Response(status_code=error.status, headers=[*headers, _CLOSE])

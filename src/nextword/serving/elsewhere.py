@@ -11,6 +11,14 @@ _SHORTEN = "shorten the prompt: it is never cut in silence"
 _TEXT_ALONE = "texts are written alone; leave it out"
 _STATE = "nothing is stored; send the whole conversation in input"
 
+ROUTES = (
+    *(f"/v1/{name}" for name in ("embeddings", "moderations", "images", "audio", "videos", "realtime", "files")),
+    *(f"/v1/{name}" for name in ("uploads", "batches", "fine_tuning", "vector_stores", "assistants", "threads")),
+    *(f"/v1/{name}" for name in ("conversations", "containers", "evals", "messages", "rerank", "engines", "edits")),
+    *("/v1/chat/completions", "/v1/responses", "/v1/completions", "/completion", "/embedding", "/embeddings"),
+    *("/infill", "/rerank", "/slots", "/lora-adapters", "/api", "/pooling", "/classify", "/load", "/ping"),
+)
+"""Beginnings of the addresses of other servers, and of what is stored there under ours: their 404 names them."""
 IGNORED: Mapping[str, Any] = {
     **dict.fromkeys(("user", "service_tier", "safety_identifier", "prompt_cache_key", "prompt_cache_retention"), str),
     **dict.fromkeys(("reasoning_effort", "verbosity"), str),

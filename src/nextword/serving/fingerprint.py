@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 
@@ -24,16 +25,25 @@ def fingerprint(lm: LanguageModel) -> str:
     digest = hashlib.sha256(repr((known, lm.adapters, __version__)).encode())
     for part in _weights(directory):
         digest.update(part)
+    for folder in lm.adapter_folders.values():
+        for part in _files(folder):
+            digest.update(part)
     return f"fp_{digest.hexdigest()[:12]}"
 
 
 def _weights(directory: ModelDirectory) -> Iterator[bytes]:
     """Yield samples of all tensors; of a merged adapter its files, since merging tensors takes long."""
     if directory.adapter is not None:
-        yield from (path.read_bytes() for path in sorted(directory.adapter.glob("adapter_*")))
+        yield from _files(directory.adapter)
         return
     for name, tensor in directory.tensors.items():
         yield name.encode() + _sample(tensor)
+
+
+def _files(adapter: Path) -> Iterator[bytes]:
+    """Yield the files of an adapter, which are small."""
+    paths = sorted(adapter.glob("adapter_*")) if adapter.is_dir() else [adapter]
+    yield from (path.read_bytes() for path in paths)
 
 
 def _sample(tensor: StoredTensor) -> bytes:
