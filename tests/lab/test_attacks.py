@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import concurrent.futures
 import json
+import socket
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -130,3 +132,29 @@ def test_a_text_beyond_the_stored_rows_is_checked_as_far_as_they_go(
     for length, is_complete in ((3 + len(ids), False), (8, True)):
         found = client.post("/lab/replay", {**body, "token_ids": body["token_ids"][:length]}).json  # type: ignore[index]
         assert (found["first"], found["checked"], found["complete"]) == (None, 5, is_complete)
+
+
+def test_clients_that_go_leave_nothing_behind(lm: nw.LanguageModel) -> None:
+    service, text = Service(lm), b"abc" * 20
+    bodies = {path: body for path, (body, _) in BODIES.items() if not path.startswith("/lab/training")}
+    bodies["/v1/distribution"] = {"prompt": [*text], "at": [*range(1, 60)], "top": 200, "typical_p": 0.9}
+    bodies["/v1/completions"] = {"prompt": "abc", "max_tokens": 60, "stream": True}
+
+    def go_early(address: str, path: str, number: int) -> None:
+        body = json.dumps(bodies[path]).encode()
+        head = f"POST {path} HTTP/1.1\r\nHost: {address}\r\nContent-Type: application/json\r\n"
+        host, port = address.split(":")
+        with socket.create_connection((host, int(port))) as connection:
+            connection.sendall(head.encode() + b"Content-Length: %d\r\n\r\n" % len(body) + body)
+            time.sleep(0.002 * number)
+
+    with ServerThread(service, routes=lab_routes()) as server:
+        client = Client(server.url)
+        with concurrent.futures.ThreadPoolExecutor(8) as pool:
+            list(pool.map(lambda number: [go_early(client.address, path, number) for path in bodies], range(16)))
+        deadline = time.monotonic() + 30
+        while service.jobs or service.num_body_bytes or lm.engine.cache_share or service.admission.num_sequences:
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        text_of_python = lm.generate("abc", max_tokens=30, seed=1).text
+        assert client.complete("abc", max_tokens=30, seed=1)["choices"][0]["text"] == text_of_python
