@@ -5,9 +5,10 @@ It is the same for every format. Weights are memory-mapped, not read; the tokeni
 
 from __future__ import annotations
 
+import contextlib
 import gc
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -18,6 +19,18 @@ from nextword.models.stored_tensor import StoredTensor
 from nextword.text.tokenizer import Tokenizer
 
 Format = Literal["hf", "gguf"]
+
+
+@contextlib.contextmanager
+def without_collections() -> Iterator[None]:
+    """Let Python look for no garbage inside: the strings and pairs of a vocabulary would set off dozens of searches."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,18 +75,8 @@ class ModelDirectory:
     @cached_property
     def tokenizer(self) -> Tokenizer:
         """Tokenizer of the model. Raises TokenizerError or CheckpointError if its files are missing or damaged."""
-        tokenizer = _built(self.load_tokenizer)
+        with without_collections():
+            tokenizer = self.load_tokenizer()
         # Drop the builder: a file's lists of tokens and merges, which it holds, are larger than the tokenizer.
         object.__setattr__(self, "load_tokenizer", lambda: tokenizer)
         return tokenizer
-
-
-def _built(load_tokenizer: Callable[[], Tokenizer]) -> Tokenizer:
-    """Build a tokenizer without garbage collections: a hundred thousand pairs of tokens would set off dozens."""
-    was_enabled = gc.isenabled()
-    gc.disable()
-    try:
-        return load_tokenizer()
-    finally:
-        if was_enabled:
-            gc.enable()

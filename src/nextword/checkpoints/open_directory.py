@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from nextword.checkpoints.gguf.open import open_gguf, open_gguf_tokenizer
-from nextword.checkpoints.model_directory import ModelDirectory
+from nextword.checkpoints.model_directory import ModelDirectory, without_collections
 from nextword.errors import CheckpointError, os_reason
 from nextword.text.tokenizer import Tokenizer
 
@@ -24,6 +24,7 @@ def open_tokenizer(path: Path) -> Tokenizer:
     return open_gguf_tokenizer(path) if _magic(path) == b"GGUF" else open_model_directory(path).tokenizer
 
 
+@without_collections()
 def open_model_directory(path: Path) -> ModelDirectory:
     """Open a Hugging Face folder or a GGUF file; headers are checked, weights mapped but not read.
 
