@@ -65,7 +65,7 @@ class EngineThread:
         on_step: Callable[[], None] = lambda: None,
         count_step: Callable[[], None] = lambda: None,
     ) -> None:
-        """`on_step`: called on the event loop after each step; `count_step`: in the thread, for each."""
+        """`on_step`: called on the event loop with the news of some steps; `count_step`: in the thread, for each."""
         self._engine = engine
         self._on_step, self._count_step = on_step, count_step
         self._inbox: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
