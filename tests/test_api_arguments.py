@@ -296,7 +296,11 @@ def test_every_public_function_checks_its_arguments(lm: nw.LanguageModel, functi
             "top_k = 9223372036854775808: must be a whole number of at least 0, below 2**63",
         ),
         ("generate", {"prompt": "a\ud800"}, "prompt = 'a\\ud800': must be a string of valid Unicode"),
-        ("generate", {"stop": ["\ud800"]}, "stop = ['\\ud800']: must be a list of strings, none of them empty"),
+        (
+            "generate",
+            {"stop": ["\ud800"]},
+            "stop = ['\\ud800']: must be valid Unicode, and has half of a surrogate pair",
+        ),
         ("score", {"text": "a\ud800"}, "text = 'a\\ud800': must be a string of valid Unicode"),
         ("generate", {"seed": "x"}, "seed = 'x': must be a whole number from 0 to 2**64 - 1 or null"),
         ("generate", {"temperature": math.nan}, "temperature = nan: must be a number"),

@@ -303,6 +303,8 @@ FORMS: list[tuple[ConstraintKind, str, list[str], list[str]]] = [
     ("grammar", 'root ::= "a" rest # words\nrest ::= "b" rest |\n  "c"', ["ac", "abbc"], ["ab", "a"]),
     ("grammar", 'root ::= "a" | [b-d]+', ["a", "bcd"], ["ab", ""]),
     ("schema", "true", ["1", '{"a":[null]}', '"x"'], ["", "{a:1}", "[1,]"]),
+    ("schema", '{"minLength": 2.0, "maxLength": 2e0, "type": "string"}', ['"ab"'], ['"a"', '"abc"']),
+    ("schema", '{"items": {"type": "integer", "multipleOf": 2.5}, "maxItems": 1.0}', ["[5]"], ["[2]", "[5,5]"]),
     ("schema", '{"x-guidance": {"whitespace_flexible": true}, "type": "array"}', ["[1,2]"], ["[ 1]", "[1, 2]"]),
 ]  # fmt: skip
 

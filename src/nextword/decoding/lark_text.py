@@ -37,11 +37,17 @@ def json_symbol(constraint: Constraint, separators: tuple[str, str] = (",", ":")
     """Return a symbol of a rule for JSON of a schema; `separators`: as those of `json.dumps`."""
     check_names_can_differ(constraint.text)
     check_patterns(constraint.text)
-    schema = json.loads(constraint.text)
+    schema = json.loads(constraint.text, parse_float=_number)
     if schema is False:
         raise RequestError("schema = false: no value fits it")
     options = {**_JSON_OPTIONS, **dict(zip(("item_separator", "key_separator"), separators, strict=True))}
     return f"%json {json.dumps({**({} if schema is True else schema), 'x-guidance': options}, ensure_ascii=False)}"
+
+
+def _number(digits: str) -> float:
+    """Return a number of a schema; 2.0 is a whole number by the standard, and llguidance wants those as 2."""
+    value = float(digits)
+    return int(value) if value.is_integer() and abs(value) < 2**53 else value
 
 
 def _literal(character: str) -> str:

@@ -111,8 +111,10 @@ def check_strings(name: str, value: object) -> object:
     strings = (value,) if isinstance(value, str) else None if isinstance(value, Mapping) else items_of(value)
     if strings is None:
         raise _refusal(name, value, "a list of strings")
-    if not all(is_unicode(string) and string for string in strings):
+    if not all(isinstance(string, str) and string for string in strings):
         raise _refusal(name, value, "a list of strings, none of them empty")
+    if not all(map(is_unicode, strings)):
+        raise _refusal(name, value, "valid Unicode, and has half of a surrogate pair")
     return strings
 
 
