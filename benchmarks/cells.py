@@ -57,7 +57,7 @@ class Cells:
     """All cells of a file. Without a path they are kept in memory alone.
 
     `setting` says what all of them have in common, such as processor and versions. Raises SystemExit if the file holds
-    cells of another.
+    cells of another, or something else.
     """
 
     def __init__(self, path: Path | None, setting: Mapping[str, object]) -> None:
@@ -68,8 +68,11 @@ class Cells:
             self._read(path)
 
     def _read(self, path: Path) -> None:
-        held = json.loads(path.read_text())
-        found = {**held["setting"]}
+        try:
+            held = json.loads(path.read_text())
+            found, cells = held["setting"], [Cell(**cell) for cell in held["cells"]]
+        except (ValueError, KeyError, TypeError):
+            raise SystemExit(f"{path} has no cells of this benchmark: give another file with --json") from None
         differing = sorted(name for name in {*found, *self.setting} if found.get(name) != self.setting.get(name))
         if differing:
             name = differing[0]
@@ -77,7 +80,6 @@ class Cells:
                 f"{path} was measured with {name} {found.get(name)}, and this run has {self.setting.get(name)}: "
                 "give another file with --json"
             )
-        cells = (Cell(**cell) for cell in held["cells"])
         self._cells = {cell.key: cell for cell in cells}
 
     def __iter__(self) -> Iterator[Cell]:

@@ -130,6 +130,15 @@ def test_cells_of_another_machine_are_not_mixed_in(tmp_path: Path) -> None:
         Cells(path, {**SETTING, "threads": 4})
 
 
+@pytest.mark.parametrize("content", ["{", "[]", '{"medians": {}}', '{"setting": {}, "cells": [{"speed": 1}]}'])
+def test_a_file_of_something_else_is_refused_and_stays(tmp_path: Path, content: str) -> None:
+    path = tmp_path / "cells.json"
+    path.write_text(content)
+    with pytest.raises(SystemExit, match="has no cells of this benchmark"):
+        Cells(path, SETTING)
+    assert path.read_text() == content
+
+
 def test_tables_bars_and_plot_are_made_of_them(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     report = report_of(all_cells(["Q4_1", "1B F16"]))
     print_tables(report)
