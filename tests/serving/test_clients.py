@@ -1,12 +1,15 @@
-"""Clients that others wrote talk with the server as it is: openai, LangChain, curl."""
+"""Clients that others wrote talk with the server as it is: openai, LangChain, llm, curl."""
 
 from __future__ import annotations
 
 import asyncio
 import json
+import os
 import shutil
 import subprocess
+import sys
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 from typing import Any, Literal
 
 import pytest
@@ -160,3 +163,21 @@ def test_langchain(client: Client, lm: nw.LanguageModel, monkeypatch: pytest.Mon
     chunks = list(model.stream("ab"))
     assert "".join(chunk.content for chunk in chunks) == answer(lm)
     assert any(chunk.usage_metadata for chunk in chunks)
+
+
+@pytest.mark.peer
+@pytest.mark.parametrize("kind", ["chat", "completion"])
+def test_llm(client: Client, lm: nw.LanguageModel, tmp_path: Path, kind: str) -> None:
+    """The command `llm`, told of the server as its documentation says, whole and streamed."""
+    pytest.importorskip("llm")
+    model = {"model_id": "served", "model_name": "tiny", "api_base": f"{client.url}/v1", "api_key_name": "none"}
+    extra = {"completion": True} if kind == "completion" else {}
+    (tmp_path / "extra-openai-models.yaml").write_text(json.dumps([{**model, **extra}]))
+    environment = {**os.environ, "LLM_USER_PATH": str(tmp_path), "OPENAI_API_KEY": "none"}
+    expected = answer(lm) if kind == "chat" else lm.generate("ab", max_tokens=8, seed=3).text
+    for flag in (["--no-stream"], []):
+        command = [sys.executable, "-m", "llm", "-m", "served", *flag, "-n", "--key", "none", "ab"]
+        command += ["-o", "max_tokens", "8", "-o", "seed", "3"]
+        done = subprocess.run(command, capture_output=True, env=environment, timeout=60)
+        assert done.returncode == 0, done.stderr
+        assert done.stdout.decode().strip() == expected.strip()
