@@ -244,6 +244,20 @@ def test_a_stream_that_breaks_off_leaves_its_tokens_and_a_way_on(lab: LabPage) -
     assert page.text_content("#message") == ""
 
 
+def test_what_cannot_be_written_is_said(lab: LabPage) -> None:
+    lab.open(prompt="The river", max_tokens=1000)
+    lab.write()
+    lab.page.wait_for_selector("#message:has-text('fills the model')")
+    seed = lab.page.get_by_label("Seed", exact=True)
+    seed.fill("9" * 23)
+    lab.page.locator("button.main").click()
+    lab.page.wait_for_selector("#message:has-text('Seed: must be a whole number from 0 to 9007199254740991')")
+    assert focused(lab.page) == "Seed"
+    seed.fill("9007199254740991")
+    lab.write("Now")
+    assert lab.page.text_content("#message") == "" or "fills" in (lab.page.text_content("#message") or "")
+
+
 def test_the_servers_end_is_told(browser: Browser, lm: nw.LanguageModel) -> None:
     """The pages of the other tests may have no errors on their console; a lost connection is one."""
     slow = nw.LanguageModel(lm.directory, Engine(FaultyBackend(delay=0.05), lm.tokenizer), name="slow")

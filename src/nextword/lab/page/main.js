@@ -35,8 +35,12 @@ function showProblem(problem, again = null) {
   box.append(el("p", {}, problem.message), retry ?? "", button("Close", () => showProblem(null), { class: "quiet" }));
 }
 
-/** Run `work`; a `Problem` is shown, with a way on, and gives null. Being stopped is no failure. */
+/**
+ * Run `work`; a `Problem` is shown, with a way on, and gives null. Being stopped is no failure. `again`: what a reader
+ * asked for, which takes the place of an older failure.
+ */
 async function attempt(work, again = null) {
+  if (again) showProblem(null);
   try {
     return await work();
   } catch (error) {

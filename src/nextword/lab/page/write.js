@@ -1,5 +1,6 @@
 /** The view in which one writes and sees, changes and branches: parameters, text and branches, and the chosen position. */
 
+import { Problem } from "./api.js";
 import { branchView } from "./branches.js";
 import { busySwitch, button, checkbox, el, labelled, select } from "./dom.js";
 import { emptyState } from "./examples.js";
@@ -81,10 +82,12 @@ class WriteView {
 
   writingRow() {
     const state = this.store.get();
+    this.numbers = [];
     const number = (name, label, minimum) => {
-      const made = el("input", { type: "number", min: minimum, step: 1, "aria-label": label });
+      const made = el("input", { type: "number", min: minimum, max: Number.MAX_SAFE_INTEGER, step: 1, "aria-label": label });
       made.value = state[name];
       made.addEventListener("change", () => made.validity.valid && made.value && this.store.set({ [name]: Number(made.value) }));
+      this.numbers.push(made);
       return made;
     };
     this.seed = number("seed", "Seed", 0);
@@ -105,6 +108,15 @@ class WriteView {
       labelled("seed", this.seed),
       button("⚄", () => this.store.set({ seed: newSeed() }), { "aria-label": "New seed", title: "New seed" }),
     );
+  }
+
+  /** Say so and return true if a number was typed that cannot be. */
+  hasWrongNumber() {
+    const wrong = this.numbers.find((one) => !one.value || !one.validity.valid);
+    if (!wrong) return false;
+    this.context.showProblem(new Problem(`${wrong.ariaLabel}: must be a whole number from ${wrong.min} to ${wrong.max}.`));
+    wrong.focus();
+    return true;
   }
 
   textBox() {
@@ -191,11 +203,12 @@ class WriteView {
   }
 
   async write({ from = null, maxTokens = this.store.get().max_tokens } = {}) {
-    if (this.written.running) return;
+    if (this.written.running || this.hasWrongNumber()) return;
     const again = () => this.write({ maxTokens });
     await this.busy(async () => {
       await this.written.plantIfChanged();
       const ending = await this.written.writeFrom(from, maxTokens);
+      if (ending === "context") this.context.showProblem(new Problem("The text fills the model's context: nothing more can be written after it."));
       this.context.announce(`The text is written${ending ? `; it ended by ${ending.replaceAll("_", " ")}` : ""}.`);
     }, again);
   }
