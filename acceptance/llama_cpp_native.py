@@ -11,7 +11,7 @@ NATIVE = ("/completion", "/completions")
 """Paths of llama.cpp that have its own form."""
 _NAMES = {"n_predict": "max_tokens", "n_probs": "logprobs", "post_sampling_probs": "processed_logprobs"}
 _ENDLESS = 100_000
-_DROPPED = ("return_tokens", "response_fields", "backend_sampling", "speculative.p_min", "return_progress")
+_DROPPED = ("return_tokens", "response_fields", "backend_sampling", "speculative.p_min")
 
 
 def from_native(body: Mapping[str, Any]) -> dict[str, Any]:

@@ -9,16 +9,18 @@ from nextword.serving.job import Job
 
 
 def timings(job: Job) -> dict[str, Any]:
-    """Return the numbers of tokens of the prompt and of the answer up to now, and their times in milliseconds."""
+    """Return the numbers of tokens of the prompt and of the answer up to now, and their times in milliseconds.
+
+    That of the prompt begins when the request was taken, so the time in which it waited is in it.
+    """
     now = time.monotonic()
-    started = job.started or now
     first_token = job.first_token or now
     num_cached = sum(request.num_cached for request in job.requests)
     num_prompt = sum(len(request.prompt_token_ids) for request in job.requests) - num_cached
     num_tokens = sum(len(sequence.tokens) for request in job.requests for sequence in request.sequences)
     return {
         "cache_n": num_cached,
-        **_rates("prompt", num_prompt, 1000.0 * (first_token - started)),
+        **_rates("prompt", num_prompt, 1000.0 * (first_token - job.begin)),
         **_rates("predicted", num_tokens, 1000.0 * (now - first_token)),
     }
 
@@ -29,7 +31,7 @@ def prompt_progress(job: Job) -> dict[str, Any]:
         "total": sum(len(request.prompt_token_ids) for request in job.requests),
         "cache": sum(request.num_cached for request in job.requests),
         "processed": sum(request.num_prefilled for request in job.requests),
-        "time_ms": 1000.0 * (time.monotonic() - (job.started or time.monotonic())),
+        "time_ms": 1000.0 * (time.monotonic() - job.begin),
     }
 
 
