@@ -103,7 +103,7 @@ def test_a_quantised_base_stays_quantised(folder: Path, weights: Weights) -> Non
     """An adapter beside it is exact: its logits are as far from PyTorch's in float32 as those of the base alone."""
     beside, exact = load(folder, ("native", weights), *SPECS), load(folder, ("torch", "f32"), *SPECS)
     plain = nw.load(folder / "base", backend="native", weights=weights)
-    assert beside.engine.backend.weight_bytes == plain.engine.backend.weight_bytes  # type: ignore[attr-defined]
+    assert beside.engine.backend.weight_bytes == plain.engine.backend.weight_bytes
     assert beside.engine.backend.adapter_bytes > 0  # type: ignore[attr-defined]
 
     prompts = [PROMPTS[2][start : start + 9] for start in range(40)]  # on average: single ones differ tenfold
