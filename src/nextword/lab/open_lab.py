@@ -36,10 +36,9 @@ def open_lab(
     """Serve a model as `serve` does, and beside it the lab, a page on which each draw is seen; until Ctrl-C.
 
     Only this machine can reach it. `adapters`: folders by the names under which the page offers them as models.
-    `compare`: a second model, such as the same one after fine-tuning, which the page offers as well. It has weights and
-    a cache of its own; `adapter`, `amateur` and `draft_model` are not for it. `no_browser`: do not open the page.
-    `on_ready`: called with its address. Other keywords: those of `load`. Raises RequestError for a port that is taken,
-    and as `load`.
+    `compare`: a second model that the page offers, with weights and a cache of its own; `adapter`, `amateur` and
+    `draft_model` are not for it. `no_browser`: do not open the page. `on_ready`: called with its address. Other
+    keywords: those of `load`. Raises RequestError for a port that is taken, and as `load`.
     """
     with needs_extra("serve"):
         from nextword.lab.routes import lab_routes
