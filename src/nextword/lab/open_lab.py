@@ -49,8 +49,7 @@ def open_lab(
     bound = listen(_HOST, port)
 
     def ready() -> None:
-        url = f"http://{_HOST}:{bound.getsockname()[1]}/lab/"
-        on_ready(url)
+        on_ready(url := f"http://{_HOST}:{bound.getsockname()[1]}/lab/")
         if not no_browser:
             _open_page(url)
 
