@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import webbrowser
 from pathlib import Path
-from typing import Literal, Unpack
+from typing import TYPE_CHECKING, Literal, Unpack
 
 from nextword.checks import checked_arguments
 from nextword.errors import RequestError
@@ -14,6 +14,9 @@ from nextword.language_model import AdapterFolders, LanguageModel
 from nextword.workflows.opening import LoadOptions, ModelSource, open_model
 from nextword.workflows.progress import OnProgress, ignore_progress
 from nextword.workflows.serve import OnReady, ignore_address
+
+if TYPE_CHECKING:
+    from nextword.serving.service import Service
 
 _HOST = "127.0.0.1"
 DEFAULT_MODEL = "smollm2-135m"
@@ -54,12 +57,9 @@ def open_lab(
             _open_page(url)
 
     def open_service() -> Service:
-        service = Service(open_model(model, on_progress, adapters=adapters, **options))
-        if compare is not None:
-            service.serve_beside(_open_second(compare, service.lm, on_progress, options))
-        for one in service.services:
-            one.vocabulary.prepare()
-        return service
+        lm = open_model(model, on_progress, adapters=adapters, **options)
+        second = None if compare is None else _open_second(compare, lm, on_progress, options)
+        return _prepared(Service(lm), second)
 
     run(open_service, bound, Access(), ready, routes=lab_routes())
 
@@ -67,6 +67,15 @@ def open_lab(
 def _open_page(url: str) -> None:
     """Open the page, in a thread: some browsers come back only when they are closed."""
     threading.Thread(target=webbrowser.open, args=(url,), daemon=True).start()
+
+
+def _prepared(service: Service, second: LanguageModel | None) -> Service:
+    """Return a service with the second model beside its own, ready to search their vocabularies."""
+    if second is not None:
+        service.serve_beside(second)
+    for one in service.services:
+        one.vocabulary.prepare()
+    return service
 
 
 def _open_second(
