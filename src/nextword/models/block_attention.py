@@ -80,6 +80,17 @@ def _joined(blocks: Sequence[Block]) -> tuple[Block, ...]:
     return tuple(itertools.chain.from_iterable(by_shape.values()))
 
 
+def keeps_weights(blocks: Sequence[Block], head_dim: int, dtype: torch.dtype) -> bool:
+    """Return True if the softmax weights, `num_weights` of each head, are so few that they are kept."""
+    num_queries = sum(block.count * len(block.seen.first) for block in blocks)
+    return num_weights(blocks) * dtype.itemsize <= _MOST_KEPT * num_queries * head_dim
+
+
+def num_weights(blocks: Sequence[Block]) -> int:
+    """Return the number of softmax weights of a head."""
+    return sum(block.count * len(block.seen.first) * (block.keys.stop - block.keys.start) for block in blocks)
+
+
 def block_attention(
     queries: Tensor, keys: Tensor, values: Tensor, blocks: Sequence[Block], *, scale: float, soft_cap: float | None
 ) -> Tensor:
@@ -127,7 +138,11 @@ class _BlockAttention(torch.autograd.Function):
         soft_cap: float | None,
     ) -> Tensor:
         context.settings = blocks, scale, soft_cap
-        keeps = any(context.needs_input_grad) and soft_cap is None and _bytes_of_weights(blocks, queries) <= _MOST_KEPT
+        keeps = (
+            any(context.needs_input_grad)
+            and soft_cap is None
+            and keeps_weights(blocks, queries.shape[-1], queries.dtype)
+        )
         kept = []
         mixed = torch.empty_like(queries, memory_format=torch.contiguous_format)
         num_kv_heads = keys.shape[1]
@@ -170,12 +185,6 @@ class _BlockAttention(torch.autograd.Function):
             out.copy_(torch.bmm(score_grads, own_keys).view(out.shape))
             _add(torch.bmm(score_grads.transpose(1, 2), own_queries), block.of(key_grads, block.keys, num_kv_heads))
         return query_grads, key_grads.to(keys.dtype), value_grads.to(values.dtype), None, None, None
-
-
-def _bytes_of_weights(blocks: Sequence[Block], queries: Tensor) -> float:
-    """Return the bytes of all softmax weights for each number of the queries."""
-    pairs: int = sum(block.count * len(block.seen.first) * (block.keys.stop - block.keys.start) for block in blocks)
-    return pairs / (len(queries) * queries.shape[-1]) * queries.element_size()
 
 
 def _gathered(block: Block, rows: slice, heads: Tensor, num_kv_heads: int) -> Tensor:

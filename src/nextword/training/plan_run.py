@@ -8,6 +8,7 @@ from fnmatch import fnmatchcase
 
 import torch
 
+from nextword.models.block_attention import keeps_weights, num_weights, plan_blocks
 from nextword.models.config import ModelConfig
 from nextword.models.passes import runs_native
 from nextword.models.weights import weight_shapes
@@ -21,7 +22,7 @@ _KEPT_VECTORS = {torch.float32: 13.0, torch.bfloat16: 17.5}
 with saved_tensors_hooks. In bfloat16 PyTorch's norms and softmax keep float32, which counts twice.
 """
 _KEPT_VECTORS_OF_CORE = 4.0
-"""The same with the C++ core's fused operations, besides keys and values, which are kept twice.
+"""The same with the C++ core's fused operations, besides keys and values, which are kept twice, and softmax weights.
 
 Norms, and one activation of the MLP's width, are recomputed.
 """
@@ -45,7 +46,7 @@ def plan_run(
     averages = 4 * trained if compute.ema else 0
     gradients = _GRADIENT_BYTES * trained
     waiting = gradients if compute.accumulation > 1 else 0
-    batch_bytes = _batch_bytes(config, dtype, batch_size * row_length, again=compute.gradient_checkpointing)
+    batch_bytes = _batch_bytes(config, dtype, batch_size, row_length, again=compute.gradient_checkpointing)
     rows = batch_size * compute.accumulation
     operations = flops_per_token(config, num_seen=row_length / 2, trained_share=trained / (base + adapter))
     tokens, rate = recipe.steps * rows * row_length, peak_rate(dtype)
@@ -68,11 +69,13 @@ def _frozen(sizes: Mapping[str, int], patterns: Sequence[str]) -> int:
     return sum(size for name, size in sizes.items() if any(fnmatchcase(name, pattern) for pattern in patterns))
 
 
-def _batch_bytes(config: ModelConfig, dtype: torch.dtype, num_tokens: int, *, again: bool) -> int:
+def _batch_bytes(config: ModelConfig, dtype: torch.dtype, batch_size: int, row_length: int, *, again: bool) -> int:
+    num_tokens = batch_size * row_length
     num_wide, kept = (3 if config.is_gated else 2), _KEPT_VECTORS[dtype] * config.hidden_size
     if runs_native(torch.empty(0, dtype=dtype)):
         num_wide -= 1
         kept = _KEPT_VECTORS_OF_CORE * config.hidden_size + 2 * config.num_kv_heads * config.head_dim
+        kept += config.num_heads * _softmax_weights(config, dtype, row_length)
     wide, experts = config.intermediate_size, config.experts
     if experts is not None:
         wide = max(wide, experts.active_size)
@@ -82,3 +85,10 @@ def _batch_bytes(config: ModelConfig, dtype: torch.dtype, num_tokens: int, *, ag
     layers = config.num_layers * inputs + layer if again else config.num_layers * layer
     logits = 2 * dtype.itemsize * config.vocab_size * min(CHUNK_POSITIONS, num_tokens)
     return round(_WITH_GRADIENTS * num_tokens * layers + logits)
+
+
+def _softmax_weights(config: ModelConfig, dtype: torch.dtype, row_length: int) -> float:
+    """Return how many softmax weights a head keeps for each token of rows that are one document each."""
+    blocks = plan_blocks((row_length,), None)
+    is_kept = config.attention_soft_cap is None and keeps_weights(blocks, config.head_dim, dtype)
+    return num_weights(blocks) / row_length if is_kept else 0.0
