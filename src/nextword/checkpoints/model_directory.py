@@ -23,7 +23,7 @@ Format = Literal["hf", "gguf"]
 
 @contextlib.contextmanager
 def without_collections() -> Iterator[None]:
-    """Let Python look for no garbage inside: the strings and pairs of a vocabulary would set off dozens of searches."""
+    """Look for no garbage inside: the many objects of a model all stay, and would set off dozens of searches."""
     was_enabled = gc.isenabled()
     gc.disable()
     try:

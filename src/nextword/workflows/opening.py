@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import gc
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TypedDict, Unpack
 
+from nextword.checkpoints.model_directory import without_collections
 from nextword.errors import RequestError
 from nextword.inference.backend import BackendName, Weights
 from nextword.language_model import AdapterFolders, LanguageModel, load
@@ -16,8 +14,6 @@ from nextword.workflows.progress import OnProgress, Progress, ignore_progress
 
 ModelSource = str | Path | LanguageModel
 """A name or path as `load` takes it, or a loaded model."""
-
-
 _QUICK_SECONDS = 2.0
 """Loading that takes longer shows how far it is."""
 
@@ -54,22 +50,10 @@ def open_model(
         if time.perf_counter() - begin > _QUICK_SECONDS:
             on_progress(Progress(f"loading {model} ... {share:.0%}"))
 
-    with _collector_paused():
+    with without_collections():  # what loading makes stays alive
         return load(model, adapters=adapters, on_progress=show, **options)
 
 
 def name_of(model: ModelSource) -> str:
     """Return the name by which reports call a model: the one given, or the path of a loaded model."""
     return str(model.directory.path if isinstance(model, LanguageModel) else model)
-
-
-@contextmanager
-def _collector_paused() -> Iterator[None]:
-    """Pause the garbage collector: the many objects that loading makes all stay alive."""
-    was_enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_enabled:
-            gc.enable()
