@@ -41,8 +41,26 @@ TEMPLATES = {
         "<calls>", "<call>function<sep>{{ c.function.name }}\n```json\n{{ c.function.arguments | tojson }}\n```</call>",
         "\n", "</calls>",
     ),
+    "tags on lines": _template(
+        "", "<tool_call>\n<function={{ c.function.name }}>\n{% for k, v in c.function.arguments.items() %}"
+        "<parameter={{ k }}>\n{{ v if v is string else v | tojson }}\n</parameter>\n{% endfor %}"
+        "</function>\n</tool_call>",
+        "{{ '\\n' }}", "",
+    ),
+    "tags": _template(
+        "", "<tool_call>{{ c.function.name }}{% for k, v in c.function.arguments.items() %}<k>{{ k }}</k>"
+        "<v>{{ v if v is string else v | tojson }}</v>{% endfor %}</tool_call>", "", "",
+    ),
 }  # fmt: skip
 """Templates by family."""
+_QUOTE = "<escape>"
+QUOTED = (
+    "{% macro show(v) %}{% if v is string %}" + _QUOTE + "{{ v }}" + _QUOTE + "{% elif v is mapping %}{{ '{' }}"
+    "{% for k, one in v.items() %}{{ k }}:{{ show(one) }}{% if not loop.last %},{% endif %}{% endfor %}}"
+    "{% elif v is sequence %}[{% for one in v %}{{ show(one) }}{% if not loop.last %},{% endif %}{% endfor %}]"
+    "{% else %}{{ v }}{% endif %}{% endmacro %}"
+) + _template("", "<call>call:{{ c.function.name }}{{ show(c.function.arguments) }}<call/>", "", "")
+"""A template whose strings have other quotes than JSON's."""
 XML = _template(
     "", "<f={{ c.function.name }}>{% for k, v in c.function.arguments.items() %}<{{ k }}>{{ v }}{% endfor %}", "", ""
 )

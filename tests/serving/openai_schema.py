@@ -2,7 +2,7 @@
 
 The shapes here are closed: a field that is neither OpenAI's nor one of ours listed here is a fault. With the variable
 NEXTWORD_OPENAI_SCHEMA set to the path of OpenAI's OpenAPI file, which is api_reference/openapi.transformed.yml of
-openai-python, each answer is checked against that as well.
+openai-python, each answer is checked against that as well. `openai_types` checks each by the types of OpenAI's client.
 """
 
 from __future__ import annotations
@@ -16,13 +16,16 @@ from typing import Any
 
 import jsonschema
 
+from tests.serving.openai_types import check_types
 from tests.serving.responses_schema import EVENT, RESPONSE
 from tests.serving.shapes import COUNT, LOG_PROB, PROGRESS, TEXT, TIMINGS, Schema, lists, objects, optional, words
 
 USAGE = objects(
     {"prompt_tokens": COUNT, "completion_tokens": COUNT, "total_tokens": COUNT},
     prompt_tokens_details=objects({"cached_tokens": COUNT}),
-    completion_tokens_details=objects({"accepted_prediction_tokens": COUNT, "rejected_prediction_tokens": COUNT}),
+    completion_tokens_details=objects(
+        {"accepted_prediction_tokens": COUNT, "rejected_prediction_tokens": COUNT}, reasoning_tokens=COUNT
+    ),
 )
 _HEAD: dict[str, Schema] = {"id": TEXT, "created": COUNT, "model": TEXT, "system_fingerprint": TEXT}
 _PROMPT_LOGPROBS = lists(
@@ -39,6 +42,7 @@ _OWN: dict[str, Schema] = {
     "finish_detail": words("end_of_sequence", "stop_token", "stop_string", "complete", "max_tokens", "context"),
     "seed": COUNT,
     "token_ids": lists(COUNT),
+    "prompt_token_ids": lists(COUNT),
     "stop_reason": optional({"type": ["string", "integer"]}),
     "prompt_logprobs": _PROMPT_LOGPROBS,
 }
@@ -95,6 +99,7 @@ WHOLE: dict[str, Schema] = {
             "usage": USAGE,
         },
         prompt_logprobs=_PROMPT_LOGPROBS,
+        prompt_token_ids=lists(COUNT),
         timings=TIMINGS,
     ),
     "/v1/models": objects({"object": words("list"), "data": lists(_MODEL)}),
@@ -114,6 +119,7 @@ CHUNKS: dict[str, Schema] = {
             ),
         },
         usage=optional(USAGE),
+        prompt_token_ids=lists(COUNT),
         timings=TIMINGS,
         prompt_progress=PROGRESS,
     ),
@@ -155,6 +161,7 @@ def check_answer(path: str, value: Any, *, status: int = 200, is_chunk: bool = F
     shape = _SHAPES.get((path, is_chunk))
     if shape is not None:
         shape.validate(value)
+    check_types(path, value, is_chunk=is_chunk)
     source = os.environ.get("NEXTWORD_OPENAI_SCHEMA")
     if source and path in _NAMES:
         _validator(source, _NAMES[path][is_chunk]).validate(value)

@@ -116,9 +116,27 @@ def test_the_seed_that_was_drawn_gives_the_text_again(client: Client) -> None:
 def test_token_ids_are_returned_where_asked_for(client: Client, lm: nw.LanguageModel) -> None:
     asked = {"max_tokens": 4, "seed": 1, "logprobs": 0, "return_token_ids": True, "return_tokens_as_token_ids": True}
     choice = client.complete("ab", **asked)["choices"][0]
+    assert choice["prompt_token_ids"] == lm.tokenizer.encode_prompt("ab")
     ids = [token.token_id for token in lm.generate("ab", max_tokens=4, seed=1).completions[0].tokens]
     assert choice["token_ids"] == ids
     assert choice["logprobs"]["tokens"] == [f"token_id:{token_id}" for token_id in ids]
+
+
+def test_the_prompt_s_token_ids_are_in_the_first_chunk_of_each_choice(client: Client, lm: nw.LanguageModel) -> None:
+    asked = {"max_tokens": 3, "seed": 1, "return_token_ids": True, "n": 2, "echo": True}
+    chunks = client.stream("/v1/completions", {"prompt": ["ab", "cde"], **asked})
+    choices = [choice for chunk in chunks for choice in chunk["choices"]]
+    for index, prompt in enumerate(["ab", "ab", "cde", "cde"]):
+        first, *others = [choice for choice in choices if choice["index"] == index]
+        assert first["prompt_token_ids"] == lm.tokenizer.encode_prompt(prompt)
+        assert not any("prompt_token_ids" in choice for choice in others)
+    messages = [{"role": "user", "content": "ab"}]
+    expected = lm.tokenizer.encode_chat(messages)
+    body = {"messages": messages, "max_tokens": 3, "return_token_ids": True, "n": 2}
+    whole = client.post("/v1/chat/completions", body).json
+    first, *others = client.stream("/v1/chat/completions", body)
+    assert whole["prompt_token_ids"] == first["prompt_token_ids"] == expected
+    assert not any("prompt_token_ids" in chunk for chunk in others)
 
 
 def test_a_prediction_changes_no_text_and_its_tokens_are_counted(client: Client, lm: nw.LanguageModel) -> None:

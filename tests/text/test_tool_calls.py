@@ -11,7 +11,7 @@ from nextword.inference.answering import find_tool_use
 from nextword.text.tool_calls import CallDelta, ToolCall, joined_calls
 from nextword.text.tool_syntax import CallSyntax
 from nextword.text.tool_use import ToolUse
-from tests.tool_templates import TEMPLATES, XML, tokenizer_with, weather
+from tests.tool_templates import QUOTED, TEMPLATES, XML, tokenizer_with, weather
 
 TOOLS = [weather(), weather("weather_2")]
 ARGUMENTS: list[dict[str, Any]] = [
@@ -34,10 +34,11 @@ def split(use: ToolUse, text: str, size: int) -> tuple[str, tuple[ToolCall, ...]
     return said, joined_calls(deltas)
 
 
-@pytest.mark.parametrize("family", TEMPLATES)
+@pytest.mark.parametrize("family", [*TEMPLATES, "quoted"])
 @pytest.mark.parametrize("content", ["", "I look {it} up <now>:"])
 def test_what_a_template_writes_for_calls_is_read_back(family: str, content: str) -> None:
-    tokenizer, use = tokenizer_with(TEMPLATES[family]), use_of(TEMPLATES[family])
+    template = TEMPLATES.get(family, QUOTED)
+    tokenizer, use = tokenizer_with(template), use_of(template)
     for names in (["weather"], ["weather_2", "weather"]):
         if family == "llama" and (content or len(names) > 1):
             continue  # it writes calls without a mark, alone

@@ -38,13 +38,12 @@ def find_tool_use(tokenizer: Tokenizer, rendering: ChatOptions) -> ToolUse | Non
         if choice.is_required:
             raise RequestError("tool_choice: the chat template writes calls in no known form, so none can be forced")
         return None
-    written = (syntax.begin, syntax.between, syntax.again, syntax.end)
     return ToolUse(
         syntax=syntax,
         functions=choice.functions,
         is_required=choice.is_required,
         is_parallel=rendering.get("parallel_tool_calls", True),
-        token_ids=frozenset(token_id for text in written for token_id, _ in tokenizer.find_special_tokens(text)),
+        token_ids=frozenset(token_id for text in syntax.texts for token_id, _ in tokenizer.find_special_tokens(text)),
     )
 
 

@@ -17,7 +17,7 @@ from nextword.errors import NextwordError, TokenizerError
 from nextword.language_model import LanguageModel
 from nextword.serving.elsewhere import IGNORED, NOT_SERVED
 from nextword.serving.errors import ApiError, model_not_found, refusal
-from nextword.serving.fields import Fields
+from nextword.serving.fields import Fields, Ignored
 from nextword.serving.forms_of_text import FORM_NAMES, FORMS, form_overrides
 from nextword.serving.limits import Limits
 from nextword.serving.reports import REPORT_FIELDS, Reports, num_alternatives, read_reports
@@ -80,24 +80,17 @@ class ChatAsked(Asked):
 class Reader:
     """Reads bodies for one model."""
 
-    def __init__(
-        self, lm: LanguageModel, models: Mapping[str, str | None], limits: Limits, *, lenient: bool = False
-    ) -> None:
+    def __init__(self, lm: LanguageModel, models: Mapping[str, str | None], limits: Limits) -> None:
         """`models`: adapter by name of a served model, None for the base; the first is the one without a name."""
-        self._lm, self._models, self._limits, self._lenient = lm, models, limits, lenient
+        self._lm, self._models, self._limits = lm, models, limits
         self._variables = frozenset[str]()
         for template in (lm.tokenizer.chat_template, *lm.tokenizer.named_templates.values()):
             with contextlib.suppress(TokenizerError):  # of a damaged one, which each chat tells
                 self._variables |= template_variables(template or "")
 
-    @property
-    def lenient(self) -> bool:
-        """True if fields that are not known are ignored."""
-        return self._lenient
-
-    def completion(self, body: Mapping[str, Any]) -> CompletionAsked:
+    def completion(self, body: Mapping[str, Any], ignored: Ignored = None) -> CompletionAsked:
         """Read the body of `/v1/completions`. Raises ApiError naming the field."""
-        fields = Fields(body, COMPLETION_FIELDS, lenient=self._lenient)
+        fields = Fields(body, COMPLETION_FIELDS, ignored=ignored)
         overrides = {"max_tokens": 16, **self._overrides(fields)}
         overrides["echo"] = fields.take("echo", bool, False)
         overrides["logprobs"] = num_alternatives(fields, "logprobs", self._limits)
@@ -116,9 +109,9 @@ class Reader:
             negative_prompt=fields.take("negative_prompt", str),
         )
 
-    def chat(self, body: Mapping[str, Any]) -> ChatAsked:
+    def chat(self, body: Mapping[str, Any], ignored: Ignored = None) -> ChatAsked:
         """Read the body of `/v1/chat/completions`. Raises ApiError naming the field."""
-        fields = Fields(body, CHAT_FIELDS, lenient=self._lenient)
+        fields = Fields(body, CHAT_FIELDS, ignored=ignored)
         fields.refuse({"add_special_tokens": (False,)})  # the template says which there are
         overrides = {"max_tokens": None, **self._overrides(fields)}
         overrides["logprobs"] = self._chat_alternatives(fields)
@@ -142,7 +135,7 @@ class Reader:
         fields.refuse(NOT_SERVED)
         for name, hint in IGNORED.items():
             fields.take(name, hint)
-        found = {**sampling_overrides(fields, self._limits), **form_overrides(fields, lenient=self._lenient)}
+        found = {**sampling_overrides(fields, self._limits), **form_overrides(fields)}
         if (allowed := fields.take("allowed_token_ids", list[int])) is not None:
             size = self._lm.engine.backend.vocab_size
             found["logit_bias"] = biases_of_allowed(allowed, found.get("logit_bias", {}), size)
@@ -153,7 +146,7 @@ class Reader:
         return {
             "model": model,
             "adapter": self.adapter(model),
-            **read_reports(fields, self._limits, lenient=self._lenient),
+            **read_reports(fields, self._limits),
             "prediction": _prediction(fields),
             "form_param": next((name for name in (*FORM_NAMES, *FORMS, "tools") if fields.body.get(name)), None),
             "ignore_eos": fields.take("ignore_eos", bool, False),

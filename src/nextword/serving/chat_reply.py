@@ -31,7 +31,8 @@ class ChatReply:
     def opening(self) -> Iterator[dict[str, Any]]:
         """Yield the role of each choice."""
         for index in range(self._asked.params.n):
-            yield self._chunk(index, {"role": "assistant", "content": ""})
+            chunk = self._chunk(index, {"role": "assistant", "content": ""})
+            yield chunk if index else {**chunk, **self._prompt_ids()}
 
     def chunks(self, prompt_index: int, piece: TextPiece) -> Iterator[dict[str, Any]]:
         """Yield the text as a chunk, and the end as one with an empty delta."""
@@ -47,7 +48,7 @@ class ChatReply:
         """Yield the usage if it was asked for."""
         if self._asked.include_usage:
             known = self._identity.fields("chat.completion.chunk")
-            yield {**known, "choices": [], "usage": usage([self._request])}
+            yield {**known, "choices": [], "usage": self._usage()}
 
     def progress(self, progress: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
         """Yield a chunk without choices."""
@@ -74,7 +75,7 @@ class ChatReply:
             )
         known = self._identity.fields("chat.completion")
         scores = {} if self._asked.prompt_logprobs is None else {"prompt_logprobs": self._prompt_logprobs()}
-        return {**known, "choices": choices, "usage": usage([self._request]), **scores}
+        return {**known, "choices": choices, "usage": self._usage(), **scores, **self._prompt_ids()}
 
     def _chunk(self, index: int, delta: dict[str, Any], **others: Any) -> dict[str, Any]:
         choice = {"index": index, "delta": delta, "logprobs": None, "finish_reason": None, **others}
@@ -87,6 +88,13 @@ class ChatReply:
 
     def _prompt_logprobs(self) -> list[dict[str, Any] | None]:
         return prompt_logprobs(self._request, self._names, count=self._asked.prompt_logprobs or 0)
+
+    def _usage(self) -> dict[str, Any]:
+        return usage([self._request], num_reasoning_tokens=sum(one.num_reasoning_tokens for one in self._answers))
+
+    def _prompt_ids(self) -> dict[str, Any]:
+        """Return the prompt's token ids, which a stream has in its first chunk."""
+        return {"prompt_token_ids": self._request.prompt_token_ids} if self._asked.return_token_ids else {}
 
     def _token_ids(self, piece: TextPiece) -> dict[str, Any]:
         return {"token_ids": [one.token_id for one in piece.tokens]} if self._asked.return_token_ids else {}

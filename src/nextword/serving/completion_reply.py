@@ -70,7 +70,8 @@ class CompletionReply:
         choices = []
         for prompt_index, piece in by_choice(pieces, self._requests):
             parts = [self._echoed(prompt_index, piece.index)] if self._asked.params.echo else []
-            choices.append(self._choice(prompt_index, joined([*parts, piece]), offset=0))
+            choice = self._choice(prompt_index, joined([*parts, piece]), offset=0)
+            choices.append({**choice, **self._prompt_ids(prompt_index)})
         return {**self._fields, "choices": choices, "usage": usage(self._requests)}
 
     def _index(self, prompt_index: int, piece: TextPiece) -> int:
@@ -82,10 +83,16 @@ class CompletionReply:
 
     def _chunk(self, prompt_index: int, piece: TextPiece) -> dict[str, Any]:
         index = self._index(prompt_index, piece)
-        choice = self._choice(prompt_index, piece, offset=self._lengths[index])
+        first = {} if index in self._lengths else self._prompt_ids(prompt_index)
+        choice = {**self._choice(prompt_index, piece, offset=self._lengths[index]), **first}
         self._lengths[index] += len(piece.text)
         unknown = {"usage": None} if self._asked.include_usage else {}
         return {**self._fields, "choices": [choice], **unknown}
+
+    def _prompt_ids(self, prompt_index: int) -> dict[str, Any]:
+        """Return the prompt's token ids, which a stream has in the first chunk of a choice."""
+        token_ids = self._requests[prompt_index].prompt_token_ids
+        return {"prompt_token_ids": token_ids} if self._asked.return_token_ids else {}
 
     def _choice(self, prompt_index: int, piece: TextPiece, *, offset: int) -> dict[str, Any]:
         request = self._requests[prompt_index]

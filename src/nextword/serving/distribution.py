@@ -23,8 +23,8 @@ from nextword.serving.asked import Asked
 from nextword.serving.disconnect import until_disconnected
 from nextword.serving.distribution_rows import describe
 from nextword.serving.errors import ApiError
-from nextword.serving.fields import Fields, with_param
-from nextword.serving.handlers import JsonResponse, read_request
+from nextword.serving.fields import Fields, Ignored, with_param
+from nextword.serving.handlers import JsonResponse, ignored_by, read_request
 from nextword.serving.preparing import prepare
 from nextword.serving.service import Service
 
@@ -62,7 +62,8 @@ class _Asked:
 async def distribution(request: Request) -> Response:
     """Answer `POST /v1/distribution`."""
     service, body = await read_request(request)
-    asked = await service.in_thread(lambda: _read(service, body))
+    ignored = ignored_by(request)
+    asked = await service.in_thread(lambda: _read(service, body, ignored))
     lengths = set(asked.positions)
     work = with_rows_of_logits(
         service, asked.token_ids, lengths, asked.adapter, lambda rows: _positions(service, asked, rows)
@@ -157,14 +158,14 @@ def _positions(service: Service, asked: _Asked, rows: Mapping[int, Logits]) -> l
     return [described[position] for position in asked.positions]
 
 
-def _read(service: Service, body: Mapping[str, Any]) -> _Asked:
+def _read(service: Service, body: Mapping[str, Any], ignored: Ignored) -> _Asked:
     """Read a body. Raises ApiError naming the field."""
     own = {name: body[name] for name in DISTRIBUTION_FIELDS if name in body}
     others = {name: value for name, value in body.items() if name not in own and value is not None}
-    reading: Callable[[Mapping[str, Any]], Any] = (
+    reading: Callable[[Mapping[str, Any], Ignored], Any] = (
         service.reader.chat if "messages" in others else service.reader.completion
     )
-    asked = reading(of_any_length(others))
+    asked = reading(of_any_length(others), ignored)
     refuse_unseen(asked.params)
     request = _one_prompt(service, asked)
     fields = Fields(own, DISTRIBUTION_FIELDS)

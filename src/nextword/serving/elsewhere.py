@@ -8,7 +8,7 @@ from typing import Any
 _FORMS = "give structured_outputs"
 _TEMPLATE = "the model's own chat template is rendered; chat_template_kwargs holds its variables"
 _SHORTEN = "shorten the prompt: it is never cut in silence"
-_TEXT_ALONE = "texts are written alone; leave it out"
+_TEXT_ALONE = "texts are read and written alone; leave it out"
 _STATE = "nothing is stored; send the whole conversation in input"
 
 ROUTES = (
@@ -22,7 +22,7 @@ ROUTES = (
 IGNORED: Mapping[str, Any] = {
     **dict.fromkeys(("user", "service_tier", "safety_identifier", "prompt_cache_key", "prompt_cache_retention"), str),
     **dict.fromkeys(("reasoning_effort", "verbosity"), str),
-    **dict.fromkeys(("metadata", "moderation"), Mapping[str, Any]),
+    **dict.fromkeys(("metadata", "prompt_cache_options"), Mapping[str, Any]),
     **dict.fromkeys(("store", "cache_prompt"), bool),
     "id_slot": int,
 }
@@ -30,6 +30,7 @@ IGNORED: Mapping[str, Any] = {
 NOT_SERVED: Mapping[str, Sequence[Any]] = {
     "audio": (),
     "web_search_options": (),
+    "moderation": (),
     "functions": ([],),
     "function_call": ("none",),
     "suffix": ("",),
@@ -45,12 +46,18 @@ INSTEAD: Mapping[str, str] = {
     "function_call": "give tool_choice",
     "audio": _TEXT_ALONE,
     "modalities": _TEXT_ALONE,
+    "image": _TEXT_ALONE,
+    "web_search_options": "nothing is searched; leave it out, or give a tool",
+    "moderation": "texts are not judged; leave it out, and judge the answer",
+    "prompt_token_ids": "give prompt, which takes token ids",
+    "prompt_embeds": "give prompt, a text or token ids",
     "suffix": "no text is filled in; leave it out",
     "use_beam_search": "give num_beams",
     "continuous_usage_stats": "give include_usage",
     "previous_response_id": _STATE,
     "conversation": _STATE,
-    "background": "wait for the answer, or stream it; leave it out",
+    **dict.fromkeys(("background", "background_options"), "wait for the answer, or stream it; leave it out"),
+    **dict.fromkeys(("prewarm", "comparison_response_id"), "prompts are cached by themselves; leave it out"),
     "truncation": _SHORTEN,
     "truncate_prompt_tokens": _SHORTEN,
     "guided_json": _FORMS,

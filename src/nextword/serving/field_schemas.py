@@ -90,7 +90,7 @@ _SHAPES: Mapping[str, Schema] = {
     "stream_options": _STREAM,
     "response_format": _FORM,
     "structured_outputs": {"anyOf": [_closed({name: {}}, name) for name in STRUCTURED]},
-    **dict.fromkeys(("prediction", "chat_template_kwargs", "text", "reasoning"), _OBJECT),
+    **dict.fromkeys(("prediction", "chat_template_kwargs", "text", "reasoning", "access_programs"), _OBJECT),
     **dict.fromkeys(("model", "content", "negative_prompt", "instructions", "regex", "grammar"), _STRING),
     **dict.fromkeys((*FLAGS, "stream", "echo", "ignore_eos", "parallel_tool_calls", "processed_logprobs"), _BOOL),
     **dict.fromkeys(("add_generation_prompt", "continue_final_message", "include_stop_str_in_output"), _BOOL),

@@ -14,6 +14,8 @@ from nextword.serving.elsewhere import INSTEAD
 from nextword.serving.errors import ApiError
 from nextword.serving.limits import Limits
 
+Ignored = list[str] | None
+"""Takes the names of fields that are not known and pass; None: they are refused."""
 _LONGEST_NAME = 64
 """Characters of an unknown name that are compared with the known ones."""
 
@@ -37,14 +39,25 @@ class Fields:
     """A request's fields, or those of an object in it; a field that is null counts as absent."""
 
     def __init__(
-        self, body: Mapping[str, Any], known: Collection[str], *, lenient: bool = False, within: str = ""
+        self, body: Mapping[str, Any], known: Collection[str], *, ignored: Ignored = None, within: str = ""
     ) -> None:
-        """Raises ApiError for a name that is not known, unless `lenient`. `within`: the field that holds the object."""
+        """Raises ApiError for a name that is not known, unless there is a list for it.
+
+        `within`: the field that holds the object.
+        """
         self.body = body
         self._prefix = f"{within}." if within else ""
+        self._ignored = ignored
         unknown = [name for name in body if name not in known]
-        if unknown and not lenient:
+        if unknown and ignored is None:
             raise self._unknown(unknown[0], known)
+        if ignored is not None:
+            ignored += [self._prefix + name for name in unknown]
+
+    def inner(self, name: str, known: Collection[str]) -> Fields:
+        """Return the fields of the object that a field is; absent, it has none. Raises ApiError as the constructor."""
+        given = self.take(name, Mapping[str, Any], {})
+        return Fields(given, known, ignored=self._ignored, within=self._prefix + name)
 
     def has(self, name: str) -> bool:
         """Return True for a field that is there and not null."""

@@ -21,28 +21,28 @@ STRUCTURED = {"json": "schema", "regex": "regex", "choice": "choice", "grammar":
 """Keys of vLLM's structured_outputs -> our names."""
 
 
-def form_overrides(fields: Fields, *, lenient: bool = False) -> dict[str, Any]:
+def form_overrides(fields: Fields) -> dict[str, Any]:
     """Return the form that a request asks for. Raises ApiError naming the field."""
     found: dict[str, Any] = {}
-    if (wanted := fields.take("response_format", Mapping[str, Any])) is not None:
-        found |= _response_format(wanted, lenient=lenient)
-    if (wanted := fields.take("structured_outputs", Mapping[str, Any])) is not None:
-        found |= _structured_outputs(wanted)
+    if fields.has("response_format"):
+        found |= _response_format(fields)
+    if fields.has("structured_outputs"):
+        found |= _structured_outputs(fields)
     return found
 
 
-def _response_format(wanted: Mapping[str, Any], *, lenient: bool) -> dict[str, Any]:
-    name, kind = "response_format", wanted.get("type")
+def _response_format(fields: Fields) -> dict[str, Any]:
+    name = "response_format"
+    kind = fields.take(name, Mapping[str, Any]).get("type")
     known = {"text": ("type",), "json_object": ("type", "schema"), "json_schema": ("type", "json_schema")}
     if not isinstance(kind, str) or kind not in known:
         raise ApiError(f"{name}.type = {shown(kind)}: must be one of {', '.join(known)}", param=name)
-    form = Fields(wanted, known[kind], lenient=lenient, within=name)
+    form = fields.inner(name, known[kind])
     if kind == "text":
         return {}
     if kind == "json_object":
         return {"schema": with_param(name, checked, "schema", form.body.get("schema", _ANY_OBJECT))}
-    within = f"{name}.json_schema"
-    holder = Fields(form.take("json_schema", Mapping[str, Any], {}), NAMED, lenient=lenient, within=within)
+    within, holder = f"{name}.json_schema", form.inner("json_schema", NAMED)
     for field, hint in NAMED.items():
         holder.take(field, hint)
     schema = holder.body.get("schema")
@@ -51,10 +51,10 @@ def _response_format(wanted: Mapping[str, Any], *, lenient: bool) -> dict[str, A
     return {"schema": with_param(name, checked, "schema", schema)}
 
 
-def _structured_outputs(wanted: Mapping[str, Any]) -> dict[str, Any]:
+def _structured_outputs(fields: Fields) -> dict[str, Any]:
     name = "structured_outputs"
-    given = Fields(wanted, STRUCTURED, within=name)
-    found = {STRUCTURED[key]: value for key, value in given.body.items() if value is not None}
+    given = fields.inner(name, STRUCTURED)
+    found = {own: given.body[key] for key, own in STRUCTURED.items() if given.has(key)}
     if len(found) != 1:
-        raise ApiError(f"{name} = {shown(wanted)}: must have one of {', '.join(STRUCTURED)}", param=name)
+        raise ApiError(f"{name} = {shown(given.body)}: must have one of {', '.join(STRUCTURED)}", param=name)
     return {form: with_param(name, checked, form, value) for form, value in found.items()}

@@ -18,6 +18,8 @@ from nextword.serving.reports import REQUEST_ID
 from nextword.serving.security import Access, check_framing, check_size, is_preflight
 
 _LOG = logging.getLogger("nextword.serving")
+_MOST_NAMES, _LONGEST_NAME = 16, 64
+"""Bounds of the names of ignored fields in a line of the log."""
 
 
 class Guard:
@@ -103,4 +105,6 @@ def _log(scope: Scope, state: MutableMapping[str, Any], exchange: _Exchange) -> 
     job = state.get("job")
     if job is not None:
         line += f" {job.summary()}"
+    if ignored := state.get("ignored"):
+        line += f" ignored={','.join(name[:_LONGEST_NAME] for name in ignored[:_MOST_NAMES])}"
     _LOG.info("%s", one_line(line))

@@ -17,7 +17,7 @@ from nextword.serving.disconnect import ClientGone, until_disconnected
 from nextword.serving.encoding import to_json
 from nextword.serving.errors import ApiError, shutting_down
 from nextword.serving.event_stream import EventStream
-from nextword.serving.fields import parse_json
+from nextword.serving.fields import Ignored, parse_json
 from nextword.serving.job import Event, Job
 from nextword.serving.preparing import prepare
 from nextword.serving.progress import timings
@@ -55,19 +55,19 @@ async def chat_completions(request: Request) -> Response:
 
 
 async def prepared(
-    request: Request, read: Callable[[Reader, Mapping[str, Any]], A]
+    request: Request, read: Callable[[Reader, Mapping[str, Any], Ignored], A]
 ) -> tuple[Service, Mapping[str, Any], A, list[EngineRequest]]:
     """Return the service that a request is for, its JSON, what it asks for, and the engine's requests.
 
     The client may go in the meantime.
     """
     first: Service = request.app.state.service
-    data = await read_body(request)
+    data, ignored = await read_body(request), ignored_by(request)
 
     def work() -> tuple[Service, Mapping[str, Any], A, list[EngineRequest]]:
         body = parse_json(data, first.limits)
         service = first.of(body)
-        asked = read(service.reader, body)
+        asked = read(service.reader, body, ignored)
         return service, body, asked, prepare(service.lm.engine, asked)
 
     return await until_disconnected(request.receive, first.in_thread(work))
@@ -95,6 +95,14 @@ async def _all_events(job: Job) -> list[Event]:
     while (events := await job.next_events()) is not None:
         found += events
     return found
+
+
+def ignored_by(request: Request) -> Ignored:
+    """Return the list for names of fields that are not known, which the request's line in the log shows."""
+    service: Service = request.app.state.service
+    request.state.ignored = [] if service.lenient else None
+    ignored: Ignored = request.state.ignored
+    return ignored
 
 
 async def read_request(request: Request) -> tuple[Service, dict[str, Any]]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,14 +34,12 @@ class Reports:
     request_id: str | None = None
 
 
-def read_reports(fields: Fields, limits: Limits, *, lenient: bool = False) -> dict[str, Any]:
+def read_reports(fields: Fields, limits: Limits) -> dict[str, Any]:
     """Return the fields of `Reports`. Raises ApiError naming the field."""
     stream = fields.take("stream", bool, False)
-    options = fields.take("stream_options", Mapping[str, Any])
-    if options is not None and not stream:
+    if fields.has("stream_options") and not stream:
         raise ApiError("stream_options: may be given with stream = true alone", param="stream_options")
-    known = ("include_usage", "include_obfuscation", "continuous_usage_stats")
-    shapes = Fields(options or {}, known, lenient=lenient, within="stream_options")
+    shapes = fields.inner("stream_options", ("include_usage", "include_obfuscation", "continuous_usage_stats"))
     shapes.refuse({"continuous_usage_stats": (False,)})
     shapes.take("include_obfuscation", bool)
     prompt_logprobs = num_alternatives(fields, "prompt_logprobs", limits)

@@ -12,7 +12,7 @@ from starlette.responses import Response
 from nextword.checks import shown
 from nextword.serving.elsewhere import IGNORED
 from nextword.serving.errors import ApiError
-from nextword.serving.fields import Fields
+from nextword.serving.fields import Fields, Ignored
 from nextword.serving.handlers import answer, prepared
 from nextword.serving.replies import Identity
 from nextword.serving.response_items import messages_of
@@ -31,6 +31,7 @@ _SAME = (
 _IGNORED: Mapping[str, Any] = {
     **{name: hint for name, hint in IGNORED.items() if name not in ("reasoning_effort", "verbosity", "id_slot")},
     "reasoning": Mapping[str, Any],
+    "access_programs": Mapping[str, Any],
     "max_tool_calls": int,
 }
 NOT_SERVED: Mapping[str, Sequence[Any]] = {
@@ -38,9 +39,14 @@ NOT_SERVED: Mapping[str, Sequence[Any]] = {
     "conversation": (),
     "prompt": (),
     "background": (False,),
+    "background_options": (),
+    "image": (),
+    "moderation": (),
     "truncation": ("disabled",),
     "context_management": (),
 }
+_CACHE_OPTIONS: Mapping[str, Sequence[Any]] = {"prewarm": (False,), "comparison_response_id": ()}
+"""Parts of prompt_cache_options that ask for something else than an answer, with the values that do not."""
 _LOGPROBS = "message.output_text.logprobs"
 _PARAMS = {
     "messages": "input",
@@ -57,7 +63,7 @@ async def responses(request: HttpRequest) -> Response:
     """Answer `POST /v1/responses`."""
     with _own_names():
         service, given, asked, requests = await prepared(
-            request, lambda reader, body: reader.chat(chat_body(body, lenient=reader.lenient))
+            request, lambda reader, body, ignored: reader.chat(chat_body(body, ignored), ignored)
         )
     identity = Identity("resp_", asked.model, service.fingerprint)
     reply = ResponsesReply(asked, given, requests[0], service.lm.tokenizer, identity)
@@ -79,20 +85,21 @@ def _own_names() -> Iterator[None]:
         raise ApiError(message, status=error.status, param=own, code=error.code, details=error.details) from None
 
 
-def chat_body(body: Mapping[str, Any], *, lenient: bool = False) -> dict[str, Any]:
+def chat_body(body: Mapping[str, Any], ignored: Ignored = None) -> dict[str, Any]:
     """Return the body of a chat that asks for the same. Raises ApiError naming the field."""
-    fields = Fields(body, FIELDS, lenient=lenient)
+    fields = Fields(body, FIELDS, ignored=ignored)
     fields.refuse(NOT_SERVED)
     for name, hint in _IGNORED.items():
         fields.take(name, hint)
-    _check_stream_options(fields, lenient=lenient)
+    _check_stream_options(fields)
+    fields.inner("prompt_cache_options", ("mode", "ttl", *_CACHE_OPTIONS)).refuse(_CACHE_OPTIONS)
     found = {name: body[name] for name in _SAME if fields.has(name)}
     if fields.has("max_output_tokens"):
         found["max_tokens"] = fields.take("max_output_tokens", int)
     found["logprobs"] = _wants_logprobs(fields) or bool(found.get("top_logprobs"))
     if fields.has("tools"):
         found["tools"] = [_tool(tool) for tool in fields.take("tools", list[Mapping[str, Any]])]
-    if form := _form(fields, lenient=lenient):
+    if form := _form(fields):
         found["response_format"] = form
     messages = messages_of(body.get("input"))
     if instructions := fields.take("instructions", str):
@@ -100,12 +107,10 @@ def chat_body(body: Mapping[str, Any], *, lenient: bool = False) -> dict[str, An
     return {**found, "messages": messages}
 
 
-def _check_stream_options(fields: Fields, *, lenient: bool) -> None:
-    options = fields.take("stream_options", Mapping[str, Any])
-    if options is not None and not fields.take("stream", bool, False):
+def _check_stream_options(fields: Fields) -> None:
+    if fields.has("stream_options") and not fields.take("stream", bool, False):
         raise ApiError("stream_options: may be given with stream = true alone", param="stream_options")
-    known = ("include_obfuscation",)
-    Fields(options or {}, known, lenient=lenient, within="stream_options").take("include_obfuscation", bool)
+    fields.inner("stream_options", ("include_obfuscation",)).take("include_obfuscation", bool)
 
 
 def _wants_logprobs(fields: Fields) -> bool:
@@ -125,11 +130,9 @@ def _tool(tool: Mapping[str, Any]) -> dict[str, Any]:
     return {"type": "function", "function": {name: value for name, value in tool.items() if name != "type"}}
 
 
-def _form(fields: Fields, *, lenient: bool) -> dict[str, Any] | None:
+def _form(fields: Fields) -> dict[str, Any] | None:
     """Return `text.format` as the `response_format` of a chat."""
-    given = fields.take("text", Mapping[str, Any], {})
-    text = Fields(given, ("format", "verbosity"), lenient=lenient, within="text")
-    form = text.take("format", Mapping[str, Any])
+    form = fields.inner("text", ("format", "verbosity")).take("format", Mapping[str, Any])
     if form is None:
         return None
     return {"type": "json_schema", "json_schema": dict(form)} if form.get("type") == "json_schema" else dict(form)

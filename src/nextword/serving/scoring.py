@@ -13,8 +13,8 @@ from nextword.errors import NextwordError
 from nextword.inference.continuations import Continuations, ContinuationScore, score_continuations
 from nextword.serving.disconnect import until_disconnected
 from nextword.serving.errors import ApiError, context_exceeded, refusal
-from nextword.serving.fields import Fields
-from nextword.serving.handlers import JsonResponse, read_request
+from nextword.serving.fields import Fields, Ignored
+from nextword.serving.handlers import JsonResponse, ignored_by, read_request
 from nextword.serving.logprobs import finite
 from nextword.serving.service import Service
 from nextword.text.tokenizer import Tokenizer
@@ -25,7 +25,8 @@ SCORE_FIELDS = ("model", "prompt", "continuations")
 async def score(request: Request) -> Response:
     """Answer `POST /v1/score`: a prompt and continuations, each a text or token ids."""
     service, body = await read_request(request)
-    model, item = await service.in_thread(lambda: _read(service, body))
+    ignored = ignored_by(request)
+    model, item = await service.in_thread(lambda: _read(service, body, ignored))
 
     def work() -> list[ContinuationScore]:
         return next(score_continuations(service.lm.engine, [item]))
@@ -57,9 +58,9 @@ def _one(tokenizer: Tokenizer, token_ids: Sequence[int], found: ContinuationScor
     }
 
 
-def _read(service: Service, body: Mapping[str, Any]) -> tuple[str, Continuations]:
+def _read(service: Service, body: Mapping[str, Any], ignored: Ignored) -> tuple[str, Continuations]:
     """Return the model's name, and the prompt with its continuations as token ids."""
-    fields = Fields(body, SCORE_FIELDS)
+    fields = Fields(body, SCORE_FIELDS, ignored=ignored)
     model = fields.take("model", str, service.model)
     if service.reader.adapter(model) is not None:
         raise ApiError(f"model = {shown(model)}: continuations are scored by the base model alone", param="model")

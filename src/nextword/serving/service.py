@@ -64,7 +64,7 @@ class Service:
         """This one, and those of the models beside it."""
         self.created = int(time.time())
         self.fingerprint = fingerprint(lm)
-        self.reader = Reader(lm, self.models, self.limits, lenient=lenient)
+        self.reader, self.lenient = Reader(lm, self.models, self.limits), lenient
         self.metrics: Metrics = Metrics() if first is None else first.metrics
         self.thread = EngineThread(lm.engine, on_step=self._tell_progress, count_step=self.metrics.steps.inc)
         self.admission = Admission(self.limits)
@@ -93,7 +93,7 @@ class Service:
         wanted = served_name(lm.name)
         numbered = itertools.chain([wanted], (f"{wanted}-{number}" for number in itertools.count(2)))
         name = next(name for name in numbered if name not in self.names)
-        self.services.append(Service(lm, limits=self.limits, alias=name, lenient=self.reader.lenient, first=self))
+        self.services.append(Service(lm, limits=self.limits, alias=name, lenient=self.lenient, first=self))
 
     @property
     def names(self) -> list[str]:

@@ -14,7 +14,7 @@ from starlette.responses import Response
 from nextword.errors import NextwordError
 from nextword.serving.errors import ApiError, refusal
 from nextword.serving.fields import Fields
-from nextword.serving.handlers import JsonResponse, read_request
+from nextword.serving.handlers import JsonResponse, ignored_by, read_request
 from nextword.serving.preparing import encode_messages
 from nextword.serving.service import Service
 from nextword.text.tokenizer import Tokenizer
@@ -34,8 +34,10 @@ TEMPLATE_FIELDS = ("model", *_CHAT)
 async def tokenize(request: Request) -> Response:
     """Answer `POST /tokenize`."""
 
+    ignored = ignored_by(request)
+
     def work(service: Service, body: Mapping[str, Any]) -> dict[str, Any]:
-        fields = Fields(body, TOKENIZE_FIELDS)
+        fields = Fields(body, TOKENIZE_FIELDS, ignored=ignored)
         tokenizer = service.lm.tokenizer
         name = _what(fields)
         token_ids = _chat_ids(service, body) if name == "messages" else _text_ids(fields, name, tokenizer)
@@ -56,8 +58,10 @@ async def tokenize(request: Request) -> Response:
 async def detokenize(request: Request) -> Response:
     """Answer `POST /detokenize`; control tokens are shown as they are written."""
 
+    ignored = ignored_by(request)
+
     def work(service: Service, body: Mapping[str, Any]) -> dict[str, Any]:
-        fields = Fields(body, DETOKENIZE_FIELDS)
+        fields = Fields(body, DETOKENIZE_FIELDS, ignored=ignored)
         text = service.lm.tokenizer.decode(fields.take("tokens", Sequence[int], []), skip_special_tokens=False)
         return {"content": text, "prompt": text}
 
@@ -67,9 +71,11 @@ async def detokenize(request: Request) -> Response:
 async def apply_template(request: Request) -> Response:
     """Answer `POST /apply-template`: a conversation as the text that the model sees."""
 
+    ignored = ignored_by(request)
+
     def work(service: Service, body: Mapping[str, Any]) -> dict[str, Any]:
-        Fields(body, TEMPLATE_FIELDS)
-        asked = service.reader.chat(body)
+        Fields(body, TEMPLATE_FIELDS, ignored=ignored)
+        asked = service.reader.chat(_of_chat(body))
         begins = asked.add_generation_prompt
         tokenizer = service.lm.tokenizer
         return {"prompt": tokenizer.render_chat(asked.messages, add_generation_prompt=begins, **asked.rendering)}
@@ -124,8 +130,11 @@ def _text_ids(fields: Fields, name: str, tokenizer: Tokenizer) -> list[int]:
 
 
 def _chat_ids(service: Service, body: Mapping[str, Any]) -> list[int]:
-    known = {name: value for name, value in body.items() if name in (*_CHAT, "model")}
-    return encode_messages(service.lm.engine, service.reader.chat(known))
+    return encode_messages(service.lm.engine, service.reader.chat(_of_chat(body)))
+
+
+def _of_chat(body: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in body.items() if name in TEMPLATE_FIELDS}
 
 
 def _piece(tokenizer: Tokenizer, token_id: int) -> str | list[int]:

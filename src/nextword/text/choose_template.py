@@ -20,8 +20,8 @@ def choose_template(
     """Return the text of the template.
 
     `own` and `named`: those of the model. `choice`: a file, the name of one of the model's templates, or a template;
-    None: the model's own, or its "tool_use" where there are tools. Raises TokenizerError if the model has none,
-    RequestError for a choice that is none.
+    None: the model's own, or its "tool_use" where there are tools. Raises TokenizerError if the model has none, or one
+    without any expression, RequestError for a choice that is none.
     """
     if isinstance(choice, PathLike):
         return _read(Path(choice))
@@ -33,12 +33,22 @@ def choose_template(
                 f"chat_template = {choice!r:.80}: is no template, and the model has none of that name ({names});"
                 " check the name of the file, which Python gives as a Path"
             )
-        return known.get(choice, choice)
+        return _of_model(known[choice]) if choice in known else choice
     chosen = known.get(_FOR_TOOLS if has_tools and _FOR_TOOLS in known else "default")
     if chosen is None:
         hint = f"name one of {', '.join(sorted(known))} as chat_template" if known else _HINT
         raise TokenizerError(f"this model has no {'default ' if known else ''}chat template: {hint}")
-    return chosen
+    return _of_model(chosen)
+
+
+def _of_model(template: str) -> str:
+    """Raise TokenizerError for a template that shows nothing of a conversation, such as the mere name of one."""
+    if "{" not in template:
+        raise TokenizerError(
+            f"the chat template in the model's files is {template!r:.80}, which shows no message:"
+            " give a template as chat_template"
+        )
+    return template
 
 
 def _read(path: Path) -> str:

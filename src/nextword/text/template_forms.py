@@ -1,7 +1,8 @@
 """`fit_to_template`: give messages the forms that a chat template reads, where there are two for the same thing.
 
 Content is a text or a list of parts, the arguments of a tool call are an object or its JSON. Which form a template
-reads is found by rendering short messages with it. A message in a form that it reads goes to it as it is, as in
+reads is found by rendering short messages with it. The role "developer" is OpenAI's newer name of "system"; a template
+that has not the word knows the older one alone. A message in a form that it reads goes to it as it is, as in
 transformers.
 """
 
@@ -26,7 +27,8 @@ def fit_to_template(
 ) -> list[PlainMessage]:
     """Return the messages in the forms that the template reads; `variables` are the special tokens by name."""
     probe = functools.partial(_shows, template, tuple(variables.items()))
-    return [_fitted(message, probe) for message in messages]
+    roles = {} if "developer" in template else {"developer": "system"}
+    return [_fitted({**message, "role": roles.get(message["role"], message["role"])}, probe) for message in messages]
 
 
 _Probe = Callable[[str], bool]

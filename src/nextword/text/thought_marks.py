@@ -60,20 +60,20 @@ def _around(rendered: str, prompt: str, asked: str) -> ThoughtMark | None:
     tag = _TAG.search(between)
     if not (is_shown and is_said and tag):
         return None
-    opening = prompt[len(_common(prompt, asked)) :].strip()  # the prompt itself may begin the thoughts
+    opening = prompt[len(common_begin(prompt, asked)) :].strip()  # the prompt itself may begin the thoughts
     begin = written_text(before, prompt) or opening
     return ThoughtMark(begin, between[: tag.end()].strip(), between[tag.end() :].strip()) if begin else None
 
 
 def written_text(before: str, prompt: str) -> str:
     """Return what the model writes of a text: that behind the prompt, from the first tag that differs."""
-    common = _common(before, prompt)
+    common = common_begin(before, prompt)
     opened = max(common.rfind("<"), common.rfind("["))
     start = opened if opened > max(common.rfind(">"), common.rfind("]")) else len(common)
     return before[start:].strip()
 
 
-def _common(first: str, second: str) -> str:
+def common_begin(first: str, second: str) -> str:
     """Return the text with which both begin."""
     pairs = zip(first, second, strict=False)
     return first[: sum(1 for _ in itertools.takewhile(lambda pair: pair[0] == pair[1], pairs))]

@@ -8,17 +8,17 @@ from __future__ import annotations
 
 import itertools
 import json
-import re
 import string
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from nextword.text.tool_syntax import CALL_ID, CallSyntax
+from nextword.text.call_arguments import ArgumentsReader, ObjectReader, TaggedReader, quoted_object
+from nextword.text.tool_syntax import CALL_ID, NO, OPEN, CallSyntax, follow
 
-_OPEN, _NO = -1, -2
-"""Results of `_follow` for a text that ends within the pattern, and for one that departs from it."""
+_OTHER_KEYS = ("type", "id")
+"""Keys that models write in front of the name, besides the arguments."""
 _LETTERS = string.ascii_letters + string.digits
-_WRITTEN_ID = re.compile(r"[\w.:-]+")
 
 
 @dataclass(frozen=True)
@@ -51,14 +51,14 @@ class CallDelta:
 class CallSplitter:
     """Splits an answer as it grows."""
 
-    def __init__(self, syntax: CallSyntax, names: Sequence[str]) -> None:
-        """Begin an answer that may call functions of these names."""
-        self._syntax, self._names = syntax, names
+    def __init__(self, syntax: CallSyntax, functions: Mapping[str, Mapping[str, Any]]) -> None:
+        """Begin an answer that may call functions; their parameters by their names."""
+        self._syntax, self._functions = syntax, functions
         self._again, self._end = syntax.again, syntax.end
         if syntax.object_at is not None:  # the rest of the object is read as JSON
             self._again, self._end = (text.partition("}")[2] for text in (syntax.again, syntax.end))
         self._held = ""
-        self._object: _ObjectReader | None = None
+        self._arguments: ArgumentsReader | None = None
         self._is_behind_call = self._is_said = False
         self._deltas: list[CallDelta] = []
         self._num_calls = 0
@@ -70,8 +70,8 @@ class CallSplitter:
         said = ""
         is_going_on = True
         while is_going_on:
-            if self._object is not None:
-                is_going_on = self._read_object(self._object)
+            if self._arguments is not None:
+                is_going_on = self._read_arguments(self._arguments)
             elif self._is_behind_call:
                 is_going_on = self._go_on_behind_call(is_last=is_last)
             else:
@@ -110,31 +110,62 @@ class CallSplitter:
     def _begin(self, at: int, before: str | None = None) -> bool | None:
         """Begin a call if there is one at a place of the text; None while that is open."""
         before = self._syntax.begin if before is None else before
-        places = {name: _follow(self._held, at, f"{before}{name}{self._syntax.between}{{") for name in self._names}
-        name = next((name for name, place in places.items() if place >= 0), None)
-        if name is not None:
-            self._held = self._held[places[name] - 1 :]
-            self._add(name)
-            self._object = _ObjectReader(is_within_object=self._syntax.object_at is not None)
-            return True
-        return None if _OPEN in places.values() else self._begin_with_arguments(at, before)
+        places = {name: self._arguments_at(at, f"{before}{name}{self._syntax.between}") for name in self._functions}
+        name = max((name for name, place in places.items() if place >= 0), key=len, default=None)
+        if name is None:
+            return None if OPEN in places.values() else self._begin_with_arguments(at, before)
+        if self._syntax.quote != '"':
+            return self._take_quoted(name, places[name])
+        self._held = self._held[places[name] :]
+        self._add(name)
+        self._arguments = self._reader(name)
+        return True
+
+    def _arguments_at(self, at: int, before: str) -> int:
+        """Return the place of the arguments behind a name; OPEN or NO without."""
+        tags = self._syntax.tags
+        starts = ("{",) if tags is None else (tags.key, self._end)
+        found = [follow(self._held, at, before + start) for start in starts]
+        place = next((place for place in found if place >= 0), None)
+        if place is None:
+            return OPEN if OPEN in found else NO
+        return place - 1 if tags is None else follow(self._held, at, before)
+
+    def _reader(self, name: str) -> ArgumentsReader:
+        if self._syntax.tags is None:
+            return ObjectReader(is_within_object=self._syntax.object_at is not None)
+        return TaggedReader(self._syntax.tags, self._functions[name], (self._again, self._end))
+
+    def _take_quoted(self, name: str, place: int) -> bool | None:
+        """Take a call once its arguments are complete; None while they are not."""
+        try:
+            found = quoted_object(self._held[place:], self._syntax.quote)
+        except ValueError:
+            return False
+        if found is None:
+            return None
+        arguments, length = found
+        self._add(name, arguments)
+        self._held, self._is_behind_call = self._held[place + length :], True
+        return True
 
     def _begin_with_arguments(self, at: int, before: str) -> bool | None:
-        """Take a call whose object has the name behind the arguments, as `_begin`."""
+        """Take a call whose object does not begin with the name, as `_begin`."""
         if self._syntax.object_at is None:
             return False
         key, other = self._syntax.keys
         start = before.rpartition("{")[0]
-        opened = _follow(self._held, at, f'{start}{{"{other}":')
-        if opened < 0:
-            return None if opened == _OPEN else False
+        opened = [follow(self._held, at, f'{start}{{"{first}":') for first in (other, *_OTHER_KEYS)]
+        if all(place < 0 for place in opened):
+            return None if OPEN in opened else False
         try:
-            value, end = json.JSONDecoder().raw_decode(self._held, self._held.find("{", _follow(self._held, at, start)))
+            value, end = json.JSONDecoder().raw_decode(self._held, self._held.find("{", follow(self._held, at, start)))
         except ValueError:
             return None
-        if value.get(key) not in self._names or not isinstance(value[other], dict):
+        name, arguments = value.get(key), value.get(other)
+        if not isinstance(name, str) or name not in self._functions or not isinstance(arguments, dict):
             return False
-        self._add(value[key], json.dumps(value[other], ensure_ascii=False))
+        self._add(name, json.dumps(arguments, ensure_ascii=False))
         self._held, self._is_behind_call = self._held[end:], True
         return True
 
@@ -145,88 +176,28 @@ class CallSplitter:
         self._deltas.append(CallDelta(self._num_calls, arguments, call))
         self._num_calls += 1
 
-    def _read_object(self, reader: _ObjectReader) -> bool:
+    def _read_arguments(self, reader: ArgumentsReader) -> bool:
         """Take off the arguments, and the rest of the object that they stand in; False while more is to come."""
         arguments, self._held = reader.read(self._held)
         if arguments:
             self._deltas.append(CallDelta(self._num_calls - 1, arguments))
         if reader.has_ended:
-            self._object, self._is_behind_call = None, True
+            self._arguments, self._is_behind_call = None, True
         return reader.has_ended
 
     def _go_on_behind_call(self, *, is_last: bool) -> bool:
         """Find out whether another call follows, or the end of the calls; False while that is open."""
         another = self._begin(0, self._again) if self._again else False
         if another:
-            self._is_behind_call = self._object is None
+            self._is_behind_call = self._arguments is None
             return True
-        end = _follow(self._held, 0, self._end)
-        if not is_last and (another is None or end == _OPEN):
+        end = follow(self._held, 0, self._end)
+        if not is_last and (another is None or end == OPEN):
             return False
-        if end != _NO:
-            self._held = "" if end == _OPEN else self._held[end:]
+        if end != NO:
+            self._held = "" if end == OPEN else self._held[end:]
         self._is_behind_call = False
         return True
-
-
-class _ObjectReader:
-    """Reads the JSON object of a call's arguments, and on to the end of the object that it stands in, if any."""
-
-    def __init__(self, *, is_within_object: bool) -> None:
-        self._last_depth = -1 if is_within_object else 0
-        self._depth = 0
-        self._is_closed = False
-        """True once the arguments have ended."""
-        self._is_string = self._is_escaped = False
-
-    @property
-    def has_ended(self) -> bool:
-        """True once everything is read."""
-        return self._is_closed and self._depth == self._last_depth
-
-    def read(self, text: str) -> tuple[str, str]:
-        """Return the arguments in a text, and what is behind all of the object."""
-        end = 0
-        for place, character in enumerate(text):
-            if self.has_ended:
-                return text[:end], text[place:]
-            self._count(character)
-            if not self._is_closed:
-                end = place + 1
-                self._is_closed = self._depth == 0
-        return text[:end], ""
-
-    def _count(self, character: str) -> None:
-        if self._is_escaped:
-            self._is_escaped = False
-        elif self._is_string:
-            self._is_escaped = character == "\\"
-            self._is_string = character != '"'
-        elif character == '"':
-            self._is_string = True
-        else:
-            self._depth += (character in "{[") - (character in "}]")
-
-
-def _follow(text: str, at: int, pattern: str) -> int:
-    """Return the place behind a pattern in a text, white space aside; _OPEN if the text ends within it, _NO without."""
-    for index, part in enumerate(pattern.split(CALL_ID)):
-        if index:
-            written = _WRITTEN_ID.match(text, at)
-            if written is None or written.end() == len(text):
-                return _OPEN if at == len(text) or written else _NO
-            at = written.end()
-        for character in part:
-            if character.isspace():
-                continue
-            while at < len(text) and text[at].isspace():
-                at += 1
-            if at == len(text):
-                return _OPEN
-            if text[at] != character:
-                return _NO
-            at += 1
-    return at
 
 
 def _begun(mark: str, text: str) -> int:

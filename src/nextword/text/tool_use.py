@@ -43,7 +43,7 @@ class ToolUse:
 
     def splitter(self) -> CallSplitter:
         """Return what tells the calls of one answer from its text."""
-        return CallSplitter(self.syntax, [function.name for function in self.functions])
+        return CallSplitter(self.syntax, {function.name: function.parameters for function in self.functions})
 
     @property
     def has_form(self) -> bool:
