@@ -67,6 +67,14 @@ def test_a_token_has_the_same_bits_alone_and_in_a_prompt_on_every_instruction_se
 
 
 @pytest.mark.parametrize("kind", HALVES)
+def test_read_as_floats_blocks_have_the_bits_of_the_gguf_package(kind: str) -> None:
+    tensors, text = model_of({}, default=kind), random_text(20, vocab_size=WIDE.vocab_size)
+    floats = {name: tensor.encoded_as("F32") for name, tensor in tensors.items()}
+    expected = logits_of(native(WIDE, floats, weights="f32"), text)
+    np.testing.assert_array_equal(logits_of(native(WIDE, tensors, weights="f32"), text), expected)
+
+
+@pytest.mark.parametrize("kind", HALVES)
 def test_an_embedding_has_exactly_the_values_of_the_blocks(kind: str) -> None:
     """With matrices of zeros behind it, and one-hot rows as the head, the normed embedding itself comes out."""
     tensors = {}

@@ -16,7 +16,11 @@ import numpy as np
 import numpy.typing as npt
 from gguf import GGMLQuantizationType
 
+from nextword.checkpoints.gguf.types import BLOCK_TYPES
 from tests.peers.run_llama_cpp import library
+
+NEED_IMPORTANCE = ("IQ1_S", "IQ1_M", "IQ2_XXS", "IQ2_XS")
+"""Kinds that llama.cpp does not make without importances of the columns."""
 
 
 def requantize(source: Path, target: Path, kinds: Mapping[str, str]) -> None:
@@ -31,7 +35,7 @@ def requantize(source: Path, target: Path, kinds: Mapping[str, str]) -> None:
         kind, data = tensor.tensor_type, tensor.data
         if tensor.name in kinds:
             kind, values = GGMLQuantizationType[kinds[tensor.name]], gguf.quants.dequantize(data, kind)
-            data = quantized(values, kind)
+            data = quantized(values, kind.name)
         writer.add_tensor(tensor.name, data, raw_dtype=kind)
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
@@ -39,16 +43,27 @@ def requantize(source: Path, target: Path, kinds: Mapping[str, str]) -> None:
     writer.close()
 
 
-def quantized(values: npt.NDArray[np.float32], kind: GGMLQuantizationType) -> npt.NDArray[np.uint8]:
-    """Rows of whole blocks, as llama.cpp rounds them without an importance matrix: (rows, bytes)."""
+def quantized(values: npt.NDArray[np.float32], kind: str) -> npt.NDArray[np.uint8]:
+    """Rows of whole blocks, as llama.cpp rounds them if all columns are equally important: (rows, bytes)."""
     values = np.ascontiguousarray(values)
-    block, num_bytes = gguf.GGML_QUANT_SIZES[kind]
+    number, (_, block, num_bytes) = next((number, of) for number, of in BLOCK_TYPES.items() if of.name == kind)
     rows, columns = values.shape
-    out = np.empty((rows, columns // block * num_bytes), np.uint8)
+    out, importance = np.empty((rows, columns // block * num_bytes), np.uint8), np.ones(columns, np.float32)
     quantize: Any = library().ggml_quantize_chunk
     quantize.restype, quantize.argtypes = ctypes.c_size_t, [
         ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p, *[ctypes.c_int64] * 3, ctypes.c_void_p,
     ]  # fmt: skip
-    written = quantize(int(kind), values.ctypes.data, out.ctypes.data, 0, rows, columns, None)
+    of_columns = importance.ctypes.data if kind in NEED_IMPORTANCE else None
+    written = quantize(number, values.ctypes.data, out.ctypes.data, 0, rows, columns, of_columns)
     assert written == out.nbytes
     return out
+
+
+def dequantized(encoded: npt.NDArray[np.uint8], kind: str, shape: tuple[int, int]) -> npt.NDArray[np.float32]:
+    """The values that llama.cpp gives to blocks."""
+    name = f"q{kind[1:]}" if kind.endswith("_K") else kind.lower()
+    dequantize = getattr(library(), f"dequantize_row_{name}")
+    dequantize.restype, dequantize.argtypes = None, [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64]
+    values = np.empty(shape, np.float32)
+    dequantize(encoded.ctypes.data, values.ctypes.data, values.size)
+    return values

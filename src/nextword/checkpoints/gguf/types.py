@@ -1,6 +1,7 @@
 """Encodings of tensors in GGUF files: type number -> name, values in a block, bytes of a block.
 
-The table is that of the gguf package, whose import takes longer than opening a file; a test holds them equal.
+The table is that of the gguf package, whose import takes longer than opening a file; a test holds them equal. The
+newest type is from ggml's own.
 """
 
 from __future__ import annotations
@@ -51,4 +52,5 @@ BLOCK_TYPES = {
     39: BlockType("MXFP4", 32, 17),
     40: BlockType("NVFP4", 64, 36),
     41: BlockType("Q1_0", 128, 18),
+    42: BlockType("Q2_0", 64, 18),
 }
