@@ -66,6 +66,10 @@ NB_MODULE(_native, m) {
     bind_selection(m);
     bind_training(m);
     m.def("trim_heap", &trim_heap);
+    nb::class_<MappingGuard>(m, "MappingGuard")
+        .def("__init__",
+             [](MappingGuard* self, const Bytes& mapped) { new (self) MappingGuard(mapped.data(), mapped.size()); })
+        .def_prop_ro("has_lost_bytes", &MappingGuard::has_lost_bytes);
     m.def("choose_isa", [](const std::string& isa) { return choose_kernels(isa.c_str()).name; });
     m.def("read_strings", &read_strings, nb::arg("data").noconvert(), nb::arg("position"), nb::arg("count"));
 }

@@ -75,6 +75,14 @@ ReadValues reader_of(Encoding encoding) {
     return nullptr;
 }
 
+bool is_finite(float value) { return (bits_of(value) & 0x7f800000u) != 0x7f800000u; }
+
+bool are_finite(const float* values, int count) {
+    bool are = true;
+    for (int i = 0; i < count; ++i) are &= is_finite(values[i]);
+    return are;
+}
+
 // Write one number as a kind of numbers holds it; false if it is beyond its range.
 bool put_number(WeightKind kind, float value, uint8_t* to) {
     if (kind == WeightKind::F32) {
@@ -105,6 +113,17 @@ bool put_group(WeightKind kind, const Group& group, uint8_t* unit) {
     return is_in_range;
 }
 
+// Round a group to integers; false if its scales are beyond the range of fp16.
+bool quantize_group(const Kernels& kernels, WeightKind kind, const Group& group, uint8_t* unit) {
+    kernels.quantize_weights(kind, group.values, group.first, unit);
+    bool is_in_range = true;
+    for (int part = 0; part <= traits(kind).has_minimum; ++part) {
+        const uint8_t* halves = unit + (part * kPanelRows + group.first) * 2;
+        for (int row = 0; row < group.rows; ++row) is_in_range &= is_finite(from_fp16(load_half(halves + row * 2)));
+    }
+    return is_in_range;
+}
+
 // At most 16 rows. What is missing in the last group is 0.
 bool pack_rounded(const Kernels& kernels, const PanelRows& to, Encoding encoding, const uint8_t* rows) {
     const Matrix& matrix = to.matrix;
@@ -117,6 +136,7 @@ bool pack_rounded(const Kernels& kernels, const PanelRows& to, Encoding encoding
         const int count = std::min(kColumnsAtOnce, matrix.columns - begin);
         for (int row = 0; row < to.count; ++row) {
             read(rows + stride * row + row_bytes(encoding, begin), count, values[row]);
+            is_in_range &= !is_quantized(matrix.kind) || are_finite(values[row], count);
             std::fill(values[row] + count, values[row] + ceil_div(count, kGroup) * kGroup, 0.0f);
         }
         for (int at = 0; at < count; at += kGroup) {
@@ -126,7 +146,7 @@ bool pack_rounded(const Kernels& kernels, const PanelRows& to, Encoding encoding
             group.columns = std::min(kGroup, count - at);
             if (is_quantized(matrix.kind)) {
                 uint8_t* unit = to.panel + unit_bytes(matrix.kind) * ((begin + at) / kGroup);
-                kernels.quantize_weights(matrix.kind, group.values, to.first, unit);
+                is_in_range &= quantize_group(kernels, matrix.kind, group, unit);
             } else {
                 is_in_range &= put_group(matrix.kind, group, to.panel + unit_bytes(matrix.kind) * (begin + at));
             }

@@ -18,7 +18,8 @@ struct PanelRows {
     int first, count;
 };
 
-// Write rows that follow one another in `rows`. False if a finite number is beyond the range of the matrix's kind.
+// Write rows that follow one another in `rows`. False if a finite number is beyond the range of the
+// matrix's kind, or one that is not finite had to be rounded to an integer.
 bool pack_values(const Kernels& kernels, const PanelRows& to, Encoding encoding, const uint8_t* rows);
 
 }  // namespace nextword

@@ -1,5 +1,6 @@
 #include "system.h"
 
+#include <atomic>
 #include <cstdint>
 #include <cstdio>
 #include <new>
@@ -12,6 +13,7 @@
 #include <malloc.h>
 #else
 #include <dlfcn.h>
+#include <signal.h>
 #include <sys/mman.h>
 #include <unistd.h>
 #endif
@@ -102,6 +104,80 @@ void trim_heap() {
     malloc_trim(0);
 #endif
 }
+
+#endif
+
+// ---- mapped files ----
+
+struct GuardedRange {
+    std::atomic<bool> is_taken{false}, has_lost_bytes{false};
+    std::atomic<uintptr_t> begin{0}, end{0};  // equal until it is guarded
+};
+
+#if defined(_WIN32)
+
+MappingGuard::MappingGuard(const void*, size_t) : range_(nullptr) {}
+MappingGuard::~MappingGuard() = default;
+bool MappingGuard::has_lost_bytes() const { return false; }
+
+#else
+
+namespace {
+
+GuardedRange guarded_ranges[4096];  // without a lock, which a signal could not take
+struct sigaction action_before;     // for SIGBUS
+uintptr_t page_size = 0;
+
+// Map zeros from the page of `at` to the end of the guarded range that it lies in; false if there is none.
+bool map_zeros(uintptr_t at) {
+    for (GuardedRange& range : guarded_ranges) {
+        const uintptr_t end = range.end.load(), page = at / page_size * page_size;
+        if (at < range.begin.load() || at >= end) continue;
+        range.has_lost_bytes.store(true);
+        return mmap(reinterpret_cast<void*>(page), end - page, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1,
+                    0) != MAP_FAILED;
+    }
+    return false;
+}
+
+void on_bus_error(int number, siginfo_t* info, void*) {
+    const bool is_sent = info->si_code <= 0;  // by a program; otherwise the access is tried again after this
+    if (!is_sent && map_zeros(reinterpret_cast<uintptr_t>(info->si_addr))) return;
+    sigaction(number, &action_before, nullptr);
+    if (is_sent) raise(number);
+}
+
+bool install_bus_handler() {
+    page_size = static_cast<uintptr_t>(sysconf(_SC_PAGESIZE));
+    struct sigaction action = {};
+    action.sa_sigaction = on_bus_error;
+    action.sa_flags = SA_SIGINFO | SA_ONSTACK;
+    sigemptyset(&action.sa_mask);
+    return sigaction(SIGBUS, &action, &action_before) == 0;
+}
+
+}  // namespace
+
+MappingGuard::MappingGuard(const void* memory, size_t num_bytes) : range_(nullptr) {
+    static const bool is_installed = install_bus_handler();
+    if (!is_installed) return;
+    for (GuardedRange& range : guarded_ranges) {
+        if (range.is_taken.exchange(true)) continue;
+        range.has_lost_bytes.store(false);
+        range.begin.store(reinterpret_cast<uintptr_t>(memory));
+        range.end.store(reinterpret_cast<uintptr_t>(memory) + num_bytes);
+        range_ = &range;
+        return;
+    }
+}
+
+MappingGuard::~MappingGuard() {
+    if (range_ == nullptr) return;
+    range_->end.store(0);
+    range_->is_taken.store(false);
+}
+
+bool MappingGuard::has_lost_bytes() const { return range_ != nullptr && range_->has_lost_bytes.load(); }
 
 #endif
 

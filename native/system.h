@@ -20,6 +20,24 @@ void discard_memory(void* memory, size_t num_bytes);
 // Return freed heap memory to the system, where the C library can.
 void trim_heap();
 
+struct GuardedRange;
+
+// While it lives, bytes that a mapped file has lost, since it was truncated or its disk fails, read as zeros from there
+// to the end of the mapping, and it says so. Unguarded, reading them ends the process. The memory must outlive it. At
+// most some thousand mappings are guarded at once, further ones are not; on Windows a mapped file cannot be truncated.
+class MappingGuard {
+public:
+    MappingGuard(const void* memory, size_t num_bytes);
+    ~MappingGuard();
+    MappingGuard(const MappingGuard&) = delete;
+    MappingGuard& operator=(const MappingGuard&) = delete;
+
+    bool has_lost_bytes() const;
+
+private:
+    GuardedRange* range_;  // or none
+};
+
 // The number of this process: another one in a forked child.
 int process_id();
 

@@ -161,7 +161,10 @@ void Weights::load_rows(const std::vector<EncodedRows>& parts, const Kernels& ke
         }
     });
     if (beyond_range != nullptr) {
-        throw std::overflow_error(beyond_range.load()->name + " has numbers beyond the range of 16 bits");
+        const std::string name = beyond_range.load()->name;
+        const bool is_rounded = is_quantized(slot_of(name).linear->matrix.kind);
+        throw std::overflow_error(name + " has numbers " + (is_rounded ? "that are infinite, NaN or " : "") +
+                                  "beyond the range of 16 bits");
     }
 }
 

@@ -78,7 +78,7 @@ public:
     // A matrix is made, then filled; all are made before any is filled. The halves of a gated MLP are made together,
     // under either name, unless the kind that comes second is another. All throw std::invalid_argument for a name or
     // size that the shape does not have; rows begin with those of a panel. `load_rows` throws std::overflow_error, too,
-    // for finite numbers beyond the range of the matrix's kind.
+    // for finite numbers beyond the range of the matrix's kind, and for others where integers are to stand for them.
     void make_matrix(const std::string& name, WeightKind kind);
     void load_rows(const std::vector<EncodedRows>& parts, const Kernels& kernels, ThreadPool& threads);
     void load_vector(const std::string& name, const float* values, size_t size);

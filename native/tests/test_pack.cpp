@@ -156,6 +156,20 @@ void test_numbers_beyond_a_range_are_found() {
     }
 }
 
+void test_numbers_that_no_integer_stands_for_are_found() {
+    for (const WeightKind kind : {WeightKind::Q8, WeightKind::Q4Min}) {
+        for (const auto& [value, expected] :
+             {std::pair{65504.0f, true}, {1e9f, false}, {-HUGE_VALF, false}, {NAN, false}}) {
+            std::vector<float> values(3 * 70, 1.0f);
+            values[2 * 70 + 69] = value;
+            Matrix matrix(kind, 3, 70);
+            const bool is_in_range =
+                pack_rows(matrix, PanelPart::Whole, 0, 3, Encoding::F32, encode(Encoding::F32, values).data());
+            check(is_in_range == expected, "numbers that can be rounded to integers");
+        }
+    }
+}
+
 void test_the_halves_of_a_gated_pair_do_not_touch_each_other() {
     constexpr int rows = 37, columns = 33;
     Random random(6);
@@ -220,6 +234,7 @@ int main() {
     test_only_whole_blocks_are_packed();
     for (const Encoding encoding : kBlockEncodings) test_blocks_become_floats_of_the_same_values(encoding);
     test_numbers_beyond_a_range_are_found();
+    test_numbers_that_no_integer_stands_for_are_found();
     test_the_halves_of_a_gated_pair_do_not_touch_each_other();
     test_zeros_and_single_values_are_packed_without_a_division_by_zero();
     test_the_best_range_of_four_bits_is_no_worse_than_the_whole_range();

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -52,6 +53,17 @@ def test_a_number_beyond_the_range_of_float16_is_an_error_that_names_the_tensor(
         native(tensors=tensors, weights="f16")
     tensors[name].data[3, 5] = 65519
     native(tensors=tensors, weights="f16")
+
+
+@pytest.mark.parametrize("value", [np.nan, -np.inf, 1e9])
+@pytest.mark.parametrize("weights", ["q8", "q4"])
+def test_a_number_that_no_integer_can_stand_for_is_an_error(weights: Weights, value: float) -> None:
+    tensors = random_weights(CONFIG)
+    name = "layers.1.mlp.down_proj.weight"
+    tensors[name].data[3, 5] = value
+    with pytest.raises(CheckpointError, match=f"tensor {name} has numbers that are infinite, NaN or beyond the range"):
+        native(tensors=tensors, weights=weights)
+    native(tensors=tensors, weights="f32")
 
 
 def test_progress_goes_up_to_one() -> None:
@@ -119,3 +131,27 @@ except KeyboardInterrupt:
 print(memory("VmRSS:") - before < 25e6)
 """
     assert run(script, large_file) == "interrupted\nTrue"
+
+
+@pytest.mark.skipif(os.name == "nt", reason="a mapped file cannot be truncated there")
+@pytest.mark.parametrize("backend", ["native", "torch"])
+def test_a_file_that_shrinks_while_it_is_loaded_is_an_error(backend: str, large_file: Path, tmp_path: Path) -> None:
+    path = tmp_path / "model.safetensors"
+    path.write_bytes(large_file.read_bytes())
+    if backend == "torch":
+        pytest.importorskip("torch")
+    script = f"""
+from nextword.errors import CheckpointError
+from nextword.inference.open_backend import open_backend
+
+def truncate(share):
+    os.truncate(sys.argv[1], 1000)
+
+if {backend!r} == "torch":
+    truncate(0.0)
+try:
+    open_backend(LARGE, tensors, backend={backend!r}, num_threads=2, on_progress=truncate)
+except CheckpointError as error:
+    print(error)
+"""
+    assert "model.safetensors: changed while it was read" in run(script, path)

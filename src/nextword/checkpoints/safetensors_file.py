@@ -19,8 +19,8 @@ import numpy as np
 import numpy.typing as npt
 
 from nextword.atomic_file import write_atomically
-from nextword.errors import CheckpointError, os_reason
-from nextword.input_file import check_file
+from nextword.errors import CheckpointError
+from nextword.input_file import map_file
 from nextword.json_file import parse_json_object, read_json_object
 from nextword.models.stored_tensor import FLOAT_DTYPES, FloatDtype, StoredTensor
 from nextword.models.weights import Shape
@@ -43,11 +43,8 @@ SINGLE_NAME = "model.safetensors"
 
 def open_safetensors(path: Path) -> dict[str, StoredTensor]:
     """Map the tensors of one file, by name. Raises CheckpointError naming file, tensor and field if it is damaged."""
-    size = check_file(path, least=8, kind="a safetensors file")
-    try:
-        mapped: npt.NDArray[np.uint8] = np.memmap(path, dtype=np.uint8, mode="r").view(np.ndarray)
-    except OSError as error:
-        raise CheckpointError(f"{path}: cannot be read: {os_reason(error)}") from None
+    mapping = map_file(path, least=8, kind="a safetensors file")
+    mapped: npt.NDArray[np.uint8] = np.ndarray(size := len(mapping), np.uint8, mapping)
     (header_length,) = struct.unpack("<Q", mapped[:8].tobytes())
     if header_length > min(_LARGEST_HEADER, size - 8):
         raise CheckpointError(
@@ -58,6 +55,7 @@ def open_safetensors(path: Path) -> dict[str, StoredTensor]:
     values = mapped[8 + header_length :]
     entries = [_entry(path, name, fields) for name, fields in header.items()]
     _require_contiguous(path, entries, len(values))
+    mapping.require_unchanged()
     return {entry.name: entry.view(values) for entry in entries}
 
 
@@ -111,7 +109,9 @@ def write_safetensors(
     with write_atomically(path) as file:
         file.write(struct.pack("<Q", len(text)) + text)
         for name in shapes:
-            file.write(np.ascontiguousarray(tensors[name].encoded_as(dtype).data).data)
+            tensor = tensors[name]
+            file.write(np.ascontiguousarray(tensor.encoded_as(dtype).data).data)
+            tensor.require_unchanged()
 
 
 @dataclass(frozen=True)

@@ -74,6 +74,7 @@ def _readable(tensor: StoredTensor, source: str) -> StoredTensor:
             rounded = values.astype(np.float32)
         if np.any(np.isinf(rounded) & np.isfinite(values)):
             raise CheckpointError(f"{source}: tensor {tensor.name}: has values beyond the range of F32")
+        tensor.require_unchanged()
         return StoredTensor(tensor.name, "F32", tensor.shape, rounded)
     if tensor.dtype not in FLOAT_DTYPES:
         raise CheckpointError(

@@ -93,7 +93,7 @@ def load_weights(
 ) -> None:
     """Pack all weights; the pages of a mapped file leave the memory again.
 
-    Raises CheckpointError for numbers beyond the range of a kind.
+    Raises CheckpointError for numbers beyond the range of a kind, and for infinities and NaN where they are rounded.
     """
     for name, kind in kinds.items():
         # All are allocated before any is filled: side by side they lie on huge pages, for which one alone is too small.
@@ -101,7 +101,9 @@ def load_weights(
     shapes = weight_shapes(config)
     for name in shapes.keys() - kinds.keys():
         offset = config.norm_offset if name.endswith("norm.weight") else 0.0
-        model.load_vector(name, np.ascontiguousarray(tensors[name].to_float32()) + np.float32(offset))
+        vector = tensors[name]
+        model.load_vector(name, np.ascontiguousarray(vector.to_float32()) + np.float32(offset))
+        vector.require_unchanged()
     done, total = 0, sum(rows * columns for rows, columns in (shapes[name] for name in kinds))
     at_once = _BYTES_AT_ONCE * model.num_threads
     for batch in _batches((part for name in kinds for part in _parts(tensors[name], at_once)), at_once):
@@ -168,10 +170,11 @@ def _batches(parts: Iterable[_Part], num_bytes: int) -> Iterator[list[_Part]]:
 
 
 def _pack(model: core.Model, batch: Sequence[_Part]) -> None:
-    """Pack these rows, and release them."""
+    """Pack these rows, and release them. Raises CheckpointError if their file changes meanwhile."""
     try:
         model.load_rows([part.for_core() for part in batch])
     except OverflowError as error:
-        raise CheckpointError(f"tensor {error}; load the model with weights f32, bf16, q8 or q4") from None
+        raise CheckpointError(f"tensor {error}; load the model with weights f32 or bf16") from None
     for part in batch:
+        part.source.require_unchanged()
         part.source.leave_memory()

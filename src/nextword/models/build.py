@@ -40,6 +40,7 @@ def build_transformer(
         tensor = tensors[name]
         require_shape(name, tensor.shape, shape, source="weights")
         state[name] = to_torch(tensor, dtype=dtype, device=device)
+        tensor.require_unchanged()
         tensor.leave_memory()  # else the file's pages would stay in memory besides the weights
     transformer.load_state_dict(state, assign=True)
     return transformer.eval()

@@ -17,6 +17,8 @@ import numpy as np
 import numpy.typing as npt
 
 from nextword.errors import CheckpointError
+from nextword.input_file import FileMapping
+from nextword.models.low_bits import LOW_BITS, dequantize_low_bits
 
 FloatDtype = Literal["F32", "F16", "BF16"]
 
@@ -56,16 +58,19 @@ class StoredTensor:
     def to_float32(self) -> npt.NDArray[np.float32]:
         """Return the values, `shape` float32; a view if the file holds float32 itself.
 
-        Raises CheckpointError for an encoding that the gguf package cannot dequantise.
+        Raises CheckpointError for an encoding that neither the gguf package nor we can dequantise.
         """
         if self.dtype == "F32":
             return cast("npt.NDArray[np.float32]", self.data)
         if self.dtype == "F16":
-            return self.data.astype(np.float32)
-        if self.dtype == "BF16":
+            values = self.data.astype(np.float32)
+        elif self.dtype == "BF16":
             # A bfloat16 is the upper half of the float32 of the same value.
-            return (self.data.astype(np.uint32) << np.uint32(16)).view(np.float32)
-        return self._dequantized()
+            values = (self.data.astype(np.uint32) << np.uint32(16)).view(np.float32)
+        else:
+            values = self._dequantized()
+        self.require_unchanged()
+        return values
 
     def encoded_as(self, dtype: FloatDtype) -> StoredTensor:
         """Return the tensor encoded as `dtype`, each value rounded to nearest, ties to even.
@@ -82,6 +87,7 @@ class StoredTensor:
         encoded = StoredTensor(self.name, dtype, self.shape, data)
         if np.any(np.isinf(encoded.to_float32()) & np.isfinite(values)):
             raise CheckpointError(f"tensor {self.name}: has values beyond the range of {dtype}; store it as F32")
+        self.require_unchanged()
         return encoded
 
     def renamed(self, name: str) -> StoredTensor:
@@ -91,6 +97,8 @@ class StoredTensor:
     def take_rows(self, rows: npt.NDArray[np.intp] | slice) -> StoredTensor:
         """Return the given rows (first axis) in the order given; rows of a quantised tensor are encoded one by one."""
         data = self.data[rows]
+        if not isinstance(rows, slice):
+            self.require_unchanged()
         return StoredTensor(self.name, self.dtype, (data.shape[0], *self.shape[1:]), data)
 
     def reshaped(self, leading: tuple[int, ...]) -> StoredTensor:
@@ -106,12 +114,26 @@ class StoredTensor:
 
     def leave_memory(self) -> None:
         """Release the memory pages of the mapped file; a later use reads the file again."""
-        owner: object = self.data
-        while isinstance(owner, np.ndarray):
-            owner = owner.base
+        owner = self._owner()
         # Changes in a writable mapping would be lost.
         if isinstance(owner, mmap.mmap) and memoryview(owner).readonly and hasattr(mmap, "MADV_DONTNEED"):
             owner.madvise(mmap.MADV_DONTNEED)
+
+    def require_unchanged(self) -> None:
+        """Raise CheckpointError if the mapped file has changed, so that what was read of it may be wrong.
+
+        Methods that return a copy have asked; who reads a view, or `data`, asks afterwards.
+        """
+        owner = self._owner()
+        if isinstance(owner, FileMapping):
+            owner.require_unchanged()
+
+    def _owner(self) -> object:
+        """Return what holds the memory of `data`."""
+        owner: object = self.data
+        while isinstance(owner, np.ndarray):
+            owner = owner.base
+        return owner
 
     def _dequantized(self) -> npt.NDArray[np.float32]:
         from gguf import GGMLQuantizationType
@@ -124,8 +146,11 @@ class StoredTensor:
             for start in range(0, len(values), step):
                 chunk = values[start : start + step]
                 # A row is a whole number of blocks, so several rows can be read as one long row.
-                encoded = np.ascontiguousarray(rows[start : start + step]).reshape(1, -1)
-                chunk[:] = dequantize(encoded, GGMLQuantizationType[self.dtype]).reshape(chunk.shape)
+                encoded = np.ascontiguousarray(rows[start : start + step]).view(np.uint8).reshape(1, -1)
+                if self.dtype in LOW_BITS:
+                    chunk[:] = dequantize_low_bits(encoded, self.dtype).reshape(chunk.shape)
+                else:
+                    chunk[:] = dequantize(encoded, GGMLQuantizationType[self.dtype]).reshape(chunk.shape)
         except (KeyError, NotImplementedError):
             raise CheckpointError(
                 f"tensor {self.name}: values of type {self.dtype} cannot be read; "
@@ -150,5 +175,7 @@ def join_rows(name: str, parts: Sequence[StoredTensor]) -> StoredTensor:
     dtypes = {part.dtype for part in parts}
     same = len(dtypes) == 1
     data = np.concatenate([part.data if same else part.to_float32() for part in parts])
+    for part in parts:
+        part.require_unchanged()
     shape = (sum(part.shape[0] for part in parts), *parts[0].shape[1:])
     return StoredTensor(name, dtypes.pop() if same else "F32", shape, data)

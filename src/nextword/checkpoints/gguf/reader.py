@@ -16,8 +16,8 @@ import numpy as np
 import numpy.typing as npt
 
 from nextword.checkpoints.gguf.types import BLOCK_TYPES
-from nextword.errors import CheckpointError, os_reason
-from nextword.input_file import check_file
+from nextword.errors import CheckpointError
+from nextword.input_file import map_file
 from nextword.models.stored_tensor import FLOAT_DTYPES, StoredTensor
 from nextword.native import native
 
@@ -48,7 +48,8 @@ class GGUFFile:
 
 def read_gguf(path: Path) -> GGUFFile:
     """Map a GGUF file of version 2 or 3. Raises CheckpointError naming file and field if it is damaged."""
-    data = _map(path)
+    mapping = map_file(path, least=_HEADER_BYTES, kind="a GGUF file")
+    data: npt.NDArray[np.uint8] = np.ndarray(len(mapping), np.uint8, mapping)
     cursor = _Cursor(data.data, path, order=_byte_order(data, path))
     cursor.unpack("II", "header")  # magic and version, which `_byte_order` has checked
     num_tensors, num_entries = cursor.unpack("QQ", "header")
@@ -65,17 +66,9 @@ def read_gguf(path: Path) -> GGUFFile:
     if type(alignment) is not int or alignment <= 0 or alignment % 8:
         raise CheckpointError(f"{path}: general.alignment = {alignment!r}: must be a positive multiple of 8")
     start = -(-cursor.position // alignment) * alignment
-    return GGUFFile(metadata, _tensors(path, data, entries, start, cursor.order), len(data))
-
-
-def _map(path: Path) -> npt.NDArray[np.uint8]:
-    """Map the bytes of a file, (size,) uint8. Raises CheckpointError if it is too short for a header."""
-    check_file(path, least=_HEADER_BYTES, kind="a GGUF file")
-    try:
-        mapped: npt.NDArray[np.uint8] = np.memmap(path, dtype=np.uint8, mode="r").view(np.ndarray)
-    except OSError as error:
-        raise CheckpointError(f"{path}: cannot be read: {os_reason(error)}") from None
-    return mapped
+    tensors = _tensors(path, data, entries, start, cursor.order)
+    mapping.require_unchanged()
+    return GGUFFile(metadata, tensors, len(data))
 
 
 def _byte_order(data: npt.NDArray[np.uint8], path: Path) -> str:

@@ -18,6 +18,7 @@ from nextword.checkpoints.gguf.tokenizer_metadata import model_name, tokenizer_m
 from nextword.checkpoints.gguf.types import BLOCK_TYPES
 from nextword.checkpoints.model_directory import ModelDirectory
 from nextword.errors import CheckpointError, os_reason
+from nextword.models.low_bits import LOW_BITS
 from nextword.models.stored_tensor import FLOAT_DTYPES, FloatDtype, StoredTensor
 
 GGUFWeights = Literal["auto", "f32", "f16", "bf16", "q8", "q4"]
@@ -67,7 +68,7 @@ def _encoding(tensor: StoredTensor, weights: GGUFWeights) -> _Encoding:
     elif kind == "Q4_1" and weights == "q4" and tensor.name in _ENDS:
         kind = "Q8_0"
     _, num_values, num_bytes = next(block for block in BLOCK_TYPES.values() if block.name == kind)
-    if tensor.shape[-1] % num_values:
+    if tensor.shape[-1] % num_values or kind in LOW_BITS:  # which the gguf package cannot write; fp16 has their values
         kind, num_values, num_bytes = "F16", 1, 2
     row_bytes = tensor.shape[-1] // num_values * num_bytes
     shape = tensor.shape if kind in ("F32", "F16") else (*tensor.shape[:-1], row_bytes)
@@ -94,7 +95,9 @@ def _write(
     writer.write_kv_data_to_file()
     writer.write_ti_data_to_file()
     for name in tensors:
-        writer.write_tensor_data(_encoded(tensors[name], _encoding(tensors[name], weights).kind))
+        tensor = tensors[name]
+        writer.write_tensor_data(_encoded(tensor, _encoding(tensor, weights).kind))
+        tensor.require_unchanged()
     writer.close()
 
 
