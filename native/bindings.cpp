@@ -15,6 +15,7 @@
 
 namespace nextword {
 
+void bind_merges(nb::module_& m);     // in bind_merges.cpp
 void bind_model(nb::module_& m);      // in bind_model.cpp
 void bind_selection(nb::module_& m);  // in bind_select.cpp
 void bind_training(nb::module_& m);   // in bind_training.cpp
@@ -62,6 +63,7 @@ NB_MODULE(_native, m) {
     wait_at_exit();
     nb::register_exception_translator(&raise_backend_error);
     nb::exception<CacheFull>(m, "CacheFullError", PyExc_MemoryError);
+    bind_merges(m);
     bind_model(m);
     bind_selection(m);
     bind_training(m);

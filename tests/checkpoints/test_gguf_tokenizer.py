@@ -13,12 +13,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenizers import AddedToken, Regex, models, normalizers, pre_tokenizers, processors
 
+from nextword.checkpoints.gguf import vocabulary
 from nextword.checkpoints.gguf.metadata import GGUFMetadata
 from nextword.checkpoints.gguf.piece_scores import are_same_merges, scores_of_merges
 from nextword.checkpoints.gguf.tokenizer import build_gguf_tokenizer
 from nextword.checkpoints.gguf.tokenizer_metadata import model_name, tokenizer_metadata
 from nextword.checkpoints.gguf.vocabulary import merges_from_scores
-from nextword.errors import CheckpointError
+from nextword.errors import CheckpointError, TokenizerError
 from nextword.text.tokenizer import Tokenizer
 from tests.text.vocabularies import SPACE, byte_level_backend, piece_backend
 
@@ -286,3 +287,21 @@ def test_the_same_merges_give_the_same_tokens(data: st.DataObject) -> None:
         own, other = (tokenizers.Tokenizer(models.BPE(ids, pairs)) for pairs in (merges, by_score))
         for text in data.draw(st.lists(st.text("abc", max_size=14), min_size=5, max_size=5)):
             assert own.encode(text).ids == other.encode(text).ids
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    tokens=st.lists(st.text("ab\u2581\u00e9\U0001f600", min_size=1, max_size=6), unique=True, max_size=40),
+    data=st.data(),
+)
+def test_the_core_finds_the_merges_that_python_finds(tokens: list[str], data: st.DataObject) -> None:
+    scores = {token: data.draw(st.sampled_from([0.0, -0.0, -1.5, -2, float("-inf"), 3])) for token in tokens}
+    merges = merges_from_scores(scores)
+    with pytest.MonkeyPatch.context() as without_core:
+        without_core.setattr(vocabulary, "native", None)
+        assert merges_from_scores(scores) == merges
+
+
+def test_a_score_that_is_not_a_number_is_refused() -> None:
+    with pytest.raises(TokenizerError, match="not a number"):
+        merges_from_scores({"a": 0.0, "b": float("nan")})

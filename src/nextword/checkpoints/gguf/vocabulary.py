@@ -15,12 +15,14 @@ import tokenizers
 from tokenizers import decoders, models, normalizers
 
 from nextword.errors import TokenizerError
+from nextword.native import native
 from nextword.text.piece_tokenizer import SPACE, TokenKind, build_pieces
 from nextword.text.pre_tokenizers import build_pre_tokenizer, find_rules
 
 _ADDED: Mapping[int, bool] = {TokenKind.CONTROL: True, TokenKind.UNKNOWN: True, TokenKind.USER_DEFINED: False}
 """Kinds found in a text as they are written -> True for special ones, which texts of users do not contain."""
 _UNUSED = int(TokenKind.UNUSED)  # integers compare several times as fast
+_JOINABLE = frozenset((int(TokenKind.NORMAL), int(TokenKind.USER_DEFINED)))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,8 +112,14 @@ def build_sentencepiece(
 def merges_from_scores(scores: Mapping[str, float]) -> list[tuple[str, str]]:
     """Return the pairs of tokens that form a token, best score first: SentencePiece's order as ranked BPE merges.
 
-    Of the pairs that form the same token, the one with the longer left part comes first.
+    Of pairs that form the same token, or tokens of one score, the one with the longer left part comes first. Raises
+    TokenizerError for a score that is not a number.
     """
+    if not all(score == score for score in scores.values()):
+        raise TokenizerError("a score of the vocabulary is not a number")
+    if native is not None:  # a vocabulary of 262,144 tokens takes Python a second
+        pairs: list[tuple[str, str]] = native.merges_from_scores(list(scores), list(scores.values()))
+        return pairs
     merges = [
         (-score, -cut, token[:cut], token[cut:])
         for token, score in scores.items()
@@ -124,10 +132,11 @@ def merges_from_scores(scores: Mapping[str, float]) -> list[tuple[str, str]]:
 
 def _joinable(vocabulary: GGUFVocabulary, scores: Sequence[float]) -> dict[str, float]:
     """Return token -> score for tokens that merges can form: no control tokens, bytes or unused ones."""
+    ids = vocabulary.token_ids
     return {
-        token: float(score)
+        token: score
         for token_id, (token, kind, score) in enumerate(zip(vocabulary.tokens, vocabulary.kinds, scores, strict=True))
-        if kind in (TokenKind.NORMAL, TokenKind.USER_DEFINED) and vocabulary.token_ids.get(token) == token_id
+        if kind in _JOINABLE and ids.get(token) == token_id
     }
 
 
