@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import openai
@@ -158,3 +163,62 @@ def test_tools_are_refused_where_the_template_has_none(client: Client, lm: nw.La
         assert (answer.status, answer.error["param"]) == (400, "tools")
         assert "known" in answer.error["message"]
         assert Client(server.url).post(PATH, {**ASKED, "tool_choice": "none", "max_tokens": 2}).status == 200
+
+
+def test_the_client_s_asynchronous_stream_has_the_calls(tools: Client) -> None:
+    async def ask() -> list[str]:
+        client = openai.AsyncOpenAI(base_url=f"{tools.url}/v1", api_key="none")
+        async with client, client.chat.completions.stream(**{**ASKED, "model": "writer"}) as stream:
+            final = await stream.get_final_completion()
+        return [call.function.name for call in final.choices[0].message.tool_calls or ()]
+
+    assert asyncio.run(ask()) == ["weather", "other"]
+
+
+@pytest.mark.peer
+def test_langchain_calls_tools(tools: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LANGSMITH_TRACING", "false")
+    langchain = pytest.importorskip("langchain_openai")
+    model = langchain.ChatOpenAI(base_url=f"{tools.url}/v1", api_key="none", model="writer", seed=3)
+    bound = model.bind_tools(TOOLS)
+    whole, (first, *others) = bound.invoke("?"), list(bound.stream("?"))
+    for chunk in others:
+        first += chunk
+    for message in (whole, first):
+        found = [(call["name"], call["args"]) for call in message.tool_calls]
+        assert found == [("weather", {"city": "Oslo", "days": 3}), ("other", {"city": "Oslo", "days": 3})]
+    results = [{"role": "tool", "tool_call_id": call["id"], "content": "5"} for call in whole.tool_calls]
+    assert bound.invoke([{"role": "user", "content": "?"}, whole, *results]).tool_calls
+    answer = model.with_structured_output(Weather, method="function_calling").invoke("?")
+    assert isinstance(answer, Weather)
+
+
+@pytest.mark.peer
+def test_llm_calls_tools(tools: Client, tmp_path: Path) -> None:
+    """The library `llm`, in a process with a folder of its own."""
+    pytest.importorskip("llm")
+    model = {"model_id": "served", "model_name": "writer", "api_base": f"{tools.url}/v1", "api_key_name": "none"}
+    (tmp_path / "extra-openai-models.yaml").write_text(json.dumps([{**model, "supports_tools": True}]))
+    environment = {**os.environ, "LLM_USER_PATH": str(tmp_path)}
+    done = subprocess.run([sys.executable, "-c", _LLM], capture_output=True, env=environment, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+    expected = [["weather", {"city": "Oslo", "days": 3}], ["other", {"city": "Oslo", "days": 3}]]
+    assert [json.loads(line) for line in done.stdout.splitlines()] == [expected, expected]
+
+
+_LLM = """
+import json, llm
+
+def weather(city: str, days: int) -> str:
+    "Weather."
+    return "5"
+
+def other(city: str, days: int) -> str:
+    "Other."
+    return "5"
+
+model = llm.get_model("served")
+for stream in (False, True):
+    response = model.prompt("?", tools=[weather, other], stream=stream, key="none")
+    print(json.dumps([[call.name, call.arguments] for call in response.tool_calls()]))
+"""

@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+from nextword.decoding.call_grammar import call_constraint
+from nextword.errors import RequestError
 from nextword.inference.answering import find_tool_use
 from nextword.text.tool_calls import CallDelta, ToolCall, joined_calls
 from nextword.text.tool_syntax import CallSyntax
@@ -81,6 +83,80 @@ def test_calls_of_models_that_keep_no_order(text: str, said: str, arguments: lis
     for size in (1, 3, 1000):
         found = split(use_of(TEMPLATES["hermes"]), text, size)
         assert (found[0], [call.arguments for call in found[1]]) == (said, arguments)
+
+
+def in_tags(*arguments: tuple[str, str], name: str = "weather") -> str:
+    inner = "".join(f"<parameter={key}>\n{value}\n</parameter>\n" for key, value in arguments)
+    return f"<tool_call>\n<function={name}>\n{inner}</function>\n</tool_call>"
+
+
+@pytest.mark.parametrize(
+    ("text", "said", "arguments"),
+    [
+        (in_tags(), "", ["{}"]),
+        (in_tags(("city", "Oslo"), ("days", "3")), "", ['{"city": "Oslo", "days": 3}']),
+        (in_tags(("city", "5"), ("days", "five")), "", ['{"city": "5", "days": "five"}']),
+        (
+            in_tags(("city", "\na\n"), ("x", "True"), ("y", "[1, null]")),
+            "",
+            [r'{"city": "\na\n", "x": true, "y": [1, null]}'],
+        ),
+        (in_tags(("city", "NaN"), ("x", "NaN")), "", ['{"city": "NaN", "x": "NaN"}']),
+        (in_tags(("city", "a")).replace("\n", ""), "", ['{"city": "a"}']),
+        (in_tags(("city", "a"), name="other"), in_tags(("city", "a"), name="other"), []),
+        (in_tags(("city", "Oslo"), ("days", "3"))[:-50], "", ['{"city": "Oslo"']),
+        (f"Look: {in_tags(('city', 'a'))}\nDone.", "Look:\nDone.", ['{"city": "a"}']),
+        (in_tags(("city", "a")) + in_tags(("city", "b"), name="weather_2"), "", ['{"city": "a"}', '{"city": "b"}']),
+    ],
+)
+def test_arguments_in_tags_have_the_types_of_the_schema(text: str, said: str, arguments: list[str]) -> None:
+    for size in (1, 3, 1000):
+        found = split(use_of(TEMPLATES["tags on lines"]), text, size)
+        assert (found[0], [call.arguments for call in found[1]]) == (said, arguments)
+
+
+@pytest.mark.parametrize(
+    ("text", "said", "arguments"),
+    [
+        ("<call>call:weather{}<call/>", "", ["{}"]),
+        ('<call>call:weather{days:3,city:<escape>a}"{<escape>}<call/>', "", [r'{"days": 3, "city": "a}\"{"}']),
+        ("<call>call:weather{x:[True,<escape>True<escape>,{y:None}]}", "", ['{"x": [true, "True", {"y": null}]}']),
+        ("<call>call:weather{city:<escape>Os", "<call>call:weather{city:<escape>Os", []),
+        ("<call>call:weather{city:Oslo}<call/>", "<call>call:weather{city:Oslo}<call/>", []),
+        ("<call>call:other{}<call/>", "<call>call:other{}<call/>", []),
+    ],
+)
+def test_arguments_with_other_quotes_are_json_in_the_end(text: str, said: str, arguments: list[str]) -> None:
+    for size in (1, 3, 1000):
+        found = split(use_of(QUOTED), text, size)
+        assert (found[0], [call.arguments for call in found[1]]) == (said, arguments)
+
+
+def test_calls_with_other_quotes_cannot_be_held_to_a_form() -> None:
+    for use in (
+        find_tool_use(tokenizer_with(QUOTED), {"tools": TOOLS, "tool_choice": "required"}),
+        find_tool_use(tokenizer_with(QUOTED), {"tools": [weather(strict=True)]}),
+    ):
+        assert use is not None
+        with pytest.raises(RequestError, match="tools: this model's calls are no JSON"):
+            call_constraint(use, None)
+    assert call_constraint(use_of(QUOTED), None) is None
+
+
+def test_a_text_in_tags_is_held_to_a_length_or_a_list_alone() -> None:
+    schema = {"type": "object", "properties": {"city": {"type": "string", "pattern": "a+"}}}
+    tools = [weather(parameters=schema)]
+    use = find_tool_use(tokenizer_with(TEMPLATES["tags"]), {"tools": tools, "tool_choice": "required"})
+    assert use is not None
+    with pytest.raises(RequestError, match=r"tools\[0\].function.parameters: city has 'pattern'"):
+        call_constraint(use, None)
+
+
+@pytest.mark.parametrize("text", ['{"type": "function", "name": "weather", "parameters": {"city": "Oslo"}}'])
+def test_an_object_may_begin_with_its_type(text: str) -> None:
+    for size in (1, 1000):
+        said, (call,) = split(use_of(TEMPLATES["llama"]), text, size)
+        assert (said, call.arguments) == ("", '{"city": "Oslo"}')
 
 
 @pytest.mark.parametrize(

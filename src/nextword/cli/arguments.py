@@ -140,12 +140,14 @@ def load_model(name: str, compute: ComputeOptions, *, amateur: str | None = None
 
 
 def named_folders(arguments: Sequence[str]) -> dict[str, str]:
-    """Return folders by name from arguments of the form NAME=DIR. Raises RequestError for another form."""
+    """Return folders by name from arguments of the form NAME=DIR. Raises RequestError for another, or a name twice."""
     found: dict[str, str] = {}
     for argument in arguments:
         name, equals, folder = argument.partition("=")
         if not (name and equals and folder):
             raise RequestError(f"--adapter {argument!r}: must be NAME=DIR")
+        if name in found:
+            raise RequestError(f"--adapter {argument!r}: {name!r} is the name of {found[name]!r}, too; give it another")
         found[name] = folder
     return found
 

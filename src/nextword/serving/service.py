@@ -15,6 +15,7 @@ from typing import Any, TypeVar, cast
 from starlette.datastructures import State
 
 from nextword.checks import shown
+from nextword.errors import RequestError
 from nextword.inference.sequence import Request
 from nextword.inference.stored_prefix import store_prefix
 from nextword.language_model import LanguageModel
@@ -53,12 +54,14 @@ class Service:
         lenient: bool = False,
         first: Service | None = None,
     ) -> None:
-        """Serve a model under its name or an alias, and its adapters under theirs; `first`: see `serve_beside`."""
+        """Serve a model under its name or an alias, and its adapters under theirs; `first`: see `serve_beside`.
+
+        Raises RequestError for an adapter of the model's name.
+        """
         self.lm = lm
         self.limits = limits or Limits()
         self.model = alias or served_name(lm.name)
-        self.models: Mapping[str, str | None] = {self.model: None, **{name: name for name in lm.adapters}}
-        """Adapter by the name of a served model; None: the base model."""
+        self.models = _names(self.model, lm.adapters)
         self._first = first or self
         self.services: list[Service] = [self]
         """This one, and those of the models beside it."""
@@ -229,6 +232,18 @@ class Service:
     def _cache_share(self) -> float:
         """Return the share of the KV cache of that model that has least left."""
         return max(service.lm.engine.cache_share for service in self.services)
+
+
+def _names(model: str, adapters: Sequence[str]) -> Mapping[str, str | None]:
+    """Return the adapter by the name of a served model; None: the base model."""
+    if model in adapters:
+        raise RequestError(f"adapters: {model!r} is the name of the model itself; give another, or an alias")
+    wrong = next((name for name in adapters if not name.isprintable() or name != name.strip()), None)
+    if wrong is not None:
+        raise RequestError(
+            f"adapters: {wrong!r} is no name for clients: it has white space at an end, or control characters"
+        )
+    return {model: None, **{name: name for name in adapters}}
 
 
 def served_name(name: str) -> str:
