@@ -45,6 +45,12 @@ struct Simd {
     }
     static uint16_t to_fp16(float value) { return static_cast<uint16_t>(_cvtss_sh(value, _MM_FROUND_TO_NEAREST_INT)); }
     static void store(float* to, F a) { _mm512_storeu_ps(to, a.v); }
+#if defined(__AVX512BF16__)
+    // Numbers below 2^-126 become 0.
+    static void store_bf16(uint16_t* to, F a) {
+        _mm256_storeu_si256(reinterpret_cast<__m256i*>(to), (__m256i)_mm512_cvtneps_pbh(a.v));
+    }
+#else
     static void store_bf16(uint16_t* to, F a) {
         const __m512i bits = _mm512_castps_si512(a.v);
         const __m512i odd = _mm512_and_si512(_mm512_srli_epi32(bits, 16), _mm512_set1_epi32(1));
@@ -53,6 +59,7 @@ struct Simd {
         const __m512i rounded = _mm512_mask_mov_epi32(_mm512_srli_epi32(up, 16), is_nan, _mm512_set1_epi32(0x7fc0));
         _mm256_storeu_si256(reinterpret_cast<__m256i*>(to), _mm512_cvtepi32_epi16(rounded));
     }
+#endif
 
     static F add(F a, F b) { return {_mm512_add_ps(a.v, b.v)}; }
     static F sub(F a, F b) { return {_mm512_sub_ps(a.v, b.v)}; }
@@ -144,6 +151,21 @@ struct Simd {
         return {_mm512_dpbusd_epi32(acc.v, weights.v, values.v)};
     }
     static int32_t start_q8(int32_t sum_of_x) { return -128 * sum_of_x; }
+
+#if defined(__AVX512BF16__)
+    // 16 pairs of bf16.
+    struct Pairs {
+        __m512bh v;
+    };
+    static Pairs load_pairs(const uint16_t* from) { return {(__m512bh)_mm512_loadu_si512(from)}; }
+    static Pairs spread_pair(const uint16_t* from) {
+        int32_t pair;
+        std::memcpy(&pair, from, sizeof pair);
+        return {(__m512bh)_mm512_set1_epi32(pair)};
+    }
+    // Adds both products of each pair. Numbers below 2^-126 count as 0.
+    static F dot_pairs(F acc, Pairs a, Pairs b) { return {_mm512_dpbf16_ps(acc.v, a.v, b.v)}; }
+#endif
 };
 
 }  // namespace

@@ -29,6 +29,25 @@ struct Rotated {
     bool is_backward = false;  // by the opposite angles
 };
 
+// Causal attention within documents whose tokens follow one another. A token's row holds its heads one after the other;
+// query heads that share a key-value head are adjacent.
+template <class Element>
+struct PackedHeads {
+    const Element* queries = nullptr;  // (tokens, num_heads, head_dim)
+    const Element* keys = nullptr;     // (tokens, num_kv_heads, head_dim), as the values
+    const Element* values = nullptr;
+    const int64_t* starts = nullptr;  // each document's first token, and last the number of tokens
+    int64_t num_documents = 0;
+    int64_t num_heads = 0;
+    int64_t num_kv_heads = 0;
+    int64_t head_dim = 0;  // whole vectors
+    int64_t window = 0;    // latest keys that a query attends to, its own included
+    float scale = 1.0f;    // of the scores
+
+    // A unit of work is a document's key-value head.
+    int64_t num_units() const { return num_documents * num_kv_heads; }
+};
+
 // `Element` is float, or uint16_t for bf16.
 template <class Element>
 struct TrainingKernels {
@@ -54,6 +73,14 @@ struct TrainingKernels {
     // log_sum - target's logit + z_loss * log_sum^2 by them.
     void (*cross_entropy)(Element* logits, const int64_t* targets, float z_loss, bool has_grad, int64_t num_rows,
                           int64_t size, float* log_sums, float* target_logits);
+    // What each query's softmax weights make of the values, as the queries lie, and the logarithms of its sums of
+    // powers (num_heads, tokens), for the units from first_unit to last_unit.
+    void (*attend)(const PackedHeads<Element>& heads, int64_t first_unit, int64_t last_unit, Element* mixed,
+                   float* log_sums);
+    // Gradients of queries, keys and values from that of `mixed`.
+    void (*attend_backward)(const PackedHeads<Element>& heads, int64_t first_unit, int64_t last_unit,
+                            const Element* mixed, const float* log_sums, const Element* grad, Element* query_grad,
+                            Element* key_grad, Element* value_grad);
 };
 
 struct TrainingKernelSet {
@@ -62,8 +89,10 @@ struct TrainingKernelSet {
 };
 
 const TrainingKernelSet& portable_training_kernels();
-const TrainingKernelSet* avx2_training_kernels();  // compiled in on x86-64 only, these two
+const TrainingKernelSet* avx2_training_kernels();  // compiled in on x86-64 only, as what follows of AVX-512
 const TrainingKernelSet* avx512_training_kernels();
+const TrainingKernelSet* avx512bf16_training_kernels();  // the same with products of bf16; null from an old compiler
+bool runs_avx512bf16();
 const TrainingKernelSet* neon_training_kernels();  // on aarch64 only
 
 // The best that this processor runs.

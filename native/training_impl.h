@@ -1,4 +1,4 @@
-// Training's kernels, over the vectors and the functions of one number that were included before.
+// Training's kernels, over the vectors that were included before.
 
 #ifndef NEXTWORD_TRAINING_IMPL_H
 #define NEXTWORD_TRAINING_IMPL_H
@@ -8,54 +8,10 @@
 #include <cstring>
 #include <vector>
 
-#include "half.h"
-#include "math_impl.h"
-#include "training.h"
+#include "training_attention_backward_impl.h"
 
 namespace nextword {
 namespace {
-
-// ---- rows of elements ----
-
-F load_element(const float* from) { return Simd::load(from); }
-F load_element(const uint16_t* from) { return Simd::load_bf16(from); }
-void store_element(float* to, F value) { Simd::store(to, value); }
-void store_element(uint16_t* to, F value) { Simd::store_bf16(to, value); }
-float one_element(float value) { return value; }
-float one_element(uint16_t value) { return from_bf16(value); }
-
-// The last, incomplete vector of a row; `filler` stands in what is missing.
-template <class Element>
-F load_some(const Element* from, int64_t count, float filler) {
-    Element raw[kLanes] = {};
-    std::memcpy(raw, from, static_cast<size_t>(count) * sizeof(Element));
-    float lanes[kLanes];
-    Simd::store(lanes, load_element(raw));
-    std::fill(lanes + count, lanes + kLanes, filler);
-    return Simd::load(lanes);
-}
-
-template <class Element>
-void store_some(Element* to, F value, int64_t count) {
-    Element raw[kLanes];
-    store_element(raw, value);
-    std::memcpy(to, raw, static_cast<size_t>(count) * sizeof(Element));
-}
-
-// visit(position, load, store) for each vector from first to last: load(row) is the vector of a row, and store(row,
-// value) writes it.
-template <class Visit>
-[[gnu::always_inline]] inline void by_vectors(int64_t first, int64_t last, float filler, const Visit& visit) {
-    int64_t i = first;
-    for (; i + kLanes <= last; i += kLanes) {
-        visit([&](const auto* row) { return load_element(row + i); },
-              [&](auto* row, F value) { store_element(row + i, value); });
-    }
-    const int64_t count = last - i;
-    if (count <= 0) return;
-    visit([&](const auto* row) { return load_some(row + i, count, filler); },
-          [&](auto* row, F value) { store_some(row + i, value, count); });
-}
 
 // ---- RMSNorm ----
 
@@ -110,14 +66,14 @@ template <Activation activation>
         value = Simd::mul(x, below);
         derivative = Simd::fma(x, density, below);
     } else if constexpr (activation == Activation::GeluTanh) {
+        // x times the logistic function of z = 2 sqrt(2 / pi) (x + 0.044715 x^3).
+        constexpr float kLinear = 2 * 0.79788456f, kCubic = kLinear * 0.044715f;
         const F square = Simd::mul(x, x);
-        const F inner = Simd::mul(x, Simd::fma(square, Simd::set(0.79788456f * 0.044715f), Simd::set(0.79788456f)));
-        const F bent = tanh(inner);
-        const F below = Simd::mul(half, Simd::add(one, bent));
-        const F inner_derivative = Simd::fma(square, Simd::set(3 * 0.79788456f * 0.044715f), Simd::set(0.79788456f));
-        const F bent_derivative = Simd::sub(one, Simd::mul(bent, bent));
-        value = Simd::mul(x, below);
-        derivative = Simd::fma(Simd::mul(Simd::mul(half, x), bent_derivative), inner_derivative, below);
+        const F minus_z = Simd::mul(x, Simd::fma(square, Simd::set(-kCubic), Simd::set(-kLinear)));
+        const F share = Simd::div(one, Simd::add(one, exp(minus_z)));
+        const F z_derivative = Simd::fma(square, Simd::set(3 * kCubic), Simd::set(kLinear));
+        value = Simd::mul(x, share);
+        derivative = Simd::fma(Simd::mul(value, Simd::sub(one, share)), z_derivative, share);
     } else if constexpr (activation == Activation::Relu2) {
         const F kept = Simd::max(x, zero);
         value = Simd::mul(kept, kept);
@@ -132,7 +88,8 @@ template <Activation activation>
 template <Activation activation, class Element>
 void activate_as(const Element* x, const Element* gated, int64_t size, Element* out) {
     by_vectors(0, size, 0.0f, [&](auto load, auto store) {
-        const F value = activate(load(x), activation);
+        F value, derivative;
+        differentiate<activation>(load(x), value, derivative);
         store(out, gated == nullptr ? value : Simd::mul(value, load(gated)));
     });
 }
@@ -299,7 +256,8 @@ constexpr TrainingKernels<Element> make_training_kernels_of() {
     return {train_rms_norm<Element>,         train_rms_norm_backward<Element>,
             train_activate<Element>,         train_activate_backward<Element>,
             train_rotate<Element>,           train_softmax<Element>,
-            train_softmax_backward<Element>, train_cross_entropy<Element>};
+            train_softmax_backward<Element>, train_cross_entropy<Element>,
+            train_attend<Element>,           train_attend_backward<Element>};
 }
 
 constexpr TrainingKernelSet make_training_kernels() {

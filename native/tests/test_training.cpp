@@ -27,16 +27,19 @@ const TrainingKernels<Element>& of_type(const TrainingKernelSet& set) {
     }
 }
 
-// Everything that the kernels write, one after the other, as bytes.
+template <class Element>
+void append(std::vector<uint8_t>& bytes, const std::vector<Element>& values) {
+    const auto* first = reinterpret_cast<const uint8_t*>(values.data());
+    bytes.insert(bytes.end(), first, first + values.size() * sizeof values[0]);
+}
+
+// Everything that the kernels of rows write, one after the other, as bytes.
 template <class Element>
 std::vector<uint8_t> all_results(const TrainingKernels<Element>& kernels, int64_t size) {
     constexpr int64_t rows = 6;
     const size_t count = static_cast<size_t>(rows * size);
     std::vector<uint8_t> bytes;
-    const auto keep = [&](const auto& values) {
-        const auto* first = reinterpret_cast<const uint8_t*>(values.data());
-        bytes.insert(bytes.end(), first, first + values.size() * sizeof values[0]);
-    };
+    const auto keep = [&](const auto& values) { append(bytes, values); };
     Random random(static_cast<uint64_t>(size));
     const auto x = elements(random, count, Element{}), y = elements(random, count, Element{}),
                grad = elements(random, count, Element{});
@@ -76,12 +79,45 @@ std::vector<uint8_t> all_results(const TrainingKernels<Element>& kernels, int64_
     return bytes;
 }
 
+// Everything that attention writes: documents of one token, of less than a block, and of several, one of them whole.
+template <class Element>
+std::vector<uint8_t> attention_results(const TrainingKernels<Element>& kernels, int64_t head_dim, int64_t window) {
+    const std::vector<int64_t> starts = {0, 1, 34, 98, 245};
+    const int64_t num_tokens = starts.back(), num_heads = 4, num_kv_heads = 2;
+    const size_t query_count = static_cast<size_t>(num_tokens * num_heads * head_dim), key_count = query_count / 2;
+    Random random(static_cast<uint64_t>(head_dim));
+    const auto queries = elements(random, query_count, Element{}), keys = elements(random, key_count, Element{}),
+               values = elements(random, key_count, Element{}), grad = elements(random, query_count, Element{});
+    std::vector<Element> mixed(query_count), query_grad(query_count), key_grad(key_count), value_grad(key_count);
+    std::vector<float> log_sums(static_cast<size_t>(num_tokens * num_heads));
+    const PackedHeads<Element> heads{queries.data(), keys.data(),  values.data(), starts.data(), 4,
+                                     num_heads,      num_kv_heads, head_dim,      window,        0.2f};
+    // In two parts, as two threads do.
+    for (int64_t unit : {int64_t{0}, int64_t{3}}) {
+        const int64_t last = unit == 0 ? 3 : heads.num_units();
+        kernels.attend(heads, unit, last, mixed.data(), log_sums.data());
+        kernels.attend_backward(heads, unit, last, mixed.data(), log_sums.data(), grad.data(), query_grad.data(),
+                                key_grad.data(), value_grad.data());
+    }
+    std::vector<uint8_t> bytes;
+    append(bytes, mixed), append(bytes, log_sums);
+    append(bytes, query_grad), append(bytes, key_grad), append(bytes, value_grad);
+    return bytes;
+}
+
 template <class Element>
 void test_all_instruction_sets_give_the_same_bits(const TrainingKernelSet& set, const std::string& name) {
     for (int64_t size : {1, 7, 16, 33, 64, 2100}) {
         check(all_results(of_type<Element>(set), size) ==
                   all_results(of_type<Element>(portable_training_kernels()), size),
               name + " gives what portable gives, rows of " + std::to_string(size));
+    }
+    for (int64_t head_dim : {16, 80}) {
+        for (int64_t window : {50, 245}) {
+            check(attention_results(of_type<Element>(set), head_dim, window) ==
+                      attention_results(of_type<Element>(portable_training_kernels()), head_dim, window),
+                  name + " attends as portable does, head_dim " + std::to_string(head_dim));
+        }
     }
 }
 
@@ -99,6 +135,8 @@ int main() {
 #if defined(__x86_64__)
         if (name == "avx2") test(*avx2_training_kernels(), name);
         if (name == "avx512") test(*avx512_training_kernels(), name);
+        if (name == "avx512" && runs_avx512bf16() && avx512bf16_training_kernels() != nullptr)
+            test(*avx512bf16_training_kernels(), "avx512bf16");
 #elif defined(__aarch64__)
         if (name == "neon") test(*neon_training_kernels(), name);
 #endif

@@ -230,3 +230,27 @@ def cross_entropy(
     log_sums: npt.NDArray[np.float32],
     target_logits: npt.NDArray[np.float32],
 ) -> None: ...
+def attend(
+    queries: _Elements,
+    keys: _Elements,
+    values: _Elements,
+    starts: npt.NDArray[np.int64],
+    window: int,
+    scale: float,
+    mixed: _Elements,
+    log_sums: npt.NDArray[np.float32],
+) -> None: ...
+def attend_backward(
+    queries: _Elements,
+    keys: _Elements,
+    values: _Elements,
+    starts: npt.NDArray[np.int64],
+    window: int,
+    scale: float,
+    mixed: _Elements,
+    log_sums: npt.NDArray[np.float32],
+    grad: _Elements,
+    query_grad: _Elements,
+    key_grad: _Elements,
+    value_grad: _Elements,
+) -> None: ...

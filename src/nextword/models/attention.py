@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from nextword.models.block_attention import block_attention, plan_blocks
+from nextword.models.core_attention import core_attention, runs_in_core
 
 _QUERY_BLOCK = 256
 """Queries in a masked block: enough to keep the kernels busy, few enough for a mask of a few megabytes."""
@@ -63,8 +64,10 @@ def packed_causal_attention(
     of each document, in the order of the B * T positions.
     """
     if queries.device.type == "cpu":
-        blocks = plan_blocks(document_lengths, window)
         rows = queries.flatten(0, 1), keys.flatten(0, 1), values.flatten(0, 1)
+        if runs_in_core(queries, keys, document_lengths, soft_cap=soft_cap):
+            return core_attention(*rows, document_lengths, scale=scale, window=window).view_as(queries)
+        blocks = plan_blocks(document_lengths, window)
         return block_attention(*rows, blocks=blocks, scale=scale, soft_cap=soft_cap).view_as(queries)
     # One call for each document costs less than one with a mask, which computes products and discards them.
     lengths = list(document_lengths)

@@ -96,7 +96,7 @@ def softmax(scores: Tensor, seen: Seen, *, scale: float) -> Tensor:
         by_query = scores.view(scores.shape[0], -1, len(seen.first), num_keys)
         return torch.softmax(by_query * scale + seen.mask(num_keys, scores.dtype), dim=-1).view_as(scores)
     assert native is not None
-    native.softmax(_array(scores), _array(seen.first), _array(seen.last), scale)
+    native.softmax(as_array(scores), as_array(seen.first), as_array(seen.last), scale)
     return scores
 
 
@@ -105,7 +105,7 @@ def softmax_backward(weights: Tensor, grads: Tensor, seen: Seen, *, scale: float
     if not runs_native(weights):
         return torch._softmax_backward_data(grads, weights, -1, weights.dtype) * scale
     assert native is not None
-    native.softmax_backward(_array(weights), _array(grads), _array(seen.first), _array(seen.last), scale)
+    native.softmax_backward(as_array(weights), as_array(grads), as_array(seen.first), as_array(seen.last), scale)
     return grads
 
 
@@ -117,7 +117,9 @@ def cross_entropy(logits: Tensor, targets: Tensor, *, z_loss: float, has_grad: b
     """
     assert native is not None
     log_sums, target_logits = torch.empty(2, len(targets))
-    native.cross_entropy(_array(logits), _array(targets), z_loss, has_grad, _array(log_sums), _array(target_logits))
+    native.cross_entropy(
+        as_array(logits), as_array(targets), z_loss, has_grad, as_array(log_sums), as_array(target_logits)
+    )
     return log_sums, target_logits
 
 
@@ -127,7 +129,7 @@ def _rms_norm(hidden: Tensor, weight: Tensor, eps: float) -> tuple[Tensor, Tenso
     hidden, weight = hidden.contiguous(), weight.contiguous()
     normed = torch.empty_like(hidden)
     inverse = torch.empty(hidden.shape[:-1], dtype=torch.float32)
-    native.rms_norm(_array(hidden), _array(weight), eps, _array(normed), _array(inverse))
+    native.rms_norm(as_array(hidden), as_array(weight), eps, as_array(normed), as_array(inverse))
     return normed, inverse
 
 
@@ -146,7 +148,9 @@ class _RMSNorm(torch.autograd.Function):
         grad, hidden_grad = grads[0].contiguous(), torch.empty_like(hidden)
         weight_grad = torch.empty(weight.shape, dtype=torch.float32)
         native.rms_norm_backward(
-            *map(_array, (hidden, weight, inverse, grad)), x_grad=_array(hidden_grad), weight_grad=_array(weight_grad)
+            *map(as_array, (hidden, weight, inverse, grad)),
+            x_grad=as_array(hidden_grad),
+            weight_grad=as_array(weight_grad),
         )
         return hidden_grad, weight_grad.to(weight.dtype) if context.needs_input_grad[1] else None, None
 
@@ -156,7 +160,7 @@ def _activate(hidden: Tensor, gated: Tensor | None, activation: Activation) -> T
     hidden = hidden.contiguous()
     gated = None if gated is None else gated.contiguous()
     activated = torch.empty_like(hidden)
-    native.activate(_array(hidden), _optional_array(gated), _kind(activation), _array(activated))
+    native.activate(as_array(hidden), _optional_array(gated), _kind(activation), as_array(activated))
     return activated
 
 
@@ -175,11 +179,11 @@ class _Activate(torch.autograd.Function):
         grad, hidden_grad = grads[0].contiguous(), torch.empty_like(hidden)
         gated_grad = None if gated is None else torch.empty_like(gated)
         native.activate_backward(
-            _array(hidden),
+            as_array(hidden),
             _optional_array(gated),
-            _array(grad),
+            as_array(grad),
             context.kind,
-            x_grad=_array(hidden_grad),
+            x_grad=as_array(hidden_grad),
             gated_grad=_optional_array(gated_grad),
         )
         return hidden_grad, gated_grad, None
@@ -187,9 +191,9 @@ class _Activate(torch.autograd.Function):
 
 def _rotate(heads: Tensor, cosine: Tensor, signed_sine: Tensor, *, is_backward: bool) -> Tensor:
     assert native is not None
-    heads, tables = heads.contiguous(), [_array(table.contiguous()) for table in (cosine, signed_sine)]
+    heads, tables = heads.contiguous(), [as_array(table.contiguous()) for table in (cosine, signed_sine)]
     rotated = torch.empty_like(heads)
-    native.rotate(_array(heads), *tables, heads.shape[-2], is_backward, _array(rotated))
+    native.rotate(as_array(heads), *tables, heads.shape[-2], is_backward, as_array(rotated))
     return rotated
 
 
@@ -208,7 +212,7 @@ def _detached(tensor: Tensor | None) -> Tensor | None:
     return None if tensor is None else tensor.detach()
 
 
-def _array(tensor: Tensor) -> Tensor:
+def as_array(tensor: Tensor) -> Tensor:
     """Return a view for the C++ core, which takes tensors by DLPack; bfloat16 as the uint16 of its bits.
 
     `Tensor.numpy` would pin the storage, which FSDP frees when it has used a gathered weight.
@@ -218,7 +222,7 @@ def _array(tensor: Tensor) -> Tensor:
 
 
 def _optional_array(tensor: Tensor | None) -> Tensor | None:
-    return None if tensor is None else _array(tensor)
+    return None if tensor is None else as_array(tensor)
 
 
 def _kind(activation: Activation) -> Any:
