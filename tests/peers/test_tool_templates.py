@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 from typing import Any
 
 import pytest
 
+from nextword.decoding.call_grammar import call_constraint
+from nextword.decoding.grammar import GrammarCompiler
 from nextword.errors import NextwordError
 from nextword.inference.answering import find_tool_use
 from nextword.text import Tokenizer
 from nextword.text.thought_marks import written_text
 from nextword.text.tool_calls import CallDelta, ToolCall, joined_calls
+from nextword.text.tool_syntax import CALL_ID
 from nextword.text.tool_use import ToolUse
 from tests.peers.llama_cpp_sources import templates
 from tests.text.vocabularies import as_tokenizer, byte_level_backend
@@ -66,9 +70,10 @@ def tool(name: str) -> dict[str, Any]:
 
 
 TOOLS = [tool("get_weather"), tool("get_weather_2")]
+GRAMMARS = GrammarCompiler([bytes([value]) for value in range(256)])
 USER = {"role": "user", "content": "Rain?"}
 ARGUMENTS: list[dict[str, Any]] = [
-    {"city": "Oslo", "days": 2, "exact": True, "more": {"a": [1, "b", {"c": "d e"}]}},
+    {"city": "Oslo", "days": 2, "exact": True, "more": {"a": "b", "c": 'd "e"'}},
     {"city": 'a "b" {c} <d>\n\\ é 5', "days": -1},
 ]
 
@@ -119,7 +124,21 @@ def check_read_back(use: ToolUse, tokenizer: Tokenizer, expected: list[tuple[str
     rendered = tokenizer.render_chat([USER, answer], tools=TOOLS, add_generation_prompt=False)
     text = written_text(rendered, prompt)
     text = text[text.find(use.syntax.mark or "{") :]  # what is in front of it is the turn's, or a thought
+    check_may_be_forced(use, text)
     for size in (1, 7, len(text)):
         said, found = split(use, text, size)
         assert [(call.name, json.loads(call.arguments)) for call in found] == expected, use.syntax
         assert "Oslo" not in said
+
+
+def check_may_be_forced(use: ToolUse, text: str) -> None:
+    """The form of calls that are asked for has the text that the template writes."""
+    if use.syntax.quote != '"' or "\n    {\n" in text or "\\u00" in text:  # no form; or JSON that is written otherwise
+        return
+    form = call_constraint(dataclasses.replace(use, is_required=True), None)
+    assert form is not None
+    end = use.syntax.end.replace(CALL_ID, "abcdefghi") or "}"
+    matcher, data = GRAMMARS.compile(form).matcher(), text[: text.rindex(end) + len(end)].encode()
+    for place, token_id in enumerate(data):
+        assert matcher.allows(token_id), (use.syntax, data[:place])
+        matcher.accept(token_id)

@@ -75,6 +75,7 @@ CALL = '<tool_call>\n{"name": "weather", "arguments": {"city": "Oslo"}}\n</tool_
         (CALL.replace('}}', '}, "id": "a}"}'), "", ['{"city": "Oslo"}']),
         (f"a <tool_call> b {CALL}", "a <tool_call> b", ['{"city": "Oslo"}']),
         (f"{CALL}\nDone.", "\nDone.", ['{"city": "Oslo"}']),
+        (f"{CALL}\nDone. \n", "\nDone.", ['{"city": "Oslo"}']),
         (f"{CALL} {CALL}{CALL}", "", ['{"city": "Oslo"}'] * 3),
         (CALL.replace('{"city": "Oslo"}', '"x"'), CALL.replace('{"city": "Oslo"}', '"x"'), []),
     ],

@@ -14,6 +14,9 @@ from nextword.text.schema_types import allowed_types
 from nextword.text.tool_syntax import CALL_ID, CALL_NUMBER, TaggedArguments
 from nextword.text.tool_use import Function
 
+_SEPARATORS = (", ", ": ")
+_PYTHON_WORDS = ' | "True" | "False"'
+"""Truth values as some templates write them, and their models."""
 _TERMINALS = {CALL_ID: "CALL_ID", CALL_NUMBER: "CALL_NUMBER"}
 _LENGTHS = ("minLength", "maxLength")
 _KEPT = ("type", "title", "description", "default", "examples", "deprecated", "enum", "const", "$ref", *_LENGTHS)
@@ -41,8 +44,9 @@ def _value(rule: str, tags: TaggedArguments, schema: Any, function: Function, ke
     types, end = allowed_types(schema, function.parameters), literal(tags.end)
     if types and "string" not in types:
         within = {name: function.parameters[name] for name in ("$defs", "definitions") if name in function.parameters}
-        symbol = json_symbol(Constraint("schema", json.dumps({**within, **schema}, ensure_ascii=False)))
-        yield f"{rule}: {symbol} {end}"
+        symbol = json_symbol(Constraint("schema", json.dumps({**within, **schema}, ensure_ascii=False)), _SEPARATORS)
+        python = _PYTHON_WORDS if types == {"boolean"} and not schema.keys() & {"enum", "const"} else ""
+        yield f"{rule}: ({symbol}{python}) {end}"
         return
     known = schema if isinstance(schema, Mapping) else {}
     other = next((name for name in known if name not in _KEPT), None)

@@ -54,10 +54,7 @@ class Service:
         lenient: bool = False,
         first: Service | None = None,
     ) -> None:
-        """Serve a model under its name or an alias, and its adapters under theirs; `first`: see `serve_beside`.
-
-        Raises RequestError for an adapter of the model's name.
-        """
+        """Serve a model by its name or an alias, and its adapters. Raises RequestError for one of the model's name."""
         self.lm = lm
         self.limits = limits or Limits()
         self.model = alias or served_name(lm.name)

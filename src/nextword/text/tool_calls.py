@@ -91,7 +91,7 @@ class CallSplitter:
                 return self._take(len(held[:at].rstrip())), False
             start = at + 1
         if is_last:
-            return ("" if self._num_calls and not held.strip() else self._take(len(held))), False
+            return self._take(len(held.rstrip() if self._num_calls else held)), False
         kept = len(held) - _begun(self._syntax.mark, held)
         return self._take(len(held[:kept].rstrip())), False
 
