@@ -11,6 +11,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 
+from acceptance.faults import FAULTS
 from acceptance.sources import FOLDER
 from acceptance.suites import ROOT, SUITES
 
@@ -24,15 +25,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m acceptance", description=__doc__)
     parser.add_argument("suites", nargs="*", metavar="SUITE", help=f"suites to run: {', '.join(SUITES)}; all if none")
     parser.add_argument("--server", choices=("nextword", "xllamacpp"), default="nextword", help="the server to test")
+    parser.add_argument("--fault", choices=FAULTS, help="a fault to put into nextword's answers: the suite must fail")
     options, of_pytest = parser.parse_known_args()
     unknown = sorted(set(options.suites) - set(SUITES))
     if unknown:
         parser.error(f"unknown suite {unknown[0]}; there are {', '.join(SUITES)}")
-    codes = [run(name, options.server, of_pytest) for name in options.suites or SUITES]
+    codes = [run(name, options.server, of_pytest, fault=options.fault) for name in options.suites or SUITES]
     raise SystemExit(1 if any(codes) else 0)
 
 
-def run(name: str, server: str, of_pytest: Sequence[str] = ()) -> int:
+def run(name: str, server: str, of_pytest: Sequence[str] = (), *, fault: str | None = None) -> int:
     """Run a suite; return the exit code of pytest. Raises OSError where it cannot be fetched."""
     if not _PACKAGES.exists():
         pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", str(_PACKAGES), _ASYNC_TESTS]
@@ -46,8 +48,10 @@ def run(name: str, server: str, of_pytest: Sequence[str] = ()) -> int:
         "PYTHONPATH": os.pathsep.join([*(str(folder / path) for path in suite.path), str(ROOT), str(_PACKAGES)]),
         "ACCEPTANCE_SUITE": name,
         "ACCEPTANCE_SERVER": server,
+        "ACCEPTANCE_FAULT": fault or "",
     }
-    print(f"== {name} {suite.archive.version}, against {server}", flush=True)
+    with_fault = f" with wrong {fault}" if fault else ""
+    print(f"== {name} {suite.archive.version}, against {server}{with_fault}", flush=True)
     return subprocess.run(command, cwd=folder, env=environment).returncode
 
 

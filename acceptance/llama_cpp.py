@@ -8,7 +8,6 @@ that must agree stays, and so do the forms that a grammar forces.
 from __future__ import annotations
 
 import importlib
-import json
 import re
 import sys
 import types
@@ -21,7 +20,7 @@ import pytest
 from acceptance.llama_cpp_native import NATIVE, from_native, slots, to_native, to_native_chunk
 from acceptance.models import tiny_model
 from acceptance.openai_client import ask_for_model
-from acceptance.servers import ServerProcess, Servers, free_port, is_peer
+from acceptance.servers import ServerProcess, Servers, free_port, is_peer, peer_command
 
 _FORMS = ('"42"', '"foooooo"', "a{5,5}", "[ -3000 ]")
 """Patterns of texts that grammars force; all others describe what the suite's model writes."""
@@ -110,8 +109,7 @@ def _peer_command(server: Any) -> list[str]:
     template = server.chat_template
     if server.chat_template_file:
         template = Path(server.chat_template_file).read_text(encoding="utf-8")
-    settings |= {"model": str(tiny_model(8192)), "port": server.server_port, "chat_template": template}
-    return [sys.executable, "-m", "acceptance.llama_cpp_peer", json.dumps(settings)]
+    return peer_command(str(tiny_model(8192)), server.server_port, **settings, chat_template=template)
 
 
 def _defaults(server: Any, path: str, data: Any) -> Any:

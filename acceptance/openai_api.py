@@ -14,7 +14,7 @@ import pytest
 
 from acceptance.models import tiny_model
 from acceptance.openai_client import edit_requests
-from acceptance.servers import Servers
+from acceptance.servers import ServerProcess, free_port, is_peer, nextword_command, peer_command
 
 MODEL = "tiny"
 _MADE_UP_MODELS = ("gpt-6-astra", "gpt-3.5-turbo-instruct")
@@ -50,9 +50,11 @@ _IMPOSSIBLE: Mapping[str, Any] = {
 
 def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
     """Serve the model before the suite's own fixtures are imported, which read the address."""
-    servers = Servers()
-    os.environ["TEST_API_BASE_URL"] = f"{servers.nextword(str(tiny_model()), '--alias', MODEL).url}/v1"
-    early_config.add_cleanup(servers.stop)
+    model, port = str(tiny_model()), free_port()
+    theirs = peer_command(model, port, model_alias=MODEL, jinja=True)
+    server = ServerProcess(theirs if is_peer() else nextword_command(model, port, "--alias", MODEL), port)
+    os.environ["TEST_API_BASE_URL"] = f"{server.url}/v1"
+    early_config.add_cleanup(server.stop)
     edit_requests(_edit)
 
 

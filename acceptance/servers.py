@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import socket
@@ -10,6 +11,7 @@ import sys
 import time
 import urllib.request
 from collections.abc import Sequence
+from typing import Any
 
 _START_SECONDS = 120.0
 _END_SECONDS = 40.0
@@ -56,9 +58,17 @@ def free_port() -> int:
 
 
 def nextword_command(model: str, port: int, *options: str) -> list[str]:
-    """Return the command that serves a model."""
+    """Return the command that serves a model, with the fault that a suite is to find, if any."""
     drain = () if "--drain" in options else ("--drain", "1")
-    return [sys.executable, "-m", "nextword", "serve", model, "--port", str(port), *drain, *options]
+    fault = os.environ.get("ACCEPTANCE_FAULT")
+    command = ["acceptance.faults", fault] if fault else ["nextword"]
+    return [sys.executable, "-m", *command, "serve", model, "--port", str(port), *drain, *options]
+
+
+def peer_command(model: str, port: int, **settings: Any) -> list[str]:
+    """Return the command that serves a model by llama.cpp's own server."""
+    given = json.dumps({"model": model, "port": port, **settings})
+    return [sys.executable, "-m", "acceptance.llama_cpp_peer", given]
 
 
 class Servers:

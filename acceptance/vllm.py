@@ -18,7 +18,7 @@ from unittest.mock import MagicMock
 
 import openai
 
-from acceptance.servers import ServerProcess, free_port, nextword_command
+from acceptance.servers import ServerProcess, free_port, is_peer, nextword_command, peer_command
 from nextword.checkpoints.catalogue import resolve
 
 _END_SECONDS = 10.0
@@ -46,7 +46,7 @@ class _StandIn(Exception):  # noqa: N818 -- some are raised, others are not
 
 
 class RemoteOpenAIServer:
-    """Our server, with the attributes that the suite uses."""
+    """Our server, or llama.cpp's as a check, with the attributes that the suite uses."""
 
     DUMMY_API_KEY = _KEY
 
@@ -96,9 +96,12 @@ def pytest_load_initial_conftests() -> None:
 
 def _command(model: str, options: list[str], port: int) -> list[str]:
     given = dict(zip(options, [*options[1:], ""], strict=True))
-    ours = ["--lenient", "--alias", model]
-    if "--api-key" in given:
-        ours += ["--api-key", given["--api-key"]]
+    key = given.get("--api-key")
+    if is_peer():
+        named = {"model_alias": model, "api_key": key}
+        shared = {"n_ctx": 8192, "n_slots": 4, "kv_unified": True}
+        return peer_command(str(resolve("smollm2-135m")), port, **named, **shared, jinja=True)
+    ours = ["--lenient", "--alias", model, *(["--api-key", key] if key else [])]
     if "--shutdown-timeout" in given:
         ours += ["--drain", str(max(float(given["--shutdown-timeout"]), 0.01))]
     return nextword_command("smollm2-135m", port, *ours)
