@@ -10,6 +10,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from nextword import __version__
+from nextword.serving.answer_shapes import CHUNKS, ERROR, WHOLE
 from nextword.serving.asked import CHAT_FIELDS, COMPLETION_FIELDS
 from nextword.serving.distribution import DISTRIBUTION_FIELDS
 from nextword.serving.field_schemas import body_schema
@@ -30,20 +31,8 @@ BODIES: Mapping[str, tuple[Iterable[str], tuple[str, ...]]] = {
     "/apply-template": (TEMPLATE_FIELDS, ("messages",)),
 }
 """Fields of the body of each route that has one, and those that must be there."""
-_ERROR = {
-    "description": "An error in OpenAI's form.",
-    "content": {
-        "application/json": {
-            "schema": {
-                "type": "object",
-                "required": ["error"],
-                "properties": {"error": {"type": "object", "required": ["message", "type", "param", "code"]}},
-            }
-        }
-    },
-}
+_ERROR = {"description": "An error in OpenAI's form.", "content": {"application/json": {"schema": ERROR}}}
 _STATUSES = ("400", "401", "403", "404", "405", "408", "413", "415", "429", "431", "500", "503")
-_STREAMED = ("/v1/completions", "/v1/chat/completions", "/v1/responses")
 
 
 async def openapi(request: Request) -> Response:
@@ -59,9 +48,7 @@ def describe(routes: Iterable[Route], limits: Limits) -> dict[str, Any]:
 
 
 def _path(route: Route, limits: Limits) -> dict[str, Any]:
-    kinds = ["text/plain" if route.path == "/metrics" else "application/json"]
-    kinds += ["text/event-stream"] if route.path in _STREAMED else []
-    found = {"description": "The answer.", "content": {kind: {} for kind in kinds}}
+    found = {"description": "The answer.", "content": _contents(route.path.replace(":path", ""))}
     responses = {"200": found, **dict.fromkeys(_STATUSES, _ERROR)}
     operation: dict[str, Any] = {"operationId": route.name, "responses": responses}
     if "{" in route.path:
@@ -71,3 +58,14 @@ def _path(route: Route, limits: Limits) -> dict[str, Any]:
         operation["requestBody"] = {"required": True, "content": content}
     methods = route.methods or ()
     return {next(method.lower() for method in ("POST", "DELETE", "GET") if method in methods): operation}
+
+
+def _contents(path: str) -> dict[str, Any]:
+    """Return what an answer may hold: text, an object, or a stream, whose schema is that of each event."""
+    if path == "/metrics":
+        return {"text/plain": {}}
+    found = {"application/json": {"schema": WHOLE.get(path, {})}}
+    if path in CHUNKS:
+        data = {"type": "string", "contentMediaType": "application/json", "contentSchema": CHUNKS[path]}
+        found["text/event-stream"] = {"schema": {"type": "object", "properties": {"data": data}, "required": ["data"]}}
+    return found

@@ -1,11 +1,14 @@
-"""The shapes of `/v1/responses`, closed as those of `openai_schema`: the object, and each kind of event."""
+"""The shapes of `/v1/responses`: the object, and each kind of event."""
 
 from __future__ import annotations
 
-from tests.serving.shapes import (
+from nextword.serving.shapes import (
+    BOOL,
+    BYTES,
     COUNT,
     LOG_PROB,
     NUMBER,
+    OBJECT,
     PROGRESS,
     TEXT,
     TIMINGS,
@@ -16,8 +19,7 @@ from tests.serving.shapes import (
     words,
 )
 
-_BOOL: Schema = {"type": "boolean"}
-_ENTRY: dict[str, Schema] = {"token": TEXT, "logprob": LOG_PROB, "bytes": lists({"type": "integer", "maximum": 255})}
+_ENTRY: dict[str, Schema] = {"token": TEXT, "logprob": LOG_PROB, "bytes": BYTES}
 _SCORES = lists(objects({**_ENTRY, "top_logprobs": lists(objects(_ENTRY))}))
 _STATUS = words("in_progress", "completed", "incomplete")
 _TEXT_PART = objects(
@@ -51,16 +53,16 @@ RESPONSE = objects(
         "instructions": optional(TEXT),
         "tools": {"type": "array"},
         "tool_choice": {},
-        "metadata": {"type": "object"},
-        "parallel_tool_calls": _BOOL,
-        "background": _BOOL,
-        "store": _BOOL,
+        "metadata": OBJECT,
+        "parallel_tool_calls": BOOL,
+        "background": BOOL,
+        "store": BOOL,
         "truncation": words("disabled"),
         "temperature": NUMBER,
         "top_p": NUMBER,
         "top_logprobs": COUNT,
         "max_output_tokens": optional(COUNT),
-        "text": objects({"format": {"type": "object"}}),
+        "text": objects({"format": OBJECT}),
         "previous_response_id": {"type": "null"},
     },
     usage=_USAGE,

@@ -7,7 +7,10 @@ from typing import Any
 
 Schema = dict[str, Any]
 TEXT: Schema = {"type": "string"}
+BOOL: Schema = {"type": "boolean"}
+OBJECT: Schema = {"type": "object"}
 COUNT: Schema = {"type": "integer", "minimum": 0}
+BYTES: Schema = {"type": "array", "items": {"type": "integer", "minimum": 0, "maximum": 255}}
 NUMBER: Schema = {"type": "number"}
 LOG_PROB: Schema = {"type": "number", "maximum": 0}
 
@@ -46,4 +49,4 @@ TIMINGS: Schema = objects(
 )
 """Times of an answer, as llama.cpp's server has them."""
 PROGRESS: Schema = objects({"total": COUNT, "cache": COUNT, "processed": COUNT, "time_ms": {"type": "number"}})
-"""How far a prompt is, as llama.cpp's server says it."""
+"""Tokens of a prompt that are computed, as llama.cpp's server tells them."""
