@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hmac
 import logging
 from collections.abc import Iterator
 
@@ -42,6 +43,21 @@ def test_each_key_opens_and_health_is_public(guarded: Client) -> None:
     assert guarded.get("/health").status == 200
     assert guarded.get("/v1/models", authorization="Bearer two").status == 200
     assert guarded.get("/v1/models", x_api_key="one").status == 200
+
+
+def test_keys_are_compared_in_a_time_that_tells_nothing(guarded: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each key, whole, whichever is right: by the one function that is made for it."""
+    compared: list[bytes] = []
+
+    def spy(given: bytes, key: bytes) -> bool:
+        compared.append(key)
+        return given == key
+
+    monkeypatch.setattr(hmac, "compare_digest", spy)
+    for key, status in (("one", 200), ("two", 200), ("on", 401), ("", 401)):
+        compared.clear()
+        assert guarded.get("/v1/models", x_api_key=key).status == status
+        assert compared == [b"one", b"two"]
 
 
 @pytest.mark.parametrize("host", ["evil.example", "127.0.0.1.evil.example", "localhost.evil.example", "", "[::2]:80"])

@@ -53,6 +53,7 @@ def test_properties_are_those_of_the_server(client: Client, lm: nw.LanguageModel
         ("/tokenize", {"prompt": "a", "add_special": 3}, "add_special"),
         ("/tokenize", {"promt": "a"}, "promt"),
         ("/tokenize", {"messages": []}, "messages"),
+        ("/detokenize", {}, "tokens"),
         ("/detokenize", {"tokens": "abc"}, "tokens"),
         ("/detokenize", {"tokens": [-1]}, "tokens"),
         ("/apply-template", {"messages": [{"role": "user"}]}, "messages"),

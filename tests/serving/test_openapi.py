@@ -34,8 +34,7 @@ def test_each_route_is_there_with_its_method(client: Client) -> None:
         for method in methods:
             concrete = path.replace("{name}", "tiny")
             answer = client.post(concrete, {}) if method == "post" else client.send(method.upper(), concrete, None, {})
-            statuses = {"post": 400, "delete": 404, "get": 200}
-            assert answer.status == (200 if path == "/detokenize" else statuses[method]), path
+            assert answer.status == {"post": 400, "delete": 404, "get": 200}[method], path
         other = client.get(path) if "post" in methods else client.post(path.replace("{name}", "tiny"), {})
         assert other.status == 405
 

@@ -135,6 +135,8 @@ def test_an_error_in_the_middle_is_an_event(lm: nw.LanguageModel) -> None:
         ({"input": "a" * 99}, "input"),
         ({"input": [{"type": "function_call_output", "output": "a"}]}, "input"),
         ({"input": [{"role": "user", "content": [{"type": "input_image"}]}]}, "input"),
+        ({"input": [{"type": "reasoning", "content": 3}]}, "input"),
+        ({"input": [{"type": "reasoning", "content": "a"}]}, "input"),
         ({"input": "a", "max_output_tokens": 0}, "max_output_tokens"),
         ({"input": "a", "top_logprobs": 21}, "top_logprobs"),
         ({"input": "a", "include": ["file_search_call.results"]}, "include"),

@@ -14,7 +14,7 @@ from starlette.routing import Route
 from nextword.serving.distribution import distribution
 from nextword.serving.elsewhere import ROUTES
 from nextword.serving.errors import ApiError
-from nextword.serving.guard import Guard
+from nextword.serving.guard import LONGEST_METHOD, Guard
 from nextword.serving.handlers import JsonResponse, chat_completions, completions
 from nextword.serving.information import health, metrics, model, models, props, version
 from nextword.serving.openapi import openapi
@@ -77,7 +77,8 @@ async def _refused(request: Request, error: Exception) -> Response:
 async def _no_route(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     if error.status_code == 405:
-        message = f"{request.method} is not allowed here: use {(error.headers or {}).get('Allow', 'another method')}"
+        allowed = (error.headers or {}).get("Allow", "another method")
+        message = f"{request.method[:LONGEST_METHOD]} is not allowed here: use {allowed}"
     else:
         known = next((one for one in ROUTES if f"{request.url.path}/".startswith(f"{one}/")), None)
         name = "there is no such route here" if known is None else f"{known}: is not served here"

@@ -26,6 +26,9 @@ def parse_json(data: bytes, limits: Limits) -> dict[str, Any]:
         body = json.loads(data, object_pairs_hook=_without_duplicates, parse_constant=_no_number)
     except RecursionError:
         raise ApiError(_too_deep(limits)) from None
+    except UnicodeDecodeError as error:
+        where = f"byte {data[error.start]:#04x} at position {error.start}"
+        raise ApiError(f"the body is not JSON: {where} is no text in {error.encoding.upper()}") from None
     except ValueError as error:
         raise ApiError(f"the body is not JSON: {error}") from None
     if not isinstance(body, dict):

@@ -20,6 +20,9 @@ from nextword.serving.security import Access, check_framing, check_size, is_pref
 _LOG = logging.getLogger("nextword.serving")
 _MOST_NAMES, _LONGEST_NAME = 16, 64
 """Bounds of the names of ignored fields in a line of the log."""
+LONGEST_METHOD = 20
+"""Characters of a method that are shown."""
+_LONGEST_PATH = 200
 
 
 class Guard:
@@ -100,7 +103,8 @@ class _Exchange:
 
 def _log(scope: Scope, state: MutableMapping[str, Any], exchange: _Exchange) -> None:
     """Write one line about a request, without its text."""
-    line = f"{state['request_id']} {scope['method']} {scope['path'][:200]} {exchange.status}"
+    called = f"{scope['method'][:LONGEST_METHOD]} {scope['path'][:_LONGEST_PATH]}"
+    line = f"{state['request_id']} {called} {exchange.status}"
     line += f" {time.monotonic() - exchange.begin:.3f}s"
     job = state.get("job")
     if job is not None:

@@ -121,6 +121,7 @@ async def read_body(request: Request) -> bytes:
         raise ApiError(f"content-type = {shown(kind)}: must be application/json", status=415)
     if request.headers.get("content-encoding", "identity").lower() != "identity":
         raise ApiError("content-encoding: must be identity; send the body as it is", status=415)
+    _check_size(int(request.headers.get("content-length", 0)), service)
     try:
         async with service.reading():
             return b"".join([part async for part in _bounded(service, request)])
@@ -134,10 +135,15 @@ async def read_body(request: Request) -> bytes:
 
 async def _bounded(service: Service, request: Request) -> AsyncIterator[bytes]:
     """Yield the parts of a body. Raises ApiError for one that is too large, alone or with those of the others."""
-    size, most = 0, service.limits.max_body_bytes
+    size = 0
     async for part in request.stream():
         size += len(part)
-        if size > most:
-            raise ApiError(f"the body has more than {most} bytes", status=413, code="request_too_large")
+        _check_size(size, service)
         service.hold_body(request.state, len(part))
         yield part
+
+
+def _check_size(num_bytes: int, service: Service) -> None:
+    most = service.limits.max_body_bytes
+    if num_bytes > most:
+        raise ApiError(f"the body has more than {most} bytes", status=413, code="request_too_large")

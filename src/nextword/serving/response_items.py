@@ -26,7 +26,7 @@ def messages_of(given: Any) -> list[dict[str, Any]]:
     for item in given:
         kind = item.get("type", "message") if isinstance(item, Mapping) else None
         if kind == "reasoning":
-            text = "".join(part["text"] for part in _parts(item.get("content") or []))
+            text = "".join(part["text"] for part in _parts(item.get("content")))
             reasoning = {"reasoning_content": text} if text else {}
             continue
         if kind == "function_call":
@@ -66,8 +66,10 @@ def _content(content: Any) -> Any:
 
 
 def _parts(parts: Any) -> list[dict[str, Any]]:
+    if not isinstance(parts, list | None):
+        raise ApiError(f"input = {shown(parts)}: must be a list of parts of text", param="input")
     found = []
-    for part in parts:
+    for part in parts or ():
         is_text = isinstance(part, Mapping) and part.get("type") in _PARTS and isinstance(part.get("text"), str)
         if not is_text:
             raise ApiError(f"input = {shown(part)}: only parts of text are served here", param="input")

@@ -46,6 +46,7 @@ class Server(uvicorn.Server):
             ws="none",
             lifespan="on",
             log_config=None,
+            log_level="error",  # what it warns of, no HTTP and upgrades that are not made, any client can send
             access_log=False,
             server_header=False,
             proxy_headers=False,
@@ -146,7 +147,6 @@ def _log_to_stderr() -> None:
     log = logging.getLogger("nextword.serving")
     log.addHandler(handler)
     log.setLevel(logging.INFO)
-    logging.getLogger("uvicorn").setLevel(logging.WARNING)
 
 
 class ServerThread:

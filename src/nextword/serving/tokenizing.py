@@ -62,7 +62,10 @@ async def detokenize(request: Request) -> Response:
 
     def work(service: Service, body: Mapping[str, Any]) -> dict[str, Any]:
         fields = Fields(body, DETOKENIZE_FIELDS, ignored=ignored)
-        text = service.lm.tokenizer.decode(fields.take("tokens", Sequence[int], []), skip_special_tokens=False)
+        tokens = fields.take("tokens", Sequence[int])
+        if tokens is None:
+            raise ApiError("tokens: must be given, a list of token ids", param="tokens")
+        text = service.lm.tokenizer.decode(tokens, skip_special_tokens=False)
         return {"content": text, "prompt": text}
 
     return await _answered(request, work, param="tokens")
