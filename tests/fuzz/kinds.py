@@ -7,7 +7,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from tests.fuzz import targets
+from tests.fuzz import served, targets
 from tests.fuzz.children import Target
 from tests.fuzz.edits import DAMAGES, EDITS, ODD
 from tests.fuzz.targets import Mutation
@@ -178,4 +178,5 @@ KINDS = {
     ),
     "command": Kind(_command_lines, targets.command, 60),
     "call": Kind(_calls(), targets.call, 150),
+    "request": Kind(_mutations, served.request, 300),
 }

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import warnings
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,6 +21,7 @@ with warnings.catch_warnings():
     from lm_eval.models.openai_completions import LocalChatCompletion, LocalCompletionsAPI
 
     from nextword.evaluation.lm_eval_model import EngineLM
+    from nextword.evaluation.lm_eval_run import run_tasks
     from nextword.serving.server import ServerThread
     from nextword.serving.service import Service
     from tests.api_model import load_bytes_model
@@ -61,6 +64,11 @@ def asked(kind: Any, *arguments: tuple[Any, ...]) -> list[Any]:
     return [Instance(request_type=kind, doc={}, arguments=of_one, idx=i) for i, of_one in enumerate(arguments)]
 
 
+def hf_model(lm: nw.LanguageModel) -> Any:
+    """lm-eval's own model class on the same weights, with the windows of its client."""
+    return HFLM(pretrained=str(lm.directory.path), device="cpu", dtype="float32", batch_size=1, max_length=62)
+
+
 def test_log_likelihoods_are_those_in_process(ours: EngineLM, theirs: Any) -> None:
     contexts = ("The river", "The river ran ", "Q: \u00e9t\u00e9?\nA:")
     pairs = [(context, text) for context in contexts for text in (" yes", " no", " perhaps not", "x")]
@@ -88,9 +96,7 @@ def test_rolling_log_likelihoods_are_those_in_process(ours: EngineLM, theirs: An
 
 
 def test_figures_are_those_of_hf_on_the_same_weights(lm: nw.LanguageModel, theirs: Any) -> None:
-    hf = HFLM(
-        pretrained=str(lm.directory.path), device="cpu", dtype="float32", batch_size=1, max_length=62
-    )  # their windows
+    hf = hf_model(lm)
     pairs = [(context, text) for context in ("The river", "Q: x?\nA:") for text in (" yes", " no", "x")]
     expected = hf.loglikelihood(asked("loglikelihood", *pairs), disable_tqdm=True)
     found = theirs.loglikelihood(asked("loglikelihood", *pairs))
@@ -100,6 +106,34 @@ def test_figures_are_those_of_hf_on_the_same_weights(lm: nw.LanguageModel, their
     expected = hf.loglikelihood_rolling(asked("loglikelihood_rolling", *texts), disable_tqdm=True)
     found = theirs.loglikelihood_rolling(asked("loglikelihood_rolling", *texts))
     assert found == pytest.approx(expected, abs=1e-2)
+
+
+TASKS = {
+    "choice": "output_type: multiple_choice\ndoc_to_text: '{{text}} ='\ndoc_to_choice: [yes indeed, 'no']\n"
+    "doc_to_target: answer\nmetric_list: [{metric: acc}, {metric: acc_norm}]\n",
+    "rolling": "output_type: loglikelihood_rolling\ndoc_to_text: ''\ndoc_to_target: '{{text}}'\n"
+    "metric_list: [{metric: word_perplexity}, {metric: bits_per_byte}]\n",
+    "writing": "output_type: generate_until\ndoc_to_text: '{{text}}'\ndoc_to_target: '{{text}}'\n"
+    "generation_kwargs: {until: ['e'], max_gen_toks: 6}\nmetric_list: [{metric: bleu}, {metric: chrf}]\n",
+}
+
+
+@pytest.mark.slow
+def test_whole_tasks_come_to_the_figures_in_process_and_of_hf(
+    lm: nw.LanguageModel, ours: EngineLM, theirs: Any, tmp_path: Path
+) -> None:
+    texts = ("a river", "The mill stood by the river.", "xyz", "\u00e9t\u00e9, \u00e7a va")
+    lines = [{"text": text, "answer": number % 2} for number, text in enumerate(texts)]
+    (tmp_path / "data.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    for name, rest in TASKS.items():
+        head = f"task: {name}\ndataset_path: json\ndataset_kwargs: {{data_files: {tmp_path / 'data.jsonl'}}}\n"
+        (tmp_path / f"{name}.yaml").write_text(f"{head}test_split: train\n{rest}")
+    files = [str(tmp_path / f"{name}.yaml") for name in TASKS]
+    found, inside, expected = (run_tasks(one, files) for one in (theirs, ours, hf_model(lm)))
+    assert {(one.task, one.metric) for one in found} >= {("choice", "acc"), ("rolling", "bits_per_byte")}
+    assert [(one.task, one.metric) for one in found] == [(one.task, one.metric) for one in inside]
+    assert [one.value for one in found] == pytest.approx([one.value for one in inside], rel=1e-12)
+    assert [one.value for one in found] == pytest.approx([one.value for one in expected], rel=1e-2)
 
 
 @pytest.mark.parametrize("until", [["\n"], ["e", "zz", "q", "r", "s", "t"]])
