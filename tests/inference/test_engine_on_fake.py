@@ -250,16 +250,16 @@ class FailingBackend(HashBackend):
         return rows
 
 
-@pytest.mark.parametrize("at_step", [1, 2, 4])
-def test_an_interrupted_step_ends_what_ran_in_it_and_the_engine_goes_on(at_step: int) -> None:
+@pytest.mark.parametrize(("max_sequences", "at_step"), [(2, 1), (2, 4), (4, 1), (4, 2), (4, 4)])
+def test_an_interrupted_step_ends_what_ran_in_it_and_the_engine_goes_on(max_sequences: int, at_step: int) -> None:
     backend = FailingBackend(KeyboardInterrupt(), at_step=at_step)
-    engine = Engine(backend, TOKENIZER)
+    engine = Engine(backend, TOKENIZER, max_sequences=max_sequences)
     case: Case = ([2, 3], SamplingParams(n=2, max_tokens=9, seed=1, logit_bias=ONLY_LETTERS))
     first, second = engine.submit(*case), engine.submit(*case)
     with pytest.raises(KeyboardInterrupt):
         engine.run([first])
     assert first.is_finished
-    if at_step == 1:  # the second had not begun
+    if max_sequences == 2:  # the second had not begun
         engine.run([second])
         assert collect(second, TOKENIZER) == run_alone(hash_backend(), case)
     else:

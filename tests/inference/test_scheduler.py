@@ -64,3 +64,16 @@ def test_prompts_of_one_length_come_in_their_order() -> None:
     engine.cancel(second)
     engine.step()
     assert third.is_finished
+
+
+def test_prompts_of_one_request_let_another_in_between() -> None:
+    """A hundred prompts that came together count as one long one."""
+    engine = new_engine(max_sequences=2)
+    many = [engine.prepare([2 + number % 50] * 8, ONE) for number in range(100)]
+    for number, request in enumerate(many):
+        request.num_tokens_ahead = 8 * number
+        engine.add(request)
+    engine.step()
+    single = engine.submit([1] * 8, ONE)
+    steps_until_finished(engine, single)
+    assert sum(request.is_finished for request in many) <= 6

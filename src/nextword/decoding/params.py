@@ -7,8 +7,9 @@ Each field holds its own check. The parameters are defined in `distribution.py` 
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal, TypedDict, get_args
+from typing import TYPE_CHECKING, Any, Literal, TypedDict, get_args
 
 from nextword.checks import known_fields
 from nextword.decoding.checkpoint_params import checkpoint_params
@@ -26,6 +27,9 @@ from nextword.decoding.param_checks import (
     one_of,
 )
 from nextword.errors import RequestError
+
+if TYPE_CHECKING:
+    from nextword.decoding.biases import Biases
 
 ProcessorOrder = Literal["nextword", "transformers", "vllm", "llama.cpp"]
 EarlyStopping = Literal["false", "true", "never"]
@@ -174,6 +178,13 @@ class SamplingParams:
             raise RequestError(
                 f"n = {self.n} with num_beams = {self.num_beams}: a beam search finds as many texts as it has beams"
             )
+
+    @functools.cached_property
+    def biases(self) -> Biases:
+        """`logit_bias` as arrays: each token needs them."""
+        from nextword.decoding.biases import biases_of  # imports numpy, which checking parameters does not need
+
+        return biases_of(self.logit_bias)
 
     @property
     def constraint(self) -> Constraint | None:

@@ -13,6 +13,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 import numpy as np
 from numpy.typing import NDArray
 
+from nextword.decoding.biases import Biases
 from nextword.decoding.distribution import Distribution
 from nextword.decoding.mask import Mask, unpacked
 from nextword.decoding.params import ProcessorOrder, SamplingParams
@@ -36,13 +37,13 @@ def keep_allowed(logits: Logits, mask: Mask) -> Logits:
     return kept
 
 
-def add_logit_bias(logits: Logits, biases: Mapping[int, float]) -> Logits:
+def add_logit_bias(logits: Logits, biases: Biases) -> Logits:
     """Add to the logits of some tokens. Raises RequestError for a token id outside the vocabulary."""
-    for token_id in biases:
-        if token_id >= logits.size:
-            raise RequestError(f"logit_bias for token id {token_id}: the vocabulary ends at {logits.size - 1}")
+    largest = int(biases.token_ids.max(initial=0))
+    if largest >= logits.size:
+        raise RequestError(f"logit_bias for token id {largest}: the vocabulary ends at {logits.size - 1}")
     biased = logits.copy()
-    biased[list(biases)] += np.fromiter(biases.values(), dtype=np.float32)
+    biased[biases.token_ids] += biases.values
     return biased
 
 
@@ -116,7 +117,7 @@ def penalized_logits(
     `end_token_ids` are the tokens that end a text: forbidden until `params.min_tokens` tokens are generated.
     """
     if params.logit_bias:
-        logits = add_logit_bias(logits, params.logit_bias)
+        logits = add_logit_bias(logits, params.biases)
     if seen.all is not None:
         logits = penalize_repetition(logits, seen.all, params.repetition_penalty)
     if seen.output is not None:

@@ -38,7 +38,8 @@ from nextword.inference.grammars import AfterThoughts, ForcedText, grammar_compi
 from nextword.inference.guide import Guide, GuidedSequences
 from nextword.inference.lookup import Lookup
 from nextword.inference.preemption import is_preemptible, preempt, resume
-from nextword.inference.prefill import prefill_chunk, prefill_chunks
+from nextword.inference.prefill import PREFILL_CHUNK, prefill_chunk, prefill_chunks
+from nextword.inference.prefill_pace import PrefillPace
 from nextword.inference.scheduler import Scheduler
 from nextword.inference.sequence import FinishDetail, Request, Sequence, TextPiece, shown_token_ids
 from nextword.inference.stop_strings import StopStrings
@@ -98,7 +99,7 @@ class Engine:
         self._lock = ForkSafeLock()
         self._speculates = speculation
         self._draft_model = None if draft_model is None else DraftModel(draft_model, vocab_size=backend.vocab_size)
-        self._costs = StepCosts()
+        self._costs, self._pace = StepCosts(), PrefillPace()
         self._grammar_compilers: dict[frozenset[int], GrammarCompiler] = {}
         """By the control tokens that are text of the forms."""
 
@@ -154,6 +155,23 @@ class Engine:
         """Share of the KV cache that is reserved, 0 to 1. It may be read at any time."""
         return self._budget.num_taken / max(self._budget.max_positions, 1)
 
+    @property
+    def seconds_per_prompt_token(self) -> float:
+        """Seconds that a token of a prompt takes, as measured of late. It may be read at any time."""
+        return self._pace.seconds_per_token
+
+    @property
+    def num_prompt_tokens_left(self) -> int:
+        """Tokens of the prompts that run, as far as they are not computed. It may be read at any time."""
+        return self._scheduler.num_tokens_left
+
+    @property
+    def prefill_limit(self) -> int:
+        """Tokens of prompts that may be computed at once now, so that no text pauses for long."""
+        if not self.backend.is_batch_invariant:
+            return PREFILL_CHUNK
+        return self._pace.limit(is_beside_texts=self._scheduler.has_texts)
+
     def add(self, request: Request) -> None:
         """Queue a request that `prepare` made."""
         request.is_preemptible = is_preemptible(request, self.backend)
@@ -161,7 +179,7 @@ class Engine:
             self._scheduler.add(request)
 
     def step(self) -> None:
-        """Advance each running sequence by one token, and one prompt by one chunk: schedule, run, sample, finish.
+        """Advance each running sequence by one token, and prompts by so many tokens that no text pauses for long.
 
         Raises RequestError, and has changed nothing, if the backend has no memory for it.
         """
@@ -169,23 +187,29 @@ class Engine:
             for request in self._scheduler.make_room():
                 preempt(request, self._sequences)
             prefilling, decoding = self._scheduler.schedule()
-            with self._ending_together([*decoding, *([prefilling] if prefilling else [])]):
-                self._run(prefilling, decoding)
+            is_beside_texts = bool(decoding)
+            begin, num_computed = self._pace.clock(), self._scheduler.num_computed
+            self._run(prefilling, decoding, self._pace.limit(is_beside_texts=is_beside_texts))
+            num_tokens, seconds = self._scheduler.num_computed - num_computed, self._pace.clock() - begin
+            self._pace.measured(num_tokens, seconds, is_beside_texts=is_beside_texts)
 
-    def _run(self, prefilling: Request | None, decoding: Seq[Request]) -> None:
-        """Run one batch: the last token of each decoding sequence, and the next chunk of the prefilling prompt.
+    def _run(self, prefilling: Seq[Request], decoding: Seq[Request], most: int) -> None:
+        """Run one batch: the last token of each decoding sequence, and the next chunks of the prompts that come first.
 
-        A guide's prompt is computed before that of its request, in a step of its own.
+        `most`: tokens of all these chunks together.
         """
-        if prefilling is not None and self._prefill_guide(prefilling):
-            prefilling = None
+        in_step = list(decoding)
+        with self._ending_together(in_step):
+            chunks_of_prompts = self._prefill_chunks(prefilling, most, in_step)
+            self._run_batch(chunks_of_prompts, decoding)
+
+    def _run_batch(self, prefilling: Seq[tuple[Request, Chunk]], decoding: Seq[Request]) -> None:
         sequences = [(request, sequence) for request in decoding for sequence in request.running]
         drafts = [NO_DRAFT] * len(sequences) if prefilling else self._propose(sequences)
         chunks = [
             _decode_chunk(sequence, draft.token_ids) for (_, sequence), draft in zip(sequences, drafts, strict=True)
         ]
-        if prefilling is not None:
-            chunks.append(self._prefill_chunk(prefilling))
+        chunks += [chunk for _, chunk in prefilling]
         is_measured = not prefilling and not self._sequences
         with self._costs.measuring(sum(len(chunk.token_ids) for chunk in chunks) if is_measured else None):
             rows = self._sequences.step(chunks) if chunks else []
@@ -199,9 +223,9 @@ class Engine:
                 of_beams = [logits[-1] for (owner, _), logits in zip(sequences, rows, strict=False) if owner is request]
                 with self._failing_alone(request):
                     advance_beams(request, of_beams, self._sequences)
-        if prefilling is not None:
-            with self._failing_alone(prefilling):
-                self._advance_prefill(prefilling, chunks[-1], rows[-1])
+        for (request, chunk), logits in zip(prefilling, rows[len(sequences) :], strict=True):
+            with self._failing_alone(request):
+                self._advance_prefill(request, chunk, logits)
         for request in decoding:
             self._finish_if_done(request)
 
@@ -292,6 +316,13 @@ class Engine:
             finally:
                 self._budget.release(num_positions)
 
+    def room(self, num_positions: int) -> Iterator[None]:
+        """Yield until `reserve` need not wait; the caller steps the engine. Meanwhile no request begins to run."""
+        if num_positions <= self._budget.max_positions:
+            with self._scheduler.holding():
+                while not self._budget.can_reserve(num_positions):
+                    yield
+
     # Admission
 
     def _grammar(
@@ -315,15 +346,37 @@ class Engine:
 
     # Prefill
 
-    def _prefill_guide(self, request: Request) -> bool:
-        """Compute the next chunk of the prompt of the request's guide; return False if there was none left."""
-        if request.guide is None or request.guide.is_ready:
-            return False
-        with self._failing_alone(request):
-            self._scheduler.computed(request.guide.prefill())
-        return True
+    def _prefill_chunks(self, requests: Seq[Request], most: int, in_step: list[Request]) -> list[tuple[Request, Chunk]]:
+        """Return the next chunks of the prompts that come first, of `most` tokens together.
 
-    def _prefill_chunk(self, request: Request) -> Chunk:
+        Adds the requests whose keys and values grow to `in_step`. A guide's prompt is computed before that of its
+        request, in a step of its own. A backend whose rounding depends on the chunks gets the first one whole.
+        """
+        chosen: list[tuple[Request, Chunk]] = []
+        for request in requests:
+            if most <= 0:
+                break
+            in_step.append(request)
+            if request.guide is not None and not request.guide.is_ready:
+                most -= self._prefill_guide(request, request.guide, most)
+                continue
+            chunk = self._prefill_chunk(request, most)
+            if len(chunk.token_ids) > most and chosen:
+                in_step.pop()
+                break
+            most -= len(chunk.token_ids)
+            chosen.append((request, chunk))
+        return chosen
+
+    def _prefill_guide(self, request: Request, guide: Guide, most: int) -> int:
+        """Compute the next chunk of the prompt of the request's guide; return its number of tokens."""
+        num_tokens = 0
+        with self._failing_alone(request):
+            num_tokens = guide.prefill(most)
+            self._scheduler.computed(num_tokens)
+        return num_tokens
+
+    def _prefill_chunk(self, request: Request, most: int) -> Chunk:
         """Return the next chunk of the request's prompt; with the first one its cache is opened."""
         scores = request.scores_prompt and not request.is_preempted
         if request.cache_id is None:
@@ -335,7 +388,8 @@ class Engine:
                 request.num_cached = request.num_prefilled
         token_ids = request.prefill_token_ids
         num_logits = len(token_ids) if scores else 1
-        return prefill_chunk(request.cache_id, token_ids, request.num_prefilled, num_logits=num_logits)
+        most = most if self.backend.is_batch_invariant else PREFILL_CHUNK
+        return prefill_chunk(request.cache_id, token_ids, request.num_prefilled, num_logits=num_logits, most=most)
 
     def _advance_prefill(self, request: Request, chunk: Chunk, logits: Logits) -> None:
         """Score the prompt's chunk where asked; after the last chunk, finish the prefill."""

@@ -14,7 +14,7 @@ import numpy as np
 
 from nextword.decoding.guidance import Guidance
 from nextword.inference.backend import Backend, Chunk, Logits
-from nextword.inference.prefill import prefill_chunk
+from nextword.inference.prefill import PREFILL_CHUNK, prefill_chunk
 
 
 @dataclass(kw_only=True, eq=False)
@@ -37,12 +37,16 @@ class Guide:
         """True if its prompt is computed."""
         return self.logits is not None
 
-    def prefill(self) -> int:
-        """Compute the next chunk of the prompt; return its number of tokens. Raises RequestError without memory."""
+    def prefill(self, most: int = PREFILL_CHUNK) -> int:
+        """Compute the next chunk of the prompt, of `most` tokens at most where the backend's rounding allows it.
+
+        Returns its number of tokens. Raises RequestError without memory.
+        """
         if self.cache_id is None:
             self.cache_id = self.backend.open_cache(self.prompt_token_ids, adapter=self.adapter)
             self.num_prefilled = self.backend.cache_length(self.cache_id)
-        chunk = prefill_chunk(self.cache_id, self.prompt_token_ids, self.num_prefilled, num_logits=1)
+        most = most if self.backend.is_batch_invariant else PREFILL_CHUNK
+        chunk = prefill_chunk(self.cache_id, self.prompt_token_ids, self.num_prefilled, num_logits=1, most=most)
         (rows,) = self.backend.step([chunk])
         self.num_prefilled += len(chunk.token_ids)
         if chunk.num_logits:

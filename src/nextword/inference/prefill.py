@@ -1,7 +1,8 @@
 """Prefill: a prompt in, the chunks that fill its KV cache out.
 
 Every prompt is cut at multiples of `PREFILL_CHUNK`, by the engine and by scorers, independent of other sequences:
-another cut would round differently.
+another cut would round differently. Backends whose rounding does not depend on it (`Backend.is_batch_invariant`) may
+get smaller chunks in between.
 """
 
 from __future__ import annotations
@@ -14,12 +15,14 @@ PREFILL_CHUNK = 512
 """Maximum number of a prompt's tokens in one step."""
 
 
-def prefill_chunk(cache_id: int, prompt: Sequence[int], start: int, *, num_logits: int) -> Chunk:
-    """Return the chunk of `prompt` that begins at position `start`.
+def prefill_chunk(
+    cache_id: int, prompt: Sequence[int], start: int, *, num_logits: int, most: int = PREFILL_CHUNK
+) -> Chunk:
+    """Return the chunk of `prompt` that begins at position `start`, of `most` tokens at most.
 
     `num_logits`: number of the prompt's last positions whose logits are wanted, 0 to `len(prompt)`.
     """
-    end = min((start // PREFILL_CHUNK + 1) * PREFILL_CHUNK, len(prompt))
+    end = min((start // PREFILL_CHUNK + 1) * PREFILL_CHUNK, start + most, len(prompt))
     num_wanted = num_logits - (len(prompt) - end)
     return Chunk(cache_id, prompt[start:end], min(max(num_wanted, 0), end - start))
 

@@ -89,6 +89,8 @@ class Request:
     seed: int
     num_positions: int
     """Positions of the KV cache that all its sequences together may need."""
+    num_tokens_ahead: int = 0
+    """Tokens of the prompts that came with it and stand before it."""
     is_preemptible: bool = False
     """True if it reserves positions as it grows, and may have to give them up: see `preemption`."""
     room: int

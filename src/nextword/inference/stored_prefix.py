@@ -4,27 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from nextword.inference.backend import Chunk
 from nextword.inference.cache_budget import whole_pages
 from nextword.inference.engine import Engine
-from nextword.inference.prefill import PREFILL_CHUNK, prefill_chunk
 
 
 def store_prefix(engine: Engine, prompt: Sequence[int], *, adapter: str | None = None) -> Iterator[None]:
-    """Compute the whole chunks of a prompt that stand before its last one, and yield after each.
+    """Compute a prompt up to its last piece, and yield after each: pieces have as many tokens as the prompts of a step.
 
     The backend keeps them as a stored prefix, with which the caches of the same prompt then begin; it changes no
     figure. Ends early where the backend stores none, or has given their memory to others in the meantime.
     """
     if len(prompt) > engine.backend.max_seq_len:
         return
-    for end in range(PREFILL_CHUNK, len(prompt), PREFILL_CHUNK):
-        with engine.reserve(whole_pages(end)) as backend:
-            cache_id = backend.open_cache(prompt[:end], adapter=adapter)
+    stored = 0
+    while True:
+        yield from engine.room(whole_pages(len(prompt)))
+        with engine.reserve(whole_pages(len(prompt))) as backend:
+            most, cache_id = engine.prefill_limit, backend.open_cache(prompt, adapter=adapter)
             try:
                 start = backend.cache_length(cache_id)
-                if start < end - PREFILL_CHUNK:
+                if start < stored or len(prompt) - start <= most:
                     return
-                backend.step([prefill_chunk(cache_id, prompt[:end], start, num_logits=0)])
+                backend.step([Chunk(cache_id, prompt[start : start + most], 0)])
             finally:
                 backend.close_cache(cache_id)
+        stored = start + most
         yield

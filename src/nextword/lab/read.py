@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from starlette.requests import Request
 from starlette.responses import Response
 
-from nextword.inference.text_scores import score_text
+from nextword.inference.text_scores import joined, score_in_pieces
 from nextword.lab.texts import TEXT_FIELDS, read_model, read_number, read_text, text_rows
 from nextword.serving.disconnect import until_disconnected
 from nextword.serving.fields import Fields
@@ -28,12 +30,14 @@ async def read(request: Request) -> Response:
     token_ids, prompt_length = await service.in_thread(work)
     scored = scored_text(service, token_ids, adapter)
     rows = await until_disconnected(request.receive, scored)
-    return JsonResponse({"object": "lab.read", "model": model, "tokens": rows, "prompt_length": prompt_length})
+    answer = {"object": "lab.read", "model": model, "tokens": rows, "prompt_length": prompt_length}
+    return await service.in_thread(lambda: JsonResponse(answer))
 
 
 async def scored_text(service: Service, token_ids: list[int], adapter: str | None) -> list[dict[str, object]]:
     """Return a row for each token of a text."""
     if len(token_ids) < 2:
         return text_rows(service.vocabulary, token_ids, None)
-    scores = await service.compute(lambda: score_text(service.lm.engine, token_ids, adapter=adapter), len(token_ids))
-    return await service.in_thread(lambda: text_rows(service.vocabulary, token_ids, scores))
+    work = partial(score_in_pieces, service.lm.engine, token_ids, adapter=adapter)
+    parts = await service.compute(work, len(token_ids))
+    return await service.in_thread(lambda: text_rows(service.vocabulary, token_ids, joined(parts)))

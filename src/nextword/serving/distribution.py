@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -17,8 +17,11 @@ from nextword.decoding.params import SamplingParams
 from nextword.decoding.sampler import Sampler, unseen
 from nextword.inference.backend import Logits
 from nextword.inference.breakers import dry_breakers
+from nextword.inference.cache_budget import whole_pages
+from nextword.inference.engine import Engine
 from nextword.inference.logits_after import logits_after
 from nextword.inference.sequence import Request as EngineRequest
+from nextword.inference.stored_prefix import store_prefix
 from nextword.serving.asked import Asked
 from nextword.serving.disconnect import until_disconnected
 from nextword.serving.distribution_rows import describe
@@ -62,14 +65,15 @@ class _Asked:
 async def distribution(request: Request) -> Response:
     """Answer `POST /v1/distribution`."""
     service, body = await read_request(request)
-    ignored = ignored_by(request)
-    asked = await service.in_thread(lambda: _read(service, body, ignored))
+    ignored, size = ignored_by(request), request.state.num_body_bytes
+    asked = await service.in_thread(lambda: _read(service, body, ignored), num_bytes=size)
     lengths = set(asked.positions)
     work = with_rows_of_logits(
         service, asked.token_ids, lengths, asked.adapter, lambda rows: _positions(service, asked, rows)
     )
     described = await until_disconnected(request.receive, work)
-    return JsonResponse({"object": "distribution", "model": asked.model, "positions": described})
+    answer = {"object": "distribution", "model": asked.model, "positions": described}
+    return await service.in_thread(lambda: JsonResponse(answer))
 
 
 async def with_rows_of_logits(
@@ -95,15 +99,27 @@ async def _rows_of_logits(
     found = service.logit_rows.find(token_ids, lengths, adapter)
     missing = lengths - found.keys()
     if missing:
-        computed = await service.compute(
-            lambda: logits_after(service.lm.engine, token_ids, missing, adapter=adapter),
-            max(missing),
-            prompt=token_ids[: min(missing)],
-            adapter=adapter,
+        pieces = await service.compute(
+            lambda: _compute_rows(service.lm.engine, token_ids, missing, adapter), max(missing)
         )
-        service.logit_rows.keep(token_ids, computed, adapter)
-        found |= computed
+        for computed in pieces:
+            service.logit_rows.keep(token_ids, computed, adapter)
+            found |= computed
     return found
+
+
+def _compute_rows(
+    engine: Engine, token_ids: list[int], lengths: set[int], adapter: str | None
+) -> Iterator[dict[int, Logits] | None]:
+    """Yield the rows by and by, and None between the pieces that others may run after."""
+    left = sorted(lengths)
+    while left:
+        yield from store_prefix(engine, token_ids[: left[0]], adapter=adapter)
+        most = engine.prefill_limit if engine.backend.is_batch_invariant else len(token_ids)
+        group = [length for length in left if length < left[0] + most]
+        yield from engine.room(whole_pages(group[-1]))
+        yield logits_after(engine, token_ids, group, adapter=adapter)
+        left = left[len(group) :]
 
 
 def sampler_of(

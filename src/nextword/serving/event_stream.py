@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
+from nextword.inference.sequence import Request
 from nextword.serving.disconnect import until_disconnected
 from nextword.serving.encoding import to_json
 from nextword.serving.errors import ApiError
-from nextword.serving.job import Job
+from nextword.serving.job import Event, Job
 from nextword.serving.progress import prompt_progress, timings
 from nextword.serving.replies import Reply
 from nextword.serving.reports import Reports
@@ -21,15 +22,19 @@ PING_SECONDS = 15.0
 """Time without an event after which a comment keeps proxies from closing the connection; at most twice as long."""
 HEADERS = {"content-type": "text/event-stream; charset=utf-8", "cache-control": "no-cache", "x-accel-buffering": "no"}
 PING = b": ping\n\n"
+_MANY_ENTRIES = 2000
+"""Tokens and alternatives whose JSON takes longer to make than the event loop may be busy."""
+InThread = Callable[[Callable[[], bytes]], Awaitable[bytes]]
 
 
 class EventStream(Response):
     """Writes chunks as events. A client that goes ends the job; the connection ends for one that does not read."""
 
-    def __init__(self, job: Job, reply: Reply, reports: Reports) -> None:
+    def __init__(self, job: Job, reply: Reply, reports: Reports, in_thread: InThread) -> None:
         super().__init__(headers=HEADERS)
+        self._in_thread = in_thread
         self._job, self._reply, self._reports = job, reply, reports
-        self._is_silent = self._is_ping_due = False
+        self._is_silent = self._is_ping_due = self._has_text = False
         self._num_processed: int | None = None
         """Tokens of the prompt that were reported as computed."""
         self._timer: asyncio.TimerHandle | None = None
@@ -65,14 +70,25 @@ class EventStream(Response):
         try:
             while (events := await self._job.next_events()) is not None:
                 progress = encoded(self._progress()) if self._job.tells_progress else b""
-                chunks = (chunk for event in events for chunk in self._reply.chunks(*event))
-                if data := progress + self._timed(chunks) + self._ping():
+                if data := progress + await self._encoded(events) + self._ping():
                     self._is_silent = False
                     yield data
             yield self._timed(self._reply.closing())
         except ApiError as error:
             yield encoded(self._reply.failing(error))
         yield self._reply.last_event
+
+    async def _encoded(self, events: Sequence[Event]) -> bytes:
+        """Return events as chunks; a thread makes those of many tokens, such as of a prompt that is echoed."""
+
+        def work() -> bytes:
+            return self._timed(chunk for event in events for chunk in self._reply.chunks(*event))
+
+        num_entries = sum(1 + len(token.alternatives) for _, piece in events for token in piece.tokens)
+        if not self._has_text:
+            self._has_text = True
+            num_entries += sum(_entries_of_prompt(request) for request in self._job.requests)
+        return await self._in_thread(work) if num_entries > _MANY_ENTRIES else work()
 
     def _timed(self, chunks: Iterable[dict[str, Any]]) -> bytes:
         """Return chunks as events, with times where they are asked for."""
@@ -94,6 +110,11 @@ class EventStream(Response):
         """Return a comment if one is due."""
         is_due, self._is_ping_due = self._is_ping_due, False
         return PING if is_due else b""
+
+
+def _entries_of_prompt(request: Request) -> int:
+    """Return how many tokens and alternatives the first chunk shows of the prompt."""
+    return len(request.prompt_token_ids) * (1 + (request.params.logprobs or 0)) if request.params.echo else 0
 
 
 def encoded(chunks: Iterable[dict[str, Any]]) -> bytes:

@@ -14,7 +14,7 @@ from nextword.serving.asked import ChatAsked, CompletionAsked, Reader
 from nextword.serving.chat_reply import ChatReply
 from nextword.serving.completion_reply import CompletionReply
 from nextword.serving.disconnect import ClientGone, until_disconnected
-from nextword.serving.encoding import to_json
+from nextword.serving.encoding import to_json_in_parts
 from nextword.serving.errors import ApiError, shutting_down
 from nextword.serving.event_stream import EventStream
 from nextword.serving.fields import Ignored, parse_json
@@ -35,7 +35,7 @@ class JsonResponse(Response):
 
     def render(self, content: Any) -> bytes:
         """Return the body."""
-        return to_json(content)
+        return to_json_in_parts(content)
 
 
 async def completions(request: Request) -> Response:
@@ -67,10 +67,11 @@ async def prepared(
     def work() -> tuple[Service, Mapping[str, Any], A, list[EngineRequest]]:
         body = parse_json(data, first.limits)
         service = first.of(body)
+        service.admission.check(1, 0)  # before a prompt is encoded, which takes longer the less there is of the cores
         asked = read(service.reader, body, ignored)
         return service, body, asked, prepare(service.lm.engine, asked)
 
-    return await until_disconnected(request.receive, first.in_thread(work))
+    return await until_disconnected(request.receive, first.in_thread(work, num_bytes=len(data)))
 
 
 async def answer(
@@ -81,13 +82,13 @@ async def answer(
     job = request.state.job = service.submit(requests, request.state.request_id)
     job.tells_progress = reports.return_progress
     if reports.stream:
-        return EventStream(job, reply, reports)
+        return EventStream(job, reply, reports, service.in_thread)
     try:
         events = await until_disconnected(request.receive, _all_events(job))
     finally:
         job.cancel()
     times = {"timings": timings(job)} if reports.timings_per_token else {}
-    return JsonResponse({**reply.whole(events), **times})
+    return await service.in_thread(lambda: JsonResponse({**reply.whole(events), **times}))
 
 
 async def _all_events(job: Job) -> list[Event]:
@@ -109,7 +110,7 @@ async def read_request(request: Request) -> tuple[Service, dict[str, Any]]:
     """Return the service that a request is for, and its JSON. Raises ApiError as `read_body`, and if it is no JSON."""
     first: Service = request.app.state.service
     data = await read_body(request)
-    body = await first.in_thread(lambda: parse_json(data, first.limits))
+    body = await first.in_thread(lambda: parse_json(data, first.limits), num_bytes=len(data))
     return first.of(body), body
 
 

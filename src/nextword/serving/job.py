@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import itertools
 import time
 from collections.abc import Callable, Sequence
 
@@ -49,6 +50,9 @@ class Job:
         self._is_nudged = False
         self._num_left = len(requests)
         self._places = [admission.enter(*size) for size in sizes]
+        ends = itertools.accumulate(length for _, length in sizes)
+        for request, (_, length), end in zip(requests, sizes, ends, strict=True):
+            request.num_tokens_ahead = end - length
         self._tracked = [self._track(index, request) for index, request in enumerate(requests)]
         for tracked in self._tracked:
             thread.submit(tracked)

@@ -43,6 +43,8 @@ class Limits:
     """Completions that wait for their prompts to be computed."""
     max_queue_tokens: int = 65_536
     """Tokens of the prompts that wait."""
+    max_wait: float = 600.0
+    """Seconds that the queue may take by the estimate for a request to enter it."""
     deadline: float = 600.0
     """Seconds within which a request is computed."""
     drain: float = 30.0
@@ -81,6 +83,7 @@ class LimitOptions(TypedDict, total=False):
     max_json_depth: int
     max_queue: int
     max_queue_tokens: int
+    max_wait: float
     deadline: float
     drain: float
     max_connections: int

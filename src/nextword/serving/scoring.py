@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 from starlette.requests import Request
 from starlette.responses import Response
 
 from nextword.checks import shown
 from nextword.errors import NextwordError
 from nextword.inference.continuations import Continuations, ContinuationScore, score_continuations
+from nextword.inference.engine import Engine
+from nextword.inference.stored_prefix import store_prefix
 from nextword.serving.disconnect import until_disconnected
 from nextword.serving.errors import ApiError, context_exceeded, refusal
 from nextword.serving.fields import Fields, Ignored
@@ -25,27 +28,64 @@ SCORE_FIELDS = ("model", "prompt", "continuations")
 async def score(request: Request) -> Response:
     """Answer `POST /v1/score`: a prompt and continuations, each a text or token ids."""
     service, body = await read_request(request)
-    ignored = ignored_by(request)
-    model, item = await service.in_thread(lambda: _read(service, body, ignored))
-
-    def work() -> list[ContinuationScore]:
-        return next(score_continuations(service.lm.engine, [item]))
-
-    num_tokens = sum(map(len, item.continuations))
-    scored = service.compute(work, len(item.prompt) + num_tokens, prompt=item.prompt)
+    ignored, size = ignored_by(request), request.state.num_body_bytes
+    model, item = await service.in_thread(lambda: _read(service, body, ignored), num_bytes=size)
+    num_tokens = len(item.prompt) + sum(map(len, item.continuations))
+    scored = service.compute(lambda: score_in_pieces(service.lm.engine, item), num_tokens)
     scores = await until_disconnected(request.receive, scored)
-    return JsonResponse(
-        {
-            "object": "score",
-            "model": model,
-            "scores": [_one(service.lm.tokenizer, *pair) for pair in zip(item.continuations, scores, strict=True)],
-            "usage": {
-                "prompt_tokens": len(item.prompt),
-                "completion_tokens": num_tokens,
-                "total_tokens": len(item.prompt) + num_tokens,
-            },
-        }
-    )
+    tokenizer = service.lm.tokenizer
+    return await service.in_thread(lambda: JsonResponse(_answer(tokenizer, model, item, scores)), num_bytes=size)
+
+
+def score_in_pieces(engine: Engine, item: Continuations) -> Iterator[ContinuationScore | None]:
+    """Yield the score of each continuation, and None between the pieces that others may run after.
+
+    A piece has about as many tokens as the prompts of a step. A long continuation is scored in several pieces, the
+    tokens before each as its prompt, if that changes no bit.
+    """
+    yield from store_prefix(engine, item.prompt)
+    can_cut, left = engine.backend.is_batch_invariant, list(item.continuations)
+    while left:
+        most, group = engine.prefill_limit, [left.pop(0)]
+        if can_cut and len(group[0]) > most:
+            yield (yield from _score_long(engine, item.prompt, group[0]))
+            continue
+        while left and sum(map(len, group)) + len(left[0]) <= most:
+            group.append(left.pop(0))
+        part = Continuations(item.prompt, group)
+        yield from engine.room(part.num_positions)
+        yield from next(score_continuations(engine, [part]))
+
+
+def _score_long(
+    engine: Engine, prompt: Sequence[int], continuation: Sequence[int]
+) -> Generator[None, None, ContinuationScore]:
+    parts, done = list[ContinuationScore](), 0
+    while done < len(continuation):
+        end = done + engine.prefill_limit
+        part = Continuations([*prompt, *continuation[:done]], [continuation[done:end]])
+        yield from engine.room(part.num_positions)
+        parts += next(score_continuations(engine, [part]))
+        done = end
+        yield
+    log_probs = np.concatenate([part.log_probs for part in parts])
+    return ContinuationScore(log_probs, all(part.is_greedy for part in parts))
+
+
+def _answer(
+    tokenizer: Tokenizer, model: str, item: Continuations, scores: Sequence[ContinuationScore]
+) -> dict[str, Any]:
+    num_tokens = sum(map(len, item.continuations))
+    return {
+        "object": "score",
+        "model": model,
+        "scores": [_one(tokenizer, *pair) for pair in zip(item.continuations, scores, strict=True)],
+        "usage": {
+            "prompt_tokens": len(item.prompt),
+            "completion_tokens": num_tokens,
+            "total_tokens": len(item.prompt) + num_tokens,
+        },
+    }
 
 
 def _one(tokenizer: Tokenizer, token_ids: Sequence[int], found: ContinuationScore) -> dict[str, Any]:

@@ -10,14 +10,13 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import PurePath
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
 from starlette.datastructures import State
 
 from nextword.checks import shown
 from nextword.errors import RequestError
 from nextword.inference.sequence import Request
-from nextword.inference.stored_prefix import store_prefix
 from nextword.language_model import LanguageModel
 from nextword.serving.admission import Admission
 from nextword.serving.asked import Reader
@@ -39,7 +38,8 @@ from nextword.serving.vocabulary import Vocabulary
 
 T = TypeVar("T")
 
-_PREPARING_THREADS = 2
+_SHORT_BODY = 65_536
+"""Bytes of a body up to which it is read beside the short ones."""
 
 
 class Service:
@@ -67,7 +67,7 @@ class Service:
         self.reader, self.lenient = Reader(lm, self.models, self.limits), lenient
         self.metrics: Metrics = Metrics() if first is None else first.metrics
         self.thread = EngineThread(lm.engine, on_step=self._tell_progress, count_step=self.metrics.steps.inc)
-        self.admission = Admission(self.limits)
+        self.admission = Admission(self.limits, lm.engine)
         self.jobs: set[Job] = set() if first is None else first.jobs
         """Those of the server that run or wait."""
         self._readings: set[asyncio.Timeout] = set()
@@ -81,9 +81,9 @@ class Service:
         self.logit_rows = LogitRows(lm.engine.backend.vocab_size)
         if first is None:
             self._show_gauges()
-            self._pool = ThreadPoolExecutor(_PREPARING_THREADS, thread_name_prefix="nextword-prepare")
+            self._short, self._long = (ThreadPoolExecutor(1, f"nextword-{name}") for name in ("short", "long"))
         else:
-            self._pool = first._pool
+            self._short, self._long = first._short, first._long
 
     def serve_beside(self, lm: LanguageModel) -> None:
         """Serve a further model, with a queue and a thread of its own, before the server starts.
@@ -139,11 +139,16 @@ class Service:
             service.thread.stop()
         for service in self.services:
             await asyncio.to_thread(service.thread.join, 10.0)
-        self._pool.shutdown(wait=False, cancel_futures=True)
+        for pool in (self._short, self._long):
+            pool.shutdown(wait=False, cancel_futures=True)
 
-    async def in_thread(self, function: Callable[[], T]) -> T:
-        """Run something that takes long beside the event loop."""
-        return await asyncio.get_running_loop().run_in_executor(self._pool, function)
+    async def in_thread(self, function: Callable[[], T], *, num_bytes: int = 0) -> T:
+        """Run something that takes long beside the event loop.
+
+        `num_bytes`: of a body that it reads. Long ones have a thread of their own, so that no short one waits for them.
+        """
+        pool = self._short if num_bytes <= _SHORT_BODY else self._long
+        return await asyncio.get_running_loop().run_in_executor(pool, function)
 
     def submit(self, requests: Sequence[Request], request_id: str) -> Job:
         """Let the engine run prepared requests. Raises ApiError if the queue is full or the server ends."""
@@ -186,29 +191,22 @@ class Service:
         for job in self.jobs:
             job.cancel(error)
 
-    async def compute(
-        self, function: Callable[[], T], num_tokens: int, *, prompt: Sequence[int] = (), adapter: str | None = None
-    ) -> T:
-        """Run the model for something else than text, between two steps. Raises ApiError as `submit`.
+    async def compute(self, pieces: Callable[[], Iterator[T | None]], num_tokens: int) -> list[T]:
+        """Run the model for something else than text, one piece between two steps; return what the pieces make.
 
-        `num_tokens`: of its prompts, which count as those of requests that wait. `prompt`: tokens with which it begins;
-        they are computed before, by and by, so that a long one holds up no other request.
+        `num_tokens`: of its prompts, which count as those of requests that wait. Raises ApiError as `submit`.
         """
-
-        def pieces() -> Iterator[T | None]:
-            yield from store_prefix(self.lm.engine, prompt, adapter=adapter)
-            yield function()
-
         self._check_running()
         self.admission.check(1, num_tokens)
         place = self.admission.enter(1, num_tokens)
         try:
             async with asyncio.timeout(self.limits.deadline):
-                return cast(T, (await self.thread.work(pieces))[-1])
+                found = await self.thread.work(pieces)
         except TimeoutError:
             raise too_late(self.limits.deadline) from None
         finally:
             place.leave(is_served=False)
+        return [one for one in found if one is not None]
 
     def _check_running(self) -> None:
         if self.is_ending:

@@ -107,7 +107,7 @@ async def _answered(
         except NextwordError as error:
             raise refusal(error, "messages" if body.get("messages") is not None else param) from None
 
-    return JsonResponse(await service.in_thread(answer))
+    return await service.in_thread(lambda: JsonResponse(answer()), num_bytes=request.state.num_body_bytes)
 
 
 def _what(fields: Fields) -> str:

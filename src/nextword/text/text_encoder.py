@@ -31,6 +31,8 @@ _AROUND = ((128, 128), (113, 101), (97, 77))
 
 Several, since a repeated word can end at a place by chance where it does not end in the whole text.
 """
+_LONG = 1 << 12
+"""Characters of a text that takes a millisecond or more."""
 _CANNOT_ENCODE = "the tokenizer cannot encode this text"
 
 
@@ -177,6 +179,8 @@ class TextEncoder:
     def _encoding(self, text: str, parse_special: bool, place: Place) -> tokenizers.Encoding:
         with self._lock, self._steps.applied(place), translated(_CANNOT_ENCODE):
             self._backend.encode_special_tokens = not parse_special  # a property of the whole tokenizer
+            if len(text) > _LONG:  # only the library's call for several texts lets other threads run meanwhile
+                return self._backend.encode_batch([text], add_special_tokens=False)[0]
             return self._backend.encode(text, add_special_tokens=False)
 
 
