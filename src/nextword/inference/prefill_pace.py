@@ -18,8 +18,10 @@ _WEIGHT = 0.2
 """Share of a new measurement in the moving average of steps without prompts."""
 _MEMORY = 0.8
 """Share of what was measured of prompts that still counts after a further step."""
-_WORST = 8.0
+_WORST = 2.0
 """A step that was held up by another program counts as so many times what was expected at most."""
+_FEW = 8
+"""Steps of prompts after which enough is known to expect something."""
 
 
 class PrefillPace:
@@ -30,6 +32,7 @@ class PrefillPace:
         self.clock = clock
         self._seconds_of_texts = 0.0
         """Moving average of steps that compute no prompt."""
+        self._num_measured = 0
         self._seconds, self._num_tokens = 0.064, 64.0
         """What was measured of prompts; what is long ago counts less."""
 
@@ -52,6 +55,8 @@ class PrefillPace:
             self._seconds_of_texts += _WEIGHT * (seconds - self._seconds_of_texts)
             return
         own = seconds - self._seconds_of_texts if is_beside_texts else seconds
-        own = min(max(own, 0.0), _WORST * num_tokens * self.seconds_per_token)
-        self._seconds = _MEMORY * self._seconds + own
+        if self._num_measured >= _FEW:
+            own = min(own, _WORST * num_tokens * self.seconds_per_token)
+        self._num_measured += 1
+        self._seconds = _MEMORY * self._seconds + max(own, 0.0)
         self._num_tokens = _MEMORY * self._num_tokens + num_tokens
