@@ -1,6 +1,6 @@
 """Is the server's event loop busy for long with anything that a client may send? `/health` is asked meanwhile.
 
-    python -m benchmarks.serving_lag [--model smollm2-135m] [--threads N] [--seconds 4]
+    python -m benchmarks.serving_lag [--model smollm2-135m] [--threads N] [--seconds 4] [--kinds 0 1 2]
 
 16 streams run all the time, and beside them requests of one kind, one after the other. The bar for the time of an
 answer of `/health`, p99: 20 ms. Beside it the pauses between two texts of a stream, p99. Prints a table.
@@ -54,19 +54,23 @@ KINDS: dict[str, tuple[str, Body]] = {
 }
 
 
-def main(model: str = "smollm2-135m", threads: int = num_cores(), seconds: float = 4.0) -> None:
+def main(
+    model: str = "smollm2-135m", threads: int = num_cores(), seconds: float = 4.0, kinds: tuple[int, ...] = ()
+) -> None:
     """Ask for everything that takes long.
 
     Args:
         model: a catalogue name or a GGUF file.
         threads: of the engine.
         seconds: for each kind of requests.
+        kinds: numbers of the kinds, from 0; none: all.
     """
+    chosen = [list(KINDS)[number] for number in kinds or range(len(KINDS))]
     path = resolve(model)
     bodies = bodies_of(load(str(path), num_threads=threads), 64, 64)
     server = ServerProcess(OURS, path, threads)
     try:
-        print_table({name: asyncio.run(_figures(server.port, bodies, *kind, seconds)) for name, kind in KINDS.items()})
+        print_table({name: asyncio.run(_figures(server.port, bodies, *KINDS[name], seconds)) for name in chosen})
     finally:
         server.close()
 
