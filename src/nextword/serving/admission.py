@@ -22,7 +22,7 @@ _NO_WAIT = 0.05
 
 
 class Prefill(Protocol):
-    """What the engine says of prompts."""
+    """Speed of an engine's prompts, and how much of them is left."""
 
     @property
     def seconds_per_prompt_token(self) -> float:

@@ -81,9 +81,7 @@ class Service:
         self.logit_rows = LogitRows(lm.engine.backend.vocab_size)
         if first is None:
             self._show_gauges()
-            self._short, self._long = (ThreadPoolExecutor(1, f"nextword-{name}") for name in ("short", "long"))
-        else:
-            self._short, self._long = first._short, first._long
+        self._pools: list[ThreadPoolExecutor] = first._pools if first else _preparing_threads()
 
     def serve_beside(self, lm: LanguageModel) -> None:
         """Serve a further model, with a queue and a thread of its own, before the server starts.
@@ -139,7 +137,7 @@ class Service:
             service.thread.stop()
         for service in self.services:
             await asyncio.to_thread(service.thread.join, 10.0)
-        for pool in (self._short, self._long):
+        for pool in self._pools:
             pool.shutdown(wait=False, cancel_futures=True)
 
     async def in_thread(self, function: Callable[[], T], *, num_bytes: int = 0) -> T:
@@ -147,7 +145,7 @@ class Service:
 
         `num_bytes`: of a body that it reads. Long ones have a thread of their own, so that no short one waits for them.
         """
-        pool = self._short if num_bytes <= _SHORT_BODY else self._long
+        pool = self._pools[num_bytes > _SHORT_BODY]
         return await asyncio.get_running_loop().run_in_executor(pool, function)
 
     def submit(self, requests: Sequence[Request], request_id: str) -> Job:
@@ -239,6 +237,11 @@ def _names(model: str, adapters: Sequence[str]) -> Mapping[str, str | None]:
             f"adapters: {wrong!r} is no name for clients: it has white space at an end, or control characters"
         )
     return {model: None, **{name: name for name in adapters}}
+
+
+def _preparing_threads() -> list[ThreadPoolExecutor]:
+    """Return a thread for short bodies, and one for long ones."""
+    return [ThreadPoolExecutor(1, f"nextword-{name}") for name in ("short", "long")]
 
 
 def served_name(name: str) -> str:
