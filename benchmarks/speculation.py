@@ -166,9 +166,9 @@ class Dictating(Engine):
 
     dictated: list[int]
 
-    def _sample_next(self, request: Request, sequence: OneText, logits: Logits) -> None:
+    def _sample_next(self, request: Request, sequence: OneText, logits: Logits, drawn: int | None = None) -> None:
         token = ChosenToken(self.dictated[len(sequence.tokens)])
-        sequence.sampler.choose(logits)  # takes its time
+        sequence.sampler.choose(logits, drawn)  # takes its time
         self._advance(request, sequence, token)
 
 

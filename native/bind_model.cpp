@@ -8,15 +8,12 @@
 
 #include <algorithm>
 #include <array>
-#include <mutex>
 #include <stdexcept>
 #include <tuple>
 
 #include "arrays.h"
 #include "errors.h"
-#include "fork.h"
-#include "gil.h"
-#include "model.h"
+#include "locked_model.h"
 
 namespace nextword {
 namespace {
@@ -24,45 +21,6 @@ namespace {
 using Ids = std::vector<int32_t>;
 // Name of the matrix, first row, how many, and what they hold.
 using RowsGiven = std::tuple<std::string, int, int, Encoding, Bytes>;
-
-// A model behind a lock: one step at a time. A forked process can use its copy, unless a thread of the parent, which it
-// does not have, was using the model.
-class LockedModel {
-public:
-    LockedModel(Shape shape, CacheKind cache_kind, size_t max_cache_bytes, int num_threads, const std::string& isa)
-        : model_(std::move(shape), cache_kind, max_cache_bytes, num_threads, isa) {}
-
-    // Call work(model) without the GIL.
-    template <class Work>
-    auto with(const Work& work) {
-        const GilRelease release;
-        return with_gil(work);
-    }
-
-    // For work shorter than releasing and reacquiring the GIL.
-    template <class Work>
-    auto with_gil(const Work& work) {
-        if (users_.is_inherited()) throw ForkedInAStep();
-        const User user(users_);
-        const std::lock_guard<std::mutex> lock(mutex_);
-        model_.restart_threads_if_forked();
-        return work(model_);
-    }
-
-    Model& unlocked() { return model_; }
-
-private:
-    // Counted before it takes the lock and until it has released it: a lock that was inherited locked is never taken.
-    struct User {
-        ProcessCount& users;
-        explicit User(ProcessCount& users) : users(users) { users.add(); }
-        ~User() { users.subtract(); }
-    };
-
-    Model model_;
-    std::mutex mutex_;
-    ProcessCount users_;
-};
 
 size_t num_logits(const std::vector<Chunk>& chunks) {
     size_t count = 0;

@@ -3,18 +3,22 @@
 #include <nanobind/nanobind.h>
 #include <nanobind/ndarray.h>
 #include <nanobind/stl/optional.h>
+#include <nanobind/stl/tuple.h>
+#include <nanobind/stl/vector.h>
 
 #include <algorithm>
 #include <cmath>
 #include <cstring>
 #include <memory>
 #include <optional>
+#include <tuple>
 #include <vector>
 
 #include "arrays.h"
+#include "choose.h"
 #include "gil.h"
 #include "kernels.h"
-#include "philox.h"
+#include "locked_model.h"
 #include "select.h"
 
 namespace nextword {
@@ -111,14 +115,29 @@ int64_t bound_argmax(const Floats& logits, const Mask& mask) {
                          [&](const float* keys) { return argmax(best_kernels(), keys, size_of(logits)); });
 }
 
-// The draw of decoding/sampler.py, with the random number of decoding/random_stream.py (where numpy's generator counts
-// up before it draws).
+// The draw of decoding/sampler.py.
 int64_t bound_draw(const Floats& logits, float divisor, int64_t top_k, double top_p, uint64_t seed,
                    uint64_t sample_index, uint64_t position, const Mask& mask) {
-    const uint64_t number = philox({position + 1, 0, 0, 0}, {seed, sample_index})[0] >> (64 - 53);
+    const uint64_t number = random_number({seed, sample_index, position});
     return among_allowed(logits, mask, [&](const float* keys) {
         return draw(best_kernels(), keys, size_of(logits), {divisor, top_k, top_p}, number);
     });
+}
+
+// Divisor, top_k, top_p, seed, sample index and position.
+using Drawn = std::tuple<float, int64_t, double, uint64_t, uint64_t, uint64_t>;
+
+std::vector<int64_t> bound_choose(LockedModel& model, const std::vector<Floats>& rows,
+                                  const std::vector<Drawn>& draws) {
+    if (rows.size() != draws.size()) throw nb::value_error("as many draws as rows are needed");
+    std::vector<Choice> choices;
+    for (size_t i = 0; i < rows.size(); ++i) {
+        const auto [divisor, top_k, top_p, seed, sample_index, position] = draws[i];
+        if (rows[i].size() == 0) throw nb::value_error("a row is empty");
+        choices.push_back(
+            {rows[i].data(), size_of(rows[i]), {divisor, top_k, top_p}, {seed, sample_index, position}});
+    }
+    return model.with([&](Model& unlocked) { return choose(best_kernels(), unlocked.threads(), choices); });
 }
 
 }  // namespace
@@ -134,6 +153,7 @@ void bind_selection(nb::module_& m) {
     m.def("argmax", &bound_argmax, nb::arg("logits").noconvert(), nb::arg("mask").noconvert() = nb::none());
     m.def("draw", &bound_draw, nb::arg("logits").noconvert(), nb::arg("divisor"), nb::arg("top_k"), nb::arg("top_p"),
           nb::arg("seed"), nb::arg("sample_index"), nb::arg("position"), nb::arg("mask").noconvert() = nb::none());
+    m.def("choose", &bound_choose, nb::arg("model"), nb::arg("rows").noconvert(), nb::arg("draws"));
     m.def("position_at", &bound_position_at, nb::arg("weights").noconvert(), nb::arg("target"));
 }
 

@@ -70,6 +70,7 @@ public:
     void restart_threads_if_forked() { threads_.restart_if_forked(); }
 
     KVCache& cache() { return cache_; }
+    ThreadPool& threads() { return threads_; }  // between steps
     const Shape& shape() const { return shape_; }
     const char* isa() const { return kernels_.name; }
     int num_threads() const { return threads_.num_threads(); }

@@ -21,6 +21,7 @@ class HashBackend:
         self.max_positions = max_positions
         self.adapter_names: tuple[str, ...] = ()
         self.is_batch_invariant = True
+        self.threads = None
         self.weight_bytes = 0
         self.tokens_computed = 0
         self.most_drafted = 0

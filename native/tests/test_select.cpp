@@ -7,6 +7,7 @@
 
 #include "all_kernels.h"
 #include "check.h"
+#include "choose.h"
 #include "philox.h"
 
 using namespace nextword;
@@ -264,6 +265,31 @@ void test_philox_gives_its_known_answers() {
           "philox of ones");
 }
 
+void test_tokens_chosen_together_are_those_chosen_alone() {
+    Random random(9);
+    const std::vector<Truncation> truncations{{0.0f, 0, 1.0}, {1.0f, 0, 1.0}, {0.7f, 0, 0.9}, {1.0f, 40, 0.9}};
+    std::vector<std::vector<float>> rows;
+    std::vector<Choice> choices;
+    for (uint64_t i = 0; i < 90; ++i) {
+        rows.push_back(keys_of_kind(static_cast<int>(i % kKinds), 1 + random.below(3000), random));
+        if (i % 10 == 9) rows.back().back() = std::nanf("");
+        choices.push_back({rows.back().data(), static_cast<int>(rows.back().size()), truncations[i % 4], {i, 1, 7 * i}});
+    }
+    for (const Kernels* kernels : all_kernels()) {
+        std::vector<int64_t> alone;
+        for (const Choice& choice : choices) {
+            const auto& [logits, size, truncation, draw_of] = choice;
+            alone.push_back(truncation.divisor == 0.0f
+                                ? argmax(*kernels, logits, size)
+                                : draw(*kernels, logits, size, truncation, random_number(draw_of)));
+        }
+        for (const int num_threads : {1, 2, 5}) {
+            ThreadPool threads(num_threads);
+            check(choose(*kernels, threads, choices) == alone, "the same tokens with any number of threads");
+        }
+    }
+}
+
 void test_too_little_weight_is_refused() {
     const std::vector<float> keys(1000, 0.0f), weights(1000, 1.0f);
     check_throws<std::invalid_argument>(
@@ -307,6 +333,7 @@ int main() {
     test_argmax_is_the_first_of_the_largest();
     test_broken_rows_are_seen_wherever_they_are();
     test_philox_gives_its_known_answers();
+    test_tokens_chosen_together_are_those_chosen_alone();
     test_too_little_weight_is_refused();
     test_weights_are_exponentials_and_the_same_with_every_instruction_set();
     return report("select");

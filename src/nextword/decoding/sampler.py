@@ -11,6 +11,7 @@ import dataclasses
 import functools
 import math
 from collections.abc import Collection, Iterator, Sequence
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,6 +32,7 @@ from nextword.decoding.processors import (
 )
 from nextword.decoding.random_stream import fresh_seed, random_numbers
 from nextword.decoding.softmax_weights import log_total
+from nextword.errors import RequestError
 from nextword.native import native
 
 
@@ -44,6 +46,15 @@ class ChosenToken:
     """Natural logarithm of its probability; None if log-probabilities were not asked for."""
     alternatives: tuple[tuple[int, float], ...] = ()
     """The most probable tokens, best first, with log-probabilities; the token itself comes last if not among them."""
+
+
+class PlainDraw(NamedTuple):
+    """What a token is chosen from by temperature, top-k and top-p alone."""
+
+    logits: Logits
+    """After bias, penalties and bans, (vocab_size,)."""
+    setting: tuple[float, int, float, int, int, int]
+    """Temperature (0: the largest logit is taken), top-k, top-p; seed, sample index, position."""
 
 
 class Sampler:
@@ -126,10 +137,23 @@ class Sampler:
         """The random numbers of the next token: the first draws it, the second decides about XTC."""
         return random_numbers(self.seed, sample_index=self.sample_index, position=self.position)
 
-    def choose(self, logits: Logits) -> ChosenToken:
-        """Choose the next token from the model's logits (vocab_size,) and append it."""
+    def plain_draw(self, logits: Logits) -> PlainDraw | None:
+        """Return what `choose` would choose from in one call to C++; None where it does not, or raises."""
+        if not self._is_plain or self._matcher is not None or native is None or not _fits_native(logits):
+            return None
+        try:
+            changed = penalized_logits(logits, self.params, self._seen, end_token_ids=self._end_token_ids)
+        except RequestError:
+            return None
+        return PlainDraw(changed, (*_truncation(self.params, len(logits)), self.seed, self.sample_index, self.position))
+
+    def choose(self, logits: Logits, drawn: int | None = None) -> ChosenToken:
+        """Choose the next token from the model's logits (vocab_size,) and append it.
+
+        `drawn`: the token, where `draw_together` has chosen it from these logits.
+        """
         if self._is_plain:
-            token_id = self._native_choice(logits)
+            token_id = self._native_choice(logits) if drawn is None else drawn
             if token_id is not None:
                 self.append(token_id)
                 return ChosenToken(token_id)
@@ -221,22 +245,23 @@ def plain_choice(
     `mask`: of the tokens that are allowed; None: all. None if C++ was not built, and for logits that are no
     distribution (NaN, +inf, all -inf).
     """
-    if native is None or logits.dtype != np.float32 or logits.ndim != 1 or not logits.flags.c_contiguous:
+    if native is None or not _fits_native(logits):
         return None
     if params.is_greedy:
         token_id = native.argmax(logits, mask)
     else:
-        token_id = native.draw(
-            logits,
-            divisor=max(params.temperature, SMALLEST_TEMPERATURE),
-            top_k=min(params.top_k, len(logits)),
-            top_p=params.top_p,
-            seed=seed,
-            sample_index=sample_index,
-            position=position,
-            mask=mask,
-        )
+        token_id = native.draw(logits, *_truncation(params, len(logits)), seed, sample_index, position, mask)
     return None if token_id < 0 else int(token_id)
+
+
+def _fits_native(logits: Logits) -> bool:
+    return logits.dtype == np.float32 and logits.ndim == 1 and logits.flags.c_contiguous
+
+
+def _truncation(params: SamplingParams, vocab_size: int) -> tuple[float, int, float]:
+    """Return temperature, top-k and top-p as the C++ core takes them; the temperature is 0 only for greedy decoding."""
+    temperature = 0.0 if params.is_greedy else max(params.temperature, SMALLEST_TEMPERATURE)
+    return temperature, min(params.top_k, vocab_size), params.top_p
 
 
 def _is_plain(steps: tuple[str, ...]) -> bool:

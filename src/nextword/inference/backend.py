@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
+    from nextword.native import core
+
 BackendName = Literal["auto", "native", "torch"]
 """The C++ core ("native") or PyTorch ("torch"); "auto": native where it was built, else torch."""
 
@@ -21,6 +23,8 @@ Weights = Literal["auto", "f32", "f16", "bf16", "q8", "q4"]
 """Format of the weights in memory: the file's own values ("auto"), floats, or blocks of 32 with 8 or 4 bits a value."""
 
 Logits: TypeAlias = "npt.NDArray[np.float32]"
+Threads: TypeAlias = "core.Model"
+"""Model of the C++ core, whose threads may do other work between two of its steps."""
 
 OnProgress = Callable[[float], None]
 """Called while weights are loaded, with the share of them that is; what it returns is ignored."""
@@ -88,6 +92,10 @@ class Backend(Protocol):
     @property
     def max_positions(self) -> int:
         """Maximum number of positions of all open sequences together, each in whole pages of `PAGE_POSITIONS`."""
+
+    @property
+    def threads(self) -> Threads | None:
+        """Threads on which tokens may be drawn between two steps; None: there are none."""
 
     @property
     def weight_bytes(self) -> int:

@@ -18,6 +18,7 @@ from typing import TypedDict, Unpack
 from nextword.checks import check_value, checked_arguments, shown
 from nextword.decoding.constraint import Constraint
 from nextword.decoding.distribution import Distribution
+from nextword.decoding.draw_together import draw_together
 from nextword.decoding.grammar import Grammar, GrammarCompiler, Matcher
 from nextword.decoding.params import SamplingParams
 from nextword.decoding.random_stream import fresh_seed
@@ -213,11 +214,12 @@ class Engine:
         is_measured = not prefilling and not self._sequences
         with self._costs.measuring(sum(len(chunk.token_ids) for chunk in chunks) if is_measured else None):
             rows = self._sequences.step(chunks) if chunks else []
-        for (request, sequence), draft, logits in zip(sequences, drafts, rows, strict=False):
+        drawn = self._draw_together([sequence for _, sequence in sequences], rows)
+        for (request, sequence), draft, logits, token_id in zip(sequences, drafts, rows, drawn, strict=False):
             # unless a sequence beside it has just ended the whole request
             if not request.params.num_beams and sequence.finish_detail is None:
                 with self._failing_alone(request):
-                    self._sample_and_verify(request, sequence, draft, logits)
+                    self._sample_and_verify(request, sequence, draft, logits, token_id)
         for request in decoding:
             if request.params.num_beams:
                 of_beams = [logits[-1] for (owner, _), logits in zip(sequences, rows, strict=False) if owner is request]
@@ -505,11 +507,22 @@ class Engine:
         left = self.backend.max_seq_len if most is None else most - len(sequence.tokens)
         return min(left - 1, self._sequences.draft_limit(sequence.cache_id))
 
-    def _sample_and_verify(self, request: Request, sequence: Sequence, draft: Draft, logits: Logits) -> None:
-        """Sample a token from each row of logits, (1 + draft, V), up to the first that the draft did not foresee."""
+    def _draw_together(self, sequences: Seq[Sequence], rows: Seq[Logits]) -> list[int | None]:
+        """Return the first token of each sequence's rows, (1 + draft, V), where all can be drawn at once, else None."""
+        samplers = [sequence.sampler for sequence in sequences]
+        first_rows = [logits[0] for logits in rows[: len(sequences)]]
+        return draw_together(samplers, first_rows, self.backend.threads)
+
+    def _sample_and_verify(
+        self, request: Request, sequence: Sequence, draft: Draft, logits: Logits, drawn: int | None
+    ) -> None:
+        """Sample a token from each row of logits, (1 + draft, V), up to the first that the draft did not foresee.
+
+        `drawn`: the first token, where it is known.
+        """
         num_kept = 0
-        for row, drafted in itertools.zip_longest(logits, draft.token_ids):
-            self._sample_next(request, sequence, row)
+        for row, drafted, token_id in itertools.zip_longest(logits, draft.token_ids, [drawn]):
+            self._sample_next(request, sequence, row, token_id)
             if drafted is None or sequence.finish_detail is not None or sequence.tokens[-1].token_id != drafted:
                 break
             num_kept += 1
@@ -518,9 +531,9 @@ class Engine:
         if num_left and sequence.finish_detail is None:
             self._sequences.take_back(sequence.cache_id, num_left)
 
-    def _sample_next(self, request: Request, sequence: Sequence, logits: Logits) -> None:
-        """Sample the next token from a row of logits and advance the sequence by it."""
-        self._advance(request, sequence, sequence.sampler.choose(logits))
+    def _sample_next(self, request: Request, sequence: Sequence, logits: Logits, drawn: int | None = None) -> None:
+        """Sample the next token from a row of logits, unless it was `drawn`, and advance the sequence by it."""
+        self._advance(request, sequence, sequence.sampler.choose(logits, drawn))
 
     def _advance(self, request: Request, sequence: Sequence, token: ChosenToken) -> None:
         """Append a token, release the text that it makes certain, and finish the sequence if it ends here."""

@@ -16,7 +16,7 @@ from typing import Protocol, TypeVar
 
 import numpy as np
 
-from nextword.inference.backend import Backend, Chunk, Logits, TokenScores
+from nextword.inference.backend import Backend, Chunk, Logits, Threads, TokenScores
 from nextword.inference.prefill import prefill_chunks
 from nextword.models.config import ModelConfig
 from nextword.models.rope import LongRopeScaling
@@ -74,6 +74,11 @@ class LongRopeBackend:
     def is_batch_invariant(self) -> bool:
         """True if the inner backend's logits do not depend on the chunks."""
         return self._inner.is_batch_invariant
+
+    @property
+    def threads(self) -> Threads | None:
+        """Threads of the inner backend."""
+        return self._inner.threads
 
     @property
     def adapter_names(self) -> tuple[str, ...]:

@@ -142,6 +142,11 @@ class NativeBackend:
         return self._model.adapter_bytes
 
     @property
+    def threads(self) -> core.Model | None:
+        """The packed model, whose threads may draw tokens between two steps."""
+        return self._model
+
+    @property
     def adapter_names(self) -> tuple[str, ...]:
         """Names of the adapters that a sequence may run with."""
         return tuple(self._adapters)

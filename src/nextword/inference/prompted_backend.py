@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from nextword.inference.backend import PAGE_POSITIONS, Backend, Chunk, Logits, TokenScores
+from nextword.inference.backend import PAGE_POSITIONS, Backend, Chunk, Logits, Threads, TokenScores
 from nextword.inference.cache_budget import whole_pages
 
 
@@ -29,6 +29,11 @@ class PromptedBackend:
     def is_batch_invariant(self) -> bool:
         """True if the inner backend's logits do not depend on the chunks."""
         return self._inner.is_batch_invariant
+
+    @property
+    def threads(self) -> Threads | None:
+        """Threads of the inner backend."""
+        return self._inner.threads
 
     @property
     def adapter_names(self) -> tuple[str, ...]:

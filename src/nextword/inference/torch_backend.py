@@ -14,7 +14,7 @@ from types import MappingProxyType
 import torch
 from torch import Tensor
 
-from nextword.inference.backend import Chunk, Logits, TokenScores
+from nextword.inference.backend import Chunk, Logits, Threads, TokenScores
 from nextword.inference.torch_adapters import TorchAdapters
 from nextword.models.kv_cache import KVCache
 from nextword.models.linear_change import Changes
@@ -50,6 +50,11 @@ class TorchBackend:
     def is_batch_invariant(self) -> bool:
         """False: products of several rows round differently from those of one."""
         return False
+
+    @property
+    def threads(self) -> Threads | None:
+        """None: PyTorch has threads of its own."""
+        return None
 
     @property
     def adapter_names(self) -> tuple[str, ...]:
