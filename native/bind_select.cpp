@@ -134,8 +134,7 @@ std::vector<int64_t> bound_choose(LockedModel& model, const std::vector<Floats>&
     for (size_t i = 0; i < rows.size(); ++i) {
         const auto [divisor, top_k, top_p, seed, sample_index, position] = draws[i];
         if (rows[i].size() == 0) throw nb::value_error("a row is empty");
-        choices.push_back(
-            {rows[i].data(), size_of(rows[i]), {divisor, top_k, top_p}, {seed, sample_index, position}});
+        choices.push_back({rows[i].data(), size_of(rows[i]), {divisor, top_k, top_p}, {seed, sample_index, position}});
     }
     return model.with([&](Model& unlocked) { return choose(best_kernels(), unlocked.threads(), choices); });
 }

@@ -273,7 +273,8 @@ void test_tokens_chosen_together_are_those_chosen_alone() {
     for (uint64_t i = 0; i < 90; ++i) {
         rows.push_back(keys_of_kind(static_cast<int>(i % kKinds), 1 + random.below(3000), random));
         if (i % 10 == 9) rows.back().back() = std::nanf("");
-        choices.push_back({rows.back().data(), static_cast<int>(rows.back().size()), truncations[i % 4], {i, 1, 7 * i}});
+        choices.push_back(
+            {rows.back().data(), static_cast<int>(rows.back().size()), truncations[i % 4], {i, 1, 7 * i}});
     }
     for (const Kernels* kernels : all_kernels()) {
         std::vector<int64_t> alone;
