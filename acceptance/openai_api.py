@@ -24,6 +24,7 @@ _TAKEN_OUT: Mapping[str, str] = {
     "functions": "the old form of tools",
     "function_call": "the old form of tools",
     "web_search_options": "needs a search engine",
+    "moderation": "needs a model that judges",
     "background": "needs a store",
     "background_options": "needs a store",
     "conversation": "needs a store",
