@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import json
 import time
 from collections.abc import Iterator
 
@@ -76,13 +77,13 @@ def main(
 
 
 async def _figures(port: int, bodies: Iterator[Body], path: str, body: Body, seconds: float) -> Figures:
-    end = time.perf_counter() + seconds
+    data, end = json.dumps(body).encode(), time.perf_counter() + seconds
     until_end = itertools.takewhile(lambda _: time.perf_counter() < end, bodies)
 
     async def beside() -> list[Answer]:
         answers = []
         while time.perf_counter() < end:
-            answers.append(await ask(port, body, path))
+            answers.append(await ask(port, data, path))
             await asyncio.sleep(0.02)
         return answers
 

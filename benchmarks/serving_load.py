@@ -85,9 +85,9 @@ class _Exchange(asyncio.Protocol):
             self.closed.set_result(None)
 
 
-async def ask(port: int, body: Body | None, path: str = "/v1/completions") -> Answer:
-    """Send a request with a body, or a GET without one, and wait for the end of its answer."""
-    data = b"" if body is None else json.dumps(body).encode()
+async def ask(port: int, body: Body | bytes | None, path: str = "/v1/completions") -> Answer:
+    """Send a request with a body, as JSON or as its bytes, or a GET without one, and wait for the end of its answer."""
+    data = b"" if body is None else body if isinstance(body, bytes) else json.dumps(body).encode()
     head = f"{'GET' if body is None else 'POST'} {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n"
     if data:
         head += f"Content-Type: application/json\r\nContent-Length: {len(data)}\r\n"
