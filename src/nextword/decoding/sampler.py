@@ -49,7 +49,7 @@ class ChosenToken:
 
 
 class PlainDraw(NamedTuple):
-    """What a token is chosen from by temperature, top-k and top-p alone."""
+    """Logits and settings of a token that temperature, top-k and top-p alone choose."""
 
     logits: Logits
     """After bias, penalties and bans, (vocab_size,)."""
