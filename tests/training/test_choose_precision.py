@@ -96,6 +96,23 @@ def test_long_batches_with_a_clear_winner_are_timed_once(tmp_path: Path, monkeyp
     assert len(machine.dtypes) == 2 + 3
 
 
+def test_a_clear_lead_on_a_quarter_of_the_rows_decides(monkeypatch: pytest.MonkeyPatch) -> None:
+    def chosen(float32: list[float], bfloat16: list[float]) -> tuple[str, int]:
+        machine, notes = Machine(monkeypatch, float32=iter(float32), bfloat16=iter(bfloat16)), list[str]()
+        source, compute = TextBatches(rows=9), ComputeRecipe()
+        choose_precision.choose_precision(tiny_transformer(), source, compute, Processes(), notes.append)
+        return notes[0], len(machine.dtypes)
+
+    clear = (
+        "precision auto is bfloat16: a part of a batch, 2 of 9 rows, takes 0.3 s forward and backward, 0.6 s in float32"
+    )
+    assert chosen([0.9, 0.6], [0.3, 0.5]) == (clear, 4)
+    close = "precision auto is float32: a batch takes 1.5 s forward and backward, 1.8 s in bfloat16"
+    assert chosen([0.4, 0.4, 1.5, 1.5, 1.5, 1.5], [0.5, 0.3, 1.8, 1.8, 1.8, 1.8]) == (close, 12)
+    short = "precision auto is bfloat16: a batch takes 0.4 s forward and backward, 0.8 s in float32"
+    assert chosen([0.2, 0.2, 0.8, 0.8, 0.8, 0.8], [0.1, 0.1, 0.4, 0.4, 0.4, 0.4]) == (short, 12)
+
+
 def test_a_resumed_run_keeps_the_choice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     Machine(monkeypatch, float32=iter([0.1] * 4), bfloat16=iter([0.2] * 4))
     _, notes = train(tmp_path, AUTO)

@@ -1,14 +1,17 @@
 """`choose_precision`: time batches of the run itself in each precision, and take the faster one; the run is unchanged.
 
 Which precision is faster depends on the processor and on the model: large products alone do not say it. A batch goes
-forward and backward as in a step of the run; the optimizer is left out, since it computes in float32 either way.
+forward and backward as in a step of the run; the optimizer is left out, since it computes in float32 either way. Where
+one precision leads clearly on a quarter of the rows, that decides: a whole batch in float32 would need more memory than
+the run in bfloat16.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
 import torch
@@ -28,6 +31,8 @@ _LONG_ROUND = 2.0
 """Seconds of a round beside which what is set up in its batches is small."""
 _CLEAR_LEAD = 1.4
 """Ratio of times that another round does not overturn, where a round is long."""
+_PART, _PART_ROUNDS, _LONG_PART = 4, 2, 0.5
+"""A part is one row in so many, is timed so often, and decides if a round of it takes so many seconds."""
 
 
 def choose_precision(
@@ -42,29 +47,52 @@ def choose_precision(
     batch, objective = source.next_batch(), Objective(model, z_loss=compute.z_loss, device=processes.device)
     try:
         with torch.random.fork_rng(), retained_heap():
-            seconds = _time(objective, batch, processes)
+            timed, seconds = _time(objective, batch, processes)
     finally:
         model.train(was_training)
         source.resume(state)
     chosen, other = sorted(seconds, key=lambda name: seconds[name])
     note(
-        f"precision auto is {chosen}: a batch takes {seconds[chosen]:.3g} s forward and backward, "
+        f"precision auto is {chosen}: {timed} takes {seconds[chosen]:.3g} s forward and backward, "
         f"{seconds[other]:.3g} s in {other}"
     )
     return DTYPES[chosen]
 
 
-def _time(objective: Objective, batch: Batch, processes: Processes) -> dict[str, float]:
-    """Return the mean seconds over the processes of a batch in each precision, the best of a few rounds."""
+def _time(objective: Objective, batch: Batch, processes: Processes) -> tuple[str, dict[str, float]]:
+    """Return what was timed, and the mean seconds over the processes that it takes in each precision."""
     objective.model.train()
+    num_rows = len(batch.token_ids) // _PART
+    if num_rows:
+        part = _first_rows(batch, num_rows)
+        seconds = _best(objective, part, processes, num_rounds=_PART_ROUNDS, long_round=math.inf)
+        if sum(seconds.values()) > _LONG_PART and _leads_clearly(seconds.values()):
+            return f"a part of a batch, {num_rows} of {len(batch.token_ids)} rows,", seconds
+    return "a batch", _best(objective, batch, processes, num_rounds=_ROUNDS, long_round=_LONG_ROUND)
+
+
+def _best(
+    objective: Objective, batch: Batch, processes: Processes, *, num_rounds: int, long_round: float
+) -> dict[str, float]:
+    """Return the best seconds in each precision of a few rounds; a long one with a clear winner is the last."""
     best = dict.fromkeys(DTYPES, math.inf)
-    for _ in range(_ROUNDS):
+    for _ in range(num_rounds):
         totals = processes.all_reduce(*(_seconds(objective, batch, dtype) for dtype in DTYPES.values()))
         times = [total / processes.world_size for total in totals]
         best = {name: min(best[name], time) for name, time in zip(best, times, strict=True)}
-        if sum(times) > _LONG_ROUND and max(times) > _CLEAR_LEAD * min(times):
+        if sum(times) > long_round and _leads_clearly(times):
             break
     return best
+
+
+def _leads_clearly(times: Iterable[float]) -> bool:
+    fast, slow = sorted(times)
+    return slow > _CLEAR_LEAD * fast
+
+
+def _first_rows(batch: Batch, number: int) -> Batch:
+    arrays = {name: getattr(batch, name)[:number] for name in ("token_ids", "targets", "positions", "document_ids")}
+    return dataclasses.replace(batch, **arrays)
 
 
 def _seconds(objective: Objective, batch: Batch, dtype: torch.dtype) -> float:
