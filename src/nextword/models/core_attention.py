@@ -16,14 +16,14 @@ from torch import Tensor
 from nextword.models.passes import as_array, runs_native
 from nextword.native import native
 
-_VECTOR = 16
+VECTOR = 16
 """Numbers of a vector of the core, which divide head_dim."""
 
 
 def runs_in_core(queries: Tensor, keys: Tensor, document_lengths: Sequence[int], *, soft_cap: float | None) -> bool:
     """Return True if the core attends: it has no soft cap, and a unit of its work is a document's key-value head."""
     num_units = len(document_lengths) * keys.shape[-2]
-    fits = queries.shape[-1] % _VECTOR == 0 and num_units >= torch.get_num_threads()
+    fits = queries.shape[-1] % VECTOR == 0 and num_units >= torch.get_num_threads()
     return runs_native(queries) and soft_cap is None and fits and queries.dtype == keys.dtype
 
 

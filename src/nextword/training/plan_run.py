@@ -10,6 +10,7 @@ import torch
 
 from nextword.models.block_attention import keeps_weights, num_weights, plan_blocks
 from nextword.models.config import ModelConfig
+from nextword.models.core_attention import VECTOR
 from nextword.models.passes import runs_native
 from nextword.models.weights import weight_shapes
 from nextword.training.loss import CHUNK_POSITIONS
@@ -88,7 +89,12 @@ def _batch_bytes(config: ModelConfig, dtype: torch.dtype, batch_size: int, row_l
 
 
 def _softmax_weights(config: ModelConfig, dtype: torch.dtype, row_length: int) -> float:
-    """Return how many softmax weights a head keeps for each token of rows that are one document each."""
+    """Return how many softmax weights a head keeps for each token of rows that are one document each.
+
+    The core's attention keeps one float32 number in their place.
+    """
+    if config.attention_soft_cap is None and config.head_dim % VECTOR == 0:
+        return 4 / dtype.itemsize
     blocks = plan_blocks((row_length,), None)
     is_kept = config.attention_soft_cap is None and keeps_weights(blocks, config.head_dim, dtype)
     return num_weights(blocks) / row_length if is_kept else 0.0
