@@ -41,6 +41,9 @@ class TextStream:
     def push(self, token_id: int, *, is_text: bool = True) -> str:
         """Append a token; return the text that it makes certain. `is_text`: False for an end token without text."""
         piece = (self._marks.get(token_id) or self._decoder.push(token_id)) if is_text and not self.stopped else ""
+        if piece and not self._held and not self._stop:  # nearly always; what follows would do the same
+            self.token_texts.append(piece)
+            return piece
         self._held.append(piece)
         return self._release(is_last=False)
 

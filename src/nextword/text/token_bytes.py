@@ -41,7 +41,7 @@ def is_byte_token(token: str) -> bool:
 
 def checked_token_id(token_id: int) -> int:
     """Return what can be a token id. Raises TokenizerError for anything else."""
-    if not isinstance(token_id, Integral) or not 0 <= token_id < 2**32:
+    if not isinstance(token_id, (int, Integral)) or not 0 <= token_id < 2**32:
         raise TokenizerError(f"token id {shown(token_id)}: must be a whole number from 0 to {2**32 - 1}")
     return token_id
 
