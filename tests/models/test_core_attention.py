@@ -7,6 +7,8 @@ import pytest
 import torch
 from torch import Tensor
 
+pytest.importorskip("nextword._native", reason="the C++ core was not built")
+
 from nextword.models.attention import packed_causal_attention
 from nextword.models.core_attention import core_attention, runs_in_core
 from nextword.native import core
