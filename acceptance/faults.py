@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 import sys
@@ -18,6 +19,8 @@ from nextword.serving.app import make_app
 _JSON = re.compile(rb"^(data: )?(\{.*\})$", re.MULTILINE)
 """An answer, or the data of an event."""
 _TEXTS = ("text", "content", "delta", "prompt")
+_NUMBERS = itertools.count()
+"""Added to texts, so that no two are the same."""
 _OTHER_REASON = {"stop": "length", "length": "stop", "completed": "incomplete", "incomplete": "completed"}
 
 
@@ -31,7 +34,7 @@ def _everywhere(value: Any, change: Callable[[str, Any], Any]) -> Any:
 
 
 def _other_text(name: str, value: Any) -> Any:
-    return f"{value[1:]}x" if name in _TEXTS and isinstance(value, str) and value else value
+    return f"{value}{next(_NUMBERS)}" if name in _TEXTS and isinstance(value, str) and value else value
 
 
 def _no_log_probs(name: str, value: Any) -> Any:
