@@ -42,7 +42,8 @@ def test_values_and_gradients_are_those_of_one_mask_over_everything(
     lengths: tuple[int, ...], window: int | None, head_dim: int, dtype: torch.dtype, tolerance: float
 ) -> None:
     tensors = rows(dtype, lengths, head_dim)
-    mixed = core_attention(*tensors[:3], lengths, scale=0.3, window=window)
+    queries, keys, values, _ = tensors
+    mixed = core_attention(queries, keys, values, lengths, scale=0.3, window=window)
     found = [mixed, *torch.autograd.grad(mixed, tensors[:3], tensors[3])]
     for value, expected in zip(found, plain(tensors, lengths, window), strict=True):
         assert value.dtype == dtype
@@ -55,7 +56,8 @@ def test_bits_do_not_depend_on_the_threads() -> None:
     try:
         for number in (1, 2, 4):
             torch.set_num_threads(number)
-            mixed = core_attention(*tensors[:3], (70, 1, 200), scale=0.3, window=None)
+            queries, keys, values, _ = tensors
+            mixed = core_attention(queries, keys, values, (70, 1, 200), scale=0.3, window=None)
             results.append([mixed, *torch.autograd.grad(mixed, tensors[:3], tensors[3])])
     finally:
         torch.set_num_threads(before)
