@@ -34,7 +34,7 @@ void Attention::attend(int layer, const Layer& weights, const Block& block, cons
     project(weights, normed, block);
     store_keys_and_values(layer, weights, block);
 
-    attended.values.resize(static_cast<size_t>(num_tokens) * size);
+    attended.resize(num_tokens, size, false);
     attended_ = &attended;
     plan_units(layer, block);
     const int num_units = static_cast<int>(units_.size()), num_splits = static_cast<int>(first_of_split_.size());

@@ -8,6 +8,8 @@
 
 #include <algorithm>
 #include <array>
+#include <chrono>
+#include <memory>
 #include <stdexcept>
 #include <tuple>
 
@@ -19,8 +21,32 @@ namespace nextword {
 namespace {
 
 using Ids = std::vector<int32_t>;
-// Name of the matrix, first row, how many, and what they hold.
-using RowsGiven = std::tuple<std::string, int, int, Encoding, Bytes>;
+// Name of the matrix, first row, how many, what they hold, and whether they lie in a file that is only read.
+using RowsGiven = std::tuple<std::string, int, int, Encoding, Bytes, bool>;
+
+// `Packing`, with the arrays that hold the rows.
+class PackingOfArrays {
+public:
+    PackingOfArrays(LockedModel& model, std::vector<RowsGiven> given) : given_(std::move(given)) {
+        std::vector<EncodedRows> parts;
+        for (const auto& [name, first_row, num_rows, encoding, rows, is_mapped] : given_) {
+            parts.push_back({name, first_row, num_rows, encoding, rows.data(), rows.size(), is_mapped});
+        }
+        packing_ = model.unlocked().pack(std::move(parts));
+    }
+
+    bool run(double seconds) {
+        const GilRelease release;
+        return packing_->run(std::chrono::duration_cast<Packing::Duration>(std::chrono::duration<double>(seconds)));
+    }
+
+    void close() { packing_->stop(); }
+    size_t num_packed() const { return packing_->num_packed(); }
+
+private:
+    std::vector<RowsGiven> given_;
+    std::unique_ptr<Packing> packing_;
+};
 
 size_t num_logits(const std::vector<Chunk>& chunks) {
     size_t count = 0;
@@ -60,14 +86,6 @@ void score(LockedModel& self, const std::vector<Chunk>& chunks, const Ids& targe
 
 void make_matrix(LockedModel& self, const std::string& name, WeightKind kind) {
     self.with_gil([&](Model& model) { model.make_matrix(name, kind); });
-}
-
-void load_rows(LockedModel& self, const std::vector<RowsGiven>& given) {
-    std::vector<EncodedRows> parts;
-    for (const auto& [name, first_row, num_rows, encoding, rows] : given) {
-        parts.push_back({name, first_row, num_rows, encoding, rows.data(), rows.size()});
-    }
-    self.with([&](Model& model) { model.load_rows(parts); });
 }
 
 void load_vector(LockedModel& self, const std::string& name, const Floats& values) {
@@ -247,7 +265,6 @@ void bind_model(nb::module_& m) {
         .def(nb::init<Shape, CacheKind, size_t, int, const std::string&>(), nb::arg("shape"), nb::arg("cache_kind"),
              nb::arg("max_cache_bytes"), nb::arg("num_threads"), nb::arg("isa"))
         .def("make_matrix", &make_matrix)
-        .def("load_rows", &load_rows)
         .def("load_vector", &load_vector)
         .def("step", &step, nb::arg("chunks"), nb::arg("logits").noconvert())
         .def("score", &score, nb::arg("chunks"), nb::arg("targets"), nb::arg("nats").noconvert(),
@@ -268,6 +285,11 @@ void bind_model(nb::module_& m) {
         .def_prop_ro("adapter_bytes", [](LockedModel& self) { return self.unlocked().adapter_bytes(); })
         .def_prop_ro("num_threads", [](LockedModel& self) { return self.unlocked().num_threads(); })
         .def_prop_ro("isa", [](LockedModel& self) { return self.unlocked().isa(); });
+    nb::class_<PackingOfArrays>(m, "Packing")
+        .def(nb::init<LockedModel&, std::vector<RowsGiven>>(), nb::keep_alive<1, 2>())
+        .def("run", &PackingOfArrays::run)
+        .def("close", &PackingOfArrays::close)
+        .def_prop_ro("num_packed", &PackingOfArrays::num_packed);
 }
 
 }  // namespace nextword

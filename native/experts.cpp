@@ -190,7 +190,7 @@ void ExpertMlp::run_shared(const Mixture& mixture, Rows& x, int num_tokens) {
     const int hidden = shape_.hidden_size, wide = shape_.experts.shared_size;
     const Linear& down = mixture.shared.down;
     if (mixture.shared.widens_int8()) quantize_rows(kernels_, threads_, x, num_tokens, hidden);
-    widened_.values.resize(static_cast<size_t>(num_tokens) * wide);
+    widened_.resize(num_tokens, wide, false);
     for (const auto& [linear, epilogue, activation] : widening_steps(mixture.shared, shape_)) {
         const Output out{widened_.values.data(), wide, wide, nullptr, epilogue, activation};
         multiply(kernels_, threads_, {{linear, out}}, x.view(num_tokens, hidden));

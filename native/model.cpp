@@ -33,6 +33,12 @@ Model::Model(Shape shape, CacheKind cache_kind, size_t max_cache_bytes, int num_
       attention_(shape_, kernels_, cache_, threads_, adapters_),
       experts_(shape_, kernels_, threads_) {}
 
+void Model::load_rows(std::vector<EncodedRows> parts) {
+    const std::unique_ptr<Packing> packing = pack(std::move(parts));
+    while (!packing->run(std::chrono::seconds(1))) {
+    }
+}
+
 int64_t Model::open_cache(const std::vector<int32_t>& prompt, SequenceKind kind) {
     if (kind.adapter < 0 || kind.adapter > adapters_.count()) {
         throw std::invalid_argument("no adapter has the number " + std::to_string(kind.adapter));
@@ -175,38 +181,39 @@ void Model::run_layer(int index, const Block& block) {
     normalize_hidden(layer.attention_norm, num_tokens, attention_reads_int8, normed_);
     if (shape_.is_parallel) {
         const Norm& norm = shape_.is_norm_shared ? layer.attention_norm : layer.mlp_norm;
-        normalize_hidden(norm, num_tokens, mlp_reads_int8, mlp_normed_);
+        normalize_hidden(norm, num_tokens, mlp_reads_int8, parallel_normed_);
     }
 
     threads_.prefetch_next({layer.out.memory()});
-    attention_.attend(index, layer, block, normed_, attended_);
+    attention_.attend(index, layer, block, normed_, inner_);
     threads_.prefetch_next({has_experts ? layer.mixture.router.memory() : layer.mlp.first().memory()});
-    project_into_hidden(layer.out, attended_, layer.post_attention_norm, block);
+    project_into_hidden(layer.out, inner_, layer.post_attention_norm, block);
 
-    if (!shape_.is_parallel) normalize_hidden(layer.mlp_norm, num_tokens, mlp_reads_int8, mlp_normed_);
-    return has_experts ? run_experts(index, num_tokens) : run_mlp(index, block);
+    if (!shape_.is_parallel) normalize_hidden(layer.mlp_norm, num_tokens, mlp_reads_int8, normed_);
+    Rows& normed = shape_.is_parallel ? parallel_normed_ : normed_;
+    return has_experts ? run_experts(index, normed, num_tokens) : run_mlp(index, normed, block);
 }
 
 // hidden += residual_scale * post_norm(down(activation(gate) * up)) of the normed rows.
-void Model::run_mlp(int index, const Block& block) {
+void Model::run_mlp(int index, const Rows& normed, const Block& block) {
     const Mlp& mlp = weights_.layers[index].mlp;
     const int num_tokens = block.num_tokens(), wide = shape_.intermediate_size;
-    widened_.values.resize(static_cast<size_t>(num_tokens) * wide);
+    inner_.resize(num_tokens, wide, false);
     threads_.prefetch_next({mlp.down.memory()});
-    for (const WideningStep& step : widening_steps(mlp, shape_)) widen(step, block);
+    for (const WideningStep& step : widening_steps(mlp, shape_)) widen(step, normed, block);
     prefetch_after_mlp(index);
-    adapters_.scale_inputs(mlp.down, block.adapter_of_row, widened_.values.data());
-    if (is_quantized(mlp.down.matrix.kind)) quantize_rows(kernels_, threads_, widened_, num_tokens, wide);
-    project_into_hidden(mlp.down, widened_, weights_.layers[index].post_mlp_norm, block);
+    adapters_.scale_inputs(mlp.down, block.adapter_of_row, inner_.values.data());
+    if (is_quantized(mlp.down.matrix.kind)) quantize_rows(kernels_, threads_, inner_, num_tokens, wide);
+    project_into_hidden(mlp.down, inner_, weights_.layers[index].post_mlp_norm, block);
 }
 
 // A step towards widened = activation(gate) * up; in two passes, with the same bits, where adapters change the sums.
-void Model::widen(const WideningStep& step, const Block& block) {
+void Model::widen(const WideningStep& step, const Rows& normed, const Block& block) {
     const Linear& up = *step.linear;
     const int num_tokens = block.num_tokens(), wide = shape_.intermediate_size,
               num_sums = up.matrix.num_panels() * kPanelRows;
-    const Output out = rows_of(widened_.values.data(), wide, step.epilogue, step.activation);
-    const Activations x = mlp_normed_.view(num_tokens, shape_.hidden_size);
+    const Output out = rows_of(inner_.values.data(), wide, step.epilogue, step.activation);
+    const Activations x = normed.view(num_tokens, shape_.hidden_size);
     if (!adapters_.change(up, block.adapter_of_row)) return multiply(kernels_, threads_, {{&up, out}}, x);
     sums_.resize(static_cast<size_t>(num_tokens) * num_sums);
     multiply(kernels_, threads_, {{&up, rows_of(sums_.data(), num_sums)}}, x);
@@ -221,10 +228,10 @@ void Model::widen(const WideningStep& step, const Block& block) {
 }
 
 // The same with the MLPs that the router chooses.
-void Model::run_experts(int index, int num_tokens) {
+void Model::run_experts(int index, Rows& normed, int num_tokens) {
     const Layer& layer = weights_.layers[index];
     projected_.resize(static_cast<size_t>(num_tokens) * shape_.hidden_size);
-    experts_.run(layer.mixture, mlp_normed_, num_tokens, projected_.data());
+    experts_.run(layer.mixture, normed, num_tokens, projected_.data());
     prefetch_after_mlp(index);
     add_projected(layer.post_mlp_norm, num_tokens);
 }

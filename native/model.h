@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -14,6 +15,7 @@
 #include "experts.h"
 #include "kernels.h"
 #include "kv_cache.h"
+#include "packing.h"
 #include "products.h"
 #include "score.h"
 #include "shape.h"
@@ -41,10 +43,14 @@ public:
 
     // Weights as weights.h has them.
     void make_matrix(const std::string& name, WeightKind kind) { weights_.make_matrix(name, kind); }
-    void load_rows(const std::vector<EncodedRows>& parts) { weights_.load_rows(parts, kernels_, threads_); }
     void load_vector(const std::string& name, const float* values, size_t size) {
         weights_.load_vector(name, values, size);
     }
+    // Begin to pack rows as packing.h has it. It uses this model, which stays where it is and is not used meanwhile.
+    std::unique_ptr<Packing> pack(std::vector<EncodedRows> parts) {
+        return std::make_unique<Packing>(weights_, std::move(parts), kernels_, num_threads());
+    }
+    void load_rows(std::vector<EncodedRows> parts);
 
     // Adapters as adapters.h has them, over weights that have all been loaded.
     int add_adapter() { return adapters_.add(); }
@@ -90,9 +96,9 @@ private:
     void run_block(const Block& block, const BetweenLayers& between_layers);
     void embed(int row, int32_t token_id, int position);
     void run_layer(int index, const Block& block);
-    void run_mlp(int index, const Block& block);
-    void widen(const WideningStep& step, const Block& block);
-    void run_experts(int index, int num_tokens);
+    void run_mlp(int index, const Rows& normed, const Block& block);
+    void widen(const WideningStep& step, const Rows& normed, const Block& block);
+    void run_experts(int index, Rows& normed, int num_tokens);
     void project_into_hidden(const Linear& linear, const Rows& input, const Norm& post_norm, const Block& block);
     void add_projected(const Norm& post_norm, int num_tokens);
     void normalize_hidden(const Norm& norm, int num_tokens, bool is_quantized, Rows& out);
@@ -110,9 +116,10 @@ private:
     Attention attention_;
     ExpertMlp experts_;
 
-    // State of the current block; its tokens are the rows.
+    // State of the current block; its tokens are the rows. What a layer no longer needs makes room for what comes.
     Vector hidden_, projected_, sums_, logits_;
-    Rows normed_, mlp_normed_, attended_, widened_;
+    Rows normed_, parallel_normed_;  // the latter for an MLP beside attention
+    Rows inner_;                     // between two products: attended, then widened
 };
 
 }  // namespace nextword

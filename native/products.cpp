@@ -2,15 +2,22 @@
 
 namespace nextword {
 
+namespace {
+
+template <class Number>
+void grow(std::vector<Number>& numbers, size_t size) {
+    if (numbers.size() < size) numbers.resize(size);
+}
+
+}  // namespace
+
 void Rows::resize(int num_tokens, int columns, bool is_quantized) {
     const size_t num_groups = static_cast<size_t>(ceil_div(columns, kGroup)) * num_tokens;
-    values.resize(static_cast<size_t>(num_tokens) * columns);
+    grow(values, static_cast<size_t>(num_tokens) * columns);
     if (!is_quantized) return;
-    quants.resize(num_groups * kGroup + kQuantsSlack);
-    scales.resize(num_groups);
-    sums.resize(num_groups);
-    totals.resize(num_groups);
-    first_sums.resize(num_groups);
+    grow(quants, num_groups * kGroup + kQuantsSlack);
+    grow(scales, num_groups), grow(totals, num_groups);
+    grow(sums, num_groups), grow(first_sums, num_groups);
 }
 
 Activations Rows::view_from(int first_row, int num_tokens, int columns) const {

@@ -19,7 +19,8 @@ struct Rows {
     std::vector<float> scales, totals;
     std::vector<int32_t> sums, first_sums;
 
-    // Allocate; the int8 form only if `is_quantized`.
+    // Make room; for the int8 form only if `is_quantized`. Room once made stays: rows of one width may follow
+    // another's.
     void resize(int num_tokens, int columns, bool is_quantized);
     QuantizedRows quantized() { return quantized_from(0, 0); }
     Activations view(int num_tokens, int columns) const { return view_from(0, num_tokens, columns); }

@@ -64,9 +64,19 @@ void discard_memory(void* memory, size_t num_bytes) {
     if (pages.num_bytes > 0) VirtualAlloc(pages.begin, pages.num_bytes, MEM_RESET, PAGE_READWRITE);
 }
 
+void release_mapped_pages(const void*, size_t) {}  // which the system does by itself when it needs memory
+
 void trim_heap() { _heapmin(); }
 
 #else
+
+namespace {
+
+Pages whole_pages(void* memory, size_t num_bytes) {
+    return pages_within(memory, num_bytes, static_cast<uintptr_t>(sysconf(_SC_PAGESIZE)));
+}
+
+}  // namespace
 
 void* map_memory(size_t num_bytes) {
     const size_t spare = num_bytes % kHugePage == 0 ? kHugePage : 0;
@@ -88,13 +98,18 @@ void* map_memory(size_t num_bytes) {
 void unmap_memory(void* memory, size_t num_bytes) { munmap(memory, num_bytes); }
 
 void discard_memory(void* memory, size_t num_bytes) {
-    const Pages pages = pages_within(memory, num_bytes, static_cast<uintptr_t>(sysconf(_SC_PAGESIZE)));
+    const Pages pages = whole_pages(memory, num_bytes);
 #if defined(__APPLE__)
     constexpr int advice = MADV_FREE;  // MADV_DONTNEED would keep the memory
 #else
     constexpr int advice = MADV_DONTNEED;
 #endif
     if (pages.num_bytes > 0) madvise(pages.begin, pages.num_bytes, advice);
+}
+
+void release_mapped_pages(const void* memory, size_t num_bytes) {
+    const Pages pages = whole_pages(const_cast<void*>(memory), num_bytes);
+    if (pages.num_bytes > 0) madvise(pages.begin, pages.num_bytes, MADV_DONTNEED);
 }
 
 void trim_heap() {

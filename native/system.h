@@ -17,6 +17,9 @@ void unmap_memory(void* memory, size_t num_bytes);
 // Release the physical memory until it is used again; the content is then lost or kept.
 void discard_memory(void* memory, size_t num_bytes);
 
+// Let the pages of a mapped file that is only read leave the memory; they are read again if they are used again.
+void release_mapped_pages(const void* memory, size_t num_bytes);
+
 // Return freed heap memory to the system, where the C library can.
 void trim_heap();
 

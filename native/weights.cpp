@@ -1,7 +1,5 @@
 #include "weights.h"
 
-#include <algorithm>
-#include <atomic>
 #include <stdexcept>
 
 namespace nextword {
@@ -145,36 +143,9 @@ void Weights::require_fit(const EncodedRows& part) const {
     }
 }
 
-void Weights::load_rows(const std::vector<EncodedRows>& parts, const Kernels& kernels, ThreadPool& threads) {
-    std::vector<int> ends;  // of the panels of each part, counted through
-    for (const EncodedRows& part : parts) {
-        require_fit(part);
-        const int num_panels = ceil_div(part.num_rows, rows_in_panel(slot_of(part.name).part));
-        ends.push_back((ends.empty() ? 0 : ends.back()) + num_panels);
-    }
-    std::atomic<const EncodedRows*> beyond_range{nullptr};
-    threads.run(ends.empty() ? 0 : ends.back(), [&](int first, int last) {
-        for (int panel = first; panel < last; ++panel) {
-            const size_t index = std::upper_bound(ends.begin(), ends.end(), panel) - ends.begin();
-            const int in_part = panel - (index == 0 ? 0 : ends[index - 1]);
-            if (!load_panel(parts[index], in_part, kernels)) beyond_range = &parts[index];
-        }
-    });
-    if (beyond_range != nullptr) {
-        const std::string name = beyond_range.load()->name;
-        const bool is_rounded = is_quantized(slot_of(name).linear->matrix.kind);
-        throw std::overflow_error(name + " has numbers " + (is_rounded ? "that are infinite, NaN or " : "") +
-                                  "beyond the range of 16 bits");
-    }
-}
-
-// Panel number `index` of those that the rows fill.
-bool Weights::load_panel(const EncodedRows& part, int index, const Kernels& kernels) {
+bool Weights::pack(const EncodedRows& part, const Kernels& kernels) {
     const MatrixSlot& slot = slot_of(part.name);
-    const int panel_rows = rows_in_panel(slot.part), done = index * panel_rows;
-    const uint8_t* rows = part.rows + row_bytes(part.encoding, slot.columns) * done;
-    return pack_rows(slot.linear->matrix, slot.part, part.first_row + done, std::min(panel_rows, part.num_rows - done),
-                     part.encoding, rows, kernels);
+    return pack_rows(slot.linear->matrix, slot.part, part.first_row, part.num_rows, part.encoding, part.rows, kernels);
 }
 
 void Weights::load_vector(const std::string& name, const float* values, size_t size) {

@@ -9,9 +9,9 @@
 #include <vector>
 
 #include "pack.h"
+#include "prefetch.h"
 #include "shape.h"
 #include "tensor.h"
-#include "threads.h"
 
 namespace nextword {
 
@@ -58,7 +58,8 @@ struct EncodedRows {
     int first_row, num_rows;
     Encoding encoding;
     const uint8_t* rows;
-    size_t size;  // in bytes
+    size_t size;             // in bytes
+    bool is_mapped = false;  // from a file that is only read: its pages leave the memory once they are packed
 };
 
 class Weights {
@@ -77,11 +78,16 @@ public:
 
     // A matrix is made, then filled; all are made before any is filled. The halves of a gated MLP are made together,
     // under either name, unless the kind that comes second is another. All throw std::invalid_argument for a name or
-    // size that the shape does not have; rows begin with those of a panel. `load_rows` throws std::overflow_error, too,
-    // for finite numbers beyond the range of the matrix's kind, and for others where integers are to stand for them.
+    // size that the shape does not have.
     void make_matrix(const std::string& name, WeightKind kind);
-    void load_rows(const std::vector<EncodedRows>& parts, const Kernels& kernels, ThreadPool& threads);
     void load_vector(const std::string& name, const float* values, size_t size);
+
+    // Throws std::invalid_argument for rows that the matrix made for them does not have; they begin with those of a
+    // panel.
+    void require_fit(const EncodedRows& part) const;
+    // Rows that fit, by several threads at once. False if finite numbers are beyond the range of the matrix's kind, or
+    // others are where integers are to stand for them.
+    bool pack(const EncodedRows& part, const Kernels& kernels);
 
     // Throws std::invalid_argument that names a weight which has not been loaded.
     void require_loaded();
@@ -104,8 +110,6 @@ private:
         bool is_optional;
     };
 
-    void require_fit(const EncodedRows& part) const;
-    bool load_panel(const EncodedRows& part, int index, const Kernels& kernels);
     void register_layer(const std::string& name, Layer& layer, const Shape& shape);
     void register_attention(const std::string& name, Layer& layer, const Shape& shape);
     void register_mixture(const std::string& name, Mixture& mixture, const Shape& shape);

@@ -40,7 +40,7 @@ run release -DCMAKE_BUILD_TYPE=Release
 # Lightly optimised, so that checked code compiles and runs in a minute.
 checked=(-DCMAKE_BUILD_TYPE=None "-DCMAKE_CXX_FLAGS=-O1 -g1")
 run address-undefined "${checked[@]}" -DNEXTWORD_SANITIZE=address,undefined,float-cast-overflow
-tests='threads|model' run thread "${checked[@]}" -DNEXTWORD_SANITIZE=thread
+tests='threads|model|packing' run thread "${checked[@]}" -DNEXTWORD_SANITIZE=thread
 
 if command -v aarch64-linux-gnu-g++ > /dev/null && command -v qemu-aarch64 > /dev/null; then
   run aarch64 -DCMAKE_BUILD_TYPE=Release -DCMAKE_SYSTEM_NAME=Linux -DCMAKE_SYSTEM_PROCESSOR=aarch64 \

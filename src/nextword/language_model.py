@@ -526,11 +526,10 @@ def load(
     BackendError or MissingExtraError if the backend cannot run, RequestError for a second model that cannot be used.
     """
     directory = open_adapted(str(name), None if adapter is None else str(adapter))
-    tokenizer = directory.tokenizer  # first, so that its source lists are freed before the weights are loaded
     chosen: BackendName = ("torch" if native is None else "native") if backend == "auto" else backend
     how: _Opening = {"backend": backend, "weights": weights, "num_threads": num_threads}
     how["cache_share"] = _cache_share(draft_model, chosen, speculation=speculation)
-    drafting = _open_second("draft_model", draft_model, tokenizer, **how)
+    drafting = _open_second("draft_model", draft_model, directory, **how)
     opened = open_backend(
         directory.config,
         directory.tensors,
@@ -538,9 +537,10 @@ def load(
         num_virtual_tokens=directory.num_virtual_tokens,
         adapters=_open_beside(directory, adapters or {}),
         on_progress=on_progress,
+        meanwhile=lambda: directory.tokenizer,
     )
-    weaker = _open_second("amateur", amateur, tokenizer, **how)
-    engine = Engine(opened, tokenizer, speculation=speculation, amateur=weaker, draft_model=drafting)
+    weaker = _open_second("amateur", amateur, directory, **how)
+    engine = Engine(opened, directory.tokenizer, speculation=speculation, amateur=weaker, draft_model=drafting)
     shown = printable(str(name))
     return LanguageModel(directory, engine, name=shown, backend=chosen, weights=weights, adapters=adapters)
 
@@ -556,14 +556,16 @@ def _cache_share(draft_model: str | Path | None, backend: BackendName, *, specul
     return WHOLE_CACHE / 2
 
 
-def _open_second(option: str, name: str | Path | None, tokenizer: Tokenizer, **how: Unpack[_Opening]) -> Backend | None:
+def _open_second(
+    option: str, name: str | Path | None, model: ModelDirectory, **how: Unpack[_Opening]
+) -> Backend | None:
     """Load the smaller model that an option of `load` names, if any. Raises RequestError if it has other tokens."""
     if name is None:
         return None
     from nextword.text.same_tokenizer import other_token
 
     directory = open_adapted(str(name))
-    token_id = other_token(tokenizer, directory.tokenizer)
+    token_id = other_token(model.tokenizer, directory.tokenizer)
     if token_id is not None:
         raise RequestError(
             f"{option} {str(name)!r}: token {token_id} is another one than the model's: choose a model with the same "

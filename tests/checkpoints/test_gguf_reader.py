@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 import struct
 from pathlib import Path
@@ -137,6 +138,7 @@ def test_flipped_bytes_give_a_refusal_or_a_file(tmp_path: Path) -> None:
         (container(entries=(entry(b"k", 99, b""),)), "type 99"),
         (container(entries=(entry(b"k\n\x1b[2J", 99, b""),)), r"'k\n\x1b[2J'"),
         (container(entries=(entry(b"k", STRING, text(b"\xff")),)), "UTF-8"),
+        (container(entries=(entry(b"k", ARRAY, struct.pack("<IQ", STRING, 2) + text(b"a") + text(b"\xff")),)), "UTF-8"),
         (container(entries=(entry(b"k", UINT8, b"1"), entry(b"k", UINT8, b"1"))), "appears twice"),
         (container(entries=(entry(b"general.alignment", UINT8, b"\0"),)), "general.alignment"),
         (container(tensors=(tensor(b"w", (8,), F32, 0), tensor(b"w", (8,), F32, 32))), "'w' appears twice"),
@@ -158,3 +160,22 @@ def test_what_is_wrong_is_named(content: bytes, named: str, tmp_path: Path) -> N
 def test_a_missing_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match=r"none\.gguf: cannot be read"):
         read_gguf(tmp_path / "none.gguf")
+
+
+EDGES = bytes.fromhex("00 7f 80 8f 90 9f a0 bf c0 c1 c2 df e0 e1 ec ed ee ef f0 f1 f3 f4 f5 ff")
+"""First and last bytes of each kind, in UTF-8."""
+
+
+def test_strings_are_checked_as_python_decodes_them() -> None:
+    core = pytest.importorskip("nextword._native")
+    for length in (1, 2, 3, 4):
+        for values in itertools.product(EDGES, repeat=length):
+            string = bytes(values)
+            data = memoryview(text(string))
+            try:
+                string.decode()
+            except UnicodeDecodeError:
+                with pytest.raises(ValueError, match="a string is not UTF-8"):
+                    core.skip_strings(data, 0, 1)
+            else:
+                assert core.skip_strings(data, 0, 1) == len(data)

@@ -105,7 +105,7 @@ def test_weights_of_nonsense_are_refused() -> None:
         ("nothing.weight", 0, 1, core.Encoding.F32, rows),
     ]:
         with pytest.raises(REFUSALS):
-            model.load_rows([part])
+            core.Packing(model, [(*part, False)])
     with pytest.raises(REFUSALS):
         model.load_vector("final_norm.weight", np.zeros(39, np.float32))
     with pytest.raises(REFUSALS):

@@ -14,7 +14,7 @@ import pytest
 pytest.importorskip("nextword._native")
 
 from nextword.checkpoints.safetensors_file import write_safetensors
-from nextword.errors import CheckpointError
+from nextword.errors import CheckpointError, TokenizerError
 from nextword.inference.backend import Weights
 from nextword.inference.native_backend import NativeBackend
 from nextword.models.stored_tensor import FloatDtype, StoredTensor
@@ -72,6 +72,32 @@ def test_progress_goes_up_to_one() -> None:
     assert shares == sorted(shares)
     assert len(shares) > 5
     assert shares[-1] == 1.0
+
+
+def test_other_work_is_done_once_while_weights_are_packed() -> None:
+    calls: list[str] = []
+    backend = NativeBackend(
+        LARGE,
+        random_weights(LARGE),
+        num_threads=2,
+        on_progress=lambda share: calls.append("progress"),
+        meanwhile=lambda: calls.append("work"),
+    )
+    assert calls.count("work") == 1
+    assert calls[0] == "work"
+    expected = logits_of(NativeBackend(LARGE, random_weights(LARGE), num_threads=1), TEXT)
+    np.testing.assert_array_equal(logits_of(backend, TEXT), expected)
+
+
+def test_an_error_of_the_other_work_comes_before_those_of_the_weights() -> None:
+    tensors = random_weights(CONFIG)
+    tensors["layers.1.mlp.down_proj.weight"].data[3, 5] = 65520
+
+    def fail() -> None:
+        raise TokenizerError("no tokens")
+
+    with pytest.raises(TokenizerError, match="no tokens"):
+        NativeBackend(CONFIG, tensors, weights="f16", num_threads=2, meanwhile=fail)
 
 
 @pytest.fixture(scope="module")
@@ -155,3 +181,15 @@ except CheckpointError as error:
     print(error)
 """
     assert "model.safetensors: changed while it was read" in run(script, path)
+
+
+def test_ctrl_c_during_other_work_ends_loading_and_frees_its_memory(large_file: Path) -> None:
+    script = """
+before = memory("VmRSS:")
+try:
+    NativeBackend(LARGE, tensors, num_threads=2, meanwhile=lambda: os.kill(os.getpid(), signal.SIGINT))
+except KeyboardInterrupt:
+    print("interrupted")
+print(memory("VmRSS:") - before < 25e6)
+"""
+    assert run(script, large_file) == "interrupted\nTrue"

@@ -34,6 +34,14 @@ def ignore_progress(share: float) -> None:
     """Do nothing: the default of `on_progress`."""
 
 
+Meanwhile = Callable[[], object]
+"""Called once while other threads load weights: work that a model needs besides; what it returns is ignored."""
+
+
+def do_nothing() -> None:
+    """Do nothing: the default of `meanwhile`."""
+
+
 WHOLE_CACHE = 0.5
 """Share of the memory free when a model is loaded that its keys and values may take."""
 PAGE_POSITIONS = 32

@@ -13,7 +13,17 @@ from types import MappingProxyType
 import numpy as np
 
 from nextword.errors import BackendError, OutOfMemoryError
-from nextword.inference.backend import WHOLE_CACHE, Chunk, Logits, OnProgress, TokenScores, Weights, ignore_progress
+from nextword.inference.backend import (
+    WHOLE_CACHE,
+    Chunk,
+    Logits,
+    Meanwhile,
+    OnProgress,
+    TokenScores,
+    Weights,
+    do_nothing,
+    ignore_progress,
+)
 from nextword.inference.free_memory import free_bytes
 from nextword.inference.native_weights import cache_kind, choose_kinds, load_weights
 from nextword.models.config import ModelConfig
@@ -68,6 +78,7 @@ class NativeBackend:
         max_cache_bytes: int | None = None,
         adapters: Mapping[str, Changes] = MappingProxyType({}),
         on_progress: OnProgress = ignore_progress,
+        meanwhile: Meanwhile = do_nothing,
     ) -> None:
         kinds = choose_kinds(config, tensors, weights)
         self._config = config
@@ -85,8 +96,8 @@ class NativeBackend:
             raise BackendError(str(error)) from None
         except RuntimeError as error:
             raise BackendError(f"{num_threads} threads cannot be started: {error}; ask for fewer") from None
+        load_weights(self._model, config, tensors, kinds, on_progress=on_progress, meanwhile=meanwhile)
         core.trim_heap()  # of what opening the file and building the tokenizer took: the peak of memory is to come
-        load_weights(self._model, config, tensors, kinds, on_progress)
         self._adapters = {name: self._load_adapter(changes, tensors) for name, changes in adapters.items()}
 
     def _load_adapter(self, changes: Changes, tensors: Mapping[str, StoredTensor]) -> int:

@@ -1,19 +1,22 @@
 """Weights of the native backend: the kind of panel for each matrix, and the way there from the tensors of a file.
 
-In: stored tensors. Out: a filled `core.Model`. Rows go to the core as the file has them, some megabytes at a time.
+In: stored tensors. Out: a filled `core.Model`. Rows go to the core where they lie in the file, or as copies, some
+megabytes at a time.
 """
 
 from __future__ import annotations
 
+import contextlib
+import math
 import warnings
-from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+from collections.abc import Iterable, Iterator, Mapping, Set
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from nextword.errors import CheckpointError
-from nextword.inference.backend import OnProgress, Weights
+from nextword.inference.backend import Meanwhile, OnProgress, Weights, do_nothing
 from nextword.models.config import ModelConfig
 from nextword.models.stored_tensor import StoredTensor
 from nextword.models.weights import require_names, require_shape, weight_shapes
@@ -56,10 +59,18 @@ _CACHE_KINDS = {
 """Format of the keys and values, by that of the embedding: as precise as the numbers they are computed from; Q8 by
 those that are not listed."""
 
-_BYTES_AT_ONCE = 2**21
-"""Bytes of rows in memory at once for each thread: loading needs little memory beside the weights."""
+_PART_BYTES = 2**21
+"""Bytes of rows that a thread packs at once, after which a file's pages leave the memory: loading needs little of it
+beside the weights."""
+_COPIED_BYTES = 2**24
+"""Bytes of rows that are in memory at once where they do not lie in the file as the core reads them."""
+_AHEAD_BYTES = 5 * 2**24
+"""Bytes of rows that are packed beside the other work, which may need memory of its own: a tokenizer is built from
+lists that are larger than it is."""
 _PANEL_ROWS = 32
 """Parts of a matrix begin at multiples of this many rows."""
+_SECONDS_BETWEEN = 0.005
+"""Between two calls of `on_progress`."""
 
 
 def choose_kinds(
@@ -89,11 +100,14 @@ def load_weights(
     config: ModelConfig,
     tensors: Mapping[str, StoredTensor],
     kinds: Mapping[str, core.WeightKind],
+    *,
     on_progress: OnProgress,
+    meanwhile: Meanwhile,
 ) -> None:
-    """Pack all weights; the pages of a mapped file leave the memory again.
+    """Pack all weights; the pages of a mapped file leave the memory again. `meanwhile` is called while others pack.
 
-    Raises CheckpointError for numbers beyond the range of a kind, and for infinities and NaN where they are rounded.
+    Raises what that raises, and CheckpointError for numbers beyond the range of a kind, for infinities and NaN where
+    they are rounded, and for a file that changes meanwhile.
     """
     for name, kind in kinds.items():
         # All are allocated before any is filled: side by side they lie on huge pages, for which one alone is too small.
@@ -105,10 +119,17 @@ def load_weights(
         model.load_vector(name, np.ascontiguousarray(vector.to_float32()) + np.float32(offset))
         vector.require_unchanged()
     done, total = 0, sum(rows * columns for rows, columns in (shapes[name] for name in kinds))
-    at_once = _BYTES_AT_ONCE * model.num_threads
-    for batch in _batches((part for name in kinds for part in _parts(tensors[name], at_once)), at_once):
-        _pack(model, batch)
-        done += sum(part.rows.num_elements for part in batch)
+    for batch in _batches(part for name in kinds for part in _parts(tensors[name])):
+        num_values = sum(part.rows.num_elements for part in batch)
+        _leave_memory(batch)  # from which some rows were copied
+        with contextlib.closing(core.Packing(model, [part.for_core() for part in batch])) as packing:
+            meanwhile()
+            while not _run(packing):
+                on_progress((done + num_values * packing.num_packed / len(batch)) / total)
+        _leave_memory(batch)
+        batch.clear()  # before the next one is made
+        meanwhile = do_nothing
+        done += num_values
         on_progress(done / total)
 
 
@@ -141,40 +162,53 @@ class _Part(NamedTuple):
     source: StoredTensor
     """The rows in the file."""
 
-    def for_core(self) -> tuple[str, int, int, core.Encoding, npt.NDArray[np.uint8]]:
-        """Return name, first row, number of rows, encoding and bytes."""
+    @property
+    def is_mapped(self) -> bool:
+        """True if the core reads them where they lie in the file."""
+        return self.rows.is_mapped and self.rows.data.flags.c_contiguous
+
+    def for_core(self) -> tuple[str, int, int, core.Encoding, npt.NDArray[np.uint8], bool]:
+        """Return name, first row, number of rows, encoding, bytes, and whether they lie in the file."""
         encoded = np.ascontiguousarray(self.rows.data).view(np.uint8).reshape(-1)
-        return self.rows.name, self.first_row, self.rows.shape[0], core.Encoding[self.rows.dtype], encoded
+        encoding = core.Encoding[self.rows.dtype]
+        return self.rows.name, self.first_row, self.rows.shape[0], encoding, encoded, self.is_mapped
 
 
-def _parts(tensor: StoredTensor, num_bytes: int) -> Iterator[_Part]:
-    """Cut a matrix into parts of about `num_bytes`; blocks that the core cannot read become floats."""
+def _parts(tensor: StoredTensor) -> Iterator[_Part]:
+    """Cut a matrix into parts of about `_PART_BYTES`; blocks that the core cannot read become floats."""
     is_decoded = tensor.dtype not in core.Encoding.__members__
     row_bytes = 4 * tensor.shape[1] if is_decoded else tensor.data.nbytes // tensor.shape[0]
-    step = max(1, num_bytes // row_bytes // _PANEL_ROWS) * _PANEL_ROWS
+    step = max(1, _PART_BYTES // row_bytes // _PANEL_ROWS) * _PANEL_ROWS
     for first_row in range(0, tensor.shape[0], step):
         source = tensor.take_rows(slice(first_row, first_row + step))
         yield _Part(first_row, source.encoded_as("F32") if is_decoded else source, source)
 
 
-def _batches(parts: Iterable[_Part], num_bytes: int) -> Iterator[list[_Part]]:
-    """Collect parts until they have `num_bytes`."""
+def _batches(parts: Iterable[_Part]) -> Iterator[list[_Part]]:
+    """Collect parts until those that do not lie in the file have `_COPIED_BYTES`, or the first ones `_AHEAD_BYTES`."""
     batch: list[_Part] = []
+    copied, all_bytes, limit = 0, 0, float(_AHEAD_BYTES)
     for part in parts:
         batch.append(part)
-        if sum(one.rows.data.nbytes for one in batch) >= num_bytes:
+        copied += 0 if part.is_mapped else part.rows.data.nbytes
+        all_bytes += part.rows.data.nbytes
+        if copied >= _COPIED_BYTES or all_bytes >= limit:
             yield batch
-            batch = []
+            batch, copied, limit = [], 0, math.inf
     if batch:
         yield batch
 
 
-def _pack(model: core.Model, batch: Sequence[_Part]) -> None:
-    """Pack these rows, and release them. Raises CheckpointError if their file changes meanwhile."""
-    try:
-        model.load_rows([part.for_core() for part in batch])
-    except OverflowError as error:
-        raise CheckpointError(f"tensor {error}; load the model with weights f32 or bf16") from None
+def _leave_memory(batch: Iterable[_Part]) -> None:
+    """Release the pages of the file. Raises CheckpointError if it has changed, so that what was read may be wrong."""
     for part in batch:
         part.source.require_unchanged()
         part.source.leave_memory()
+
+
+def _run(packing: core.Packing) -> bool:
+    """Pack for a while, with all threads; return True if everything is packed."""
+    try:
+        return packing.run(_SECONDS_BETWEEN)
+    except OverflowError as error:
+        raise CheckpointError(f"tensor {error}; load the model with weights f32 or bf16") from None

@@ -8,7 +8,16 @@ from types import MappingProxyType
 
 from nextword.errors import BackendError, MissingExtraError
 from nextword.extras import has_torch
-from nextword.inference.backend import WHOLE_CACHE, Backend, BackendName, OnProgress, Weights, ignore_progress
+from nextword.inference.backend import (
+    WHOLE_CACHE,
+    Backend,
+    BackendName,
+    Meanwhile,
+    OnProgress,
+    Weights,
+    do_nothing,
+    ignore_progress,
+)
 from nextword.inference.longrope_backend import rotate_by_length
 from nextword.inference.prompted_backend import PromptedBackend
 from nextword.models.config import ModelConfig
@@ -30,20 +39,22 @@ def open_backend(
     num_virtual_tokens: int = 0,
     adapters: Mapping[str, Changes] = MappingProxyType({}),
     on_progress: OnProgress = ignore_progress,
+    meanwhile: Meanwhile = do_nothing,
 ) -> Backend:
     """Load a model into the named backend; "auto": the C++ core where it was built, else PyTorch.
 
     `num_threads`: cores to use; None: all. `cache_share`: of the free memory, for keys and values in the native
     backend. `num_virtual_tokens`: number of last tokens of the vocabulary to prepend to every sequence. `adapters`:
     adapters by name, of which each sequence may choose one. `on_progress`: called by the native backend while it packs
-    weights. Raises BackendError if it cannot run here, MissingExtraError without PyTorch, CheckpointError for weights
-    that do not fit the config.
+    weights. `meanwhile`: called once, by the native backend while other threads pack. Raises what that raises,
+    BackendError if it cannot run here, MissingExtraError without PyTorch, CheckpointError for weights that do not fit
+    the config.
     """
     if num_threads is not None and num_threads < 1:
         raise BackendError(f"{num_threads} threads: at least 1 is needed")
     if num_threads is not None and num_threads > _MAX_THREADS:
         raise BackendError(f"{num_threads} threads: at most {_MAX_THREADS} are supported; use one per core")
-    opened = _open(config, tensors, backend, weights, num_threads, cache_share, adapters, on_progress)
+    opened = _open(config, tensors, backend, weights, num_threads, cache_share, adapters, on_progress, meanwhile)
     if not num_virtual_tokens:
         return opened
     num_words = config.vocab_size - num_virtual_tokens
@@ -59,7 +70,10 @@ def _open(
     cache_share: float,
     adapters: Mapping[str, Changes],
     on_progress: OnProgress,
+    meanwhile: Meanwhile,
 ) -> Backend:
+    if backend == "torch" or native is None:
+        meanwhile()
     if backend == "torch":
         return _open_torch(config, tensors, weights, num_threads, adapters)
     if native is None:
@@ -80,6 +94,7 @@ def _open(
         cache_share=cache_share,
         adapters=adapters,
         on_progress=on_progress,
+        meanwhile=meanwhile,
     )
     return rotate_by_length(opened, config)
 

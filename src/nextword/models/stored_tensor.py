@@ -112,12 +112,21 @@ class StoredTensor:
             return StoredTensor(self.name, "F32", self.shape[::-1], self.to_float32().T)
         return StoredTensor(self.name, self.dtype, self.shape[::-1], self.data.T)
 
+    @property
+    def is_mapped(self) -> bool:
+        """True if the values lie in a mapped file that is only read; False if they were copied out of it."""
+        return self._mapping() is not None
+
     def leave_memory(self) -> None:
         """Release the memory pages of the mapped file; a later use reads the file again."""
+        mapping = self._mapping()
+        if mapping is not None and hasattr(mmap, "MADV_DONTNEED"):
+            mapping.madvise(mmap.MADV_DONTNEED)
+
+    def _mapping(self) -> mmap.mmap | None:
         owner = self._owner()
         # Changes in a writable mapping would be lost.
-        if isinstance(owner, mmap.mmap) and memoryview(owner).readonly and hasattr(mmap, "MADV_DONTNEED"):
-            owner.madvise(mmap.MADV_DONTNEED)
+        return owner if isinstance(owner, mmap.mmap) and memoryview(owner).readonly else None
 
     def require_unchanged(self) -> None:
         """Raise CheckpointError if the mapped file has changed, so that what was read of it may be wrong.

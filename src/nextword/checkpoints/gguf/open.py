@@ -33,7 +33,6 @@ def open_gguf(path: Path) -> ModelDirectory:
     metadata = GGUFMetadata(file.metadata, path)
     _require_model(metadata, has_tensors=bool(file.tensors))
     family, mapping, config = read_gguf_config(metadata, file.tensors)
-    _require_rows(metadata, config.vocab_size)
     rules = attention_rules(mapping.weights, file.tensors)
     named_as_here = dataclasses.replace(family, weights=rules, base_prefix="", ignored_weights=_NOT_WEIGHTS)
     tensors = from_published(named_as_here, config, file.tensors, source=str(path))
@@ -42,7 +41,7 @@ def open_gguf(path: Path) -> ModelDirectory:
         format="gguf",
         config=config,
         tensors=_without_offset(tensors, mapping.norm_offset) if mapping.norm_offset else tensors,
-        load_tokenizer=functools.partial(build_gguf_tokenizer, metadata),
+        load_tokenizer=functools.partial(build_gguf_tokenizer, metadata, num_rows=config.vocab_size),
         generation_defaults=read_sampling(metadata),
         license=metadata.text("general.license") if metadata.has("general.license") else None,
         size_bytes=file.size_bytes,
@@ -73,16 +72,6 @@ def _require_model(metadata: GGUFMetadata, *, has_tensors: bool) -> None:
     if not has_tensors:
         raise CheckpointError(
             f"{metadata.path}: a vocabulary without weights: it can tokenize, but not generate; fetch the whole model"
-        )
-
-
-def _require_rows(metadata: GGUFMetadata, num_rows: int) -> None:
-    """Raise CheckpointError if texts could get tokens that the embedding has no row for."""
-    tokens = metadata.content.get("tokenizer.ggml.tokens")
-    if isinstance(tokens, list) and len(tokens) > num_rows:
-        raise CheckpointError(
-            f"{metadata.path}: tokenizer.ggml.tokens has {len(tokens)} tokens, the embedding {num_rows} rows; "
-            "vocabulary and weights belong to different models"
         )
 
 

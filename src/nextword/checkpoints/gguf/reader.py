@@ -7,17 +7,20 @@ architecture.
 from __future__ import annotations
 
 import contextlib
+import functools
 import math
 import struct
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from nextword.checkpoints.gguf.types import BLOCK_TYPES
 from nextword.errors import CheckpointError
-from nextword.input_file import map_file
+from nextword.input_file import FileMapping, map_file
 from nextword.models.stored_tensor import FLOAT_DTYPES, StoredTensor
 from nextword.native import native
 
@@ -37,11 +40,35 @@ _HEADER_BYTES = 24
 _VERSIONS = (2, 3)
 
 
+class _LaterStrings(NamedTuple):
+    """A list of strings that is read when it is asked for."""
+
+    read: Callable[[], list[str]]
+
+
+class _Metadata(Mapping[str, object]):
+    """Metadata by key. A list of strings is read each time: a vocabulary is needed once, and takes more memory than the
+    tokenizer that it becomes."""
+
+    def __init__(self, values: Mapping[str, object]) -> None:
+        self._values = values
+
+    def __getitem__(self, key: str) -> object:
+        value = self._values[key]
+        return value.read() if isinstance(value, _LaterStrings) else value
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._values)
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+
 @dataclass(frozen=True)
 class GGUFFile:
     """Content of a GGUF file: metadata by key, tensors by name."""
 
-    metadata: dict[str, object]
+    metadata: Mapping[str, object]
     tensors: dict[str, StoredTensor]
     size_bytes: int
 
@@ -50,7 +77,7 @@ def read_gguf(path: Path) -> GGUFFile:
     """Map a GGUF file of version 2 or 3. Raises CheckpointError naming file and field if it is damaged."""
     mapping = map_file(path, least=_HEADER_BYTES, kind="a GGUF file")
     data: npt.NDArray[np.uint8] = np.ndarray(len(mapping), np.uint8, mapping)
-    cursor = _Cursor(data.data, path, order=_byte_order(data, path))
+    cursor = _Cursor(data.data, mapping, order=_byte_order(data, path))
     cursor.unpack("II", "header")  # magic and version, which `_byte_order` has checked
     num_tensors, num_entries = cursor.unpack("QQ", "header")
     cursor.require(num_entries, 12, "metadata count")
@@ -68,7 +95,7 @@ def read_gguf(path: Path) -> GGUFFile:
     start = -(-cursor.position // alignment) * alignment
     tensors = _tensors(path, data, entries, start, cursor.order)
     mapping.require_unchanged()
-    return GGUFFile(metadata, tensors, len(data))
+    return GGUFFile(_Metadata(metadata), tensors, len(data))
 
 
 def _byte_order(data: npt.NDArray[np.uint8], path: Path) -> str:
@@ -90,8 +117,9 @@ def _shown(name: str) -> str:
 class _Cursor:
     """Reading position in the header; never reads past the end of the file."""
 
-    def __init__(self, data: memoryview, path: Path, *, order: str) -> None:
-        self.data, self.path, self.order, self.position = data, path, order, 0
+    def __init__(self, data: memoryview, mapping: FileMapping, *, order: str) -> None:
+        self.data, self.order, self.position = data, order, 0
+        self.path, self._require_unchanged = mapping.path, mapping.require_unchanged
 
     def require(self, count: int, size: int, field: str) -> None:
         """Raise CheckpointError if `count` items of at least `size` bytes do not fit into the rest of the file."""
@@ -132,6 +160,22 @@ class _Cursor:
         self.position = position
         return strings
 
+    def later_strings(self, count: int, field: str) -> object:
+        """Check `count` strings, and return what reads them; the strings themselves without the C++ core."""
+        if native is not None and self.order == "<":
+            with contextlib.suppress(ValueError):  # damage, which is named below
+                first, self.position = self.position, native.skip_strings(self.data, self.position, count)
+                return _LaterStrings(functools.partial(self._read_again, native.read_strings, first, count))
+        return self.strings(count, field)
+
+    def _read_again(self, read: Callable[..., tuple[list[str], int]], first: int, count: int) -> list[str]:
+        """Read strings that were whole. Raises CheckpointError if the file has changed since."""
+        strings: list[str] = []
+        with contextlib.suppress(ValueError):  # of a file that has changed
+            strings, _ = read(self.data, first, count)
+        self._require_unchanged()
+        return strings
+
     def entry(self, field: str) -> object:
         """Read the value of a metadata entry, after its key; messages call it `field`."""
         (kind,) = self.unpack("I", field)
@@ -143,7 +187,7 @@ class _Cursor:
             raise CheckpointError(f"{self.path}: {field} has the unknown type {kind}; the file is damaged")
         item, count = self.unpack("IQ", field)
         if item == _STRING:
-            return self.strings(count, field)
+            return self.later_strings(count, field)
         if item not in _SCALARS:
             raise CheckpointError(f"{self.path}: {field} is an array of type {item}, which is not read")
         form = self.order + _SCALARS[item]

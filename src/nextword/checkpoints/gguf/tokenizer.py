@@ -23,11 +23,13 @@ PHI3_NAMES = ("phi-3", "phi3")
 _NOT_STRIPPED = ("<unk>", "<s>", "<|endoftext|>")
 
 
-def build_gguf_tokenizer(metadata: GGUFMetadata) -> Tokenizer:
-    """Build the tokenizer. Raises CheckpointError naming file and key if lists are missing or do not fit together."""
-    tokens = metadata.texts(PREFIX + "tokens")
-    if not tokens:
-        metadata.refuse(PREFIX + "tokens", "at least one token")
+def build_gguf_tokenizer(metadata: GGUFMetadata, *, num_rows: int | None = None) -> Tokenizer:
+    """Build the tokenizer; `num_rows`: those of the embedding, where the model is known.
+
+    Raises CheckpointError naming file and key if lists are missing or do not fit together, or if texts could get tokens
+    that the embedding has no row for.
+    """
+    tokens = _tokens(metadata, num_rows)
     ids = {role: read_special_id(metadata, key, len(tokens)) for role, key in ROLES.items()}
     vocabulary = GGUFVocabulary(
         tokens=tokens,
@@ -54,6 +56,18 @@ def build_gguf_tokenizer(metadata: GGUFMetadata) -> Tokenizer:
         other_tokens=vocabulary.other_tokens(),
         begins_chats=True,
     )
+
+
+def _tokens(metadata: GGUFMetadata, num_rows: int | None) -> Sequence[str]:
+    tokens = metadata.texts(PREFIX + "tokens")
+    if not tokens:
+        metadata.refuse(PREFIX + "tokens", "at least one token")
+    if num_rows is not None and len(tokens) > num_rows:
+        raise CheckpointError(
+            f"{metadata.path}: tokenizer.ggml.tokens has {len(tokens)} tokens, the embedding {num_rows} rows; "
+            "vocabulary and weights belong to different models"
+        )
+    return tokens
 
 
 def _build_backend(metadata: GGUFMetadata, vocabulary: GGUFVocabulary) -> tokenizers.Tokenizer:

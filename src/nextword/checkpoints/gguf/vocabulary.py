@@ -82,8 +82,10 @@ def build_byte_level(vocabulary: GGUFVocabulary, merges: Sequence[str], *, pre_t
     """
     rules = find_rules(pre_tokenizer)
     token_ids = vocabulary.token_ids
-    pairs = [merge.partition(" ")[::2] for merge in merges]
-    _check_lengths(token_ids, pairs)
+    pairs, are_short = _split(merges, token_ids)
+    if not are_short:  # the library would panic
+        raise _mismatch(token_ids, pairs)
+    del merges  # while the library copies all others
     backend = tokenizers.Tokenizer(_bpe(token_ids, pairs, ignore_merges=rules.ignores_merges))
     if rules.is_nfc:
         backend.normalizer = normalizers.NFC()
@@ -140,11 +142,13 @@ def _joinable(vocabulary: GGUFVocabulary, scores: Sequence[float]) -> dict[str, 
     }
 
 
-def _check_lengths(token_ids: Mapping[str, int], pairs: Sequence[tuple[str, str]]) -> None:
-    """Raise TokenizerError for a merge into a string longer than all tokens, on which the library panics."""
+def _split(merges: Sequence[str], token_ids: Mapping[str, int]) -> tuple[list[tuple[str, str]], bool]:
+    """Cut each merge at its space; return the pairs, and whether none is longer than all tokens, in bytes of UTF-8."""
+    if native is not None:
+        return native.split_merges(list(merges), list(token_ids))  # type: ignore[no-any-return]
+    pairs = [merge.partition(" ")[::2] for merge in merges]
     longest = max(map(len, map(str.encode, token_ids)), default=0)
-    if pairs and max(map(len, map(str.encode, map("".join, pairs)))) > longest:
-        raise _mismatch(token_ids, pairs)
+    return pairs, all(len("".join(pair).encode()) <= longest for pair in pairs)
 
 
 def _mismatch(token_ids: Mapping[str, int], pairs: Sequence[tuple[str, str]]) -> TokenizerError:

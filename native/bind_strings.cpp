@@ -1,0 +1,100 @@
+// Python bindings for the lists of strings in GGUF files: a vocabulary has a hundred thousand.
+
+#include <nanobind/nanobind.h>
+
+#include <algorithm>
+#include <cstring>
+#include <string_view>
+#include <unordered_map>
+
+#include "arrays.h"
+#include "utf8.h"
+
+namespace nextword {
+namespace {
+
+// Go from string to string, each after its length in eight bytes; the position behind them. Throws ValueError for those
+// that go past the end.
+template <class Work>
+size_t for_each_string(const Bytes& data, size_t position, size_t count, const Work& work) {
+    for (size_t i = 0; i < count; ++i) {
+        uint64_t length = 0;
+        if (position > data.size() || data.size() - position < sizeof length) {
+            throw nb::value_error("a length is cut off");
+        }
+        std::memcpy(&length, data.data() + position, sizeof length);
+        position += sizeof length;
+        if (data.size() - position < length) throw nb::value_error("a string is cut off");
+        work(std::string_view(reinterpret_cast<const char*>(data.data()) + position, length));
+        position += length;
+    }
+    return position;
+}
+
+// A new reference, checked.
+PyObject* made(PyObject* object) {
+    if (object == nullptr) throw nb::python_error();
+    return object;
+}
+
+nb::object decode(std::string_view text) {
+    return nb::steal(made(PyUnicode_DecodeUTF8(text.data(), static_cast<Py_ssize_t>(text.size()), nullptr)));
+}
+
+// The strings, and the position behind them. Throws UnicodeDecodeError, too, for what is not UTF-8.
+nb::tuple read_strings(const Bytes& data, size_t position, size_t count) {
+    nb::list strings;
+    const size_t end =
+        for_each_string(data, position, count, [&](std::string_view text) { strings.append(decode(text)); });
+    return nb::make_tuple(strings, end);
+}
+
+// The position behind the strings, which `read_strings` reads without an error from there. Throws ValueError.
+size_t skip_strings(const Bytes& data, size_t position, size_t count) {
+    return for_each_string(data, position, count, [](std::string_view text) {
+        if (!is_utf8(text)) throw nb::value_error("a string is not UTF-8");
+    });
+}
+
+// Python keeps it beside the string.
+std::string_view utf8(nb::handle string) {
+    Py_ssize_t size = 0;
+    const char* const text = PyUnicode_AsUTF8AndSize(string.ptr(), &size);
+    if (text == nullptr) throw nb::python_error();
+    return {text, static_cast<size_t>(size)};
+}
+
+// Cut each merge at its first space, as str.partition does: pairs of tokens, the same objects where they are; and
+// whether none of them is longer than all tokens, in bytes.
+nb::tuple split_merges(const nb::list& merges, const nb::list& tokens) {
+    std::unordered_map<std::string_view, nb::handle> by_text;
+    by_text.reserve(tokens.size());
+    size_t longest = 0;
+    for (const nb::handle token : tokens) {
+        by_text.emplace(utf8(token), token);
+        longest = std::max(longest, utf8(token).size());
+    }
+    const auto token_of = [&](std::string_view text) {
+        const auto found = by_text.find(text);
+        return found == by_text.end() ? decode(text) : nb::borrow(found->second);
+    };
+    nb::list pairs;
+    bool are_short = true;
+    for (const nb::handle merge : merges) {
+        const std::string_view text = utf8(merge), left = text.substr(0, text.find(' ')),
+                               right = text.substr(std::min(left.size() + 1, text.size()));
+        are_short &= left.size() + right.size() <= longest;
+        pairs.append(nb::steal(made(PyTuple_Pack(2, token_of(left).ptr(), token_of(right).ptr()))));
+    }
+    return nb::make_tuple(pairs, are_short);
+}
+
+}  // namespace
+
+void bind_strings(nb::module_& m) {
+    m.def("read_strings", &read_strings, nb::arg("data").noconvert(), nb::arg("position"), nb::arg("count"));
+    m.def("skip_strings", &skip_strings, nb::arg("data").noconvert(), nb::arg("position"), nb::arg("count"));
+    m.def("split_merges", &split_merges);
+}
+
+}  // namespace nextword
