@@ -10,7 +10,7 @@ from torch import Tensor
 pytest.importorskip("nextword._native", reason="the C++ core was not built")
 
 from nextword.models.attention import packed_causal_attention
-from nextword.models.core_attention import core_attention, runs_in_core
+from nextword.models.core_attention import core_attention, has_kernel, runs_in_core
 from nextword.native import core
 
 LENGTHS = ((1,), (70, 1, 2, 64), (129,), (17, 200))
@@ -110,3 +110,9 @@ def test_what_does_not_fit_is_refused(changed: dict[str, object], problem: str) 
     arguments = {**arrays, "starts": np.array([0, 4]), "window": 4, "scale": 1.0}
     with pytest.raises(ValueError, match=problem):
         core.attend(**{**arguments, "mixed": zeros(4, 4, 16), "log_sums": zeros(4, 4), **changed})  # type: ignore[arg-type]
+
+
+def test_matrix_tiles_are_left_to_pytorch(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("nextword.models.core_attention._has_tiles", lambda: True)
+    assert not has_kernel(64, torch.bfloat16, soft_cap=None)
+    assert has_kernel(64, torch.float32, soft_cap=None)

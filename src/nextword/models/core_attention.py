@@ -21,10 +21,23 @@ VECTOR = 16
 
 
 def runs_in_core(queries: Tensor, keys: Tensor, document_lengths: Sequence[int], *, soft_cap: float | None) -> bool:
-    """Return True if the core attends: it has no soft cap, and a unit of its work is a document's key-value head."""
+    """Return True if the core attends: it has a kernel, and a unit of its work is a document's key-value head."""
     num_units = len(document_lengths) * keys.shape[-2]
-    fits = queries.shape[-1] % VECTOR == 0 and num_units >= torch.get_num_threads()
-    return runs_native(queries) and soft_cap is None and fits and queries.dtype == keys.dtype
+    fits = has_kernel(queries.shape[-1], queries.dtype, soft_cap=soft_cap) and num_units >= torch.get_num_threads()
+    return runs_native(queries) and fits and queries.dtype == keys.dtype
+
+
+def has_kernel(head_dim: int, dtype: torch.dtype, *, soft_cap: float | None) -> bool:
+    """Return True if the core attends in heads of this size, without a soft cap, and likely faster than PyTorch.
+
+    PyTorch multiplies bfloat16 by the matrix tiles of AMX where there are any, several times as fast as vectors do.
+    """
+    return head_dim % VECTOR == 0 and soft_cap is None and not (dtype == torch.bfloat16 and _has_tiles())
+
+
+@functools.cache
+def _has_tiles() -> bool:
+    return native is not None and native.choose_isa("") == "amx"
 
 
 def core_attention(

@@ -10,7 +10,7 @@ import torch
 
 from nextword.models.block_attention import keeps_weights, num_weights, plan_blocks
 from nextword.models.config import ModelConfig
-from nextword.models.core_attention import VECTOR
+from nextword.models.core_attention import has_kernel
 from nextword.models.passes import runs_native
 from nextword.models.weights import weight_shapes
 from nextword.training.loss import CHUNK_POSITIONS
@@ -93,7 +93,7 @@ def _softmax_weights(config: ModelConfig, dtype: torch.dtype, row_length: int) -
 
     The core's attention keeps one float32 number in their place.
     """
-    if config.attention_soft_cap is None and config.head_dim % VECTOR == 0:
+    if has_kernel(config.head_dim, dtype, soft_cap=config.attention_soft_cap):
         return 4 / dtype.itemsize
     blocks = plan_blocks((row_length,), None)
     is_kept = config.attention_soft_cap is None and keeps_weights(blocks, config.head_dim, dtype)
