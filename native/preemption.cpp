@@ -8,7 +8,7 @@ namespace nextword {
 
 namespace {
 
-constexpr auto kTrial = std::chrono::milliseconds(25);
+constexpr auto kTrial = std::chrono::milliseconds(3), kLongTrial = std::chrono::milliseconds(25);
 
 }  // namespace
 
@@ -20,9 +20,9 @@ void relax_core() {
 #endif
 }
 
-bool keeps_its_core(const std::atomic<bool>& stopping) {
+bool keeps_its_core(Clock::duration trial, const std::atomic<bool>& stopping) {
     Clock::time_point last = Clock::now();
-    for (const Clock::time_point end = last + kTrial; last < end && !stopping;) {
+    for (const Clock::time_point end = last + trial; last < end && !stopping;) {
         relax_core();
         const Clock::time_point now = Clock::now();
         if (now - last > kStall) return false;
@@ -38,11 +38,12 @@ void Backoff::reset() {
     without_room_ = Clock::duration{0};
 }
 
-bool Backoff::is_worth_a_trial() {
+Clock::duration Backoff::trial() {
     without_room_ += pause_;
-    if (!has_room_for_this_thread() && without_room_ < kPatience) return false;
+    const bool has_room = has_room_for_this_thread();
+    if (!has_room && without_room_ < kPatience) return Clock::duration{0};
     without_room_ = Clock::duration{0};
-    return true;
+    return has_room ? kTrial : kLongTrial;
 }
 
 }  // namespace nextword

@@ -16,8 +16,8 @@ constexpr auto kStall = std::chrono::milliseconds(1);
 // Let the core's other hardware thread run for a moment.
 void relax_core();
 
-// Spin for 25 milliseconds; false as soon as the thread is preempted. Ends early if `stopping`.
-bool keeps_its_core(const std::atomic<bool>& stopping);
+// Spin for so long; false as soon as the thread is preempted. Ends early if `stopping`.
+bool keeps_its_core(Clock::duration trial, const std::atomic<bool>& stopping);
 
 // Pauses of a thread that was preempted: each twice as long as the one before until the thread keeps its core. To spin
 // takes time from others, so it is done only where there seems to be room, or has not been for a second: beside more
@@ -25,7 +25,9 @@ bool keeps_its_core(const std::atomic<bool>& stopping);
 class Backoff {
 public:
     Clock::duration pause() const { return pause_; }
-    bool is_worth_a_trial();
+    // How long to spin for a trial; nothing if none is worth it. Where there is room, it was a burst that took the
+    // core, such as a server's event loop has again and again: then it is short, and the thread is soon back.
+    Clock::duration trial();
     void grow();
     void reset();
 

@@ -116,7 +116,8 @@ void ThreadPool::run_worker(int thread) {
         pause(backoff.pause());
         // The first of those that pause comes back first.
         int next = thread;
-        if (backoff.is_worth_a_trial() && keeps_its_core(stopping_) &&
+        const Clock::duration trial = backoff.trial();
+        if (trial > Clock::duration{0} && keeps_its_core(trial, stopping_) &&
             num_active_.compare_exchange_strong(next, thread + 1)) {
             backoff.reset();
         } else {
