@@ -40,7 +40,10 @@ public:
         return packing_->run(std::chrono::duration_cast<Packing::Duration>(std::chrono::duration<double>(seconds)));
     }
 
-    void close() { packing_->stop(); }
+    void close() {
+        packing_->stop();
+        given_.clear();
+    }
     size_t num_packed() const { return packing_->num_packed(); }
 
 private:

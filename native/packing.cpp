@@ -1,9 +1,10 @@
 #include "packing.h"
 
 #include <algorithm>
+#include <exception>
 #include <stdexcept>
-#include <system_error>
 
+#include "errors.h"
 #include "system.h"
 
 namespace nextword {
@@ -14,9 +15,7 @@ Packing::Packing(Weights& weights, std::vector<EncodedRows> parts, const Kernels
     start(std::min(num_threads - 1, static_cast<int>(parts_.size())));
 }
 
-Packing::~Packing() {
-    if (!workers_.is_inherited()) stop();
-}
+Packing::~Packing() { stop(); }
 
 void Packing::start(int num_workers) {
     const auto work = [this] {
@@ -25,17 +24,19 @@ void Packing::start(int num_workers) {
     };
     try {
         for (int i = 0; i < num_workers; ++i) workers_->threads.emplace_back(work);
-    } catch (const std::system_error&) {  // those that have started do it, and the caller
+    } catch (const std::exception&) {  // those that have started do it, and the caller
     }
 }
 
 void Packing::stop() {
     is_stopped_ = true;
+    if (workers_.is_inherited()) return;
     for (std::thread& thread : workers_->threads) thread.join();
     workers_->threads.clear();
 }
 
 bool Packing::run(Duration duration) {
+    if (workers_.is_inherited()) throw ForkedInAStep();
     const auto end = std::chrono::steady_clock::now() + duration;
     while (std::chrono::steady_clock::now() < end && pack_next()) {
     }

@@ -136,3 +136,24 @@ def test_short_prompts_wait_for_no_crowd_of_long_ones() -> None:
         short = engine.submit([40] * 64, ONE)
         assert len(gaps_beside(engine, backend, text, [short])) <= 2
     gaps_beside(engine, backend, text, long)
+
+
+def test_texts_that_took_longer_than_prompts_leave_a_speed() -> None:
+    pace = PrefillPace()
+    for _ in range(5000):  # texts alone verify drafts, and take longer than beside prompts
+        pace.measured(0, 0.2, is_beside_texts=True)
+        pace.measured(64, 0.1, is_beside_texts=True)
+    assert 0 < pace.seconds_per_token < 0.1
+    assert PAGE_POSITIONS <= pace.limit(is_beside_texts=True) <= PREFILL_CHUNK
+    for _ in range(5000):  # a clock that stands still
+        pace.measured(64, 0.0, is_beside_texts=True)
+    assert pace.limit(is_beside_texts=True) == PREFILL_CHUNK
+
+
+def test_steps_without_anything_say_nothing_about_texts() -> None:
+    pace = PrefillPace()
+    pace.measured(0, 0.08, is_beside_texts=True)
+    before = pace.limit(is_beside_texts=True)
+    for _ in range(100):
+        pace.measured(0, 0.0, is_beside_texts=False)
+    assert pace.limit(is_beside_texts=True) == before

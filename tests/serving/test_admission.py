@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import time
+from types import SimpleNamespace
 
 import pytest
 
@@ -27,7 +27,7 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     found = Clock()
-    monkeypatch.setattr(time, "monotonic", lambda: found.now)
+    monkeypatch.setattr("nextword.serving.admission.time", SimpleNamespace(monotonic=lambda: found.now))
     return found
 
 

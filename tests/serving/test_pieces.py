@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 
 import numpy as np
@@ -16,6 +17,7 @@ from nextword.inference.logits_after import logits_after
 from nextword.inference.prefill_pace import PrefillPace
 from nextword.inference.text_scores import joined, score_in_pieces, score_text
 from nextword.serving import distribution, scoring
+from nextword.serving.engine_thread import _Job
 from tests.fakes import HashBackend
 from tests.inference.native import CONFIG, native
 from tests.text.test_tokenizer import TOKENIZER
@@ -86,3 +88,25 @@ def _steps(engine: Engine, waiting: Iterator[None]) -> int:
         engine.step()
         count += 1
     return count
+
+
+def test_work_that_nobody_waits_for_any_more_lets_others_begin() -> None:
+    backend = HashBackend(vocab_size=TOKENIZER.vocab_size, max_positions=8 * PAGE_POSITIONS)
+    backend.is_batch_invariant = False
+    engine = Engine(backend, TOKENIZER)
+    params = SamplingParams(max_tokens=40, seed=1, logit_bias={7: 1e6})
+    running = engine.submit([2, 3], params)
+    engine.step()
+    loop = asyncio.new_event_loop()
+    future: asyncio.Future[list[None]] = loop.create_future()
+    job = _Job(lambda: engine.room(whole_pages(8 * PAGE_POSITIONS)), future, loop)
+    assert job.advance()
+    later = engine.submit([2, 3], params)
+    engine.step()
+    assert not later.has_started
+    future.cancel()
+    assert not job.advance()
+    engine.step()
+    assert later.has_started
+    engine.run([running, later])
+    loop.close()

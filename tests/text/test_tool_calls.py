@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import json
 from typing import Any
 
@@ -103,6 +105,7 @@ def in_tags(*arguments: tuple[str, str], name: str = "weather") -> str:
             [r'{"city": "\na\n", "x": true, "y": [1, null]}'],
         ),
         (in_tags(("city", "NaN"), ("x", "NaN")), "", ['{"city": "NaN", "x": "NaN"}']),
+        (in_tags(("x", r'["\ud800"]')), "", [r'{"x": ["\ud800"]}']),
         (in_tags(("city", "a")).replace("\n", ""), "", ['{"city": "a"}']),
         (in_tags(("city", "a"), name="other"), in_tags(("city", "a"), name="other"), []),
         (in_tags(("city", "Oslo"), ("days", "3"))[:-50], "", ['{"city": "Oslo"']),
@@ -180,3 +183,23 @@ def test_the_syntax_is_that_of_the_template() -> None:
     llama = use_of(TEMPLATES["llama"]).syntax
     assert (llama.mark, llama.again, llama.keys) == ("", "", ("name", "parameters"))
     assert find_tool_use(tokenizer_with(XML), {"tools": TOOLS}) is None
+
+
+@pytest.mark.parametrize(
+    "parameters",
+    [
+        {"properties": {"city": {"type": [[]]}}, "required": 3},
+        {"properties": {"city": {"enum": 5}}},
+        {"properties": {"city": {"type": "string", "enum": 5}}, "required": "city"},
+        {"properties": 3},
+    ],
+)
+def test_a_schema_that_is_none_is_refused_or_says_nothing(parameters: dict[str, Any]) -> None:
+    for template, choice in itertools.product(("tags", "tags on lines", "llama"), ("auto", "required")):
+        use = find_tool_use(
+            tokenizer_with(TEMPLATES[template]), {"tools": [weather(parameters=parameters)], "tool_choice": choice}
+        )
+        assert use is not None
+        with contextlib.suppress(RequestError):
+            call_constraint(use, None)
+        split(use, in_tags(("city", "5")), 3)

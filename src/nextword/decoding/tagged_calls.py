@@ -31,7 +31,8 @@ def tagged_call(name: str, begin: str, tags: TaggedArguments, function: Function
     """
     given = function.parameters.get("properties")
     properties = given if isinstance(given, Mapping) else {}
-    required = function.parameters.get("required") or ()
+    listed = function.parameters.get("required")
+    required = listed if isinstance(listed, list) else ()
     rules = {key: f"{name}_{index}" for index, key in enumerate(properties)}
     yield f"{name}: {begin} " + " ".join(rule if key in required else f"{rule}?" for key, rule in rules.items())
     for key, rule in rules.items():
@@ -55,7 +56,7 @@ def _value(rule: str, tags: TaggedArguments, schema: Any, function: Function, ke
             f"{function.place}: {key} has {other!r}, which calls of this model cannot be held to: leave it out"
         )
     words = [known["const"]] if "const" in known else known.get("enum")
-    if words:
+    if isinstance(words, list) and words:
         yield f"{rule}: ({' | '.join(literal(str(word)) for word in words)}) {end}"
     else:
         least, most = (known.get(name, "") for name in _LENGTHS)

@@ -124,7 +124,7 @@ def load_weights(
         _leave_memory(batch)  # from which some rows were copied
         with contextlib.closing(core.Packing(model, [part.for_core() for part in batch])) as packing:
             meanwhile()
-            while not _run(packing):
+            while not _run(packing, batch):
                 on_progress((done + num_values * packing.num_packed / len(batch)) / total)
         _leave_memory(batch)
         batch.clear()  # before the next one is made
@@ -206,9 +206,11 @@ def _leave_memory(batch: Iterable[_Part]) -> None:
         part.source.leave_memory()
 
 
-def _run(packing: core.Packing) -> bool:
+def _run(packing: core.Packing, batch: Iterable[_Part]) -> bool:
     """Pack for a while, with all threads; return True if everything is packed."""
     try:
         return packing.run(_SECONDS_BETWEEN)
     except OverflowError as error:
+        for part in batch:
+            part.source.require_unchanged()
         raise CheckpointError(f"tensor {error}; load the model with weights f32 or bf16") from None

@@ -20,6 +20,10 @@ _MEMORY = 0.8
 """Share of what was measured of prompts that still counts after a further step."""
 _WORST = 2.0
 """A step that was held up by another program counts as so many times what was expected at most."""
+_LEAST = 0.1
+"""Share of a step beside texts that its prompts take at least: texts alone may take longer, for they verify drafts."""
+_FASTEST = 1e-6
+"""Seconds that a token of a prompt takes at least."""
 _FEW = 8
 """Steps of prompts after which enough is known to expect something."""
 
@@ -52,11 +56,13 @@ class PrefillPace:
     def measured(self, num_tokens: int, seconds: float, *, is_beside_texts: bool) -> None:
         """Take note of a step that computed so many tokens of prompts."""
         if num_tokens == 0:
-            self._seconds_of_texts += _WEIGHT * (seconds - self._seconds_of_texts)
+            if is_beside_texts:
+                self._seconds_of_texts += _WEIGHT * (seconds - self._seconds_of_texts)
             return
-        own = seconds - self._seconds_of_texts if is_beside_texts else seconds
+        own = max(seconds - self._seconds_of_texts, _LEAST * seconds) if is_beside_texts else seconds
+        own = max(own, num_tokens * _FASTEST)  # a clock may stand still
         if self._num_measured >= _FEW:
             own = min(own, _WORST * num_tokens * self.seconds_per_token)
         self._num_measured += 1
-        self._seconds = _MEMORY * self._seconds + max(own, 0.0)
+        self._seconds = _MEMORY * self._seconds + own
         self._num_tokens = _MEMORY * self._num_tokens + num_tokens

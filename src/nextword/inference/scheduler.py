@@ -145,5 +145,6 @@ class Scheduler:
 
 
 def _tokens_left(request: Request) -> int:
-    """Return how many tokens of its prompt are yet to be computed."""
-    return request.num_prompt_tokens - request.num_prefilled
+    """Return how many tokens of its prompt, its guide's, and what it lost to others are yet to be computed."""
+    guide, own = request.guide, len(request.prefill_token_ids) - request.num_prefilled
+    return own + (0 if guide is None else len(guide.prompt_token_ids) - guide.num_prefilled)

@@ -13,7 +13,7 @@ import queue
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -267,6 +267,7 @@ class _Job:
     def advance(self) -> bool:
         """Do one piece; return False after the last, or if nobody waits for it any more."""
         if self._future.cancelled():
+            self._stop()
             return False
         try:
             self._pieces = iter(self._make()) if self._pieces is None else self._pieces
@@ -280,6 +281,11 @@ class _Job:
             self.fail(refusal(error) if isinstance(error, NextwordError) else error)
             return False
         return True
+
+    def _stop(self) -> None:
+        """Let the pieces give back what they hold."""
+        if isinstance(self._pieces, Generator):
+            self._pieces.close()
 
     def fail(self, error: Exception) -> None:
         """Let the one who waits have an error."""

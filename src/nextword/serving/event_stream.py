@@ -34,7 +34,9 @@ class EventStream(Response):
         super().__init__(headers=HEADERS)
         self._in_thread = in_thread
         self._job, self._reply, self._reports = job, reply, reports
-        self._is_silent = self._is_ping_due = self._has_text = False
+        self._is_silent = self._is_ping_due = False
+        self._begun: set[int] = set()
+        """Numbers of the completions of which something is written: the first chunk of each may show its prompt."""
         self._num_processed: int | None = None
         """Tokens of the prompt that were reported as computed."""
         self._timer: asyncio.TimerHandle | None = None
@@ -85,8 +87,8 @@ class EventStream(Response):
             return self._timed(chunk for event in events for chunk in self._reply.chunks(*event))
 
         num_entries = sum(1 + len(token.alternatives) for _, piece in events for token in piece.tokens)
-        if not self._has_text:
-            self._has_text = True
+        if new := {number for number, _ in events} - self._begun:
+            self._begun |= new
             num_entries += sum(_entries_of_prompt(request) for request in self._job.requests)
         return await self._in_thread(work) if num_entries > _MANY_ENTRIES else work()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import itertools
 import re
 import time
@@ -197,9 +198,15 @@ class Service:
         self._check_running()
         self.admission.check(1, num_tokens)
         place = self.admission.enter(1, num_tokens)
+        loop = asyncio.get_running_loop()
+
+        def begun() -> Iterator[T | None]:
+            loop.call_soon_threadsafe(functools.partial(place.leave, is_served=False))  # others run between the pieces
+            yield from pieces()
+
         try:
             async with asyncio.timeout(self.limits.deadline):
-                found = await self.thread.work(pieces)
+                found = await self.thread.work(begun)
         except TimeoutError:
             raise too_late(self.limits.deadline) from None
         finally:
@@ -240,8 +247,8 @@ def _names(model: str, adapters: Sequence[str]) -> Mapping[str, str | None]:
 
 
 def _preparing_threads() -> list[ThreadPoolExecutor]:
-    """Return a thread for short bodies, and one for long ones."""
-    return [ThreadPoolExecutor(1, f"nextword-{name}") for name in ("short", "long")]
+    """Return two threads for short bodies, since one may compile a grammar, and one for long ones."""
+    return [ThreadPoolExecutor(2, "nextword-short"), ThreadPoolExecutor(1, "nextword-long")]
 
 
 def served_name(name: str) -> str:

@@ -10,6 +10,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
+from nextword.text.json_text import json_text
 from nextword.text.schema_types import allowed_types, type_of
 from nextword.text.tool_syntax import NO, OPEN, TaggedArguments, follow
 
@@ -100,7 +101,7 @@ class TaggedReader:
         properties = self._parameters.get("properties")
         schema = properties.get(name) if isinstance(properties, Mapping) else None
         types = allowed_types(schema, self._parameters)
-        return f"{json.dumps(name, ensure_ascii=False)}: {json.dumps(_typed(value, types), ensure_ascii=False)}"
+        return f"{json_text(name)}: {json_text(_typed(value, types))}"
 
 
 def _pattern(marks: TaggedArguments) -> re.Pattern[str]:
@@ -108,7 +109,7 @@ def _pattern(marks: TaggedArguments) -> re.Pattern[str]:
     first, last = r"\n?" if marks.value.endswith("\n") else "", r"\n?" if marks.end.startswith("\n") else ""
     plain = r"<!\[CDATA\[(?P<plain>.*?)\]\]>\s*|" if marks.has_cdata else ""
     key, value, end = (r"\s*".join(map(re.escape, text.split())) for text in (marks.key, marks.value, marks.end))
-    return re.compile(rf"\s*{key}(?P<name>.+?)\s*{value}{first}(?:{plain}(?P<value>.*?){last}){end}", re.DOTALL)
+    return re.compile(rf"\s*{key}(?>(?P<name>.+?)\s*{value}){first}(?:{plain}(?P<value>.*?){last}){end}", re.DOTALL)
 
 
 def _typed(text: str, types: frozenset[str]) -> Any:
@@ -147,11 +148,11 @@ def quoted_object(text: str, quote: str) -> tuple[str, int] | None:
         return None
     parts = text[:end].split(quote)
     structure = (_WORD.sub(_word, _KEY.sub(r'\1"\2":', part)) for part in parts[::2])
-    strings = [*(json.dumps(part, ensure_ascii=False) for part in parts[1::2]), ""]
+    strings = [*(json_text(part) for part in parts[1::2]), ""]
     value = json.loads("".join(part for pair in zip(structure, strings, strict=True) for part in pair))
     if not isinstance(value, dict):
         raise ValueError("no object")
-    return json.dumps(value, ensure_ascii=False), end
+    return json_text(value), end
 
 
 def _word(found: re.Match[str]) -> str:

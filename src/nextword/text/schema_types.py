@@ -33,7 +33,7 @@ def allowed_types(schema: object, root: Mapping[str, Any], depth: int = 0) -> fr
         return _ANY
     given = schema.get("type")
     if isinstance(given, str | list):
-        return frozenset([given] if isinstance(given, str) else given)
+        return frozenset([given] if isinstance(given, str) else [one for one in given if isinstance(one, str)])
     if isinstance(schema.get("enum"), list):
         return frozenset(type_of(value) for value in schema["enum"])
     if "const" in schema:

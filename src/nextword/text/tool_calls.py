@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from nextword.text.call_arguments import ArgumentsReader, ObjectReader, TaggedReader, quoted_object
+from nextword.text.json_text import json_text
 from nextword.text.tool_syntax import CALL_ID, NO, OPEN, CallSyntax, follow
 
 _OTHER_KEYS = ("type", "id")
@@ -165,7 +166,7 @@ class CallSplitter:
         name, arguments = value.get(key), value.get(other)
         if not isinstance(name, str) or name not in self._functions or not isinstance(arguments, dict):
             return False
-        self._add(name, json.dumps(arguments, ensure_ascii=False))
+        self._add(name, json_text(arguments))
         self._held, self._is_behind_call = self._held[end:], True
         return True
 

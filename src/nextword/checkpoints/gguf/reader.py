@@ -170,9 +170,13 @@ class _Cursor:
 
     def _read_again(self, read: Callable[..., tuple[list[str], int]], first: int, count: int) -> list[str]:
         """Read strings that were whole. Raises CheckpointError if the file has changed since."""
-        strings: list[str] = []
-        with contextlib.suppress(ValueError):  # of a file that has changed
+        try:
             strings, _ = read(self.data, first, count)
+        except ValueError:
+            self._require_unchanged()
+            raise CheckpointError(
+                f"{self.path}: a list of strings is not the one that was there: load it again"
+            ) from None
         self._require_unchanged()
         return strings
 
