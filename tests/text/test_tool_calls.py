@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import json
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
@@ -195,7 +195,8 @@ def test_the_syntax_is_that_of_the_template() -> None:
     ],
 )
 def test_a_schema_that_is_none_is_refused_or_says_nothing(parameters: dict[str, Any]) -> None:
-    for template, choice in itertools.product(("tags", "tags on lines", "llama"), ("auto", "required")):
+    choices: tuple[Literal["auto", "required"], ...] = ("auto", "required")
+    for template, choice in itertools.product(("tags", "tags on lines", "llama"), choices):
         use = find_tool_use(
             tokenizer_with(TEMPLATES[template]), {"tools": [weather(parameters=parameters)], "tool_choice": choice}
         )
