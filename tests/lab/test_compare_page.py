@@ -73,7 +73,7 @@ def test_models_with_other_tokens_are_compared_by_stretches(lab: LabPage) -> Non
     spans.nth(1).click()
     page.locator("section[aria-label=A] .head h2:has-text('Token 2: a')").wait_for()
     page.locator("section[aria-label=B] .head h2:has-text('Token 2: ab')").wait_for()
-    page.wait_for_url("**compared=read**")
+    page.wait_for_url("**token=**")  # it is written a moment later
     before = page.locator(".difference").inner_text()
     page.reload()
     spans.nth(5).wait_for()
@@ -107,7 +107,7 @@ def test_the_model_of_the_page_is_chosen(lab: LabPage, lms: Models) -> None:
     assert f"surprisal {nats(-log_prob)}" in page.locator(".head .figures").inner_text()
     choice.select_option("pairs")
     page.wait_for_url("**model=pairs**")
-    assert lab.tokens.count() == 0
+    page.wait_for_function("() => document.querySelectorAll('.write .tokens .t').length === 0")
     lab.write()
     assert lab.token_ids == [
         *lms["pairs"].tokenizer.encode("ab"),
