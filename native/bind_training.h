@@ -1,4 +1,4 @@
-// What the bindings of training's kernels share: tensors of Python, checked, and threads without the GIL.
+// Shared by the bindings of the training kernels: checked tensors of Python, and threads without the GIL.
 
 #ifndef NEXTWORD_BIND_TRAINING_H
 #define NEXTWORD_BIND_TRAINING_H

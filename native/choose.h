@@ -12,7 +12,7 @@
 
 namespace nextword {
 
-// What the random number of a token depends on.
+// The key of a token's random number.
 struct Draw {
     uint64_t seed, sample_index, position;
 };

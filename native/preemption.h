@@ -25,8 +25,8 @@ bool keeps_its_core(Clock::duration trial, const std::atomic<bool>& stopping);
 class Backoff {
 public:
     Clock::duration pause() const { return pause_; }
-    // How long to spin for a trial; nothing if none is worth it. Where there is room, it was a burst that took the
-    // core, such as a server's event loop has again and again: then it is short, and the thread is soon back.
+    // Duration of a trial; 0 if none is worth it. It is short if there is room: then a burst of another program took
+    // the core, such as a server's event loop, and the thread soon takes part again.
     Clock::duration trial();
     void grow();
     void reset();

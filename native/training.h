@@ -73,8 +73,8 @@ struct TrainingKernels {
     // log_sum - target's logit + z_loss * log_sum^2 by them.
     void (*cross_entropy)(Element* logits, const int64_t* targets, float z_loss, bool has_grad, int64_t num_rows,
                           int64_t size, float* log_sums, float* target_logits);
-    // What each query's softmax weights make of the values, as the queries lie, and the logarithms of its sums of
-    // powers (num_heads, tokens), for the units from first_unit to last_unit.
+    // Causal attention: for each query the values weighted by its softmax, laid out as the queries, and the logarithm
+    // of its sum of exponentials (num_heads, tokens), for the units from first_unit to last_unit.
     void (*attend)(const PackedHeads<Element>& heads, int64_t first_unit, int64_t last_unit, Element* mixed,
                    float* log_sums);
     // Gradients of queries, keys and values from that of `mixed`.

@@ -8,7 +8,7 @@
 namespace nextword {
 namespace {
 
-// What a thread computes the backward pass in.
+// A thread's buffers for the backward pass.
 template <class Element>
 struct BackwardSpace {
     BackwardSpace(int64_t length, int64_t dim)

@@ -59,7 +59,7 @@ struct DocumentRows {
         return (first + query) * query_stride() + (kv_head * group() + head) * dim();
     }
     int64_t key_at(int64_t key) const { return (first + key) * key_stride() + kv_head * dim(); }
-    // Of numbers for each head and token, (num_heads, num_tokens).
+    // Index into an array of one number for each head and token, (num_heads, num_tokens).
     int64_t number_at(int64_t head, int64_t query) const {
         return (kv_head * group() + head) * packed.starts[packed.num_documents] + first + query;
     }
@@ -79,7 +79,7 @@ int64_t longest_of(const PackedHeads<Element>& heads) {
     return longest;
 }
 
-// Where queries and keys are the same positions, the first half of the queries attends to none of the second's keys.
+// On the diagonal, the first half of the queries attends to none of the keys of the second half.
 constexpr int64_t kHalf = kBlock / 2;
 
 inline bool is_halved(const ScoreBlock& block) { return block.query == block.key && block.num_keys > kHalf; }
@@ -150,7 +150,7 @@ struct RunningSoftmax {
     }
 };
 
-// What a thread computes the forward pass in.
+// A thread's buffers for the forward pass.
 template <class Element>
 struct ForwardSpace {
     ForwardSpace(int64_t length, int64_t dim)

@@ -110,7 +110,7 @@ struct RightSteps {
     int64_t step;
 };
 
-// What a product does with the numbers that are there: nothing, add to them, or add to their multiples by row.
+// The output of a product: it overwrites the old numbers, is added to them, or to their multiples by row.
 struct Sums {
     float* first;
     int64_t stride;

@@ -1,4 +1,4 @@
-// Whether bytes are UTF-8, as Python decodes it.
+// Validation of UTF-8, by the rules of Python's decoder.
 
 #ifndef NEXTWORD_UTF8_H
 #define NEXTWORD_UTF8_H

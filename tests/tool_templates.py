@@ -12,6 +12,8 @@ import tokenizers
 import nextword as nw
 from nextword.inference.backend import Logits
 from nextword.inference.engine import Engine
+from nextword.text.tool_calls import CallDelta, ToolCall, joined_calls
+from nextword.text.tool_use import ToolUse
 from tests.data.byte_tokenizer import END, byte_tokenizer
 from tests.fakes import HashBackend
 
@@ -111,3 +113,12 @@ def model_that_writes(lm: nw.LanguageModel, template: str, text: str) -> nw.Lang
     tokenizer = tokenizer_with(template)
     directory = copy.copy(lm.directory)
     return nw.LanguageModel(directory, Engine(WritingBackend(tokenizer, text), tokenizer), name="writer")
+
+
+def split(use: ToolUse, text: str, size: int) -> tuple[str, tuple[ToolCall, ...]]:
+    """Return the text and the calls of an answer that comes in pieces of `size` characters."""
+    splitter, said, deltas = use.splitter(), "", list[CallDelta]()
+    for start in range(0, len(text) + 1, size):
+        part, found = splitter.push(text[start : start + size], is_last=start + size > len(text))
+        said, deltas = said + part, deltas + found
+    return said, joined_calls(deltas)

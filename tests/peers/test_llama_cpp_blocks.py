@@ -14,7 +14,7 @@ from tests.peers.requantize import dequantized, quantized
 pytestmark = pytest.mark.peer
 
 NOT_WEIGHTS = ("Q8_1", "Q8_K")
-"""Of activations, within llama.cpp."""
+"""Formats of activations, not of weights, within llama.cpp."""
 KINDS = [of.name for of in BLOCK_TYPES.values() if of.num_values > 1 and of.name not in NOT_WEIGHTS]
 
 

@@ -15,11 +15,11 @@ from nextword.errors import NextwordError
 from nextword.inference.answering import find_tool_use
 from nextword.text import Tokenizer
 from nextword.text.thought_marks import written_text
-from nextword.text.tool_calls import CallDelta, ToolCall, joined_calls
 from nextword.text.tool_syntax import CALL_ID
 from nextword.text.tool_use import ToolUse
 from tests.peers.llama_cpp_sources import templates
 from tests.text.vocabularies import as_tokenizer, byte_level_backend
+from tests.tool_templates import split
 
 pytestmark = pytest.mark.peer
 
@@ -85,14 +85,6 @@ def tokenizer_of(template: str) -> Tokenizer:
     found = as_tokenizer(backend, chat_template=template)
     found.special_variables = {"bos_token": "<|begin|>", "eos_token": "<|end|>"}
     return found
-
-
-def split(use: ToolUse, text: str, size: int) -> tuple[str, tuple[ToolCall, ...]]:
-    splitter, said, deltas = use.splitter(), "", list[CallDelta]()
-    for start in range(0, len(text) + 1, size):
-        part, found = splitter.push(text[start : start + size], is_last=start + size > len(text))
-        said, deltas = said + part, deltas + found
-    return said, joined_calls(deltas)
 
 
 def test_each_template_has_a_syntax_or_a_reason() -> None:

@@ -1,4 +1,4 @@
-"""What is computed beside streams is computed in pieces, with the bits of the whole, and waits for memory by and by."""
+"""Scores and logits beside streams: computed in pieces with the bits of the whole, waiting for memory between steps."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ ROOT = Path(__file__).parents[2]
 CONFIG = """
 hooks = "tests.serving.schemathesis_checks"
 [checks.positive_data_acceptance]
-# What fits field by field may yet contradict itself, as top_logprobs without logprobs.
+# Valid fields may still contradict each other, as top_logprobs without logprobs.
 expected-statuses = ["200", "400", "404"]
 """
 

@@ -12,10 +12,9 @@ import pytest
 from nextword.decoding.call_grammar import call_constraint
 from nextword.errors import RequestError
 from nextword.inference.answering import find_tool_use
-from nextword.text.tool_calls import CallDelta, ToolCall, joined_calls
 from nextword.text.tool_syntax import CallSyntax
 from nextword.text.tool_use import ToolUse
-from tests.tool_templates import QUOTED, TEMPLATES, XML, tokenizer_with, weather
+from tests.tool_templates import QUOTED, TEMPLATES, XML, split, tokenizer_with, weather
 
 TOOLS = [weather(), weather("weather_2")]
 ARGUMENTS: list[dict[str, Any]] = [
@@ -28,14 +27,6 @@ def use_of(template: str) -> ToolUse:
     found = find_tool_use(tokenizer_with(template), {"tools": TOOLS})
     assert found is not None
     return found
-
-
-def split(use: ToolUse, text: str, size: int) -> tuple[str, tuple[ToolCall, ...]]:
-    splitter, said, deltas = use.splitter(), "", list[CallDelta]()
-    for start in range(0, len(text) + 1, size):
-        part, found = splitter.push(text[start : start + size], is_last=start + size > len(text))
-        said, deltas = said + part, deltas + found
-    return said, joined_calls(deltas)
 
 
 @pytest.mark.parametrize("family", [*TEMPLATES, "quoted"])

@@ -38,7 +38,7 @@ class PrefillPace:
         """Moving average of steps that compute no prompt."""
         self._num_measured = 0
         self._seconds, self._num_tokens = 0.064, 64.0
-        """What was measured of prompts; what is long ago counts less."""
+        """Seconds and tokens of the prompts computed so far; older steps have less weight."""
 
     @property
     def seconds_per_token(self) -> float:
