@@ -33,20 +33,41 @@ template <WeightKind kind>
     return kind == WeightKind::F16 ? Simd::load_fp16(halves) : Simd::load_bf16(halves);
 }
 
+// Columns of floats whose two halves are multiplied one after the other: the second finds them in the first cache.
+constexpr int kFloatColumns = 64;
+
+// Add the products of columns first to last of a panel of floats and T tokens, of `halves` halves of the panel's rows
+// from number `half` on.
+template <WeightKind kind, int half, int halves, int T>
+[[gnu::always_inline]] inline void multiply_columns(const uint8_t* panel, int first, int last,
+                                                    const float* const (&rows)[T], int ahead, F (&sum)[T][kHalves]) {
+    constexpr int column_bytes = static_cast<int>(unit_bytes(kind)), half_bytes = column_bytes / kHalves;
+    for (int column = first; column < last; ++column) {
+        fetch_ahead(panel + column * column_bytes + half * half_bytes, ahead, halves * half_bytes);
+        F w[halves];
+        for (int h = 0; h < halves; ++h) w[h] = load_weights<kind>(panel, column, (half + h) * kLanes);
+        for (int t = 0; t < T; ++t) {
+            const F value = Simd::set(rows[t][column]);
+            for (int h = 0; h < halves; ++h) sum[t][half + h] = Simd::fma(w[h], value, sum[t][half + h]);
+        }
+    }
+}
+
+// The same for the whole panel: both halves together, where there are registers for them.
 template <WeightKind kind, int T>
 [[gnu::always_inline]] inline void multiply_floats(const uint8_t* panel, const Activations& x, int token,
-                                                   F (&sum)[T][2]) {
-    const float* row[T];
-    for (int t = 0; t < T; ++t) row[t] = x.rows + static_cast<size_t>(token + t) * x.row_stride;
-    constexpr int column_bytes = static_cast<int>(unit_bytes(kind));
+                                                   F (&sum)[T][kHalves]) {
+    const float* rows[T];
+    for (int t = 0; t < T; ++t) rows[t] = x.rows + static_cast<size_t>(token + t) * x.row_stride;
     const int ahead = bytes_ahead(token);
-    for (int column = 0; column < x.columns; ++column) {
-        fetch_ahead(panel + column * column_bytes, ahead, column_bytes);
-        const F w0 = load_weights<kind>(panel, column, 0), w1 = load_weights<kind>(panel, column, kLanes);
-        for (int t = 0; t < T; ++t) {
-            const F value = Simd::set(row[t][column]);
-            sum[t][0] = Simd::fma(w0, value, sum[t][0]);
-            sum[t][1] = Simd::fma(w1, value, sum[t][1]);
+    constexpr int few = kind == WeightKind::F32 ? 4 : 2;  // tokens for which memory is the limit
+    if constexpr (Simd::kHalvesAtOnce == kHalves || T <= few) {
+        multiply_columns<kind, 0, kHalves>(panel, 0, x.columns, rows, ahead, sum);
+    } else {
+        for (int column = 0; column < x.columns; column += kFloatColumns) {
+            const int last = std::min(x.columns, column + kFloatColumns);
+            multiply_columns<kind, 0, 1>(panel, column, last, rows, ahead, sum);
+            multiply_columns<kind, 1, 1>(panel, column, last, rows, ahead, sum);
         }
     }
 }
@@ -56,28 +77,30 @@ constexpr int quad_of(int spans, int span, int at) {
     return spans == 1 ? at / 2 + at % 2 * (kQuads / 2) : span * (kQuads / 2) + at;
 }
 
-// Add the integer products of one span of a group.
-template <int T, int span, class Unit, int... at>
-[[gnu::always_inline]] inline void dot_span(const Unit& unit, int group, const int8_t* x, I (&dot)[T][2],
+// Add the integer products of one span of a group, of `halves` halves of the rows from number `first` on.
+template <int T, int span, int first, int halves, class Unit, int... at>
+[[gnu::always_inline]] inline void dot_span(const Unit& unit, int group, const int8_t* x, I (&dot)[T][halves],
                                             std::integer_sequence<int, at...>) {
-    const auto add = [&](auto number) {
+    const auto add = [&](auto number) __attribute__((always_inline)) {
         constexpr int quad = quad_of(Unit::kSpans, span, number);
-        const Simd::Bytes w0 = unit.template integers<quad>(group, 0), w1 = unit.template integers<quad>(group, 1);
+        Simd::Bytes w[halves];
+        for (int half = 0; half < halves; ++half) w[half] = unit.template integers<quad>(group, first + half);
         for (int t = 0; t < T; ++t) {
             const Simd::Quad value = Simd::load_quad(x + t * kGroup + quad * 4);
-            dot[t][0] =
-                Unit::kIsRaised ? Simd::dot_bytes(dot[t][0], w0, value) : Simd::dot_nibbles(dot[t][0], w0, value);
-            dot[t][1] =
-                Unit::kIsRaised ? Simd::dot_bytes(dot[t][1], w1, value) : Simd::dot_nibbles(dot[t][1], w1, value);
+            for (int half = 0; half < halves; ++half) {
+                dot[t][half] = Unit::kIsRaised ? Simd::dot_bytes(dot[t][half], w[half], value)
+                                               : Simd::dot_nibbles(dot[t][half], w[half], value);
+            }
         }
     };
     (add(std::integral_constant<int, at>()), ...);
 }
 
-// The same where several quads' products are added in 16 bits, before they become sums of 32. `V` is Simd: a parameter,
-// because not all vectors have such operations.
-template <class V, int T, int span, int half, int first, class Unit, int... next>
-[[gnu::always_inline]] inline void dot_narrow(const Unit& unit, int group, const int8_t* x, I (&dot)[T][2],
+// Add the integer products of one span of a group and one half of the rows, where several quads' products
+// are added in 16 bits before they become sums of 32. `V` is Simd: a parameter, because not all vectors have such
+// operations.
+template <class V, int T, int span, int first, class Unit, int... next>
+[[gnu::always_inline]] inline void dot_narrow(const Unit& unit, int group, int half, const int8_t* x, I (&dot)[T][1],
                                               std::integer_sequence<int, next...>) {
     constexpr int first_quad = quad_of(Unit::kSpans, span, first);
     typename V::Pairs pairs[T];
@@ -92,16 +115,11 @@ template <class V, int T, int span, int half, int first, class Unit, int... next
         }
     };
     (add(std::integral_constant<int, next>()), ...);
-    for (int t = 0; t < T; ++t) dot[t][half] = V::add(dot[t][half], pairs[t]);
-}
-
-template <class V, int T, int span, int first, class Unit>
-[[gnu::always_inline]] inline void dot_narrow_span(const Unit& unit, int group, const int8_t* x, I (&dot)[T][2]) {
-    constexpr std::make_integer_sequence<int, Unit::kNarrowQuads - 1> next;
-    dot_narrow<V, T, span, 0, first>(unit, group, x, dot, next);
-    dot_narrow<V, T, span, 1, first>(unit, group, x, dot, next);
-    constexpr int following = first + Unit::kNarrowQuads;
-    if constexpr (following < kQuads / Unit::kSpans) dot_narrow_span<V, T, span, following>(unit, group, x, dot);
+    for (int t = 0; t < T; ++t) dot[t][0] = V::add(dot[t][0], pairs[t]);
+    constexpr int following = first + static_cast<int>(sizeof...(next)) + 1;
+    if constexpr (following < kQuads / Unit::kSpans) {
+        dot_narrow<V, T, span, following>(unit, group, half, x, dot, std::integer_sequence<int, next...>());
+    }
 }
 
 // The int8 form of one group of T tokens.
@@ -128,34 +146,51 @@ struct TokenGroup {
     }
 };
 
-// Add the products of one span of a group.
-template <int T, int span, class Unit>
-[[gnu::always_inline]] inline void multiply_span(const Unit& unit, int group, const TokenGroup& x, F (&sum)[T][2]) {
+// Add the products of one span of a group, of `halves` halves of the rows from number `first` on.
+template <int T, int span, int first, int halves, class Unit>
+[[gnu::always_inline]] inline void multiply_halves(const Unit& unit, int group, const TokenGroup& x,
+                                                   F (&sum)[T][kHalves]) {
     constexpr int spans = Unit::kSpans;
-    I dot[T][2];
+    I dot[T][halves];
     for (int t = 0; t < T; ++t) {
         const int32_t total = x.sum<spans, span>(t);
-        dot[t][0] = dot[t][1] = Simd::set(Unit::kIsRaised ? Simd::start_q8(total) : -unit.offset() * total);
+        const I start = Simd::set(Unit::kIsRaised ? Simd::start_q8(total) : -unit.offset() * total);
+        for (int half = 0; half < halves; ++half) dot[t][half] = start;
     }
     if constexpr (Unit::kNarrowQuads > 1) {
-        dot_narrow_span<Simd, T, span, 0>(unit, group, x.quants, dot);
+        static_assert(halves == 1, "vectors with 16-bit sums have few registers");
+        dot_narrow<Simd, T, span, 0>(unit, group, first, x.quants, dot,
+                                     std::make_integer_sequence<int, Unit::kNarrowQuads - 1>());
     } else {
-        dot_span<T, span>(unit, group, x.quants, dot, std::make_integer_sequence<int, kQuads / spans>());
+        dot_span<T, span, first>(unit, group, x.quants, dot, std::make_integer_sequence<int, kQuads / spans>());
     }
-    const F scale0 = unit.scale(group, span, 0), scale1 = unit.scale(group, span, 1);
+    F scale[halves];
+    for (int half = 0; half < halves; ++half) scale[half] = unit.scale(group, span, first + half);
     for (int t = 0; t < T; ++t) {
-        const F scale = Simd::set(x.scales[t]);
-        sum[t][0] = Simd::fma(Simd::to_float(dot[t][0]), Simd::mul(scale0, scale), sum[t][0]);
-        sum[t][1] = Simd::fma(Simd::to_float(dot[t][1]), Simd::mul(scale1, scale), sum[t][1]);
-    }
-    if constexpr (Unit::kHasMinimum) {
-        const F minimum0 = unit.minimum(group, span, 0), minimum1 = unit.minimum(group, span, 1);
-        for (int t = 0; t < T; ++t) {
-            const F total = Simd::set(x.total<spans, span>(t));
-            sum[t][0] = Simd::fma(minimum0, total, sum[t][0]);
-            sum[t][1] = Simd::fma(minimum1, total, sum[t][1]);
+        const F of_token = Simd::set(x.scales[t]);
+        for (int half = 0; half < halves; ++half) {
+            F& to = sum[t][first + half];
+            to = Simd::fma(Simd::to_float(dot[t][half]), Simd::mul(scale[half], of_token), to);
         }
     }
+    if constexpr (Unit::kHasMinimum) {
+        F minimum[halves];
+        for (int half = 0; half < halves; ++half) minimum[half] = unit.minimum(group, span, first + half);
+        for (int t = 0; t < T; ++t) {
+            const F total = Simd::set(x.total<spans, span>(t));
+            for (int half = 0; half < halves; ++half) {
+                sum[t][first + half] = Simd::fma(minimum[half], total, sum[t][first + half]);
+            }
+        }
+    }
+}
+
+// The same for the whole panel: both halves together, where there are registers for them.
+template <int T, int span, class Unit>
+[[gnu::always_inline]] inline void multiply_span(const Unit& unit, int group, const TokenGroup& x,
+                                                 F (&sum)[T][kHalves]) {
+    multiply_halves<T, span, 0, Simd::kHalvesAtOnce>(unit, group, x, sum);
+    if constexpr (Simd::kHalvesAtOnce == 1) multiply_halves<T, span, 1, 1>(unit, group, x, sum);
 }
 
 // The first groups of a unit times groups of T tokens, whose first is number `at`. Before each group, `fetch(group)`
@@ -251,7 +286,7 @@ void multiply_tile(const uint8_t* panel, int index, const Activations& x, int to
                                 [ahead = bytes_ahead(token)](const uint8_t* at)
                                     __attribute__((always_inline)) { fetch_ahead(at, ahead, group_share(kind)); });
     } else {
-        multiply_floats<kind, T>(panel, x, token, sum);
+        multiply_floats<kind>(panel, x, token, sum);
     }
     finish<T>(out, index, token, sum);
 }
@@ -268,10 +303,10 @@ struct MultiplyTile {
     }
 };
 
-template <WeightKind kind>
+template <WeightKind kind, int tile_tokens>
 void multiply_kind(const Matrix& matrix, int first_panel, int last_panel, const Activations& x, const Output& out) {
     for (int index = first_panel; index < last_panel; ++index) {
-        in_blocks<Simd::kTokens>(0, x.num_tokens, MultiplyTile<kind>{matrix.panel(index), index, x, out});
+        in_blocks<tile_tokens>(0, x.num_tokens, MultiplyTile<kind>{matrix.panel(index), index, x, out});
     }
 }
 
@@ -296,7 +331,7 @@ struct MultiplyUnpacked {
         const size_t at = static_cast<size_t>(token) * all_groups + static_cast<size_t>(first_group) * T;
         float (*running)[kPanelRows] = sums + (token - first_token);
         if (first_group + num_groups == all_groups) fetch_output<T>(out, index, token);
-        F sum[T][2];
+        F sum[T][kHalves];
         for (int t = 0; t < T; ++t) {
             sum[t][0] = first_group == 0 ? Simd::set(0.0f) : Simd::load(running[t]);
             sum[t][1] = first_group == 0 ? Simd::set(0.0f) : Simd::load(running[t] + kLanes);
@@ -344,7 +379,8 @@ bool is_unpacked_once(int num_tokens) {
 template <WeightKind kind>
 void multiply_integers(const Matrix& matrix, int first_panel, int last_panel, const Activations& x, const Output& out) {
     const bool is_many = is_unpacked_once<kind>(x.num_tokens);
-    return (is_many ? multiply_unpacked<kind> : multiply_kind<kind>)(matrix, first_panel, last_panel, x, out);
+    return (is_many ? multiply_unpacked<kind> : multiply_kind<kind, Simd::kTokens>)(matrix, first_panel, last_panel, x,
+                                                                                    out);
 }
 
 using Multiply = void (*)(const Matrix& matrix, int first_panel, int last_panel, const Activations& x,
@@ -352,10 +388,10 @@ using Multiply = void (*)(const Matrix& matrix, int first_panel, int last_panel,
 
 constexpr Multiply multiply_of(WeightKind kind) {
     switch (kind) {
-        case WeightKind::F32: return multiply_kind<WeightKind::F32>;
-        case WeightKind::F16: return multiply_kind<WeightKind::F16>;
-        case WeightKind::BF16: return multiply_kind<WeightKind::BF16>;
-        case WeightKind::Q8: return multiply_kind<WeightKind::Q8>;
+        case WeightKind::F32: return multiply_kind<WeightKind::F32, Simd::kFloatTokens>;
+        case WeightKind::F16: return multiply_kind<WeightKind::F16, Simd::kFloatTokens>;
+        case WeightKind::BF16: return multiply_kind<WeightKind::BF16, Simd::kFloatTokens>;
+        case WeightKind::Q8: return multiply_kind<WeightKind::Q8, Simd::kTokens>;
         case WeightKind::Q4: return multiply_integers<WeightKind::Q4>;
         case WeightKind::Q4Min: return multiply_integers<WeightKind::Q4Min>;
         case WeightKind::Q5: return multiply_integers<WeightKind::Q5>;

@@ -13,6 +13,8 @@ namespace {
 
 struct Avx2 {
     static constexpr int kTokens = 4;
+    static constexpr int kFloatTokens = 6;  // of a tile, where weights are floats
+    static constexpr int kHalvesAtOnce = 1;
     static constexpr bool kAddsPairs = true;
     static constexpr bool unpacking_costs() { return true; }
 
@@ -191,17 +193,24 @@ struct Avx2 {
         return _mm256_set1_epi32(quad);
     }
 
+    // The sum, computed here: GCC would put off all additions, and keep the products in memory until then.
+    static __m256i now(__m256i sum) {
+        asm("" : "+x"(sum));
+        return sum;
+    }
     static __m256i dot_half(__m256i acc, __m256i w, __m256i x) {
         // Pairs of products stay below 2^15: 63 x 127 x 2 for integers of 6 bits, 127 x 127 x 2 for weights, 128 x 127
         // x 2 for bytes without their offset.
-        return _mm256_add_epi32(acc, _mm256_madd_epi16(_mm256_maddubs_epi16(w, x), _mm256_set1_epi16(1)));
+        return now(_mm256_add_epi32(acc, _mm256_madd_epi16(_mm256_maddubs_epi16(w, x), _mm256_set1_epi16(1))));
     }
     static I dot_nibbles(I acc, Bytes w, Quad x) {
         return {dot_half(acc.low, w.low, x), dot_half(acc.high, w.high, x)};
     }
     // Sums of two products in 16 bits, which a dot product adds up in two instructions.
     static Pairs pairs(Bytes w, Quad x) { return {_mm256_maddubs_epi16(w.low, x), _mm256_maddubs_epi16(w.high, x)}; }
-    static Pairs add(Pairs a, Pairs b) { return {_mm256_add_epi16(a.low, b.low), _mm256_add_epi16(a.high, b.high)}; }
+    static Pairs add(Pairs a, Pairs b) {
+        return {now(_mm256_add_epi16(a.low, b.low)), now(_mm256_add_epi16(a.high, b.high))};
+    }
     // The same address, which the compiler takes for another: what it has loaded from there for other rows it would
     // keep in memory, since its registers are full, instead of loading it again.
     static const int8_t* load_again(const int8_t* from) {

@@ -12,7 +12,9 @@ namespace nextword {
 namespace {
 
 struct Simd {
-    static constexpr int kTokens = 6;  // 12 sums and 12 integer products stay in the 32 registers
+    static constexpr int kTokens = 6;       // 12 sums and 12 integer products stay in the 32 registers
+    static constexpr int kFloatTokens = 6;  // of a tile, where weights are floats
+    static constexpr int kHalvesAtOnce = 2;
     static constexpr bool kAddsPairs = false;
     // AMD's cores unpack nibbles while they multiply; in Intel's both take the same ports.
     static bool unpacking_costs() { return !__builtin_cpu_is("amd"); }

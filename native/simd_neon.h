@@ -14,6 +14,8 @@ namespace {
 
 struct Simd {
     static constexpr int kTokens = 2;
+    static constexpr int kFloatTokens = 2;  // of a tile, where weights are floats
+    static constexpr int kHalvesAtOnce = 2;
     static constexpr bool kAddsPairs = false;
     static constexpr bool unpacking_costs() { return true; }
 
