@@ -142,15 +142,71 @@ void score_page(const AttentionSegment& segment, int page, int row, NextPages& n
     put_scores<R>(segment, page, row, score);
 }
 
-// The same by the int8 form of queries and keys; a page of keys is a panel.
+// Add the products of one part of R queries and a group of keys, of `halves` halves of the positions from number
+// `first` on. `V` is Simd: a parameter, because not all vectors multiply words.
+template <class V, int part, int first, int R, int halves, int... quads>
+[[gnu::always_inline]] inline void dot_part(const PanelUnit<WeightKind::Q8>& keys, const int8_t* queries,
+                                            I (&dot)[R][halves], std::integer_sequence<int, quads...>) {
+    const auto add = [&](auto quad) __attribute__((always_inline)) {
+        Simd::Bytes key[halves];
+        for (int half = 0; half < halves; ++half) {
+            key[half] = keys.integers<quad>(0, first + half);
+            if constexpr (V::kMultipliesWords) key[half] = V::template words<part>(key[half]);
+        }
+        for (int r = 0; r < R; ++r) {
+            const Simd::Quad query = Simd::load_quad(queries + r * kGroup + quad * 4);
+            for (int half = 0; half < halves; ++half) {
+                if constexpr (V::kMultipliesWords) {
+                    dot[r][half] = V::dot_words(dot[r][half], key[half], query);
+                } else {
+                    dot[r][half] = V::dot_bytes(dot[r][half], key[half], query);
+                }
+            }
+        }
+    };
+    (add(std::integral_constant<int, quads>()), ...);
+}
+
+template <class V, int first, int halves, int R>
+[[gnu::always_inline]] inline void score_halves(const PanelUnit<WeightKind::Q8>& keys, const AttentionSegment& segment,
+                                                size_t at, F (&score)[R][kHalves]) {
+    constexpr std::make_integer_sequence<int, kQuads> quads;
+    I dot[R][halves];
+    for (int r = 0; r < R; ++r) {
+        for (int half = 0; half < halves; ++half) dot[r][half] = Simd::set(0);
+    }
+    dot_part<V, 0, first>(keys, segment.queries.quants + at * kGroup, dot, quads);
+    for (int r = 0; r < R && !V::kMultipliesWords; ++r) {
+        for (int half = 0; half < halves; ++half) dot[r][half] = Simd::shift_left<8>(dot[r][half]);
+    }
+    dot_part<V, 1, first>(keys, segment.second_quants + at * kGroup, dot, quads);
+    F scale[halves];
+    for (int half = 0; half < halves; ++half) scale[half] = keys.scale(0, 0, first + half);
+    for (int r = 0; r < R; ++r) {
+        const int32_t sum = segment.queries.sums[at + r];
+        const I offset = Simd::set(V::kMultipliesWords ? -128 * sum : Simd::start_q8(sum));
+        const F of_query = Simd::set(segment.queries.scales[at + r]);
+        for (int half = 0; half < halves; ++half) {
+            F& to = score[r][first + half];
+            to = Simd::fma(Simd::to_float(Simd::add(dot[r][half], offset)), Simd::mul(scale[half], of_query), to);
+        }
+    }
+}
+
+// The same by queries of 16 bits and keys of 8; a page of keys is a panel.
 template <int R>
 void score_quantized_page(const AttentionSegment& segment, int page, int row, NextPages& next) {
-    F score[R][2];
+    F score[R][kHalves];
     for (int r = 0; r < R; ++r) score[r][0] = score[r][1] = Simd::set(0.0f);
-    const int lines = row == 0 ? next.lines(kSegmentPages * ceil_div(segment.page.head_dim, kGroup)) : 0;
-    multiply_panel<WeightKind::Q8, R>(segment.keys[page], segment.queries, row, score,
-                                      [&](const uint8_t*) { next.fetch(lines); });
-    multiply_panel<WeightKind::Q8, R>(segment.keys[page], segment.residual, row, score, [](const uint8_t*) {});
+    const int num_groups = ceil_div(segment.page.head_dim, kGroup);
+    const int lines = row == 0 ? next.lines(kSegmentPages * num_groups) : 0;
+    size_t at = static_cast<size_t>(row) * num_groups;
+    for (int group = 0; group < num_groups; ++group, at += R) {
+        next.fetch(lines);
+        const PanelUnit<WeightKind::Q8> keys(segment.keys[page] + group * unit_bytes(WeightKind::Q8));
+        score_halves<Simd, 0, Simd::kHalvesAtOnce>(keys, segment, at, score);
+        if constexpr (Simd::kHalvesAtOnce == 1) score_halves<Simd, 1, 1>(keys, segment, at, score);
+    }
     put_scores<R>(segment, page, row, score);
 }
 
@@ -184,68 +240,89 @@ void accumulate_values(const AttentionSegment& segment, int row, int dim, const 
     }
 }
 
-// Weights of 14 bits, high and low 7, which replace a row's scores, and the scale to multiply them by.
+// Weights of 14 bits in two parts, which replace a row's scores, and the scale to multiply them by. Where
+// `kMultipliesWords` is not said, the parts are their high and low 7 bits.
 constexpr int kWeightBits = 7;
 constexpr float kWeightSteps = 127 * (1 << kWeightBits);
 
 struct QuantizedWeights {
-    uint8_t high[kSegmentPositions], low[kSegmentPositions];
+    uint8_t parts[2][kSegmentPositions];
     float scale;
 };
 static_assert(sizeof(QuantizedWeights) <= kSegmentPositions * sizeof(float), "it takes a row's place");
+
+template <class V>
+void split_weights(uint8_t* first, uint8_t* second, typename V::I steps) {
+    int8_t *const one = reinterpret_cast<int8_t*>(first), *const two = reinterpret_cast<int8_t*>(second);
+    if constexpr (V::kMultipliesWords) {
+        V::store_words(one, two, steps);
+    } else {
+        V::store_int8(one, V::template shift_right<kWeightBits>(steps));
+        V::store_int8(two, V::template low_bits<kWeightBits>(steps));
+    }
+}
 
 // From the row's weights, the first `padded` of which are set, and the largest of them.
 void quantize_weights(float* row, int padded, float largest) {
     QuantizedWeights weights = {};
     const F inverse = Simd::set(largest >= kLeastLargest ? kWeightSteps / largest : 0.0f);
     for (int i = 0; i < padded; i += kLanes) {
-        const I steps = Simd::to_int(Simd::mul(Simd::load(row + i), inverse));
-        Simd::store_int8(reinterpret_cast<int8_t*>(weights.high + i), Simd::shift_right<kWeightBits>(steps));
-        Simd::store_int8(reinterpret_cast<int8_t*>(weights.low + i), Simd::low_bits<kWeightBits>(steps));
+        split_weights<Simd>(weights.parts[0] + i, weights.parts[1] + i,
+                            Simd::to_int(Simd::mul(Simd::load(row + i), inverse)));
     }
     weights.scale = largest / kWeightSteps;
     __builtin_memcpy(row, &weights, sizeof weights);
 }
 
-// Add the products of R rows' weights, whose bits lie from `bits` on, with the values: four positions at a time, by one
-// loop over all pages, since the compiler keeps the sums of nested loops in memory.
-template <int R, int V>
-[[gnu::always_inline]] inline void add_value_products(const AttentionSegment& segment, const uint8_t* bits, int dim,
-                                                      int lines, NextPages& next, I (&sums)[R][V]) {
+// Add the products of one part of R rows' weights with the values: four positions at a time, by one loop over all
+// pages, since the compiler keeps the sums of nested loops in memory. `V` is Simd.
+template <class V, int part, int R, int N>
+[[gnu::always_inline]] inline void add_value_products(const AttentionSegment& segment, const uint8_t* weights, int dim,
+                                                      int lines, NextPages& next, I (&sums)[R][N]) {
     constexpr int row_bytes = kSegmentPositions * sizeof(float), page_quads = kPagePositions / 4;
     const int num_quads = ceil_div(segment.num_positions, kPagePositions) * page_quads;
+    weights += part * kSegmentPositions;
     for (int quad = 0; quad < num_quads; ++quad) {
         next.fetch(lines);
         const int slot = quad % page_quads * segment.page.value_stride() + dim;
         const uint8_t* values = segment.values[quad / page_quads] + slot * 4;
-        Simd::Bytes value[V];
-        for (int v = 0; v < V; ++v) value[v] = Simd::load_bytes(values + v * 64);
+        Simd::Bytes value[N];
+        for (int n = 0; n < N; ++n) {
+            value[n] = Simd::load_bytes(values + n * 64);
+            if constexpr (V::kMultipliesWords) value[n] = V::template signed_words<part>(value[n]);
+        }
         for (int r = 0; r < R; ++r) {
-            const Simd::Quad weight = Simd::load_quad(reinterpret_cast<const int8_t*>(bits + r * row_bytes + quad * 4));
-            for (int v = 0; v < V; ++v) sums[r][v] = Simd::dot_weights(sums[r][v], value[v], weight);
+            const Simd::Quad weight =
+                Simd::load_quad(reinterpret_cast<const int8_t*>(weights + r * row_bytes + quad * 4));
+            for (int n = 0; n < N; ++n) {
+                if constexpr (V::kMultipliesWords) {
+                    sums[r][n] = V::dot_words(sums[r][n], value[n], weight);
+                } else {
+                    sums[r][n] = V::dot_weights(sums[r][n], value[n], weight);
+                }
+            }
         }
     }
 }
 
-// `accumulate_values` for values of 8 bits: integer products, first with the high bits of all weights, then with the
-// low ones.
+// `accumulate_values` for values of 8 bits: integer products, with one part of all weights after the other.
 template <int R, int V>
 void accumulate_quantized_values(const AttentionSegment& segment, int row, int dim, const SoftmaxState& out,
                                  NextPages& next) {
-    const uint8_t* bits = reinterpret_cast<const uint8_t*>(segment.scores + row * kSegmentPositions);
+    const uint8_t* weights = reinterpret_cast<const uint8_t*>(segment.scores + row * kSegmentPositions);
     I sums[R][V];
     for (int r = 0; r < R; ++r) {
         for (int v = 0; v < V; ++v) sums[r][v] = Simd::set(0);
     }
     const int lines = row == 0 && dim == 0 ? next.lines(kSegmentPositions / 4) : 0;
-    add_value_products<R, V>(segment, bits + offsetof(QuantizedWeights, high), dim, lines, next, sums);
-    for (int r = 0; r < R; ++r) {
+    add_value_products<Simd, 0>(segment, weights, dim, lines, next, sums);
+    for (int r = 0; r < R && !Simd::kMultipliesWords; ++r) {
         for (int v = 0; v < V; ++v) sums[r][v] = Simd::shift_left<kWeightBits>(sums[r][v]);
     }
-    add_value_products<R, V>(segment, bits + offsetof(QuantizedWeights, low), dim, 0, next, sums);
+    add_value_products<Simd, 1>(segment, weights, dim, 0, next, sums);
     for (int r = 0; r < R; ++r) {
         float scale;
-        __builtin_memcpy(&scale, bits + r * kSegmentPositions * sizeof(float) + offsetof(QuantizedWeights, scale),
+        __builtin_memcpy(&scale, weights + r * kSegmentPositions * sizeof(float) + offsetof(QuantizedWeights, scale),
                          sizeof scale);
         float* to = out.values + static_cast<size_t>(row + r) * segment.page.value_stride() + dim;
         for (int v = 0; v < V; ++v)
@@ -338,7 +415,10 @@ template <class Element, int R>
 void accumulate_rows(const AttentionSegment& segment, int row, const SoftmaxState& out, NextPages& next) {
     const int stride = segment.page.value_stride();
     int dim = 0;
-    for (; dim + 4 * kLanes <= stride; dim += 4 * kLanes) accumulate_block<Element, R, 4>(segment, row, dim, out, next);
+    if constexpr (Simd::kHalvesAtOnce > 1) {  // there are registers for the sums of 64 dimensions
+        for (; dim + 4 * kLanes <= stride; dim += 4 * kLanes)
+            accumulate_block<Element, R, 4>(segment, row, dim, out, next);
+    }
     for (; dim < stride; dim += kLanes) accumulate_block<Element, R, 1>(segment, row, dim, out, next);
 }
 

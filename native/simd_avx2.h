@@ -16,6 +16,7 @@ struct Avx2 {
     static constexpr int kFloatTokens = 6;  // of a tile, where weights are floats
     static constexpr int kHalvesAtOnce = 1;
     static constexpr bool kAddsPairs = true;
+    static constexpr bool kMultipliesWords = true;
     static constexpr bool unpacking_costs() { return true; }
 
     struct F {
@@ -111,6 +112,7 @@ struct Avx2 {
         const __m256i mask = _mm256_set1_epi32((1 << bits) - 1);
         return {_mm256_and_si256(a.low, mask), _mm256_and_si256(a.high, mask)};
     }
+    static I add(I a, I b) { return {_mm256_add_epi32(a.low, b.low), _mm256_add_epi32(a.high, b.high)}; }
     static I load_int8(const uint8_t* from) {
         const __m128i bytes = _mm_loadu_si128(reinterpret_cast<const __m128i*>(from));
         return {_mm256_cvtepi8_epi32(bytes), _mm256_cvtepi8_epi32(_mm_unpackhi_epi64(bytes, bytes))};
@@ -230,8 +232,34 @@ struct Avx2 {
     static I dot_bytes(I acc, Bytes w, Quad x) {
         return {dot_signed(acc.low, w.low, x), dot_signed(acc.high, w.high, x)};
     }
-    static I dot_weights(I acc, Bytes values, Quad weights) {
-        return {dot_half(acc.low, weights, values.low), dot_half(acc.high, weights, values.high)};
+    // Products with numbers of 16 bits. Of each quad of columns, the first part holds the numbers of columns 0 and 2,
+    // the second those of columns 1 and 3.
+    static void store_words(int8_t* first, int8_t* second, I a) {
+        const __m256i words = _mm256_permute4x64_epi64(_mm256_packs_epi32(a.low, a.high), 0xd8);
+        const __m256i parts = _mm256_setr_epi8(0, 1, 4, 5, 8, 9, 12, 13, 2, 3, 6, 7, 10, 11, 14, 15,  //
+                                               0, 1, 4, 5, 8, 9, 12, 13, 2, 3, 6, 7, 10, 11, 14, 15);
+        const __m256i ordered = _mm256_permute4x64_epi64(_mm256_shuffle_epi8(words, parts), 0xd8);
+        _mm_storeu_si128(reinterpret_cast<__m128i*>(first), _mm256_castsi256_si128(ordered));
+        _mm_storeu_si128(reinterpret_cast<__m128i*>(second), _mm256_extracti128_si256(ordered, 1));
+    }
+    static __m256i dot_words(__m256i acc, __m256i w, __m256i x) {
+        return now(_mm256_add_epi32(acc, _mm256_madd_epi16(w, x)));
+    }
+    // The bytes of a part's columns as words; the bytes are 0 to 255.
+    template <int part>
+    static Bytes words(Bytes w) {
+        if (part == 1) return {_mm256_srli_epi16(w.low, 8), _mm256_srli_epi16(w.high, 8)};
+        const __m256i mask = _mm256_set1_epi16(0xff);
+        return {_mm256_and_si256(w.low, mask), _mm256_and_si256(w.high, mask)};
+    }
+    // The same of signed bytes.
+    template <int part>
+    static Bytes signed_words(Bytes w) {
+        if (part == 0) w = {_mm256_slli_epi16(w.low, 8), _mm256_slli_epi16(w.high, 8)};
+        return {_mm256_srai_epi16(w.low, 8), _mm256_srai_epi16(w.high, 8)};
+    }
+    static I dot_words(I acc, Bytes words, Quad x) {
+        return {dot_words(acc.low, words.low, x), dot_words(acc.high, words.high, x)};
     }
     static int32_t start_q8(int32_t) { return 0; }
 };

@@ -10,6 +10,7 @@ namespace {
 
 struct AvxVnni : Avx2 {
     static constexpr bool kAddsPairs = false;
+    static constexpr bool kMultipliesWords = false;
     static I dot_nibbles(I acc, Bytes w, Quad x) {
         return {_mm256_dpbusd_epi32(acc.low, w.low, x), _mm256_dpbusd_epi32(acc.high, w.high, x)};
     }

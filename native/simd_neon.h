@@ -17,6 +17,7 @@ struct Simd {
     static constexpr int kFloatTokens = 2;  // of a tile, where weights are floats
     static constexpr int kHalvesAtOnce = 2;
     static constexpr bool kAddsPairs = false;
+    static constexpr bool kMultipliesWords = false;
     static constexpr bool unpacking_costs() { return true; }
 
     struct F {
@@ -139,6 +140,9 @@ struct Simd {
     template <int bits>
     static I low_bits(I a) {
         return each_int([&](int i) { return vandq_s32(a.at[i], vdupq_n_s32((1 << bits) - 1)); });
+    }
+    static I add(I a, I b) {
+        return each_int([&](int i) { return vaddq_s32(a.at[i], b.at[i]); });
     }
     static I load_int8(const uint8_t* from) {
         const int8x16_t bytes = vreinterpretq_s8_u8(vld1q_u8(from));

@@ -17,6 +17,7 @@ struct Simd {
     static constexpr int kFloatTokens = 2;  // of a tile, where weights are floats
     static constexpr int kHalvesAtOnce = 2;
     static constexpr bool kAddsPairs = false;
+    static constexpr bool kMultipliesWords = false;
     static constexpr bool unpacking_costs() { return true; }
 
     struct F {
@@ -111,6 +112,10 @@ struct Simd {
     template <int bits>
     static I shift_left(I a) {
         for (int32_t& lane : a.at) lane *= 1 << bits;
+        return a;
+    }
+    static I add(I a, I b) {
+        for (int i = 0; i < 16; ++i) a.at[i] += b.at[i];
         return a;
     }
     // Lanes must not be negative; of others, the lowest bits are right.

@@ -172,7 +172,8 @@ void multiply_by_tiles(const Matrix& matrix, int first_panel, int last_panel, co
     if constexpr (!is_quantized(kind)) {
         multiply_kind<kind, Simd::kTokens>(matrix, first_panel, last_panel, x, out);
     } else {
-        if (x.num_tokens <= Simd::kTokens) return multiply_kind<kind, Simd::kTokens>(matrix, first_panel, last_panel, x, out);
+        if (x.num_tokens <= Simd::kTokens)
+            return multiply_kind<kind, Simd::kTokens>(matrix, first_panel, last_panel, x, out);
         const TileSession<Tiles> session;
         UnpackedOf<PanelUnit<kind>> unit;
         for (int index = first_panel; index < last_panel; ++index) {
