@@ -274,38 +274,41 @@ void quantize_weights(float* row, int padded, float largest) {
     __builtin_memcpy(row, &weights, sizeof weights);
 }
 
-// Add the products of one part of R rows' weights with the values: four positions at a time, by one loop over all
+// Add the products of some parts of R rows' weights with the values: four positions at a time, by one loop over all
 // pages, since the compiler keeps the sums of nested loops in memory. `V` is Simd.
-template <class V, int part, int R, int N>
-[[gnu::always_inline]] inline void add_value_products(const AttentionSegment& segment, const uint8_t* weights, int dim,
+template <class V, int... parts, int R, int N>
+[[gnu::always_inline]] inline void add_value_products(std::integer_sequence<int, parts...>,
+                                                      const AttentionSegment& segment, const uint8_t* weights, int dim,
                                                       int lines, NextPages& next, I (&sums)[R][N]) {
     constexpr int row_bytes = kSegmentPositions * sizeof(float), page_quads = kPagePositions / 4;
     const int num_quads = ceil_div(segment.num_positions, kPagePositions) * page_quads;
-    weights += part * kSegmentPositions;
     for (int quad = 0; quad < num_quads; ++quad) {
         next.fetch(lines);
         const int slot = quad % page_quads * segment.page.value_stride() + dim;
         const uint8_t* values = segment.values[quad / page_quads] + slot * 4;
-        Simd::Bytes value[N];
-        for (int n = 0; n < N; ++n) {
-            value[n] = Simd::load_bytes(values + n * 64);
-            if constexpr (V::kMultipliesWords) value[n] = V::template signed_words<part>(value[n]);
-        }
-        for (int r = 0; r < R; ++r) {
-            const Simd::Quad weight =
-                Simd::load_quad(reinterpret_cast<const int8_t*>(weights + r * row_bytes + quad * 4));
+        const int8_t* of_quad = reinterpret_cast<const int8_t*>(weights + quad * 4);
+        const auto add = [&](auto part) __attribute__((always_inline)) {
+            Simd::Bytes value[N];
             for (int n = 0; n < N; ++n) {
-                if constexpr (V::kMultipliesWords) {
-                    sums[r][n] = V::dot_words(sums[r][n], value[n], weight);
-                } else {
-                    sums[r][n] = V::dot_weights(sums[r][n], value[n], weight);
+                value[n] = Simd::load_bytes(values + n * 64);
+                if constexpr (V::kMultipliesWords) value[n] = V::template signed_words<part>(value[n]);
+            }
+            for (int r = 0; r < R; ++r) {
+                const Simd::Quad weight = Simd::load_quad(of_quad + r * row_bytes + part * kSegmentPositions);
+                for (int n = 0; n < N; ++n) {
+                    if constexpr (V::kMultipliesWords) {
+                        sums[r][n] = V::dot_words(sums[r][n], value[n], weight);
+                    } else {
+                        sums[r][n] = V::dot_weights(sums[r][n], value[n], weight);
+                    }
                 }
             }
-        }
+        };
+        (add(std::integral_constant<int, parts>()), ...);
     }
 }
 
-// `accumulate_values` for values of 8 bits: integer products, with one part of all weights after the other.
+// `accumulate_values` for values of 8 bits: integer products, words at once, or the high bits of all weights first.
 template <int R, int V>
 void accumulate_quantized_values(const AttentionSegment& segment, int row, int dim, const SoftmaxState& out,
                                  NextPages& next) {
@@ -315,11 +318,15 @@ void accumulate_quantized_values(const AttentionSegment& segment, int row, int d
         for (int v = 0; v < V; ++v) sums[r][v] = Simd::set(0);
     }
     const int lines = row == 0 && dim == 0 ? next.lines(kSegmentPositions / 4) : 0;
-    add_value_products<Simd, 0>(segment, weights, dim, lines, next, sums);
-    for (int r = 0; r < R && !Simd::kMultipliesWords; ++r) {
-        for (int v = 0; v < V; ++v) sums[r][v] = Simd::shift_left<kWeightBits>(sums[r][v]);
+    if constexpr (Simd::kMultipliesWords) {
+        add_value_products<Simd>(std::integer_sequence<int, 0, 1>(), segment, weights, dim, lines, next, sums);
+    } else {
+        add_value_products<Simd>(std::integer_sequence<int, 0>(), segment, weights, dim, lines, next, sums);
+        for (int r = 0; r < R; ++r) {
+            for (int v = 0; v < V; ++v) sums[r][v] = Simd::shift_left<kWeightBits>(sums[r][v]);
+        }
+        add_value_products<Simd>(std::integer_sequence<int, 1>(), segment, weights, dim, 0, next, sums);
     }
-    add_value_products<Simd, 1>(segment, weights, dim, 0, next, sums);
     for (int r = 0; r < R; ++r) {
         float scale;
         __builtin_memcpy(&scale, weights + r * kSegmentPositions * sizeof(float) + offsetof(QuantizedWeights, scale),
