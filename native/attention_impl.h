@@ -240,8 +240,8 @@ void accumulate_values(const AttentionSegment& segment, int row, int dim, const 
     }
 }
 
-// Weights of 14 bits in two parts, which replace a row's scores, and the scale to multiply them by. Where
-// `kMultipliesWords` is not said, the parts are their high and low 7 bits.
+// Weights of 14 bits in two parts, which replace a row's scores, and the scale to multiply them by. Vectors that do not
+// multiply words have the high and the low 7 bits.
 constexpr int kWeightBits = 7;
 constexpr float kWeightSteps = 127 * (1 << kWeightBits);
 

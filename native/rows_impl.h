@@ -27,10 +27,10 @@ GroupValues load_group(const float* row, int group, int columns) {
     return {Simd::load(padded), Simd::load(padded + kLanes)};
 }
 
-// Where `kMultipliesWords` is not said, the first parts of numbers of 16 bits are their high 8 bits, rounded, and the
-// second parts the rest: both are signed. `V` is Simd: a parameter, because not all vectors have `store_words`.
 constexpr float kWordSteps = 127 * 256;
 
+// Numbers of 16 bits in two parts. Vectors that do not multiply words have the high 8 bits, rounded, and the rest: both
+// are signed. `V` is Simd: a parameter, because not all vectors have `store_words`.
 template <class V>
 void split_words(int8_t* first, int8_t* second, typename V::I words) {
     if constexpr (V::kMultipliesWords) {
