@@ -118,8 +118,9 @@ struct Sums {
     const float* factors = nullptr;
 };
 
-// Rows and vectors whose sums stay in registers.
-constexpr int kProductRows = Simd::kTokens < 6 ? 2 : 6, kProductVectors = Simd::kTokens < 6 ? 2 : 4;
+// Rows and vectors whose sums stay in registers. AVX2 has 16 registers, two for a vector: the eight sums of four rows
+// keep both of its units busy, and what they multiply fits beside them.
+constexpr int kProductRows = Simd::kTokens, kProductVectors = Simd::kTokens == 6 ? 4 : Simd::kTokens == 4 ? 1 : 2;
 
 template <class Element>
 struct Product {

@@ -29,6 +29,12 @@ AUTO = Recipe(
 )
 
 
+@pytest.fixture(autouse=True)
+def equal_products(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let products take as long in each precision, so that batches are timed on every processor."""
+    monkeypatch.setattr(choose_precision, "layer_seconds", lambda dtype: 1.0)
+
+
 class Machine:
     """A clock that only batches advance, by so many seconds in each precision, one after the other."""
 
@@ -111,6 +117,19 @@ def test_a_clear_lead_on_a_quarter_of_the_rows_decides(monkeypatch: pytest.Monke
     assert chosen([0.4, 0.4, 1.5, 1.5, 1.5, 1.5], [0.5, 0.3, 1.8, 1.8, 1.8, 1.8]) == (close, 12)
     short = "precision auto is bfloat16: a batch takes 0.4 s forward and backward, 0.8 s in float32"
     assert chosen([0.2, 0.2, 0.8, 0.8, 0.8, 0.8], [0.1, 0.1, 0.4, 0.4, 0.4, 0.4]) == (short, 12)
+
+
+def test_far_slower_products_decide_without_a_batch(monkeypatch: pytest.MonkeyPatch) -> None:
+    def chosen(ratio: float) -> str:
+        Machine(monkeypatch, float32=iter([0.2] * 4), bfloat16=iter([0.1] * 4))
+        monkeypatch.setattr(choose_precision, "layer_seconds", {torch.float32: 1.0, torch.bfloat16: ratio}.__getitem__)
+        notes: list[str] = []
+        arguments = tiny_transformer(), TextBatches(), ComputeRecipe(), Processes()
+        choose_precision.choose_precision(*arguments, notes.append)
+        return notes[0]
+
+    assert chosen(30.0) == "precision auto is float32: products in bfloat16 take 30 times as long here"
+    assert chosen(3.0) == "precision auto is bfloat16: a batch takes 0.1 s forward and backward, 0.2 s in float32"
 
 
 def test_a_resumed_run_keeps_the_choice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

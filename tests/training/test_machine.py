@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import time
 
 import pytest
 import torch
 
 from nextword.models.experts import Experts
 from nextword.training import machine
-from nextword.training.machine import PeakRate, flops_per_token
+from nextword.training.machine import PeakRate, flops_per_token, layer_seconds, peak_rate
 from tests.training.tiny import TINY
 
 
@@ -25,6 +26,31 @@ def test_between_trials_no_time_is_taken(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(machine, "peak_rate", lambda dtype: 10.0)
     monkeypatch.setattr(machine, "_rate", lambda dtype: pytest.fail("measured again"))
     assert PeakRate(torch.float32).at_least(5.0) == 10.0
+
+
+@pytest.mark.parametrize(("rate", "size"), [(1e9, 128), (1e11, 1536)])
+def test_a_large_product_is_measured_only_where_it_takes_no_seconds(
+    rate: float, size: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes: list[int] = []
+    seconds = [0.0]
+
+    def mm(left: torch.Tensor, _: torch.Tensor) -> None:
+        sizes.append(len(left))
+        seconds[0] += 2 * len(left) ** 3 / rate
+
+    monkeypatch.setattr(torch, "mm", mm)
+    monkeypatch.setattr(time, "perf_counter", lambda: seconds[0])
+    monkeypatch.setattr(machine, "_size", machine._size.__wrapped__)
+    assert peak_rate.__wrapped__(torch.bfloat16) == pytest.approx(rate)
+    assert sizes[-1] == size
+    assert max(sizes) == size
+
+
+def test_timing_a_layer_leaves_the_number_of_threads() -> None:
+    number = torch.get_num_threads()
+    assert layer_seconds(torch.float32) > 0
+    assert torch.get_num_threads() == number
 
 
 def test_operations_are_six_for_each_weight_that_a_token_meets() -> None:

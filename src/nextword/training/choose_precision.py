@@ -3,7 +3,7 @@
 Which precision is faster depends on the processor and on the model: large products alone do not say it. A batch goes
 forward and backward as in a step of the run; the optimizer is left out, since it computes in float32 either way. Where
 one precision leads clearly on a quarter of the rows, that decides: a whole batch in float32 would need more memory than
-the run in bfloat16.
+the run in bfloat16. Where products in bfloat16 are slower by far, no batch is timed: one could take many minutes.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import torch
 from nextword.data.batch import IGNORED, Batch, BatchSource
 from nextword.models.transformer import Transformer
 from nextword.training.heap import retained_heap
-from nextword.training.machine import DTYPES
+from nextword.training.machine import DTYPES, layer_seconds
 from nextword.training.objective import Objective
 from nextword.training.processes import Processes
 from nextword.training.recipe import ComputeRecipe
@@ -33,6 +33,8 @@ _CLEAR_LEAD = 1.4
 """Ratio of times that another round does not overturn, where a round is long."""
 _PART, _PART_ROUNDS, _LONG_PART = 4, 2, 0.5
 """A part is one row in so many, is timed so often, and decides if a round of it takes so many seconds."""
+_FAR_SLOWER = 4.0
+"""Ratio of the times of products that nothing else in a step makes up for."""
 
 
 def choose_precision(
@@ -43,6 +45,9 @@ def choose_precision(
     `model`: as it is trained, its frozen weights marked. Weights, gradients, random state and the position in the data
     are afterwards as before. Several processes time their parts of the batch at once, and choose the same.
     """
+    if processes.device.type == "cpu" and (ratio := _bfloat16_ratio(processes)) > _FAR_SLOWER:
+        note(f"precision auto is float32: products in bfloat16 take {ratio:.0f} times as long here")
+        return torch.float32
     state, was_training = source.state(), model.training
     batch, objective = source.next_batch(), Objective(model, z_loss=compute.z_loss, device=processes.device)
     try:
@@ -57,6 +62,12 @@ def choose_precision(
         f"{seconds[other]:.3g} s in {other}"
     )
     return DTYPES[chosen]
+
+
+def _bfloat16_ratio(processes: Processes) -> float:
+    """Return how many times as long as in float32 a layer's products take in bfloat16, over all processes."""
+    float32, bfloat16 = processes.all_reduce(*(layer_seconds(dtype) for dtype in DTYPES.values()))
+    return bfloat16 / float32
 
 
 def _time(objective: Objective, batch: Batch, processes: Processes) -> tuple[str, dict[str, float]]:

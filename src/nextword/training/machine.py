@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import functools
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 
@@ -13,7 +15,9 @@ from nextword.training.recipe import Precision
 
 _SIZE = 1536
 """Rows and columns of a measured product: large enough for a constant rate, done in a fraction of a second."""
-_TRIALS = 3
+_SMALL_SIZE, _LONGEST = 128, 1.0
+"""A product of this size is measured where the large one would take more seconds than that."""
+_TRIALS, _SMALL_TRIALS = 3, 20
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
@@ -24,12 +28,51 @@ def peak_rate(dtype: torch.dtype) -> float:
     return max(_rate(dtype) for _ in range(_TRIALS))
 
 
-def _rate(dtype: torch.dtype) -> float:
+def _rate(dtype: torch.dtype, size: int | None = None) -> float:
     """Measure one product."""
-    left = torch.ones(_SIZE, _SIZE, dtype=dtype)
+    size = _size(dtype) if size is None else size
+    left = torch.ones(size, size, dtype=dtype)
     start = time.perf_counter()
     torch.mm(left, left)
-    return 2 * _SIZE**3 / (time.perf_counter() - start)
+    return 2 * size**3 / (time.perf_counter() - start)
+
+
+@functools.cache
+def _size(dtype: torch.dtype) -> int:
+    """Return the size of products to measure: without instructions for bfloat16, a large one can take ten seconds."""
+    with _one_thread():
+        rate = max(_rate(dtype, _SMALL_SIZE) for _ in range(_SMALL_TRIALS))
+    return _SIZE if _LONGEST * rate > 2 * _SIZE**3 else _SMALL_SIZE
+
+
+def layer_seconds(dtype: torch.dtype) -> float:
+    """Time the products of a small linear layer forward and backward, the best of many trials.
+
+    All three count: for a dtype without instructions PyTorch has fast code for some layouts, and none for others.
+    """
+    weight = torch.ones(_SMALL_SIZE, _SMALL_SIZE, dtype=dtype)
+    seconds = []
+    with _one_thread():
+        for _ in range(_SMALL_TRIALS):
+            start = time.perf_counter()
+            for left, right in ((weight, weight.t()), (weight, weight), (weight.t(), weight)):
+                torch.mm(left, right)
+            seconds.append(time.perf_counter() - start)
+    return min(seconds)
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Let PyTorch compute in one thread.
+
+    Beside other programs, two can wait for each other a thousand times as long as a small product takes.
+    """
+    number = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(number)
 
 
 class PeakRate:
