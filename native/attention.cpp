@@ -26,7 +26,7 @@ Attention::Attention(const Shape& shape, const Kernels& kernels, KVCache& cache,
     : shape_(shape), kernels_(kernels), cache_(cache), threads_(threads), adapters_(adapters), rotations_(shape) {}
 
 void Attention::find_rotation(const Block& block, int row) {
-    rotations_.fill(row, block.position_of(row), cache_.kind(block.piece_of(row).cache_id).is_long);
+    rotations_.fill(block.first_row + row, block.position_of(row), cache_.kind(block.piece_of(row).cache_id).is_long);
 }
 
 void Attention::attend(int layer, const Layer& weights, const Block& block, const Rows& normed, Rows& attended) {
@@ -86,7 +86,7 @@ void Attention::store_keys_and_values(int layer, const Layer& weights, const Blo
             float* value = values_.data() + static_cast<size_t>(row) * shape_.key_size();
             float* query = queries_.data() + static_cast<size_t>(row) * shape_.query_size();
             clip(query, shape_.query_size()), clip(key, shape_.key_size()), clip(value, shape_.key_size());
-            prepare_heads(layer, weights, row, query, key);
+            prepare_heads(layer, weights, block.first_row + row, query, key);
             const int position = block.position_of(row);
             const KVCache::LayerPages pages = cache_.layer(block.piece_of(row).cache_id, layer);
             for (int head = 0; head < shape_.num_kv_heads; ++head) {

@@ -27,8 +27,9 @@ public:
     Attention(const Shape& shape, const Kernels& kernels, KVCache& cache, ThreadPool& threads,
               const Adapters& adapters);
 
-    // Call before a block's first layer: allocates its rotations; then for each row, in any order and on any thread.
-    void begin(const Block& block) { rotations_.resize(block.num_tokens()); }
+    // Call before the first layer: allocates the rotations of all blocks' tokens; then for each row of each block, in
+    // any order and on any thread.
+    void begin(int num_tokens) { rotations_.resize(num_tokens); }
     void find_rotation(const Block& block, int row);
 
     // Store the keys and values of the block's tokens in the cache, and attend: `normed` (num_tokens, hidden_size) in,

@@ -64,8 +64,9 @@ std::string_view utf8(nb::handle string) {
     return {text, static_cast<size_t>(size)};
 }
 
-// Cut each merge at its first space, as str.partition does: pairs of tokens, the same objects where they are; and
-// whether none of them is longer than all tokens, in bytes.
+// Cut each merge at its first space, as str.partition does: the left tokens and the right ones, the same objects where
+// they are; and whether no pair is longer than all tokens, in bytes. Not as tuples: they would take more memory than
+// both lists, and Python keeps some thousand that were freed, spread over memory that could otherwise be returned.
 nb::tuple split_merges(const nb::list& merges, const nb::list& tokens) {
     std::unordered_map<std::string_view, nb::handle> by_text;
     by_text.reserve(tokens.size());
@@ -78,15 +79,15 @@ nb::tuple split_merges(const nb::list& merges, const nb::list& tokens) {
         const auto found = by_text.find(text);
         return found == by_text.end() ? decode(text) : nb::borrow(found->second);
     };
-    nb::list pairs;
+    nb::list lefts, rights;
     bool are_short = true;
     for (const nb::handle merge : merges) {
         const std::string_view text = utf8(merge), left = text.substr(0, text.find(' ')),
                                right = text.substr(std::min(left.size() + 1, text.size()));
         are_short &= left.size() + right.size() <= longest;
-        pairs.append(nb::steal(made(PyTuple_Pack(2, token_of(left).ptr(), token_of(right).ptr()))));
+        lefts.append(token_of(left)), rights.append(token_of(right));
     }
-    return nb::make_tuple(pairs, are_short);
+    return nb::make_tuple(lefts, rights, are_short);
 }
 
 }  // namespace

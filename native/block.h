@@ -1,4 +1,4 @@
-// A block of tokens that run through the layers together: pieces of the chunks of a step, row by row.
+// A block of tokens that go through a layer together: pieces of the chunks of a step, row by row.
 
 #ifndef NEXTWORD_BLOCK_H
 #define NEXTWORD_BLOCK_H
@@ -17,6 +17,7 @@ struct Piece {
 };
 
 struct Block {
+    int first_row = 0;  // of its tokens among those of the blocks that follow one another in a layer
     std::vector<Piece> pieces;
     std::vector<int32_t> token_ids;   // (num_tokens)
     std::vector<int> piece_of_row;    // (num_tokens)
@@ -26,9 +27,6 @@ struct Block {
     int num_tokens() const { return static_cast<int>(token_ids.size()); }
     const Piece& piece_of(int row) const { return pieces[piece_of_row[row]]; }
     int position_of(int row) const { return piece_of(row).position + row - piece_of(row).row; }
-    void clear() {
-        pieces.clear(), token_ids.clear(), piece_of_row.clear(), adapter_of_row.clear(), rows_of_logits.clear();
-    }
 };
 
 }  // namespace nextword

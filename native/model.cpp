@@ -7,10 +7,13 @@ namespace nextword {
 
 namespace {
 
-// Tokens that run through the layers together: enough to keep the products busy, few enough for their activations to
-// stay in the caches.
-constexpr int kBlockTokens = 512;
-// Rows of logits that are scored together, for the same reason: 12 MiB for a vocabulary of 49,152.
+// Tokens that run through the layers together: enough that reading the weights takes little time beside computing.
+constexpr int kTokensAtOnce = 512;
+// Tokens of a block where the weights of a layer are small enough to stay in the caches for the next block: then only a
+// block's activations take memory, not those of all tokens. Twice as many as a product unpacks its weights for.
+constexpr int kSmallBlockTokens = 192;
+constexpr size_t kSmallLayerBytes = size_t{4} << 20;
+// Rows of logits that are scored together, few enough to stay in the caches: 12 MiB for a vocabulary of 49,152.
 constexpr int kScoredRows = 64;
 
 CacheShape cache_shape(const Shape& shape, CacheKind kind, size_t max_bytes) {
@@ -119,17 +122,23 @@ void Model::run(const std::vector<Chunk>& chunks, const Finish& finish, const Be
 
 template <class Finish>
 void Model::run_blocks(const std::vector<Chunk>& chunks, const Finish& finish, const BetweenLayers& between_layers) {
-    Block block;
-    const auto run_full = [&] {
-        run_block(block, between_layers);
-        finish(block);
-        block.clear();
+    const int most = block_tokens();
+    std::vector<Block> blocks;
+    int num_tokens = 0;
+    const auto run_all = [&] {
+        run_layers(blocks, num_tokens, between_layers);
+        for (const Block& block : blocks) finish(block);
+        blocks.clear(), num_tokens = 0;
     };
     for (const Chunk& chunk : chunks) {
         const int count = static_cast<int>(chunk.token_ids.size());
         int position = cache_.length(chunk.cache_id) - count;
         for (int done = 0; done < count;) {
-            const int row = block.num_tokens(), taken = std::min(count - done, kBlockTokens - row);
+            if (num_tokens == kTokensAtOnce) run_all();
+            if (blocks.empty() || blocks.back().num_tokens() == most) blocks.push_back({num_tokens});
+            Block& block = blocks.back();
+            const int row = block.num_tokens(),
+                      taken = std::min({count - done, most - row, kTokensAtOnce - num_tokens});
             block.piece_of_row.insert(block.piece_of_row.end(), taken, static_cast<int>(block.pieces.size()));
             block.adapter_of_row.insert(block.adapter_of_row.end(), taken, cache_.kind(chunk.cache_id).adapter);
             block.pieces.push_back({chunk.cache_id, position, row, taken});
@@ -137,30 +146,44 @@ void Model::run_blocks(const std::vector<Chunk>& chunks, const Finish& finish, c
                 block.token_ids.push_back(chunk.token_ids[done]);
                 if (done >= count - chunk.num_logits) block.rows_of_logits.push_back(row + i);
             }
-            if (block.num_tokens() == kBlockTokens) run_full();
+            num_tokens += taken;
         }
     }
-    if (block.num_tokens() > 0) run_full();
+    if (num_tokens > 0) run_all();
 }
 
-void Model::run_block(const Block& block, const BetweenLayers& between_layers) {
-    hidden_.resize(static_cast<size_t>(block.num_tokens()) * shape_.hidden_size);
-    attention_.begin(block);
-    threads_.run(block.num_tokens(), [&](int first, int last) {
-        for (int row = first; row < last; ++row) {
-            embed(row, block.token_ids[row], block.position_of(row));
-            attention_.find_rotation(block, row);
-        }
-    });
+// All tokens where the next block would read the weights from memory again, or an expert would get few of each block.
+int Model::block_tokens() const {
+    const Layer& layer = weights_.layers.front();
+    size_t num_bytes = 0;
+    for (const Linear* linear :
+         {&layer.query, &layer.key, &layer.value, &layer.out, &layer.mlp.gate, &layer.mlp.up, &layer.mlp.down}) {
+        num_bytes += linear->matrix.bytes.size();
+    }
+    const bool is_small = num_bytes <= kSmallLayerBytes && shape_.experts.count == 0;
+    return is_small ? kSmallBlockTokens : kTokensAtOnce;
+}
+
+// Each layer takes the blocks one after the other: a token attends to none of a later block.
+void Model::run_layers(const std::vector<Block>& blocks, int num_tokens, const BetweenLayers& between_layers) {
+    hidden_.resize(static_cast<size_t>(num_tokens) * shape_.hidden_size);
+    attention_.begin(num_tokens);
+    for (const Block& block : blocks) {
+        threads_.run(block.num_tokens(), [&](int first, int last) {
+            for (int row = first; row < last; ++row) {
+                embed(block.token_ids[row], block.position_of(row), hidden_of(block, row));
+                attention_.find_rotation(block, row);
+            }
+        });
+    }
     for (int layer = 0; layer < shape_.num_layers; ++layer) {
-        run_layer(layer, block);
+        for (const Block& block : blocks) run_layer(layer, block);
         between_layers();
     }
 }
 
-void Model::embed(int row, int32_t token_id, int position) {
+void Model::embed(int32_t token_id, int position, float* hidden) const {
     const int size = shape_.hidden_size;
-    float* hidden = hidden_.data() + static_cast<size_t>(row) * size;
     unpack_row(weights_.embedding.matrix, token_id, hidden);
     for (int d = 0; d < size; ++d) hidden[d] *= shape_.embedding_scale;
     if (!shape_.has_position_embedding) return;
@@ -173,15 +196,14 @@ void Model::embed(int row, int32_t token_id, int position) {
 
 void Model::run_layer(int index, const Block& block) {
     const Layer& layer = weights_.layers[index];
-    const int num_tokens = block.num_tokens();
     const bool attention_reads_int8 = is_quantized(layer.query.matrix.kind) || is_quantized(layer.key.matrix.kind) ||
                                       is_quantized(layer.value.matrix.kind);
     const bool has_experts = shape_.has_experts(index);
     const bool mlp_reads_int8 = !has_experts && layer.mlp.widens_int8();
-    normalize_hidden(layer.attention_norm, num_tokens, attention_reads_int8, normed_);
+    normalize_hidden(layer.attention_norm, block, attention_reads_int8, normed_);
     if (shape_.is_parallel) {
         const Norm& norm = shape_.is_norm_shared ? layer.attention_norm : layer.mlp_norm;
-        normalize_hidden(norm, num_tokens, mlp_reads_int8, parallel_normed_);
+        normalize_hidden(norm, block, mlp_reads_int8, parallel_normed_);
     }
 
     threads_.prefetch_next({layer.out.memory()});
@@ -189,9 +211,9 @@ void Model::run_layer(int index, const Block& block) {
     threads_.prefetch_next({has_experts ? layer.mixture.router.memory() : layer.mlp.first().memory()});
     project_into_hidden(layer.out, inner_, layer.post_attention_norm, block);
 
-    if (!shape_.is_parallel) normalize_hidden(layer.mlp_norm, num_tokens, mlp_reads_int8, normed_);
+    if (!shape_.is_parallel) normalize_hidden(layer.mlp_norm, block, mlp_reads_int8, normed_);
     Rows& normed = shape_.is_parallel ? parallel_normed_ : normed_;
-    return has_experts ? run_experts(index, normed, num_tokens) : run_mlp(index, normed, block);
+    return has_experts ? run_experts(index, normed, block) : run_mlp(index, normed, block);
 }
 
 // hidden += residual_scale * post_norm(down(activation(gate) * up)) of the normed rows.
@@ -228,12 +250,13 @@ void Model::widen(const WideningStep& step, const Rows& normed, const Block& blo
 }
 
 // The same with the MLPs that the router chooses.
-void Model::run_experts(int index, Rows& normed, int num_tokens) {
+void Model::run_experts(int index, Rows& normed, const Block& block) {
     const Layer& layer = weights_.layers[index];
+    const int num_tokens = block.num_tokens();
     projected_.resize(static_cast<size_t>(num_tokens) * shape_.hidden_size);
     experts_.run(layer.mixture, normed, num_tokens, projected_.data());
     prefetch_after_mlp(index);
-    add_projected(layer.post_mlp_norm, num_tokens);
+    add_projected(layer.post_mlp_norm, block);
 }
 
 void Model::prefetch_after_mlp(int index) {
@@ -251,21 +274,21 @@ void Model::project_into_hidden(const Linear& linear, const Rows& input, const N
     const Activations x = input.view(num_tokens, linear.matrix.columns);
     const bool is_plain = !shape_.has_post_norm && shape_.residual_scale == 1.0f;
     if (is_plain && !adapters_.change(linear, block.adapter_of_row)) {
-        return multiply(kernels_, threads_, {{&linear, rows_of(hidden_.data(), hidden, Epilogue::Add)}}, x);
+        return multiply(kernels_, threads_, {{&linear, rows_of(hidden_of(block), hidden, Epilogue::Add)}}, x);
     }
     projected_.resize(static_cast<size_t>(num_tokens) * hidden);
     multiply(kernels_, threads_, {{&linear, rows_of(projected_.data(), hidden)}}, x);
     adapters_.apply(linear, block.adapter_of_row, x.rows, projected_.data(), hidden);
-    add_projected(post_norm, num_tokens);
+    add_projected(post_norm, block);
 }
 
 // hidden += residual_scale * post_norm(projected), without the norm where the model has none.
-void Model::add_projected(const Norm& post_norm, int num_tokens) {
+void Model::add_projected(const Norm& post_norm, const Block& block) {
     const int hidden = shape_.hidden_size;
-    threads_.run(num_tokens, [&](int first, int last) {
+    threads_.run(block.num_tokens(), [&](int first, int last) {
         Vector normed(hidden);
         for (int row = first; row < last; ++row) {
-            float* to = hidden_.data() + static_cast<size_t>(row) * hidden;
+            float* to = hidden_of(block, row);
             const float* from = projected_.data() + static_cast<size_t>(row) * hidden;
             if (shape_.has_post_norm) {
                 normalize(post_norm, from, normed.data());
@@ -277,10 +300,10 @@ void Model::add_projected(const Norm& post_norm, int num_tokens) {
 }
 
 // The hidden states by a norm, or as they are where the model has none before its layers.
-void Model::normalize_hidden(const Norm& norm, int num_tokens, bool is_quantized, Rows& out) {
+void Model::normalize_hidden(const Norm& norm, const Block& block, bool is_quantized, Rows& out) {
     const int hidden = shape_.hidden_size;
-    make_rows(kernels_, threads_, out, num_tokens, hidden, is_quantized, [&](int row, float* to) {
-        const float* x = hidden_.data() + static_cast<size_t>(row) * hidden;
+    make_rows(kernels_, threads_, out, block.num_tokens(), hidden, is_quantized, [&](int row, float* to) {
+        const float* x = hidden_of(block, row);
         if (shape_.has_pre_norm) {
             normalize(norm, x, to);
         } else {
@@ -304,7 +327,7 @@ void Model::find_logits(const Block& block, const std::vector<int>& rows, float*
     if (count == 0) return;
     const Linear& head = weights_.output_head();
     make_rows(kernels_, threads_, normed_, count, hidden, is_quantized(head.matrix.kind), [&](int row, float* out) {
-        normalize(weights_.final_norm, hidden_.data() + static_cast<size_t>(rows[row]) * hidden, out);
+        normalize(weights_.final_norm, hidden_of(block, rows[row]), out);
         for (int d = 0; d < hidden; ++d) out[d] *= shape_.logit_scale;
     });
     multiply(kernels_, threads_, {{&head, rows_of(logits, vocab_size)}}, normed_.view(count, hidden));

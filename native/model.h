@@ -93,15 +93,19 @@ private:
     void run_blocks(const std::vector<Chunk>& chunks, const Finish& finish, const BetweenLayers& between_layers);
     void check(const std::vector<Chunk>& chunks) const;
     void check_tokens(const Chunk& chunk) const;
-    void run_block(const Block& block, const BetweenLayers& between_layers);
-    void embed(int row, int32_t token_id, int position);
+    int block_tokens() const;
+    void run_layers(const std::vector<Block>& blocks, int num_tokens, const BetweenLayers& between_layers);
+    void embed(int32_t token_id, int position, float* hidden) const;
     void run_layer(int index, const Block& block);
     void run_mlp(int index, const Rows& normed, const Block& block);
     void widen(const WideningStep& step, const Rows& normed, const Block& block);
-    void run_experts(int index, Rows& normed, int num_tokens);
+    void run_experts(int index, Rows& normed, const Block& block);
     void project_into_hidden(const Linear& linear, const Rows& input, const Norm& post_norm, const Block& block);
-    void add_projected(const Norm& post_norm, int num_tokens);
-    void normalize_hidden(const Norm& norm, int num_tokens, bool is_quantized, Rows& out);
+    void add_projected(const Norm& post_norm, const Block& block);
+    void normalize_hidden(const Norm& norm, const Block& block, bool is_quantized, Rows& out);
+    float* hidden_of(const Block& block, int row = 0) {
+        return hidden_.data() + static_cast<size_t>(block.first_row + row) * shape_.hidden_size;
+    }
     void normalize(const Norm& norm, const float* x, float* out) const;
     void prefetch_after_mlp(int index);
     void find_logits(const Block& block, const std::vector<int>& rows, float* logits);
@@ -116,8 +120,9 @@ private:
     Attention attention_;
     ExpertMlp experts_;
 
+    Vector hidden_;  // of the tokens of all blocks that run through the layers
     // State of the current block; its tokens are the rows. What a layer no longer needs makes room for what comes.
-    Vector hidden_, projected_, sums_, logits_;
+    Vector projected_, sums_, logits_;
     Rows normed_, parallel_normed_;  // the latter for an MLP beside attention
     Rows inner_;                     // between two products: attended, then widened
 };

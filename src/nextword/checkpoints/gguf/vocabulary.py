@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import functools
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import overload
 
 import tokenizers
 from tokenizers import decoders, models, normalizers
@@ -142,10 +143,33 @@ def _joinable(vocabulary: GGUFVocabulary, scores: Sequence[float]) -> dict[str, 
     }
 
 
-def _split(merges: Sequence[str], token_ids: Mapping[str, int]) -> tuple[list[tuple[str, str]], bool]:
+class _Pairs(Sequence[tuple[str, str]]):
+    """Pairs that are made one at a time, when they are asked for: all would take more memory than the two lists."""
+
+    def __init__(self, lefts: list[str], rights: list[str]) -> None:
+        self._lefts, self._rights = lefts, rights
+
+    def __len__(self) -> int:
+        return len(self._lefts)
+
+    @overload
+    def __getitem__(self, index: int) -> tuple[str, str]: ...
+    @overload
+    def __getitem__(self, index: slice) -> _Pairs: ...
+    def __getitem__(self, index: int | slice) -> tuple[str, str] | _Pairs:
+        if isinstance(index, slice):
+            return _Pairs(self._lefts[index], self._rights[index])
+        return self._lefts[index], self._rights[index]
+
+    def __iter__(self) -> Iterator[tuple[str, str]]:
+        return zip(self._lefts, self._rights, strict=True)
+
+
+def _split(merges: Sequence[str], token_ids: Mapping[str, int]) -> tuple[Sequence[tuple[str, str]], bool]:
     """Cut each merge at its space; return the pairs, and whether none is longer than all tokens, in bytes of UTF-8."""
     if native is not None:
-        return native.split_merges(list(merges), list(token_ids))  # type: ignore[no-any-return]
+        lefts, rights, are_short = native.split_merges(list(merges), list(token_ids))
+        return _Pairs(lefts, rights), are_short
     pairs = [merge.partition(" ")[::2] for merge in merges]
     longest = max(map(len, map(str.encode, token_ids)), default=0)
     return pairs, all(len("".join(pair).encode()) <= longest for pair in pairs)
@@ -160,7 +184,7 @@ def _mismatch(token_ids: Mapping[str, int], pairs: Sequence[tuple[str, str]]) ->
 
 def _bpe(
     token_ids: dict[str, int],
-    merges: list[tuple[str, str]],
+    merges: Sequence[tuple[str, str]],
     *,
     unk_token: str | None = None,
     fuse_unk: bool = False,
