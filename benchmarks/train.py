@@ -4,8 +4,9 @@
 
 Each side, in both precisions, runs in a process of its own, one after the other and around again, so that what the
 machine does meanwhile falls on all of them; the median step counts, without each process's first. Peak memory is that
-of the process. LitGPT takes part where it is installed, nanoGPT where its folder of that name lies on PYTHONPATH; the
-case of instructions, in SmolLM2's chat template, wants a file of such.
+of the process. In bfloat16 only where its products are not by far slower, as with AVX2 alone: steps would take minutes.
+LitGPT takes part where it is installed, nanoGPT where its folder of that name lies on PYTHONPATH; the case of
+instructions, in SmolLM2's chat template, wants a file of such.
 """
 
 from __future__ import annotations
@@ -18,17 +19,15 @@ import statistics
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from benchmarks.bar import Bar, print_bars
 from benchmarks.train_cases import CASES, Case, draw_batches, num_tokens, write_model
-from benchmarks.train_sides import run_side, sides_of
+from benchmarks.train_sides import measured_precisions, run_side, sides_of
 from nextword.checkpoints.open_directory import open_model_directory
-from nextword.training.machine import flops_per_token, peak_rate
+from nextword.training.machine import DTYPES, flops_per_token, peak_rate
 
 ROUNDS = 2
 MOST_OF_THEIR_MEMORY = 0.6
@@ -59,9 +58,9 @@ def run_alone(case: Case, side: str, folder: Path, options: argparse.Namespace) 
     print(json.dumps(dataclasses.asdict(Result(speeds[1:], timings.losses, peak))))
 
 
-def measure(name: str, folder: Path, arguments: list[str]) -> dict[str, Result]:
+def measure(name: str, folder: Path, arguments: list[str], precisions: Sequence[str]) -> dict[str, Result]:
     """Measure all sides of a case."""
-    results = {side: Result() for side in sides_of(CASES[name])}
+    results = {side: Result() for side in sides_of(CASES[name], precisions)}
     for _ in range(ROUNDS):
         for side, result in results.items():
             command = [
@@ -134,16 +133,17 @@ def main() -> None:
     if options.instructions:
         arguments += ["--instructions", str(options.instructions)]
     everything: dict[str, Any] = {}
+    precisions = measured_precisions()
     for name, case in CASES.items():
         if options.case not in (None, name) or (case.has_answers and not options.instructions):
             continue
         with tempfile.TemporaryDirectory() as folder:
             write_model(case, Path(folder) / name)
-            results = measure(name, Path(folder) / name, arguments)
+            results = measure(name, Path(folder) / name, arguments, precisions)
             config = open_model_directory(Path(folder) / name).config
         trained = 1.0 if case.adapter is None else 0.0  # an adapter's own weights are next to nothing
         operations = flops_per_token(config, num_seen=case.length / 2, trained_share=trained)
-        peaks = {str(dtype).removeprefix("torch."): peak_rate(dtype) for dtype in (torch.bfloat16, torch.float32)}
+        peaks = {precision: peak_rate(DTYPES[precision]) for precision in precisions}
         print_table(case, results, operations, peaks)
         print_bars(bars(case, results, operations, peaks))
         everything[name] = {side: dataclasses.asdict(result) for side, result in results.items()} | {"peaks": peaks}

@@ -20,6 +20,8 @@ from nextword.checkpoints.open_directory import open_model_directory
 from nextword.data.batch import IGNORED, Batch
 from nextword.models.build import build_transformer
 from nextword.training.callbacks import Callbacks, StepReport
+from nextword.training.choose_precision import FAR_SLOWER
+from nextword.training.machine import DTYPES, layer_seconds
 from nextword.training.recipe import ComputeRecipe, OptimizerRecipe, Precision, Recipe, ScheduleRecipe
 from nextword.training.trainer import Trainer
 
@@ -46,13 +48,19 @@ def run_side(side: str, case: Case, folder: Path, batches: Sequence[Batch]) -> T
     return _LIBRARIES[library](case, folder, batches, precision)
 
 
-def sides_of(case: Case) -> tuple[str, ...]:
+def measured_precisions() -> tuple[str, ...]:
+    """Return the precisions to measure: in bfloat16 by far slower than float32, some steps would take many minutes."""
+    is_far_slower = layer_seconds(torch.bfloat16) > FAR_SLOWER * layer_seconds(torch.float32)
+    return ("float32",) if is_far_slower else tuple(reversed(DTYPES))
+
+
+def sides_of(case: Case, precisions: Sequence[str]) -> tuple[str, ...]:
     """Return the sides at hand, ours first, and of ours the default before the others."""
     libraries = (
         ["nextword", "transformers"] if case.is_pretrained else ["nextword", "transformers", "LitGPT", "nanoGPT"]
     )
     present = [name for name in libraries if name not in _OPTIONAL or importlib.util.find_spec(_OPTIONAL[name])]
-    return "nextword auto", *(f"{name} {precision}" for name in present for precision in ("bfloat16", "float32"))
+    return "nextword auto", *(f"{name} {precision}" for name in present for precision in precisions)
 
 
 def _run_nextword(case: Case, folder: Path, batches: Sequence[Batch], precision: Precision) -> Timings:

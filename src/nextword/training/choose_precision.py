@@ -33,7 +33,7 @@ _CLEAR_LEAD = 1.4
 """Ratio of times that another round does not overturn, where a round is long."""
 _PART, _PART_ROUNDS, _LONG_PART = 4, 2, 0.5
 """A part is one row in so many, is timed so often, and decides if a round of it takes so many seconds."""
-_FAR_SLOWER = 4.0
+FAR_SLOWER = 4.0
 """Ratio of the times of products that nothing else in a step makes up for."""
 
 
@@ -45,7 +45,7 @@ def choose_precision(
     `model`: as it is trained, its frozen weights marked. Weights, gradients, random state and the position in the data
     are afterwards as before. Several processes time their parts of the batch at once, and choose the same.
     """
-    if processes.device.type == "cpu" and (ratio := _bfloat16_ratio(processes)) > _FAR_SLOWER:
+    if processes.device.type == "cpu" and (ratio := _bfloat16_ratio(processes)) > FAR_SLOWER:
         note(f"precision auto is float32: products in bfloat16 take {ratio:.0f} times as long here")
         return torch.float32
     state, was_training = source.state(), model.training
