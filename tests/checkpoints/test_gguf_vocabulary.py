@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import pytest
 import tokenizers
 from tokenizers import pre_tokenizers
 
 from nextword.checkpoints.gguf.vocabulary import GGUFVocabulary, build_byte_level
 from nextword.errors import TokenizerError
+from nextword.native import native
 from nextword.text.piece_tokenizer import TokenKind
 from nextword.text.pre_tokenizers import build_pre_tokenizer, find_rules
 
@@ -72,3 +75,20 @@ def test_merges_of_other_tokens_are_refused(tokens: list[str]) -> None:
     vocabulary = GGUFVocabulary(tokens=tokens, kinds=[TokenKind.NORMAL] * 2)
     with pytest.raises(TokenizerError, match="merges"):
         build_byte_level(vocabulary, ["a b"], pre_tokenizer="gpt-2")
+
+
+@pytest.mark.skipif(native is None, reason="the C++ core splits merges")
+def test_the_pairs_of_merges_take_little_more_than_their_places_in_two_lists() -> None:
+    assert native is not None
+    letters = [chr(0x4E00 + number) for number in range(200)]
+    merges = [f"{left} {right}" for left in letters for right in letters]
+    native.split_merges(merges, letters)  # which makes the strings' UTF-8, that stays
+    tracemalloc.start()
+    try:
+        lefts, rights, are_short = native.split_merges(merges, letters)
+        size, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert list(zip(lefts, rights, strict=True)) == [tuple(merge.split(" ")) for merge in merges]
+    assert not are_short
+    assert size < 20 * len(merges)  # two addresses; a tuple alone has 56 bytes

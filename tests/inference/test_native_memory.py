@@ -12,7 +12,7 @@ pytest.importorskip("nextword._native")
 
 from nextword.checkpoints.catalogue import CATALOGUE, is_pulled
 
-MOST = 1.25
+MOST = 1.04
 """Times the bytes of packed weights, keys and values."""
 SCRIPT = """
 from nextword.checkpoints.catalogue import resolve
@@ -37,7 +37,7 @@ print(memory("VmHWM:") - before, backend.weight_bytes + backend.cache_bytes)
 
 @pytest.mark.model
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the peak of memory is read from /proc")
-def test_the_peak_beside_the_interpreter_is_weights_keys_and_values_and_a_quarter() -> None:
+def test_the_peak_beside_the_interpreter_is_little_more_than_weights_keys_and_values() -> None:
     if not is_pulled(CATALOGUE["smollm2-135m"]):
         pytest.skip("smollm2-135m is not in the cache: nextword pull smollm2-135m")
     done = subprocess.run([sys.executable, "-c", SCRIPT], capture_output=True, text=True, check=True)

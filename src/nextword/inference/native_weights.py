@@ -64,7 +64,7 @@ _PART_BYTES = 2**21
 beside the weights."""
 _COPIED_BYTES = 2**24
 """Bytes of rows that are in memory at once where they do not lie in the file as the core reads them."""
-_AHEAD_BYTES = 5 * 2**24
+_AHEAD_BYTES = 2**26
 """Bytes of rows that are packed beside the other work, which may need memory of its own: a tokenizer is built from
 lists that are larger than it is."""
 _PANEL_ROWS = 32
@@ -124,6 +124,8 @@ def load_weights(
         _leave_memory(batch)  # from which some rows were copied
         with contextlib.closing(core.Packing(model, [part.for_core() for part in batch])) as packing:
             meanwhile()
+            if meanwhile is not do_nothing:
+                core.trim_heap()  # of what it took, before the rest of the weights is allocated
             while not _run(packing, batch):
                 on_progress((done + num_values * packing.num_packed / len(batch)) / total)
         _leave_memory(batch)

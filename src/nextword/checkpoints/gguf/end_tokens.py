@@ -6,6 +6,7 @@ texts below (`load_vocab` in src/llama-vocab.cpp), whatever the file says of the
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Sequence
 
 END_TEXTS = (
@@ -31,7 +32,8 @@ _KNOWN = frozenset((*END_TEXTS, *FILE_TEXTS, *(other for _, others in _NOT_ENDS 
 
 def end_token_ids(tokens: Sequence[str], declared: Iterable[int]) -> tuple[int, ...]:
     """Return the ids, those that the file declares first."""
-    ids = {token: token_id for token_id, token in enumerate(tokens) if token in _KNOWN}
+    are_known = map(_KNOWN.__contains__, tokens)  # no step of Python's for each token: a model waits for this
+    ids = {tokens[token_id]: token_id for token_id in itertools.compress(itertools.count(), are_known)}
     found = dict.fromkeys([*declared, *(ids[text] for text in (*END_TEXTS, *FILE_TEXTS) if text in ids)])
     for text, others in _NOT_ENDS:
         if text in ids and all(ids.get(other) in found for other in others):

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import functools
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+import operator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import overload
 
@@ -53,14 +54,15 @@ class GGUFVocabulary:
     @functools.cached_property
     def added_ids(self) -> list[int]:
         """Ids of control and user-defined tokens."""
-        return [token_id for token_id, kind in enumerate(self.kinds) if kind in _ADDED]
+        return _positions(map(_ADDED.__contains__, self.kinds))
 
     def other_tokens(self) -> dict[int, str]:
         """Return the tokens of ids that no text has: listed twice; "" for unused ones, which decode as nothing."""
-        others = {token_id: "" for token_id, kind in enumerate(self.kinds) if kind == _UNUSED}
+        others = dict.fromkeys(_positions(map(operator.eq, self.kinds, itertools.repeat(_UNUSED))), "")
         ids = self.token_ids
         if len(ids) < len(self.tokens):
-            twice = {token_id: token for token_id, token in enumerate(self.tokens) if ids.get(token) != token_id}
+            are_others = map(operator.ne, map(ids.get, self.tokens), itertools.count())
+            twice = {token_id: self.tokens[token_id] for token_id in _positions(are_others)}
             others |= {token_id: "" if _ADDED.get(self.kinds[token_id]) else twice[token_id] for token_id in twice}
         return others
 
@@ -74,6 +76,11 @@ class GGUFVocabulary:
             for token_id in self.added_ids
             if (token := self.tokens[token_id]).strip(SPACE) and ids[token] == token_id
         ]
+
+
+def _positions(are_wanted: Iterable[bool]) -> list[int]:
+    """Return where an iterable is true, without a step of Python's for each item: a model waits for its tokenizer."""
+    return list(itertools.compress(itertools.count(), are_wanted))
 
 
 def build_byte_level(vocabulary: GGUFVocabulary, merges: Sequence[str], *, pre_tokenizer: str) -> tokenizers.Tokenizer:
