@@ -135,7 +135,10 @@ void Model::run_blocks(const std::vector<Chunk>& chunks, const Finish& finish, c
         int position = cache_.length(chunk.cache_id) - count;
         for (int done = 0; done < count;) {
             if (num_tokens == kTokensAtOnce) run_all();
-            if (blocks.empty() || blocks.back().num_tokens() == most) blocks.push_back({num_tokens});
+            if (blocks.empty() || blocks.back().num_tokens() == most) {
+                blocks.emplace_back();
+                blocks.back().first_row = num_tokens;
+            }
             Block& block = blocks.back();
             const int row = block.num_tokens(),
                       taken = std::min({count - done, most - row, kTokensAtOnce - num_tokens});
