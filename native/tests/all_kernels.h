@@ -30,7 +30,7 @@ inline const std::vector<const Kernels*>& all_kernels() {
         const bool has_avx512 = std::any_of(found.begin(), found.end(),
                                             [](const Kernels* each) { return each->name == std::string("avx512"); });
         if (has_avx512) found.push_back(avxvnni_by_avx512_kernels());
-        if (has_avx512 && trap_tiles()) found.push_back(amx_kernels());
+        if (trap_tiles()) found.push_back(amx_kernels());
 #endif
         found.push_back(emulated_tile_kernels());
         std::printf("instruction sets:");

@@ -20,7 +20,7 @@ void test_instructions_multiply() {
         check(amx_multiplies(), "the self-test, with the instructions of AMX");
         check(!tile_machine().is_configured(), "no tile is left in use");
     } else {
-        std::printf("not for this compiler or system\n");
+        std::printf("not for this compiler, system or processor\n");
     }
 }
 

@@ -8,11 +8,15 @@
 
 #if defined(__x86_64__) && defined(__linux__)
 
+#include <algorithm>
 #include <csignal>
 #include <cstdint>
 #include <cstdlib>
+#include <string>
 #include <ucontext.h>
+#include <vector>
 
+#include "kernels.h"
 #include "tile_machine.h"
 
 namespace nextword {
@@ -79,9 +83,12 @@ inline void execute(const TileInstruction& instruction, TileMachine& machine) {
     std::abort();
 }
 
-// Execute them from now on, if the compiler knows AMX and the processor does not.
+// Execute them from now on, if the compiler knows AMX and the processor does not, but has the AVX-512 between them.
 inline bool trap_tiles() {
-    if (amx_kernels() == nullptr || runs_amx()) return false;
+    const std::vector<const Kernels*>& found = runnable_kernels();
+    const bool has_avx512 = std::any_of(found.begin(), found.end(),
+                                        [](const Kernels* each) { return each->name == std::string("avx512"); });
+    if (amx_kernels() == nullptr || runs_amx() || !has_avx512) return false;
     struct sigaction action = {};
     action.sa_flags = SA_SIGINFO;
     action.sa_sigaction = [](int, siginfo_t*, void* context) {
