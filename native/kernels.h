@@ -62,8 +62,8 @@ constexpr int kMaxQueryRows = 24;  // query vectors per segment and unit, unless
 // Query vectors of one key-value head against one segment of positions.
 struct AttentionSegment {
     PageShape page;
-    Activations queries;  // (num_rows, head_dim), scaled; if the keys have 8 bits, as integers of 16 bits, too, whose
-    const int8_t* second_quants = nullptr;  // first parts are `queries.quants`, and their second parts these
+    Activations queries;  // (num_rows, head_dim), scaled; if the keys have 8 bits, also as integers of 16, in two parts
+    const int8_t* second_quants = nullptr;  // the second parts; `queries.quants` holds the first
     int num_positions = 0;                  // up to the last that any row attends to
     const uint8_t* keys[kSegmentPages] = {};
     const uint8_t* values[kSegmentPages] = {};

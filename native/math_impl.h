@@ -79,7 +79,7 @@ void last_block(int first, int last, Work& work) {
 template <int N, class Work>
 void in_blocks(int first, int last, Work&& work) {
     for (; first + N <= last; first += N) work.template operator()<N>(first);
-    last_block<N - 1>(first, last, work);
+    if constexpr (N > 1) last_block<N - 1>(first, last, work);
 }
 
 }  // namespace

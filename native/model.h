@@ -86,7 +86,8 @@ public:
 private:
     using Vector = std::vector<float>;
 
-    // `finish` is called after each block, for the rows whose logits are wanted.
+    // `finish` is called for each block, once all blocks of a run are through all layers, for the rows whose logits are
+    // wanted.
     template <class Finish>
     void run(const std::vector<Chunk>& chunks, const Finish& finish, const BetweenLayers& between_layers);
     template <class Finish>

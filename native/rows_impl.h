@@ -11,8 +11,9 @@
 namespace nextword {
 namespace {
 
-// Groups whose largest number is below this are zero: the factor for their int8 form would be infinite.
-constexpr float kLeastLargest = 1e-36f;
+// Groups whose largest number is below this are zero: the factor for their integers, of up to 16 bits, would be
+// infinite.
+constexpr float kLeastLargest = 1e-34f;
 
 // One group of numbers of a token, in two vectors.
 struct GroupValues {

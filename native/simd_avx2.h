@@ -201,8 +201,8 @@ struct Avx2 {
         return sum;
     }
     static __m256i dot_half(__m256i acc, __m256i w, __m256i x) {
-        // Pairs of products stay below 2^15: 63 x 127 x 2 for integers of 6 bits, 127 x 127 x 2 for weights, 128 x 127
-        // x 2 for bytes without their offset.
+        // Pairs of products stay below 2^15: 63 x 127 x 2 for integers of 6 bits, 128 x 127 x 2 for bytes without their
+        // offset.
         return now(_mm256_add_epi32(acc, _mm256_madd_epi16(_mm256_maddubs_epi16(w, x), _mm256_set1_epi16(1))));
     }
     static I dot_nibbles(I acc, Bytes w, Quad x) {

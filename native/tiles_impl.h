@@ -170,7 +170,7 @@ void multiply_panel_by_tiles(const Matrix& matrix, int index, int first_token, i
 template <class Tiles, WeightKind kind>
 void multiply_by_tiles(const Matrix& matrix, int first_panel, int last_panel, const Activations& x, const Output& out) {
     if constexpr (!is_quantized(kind)) {
-        multiply_kind<kind, Simd::kTokens>(matrix, first_panel, last_panel, x, out);
+        multiply_kind<kind, Simd::kFloatTokens>(matrix, first_panel, last_panel, x, out);
     } else {
         if (x.num_tokens <= Simd::kTokens)
             return multiply_kind<kind, Simd::kTokens>(matrix, first_panel, last_panel, x, out);

@@ -3,7 +3,6 @@
 #ifndef NEXTWORD_TESTS_ALL_KERNELS_H
 #define NEXTWORD_TESTS_ALL_KERNELS_H
 
-#include <algorithm>
 #include <cstdio>
 #include <string>
 #include <vector>
@@ -27,9 +26,7 @@ inline const std::vector<const Kernels*>& all_kernels() {
     static const std::vector<const Kernels*> kernels = [] {
         std::vector<const Kernels*> found = runnable_kernels();
 #if defined(__x86_64__)
-        const bool has_avx512 = std::any_of(found.begin(), found.end(),
-                                            [](const Kernels* each) { return each->name == std::string("avx512"); });
-        if (has_avx512) found.push_back(avxvnni_by_avx512_kernels());
+        if (runs_avx512_kernels()) found.push_back(avxvnni_by_avx512_kernels());
         if (trap_tiles()) found.push_back(amx_kernels());
 #endif
         found.push_back(emulated_tile_kernels());

@@ -191,10 +191,21 @@ void test_weights_are_rounded_alike(const std::vector<const Kernels*>& all) {
     }
 }
 
+// Queries as integers of 16 bits; returns their second parts.
+std::vector<int8_t> quantize_words(const Kernels& kernels, Input& queries) {
+    const QuantizedRows out = queries.make_quantized();
+    std::vector<int8_t> second_quants(queries.quants.size());
+    for (int tile = 0; tile < ceil_div(queries.num_tokens, kernels.tile_query_rows); ++tile) {
+        kernels.quantize_words(queries.view(), tile, out, second_quants.data());
+    }
+    return second_quants;
+}
+
 void test_numbers_next_to_nothing_quantise_alike(const std::vector<const Kernels*>& all) {
     Random random(12);
-    for (const float tiny : {1e-30f, 1e-37f, 1e-39f, 1e-45f}) {
+    for (const float tiny : {1e-30f, 5e-36f, 1e-37f, 1e-39f, 1e-45f}) {
         std::vector<float> first;
+        std::vector<int32_t> first_sums;
         for (const Kernels* kernels : all) {
             Random same(13);
             Input x(same, 1, kGroup);
@@ -205,6 +216,10 @@ void test_numbers_next_to_nothing_quantise_alike(const std::vector<const Kernels
                 check(std::fabs(value) <= tiny * 1.01f, "almost nothing stays almost nothing");
             if (first.empty()) first = values;
             check(is_same(first, values), std::string("tiny activations of ") + kernels->name);
+            quantize_words(*kernels, x);
+            check(std::abs(x.sums[0]) <= kGroup * 32512, "tiny queries stay in 16 bits");
+            if (first_sums.empty()) first_sums = x.sums;
+            check(first_sums == x.sums, std::string("tiny queries of ") + kernels->name);
         }
     }
 }
@@ -398,16 +413,6 @@ struct Page {
         kernels.store_position(shape, slot, key, value, keys.data(), values.data());
     }
 };
-
-// Queries as integers of 16 bits; returns their second parts.
-std::vector<int8_t> quantize_words(const Kernels& kernels, Input& queries) {
-    const QuantizedRows out = queries.make_quantized();
-    std::vector<int8_t> second_quants(queries.quants.size());
-    for (int tile = 0; tile < ceil_div(queries.num_tokens, kernels.tile_query_rows); ++tile) {
-        kernels.quantize_words(queries.view(), tile, out, second_quants.data());
-    }
-    return second_quants;
-}
 
 void test_pages_hold_what_is_stored(const std::vector<const Kernels*>& all) {
     Random random(20);

@@ -381,8 +381,8 @@ void test_a_refused_step_changes_nothing() {
     check(is_same(rest, {expected.end() - 10 * 77, expected.end()}), "and goes on as it would have");
 }
 
-// Sequences that share pages, and a chunk of several blocks: it ends before the first layer is done, between two
-// blocks, in the last layer.
+// Sequences that share pages, and a chunk of several blocks: it ends before the first layer is done, between the
+// first 512 tokens and the rest, in the last layer.
 void test_a_step_that_is_ended_early_changes_nothing() {
     struct Ended {};
     const Shape shape = odd_shape();

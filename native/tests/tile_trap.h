@@ -4,19 +4,30 @@
 #ifndef NEXTWORD_TESTS_TILE_TRAP_H
 #define NEXTWORD_TESTS_TILE_TRAP_H
 
+#include <algorithm>
+#include <string>
+#include <vector>
+
 #include "amx.h"
+#include "kernels.h"
+
+namespace nextword {
+
+inline bool runs_avx512_kernels() {
+    const std::vector<const Kernels*>& found = runnable_kernels();
+    return std::any_of(found.begin(), found.end(),
+                       [](const Kernels* each) { return each->name == std::string("avx512"); });
+}
+
+}  // namespace nextword
 
 #if defined(__x86_64__) && defined(__linux__)
 
-#include <algorithm>
 #include <csignal>
 #include <cstdint>
 #include <cstdlib>
-#include <string>
 #include <ucontext.h>
-#include <vector>
 
-#include "kernels.h"
 #include "tile_machine.h"
 
 namespace nextword {
@@ -85,10 +96,7 @@ inline void execute(const TileInstruction& instruction, TileMachine& machine) {
 
 // Execute them from now on, if the compiler knows AMX and the processor does not, but has the AVX-512 between them.
 inline bool trap_tiles() {
-    const std::vector<const Kernels*>& found = runnable_kernels();
-    const bool has_avx512 = std::any_of(found.begin(), found.end(),
-                                        [](const Kernels* each) { return each->name == std::string("avx512"); });
-    if (amx_kernels() == nullptr || runs_amx() || !has_avx512) return false;
+    if (amx_kernels() == nullptr || runs_amx() || !runs_avx512_kernels()) return false;
     struct sigaction action = {};
     action.sa_flags = SA_SIGINFO;
     action.sa_sigaction = [](int, siginfo_t*, void* context) {

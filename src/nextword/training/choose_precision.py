@@ -40,7 +40,7 @@ FAR_SLOWER = 4.0
 def choose_precision(
     model: Transformer, source: BatchSource, compute: ComputeRecipe, processes: Processes, note: Callable[[str], None]
 ) -> torch.dtype:
-    """Return the dtype in which the next batch takes less time forward and backward, and note both times.
+    """Return the dtype in which the next batch takes less time forward and backward, and note why.
 
     `model`: as it is trained, its frozen weights marked. Weights, gradients, random state and the position in the data
     are afterwards as before. Several processes time their parts of the batch at once, and choose the same.
