@@ -159,10 +159,9 @@ void Model::run_blocks(const std::vector<Chunk>& chunks, const Finish& finish, c
 int Model::block_tokens() const {
     const Layer& layer = weights_.layers.front();
     size_t num_bytes = 0;
-    for (const Linear* linear :
-         {&layer.query, &layer.key, &layer.value, &layer.out, &layer.mlp.gate, &layer.mlp.up, &layer.mlp.down}) {
-        num_bytes += linear->matrix.bytes.size();
-    }
+    const Linear* const linears[] = {&layer.query,    &layer.key,    &layer.value,   &layer.out,
+                                     &layer.mlp.gate, &layer.mlp.up, &layer.mlp.down};
+    for (const Linear* linear : linears) num_bytes += linear->matrix.bytes.size();
     const bool is_small = num_bytes <= kSmallLayerBytes && shape_.experts.count == 0;
     return is_small ? kSmallBlockTokens : kTokensAtOnce;
 }
