@@ -5,8 +5,7 @@
 Each side, in both precisions, runs in a process of its own, one after the other and around again, so that what the
 machine does meanwhile falls on all of them; the median step counts, without each process's first. Peak memory is that
 of the process. bfloat16 is left out where its products are slower by far, as with AVX2 alone: a step would take
-minutes.
-LitGPT takes part where it is installed, nanoGPT where its folder of that name lies on PYTHONPATH; the case of
+minutes. LitGPT takes part where it is installed, nanoGPT where its folder of that name lies on PYTHONPATH; the case of
 instructions, in SmolLM2's chat template, wants a file of such.
 """
 

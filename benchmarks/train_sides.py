@@ -20,8 +20,9 @@ from nextword.checkpoints.open_directory import open_model_directory
 from nextword.data.batch import IGNORED, Batch
 from nextword.models.build import build_transformer
 from nextword.training.callbacks import Callbacks, StepReport
-from nextword.training.choose_precision import FAR_SLOWER
-from nextword.training.machine import DTYPES, layer_seconds
+from nextword.training.choose_precision import FAR_SLOWER, bfloat16_ratio
+from nextword.training.machine import DTYPES
+from nextword.training.processes import Processes
 from nextword.training.recipe import ComputeRecipe, OptimizerRecipe, Precision, Recipe, ScheduleRecipe
 from nextword.training.trainer import Trainer
 
@@ -50,8 +51,7 @@ def run_side(side: str, case: Case, folder: Path, batches: Sequence[Batch]) -> T
 
 def measured_precisions() -> tuple[str, ...]:
     """Return the precisions to measure: in bfloat16 by far slower than float32, some steps would take many minutes."""
-    is_far_slower = layer_seconds(torch.bfloat16) > FAR_SLOWER * layer_seconds(torch.float32)
-    return ("float32",) if is_far_slower else tuple(reversed(DTYPES))
+    return ("float32",) if bfloat16_ratio(Processes()) > FAR_SLOWER else tuple(reversed(DTYPES))
 
 
 def sides_of(case: Case, precisions: Sequence[str]) -> tuple[str, ...]:

@@ -45,7 +45,7 @@ def choose_precision(
     `model`: as it is trained, its frozen weights marked. Weights, gradients, random state and the position in the data
     are afterwards as before. Several processes time their parts of the batch at once, and choose the same.
     """
-    if processes.device.type == "cpu" and (ratio := _bfloat16_ratio(processes)) > FAR_SLOWER:
+    if processes.device.type == "cpu" and (ratio := bfloat16_ratio(processes)) > FAR_SLOWER:
         note(f"precision auto is float32: products in bfloat16 take {ratio:.0f} times as long here")
         return torch.float32
     state, was_training = source.state(), model.training
@@ -64,7 +64,7 @@ def choose_precision(
     return DTYPES[chosen]
 
 
-def _bfloat16_ratio(processes: Processes) -> float:
+def bfloat16_ratio(processes: Processes) -> float:
     """Return how many times as long as in float32 a layer's products take in bfloat16, over all processes."""
     float32, bfloat16 = processes.all_reduce(*(layer_seconds(dtype) for dtype in DTYPES.values()))
     return bfloat16 / float32
