@@ -245,14 +245,14 @@ def test_pages_fit_all_widths_and_readers(page: Page, client: Client) -> None:
         page.wait_for_selector(ready, state="attached")
         found = axe.run(page)
         assert found.violations_count == 0, found.generate_report()
-        for width in (360, 3840, 1400):
+        for width in (320, 3840, 1400):
             page.set_viewport_size({"width": width, "height": 900})
             assert page.evaluate("() => document.documentElement.scrollWidth") <= width, (name, width)
             if kept is not None:
                 page.screenshot(path=Path(kept) / f"{name} {width}.png", full_page=True)
 
 
-@pytest.mark.parametrize(("width", "theme"), [(360, "dark"), (3840, "light")])
+@pytest.mark.parametrize(("width", "theme"), [(320, "dark"), (3840, "light")])
 def test_every_lesson_is_open_to_all(page: Page, client: Client, tmp_path: Path, width: int, theme: str) -> None:
     axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
     page.set_viewport_size({"width": width, "height": max(700, width * 9 // 16)})

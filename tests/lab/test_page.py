@@ -208,7 +208,7 @@ def test_each_colouring_shows_pythons_figure(lab: LabPage, lm: nw.LanguageModel,
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
-@pytest.mark.parametrize("width", [360, 1400, 3840])
+@pytest.mark.parametrize("width", [320, 1400, 3840])
 def test_the_page_fits_its_screen(lab: LabPage, tmp_path: Path, theme: str, width: int) -> None:
     from axe_playwright_python.sync_playwright import Axe
 

@@ -195,7 +195,7 @@ def test_leaving_in_mid_stream_loses_nothing(browser: Browser, slow: Client) -> 
     page.close()
 
 
-@pytest.mark.parametrize(("width", "theme"), [(360, "light"), (1400, "dark"), (3840, "light")])
+@pytest.mark.parametrize(("width", "theme"), [(320, "light"), (1400, "dark"), (3840, "light")])
 def test_every_view_is_open_to_all(lab: LabPage, tmp_path: Path, width: int, theme: str) -> None:
     axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
     page = lab.page

@@ -3,7 +3,7 @@
 import { slider } from "./controls.js";
 import { bars } from "./bars.js";
 import { percent, whole } from "./format.js";
-import { formula, sub } from "./math.js";
+import { formula, sup } from "./math.js";
 
 export const fineTuning = {
   id: "3.2",
@@ -13,7 +13,8 @@ export const fineTuning = {
       "count for the loss. Continued pretraining changes all weights by the same loss as before.",
     "Parameter-efficient methods freeze them. LoRA adds to each matrix W the product of two thin ones, A and B, whose rank " +
       "r is small, and trains only these:",
-    formula("W'=W+", "BA,", "B∈", sub("ℝ", "out×r"), ",A∈", sub("ℝ", "r×in")),
+    formula(sup("W", "′"), "=W+", "B", "A"),
+    formula("B∈", sup("ℝ", "out×r"), ",A∈", sup("ℝ", "r×in")),
     "A matrix of out × in weights is changed by r (out + in) numbers. Move the rank and count. The view Compare shows a " +
       "text under two models, such as one before and after its fine-tuning.",
   ],
