@@ -166,7 +166,7 @@ void Attention::plan_unit(int layer, const Piece& piece, Unit unit) {
     }
 }
 
-// The queries of a unit, token by token. If the keys have 8 bits, they get 16, in two halves.
+// The queries of a unit, token by token. If the keys have 8 bits, they get 16, in two parts.
 void Attention::gather_queries(const Block& block, const Unit& unit, Queries& queries) const {
     const int group = shape_.group_size(), head_dim = shape_.head_dim, num_rows = unit.num_tokens * group;
     const bool is_quantized = cache_.page().kind == CacheKind::Q8;
@@ -178,10 +178,10 @@ void Attention::gather_queries(const Block& block, const Unit& unit, Queries& qu
                   queries.rows.values.data() + static_cast<size_t>(token) * group * head_dim);
     }
     if (!is_quantized) return;
-    queries.residual.resize(num_rows, head_dim, true);
+    queries.second_quants.resize(queries.rows.quants.size());
     const Activations x = queries.rows.view(num_rows, head_dim);
     for (int tile = 0; tile < ceil_div(num_rows, kernels_.tile_query_rows); ++tile) {
-        kernels_.quantize_halves(x, tile, queries.rows.quantized(), queries.residual.quantized());
+        kernels_.quantize_words(x, tile, queries.rows.quantized(), queries.second_quants.data());
     }
 }
 
@@ -220,7 +220,7 @@ AttentionSegment Attention::begin_segments(const Unit& unit, const Queries& quer
     AttentionSegment segment;
     segment.page = cache_.page();
     segment.queries = queries.rows.view(num_rows, shape_.head_dim);
-    segment.residual = queries.residual.view(num_rows, shape_.head_dim);
+    segment.second_quants = queries.second_quants.data();
     segment.first = scratch.bounds.data();
     segment.last = scratch.bounds.data() + num_rows;
     segment.soft_cap = shape_.attention_soft_cap;

@@ -46,9 +46,10 @@ private:
         size_t first_float;  // of its state in states_, if it is such a unit
         bool is_split() const { return split >= 0; }
     };
-    // The queries of a unit and, for 8-bit keys, the residuals of their int8 form, in int8.
+    // The queries of a unit; for 8-bit keys they are integers, too, whose second parts lie apart.
     struct Queries {
-        Rows rows, residual;
+        Rows rows;
+        std::vector<int8_t> second_quants;
     };
     // Scratch memory of a thread for a unit.
     struct Scratch {

@@ -142,15 +142,71 @@ void score_page(const AttentionSegment& segment, int page, int row, NextPages& n
     put_scores<R>(segment, page, row, score);
 }
 
-// The same by the int8 form of queries and keys; a page of keys is a panel.
+// Add the products of one part of R queries and a group of keys, of `halves` halves of the positions from number
+// `first` on. `V` is Simd: a parameter, because not all vectors multiply words.
+template <class V, int part, int first, int R, int halves, int... quads>
+[[gnu::always_inline]] inline void dot_part(const PanelUnit<WeightKind::Q8>& keys, const int8_t* queries,
+                                            I (&dot)[R][halves], std::integer_sequence<int, quads...>) {
+    const auto add = [&](auto quad) __attribute__((always_inline)) {
+        Simd::Bytes key[halves];
+        for (int half = 0; half < halves; ++half) {
+            key[half] = keys.integers<quad>(0, first + half);
+            if constexpr (V::kMultipliesWords) key[half] = V::template words<part>(key[half]);
+        }
+        for (int r = 0; r < R; ++r) {
+            const Simd::Quad query = Simd::load_quad(queries + r * kGroup + quad * 4);
+            for (int half = 0; half < halves; ++half) {
+                if constexpr (V::kMultipliesWords) {
+                    dot[r][half] = V::dot_words(dot[r][half], key[half], query);
+                } else {
+                    dot[r][half] = V::dot_bytes(dot[r][half], key[half], query);
+                }
+            }
+        }
+    };
+    (add(std::integral_constant<int, quads>()), ...);
+}
+
+template <class V, int first, int halves, int R>
+[[gnu::always_inline]] inline void score_halves(const PanelUnit<WeightKind::Q8>& keys, const AttentionSegment& segment,
+                                                size_t at, F (&score)[R][kHalves]) {
+    constexpr std::make_integer_sequence<int, kQuads> quads;
+    I dot[R][halves];
+    for (int r = 0; r < R; ++r) {
+        for (int half = 0; half < halves; ++half) dot[r][half] = Simd::set(0);
+    }
+    dot_part<V, 0, first>(keys, segment.queries.quants + at * kGroup, dot, quads);
+    for (int r = 0; r < R && !V::kMultipliesWords; ++r) {
+        for (int half = 0; half < halves; ++half) dot[r][half] = Simd::shift_left<8>(dot[r][half]);
+    }
+    dot_part<V, 1, first>(keys, segment.second_quants + at * kGroup, dot, quads);
+    F scale[halves];
+    for (int half = 0; half < halves; ++half) scale[half] = keys.scale(0, 0, first + half);
+    for (int r = 0; r < R; ++r) {
+        const int32_t sum = segment.queries.sums[at + r];
+        const I offset = Simd::set(V::kMultipliesWords ? -128 * sum : Simd::start_q8(sum));
+        const F of_query = Simd::set(segment.queries.scales[at + r]);
+        for (int half = 0; half < halves; ++half) {
+            F& to = score[r][first + half];
+            to = Simd::fma(Simd::to_float(Simd::add(dot[r][half], offset)), Simd::mul(scale[half], of_query), to);
+        }
+    }
+}
+
+// The same by queries of 16 bits and keys of 8; a page of keys is a panel.
 template <int R>
 void score_quantized_page(const AttentionSegment& segment, int page, int row, NextPages& next) {
-    F score[R][2];
+    F score[R][kHalves];
     for (int r = 0; r < R; ++r) score[r][0] = score[r][1] = Simd::set(0.0f);
-    const int lines = row == 0 ? next.lines(kSegmentPages * ceil_div(segment.page.head_dim, kGroup)) : 0;
-    multiply_panel<WeightKind::Q8, R>(segment.keys[page], segment.queries, row, score,
-                                      [&](const uint8_t*) { next.fetch(lines); });
-    multiply_panel<WeightKind::Q8, R>(segment.keys[page], segment.residual, row, score, [](const uint8_t*) {});
+    const int num_groups = ceil_div(segment.page.head_dim, kGroup);
+    const int lines = row == 0 ? next.lines(kSegmentPages * num_groups) : 0;
+    size_t at = static_cast<size_t>(row) * num_groups;
+    for (int group = 0; group < num_groups; ++group, at += R) {
+        next.fetch(lines);
+        const PanelUnit<WeightKind::Q8> keys(segment.keys[page] + group * unit_bytes(WeightKind::Q8));
+        score_halves<Simd, 0, Simd::kHalvesAtOnce>(keys, segment, at, score);
+        if constexpr (Simd::kHalvesAtOnce == 1) score_halves<Simd, 1, 1>(keys, segment, at, score);
+    }
     put_scores<R>(segment, page, row, score);
 }
 

@@ -62,9 +62,9 @@ constexpr int kMaxQueryRows = 24;  // query vectors per segment and unit, unless
 // Query vectors of one key-value head against one segment of positions.
 struct AttentionSegment {
     PageShape page;
-    Activations queries;    // (num_rows, head_dim), scaled; int8, too, if the keys are, and then
-    Activations residual;   // the residuals of that, likewise: 16 bits in two halves
-    int num_positions = 0;  // up to the last that any row attends to
+    Activations queries;  // (num_rows, head_dim), scaled; if the keys have 8 bits, also as integers of 16, in two parts
+    const int8_t* second_quants = nullptr;  // the second parts; `queries.quants` holds the first
+    int num_positions = 0;                  // up to the last that any row attends to
     const uint8_t* keys[kSegmentPages] = {};
     const uint8_t* values[kSegmentPages] = {};
     const uint8_t* next_pages[kSegmentPages] = {};  // keys and values of the next unit, to prefetch, or none
@@ -85,7 +85,7 @@ struct SoftmaxState {
 struct Kernels {
     const char* name;
     int tile_tokens;      // of a tile of `quantize`
-    int tile_query_rows;  // of a tile of `quantize_halves`
+    int tile_query_rows;  // of a tile of `quantize_words`
 
     // Panels first to last (exclusive) of the matrix times all tokens.
     void (*multiply)(const Matrix& matrix, int first_panel, int last_panel, const Activations& x, const Output& out);
@@ -97,8 +97,8 @@ struct Kernels {
     void (*quantize_weights)(WeightKind kind, const float (*columns)[kLanes], int first_row, uint8_t* unit);
     // The int8 form of the rows of tile number `tile`.
     void (*quantize)(const Activations& x, int tile, const QuantizedRows& rows);
-    // The same with 16 bits: the int8 form, and the int8 form of its residuals.
-    void (*quantize_halves)(const Activations& x, int tile, const QuantizedRows& rows, const QuantizedRows& residual);
+    // The same with 16 bits, in two parts, as `attend` reads them; scales and sums are those of the whole numbers.
+    void (*quantize_words)(const Activations& x, int tile, const QuantizedRows& rows, int8_t* second_quants);
     // x / rms(x) * weight.
     void (*rms_norm)(const float* x, const float* weight, float eps, int size, float* out);
     void (*layer_norm)(const float* x, const float* weight, const float* bias, float eps, int size, float* out);

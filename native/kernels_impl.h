@@ -22,7 +22,7 @@ constexpr Kernels make_kernels(const char* name) {
             activate_row,
             quantize_weights,
             quantize<Simd::kTokens>,
-            quantize_halves,
+            quantize_words,
             rms_norm,
             layer_norm,
             store_position,

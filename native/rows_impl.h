@@ -11,7 +11,7 @@
 namespace nextword {
 namespace {
 
-// Groups whose largest number is below this are zero: the factor for their integers, of up to 14 bits, would be
+// Groups whose largest number is below this are zero: the factor for their integers, of up to 16 bits, would be
 // infinite.
 constexpr float kLeastLargest = 1e-34f;
 
@@ -28,23 +28,40 @@ GroupValues load_group(const float* row, int group, int columns) {
     return {Simd::load(padded), Simd::load(padded + kLanes)};
 }
 
-// Write the int8 form of group number `at` of token t of a tile; returns the residuals.
-GroupValues quantize_group(const GroupValues& values, int at, int t, int tokens, const QuantizedRows& out) {
+constexpr float kWordSteps = 127 * 256;
+
+// Numbers of 16 bits in two parts. Vectors that do not multiply words have the high 8 bits, rounded, and the rest: both
+// are signed. `V` is Simd: a parameter, because not all vectors have `store_words`.
+template <class V>
+void split_words(int8_t* first, int8_t* second, typename V::I words) {
+    if constexpr (V::kMultipliesWords) {
+        V::store_words(first, second, words);
+    } else {
+        const I raised = V::add(words, V::set(128 * 256 + 128)), offset = V::set(-128);
+        V::store_int8(first, V::add(V::template shift_right<8>(raised), offset));
+        V::store_int8(second, V::add(V::template low_bits<8>(raised), offset));
+    }
+}
+
+// A group of numbers, rounded to integers up to `steps`.
+struct RoundedGroup {
+    I low, high;
+    float scale;
+};
+
+RoundedGroup round_group(const GroupValues& values, float steps) {
     const float largest = Simd::max_lanes(Simd::max(Simd::abs(values.low), Simd::abs(values.high)));
-    const F inverse = Simd::set(largest >= kLeastLargest ? 127.0f / largest : 0.0f);
-    const I low = Simd::to_int(Simd::mul(values.low, inverse)), high = Simd::to_int(Simd::mul(values.high, inverse));
-    int8_t rounded[kGroup];
-    Simd::store_int8(rounded, low);
-    Simd::store_int8(rounded + kLanes, high);
-    __builtin_memcpy(out.quants + (at * tokens + t) * kGroup, rounded, kGroup);
-    const float scale = largest / 127.0f;
-    const int32_t first_sum = Simd::sum_lanes(low), sum = first_sum + Simd::sum_lanes(high);
-    out.scales[at * tokens + t] = scale;
-    out.sums[at * tokens + t] = sum;
-    out.totals[at * tokens + t] = scale * static_cast<float>(sum);
-    out.first_sums[at * tokens + t] = first_sum;
-    return {Simd::sub(values.low, Simd::mul(Simd::set(scale), Simd::to_float(low))),
-            Simd::sub(values.high, Simd::mul(Simd::set(scale), Simd::to_float(high)))};
+    const F inverse = Simd::set(largest >= kLeastLargest ? steps / largest : 0.0f);
+    return {Simd::to_int(Simd::mul(values.low, inverse)), Simd::to_int(Simd::mul(values.high, inverse)),
+            largest / steps};
+}
+
+void put_scale(const RoundedGroup& group, int at, const QuantizedRows& out) {
+    const int32_t first_sum = Simd::sum_lanes(group.low), sum = first_sum + Simd::sum_lanes(group.high);
+    out.scales[at] = group.scale;
+    out.sums[at] = sum;
+    out.totals[at] = group.scale * static_cast<float>(sum);
+    out.first_sums[at] = first_sum;
 }
 
 // Call work(row, group, t, tokens) for all groups of the tokens of a tile.
@@ -68,16 +85,23 @@ template <int tile_tokens>
 void quantize(const Activations& x, int tile, const QuantizedRows& rows) {
     const QuantizedRows out = rows_from<tile_tokens>(rows, x, tile);
     for_groups<tile_tokens>(x, tile, [&](const float* row, int group, int t, int tokens) {
-        quantize_group(load_group(row, group, x.columns), group, t, tokens, out);
+        const RoundedGroup rounded = round_group(load_group(row, group, x.columns), 127.0f);
+        const int at = group * tokens + t;
+        Simd::store_int8(out.quants + at * kGroup, rounded.low);
+        Simd::store_int8(out.quants + at * kGroup + kLanes, rounded.high);
+        put_scale(rounded, at, out);
     });
 }
 
-void quantize_halves(const Activations& x, int tile, const QuantizedRows& rows, const QuantizedRows& residual) {
+void quantize_words(const Activations& x, int tile, const QuantizedRows& rows, int8_t* second_quants) {
     const QuantizedRows out = rows_from<Simd::kTokens>(rows, x, tile);
-    const QuantizedRows rest = rows_from<Simd::kTokens>(residual, x, tile);
+    int8_t* second = second_quants + (out.quants - rows.quants);
     for_groups<Simd::kTokens>(x, tile, [&](const float* row, int group, int t, int tokens) {
-        const GroupValues left = quantize_group(load_group(row, group, x.columns), group, t, tokens, out);
-        quantize_group(left, group, t, tokens, rest);
+        const RoundedGroup rounded = round_group(load_group(row, group, x.columns), kWordSteps);
+        const int at = group * tokens + t, low = at * kGroup, high = low + kLanes;
+        split_words<Simd>(out.quants + low, second + low, rounded.low);
+        split_words<Simd>(out.quants + high, second + high, rounded.high);
+        put_scale(rounded, at, out);
     });
 }
 

@@ -112,6 +112,7 @@ struct Avx2 {
         const __m256i mask = _mm256_set1_epi32((1 << bits) - 1);
         return {_mm256_and_si256(a.low, mask), _mm256_and_si256(a.high, mask)};
     }
+    static I add(I a, I b) { return {_mm256_add_epi32(a.low, b.low), _mm256_add_epi32(a.high, b.high)}; }
     static I load_int8(const uint8_t* from) {
         const __m128i bytes = _mm_loadu_si128(reinterpret_cast<const __m128i*>(from));
         return {_mm256_cvtepi8_epi32(bytes), _mm256_cvtepi8_epi32(_mm_unpackhi_epi64(bytes, bytes))};
@@ -244,7 +245,14 @@ struct Avx2 {
     static __m256i dot_words(__m256i acc, __m256i w, __m256i x) {
         return now(_mm256_add_epi32(acc, _mm256_madd_epi16(w, x)));
     }
-    // The signed bytes of a part's columns as words.
+    // The bytes of a part's columns as words; the bytes are 0 to 255.
+    template <int part>
+    static Bytes words(Bytes w) {
+        if (part == 1) return {_mm256_srli_epi16(w.low, 8), _mm256_srli_epi16(w.high, 8)};
+        const __m256i mask = _mm256_set1_epi16(0xff);
+        return {_mm256_and_si256(w.low, mask), _mm256_and_si256(w.high, mask)};
+    }
+    // The same of signed bytes.
     template <int part>
     static Bytes signed_words(Bytes w) {
         if (part == 0) w = {_mm256_slli_epi16(w.low, 8), _mm256_slli_epi16(w.high, 8)};

@@ -99,6 +99,7 @@ struct Simd {
     static I low_bits(I a) {
         return {_mm512_and_si512(a.v, _mm512_set1_epi32((1 << bits) - 1))};
     }
+    static I add(I a, I b) { return {_mm512_add_epi32(a.v, b.v)}; }
     static I load_int(const int32_t* from) { return {_mm512_loadu_si512(from)}; }
     static I load_int8(const uint8_t* from) {
         return {_mm512_cvtepi8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(from)))};

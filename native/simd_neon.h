@@ -141,6 +141,9 @@ struct Simd {
     static I low_bits(I a) {
         return each_int([&](int i) { return vandq_s32(a.at[i], vdupq_n_s32((1 << bits) - 1)); });
     }
+    static I add(I a, I b) {
+        return each_int([&](int i) { return vaddq_s32(a.at[i], b.at[i]); });
+    }
     static I load_int8(const uint8_t* from) {
         const int8x16_t bytes = vreinterpretq_s8_u8(vld1q_u8(from));
         const int16x8_t low = vmovl_s8(vget_low_s8(bytes)), high = vmovl_high_s8(bytes);

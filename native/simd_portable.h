@@ -114,6 +114,10 @@ struct Simd {
         for (int32_t& lane : a.at) lane *= 1 << bits;
         return a;
     }
+    static I add(I a, I b) {
+        for (int i = 0; i < 16; ++i) a.at[i] += b.at[i];
+        return a;
+    }
     // Lanes must not be negative; of others, the lowest bits are right.
     template <int bits>
     static I shift_right(I a) {

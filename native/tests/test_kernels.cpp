@@ -191,10 +191,21 @@ void test_weights_are_rounded_alike(const std::vector<const Kernels*>& all) {
     }
 }
 
+// Queries as integers of 16 bits; returns their second parts.
+std::vector<int8_t> quantize_words(const Kernels& kernels, Input& queries) {
+    const QuantizedRows out = queries.make_quantized();
+    std::vector<int8_t> second_quants(queries.quants.size());
+    for (int tile = 0; tile < ceil_div(queries.num_tokens, kernels.tile_query_rows); ++tile) {
+        kernels.quantize_words(queries.view(), tile, out, second_quants.data());
+    }
+    return second_quants;
+}
+
 void test_numbers_next_to_nothing_quantise_alike(const std::vector<const Kernels*>& all) {
     Random random(12);
     for (const float tiny : {1e-30f, 5e-36f, 1e-37f, 1e-39f, 1e-45f}) {
         std::vector<float> first;
+        std::vector<int32_t> first_sums;
         for (const Kernels* kernels : all) {
             Random same(13);
             Input x(same, 1, kGroup);
@@ -205,6 +216,10 @@ void test_numbers_next_to_nothing_quantise_alike(const std::vector<const Kernels
                 check(std::fabs(value) <= tiny * 1.01f, "almost nothing stays almost nothing");
             if (first.empty()) first = values;
             check(is_same(first, values), std::string("tiny activations of ") + kernels->name);
+            quantize_words(*kernels, x);
+            check(std::abs(x.sums[0]) <= kGroup * 32512, "tiny queries stay in 16 bits");
+            if (first_sums.empty()) first_sums = x.sums;
+            check(first_sums == x.sums, std::string("tiny queries of ") + kernels->name);
         }
     }
 }
@@ -399,14 +414,6 @@ struct Page {
     }
 };
 
-// Queries, and what their int8 form leaves of them.
-void quantize_in_halves(const Kernels& kernels, Input& queries, Input& residual) {
-    const QuantizedRows out = queries.make_quantized(), rest = residual.make_quantized();
-    for (int tile = 0; tile < ceil_div(queries.num_tokens, kernels.tile_query_rows); ++tile) {
-        kernels.quantize_halves(queries.view(), tile, out, rest);
-    }
-}
-
 void test_pages_hold_what_is_stored(const std::vector<const Kernels*>& all) {
     Random random(20);
     for (const CacheKind kind : {CacheKind::F32, CacheKind::BF16, CacheKind::Q8}) {
@@ -436,15 +443,14 @@ void test_pages_hold_what_is_stored(const std::vector<const Kernels*>& all) {
 // A segment of random keys and values, its pages as the cache lays them out.
 struct Segment {
     AttentionSegment view;
-    Input queries, residual;
+    Input queries;
+    std::vector<int8_t> second_quants;
     std::vector<float> scores;
     std::vector<Page> pages;
     std::vector<int32_t> first, last;
 
     Segment(Random& random, CacheKind kind, int head_dim, int num_rows, int num_positions, float soft_cap)
-        : queries(random, num_rows, head_dim),
-          residual(random, num_rows, head_dim),
-          scores(static_cast<size_t>(num_rows) * kSegmentPositions) {
+        : queries(random, num_rows, head_dim), scores(static_cast<size_t>(num_rows) * kSegmentPositions) {
         view.page = {kind, head_dim};
         pages.assign(ceil_div(num_positions, kPagePositions), Page(view.page));
         for (int position = 0; position < num_positions; ++position) {
@@ -468,8 +474,8 @@ struct Segment {
     Segment& operator=(const Segment&) = delete;
 
     void attend(const Kernels& kernels, const SoftmaxState& out) {
-        quantize_in_halves(kernels, queries, residual);
-        view.queries = queries.view(), view.residual = residual.view();
+        second_quants = quantize_words(kernels, queries);
+        view.queries = queries.view(), view.second_quants = second_quants.data();
         kernels.attend(view, out);
     }
     double score(const float* query, int position) const {
@@ -500,7 +506,7 @@ struct State {
 void check_state(const std::vector<const Segment*>& segments, const State& ours) {
     const PageShape& page = segments[0]->view.page;
     // Queries against 8-bit keys have 16 bits.
-    const double tolerance = page.kind == CacheKind::Q8 ? 2e-4 : 1e-5;
+    const double tolerance = page.kind == CacheKind::Q8 ? 3e-4 : 1e-5;
     for (int row = 0; row < segments[0]->queries.num_tokens; ++row) {
         double sum = 0;
         std::vector<double> values(page.head_dim);
@@ -561,11 +567,11 @@ void test_a_row_alone_attends_as_among_others(const std::vector<const Kernels*>&
             State together(23, 80);
             segment.attend(*kernels, together.view());
             for (int row = 0; row < 23; ++row) {
-                Input query(random, 1, 80), residual = query;
+                Input query(random, 1, 80);
                 query.rows.assign(segment.queries.row(row), segment.queries.row(row) + 80);
-                quantize_in_halves(*kernels, query, residual);
+                const std::vector<int8_t> second_quants = quantize_words(*kernels, query);
                 AttentionSegment one = segment.view;
-                one.queries = query.view(), one.residual = residual.view(), one.first += row, one.last += row;
+                one.queries = query.view(), one.second_quants = second_quants.data(), one.first += row, one.last += row;
                 State alone(1, 80);
                 kernels->attend(one, alone.view());
                 const std::vector<float> same(together.values.begin() + row * 80,
