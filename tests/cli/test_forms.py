@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Literal, get_args
 
 import pytest
 import tyro
 
-from nextword.cli.forms import Given
+from nextword.cli.forms import Form, Given
 from nextword.cli.parsing import parse_options
 from nextword.cli.sampling_flags import SamplingFlags
 from nextword.decoding.params import SamplingParams
@@ -66,6 +67,44 @@ def test_every_shape_is_read() -> None:
     assert options == Options(
         files=("a", "b"), steps=3, names=("x", "y"), is_dry=True, optimization=Optimization(lr=2.0, kind="b")
     )
+
+
+@pytest.mark.parametrize(
+    ("verb", "words"),
+    [
+        ("generate", ["m"]),
+        ("generate", ["m", "-", "--json", "--top_p=.5", "--stop", "--json", "--stop", "b", "--max-tokens", "3"]),
+        ("generate", ["--num-threads", "2", "m", "text", "--logit-bias", "3", "-1.5"]),
+        ("generate", ["m", "--max-token", "3"]),
+        ("generate", ["m", "-3"]),
+        ("generate", ["m", "--json=3"]),
+        ("generate", ["m", "--no-json"]),
+        ("models", ["a", "b", "--unknown"]),
+        ("models", ["a", "--", "--json"]),
+        ("finetune", ["m", "a.txt", "b.txt", "--lr", "1e-3", "--rank", "4"]),
+        ("finetune", ["m", "a.txt"]),
+        ("pretrain", []),
+    ],
+)
+def test_arguments_that_are_left_out_change_nothing(
+    verb: str, words: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = importlib.import_module(f"nextword.cli.verbs.{verb}").Options
+    with monkeypatch.context() as patch:
+        patch.setattr("nextword.cli.parsing.Form", _whole_form)
+        whole = _parsed_or_error(options, words)
+    assert _parsed_or_error(options, words) == whole
+
+
+def _whole_form(options: type, words: Sequence[str], *, is_whole: bool) -> Form:
+    return Form(options, words, is_whole=True)
+
+
+def _parsed_or_error(options: type, words: list[str]) -> object:
+    try:
+        return parse_options(options, words, prog="test")
+    except RequestError as error:
+        return str(error)
 
 
 def test_none_can_be_said() -> None:

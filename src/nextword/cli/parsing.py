@@ -30,16 +30,30 @@ def parse_options(options_class: type[T], words: Sequence[str], *, prog: str) ->
     Raises RequestError for arguments that are missing, unknown or of the wrong type.
     """
     _refuse_renamed(words)
-    form = Form(options_class, has_help=not {"-h", "--help"}.isdisjoint(words))
+    if {"-h", "--help"}.isdisjoint(words):
+        with contextlib.suppress(_UnfilledError):
+            return _filled(options_class, words, prog, is_whole=False)
+    try:
+        return _filled(options_class, words, prog, is_whole=True)
+    except _UnfilledError as complaint:
+        if not str(complaint):
+            return None
+        raise RequestError(f"{_one_line(str(complaint))} ({prog} --help lists all options)") from None
+
+
+class _UnfilledError(Exception):
+    """The form is not filled: the library ended with this complaint; without one if it printed the help."""
+
+
+def _filled(options_class: type[T], words: Sequence[str], prog: str, *, is_whole: bool) -> T:
+    form = Form(options_class, words, is_whole=is_whole)
     complaint = io.StringIO()
     try:
         with contextlib.redirect_stderr(complaint), _plain_output():
             filled: object = tyro.cli(form.type, args=words, prog=prog, config=(tyro.conf.FlagCreatePairsOff,))
     except SystemExit as end:
-        if not end.code:
-            return None
-        raise RequestError(f"{_one_line(complaint.getvalue())} ({prog} --help lists all options)") from None
-    options: T = form.options(filled, words)
+        raise _UnfilledError(complaint.getvalue() if end.code else "") from None
+    options: T = form.options(filled)
     return options
 
 

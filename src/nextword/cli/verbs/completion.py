@@ -72,7 +72,7 @@ def _fields(options: type) -> Iterator[tuple[str, Any]]:
 
 def _split(fields: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     """Positional arguments by name, and options by flag, with their bare types."""
-    is_positional = {name: _POSITIONAL in getattr(hint, "__metadata__", ()) for name, hint in fields.items()}
+    is_positional = {name: tyro.conf.Positional in getattr(hint, "__metadata__", ()) for name, hint in fields.items()}
     bare = {name: _bare(hint) for name, hint in fields.items()}
     positional = {name: hint for name, hint in bare.items() if is_positional[name]}
     flags = {f"--{name.replace('_', '-')}": hint for name, hint in bare.items() if not is_positional[name]}
@@ -87,9 +87,6 @@ def _first_words(name: str, hint: Any) -> tuple[str, ...]:
     if name in ("model", "name"):
         return catalogue_names()
     return get_args(hint) if get_origin(hint) is Literal else ()
-
-
-_POSITIONAL = get_args(tyro.conf.Positional[str])[1]
 
 
 def _bash(verbs: Mapping[str, _Words]) -> str:
