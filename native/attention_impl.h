@@ -282,10 +282,11 @@ template <class V, int... parts, int R, int N>
                                                       int lines, NextPages& next, I (&sums)[R][N]) {
     constexpr int row_bytes = kSegmentPositions * sizeof(float), page_quads = kPagePositions / 4;
     const int num_quads = ceil_div(segment.num_positions, kPagePositions) * page_quads;
-    for (int quad = 0; quad < num_quads; ++quad) {
+    const int quad_bytes = segment.page.value_stride() * 4;
+    const uint8_t* values = nullptr;
+    for (int quad = 0; quad < num_quads; ++quad, values += quad_bytes) {
         next.fetch(lines);
-        const int slot = quad % page_quads * segment.page.value_stride() + dim;
-        const uint8_t* values = segment.values[quad / page_quads] + slot * 4;
+        if (quad % page_quads == 0) values = segment.values[quad / page_quads] + dim * 4;
         const int8_t* of_quad = reinterpret_cast<const int8_t*>(weights + quad * 4);
         const auto add = [&](auto part) __attribute__((always_inline)) {
             Simd::Bytes value[N];
