@@ -82,10 +82,10 @@ def test_1_1_the_prompt_alone_decides_on_the_answer(page: Page, client: Client, 
 
 def test_1_2_greedy_decoding_grows_surer_with_each_round(page: Page, client: Client, lm: nw.LanguageModel) -> None:
     figures = held(open_lesson(page, client, "1.2"))
-    written = lm.generate("To be or not to be", temperature=0, max_tokens=96, logprobs=0)
-    sentence = " It is the only thing that can be."
-    assert written.text.endswith(sentence * 7 + " It is the only")
-    assert page.locator(".tokens").inner_text().endswith(sentence + " It is the only")
+    written = lm.generate("The dog ran and ran and", temperature=0, max_tokens=96, logprobs=0)
+    sentence = " dog ran again.\n\nThe"
+    assert written.text.endswith(sentence * 13 + " dog ran again.")
+    assert page.locator(".tokens").inner_text().count("dog ran again") == written.text.count("dog ran again")
     tokens = written.completions[0].tokens
     ids, probabilities = [token.token_id for token in tokens], [math.exp(-nats) for nats in surprisals(tokens)]
     period = len(lm.tokenizer.encode(sentence, add_special_tokens=False))

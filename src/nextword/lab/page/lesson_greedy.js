@@ -21,7 +21,7 @@ export const greedy = {
       "the mean of each round of the loop.",
   ],
   claim: "Once greedy decoding repeats itself, it grows surer with each round.",
-  opens: { prompt: "To be or not to be" },
+  opens: { prompt: "The dog ran and ran and" },
   instrument(root, desk) {
     const box = el("div");
     root.append(textField(desk, "prompt", "Prompt"), box, legend("probability"));
