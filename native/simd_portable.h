@@ -96,7 +96,7 @@ struct Simd {
     static F round(F a) {
         return each([&](int i) { return std::nearbyint(a.at[i]); });
     }
-    // 2^n for whole n from -126 to 127.
+    // 2^n for whole n from -126 to 127, 0 for -127.
     static F pow2(F n) {
         return each([&](int i) { return float_of(static_cast<uint32_t>(static_cast<int32_t>(n.at[i]) + 127) << 23); });
     }
