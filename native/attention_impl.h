@@ -167,6 +167,7 @@ template <class V, int part, int first, int R, int halves, int... quads>
     (add(std::integral_constant<int, quads>()), ...);
 }
 
+// Add the scaled products of R queries and a group of keys; `at` is the number of the first query's group.
 template <class V, int first, int halves, int R>
 [[gnu::always_inline]] inline void score_halves(const PanelUnit<WeightKind::Q8>& keys, const AttentionSegment& segment,
                                                 size_t at, F (&score)[R][kHalves]) {
@@ -184,7 +185,7 @@ template <class V, int first, int halves, int R>
     for (int half = 0; half < halves; ++half) scale[half] = keys.scale(0, 0, first + half);
     for (int r = 0; r < R; ++r) {
         const int32_t sum = segment.queries.sums[at + r];
-        const I offset = Simd::set(V::kMultipliesWords ? -128 * sum : Simd::start_q8(sum));
+        const I offset = V::kMultipliesWords ? Simd::shift_left<7>(Simd::set(-sum)) : Simd::set(Simd::start_q8(sum));
         const F of_query = Simd::set(segment.queries.scales[at + r]);
         for (int half = 0; half < halves; ++half) {
             F& to = score[r][first + half];
@@ -193,7 +194,7 @@ template <class V, int first, int halves, int R>
     }
 }
 
-// The same by queries of 16 bits and keys of 8; a page of keys is a panel.
+// `score_page` by queries of 16 bits and keys of 8; a page of keys is a panel.
 template <int R>
 void score_quantized_page(const AttentionSegment& segment, int page, int row, NextPages& next) {
     F score[R][kHalves];
@@ -283,10 +284,11 @@ template <class V, int... parts, int R, int N>
     constexpr int row_bytes = kSegmentPositions * sizeof(float), page_quads = kPagePositions / 4;
     const int num_quads = ceil_div(segment.num_positions, kPagePositions) * page_quads;
     const int quad_bytes = segment.page.value_stride() * 4;
-    const uint8_t* values = nullptr;
-    for (int quad = 0; quad < num_quads; ++quad, values += quad_bytes) {
+    const uint8_t* page = nullptr;
+    for (int quad = 0, at = 0; quad < num_quads; ++quad, at += quad_bytes) {
         next.fetch(lines);
-        if (quad % page_quads == 0) values = segment.values[quad / page_quads] + dim * 4;
+        if (quad % page_quads == 0) page = segment.values[quad / page_quads], at = dim * 4;
+        const uint8_t* values = page + at;
         const int8_t* of_quad = reinterpret_cast<const int8_t*>(weights + quad * 4);
         const auto add = [&](auto part) __attribute__((always_inline)) {
             Simd::Bytes value[N];
@@ -354,7 +356,7 @@ float mask_scores(const AttentionSegment& segment, int row, int padded) {
     return Simd::max_lanes(largest);
 }
 
-// e^x for x up to 0, within 3e-6: a twentieth of a step of the weights of 8-bit values. 0 below -87.7.
+// e^x for x up to 0, within 4e-6 of its size: much finer than the 14 bits of a weight of values. 0 below -87.7.
 F weight_exp(F x) {
     const F log2_e = Simd::set(1.44269504f), clipped = Simd::max(x, Simd::set(-88.0f));  // where pow2 is 0
     const F n = Simd::round(Simd::mul(clipped, log2_e));

@@ -30,9 +30,9 @@ struct Activations {
     int row_stride = 0;
     const int8_t* quants = nullptr;
     const float* scales = nullptr;
-    const int32_t* sums = nullptr;        // of the int8 values of the group
+    const int32_t* sums = nullptr;        // of the integers of the group
     const float* totals = nullptr;        // scale x sum
-    const int32_t* first_sums = nullptr;  // of the int8 values of its first 16 columns
+    const int32_t* first_sums = nullptr;  // of the integers of its first 16 columns
 };
 
 constexpr int kQuantsSlack = 15 * kGroup;

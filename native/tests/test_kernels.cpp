@@ -505,7 +505,7 @@ struct State {
 // What a softmax over all positions that a row sees in these segments makes of their values, beside ours.
 void check_state(const std::vector<const Segment*>& segments, const State& ours) {
     const PageShape& page = segments[0]->view.page;
-    // Queries against 8-bit keys have 16 bits.
+    // Queries against 8-bit keys have 16 bits, weights of their values 14, relative to the largest.
     const double tolerance = page.kind == CacheKind::Q8 ? 3e-4 : 1e-5;
     for (int row = 0; row < segments[0]->queries.num_tokens; ++row) {
         double sum = 0;

@@ -70,30 +70,44 @@ def test_every_shape_is_read() -> None:
 
 
 @pytest.mark.parametrize(
-    ("verb", "words"),
+    ("verb", "words", "succeeds"),
     [
-        ("generate", ["m"]),
-        ("generate", ["m", "-", "--json", "--top_p=.5", "--stop", "--json", "--stop", "b", "--max-tokens", "3"]),
-        ("generate", ["--num-threads", "2", "m", "text", "--logit-bias", "3", "-1.5"]),
-        ("generate", ["m", "--max-token", "3"]),
-        ("generate", ["m", "-3"]),
-        ("generate", ["m", "--json=3"]),
-        ("generate", ["m", "--no-json"]),
-        ("models", ["a", "b", "--unknown"]),
-        ("models", ["a", "--", "--json"]),
-        ("finetune", ["m", "a.txt", "b.txt", "--lr", "1e-3", "--rank", "4"]),
-        ("finetune", ["m", "a.txt"]),
-        ("pretrain", []),
+        ("generate", ["m"], True),
+        ("generate", ["m", "-", "--json", "--top_p=.5", "--stop=--json", "--stop", "b", "--max-tokens", "3"], True),
+        ("generate", ["--threads", "2", "m", "text", "--special", "--logit-bias", "3", "-1.5", "--seed=3"], True),
+        ("finetune", ["m", "--data", "a.txt", "b.txt", "-o", "out", "--lr", "1e-3", "--rank", "4"], True),
+        ("serve", ["m", "--adapter", "a=b", "--adapter", "c=d", "--port", "1"], True),
+        ("models", ["a", "b", "--json"], True),
+        ("generate", ["m", "--max-token", "3"], False),
+        ("generate", ["m", "--stop", "--json"], False),
+        ("generate", ["m", "--json=3"], False),
+        ("generate", ["m", "--no-json"], False),
+        ("models", ["a", "b", "--unknown"], False),
+        ("pretrain", [], False),
     ],
 )
 def test_arguments_that_are_left_out_change_nothing(
-    verb: str, words: list[str], monkeypatch: pytest.MonkeyPatch
+    verb: str, words: list[str], succeeds: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     options = importlib.import_module(f"nextword.cli.verbs.{verb}").Options
     with monkeypatch.context() as patch:
         patch.setattr("nextword.cli.parsing.Form", _whole_form)
         whole = _parsed_or_error(options, words)
+    assert isinstance(whole, options) == succeeds, whole
     assert _parsed_or_error(options, words) == whole
+
+
+def test_known_options_are_read_in_one_pass(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = []
+
+    def counted(options: type, words: Sequence[str], *, is_whole: bool) -> Form:
+        made.append(is_whole)
+        return Form(options, words, is_whole=is_whole)
+
+    monkeypatch.setattr("nextword.cli.parsing.Form", counted)
+    options = importlib.import_module("nextword.cli.verbs.generate").Options
+    parse_options(options, ["m", "x", "--threads", "2", "--special", "--top-p", ".5"], prog="test")
+    assert made == [False]
 
 
 def _whole_form(options: type, words: Sequence[str], *, is_whole: bool) -> Form:

@@ -78,7 +78,15 @@ class _Argument:
 
     @property
     def flag(self) -> str:
-        return f"--{self.name.replace('_', '-')}"
+        named = (getattr(annotation, "name", None) for annotation in self.annotations)
+        return f"--{next(filter(None, named), self.name).replace('_', '-')}"
+
+    @property
+    def flags(self) -> set[str]:
+        """All words of a command line that stand for it."""
+        aliases = (getattr(annotation, "aliases", None) or () for annotation in self.annotations)
+        short = () if self.alias is None else (self.alias,)
+        return {self.flag, self.flag.replace("--", "--no-", 1), *short, *itertools.chain(*aliases)}
 
     @property
     def is_needed(self) -> bool:
@@ -118,7 +126,7 @@ class Form:
         return _built(self._options, (), values, given)
 
     def _is_given(self, argument: _Argument) -> bool:
-        return not self._flags.isdisjoint({argument.flag, argument.alias})
+        return not self._flags.isdisjoint(argument.flags)
 
     def _fields(self, title: str) -> list[tuple[str, Any, Any]]:
         return [

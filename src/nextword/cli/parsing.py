@@ -30,7 +30,7 @@ def parse_options(options_class: type[T], words: Sequence[str], *, prog: str) ->
     Raises RequestError for arguments that are missing, unknown or of the wrong type.
     """
     _refuse_renamed(words)
-    if {"-h", "--help"}.isdisjoint(words):
+    if not any(word in ("-h", "--help") or word.startswith("--tyro-") for word in words):
         with contextlib.suppress(_UnfilledError):
             return _filled(options_class, words, prog, is_whole=False)
     try:
@@ -42,7 +42,7 @@ def parse_options(options_class: type[T], words: Sequence[str], *, prog: str) ->
 
 
 class _UnfilledError(Exception):
-    """The form is not filled: the library ended with this complaint; without one if it printed the help."""
+    """The form is not filled: the library ended with this complaint; without one if it printed what was asked for."""
 
 
 def _filled(options_class: type[T], words: Sequence[str], prog: str, *, is_whole: bool) -> T:
