@@ -83,7 +83,7 @@ def test_every_shape_is_read() -> None:
         ("generate", ["m", "--json=3"], False),
         ("generate", ["m", "--no-json"], False),
         ("models", ["a", "b", "--unknown"], False),
-        ("pretrain", [], False),
+        ("data", ["show"], False),
     ],
 )
 def test_arguments_that_are_left_out_change_nothing(
@@ -95,6 +95,12 @@ def test_arguments_that_are_left_out_change_nothing(
         whole = _parsed_or_error(options, words)
     assert isinstance(whole, options) == succeeds, whole
     assert _parsed_or_error(options, words) == whole
+
+
+@pytest.mark.parametrize("word", ["--is-dry=1", "--is_dry=False"])
+def test_a_flag_that_stands_alone_takes_no_value(word: str) -> None:
+    with pytest.raises(RequestError, match=r"--is[-_]dry takes no value: leave out ="):
+        parsed("a", word)
 
 
 def test_known_options_are_read_in_one_pass(monkeypatch: pytest.MonkeyPatch) -> None:
