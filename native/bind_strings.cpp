@@ -5,9 +5,10 @@
 #include <algorithm>
 #include <cstring>
 #include <string_view>
-#include <unordered_map>
+#include <vector>
 
 #include "arrays.h"
+#include "token_numbers.h"
 #include "utf8.h"
 
 namespace nextword {
@@ -68,16 +69,17 @@ std::string_view utf8(nb::handle string) {
 // they are; and whether no pair is longer than all tokens, in bytes. Not as tuples: they would take more memory than
 // both lists, and Python keeps some thousand that were freed, spread over memory that could otherwise be returned.
 nb::tuple split_merges(const nb::list& merges, const nb::list& tokens) {
-    std::unordered_map<std::string_view, nb::handle> by_text;
-    by_text.reserve(tokens.size());
+    std::vector<std::string_view> texts;
+    texts.reserve(tokens.size());
     size_t longest = 0;
     for (const nb::handle token : tokens) {
-        by_text.emplace(utf8(token), token);
-        longest = std::max(longest, utf8(token).size());
+        texts.push_back(utf8(token));
+        longest = std::max(longest, texts.back().size());
     }
+    const TokenNumbers numbers(texts);
     const auto token_of = [&](std::string_view text) {
-        const auto found = by_text.find(text);
-        return found == by_text.end() ? decode(text) : nb::borrow(found->second);
+        const int number = numbers.find(text);
+        return number < 0 ? decode(text) : nb::borrow(tokens[static_cast<size_t>(number)]);
     };
     nb::list lefts, rights;
     bool are_short = true;
