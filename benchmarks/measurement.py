@@ -1,7 +1,8 @@
 """`measure`: the sides of a workload in turns, a cell of the table at a time, for `inference`.
 
-Each side is a process that stays alive and rests while another is timed; repeats go round all sides (A B C A B C), so
-that a slow moment of the machine falls on all. A side that fails is left out from then on, with a line that says why.
+Each side is a process that stays alive and rests while another is timed; repeats go through all sides, there
+and back (A B C C B A), so that a slow moment of the machine falls on all, and what one leaves in memory is not always
+there for the same other. A side that fails is left out from then on, with a line that says why.
 """
 
 from __future__ import annotations
@@ -190,7 +191,7 @@ def _measure_round(bench: Bench, cells: Cells, part: Part, repeat: int, *, only:
     missing = [entry for entry in entries if (bench.name, part.title, entry.title, repeat) not in cells]
     if part.title == COLD_START and missing and time.monotonic() < until:
         bench.bring_into_page_cache()
-    for entry in missing:
+    for entry in missing if repeat % 2 == 0 else reversed(missing):
         if time.monotonic() < until and not cells.has_failed(bench.name, entry.title):
             say(f"{bench.name}, {part.title}, repeat {repeat + 1}: {entry.title}")
             cells.add(bench.measure(entry, part, repeat))
