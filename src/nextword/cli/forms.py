@@ -90,7 +90,7 @@ class _Argument:
 
     @property
     def is_needed(self) -> bool:
-        """Whether the library has to look for it, whatever the flags on the command line are."""
+        """True where the library has to look for it, whatever flags the command line has."""
         return self.default is dataclasses.MISSING or tyro.conf.Positional in self.annotations
 
     @property
