@@ -21,11 +21,11 @@ class NextwordEngine(Side):
         self._requests: list[Request] = []
 
     def begin(self, prompts: Prompts, num_steps: int) -> Timed:
-        """Implement `Side.begin`; prompts are prefilled one after the other, so the first sequences are steps ahead."""
+        """Implement `Side.begin`; prompts are prefilled beside texts that grow, so some are steps ahead."""
         for request in self._requests:
             self._engine.cancel(request)
         self._engine = Engine(self._model.engine.backend, self._model.tokenizer, max_sequences=len(prompts))
-        num_tokens = len(prompts) + num_steps + 1
+        num_tokens = self._engine.backend.max_seq_len - max(map(len, prompts))  # none may end before all are timed
         params = SamplingParams(temperature=0.0, max_tokens=num_tokens, min_tokens=num_tokens)
         start = time.perf_counter()
         self._requests = [self._engine.submit(prompt, params) for prompt in prompts]
