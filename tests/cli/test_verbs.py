@@ -207,7 +207,7 @@ def test_the_real_model_goes_on_with_a_sentence(command: Command) -> None:
     assert done.out == " Paris.\n"
     answer = command("chat", "smollm2-135m", "--temperature", "0", "--max-tokens", "20", given="Who are you?\n")
     assert (answer.code, answer.err) == (0, "")
-    assert answer.out.startswith("I'm ")
+    assert "help" in answer.out
 
 
 def test_control_tokens_in_a_text_are_read_when_asked(command: Command, tiny: Path) -> None:

@@ -12,7 +12,7 @@ import dataclasses
 import functools
 import itertools
 import types
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from inspect import cleandoc, getsourcefile
 from pathlib import Path
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
@@ -78,15 +78,15 @@ class _Argument:
 
     @property
     def flag(self) -> str:
-        named = (getattr(annotation, "name", None) for annotation in self.annotations)
-        return f"--{next(filter(None, named), self.name).replace('_', '-')}"
+        return f"--{option_name(self.name, self.annotations).replace('_', '-')}"
 
     @property
     def flags(self) -> set[str]:
         """All words of a command line that stand for it."""
         aliases = (getattr(annotation, "aliases", None) or () for annotation in self.annotations)
         short = () if self.alias is None else (self.alias,)
-        return {self.flag, self.flag.replace("--", "--no-", 1), *short, *itertools.chain(*aliases)}
+        negated = (self.flag.replace("--", "--no-", 1),) if self.hint is bool else ()
+        return {self.flag, *negated, *short, *itertools.chain(*aliases)}
 
     @property
     def is_needed(self) -> bool:
@@ -108,7 +108,7 @@ class Form:
 
     def __init__(self, options: type, words: Sequence[str], *, is_whole: bool) -> None:
         self._options = options
-        self._flags = {word.partition("=")[0].replace("_", "-") for word in words}
+        self._flags = {flag_of(word) for word in words}
         self._arguments = [*_arguments(options, None, (), "", has_help=is_whole)]
         self._refuse_values(words)
         self._asked = [one for one in self._arguments if is_whole or one.is_needed or self._is_given(one)]
@@ -132,7 +132,7 @@ class Form:
         flags = {flag for argument in self._arguments if argument.hint is bool for flag in argument.flags}
         for word in words:
             flag, equals, value = word.partition("=")
-            if equals and flag.replace("_", "-") in flags:
+            if equals and flag_of(word) in flags:
                 raise RequestError(f"{flag} takes no value: leave out ={value}")
 
     def _is_given(self, argument: _Argument) -> bool:
@@ -152,7 +152,18 @@ class Form:
         return hint, dataclasses.field(default_factory=group)
 
 
+def flag_of(word: str) -> str:
+    """Return the flag in a word of the command line such as --top_p=0.9: --top-p."""
+    return word.partition("=")[0].replace("_", "-")
+
+
 # ---- from options to a form ----
+
+
+def option_name(name: str, annotations: Iterable[object]) -> str:
+    """Return the name that the flag of a field has: an annotation's, else the field's own."""
+    named = (getattr(annotation, "name", None) for annotation in annotations)
+    return next(filter(None, named), name)
 
 
 def _arguments(

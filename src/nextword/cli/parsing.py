@@ -12,7 +12,7 @@ from typing import TypeVar
 import tyro
 
 from nextword.cli.console import takes_colours
-from nextword.cli.forms import Form
+from nextword.cli.forms import Form, flag_of
 from nextword.errors import RequestError
 
 T = TypeVar("T")
@@ -59,8 +59,7 @@ def _filled(options_class: type[T], words: Sequence[str], prog: str, *, is_whole
 
 def _refuse_renamed(words: Sequence[str]) -> None:
     for word in words:
-        flag = word.partition("=")[0].replace("_", "-")
-        if flag in _RENAMED:
+        if (flag := flag_of(word)) in _RENAMED:
             raise RequestError(f"{flag} is now {_RENAMED[flag]}")
 
 

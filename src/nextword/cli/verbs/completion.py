@@ -15,6 +15,7 @@ import tyro
 from nextword import SamplingParams
 from nextword.cli import VERBS
 from nextword.cli.arguments import catalogue_names
+from nextword.cli.forms import option_name
 
 Shell = Literal["bash", "zsh", "fish"]
 
@@ -65,8 +66,7 @@ def _fields(options: type) -> Iterator[tuple[str, Any]]:
         elif isinstance(nested := _bare(hint), type) and dataclasses.is_dataclass(nested):
             yield from _fields(nested)
         else:
-            names = (getattr(annotation, "name", None) for annotation in getattr(hint, "__metadata__", ()))
-            flag = next(filter(None, names), name)
+            flag = option_name(name, getattr(hint, "__metadata__", ()))
             yield f"no_{flag}" if name in is_on else flag, hint
 
 
