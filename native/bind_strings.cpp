@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "arrays.h"
+#include "bind_text.h"
 #include "token_numbers.h"
 #include "utf8.h"
 
@@ -57,25 +58,13 @@ size_t skip_strings(const Bytes& data, size_t position, size_t count) {
     });
 }
 
-// Python keeps it beside the string.
-std::string_view utf8(nb::handle string) {
-    Py_ssize_t size = 0;
-    const char* const text = PyUnicode_AsUTF8AndSize(string.ptr(), &size);
-    if (text == nullptr) throw nb::python_error();
-    return {text, static_cast<size_t>(size)};
-}
-
 // Cut each merge at its first space, as str.partition does: the left tokens and the right ones, the same objects where
 // they are; and whether no pair is longer than all tokens, in bytes. Not as tuples: they would take more memory than
 // both lists, and Python keeps some thousand that were freed, spread over memory that could otherwise be returned.
 nb::tuple split_merges(const nb::list& merges, const nb::list& tokens) {
-    std::vector<std::string_view> texts;
-    texts.reserve(tokens.size());
+    const std::vector<std::string_view> texts = utf8_of(tokens);
     size_t longest = 0;
-    for (const nb::handle token : tokens) {
-        texts.push_back(utf8(token));
-        longest = std::max(longest, texts.back().size());
-    }
+    for (const std::string_view text : texts) longest = std::max(longest, text.size());
     const TokenNumbers numbers(texts);
     const auto token_of = [&](std::string_view text) {
         const int number = numbers.find(text);
