@@ -23,7 +23,8 @@ from nextword.data.labelled import read_labelled
 from nextword.inference.backend import Backend, Chunk
 from nextword.inference.continuations import Continuations, score_continuations
 from nextword.inference.engine import Engine
-from nextword.language_model import LanguageModel, load
+from nextword.language_model import LanguageModel
+from nextword.loading import load
 
 LABELS = ("positive", "negative")
 TOPICS = ("sports", "politics", "science", "business", "travel", "health", "food", "culture")

@@ -31,7 +31,7 @@ from nextword.checkpoints.catalogue import resolve
 from nextword.evaluation.lm_eval_model import EngineLM
 from nextword.evaluation.lm_eval_run import TaskMetric, run_tasks
 from nextword.inference.native_backend import num_cores
-from nextword.language_model import load
+from nextword.loading import load
 
 TASKS = Path(__file__).parents[1] / "examples" / "tasks"
 ANSWERS = ("loglikelihood", "loglikelihood_rolling", "generate_until")

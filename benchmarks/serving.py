@@ -35,7 +35,8 @@ from benchmarks.serving_load import Answer, Body, ask, by_chance, by_streams, pr
 from benchmarks.serving_sides import IN_PROCESS, OURS, PEER, ServerProcess, bodies_of, forget_pages, in_process
 from nextword.checkpoints.catalogue import resolve
 from nextword.inference.native_backend import num_cores
-from nextword.language_model import LanguageModel, load
+from nextword.language_model import LanguageModel
+from nextword.loading import load
 
 Figures = dict[str, float]
 Way = Callable[[Sequence[Body], int], Figures]

@@ -21,7 +21,7 @@ from benchmarks.serving_load import Answer, Body, ask, by_streams, probed, quant
 from benchmarks.serving_sides import OURS, ServerProcess, bodies_of
 from nextword.checkpoints.catalogue import resolve
 from nextword.inference.native_backend import num_cores
-from nextword.language_model import load
+from nextword.loading import load
 
 STREAMS = 16
 _WORDS = "The mill by the river stood for 300 years, and its wheel turned slowly. "

@@ -51,8 +51,8 @@ if TYPE_CHECKING:  # what editors and type checkers read; `_EXPORTS` says the sa
     from nextword.lab.open_lab import open_lab as open_lab
     from nextword.language_model import LanguageModel as LanguageModel
     from nextword.language_model import Stream as Stream
-    from nextword.language_model import load as load
-    from nextword.language_model import load_tokenizer as load_tokenizer
+    from nextword.loading import load as load
+    from nextword.loading import load_tokenizer as load_tokenizer
     from nextword.tasks.chat import Conversation as Conversation
     from nextword.tasks.classify import Classification as Classification
     from nextword.tasks.classify import Classifier as Classifier
@@ -137,7 +137,8 @@ _EXPORTS = {
     "evaluation.surprise": ("ScoredPiece", "SurpriseReport"),
     "inference.generation": ("Completion", "Generation"),
     "lab.open_lab": ("open_lab",),
-    "language_model": ("LanguageModel", "Stream", "load", "load_tokenizer"),
+    "language_model": ("LanguageModel", "Stream"),
+    "loading": ("load", "load_tokenizer"),
     "tasks.chat": ("Conversation",),
     "tasks.classify": ("Classification", "Classifier", "ClassifyOptions"),
     "tasks.summarize": ("Summary",),

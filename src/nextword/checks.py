@@ -17,10 +17,9 @@ import re
 import types
 import typing
 from collections.abc import Callable, Iterable, Mapping, Sequence, Sized
-from dataclasses import dataclass
 from numbers import Integral, Real
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar, cast, get_args, get_origin
+from typing import Annotated, Any, Literal, NamedTuple, TypeVar, cast, get_args, get_origin
 
 from nextword.errors import RequestError, os_reason
 
@@ -110,8 +109,7 @@ def is_unicode(value: object) -> bool:
     return isinstance(value, str) and (value.isascii() or _SURROGATE.search(value) is None)
 
 
-@dataclass(frozen=True)
-class _Fault:
+class _Fault(NamedTuple):
     """A refused value, and what is allowed in its place."""
 
     name: str

@@ -9,27 +9,20 @@ import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypedDict, Unpack, cast
+from typing import TYPE_CHECKING, Annotated, Any, Unpack, cast
 
-from nextword.adapters.open import open_adapted
-from nextword.checkpoints.catalogue import resolve
+from nextword.adapters.open import AdapterFolders
 from nextword.checkpoints.model_directory import ModelDirectory
-from nextword.checkpoints.open_directory import open_tokenizer
 from nextword.checks import check_items, checked_arguments, shown
 from nextword.decoding.distribution import Distribution
 from nextword.decoding.params import SamplingOptions, SamplingParams, sampling_params
 from nextword.decoding.sampler import Sampler, unseen
 from nextword.errors import RequestError
-from nextword.evaluation.conventions import ConventionName, choose_convention
-from nextword.inference.answering import answer_options
-from nextword.inference.backend import WHOLE_CACHE, Backend, BackendName, OnProgress, Weights, ignore_progress
+from nextword.inference.backend import BackendName, Weights
 from nextword.inference.breakers import dry_breakers
 from nextword.inference.engine import Engine, SubmitOptions
 from nextword.inference.generation import Generation, collect, echoed_text
-from nextword.inference.open_backend import open_backend
 from nextword.inference.sequence import Request
-from nextword.native import native
-from nextword.plain_text import printable
 from nextword.text.chat_messages import Message
 from nextword.text.chat_options import ChatOptions, check_names
 from nextword.text.tokenizer import Tokenizer
@@ -37,10 +30,10 @@ from nextword.text.tokenizer import Tokenizer
 if TYPE_CHECKING:  # imported where they are used: generation does not wait for what it does not need
     from nextword.data.documents import Document
     from nextword.evaluation.compare import Comparison
+    from nextword.evaluation.conventions import ConventionName
     from nextword.evaluation.perplexity import PerplexityReport
     from nextword.evaluation.score import Score
     from nextword.evaluation.surprise import SurpriseReport
-    from nextword.models.linear_change import Changes
     from nextword.tasks.chat import Conversation
     from nextword.tasks.classify import Classification, Classifier
     from nextword.tasks.classify_options import ClassifyKeywords
@@ -48,21 +41,11 @@ if TYPE_CHECKING:  # imported where they are used: generation does not wait for 
 
 Prompt = Annotated[str, "a string; for several prompts use generate_batch"]
 Messages = Annotated[Sequence[Message], 'a list of messages such as [{"role": "user", "content": "Hello"}]']
-AdapterFolders = Annotated[Mapping[str, str | Path], 'a mapping such as {"name": "folder"}']
 Labels = Annotated[Sequence[str], 'a list of strings such as ["positive", "negative"]']
 
 
 class ChatKeywords(SamplingOptions, ChatOptions, total=False):
     """The keywords of `chat` and `stream_chat`: how the conversation is rendered, and sampling parameters."""
-
-
-class _Opening(TypedDict, total=False):
-    """Keywords of `open_backend` that both a model and a smaller one beside it are opened with."""
-
-    backend: BackendName
-    weights: Weights
-    num_threads: int | None
-    cache_share: float
 
 
 class Stream:
@@ -352,6 +335,7 @@ class LanguageModel:
         `context`: tokens of a window; None: the model's context, for llama.cpp 512. `stride`, of sliding windows: None
         for no overlap.
         """
+        from nextword.evaluation.conventions import choose_convention
         from nextword.evaluation.perplexity import measure_perplexity
 
         backend = self.engine.backend
@@ -441,6 +425,8 @@ class LanguageModel:
         """Add how an answer differs from a completion: it ends with its turn, and mostly begins a text."""
         if negative_messages is not None:
             how["negative_prompt"] = self.tokenizer.encode_chat(negative_messages, **rendering)
+        from nextword.inference.answering import answer_options
+
         return {**how, **answer_options(self.tokenizer, rendering)}
 
     def _request_options(
@@ -500,93 +486,3 @@ def _split_options(options: ChatKeywords) -> tuple[ChatOptions, SamplingOptions]
     rendering = {name: value for name, value in options.items() if name in ChatOptions.__annotations__}
     params = {name: value for name, value in options.items() if name not in rendering}
     return cast(ChatOptions, rendering), cast(SamplingOptions, params)
-
-
-@checked_arguments
-def load(
-    name: str | Path,
-    *,
-    adapter: str | Path | None = None,
-    adapters: AdapterFolders | None = None,
-    backend: BackendName = "auto",
-    weights: Weights = "auto",
-    num_threads: int | None = None,
-    speculation: bool = True,
-    amateur: str | Path | None = None,
-    draft_model: str | Path | None = None,
-    on_progress: OnProgress = ignore_progress,
-) -> LanguageModel:
-    """Load a model by catalogue name, Hugging Face folder, .gguf file, or name of the Hub (hf:owner/name) once pulled.
-
-    `adapter`: a folder in peft's format, merged into the weights; such a folder can be the name, too. `adapters`:
-    folders by the names under which requests choose one of them, computed beside one copy of the weights. `backend`,
-    `weights` and `num_threads` as in `open_backend`, `speculation` as in `Engine`. `amateur`: a smaller model with
-    the same tokens, for `contrastive_alpha`; `draft_model`: one that proposes tokens for this model to verify.
-    `on_progress`: called with the share of the weights that is loaded. Raises CheckpointError naming file and field,
-    BackendError or MissingExtraError if the backend cannot run, RequestError for a second model that cannot be used.
-    """
-    directory = open_adapted(str(name), None if adapter is None else str(adapter))
-    chosen: BackendName = ("torch" if native is None else "native") if backend == "auto" else backend
-    how: _Opening = {"backend": backend, "weights": weights, "num_threads": num_threads}
-    how["cache_share"] = _cache_share(draft_model, chosen, speculation=speculation)
-    drafting = _open_second("draft_model", draft_model, directory, **how)
-    opened = open_backend(
-        directory.config,
-        directory.tensors,
-        **how,
-        num_virtual_tokens=directory.num_virtual_tokens,
-        adapters=_open_beside(directory, adapters or {}),
-        on_progress=on_progress,
-        meanwhile=lambda: directory.tokenizer,
-    )
-    weaker = _open_second("amateur", amateur, directory, **how)
-    engine = Engine(opened, directory.tokenizer, speculation=speculation, amateur=weaker, draft_model=drafting)
-    shown = printable(str(name))
-    return LanguageModel(directory, engine, name=shown, backend=chosen, weights=weights, adapters=adapters)
-
-
-def _cache_share(draft_model: str | Path | None, backend: BackendName, *, speculation: bool) -> float:
-    """Return each model's share of the cache. Raises RequestError for a draft model that nobody would verify."""
-    if draft_model is None:
-        return WHOLE_CACHE
-    if not speculation:
-        raise RequestError("draft_model: its drafts are verified only with speculation")
-    if backend == "torch":
-        raise RequestError('draft_model: PyTorch verifies no drafts; load with backend="native"')
-    return WHOLE_CACHE / 2
-
-
-def _open_second(
-    option: str, name: str | Path | None, model: ModelDirectory, **how: Unpack[_Opening]
-) -> Backend | None:
-    """Load the smaller model that an option of `load` names, if any. Raises RequestError if it has other tokens."""
-    if name is None:
-        return None
-    from nextword.text.same_tokenizer import other_token
-
-    directory = open_adapted(str(name))
-    token_id = other_token(model.tokenizer, directory.tokenizer)
-    if token_id is not None:
-        raise RequestError(
-            f"{option} {str(name)!r}: token {token_id} is another one than the model's: choose a model with the same "
-            "tokens, such as a smaller one of the same family"
-        )
-    return open_backend(directory.config, directory.tensors, num_virtual_tokens=directory.num_virtual_tokens, **how)
-
-
-def _open_beside(directory: ModelDirectory, adapters: AdapterFolders) -> dict[str, Changes]:
-    if not adapters:
-        return {}
-    from nextword.adapters.beside import open_beside  # opening a model without adapters stays quick
-
-    return open_beside(directory, adapters)
-
-
-@checked_arguments
-def load_tokenizer(name: str | Path) -> Tokenizer:
-    """Load the tokenizer of a model alone, or of a .gguf file that holds nothing else; no weights are read.
-
-    `name` and errors as in `load`.
-    """
-    path = resolve(str(name))
-    return open_tokenizer(path) if path.is_file() else open_adapted(str(name)).tokenizer

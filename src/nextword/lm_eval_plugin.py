@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from nextword.evaluation.lm_eval_model import EngineLM
 from nextword.inference.backend import BackendName, Weights
-from nextword.language_model import load
+from nextword.loading import load
 
 
 class NextwordLM(EngineLM):

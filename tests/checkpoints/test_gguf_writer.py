@@ -19,7 +19,7 @@ from nextword.checkpoints.model_directory import ModelDirectory
 from nextword.checkpoints.open_directory import open_model_directory
 from nextword.checkpoints.save_directory import save_opened
 from nextword.errors import CheckpointError
-from nextword.language_model import load
+from nextword.loading import load
 from nextword.models.config import ModelConfig
 from nextword.models.experts import Experts
 from nextword.models.rope import Llama3Scaling, LongRopeScaling, Rope, YarnScaling

@@ -5,8 +5,8 @@ from __future__ import annotations
 import tokenizers
 from tokenizers import decoders, models, pre_tokenizers
 
-from nextword.text import Tokenizer
 from nextword.text.post_processor import put_around
+from nextword.text.tokenizer import Tokenizer
 
 END = 256
 """The end-of-text token."""

@@ -27,7 +27,7 @@ from nextword.data.supervised import (
     split_examples,
 )
 from nextword.errors import ConfigError, DataError
-from nextword.text import Tokenizer
+from nextword.text.tokenizer import Tokenizer
 from nextword.text.train_tokenizer import train_tokenizer
 
 SHARED = Path(__file__).parents[3] / "shared" / "data"

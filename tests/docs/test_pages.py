@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-import nextword.language_model
+import nextword.loading
 from nextword import LanguageModel, SamplingParams
 from nextword.checkpoints.catalogue import CATALOGUE, is_pulled
 from nextword.cli import VERBS
@@ -25,14 +25,14 @@ NAMES = [str(page.relative_to(ROOT)) for page in PAGES]
 @pytest.fixture(scope="module")
 def loaded_once() -> Iterator[None]:
     """The pages load the model some hundred times; once is enough, since no text depends on what came before it."""
-    load = nextword.language_model.load
+    load = nextword.loading.load
     cached = functools.cache(load)
 
     def load_once(source: str, *, adapters: Mapping[str, str] | None = None, **options: object) -> LanguageModel:
         return load(source, adapters=adapters, **options) if adapters else cached(source, **options)  # type: ignore[arg-type]
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(nextword.language_model, "load", load_once)
+        patch.setattr(nextword.loading, "load", load_once)
         yield
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import os
 import subprocess
 import sys
@@ -74,17 +75,19 @@ def test_progress_goes_up_to_one() -> None:
     assert shares[-1] == 1.0
 
 
-def test_other_work_is_done_once_while_weights_are_packed() -> None:
+@pytest.mark.parametrize("num_works", [1, 2, 7])
+def test_other_work_is_done_once_while_weights_are_packed(num_works: int) -> None:
     calls: list[str] = []
+    works = [functools.partial(calls.append, f"work {number}") for number in range(num_works)]
     backend = NativeBackend(
         LARGE,
         random_weights(LARGE),
         num_threads=2,
         on_progress=lambda share: calls.append("progress"),
-        meanwhile=lambda: calls.append("work"),
+        meanwhile=works,
     )
-    assert calls.count("work") == 1
-    assert calls[0] == "work"
+    assert calls[0] == "work 0"
+    assert [call for call in calls if call != "progress"] == [f"work {number}" for number in range(num_works)]
     expected = logits_of(NativeBackend(LARGE, random_weights(LARGE), num_threads=1), TEXT)
     np.testing.assert_array_equal(logits_of(backend, TEXT), expected)
 
@@ -97,7 +100,7 @@ def test_an_error_of_the_other_work_comes_before_those_of_the_weights() -> None:
         raise TokenizerError("no tokens")
 
     with pytest.raises(TokenizerError, match="no tokens"):
-        NativeBackend(CONFIG, tensors, weights="f16", num_threads=2, meanwhile=fail)
+        NativeBackend(CONFIG, tensors, weights="f16", num_threads=2, meanwhile=[fail])
 
 
 @pytest.fixture(scope="module")
@@ -187,7 +190,7 @@ def test_ctrl_c_during_other_work_ends_loading_and_frees_its_memory(large_file: 
     script = """
 before = memory("VmRSS:")
 try:
-    NativeBackend(LARGE, tensors, num_threads=2, meanwhile=lambda: os.kill(os.getpid(), signal.SIGINT))
+    NativeBackend(LARGE, tensors, num_threads=2, meanwhile=[lambda: os.kill(os.getpid(), signal.SIGINT)])
 except KeyboardInterrupt:
     print("interrupted")
 print(memory("VmRSS:") - before < 25e6)

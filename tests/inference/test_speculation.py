@@ -19,7 +19,7 @@ from nextword.inference.engine import Engine
 from nextword.inference.generation import Generation, collect
 from nextword.inference.lookup import Lookup
 from nextword.inference.sequence import Request
-from nextword.text import Tokenizer
+from nextword.text.tokenizer import Tokenizer
 from tests.fakes import HashBackend
 from tests.inference.test_engine_on_fake import LETTERS, ONLY_LETTERS, Case, cases_of_any_kind, params_of_any_kind
 from tests.text.test_tokenizer import TOKENIZER

@@ -14,7 +14,7 @@ from nextword.decoding.params import SamplingParams
 from nextword.errors import RequestError
 from nextword.inference.engine import Engine
 from nextword.inference.generation import Generation, collect
-from nextword.text import Tokenizer
+from nextword.text.tokenizer import Tokenizer
 from tests.data.byte_tokenizer import END, byte_tokenizer
 from tests.fakes import HashBackend
 from tests.tasks.test_chat_thoughts import ASKED, TEMPLATES, scripted

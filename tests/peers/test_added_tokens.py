@@ -13,7 +13,7 @@ import tokenizers
 from tokenizers import AddedToken, decoders, models, normalizers, pre_tokenizers
 
 from nextword.errors import TokenizerError
-from nextword.text import Tokenizer
+from nextword.text.tokenizer import Tokenizer
 from nextword.text.tokenizer_folder import load_tokenizer_folder
 from tests.text.test_continued_text import metaspace_backend, unigram, word_level_backend, word_piece_backend
 from tests.text.vocabularies import as_tokenizer, byte_level_backend, piece_backend

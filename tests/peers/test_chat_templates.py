@@ -11,7 +11,7 @@ import pytest
 
 from nextword.checkpoints.gguf.end_tokens import END_TEXTS, FILE_TEXTS
 from nextword.errors import NextwordError
-from nextword.text import Tokenizer
+from nextword.text.tokenizer import Tokenizer
 from tests.peers.llama_cpp_sources import templates
 from tests.text.vocabularies import as_tokenizer, byte_level_backend
 

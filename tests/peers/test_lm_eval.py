@@ -27,7 +27,7 @@ with warnings.catch_warnings():
     from nextword.errors import RequestError
     from nextword.evaluation.lm_eval_model import EngineLM
     from nextword.evaluation.lm_eval_run import run_tasks
-    from nextword.language_model import load
+    from nextword.loading import load
 
 pytestmark = [pytest.mark.peer, pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from nextword.errors import NextwordError, TokenizerError
-from nextword.text import Tokenizer
+from nextword.text.tokenizer import Tokenizer
 from tests.peers.template_features import BLOCKS, EXPRESSIONS, LINES, MESSAGES, NAMES
 from tests.text.vocabularies import as_tokenizer, byte_level_backend
 

@@ -13,8 +13,8 @@ from nextword.decoding.call_grammar import call_constraint
 from nextword.decoding.grammar import GrammarCompiler
 from nextword.errors import NextwordError
 from nextword.inference.answering import find_tool_use
-from nextword.text import Tokenizer
 from nextword.text.thought_marks import written_text
+from nextword.text.tokenizer import Tokenizer
 from nextword.text.tool_syntax import CALL_ID
 from nextword.text.tool_use import ToolUse
 from tests.peers.llama_cpp_sources import templates

@@ -13,8 +13,8 @@ from nextword.inference.backend import Logits
 from nextword.inference.engine import Engine
 from nextword.inference.generation import collect
 from nextword.tasks.chat import Conversation
-from nextword.text import Tokenizer
 from nextword.text.chat_options import ChatOptions
+from nextword.text.tokenizer import Tokenizer
 from tests.fakes import HashBackend
 
 ASKED = {"role": "user", "content": "Why?"}

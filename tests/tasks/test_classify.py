@@ -14,9 +14,9 @@ from nextword.data.labelled import read_labelled
 from nextword.decoding.log_softmax import log_softmax
 from nextword.errors import RequestError
 from nextword.inference.engine import Engine
-from nextword.language_model import load
+from nextword.loading import load
 from nextword.tasks.classify import CONTENT_FREE, Classifier, ClassifyOptions, classify_options
-from nextword.text import Tokenizer
+from nextword.text.tokenizer import Tokenizer
 from tests.data.byte_tokenizer import byte_tokenizer
 from tests.fakes import HashBackend
 

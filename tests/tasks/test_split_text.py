@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nextword.tasks.split_text import SENTENCE_END, num_tokens, split_text
-from nextword.text import Tokenizer
+from nextword.text.tokenizer import Tokenizer
 from tests.text.test_tokenizer import TOKENIZER
 
 MOST_TOKENS_OF_A_CHARACTER = 4

@@ -16,7 +16,7 @@ from nextword.errors import RequestError, TokenizerError
 from nextword.inference.backend import Logits
 from nextword.inference.engine import Engine
 from nextword.tasks.summarize import Length, Style, Summary, summarize, summarize_batch
-from nextword.text import Tokenizer
+from nextword.text.tokenizer import Tokenizer
 from tests.fakes import HashBackend
 from tests.text.test_tokenizer import TEMPLATE, TOKENIZER, small_tokenizer
 

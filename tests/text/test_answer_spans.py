@@ -14,7 +14,7 @@ from tokenizers import processors
 from nextword.checkpoints.catalogue import CATALOGUE, is_pulled, model_path
 from nextword.checkpoints.open_directory import open_tokenizer
 from nextword.errors import TokenizerError
-from nextword.text import Tokenizer
+from nextword.text.tokenizer import Tokenizer
 from tests.text.vocabularies import as_tokenizer, byte_level_backend, piece_backend
 
 TURNS = "{% for m in messages %}<|begin|>{{ m['role'] }}\n{{ CONTENT }}<|end|>\n{% endfor %}"

@@ -10,7 +10,7 @@ import transformers
 from tokenizers import AddedToken
 
 from nextword.errors import TokenizerError
-from nextword.text import Tokenizer
+from nextword.text.tokenizer import Tokenizer
 from tests.text.vocabularies import as_tokenizer, byte_level_backend
 
 HIDES_THOUGHTS = """{%- set ns = namespace(last=0) %}{%- for m in messages %}{%- if m.role == 'user' %}

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from nextword.errors import RequestError, TokenizerError
-from nextword.text import Tokenizer
+from nextword.text.tokenizer import Tokenizer
 from tests.text.test_chat_template import TEMPLATES
 from tests.text.vocabularies import as_tokenizer, byte_level_backend
 

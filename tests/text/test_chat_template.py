@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from nextword.errors import TokenizerError
-from nextword.text import Tokenizer
 from nextword.text.chat_template import render_chat_template
+from nextword.text.tokenizer import Tokenizer
 from tests.text.vocabularies import byte_level_backend
 
 VARIABLES = {"bos_token": "<|begin|>", "eos_token": "<|end|>"}

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenizers import decoders, models, pre_tokenizers
 
-from nextword.text import Tokenizer
+from nextword.text.tokenizer import Tokenizer
 from tests.text.vocabularies import SPACE, as_tokenizer, byte_level_backend, piece_backend
 
 REPLACEMENT = "\N{REPLACEMENT CHARACTER}"

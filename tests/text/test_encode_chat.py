@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from tokenizers import AddedToken, decoders, models, normalizers, pre_tokenizers
 
 from nextword.errors import TokenizerError
-from nextword.text import Tokenizer
 from nextword.text.chat_marks import MarkedText
+from nextword.text.tokenizer import Tokenizer
 from tests.text.vocabularies import BYTE_TOKENS, PIECE_MERGES, PIECES, as_tokenizer, byte_level_backend, piece_backend
 
 TEMPLATE = (

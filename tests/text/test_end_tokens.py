@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from tokenizers import AddedToken
 
-from nextword.text import Tokenizer
+from nextword.text.tokenizer import Tokenizer
 from nextword.text.tokenizer_folder import load_tokenizer_folder
 from tests.text.test_chat_input import FULL, PLAIN
 from tests.text.vocabularies import as_tokenizer, byte_level_backend

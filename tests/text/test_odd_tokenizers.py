@@ -14,7 +14,7 @@ from tokenizers import AddedToken, models, pre_tokenizers
 from nextword.checkpoints.gguf.metadata import GGUFMetadata
 from nextword.checkpoints.gguf.tokenizer import build_gguf_tokenizer
 from nextword.errors import CheckpointError, TokenizerError
-from nextword.text import Tokenizer
+from nextword.text.tokenizer import Tokenizer
 from nextword.text.tokenizer_folder import load_tokenizer_folder
 from tests.text.vocabularies import SPACE, as_tokenizer, byte_level_backend, piece_backend
 

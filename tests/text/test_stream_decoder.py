@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from tokenizers import decoders, models
 
 from nextword.errors import TokenizerError
-from nextword.text import Tokenizer
+from nextword.text.tokenizer import Tokenizer
 from tests.text.vocabularies import BYTE_TOKENS, PIECES, SPACE, as_tokenizer, byte_level_backend, piece_backend
 
 REPLACEMENT = "\N{REPLACEMENT CHARACTER}"

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nextword.errors import CheckpointError, RequestError, TokenizerError
-from nextword.text import Tokenizer
 from nextword.text.post_processor import put_around
+from nextword.text.tokenizer import Tokenizer
 from nextword.text.tokenizer_folder import load_tokenizer_folder
 from tests.text.vocabularies import as_tokenizer
 

@@ -13,8 +13,8 @@ import pytest
 import tokenizers
 from tokenizers import decoders, models, normalizers, pre_tokenizers, processors, trainers
 
-from nextword.text import Tokenizer
 from nextword.text.post_processor import put_around
+from nextword.text.tokenizer import Tokenizer
 from nextword.text.tokenizer_folder import load_tokenizer_folder
 
 pytestmark = pytest.mark.peer

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nextword.errors import ConfigError, DataError
-from nextword.text import Tokenizer
+from nextword.text.tokenizer import Tokenizer
 from nextword.text.tokenizer_folder import load_tokenizer_folder
 from nextword.text.train_tokenizer import CHAT_MARKS, END_OF_TEXT, TokenizerKind, measure_tokenizer, train_tokenizer
 

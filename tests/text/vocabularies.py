@@ -5,7 +5,7 @@ from __future__ import annotations
 import tokenizers
 from tokenizers import AddedToken, decoders, models, normalizers, pre_tokenizers
 
-from nextword.text import Tokenizer
+from nextword.text.tokenizer import Tokenizer
 
 SPACE = "\N{LOWER ONE EIGHTH BLOCK}"
 BYTE_TOKENS = [f"<0x{byte:02X}>" for byte in range(256)]

@@ -6,7 +6,9 @@ The code of adapters is imported only if there is one: opening a model must stay
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Annotated
 
 from nextword.adapters.spec import PROMPT_KINDS
 from nextword.checkpoints.catalogue import chat_defaults, resolve
@@ -15,6 +17,8 @@ from nextword.checkpoints.open_directory import open_model_directory
 from nextword.errors import CheckpointError
 from nextword.json_file import read_json_object
 from nextword.text.choose_template import TEMPLATE_NAME
+
+AdapterFolders = Annotated[Mapping[str, str | Path], 'a mapping such as {"name": "folder"}']
 
 _CONFIG_NAME = "adapter_config.json"
 

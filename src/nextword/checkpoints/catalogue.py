@@ -10,8 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
-from nextword.checkpoints.hub_catalogue import HUB_CATALOGUE
-from nextword.checkpoints.hub_names import PREFIX, HubName, parse_hub_name
+from nextword.checkpoints.hub_names import CACHED, PREFIX, HubName, parse_hub_name
 from nextword.errors import CheckpointError
 
 
@@ -79,6 +78,10 @@ def chat_defaults(path: Path) -> Mapping[str, object]:
     for entry in CATALOGUE.values():
         if model_path(entry) == path:
             return entry.chat_defaults
+    if not any(part.startswith(CACHED) for part in path.parts):
+        return {}
+    from nextword.checkpoints.hub_catalogue import HUB_CATALOGUE  # a file of one's own does not need it
+
     for listed in HUB_CATALOGUE.values():
         if listed.hub_name.cache_folder_name in path.parts and path == _cached(listed.hub_name):
             return listed.chat_defaults
@@ -87,6 +90,8 @@ def chat_defaults(path: Path) -> Mapping[str, object]:
 
 def known_names() -> tuple[str, ...]:
     """Return the names of all models that have a short one, in order."""
+    from nextword.checkpoints.hub_catalogue import HUB_CATALOGUE
+
     return tuple(sorted({*CATALOGUE, *HUB_CATALOGUE}))
 
 
@@ -97,6 +102,8 @@ def hub_name_of(name: str) -> HubName | None:
     """
     if name.startswith(PREFIX):
         return parse_hub_name(name)
+    from nextword.checkpoints.hub_catalogue import HUB_CATALOGUE
+
     return HUB_CATALOGUE[name].hub_name if name in HUB_CATALOGUE else None
 
 

@@ -8,14 +8,15 @@ hf:owner/name@revision...         any of these at a branch, tag or commit: hf:ow
 
 from __future__ import annotations
 
-import dataclasses
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from nextword.errors import CheckpointError
 
 PREFIX = "hf:"
+CACHED = "models--"
+"""Beginning of the name of a repository's folder in the cache."""
 MAIN = "main"
 """Branch that a name without a revision means."""
 
@@ -25,17 +26,15 @@ _REVISION = rf"{_PART}(?:/{_PART})*"
 _GGUF = r"(?:\w[\w.+-]*/)*\w[\w.+-]*\.gguf"
 _QUANTIZATION = r"(?i:(?:UD-)?(?:I?Q|TQ|B?F|MXFP|NVFP)\d\w*)"
 """Pattern of a quantization, such as Q4_K_M, IQ4_XS, F16."""
-_NAME = re.compile(
+_NAME = (
     rf"(?P<repository>{_PART}/{_PART})(?:@(?P<revision>{_REVISION}?))?"
-    rf"(?:/(?P<file>{_GGUF})|:(?P<quantization>{_QUANTIZATION}))?",
-    re.ASCII,
+    rf"(?:/(?P<file>{_GGUF})|:(?P<quantization>{_QUANTIZATION}))?"
 )
-_GGUF_FILE = re.compile(_GGUF, re.ASCII)
+"""Compiled when it is used: opening a file of one's own does not wait for it."""
 _SPLIT = re.compile(r"-(?P<number>\d{5})-of-(?P<count>\d{5})(?=\.gguf$)")
 
 
-@dataclass(frozen=True)
-class HubName:
+class HubName(NamedTuple):
     """Name of a repository of the Hub, or of one GGUF model in it, at a revision."""
 
     repository: str
@@ -60,7 +59,7 @@ class HubName:
     @property
     def cache_folder_name(self) -> str:
         """Name of the repository's folder in the cache."""
-        return f"models--{self.repository.replace('/', '--')}"
+        return f"{CACHED}{self.repository.replace('/', '--')}"
 
     def at(self, revision: str) -> HubName:
         """Return the name at a revision. Raises CheckpointError for what is none, or if it names another already."""
@@ -68,7 +67,7 @@ class HubName:
             raise CheckpointError(f"{self}: names the revision {self.revision!r}, not {revision!r}: give one of them")
         if not re.fullmatch(_REVISION, revision, re.ASCII):
             raise CheckpointError(f"revision {revision!r}: must be a branch, tag or commit such as main")
-        return dataclasses.replace(self, revision=revision)
+        return self._replace(revision=revision)
 
     def gguf_files(self, files: Iterable[str]) -> list[str]:
         """Select from the paths of a repository those of the named GGUF model, all parts of a split one, in order.
@@ -87,7 +86,7 @@ class HubName:
 
 def parse_hub_name(name: str) -> HubName:
     """Parse a name as the head of this module describes it. Raises CheckpointError for anything else."""
-    match = _NAME.fullmatch(name.removeprefix(PREFIX))
+    match = re.fullmatch(_NAME, name.removeprefix(PREFIX), re.ASCII)
     if match is None:
         raise CheckpointError(
             f"{name!r} names no model of the Hub: write hf:owner/name, hf:owner/name:Q4_K_M "
@@ -101,7 +100,7 @@ def parse_hub_name(name: str) -> HubName:
 def gguf_models(files: Iterable[str]) -> list[list[str]]:
     """Group the paths of GGUF files by model, in order: parts of a split one together, no multimodal projectors."""
     groups: dict[tuple[str, str], list[str]] = {}
-    for file in sorted(file for file in files if _GGUF_FILE.fullmatch(file)):
+    for file in sorted(file for file in files if re.fullmatch(_GGUF, file, re.ASCII)):
         if file.rpartition("/")[2].startswith("mmproj"):
             continue
         split = _SPLIT.search(file)

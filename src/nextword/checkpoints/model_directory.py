@@ -12,11 +12,13 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from nextword.models.config import ModelConfig
 from nextword.models.stored_tensor import StoredTensor
-from nextword.text.tokenizer import Tokenizer
+
+if TYPE_CHECKING:  # imported when it is built, which may be beside the packing of weights
+    from nextword.text.tokenizer import Tokenizer
 
 Format = Literal["hf", "gguf"]
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from nextword.checkpoints.gguf.open import open_gguf, open_gguf_tokenizer
 from nextword.checkpoints.model_directory import ModelDirectory, without_collections
 from nextword.errors import CheckpointError, os_reason
-from nextword.text.tokenizer import Tokenizer
+
+if TYPE_CHECKING:
+    from nextword.text.tokenizer import Tokenizer
 
 _PICKLE_SUFFIXES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
 

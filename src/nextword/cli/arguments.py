@@ -20,7 +20,7 @@ from nextword.tasks.classify_options import ClassifyOptions
 
 if TYPE_CHECKING:
     from nextword.language_model import LanguageModel
-    from nextword.workflows.opening import LoadOptions
+    from nextword.workflows.loading import LoadOptions
 
 _TEXT_FILES = "Files and folders: .txt, .md, .jsonl, .json, .parquet; all but the last also as .gz and .zst."
 
@@ -131,12 +131,12 @@ def catalogue_names() -> tuple[str, ...]:
 
 def load_model(name: str, compute: ComputeOptions, *, amateur: str | None = None) -> LanguageModel:
     """Load a model; a terminal shows that it is being loaded. Raises as `nextword.load`."""
-    from nextword.workflows.opening import open_model
+    from nextword.workflows.loading import load_with_progress
 
     options = load_options(compute)
     options["amateur"] = amateur
     with ProgressLine() as line:
-        return open_model(name, line.update, **options)
+        return load_with_progress(name, line.update, **options)
 
 
 def named_folders(arguments: Sequence[str]) -> dict[str, str]:

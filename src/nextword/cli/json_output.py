@@ -13,7 +13,7 @@ from nextword.cli.console import note
 if TYPE_CHECKING:
     from nextword.decoding.sampler import ChosenToken
     from nextword.inference.generation import Generation
-    from nextword.text import Tokenizer
+    from nextword.text.tokenizer import Tokenizer
 
 
 def print_json(value: object) -> None:

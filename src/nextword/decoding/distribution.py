@@ -15,18 +15,21 @@ import functools
 import math
 from collections.abc import Callable
 from numbers import Integral
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from nextword.checks import checked_arguments
-from nextword.decoding.distribution_table import DistributionTable, TableRow
 from nextword.decoding.log_softmax import log_softmax
 from nextword.decoding.params import checked
 from nextword.decoding.random_stream import RANDOM_BITS, fresh_seed, random_numbers
 from nextword.decoding.selection import Positions, largest, position_at, smallest_set
 from nextword.decoding.softmax_weights import softmax_weights
 from nextword.errors import RequestError
+
+if TYPE_CHECKING:
+    from nextword.decoding.distribution_table import DistributionTable
 
 SMALLEST_TEMPERATURE = 1e-30
 """Smallest temperature: below it float32 quotients overflow, and sampling is greedy far above it already."""
@@ -245,6 +248,8 @@ class Distribution:
     @checked_arguments
     def table(self, n: int = 10) -> DistributionTable:
         """Return the n most probable tokens: rank, id, text, probability, log-probability, cumulative probability."""
+        from nextword.decoding.distribution_table import DistributionTable, TableRow
+
         rows, cumulative = [], 0.0
         for rank, (token_id, log_prob) in enumerate(self.most_probable(n), start=1):
             cumulative += math.exp(log_prob)

@@ -11,13 +11,12 @@ import dataclasses
 import functools
 import math
 from collections.abc import Collection, Iterator, Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nextword.decoding.distribution import SMALLEST_TEMPERATURE, Distribution
-from nextword.decoding.grammar import Matcher
 from nextword.decoding.mask import Mask
 from nextword.decoding.params import SamplingParams
 from nextword.decoding.processors import (
@@ -34,6 +33,9 @@ from nextword.decoding.random_stream import fresh_seed, random_numbers
 from nextword.decoding.softmax_weights import log_total
 from nextword.errors import RequestError
 from nextword.native import native
+
+if TYPE_CHECKING:
+    from nextword.decoding.grammar import Matcher
 
 
 @dataclasses.dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence as Seq
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from nextword.checks import shown
 from nextword.decoding.guidance import guidance_of
@@ -14,8 +14,7 @@ from nextword.inference.cache_budget import CacheBudget, forked_positions, whole
 from nextword.inference.guide import Guide
 
 
-@dataclass(frozen=True)
-class Needs:
+class Needs(NamedTuple):
     """Needs of one request."""
 
     room: int

@@ -7,8 +7,7 @@ Importing this file imports neither numpy nor any implementation.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol, TypeAlias
 
 if TYPE_CHECKING:
     import numpy as np
@@ -34,13 +33,9 @@ def ignore_progress(share: float) -> None:
     """Do nothing: the default of `on_progress`."""
 
 
-Meanwhile = Callable[[], object]
-"""Called once while other threads load weights: work that a model needs besides; what it returns is ignored."""
-
-
-def do_nothing() -> None:
-    """Do nothing: the default of `meanwhile`."""
-
+Meanwhile = Sequence[Callable[[], object]]
+"""Called once each, in order, while other threads load weights: work that a model needs besides; what they return is
+ignored."""
 
 WHOLE_CACHE = 0.5
 """Share of the memory free when a model is loaded that its keys and values may take."""
@@ -48,8 +43,7 @@ PAGE_POSITIONS = 32
 """Positions in a page, the unit in which memory for keys and values is given out."""
 
 
-@dataclass(frozen=True)
-class Chunk:
+class Chunk(NamedTuple):
     """Tokens that continue one sequence in a step."""
 
     cache_id: int
@@ -61,8 +55,7 @@ class Chunk:
     """Number of last tokens that are a draft: `truncate_cache` may take them back before the sequence's next step."""
 
 
-@dataclass(frozen=True)
-class TokenScores:
+class TokenScores(NamedTuple):
     """Scores of one target token for each row of logits; every field is (n,), NaN for rows that are no distribution."""
 
     nats: npt.NDArray[np.float64]

@@ -10,16 +10,16 @@ the drafter-invariant choice of Daliri, Musco and Suresh 2024.
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import math
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import numpy as np
 
-from nextword.decoding.grammar import Matcher
+if TYPE_CHECKING:
+    from nextword.decoding.grammar import Matcher
+
 
 MOST_DRAFTED = 63
 """Maximum number of tokens of a draft."""
@@ -29,8 +29,7 @@ _LENGTHS = (0, 1, 2, 3, 5, 7, 11, 15, 23, 31, 47, MOST_DRAFTED)
 """Lengths of a draft that are considered."""
 
 
-@dataclass(frozen=True)
-class Outlook:
+class Outlook(NamedTuple):
     """Number of tokens that a source could propose next, how sure of them it is, and what they cost."""
 
     num_tokens: int
@@ -43,8 +42,7 @@ class Outlook:
 NOTHING = Outlook(0, 0)
 
 
-@dataclass(frozen=True)
-class Draft:
+class Draft(NamedTuple):
     """Tokens that may follow."""
 
     token_ids: Sequence[int]
@@ -201,7 +199,7 @@ class Drafter:
         if num_fitting == len(draft.token_ids):
             return draft
         self._acceptances[draft.source].observe(draft.agreed + num_fitting, is_kept=False)
-        return dataclasses.replace(draft, token_ids=draft.token_ids[:num_fitting])
+        return draft._replace(token_ids=draft.token_ids[:num_fitting])
 
     @staticmethod
     def _best_length(

@@ -13,13 +13,12 @@ import itertools
 import operator
 from collections.abc import Generator, Iterator
 from collections.abc import Sequence as Seq
-from typing import TypedDict, Unpack
+from typing import TYPE_CHECKING, TypedDict, Unpack
 
 from nextword.checks import check_value, checked_arguments, shown
 from nextword.decoding.constraint import Constraint
 from nextword.decoding.distribution import Distribution
 from nextword.decoding.draw_together import draw_together
-from nextword.decoding.grammar import Grammar, GrammarCompiler, Matcher
 from nextword.decoding.params import SamplingParams
 from nextword.decoding.random_stream import fresh_seed
 from nextword.decoding.row_scores import score_row
@@ -35,7 +34,6 @@ from nextword.inference.draft_model import DraftModel
 from nextword.inference.drafts import NO_DRAFT, Draft, Drafter, DraftSource, StepCosts
 from nextword.inference.fork_safe_lock import ForkSafeLock
 from nextword.inference.generation import thought_splitter
-from nextword.inference.grammars import AfterThoughts, ForcedText, grammar_compiler
 from nextword.inference.guide import Guide, GuidedSequences
 from nextword.inference.lookup import Lookup
 from nextword.inference.preemption import is_preemptible, preempt, resume
@@ -47,7 +45,10 @@ from nextword.inference.stop_strings import StopStrings
 from nextword.inference.text_stream import TextStream
 from nextword.text.thoughts import ThoughtMarks
 from nextword.text.tokenizer import Tokenizer
-from nextword.text.tool_use import ToolUse
+
+if TYPE_CHECKING:  # a form and tools bring their code with them
+    from nextword.decoding.grammar import Grammar, GrammarCompiler, Matcher
+    from nextword.text.tool_use import ToolUse
 
 
 class SubmitOptions(TypedDict, total=False):
@@ -342,6 +343,8 @@ class Engine:
         if constraint is None:
             return None
         if shown_ids not in self._grammar_compilers:
+            from nextword.inference.grammars import grammar_compiler
+
             made = grammar_compiler(self.tokenizer, self.backend.vocab_size, shown_ids)
             self._grammar_compilers[shown_ids] = made
         return self._grammar_compilers[shown_ids].compile(constraint)
@@ -471,6 +474,8 @@ class Engine:
         if request.thought_marks is not None:
             splitter = thought_splitter(request, self.tokenizer)
             if splitter.is_thinking:
+                from nextword.inference.grammars import AfterThoughts
+
                 decoder = self.tokenizer.stream_decoder(shown=request.shown_token_ids)
                 answer = request.grammar.matcher()
                 return AfterThoughts(answer, splitter, decoder, vocab_size=self.backend.vocab_size)
@@ -485,6 +490,8 @@ class Engine:
             prompt, params, seed = request.prompt_token_ids, request.params, request.seed
             sources.append(self._draft_model.source(prompt, params, seed=seed, sample_index=index))
         if matcher is not None:
+            from nextword.inference.grammars import ForcedText
+
             sources.insert(0, ForcedText(matcher, self.tokenizer))
         if request.prediction:
             sources.insert(0, Lookup(request.prediction, is_prediction=True))

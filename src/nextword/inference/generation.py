@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from nextword.decoding.sampler import ChosenToken
 from nextword.inference.sequence import FINISH_REASONS, FinishDetail, FinishReason, Request
 from nextword.plain_text import count, excerpt
 from nextword.text.thoughts import ThoughtSplitter, answer_message
 from nextword.text.tokenizer import Tokenizer
-from nextword.text.tool_calls import CallDelta, ToolCall, joined_calls
+
+if TYPE_CHECKING:
+    from nextword.text.tool_calls import ToolCall
 
 _OPENING = 64
 """Tokens at the end of a prompt in which a template may open the thoughts."""
@@ -157,11 +160,15 @@ def _split(text: str, request: Request, tokenizer: Tokenizer) -> tuple[str, str,
         return "", text, ()
     parts = thought_splitter(request, tokenizer).push(text, is_last=True)
     thoughts = "".join(part for part, is_thought in parts if is_thought)
-    said, calls = text.removeprefix(thoughts), list[CallDelta]()
+    said = text.removeprefix(thoughts)
+    calls: tuple[ToolCall, ...] = ()
     if request.tool_use is not None:
-        said, calls = request.tool_use.splitter().push(said, is_last=True)
+        from nextword.text.tool_calls import joined_calls
+
+        said, found = request.tool_use.splitter().push(said, is_last=True)
+        calls = joined_calls(found)
     message = answer_message(thoughts, said, request.thought_marks.marks)
-    return message.get("reasoning_content", ""), message["content"], joined_calls(calls)
+    return message.get("reasoning_content", ""), message["content"], calls
 
 
 def echoed_text(request: Request, tokenizer: Tokenizer) -> str:

@@ -6,9 +6,9 @@ runs in the same step; whatever is drawn, searched or drafted from the logits ne
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -60,8 +60,7 @@ class Guide:
             self.cache_id = None
 
 
-@dataclass(frozen=True)
-class _Companion:
+class _Companion(NamedTuple):
     """Guide of one sequence, with the handle of its own sequence."""
 
     guide: Guide
@@ -91,7 +90,7 @@ class GuidedSequences:
         fork = self._backend.fork_cache(cache_id)
         if found := self._companions.get(cache_id):
             other = found.guide.backend.fork_cache(found.cache_id)
-            self._companions[fork] = dataclasses.replace(found, cache_id=other)
+            self._companions[fork] = found._replace(cache_id=other)
         return fork
 
     def close_cache(self, cache_id: int) -> None:
@@ -117,7 +116,7 @@ class GuidedSequences:
         Raises RequestError, and has changed nothing, without memory.
         """
         guided = {index: found for index, chunk in enumerate(chunks) if (found := self._companions.get(chunk.cache_id))}
-        copies = {index: dataclasses.replace(chunks[index], cache_id=found.cache_id) for index, found in guided.items()}
+        copies = {index: chunks[index]._replace(cache_id=found.cache_id) for index, found in guided.items()}
         beside = {index: chunk for index, chunk in copies.items() if guided[index].guide.backend is self._backend}
         opinions = self._amateur_step({index: chunk for index, chunk in copies.items() if index not in beside})
         try:
@@ -136,7 +135,7 @@ class GuidedSequences:
         """Run chunks of the amateur, all of whose tokens can be taken back if the other model has no memory."""
         if not chunks or self._amateur is None:
             return {}
-        tentative = [dataclasses.replace(chunk, num_drafted=len(chunk.token_ids)) for chunk in chunks.values()]
+        tentative = [chunk._replace(num_drafted=len(chunk.token_ids)) for chunk in chunks.values()]
         return dict(zip(chunks, self._amateur.step(tentative), strict=True))
 
 

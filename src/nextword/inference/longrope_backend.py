@@ -206,5 +206,5 @@ class LongRopeBackend:
 
 def _joined(parts: Sequence[TokenScores]) -> TokenScores:
     """Join the rows of all parts."""
-    columns = zip(*(dataclasses.astuple(part) for part in parts), strict=True)
+    columns = zip(*parts, strict=True)
     return TokenScores(*(np.concatenate(column) for column in columns))

@@ -9,6 +9,7 @@ import contextlib
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from types import MappingProxyType
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -21,17 +22,18 @@ from nextword.inference.backend import (
     OnProgress,
     TokenScores,
     Weights,
-    do_nothing,
     ignore_progress,
 )
 from nextword.inference.free_memory import free_bytes
 from nextword.inference.native_weights import cache_kind, choose_kinds, load_weights
 from nextword.models.config import ModelConfig
 from nextword.models.experts import Experts
-from nextword.models.linear_change import Changes
 from nextword.models.rope import LongRopeScaling, Rope
 from nextword.models.stored_tensor import StoredTensor
 from nextword.native import core
+
+if TYPE_CHECKING:
+    from nextword.models.linear_change import Changes
 
 _SAME_FIELDS = (
     "vocab_size",
@@ -78,7 +80,7 @@ class NativeBackend:
         max_cache_bytes: int | None = None,
         adapters: Mapping[str, Changes] = MappingProxyType({}),
         on_progress: OnProgress = ignore_progress,
-        meanwhile: Meanwhile = do_nothing,
+        meanwhile: Meanwhile = (),
     ) -> None:
         kinds = choose_kinds(config, tensors, weights)
         self._config = config

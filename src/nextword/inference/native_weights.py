@@ -7,6 +7,7 @@ megabytes at a time.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import math
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Set
@@ -16,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nextword.errors import CheckpointError
-from nextword.inference.backend import Meanwhile, OnProgress, Weights, do_nothing
+from nextword.inference.backend import Meanwhile, OnProgress, Weights
 from nextword.models.config import ModelConfig
 from nextword.models.stored_tensor import StoredTensor
 from nextword.models.weights import require_names, require_shape, weight_shapes
@@ -104,10 +105,11 @@ def load_weights(
     on_progress: OnProgress,
     meanwhile: Meanwhile,
 ) -> None:
-    """Pack all weights; the pages of a mapped file leave the memory again. `meanwhile` is called while others pack.
+    """Pack all weights; the pages of a mapped file leave the memory again.
 
-    Raises what that raises, and CheckpointError for numbers beyond the range of a kind, for infinities and NaN where
-    they are rounded, and for a file that changes meanwhile.
+    One of `meanwhile` is called beside each batch, and those left over at the end. Raises what they raise,
+    CheckpointError for numbers beyond the range of a kind, for infinities and NaN where they are rounded, and for a
+    file that changes meanwhile.
     """
     for name, kind in kinds.items():
         # All are allocated before any is filled: side by side they lie on huge pages, for which one alone is too small.
@@ -118,21 +120,23 @@ def load_weights(
         vector = tensors[name]
         model.load_vector(name, np.ascontiguousarray(vector.to_float32()) + np.float32(offset))
         vector.require_unchanged()
+    works = iter(meanwhile)
     done, total = 0, sum(rows * columns for rows, columns in (shapes[name] for name in kinds))
     for batch in _batches(part for name in kinds for part in _parts(tensors[name])):
         num_values = sum(part.rows.num_elements for part in batch)
         _leave_memory(batch)  # from which some rows were copied
         with contextlib.closing(core.Packing(model, [part.for_core() for part in batch])) as packing:
-            meanwhile()
-            if meanwhile is not do_nothing:
+            for work in itertools.islice(works, 1):
+                work()
                 core.trim_heap()  # of what it took, before the rest of the weights is allocated
             while not _run(packing, batch):
                 on_progress((done + num_values * packing.num_packed / len(batch)) / total)
         _leave_memory(batch)
         batch.clear()  # before the next one is made
-        meanwhile = do_nothing
         done += num_values
         on_progress(done / total)
+    for work in works:  # more than there were batches
+        work()
 
 
 def _kind(name: str, dtype: str, weights: Weights) -> core.WeightKind:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping
 from types import MappingProxyType
+from typing import TYPE_CHECKING
 
 from nextword.errors import BackendError, MissingExtraError
 from nextword.extras import has_torch
@@ -15,15 +16,15 @@ from nextword.inference.backend import (
     Meanwhile,
     OnProgress,
     Weights,
-    do_nothing,
     ignore_progress,
 )
 from nextword.inference.longrope_backend import rotate_by_length
-from nextword.inference.prompted_backend import PromptedBackend
 from nextword.models.config import ModelConfig
-from nextword.models.linear_change import Changes
 from nextword.models.stored_tensor import StoredTensor
 from nextword.native import native
+
+if TYPE_CHECKING:
+    from nextword.models.linear_change import Changes
 
 _MAX_THREADS = 1024
 
@@ -39,14 +40,14 @@ def open_backend(
     num_virtual_tokens: int = 0,
     adapters: Mapping[str, Changes] = MappingProxyType({}),
     on_progress: OnProgress = ignore_progress,
-    meanwhile: Meanwhile = do_nothing,
+    meanwhile: Meanwhile = (),
 ) -> Backend:
     """Load a model into the named backend; "auto": the C++ core where it was built, else PyTorch.
 
     `num_threads`: cores to use; None: all. `cache_share`: of the free memory, for keys and values in the native
     backend. `num_virtual_tokens`: number of last tokens of the vocabulary to prepend to every sequence. `adapters`:
     adapters by name, of which each sequence may choose one. `on_progress`: called by the native backend while it packs
-    weights. `meanwhile`: called once, by the native backend while other threads pack. Raises what that raises,
+    weights. `meanwhile`: called once each, by the native backend while other threads pack. Raises what that raises,
     BackendError if it cannot run here, MissingExtraError without PyTorch, CheckpointError for weights that do not fit
     the config.
     """
@@ -57,6 +58,8 @@ def open_backend(
     opened = _open(config, tensors, backend, weights, num_threads, cache_share, adapters, on_progress, meanwhile)
     if not num_virtual_tokens:
         return opened
+    from nextword.inference.prompted_backend import PromptedBackend
+
     num_words = config.vocab_size - num_virtual_tokens
     return PromptedBackend(opened, vocab_size=num_words, num_virtual_tokens=num_virtual_tokens)
 
@@ -73,7 +76,8 @@ def _open(
     meanwhile: Meanwhile,
 ) -> Backend:
     if backend == "torch" or native is None:
-        meanwhile()
+        for work in meanwhile:
+            work()
     if backend == "torch":
         return _open_torch(config, tensors, weights, num_threads, adapters)
     if native is None:

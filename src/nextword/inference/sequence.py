@@ -7,9 +7,8 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-from nextword.decoding.grammar import Grammar
 from nextword.decoding.params import SamplingParams
 from nextword.decoding.sampler import ChosenToken, Sampler
 from nextword.errors import NextwordError
@@ -18,7 +17,10 @@ from nextword.inference.guide import Guide
 from nextword.inference.stop_strings import StopStrings
 from nextword.inference.text_stream import TextStream
 from nextword.text.thoughts import ThoughtMarks
-from nextword.text.tool_use import ToolUse
+
+if TYPE_CHECKING:
+    from nextword.decoding.grammar import Grammar
+    from nextword.text.tool_use import ToolUse
 
 FinishReason = Literal["stop", "length", "cancelled"]
 FinishDetail = Literal["end_of_sequence", "stop_token", "stop_string", "complete", "max_tokens", "context", "cancelled"]

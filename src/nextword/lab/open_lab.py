@@ -7,11 +7,13 @@ import webbrowser
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Unpack
 
+from nextword.adapters.open import AdapterFolders
 from nextword.checks import checked_arguments
 from nextword.errors import RequestError
 from nextword.extras import needs_extra
-from nextword.language_model import AdapterFolders, LanguageModel
-from nextword.workflows.opening import LoadOptions, ModelSource, open_model
+from nextword.language_model import LanguageModel
+from nextword.workflows.loading import LoadOptions
+from nextword.workflows.opening import ModelSource, open_model
 from nextword.workflows.progress import OnProgress, ignore_progress
 from nextword.workflows.serve import OnReady, ignore_address
 

@@ -9,8 +9,7 @@ number's word: it differs from the published tokenizer.json, and from us, at sig
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import tokenizers
 from tokenizers import pre_tokenizers
@@ -57,8 +56,7 @@ _DEEPSEEK_V3 = (
 )
 
 
-@dataclass(frozen=True, kw_only=True)
-class PreTokenizerRules:
+class PreTokenizerRules(NamedTuple):
     """Pre-tokenization rules of a group of vocabularies."""
 
     patterns: tuple[str, ...]

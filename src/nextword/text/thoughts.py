@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 
-@dataclass(frozen=True)
-class ThoughtMark:
+class ThoughtMark(NamedTuple):
     """Texts around thoughts, without the white space at their ends."""
 
     begin: str
@@ -18,8 +17,7 @@ class ThoughtMark:
     """Follows `end` before the answer's own text, but not before a call of a tool."""
 
 
-@dataclass(frozen=True)
-class ThoughtMarks:
+class ThoughtMarks(NamedTuple):
     """Marks of the thoughts in the answer to one prompt."""
 
     marks: tuple[ThoughtMark, ...]

@@ -19,7 +19,8 @@ from nextword.evaluation.classification import ClassificationReport, classificat
 from nextword.html.plots import require_page
 from nextword.plain_text import count, text_table
 from nextword.tasks.classify import Calibration, Classification, ClassifyOptions, Normalization
-from nextword.workflows.opening import LoadOptions, ModelSource, name_of, open_model
+from nextword.workflows.loading import LoadOptions
+from nextword.workflows.opening import ModelSource, name_of, open_model
 from nextword.workflows.progress import OnProgress, Progress, ignore_progress
 
 _DEFAULTS = ClassifyOptions()

@@ -12,7 +12,8 @@ from nextword.data.documents import read_documents
 from nextword.data.records import BadRecords
 from nextword.evaluation.compare import Comparison, Difference, compare_models
 from nextword.html.plots import require_page
-from nextword.workflows.opening import LoadOptions, ModelSource, name_of, open_model
+from nextword.workflows.loading import LoadOptions
+from nextword.workflows.opening import ModelSource, name_of, open_model
 from nextword.workflows.paths import Files, list_files
 from nextword.workflows.progress import OnProgress, Progress, ignore_progress
 

@@ -18,7 +18,8 @@ from nextword.inference.engine import Engine
 from nextword.inference.sequence import Request
 from nextword.language_model import LanguageModel
 from nextword.plain_text import count, text_table
-from nextword.workflows.opening import LoadOptions, ModelSource, name_of, open_model
+from nextword.workflows.loading import LoadOptions
+from nextword.workflows.opening import ModelSource, name_of, open_model
 from nextword.workflows.progress import OnProgress, Progress, ignore_progress
 
 if TYPE_CHECKING:

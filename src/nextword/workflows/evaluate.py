@@ -13,7 +13,8 @@ from nextword.extras import needs_extra
 from nextword.html.page import table, write_page
 from nextword.html.plots import plot, require_page
 from nextword.plain_text import text_table
-from nextword.workflows.opening import LoadOptions, ModelSource, name_of, open_model
+from nextword.workflows.loading import LoadOptions
+from nextword.workflows.opening import ModelSource, name_of, open_model
 from nextword.workflows.progress import OnProgress, ignore_progress
 
 if TYPE_CHECKING:

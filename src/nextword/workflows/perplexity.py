@@ -28,7 +28,8 @@ from nextword.evaluation.perplexity_accumulator import PerplexityAccumulator, Su
 from nextword.html.plots import require_page
 from nextword.language_model import LanguageModel
 from nextword.plain_text import count, text_table
-from nextword.workflows.opening import LoadOptions, ModelSource, name_of, open_model
+from nextword.workflows.loading import LoadOptions
+from nextword.workflows.opening import ModelSource, name_of, open_model
 from nextword.workflows.paths import Files, list_files
 from nextword.workflows.perplexity_tables import COLUMNS, DOCUMENT_COLUMNS, convention_row, document_row
 from nextword.workflows.progress import OnProgress, Progress, ignore_progress

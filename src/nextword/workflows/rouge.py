@@ -22,7 +22,8 @@ from nextword.html.plots import require_page
 from nextword.inference.engine import Engine
 from nextword.plain_text import count, text_table
 from nextword.tasks.summarize import Length, Summary, summarize_batch
-from nextword.workflows.opening import LoadOptions, ModelSource, name_of, open_model
+from nextword.workflows.loading import LoadOptions
+from nextword.workflows.opening import ModelSource, name_of, open_model
 from nextword.workflows.progress import OnProgress, Progress, ignore_progress
 
 if TYPE_CHECKING:

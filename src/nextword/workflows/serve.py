@@ -9,17 +9,19 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Unpack, cast
 
+from nextword.adapters.open import AdapterFolders
 from nextword.checks import checked_arguments
 from nextword.data.utf8 import read_text
 from nextword.errors import RequestError
 from nextword.extras import needs_extra
-from nextword.language_model import AdapterFolders, LanguageModel
+from nextword.language_model import LanguageModel
 from nextword.serving.limits import DEFAULT_LIMITS as DEFAULT_LIMITS
 from nextword.serving.limits import LimitOptions
 from nextword.serving.limits import Limits as Limits
 from nextword.serving.open_files import with_open_files
 from nextword.serving.security import Access, check_exposure, read_keys
-from nextword.workflows.opening import LoadOptions, open_model
+from nextword.workflows.loading import LoadOptions
+from nextword.workflows.opening import open_model
 from nextword.workflows.progress import OnProgress, ignore_progress
 
 KEY_VARIABLE = "NEXTWORD_API_KEY"

@@ -10,7 +10,8 @@ from typing import Unpack
 from nextword.checks import checked_arguments
 from nextword.evaluation.surprise import ScoredPiece, SurpriseAccumulator, SurpriseReport, surprise_pieces
 from nextword.html.page import require_folder
-from nextword.workflows.opening import LoadOptions, ModelSource, name_of, open_model
+from nextword.workflows.loading import LoadOptions
+from nextword.workflows.opening import ModelSource, name_of, open_model
 from nextword.workflows.progress import OnProgress, ignore_progress
 
 __all__ = ["OnPiece", "ScoredPiece", "SurpriseAccumulator", "stream_surprise", "surprise"]

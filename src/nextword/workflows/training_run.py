@@ -191,7 +191,7 @@ class TrainingRun:
         "best": the weights at the best validation. Raises RequestError for another word, ConfigError if the run was
         never validated.
         """
-        from nextword.language_model import load
+        from nextword.loading import load
 
         if which not in ("last", "best"):
             raise RequestError(f"which must be 'last' or 'best', is {which!r}")

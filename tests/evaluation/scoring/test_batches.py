@@ -10,7 +10,7 @@ from nextword.evaluation.scoring.batches import score_windows
 from nextword.evaluation.scoring.windows import Window
 from nextword.inference.backend import Chunk, Logits
 from nextword.inference.engine import Engine
-from nextword.language_model import load
+from nextword.loading import load
 from tests.fakes import HashBackend
 from tests.text.test_tokenizer import TOKENIZER
 

@@ -10,6 +10,7 @@ import dataclasses
 import functools
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from nextword.checkpoints.gguf.attention_names import attention_rules
 from nextword.checkpoints.gguf.config import read_gguf_config
@@ -17,12 +18,13 @@ from nextword.checkpoints.gguf.metadata import GGUFMetadata
 from nextword.checkpoints.gguf.rope import ROPE_FACTORS
 from nextword.checkpoints.gguf.sampling import read_sampling
 from nextword.checkpoints.gguf.splits import read_gguf_parts
-from nextword.checkpoints.gguf.tokenizer import build_gguf_tokenizer
 from nextword.checkpoints.model_directory import ModelDirectory
 from nextword.errors import CheckpointError
 from nextword.models.families.published_weights import LazyTensors, from_published
 from nextword.models.stored_tensor import StoredTensor
-from nextword.text.tokenizer import Tokenizer
+
+if TYPE_CHECKING:
+    from nextword.text.tokenizer import Tokenizer
 
 _NOT_WEIGHTS = (*ROPE_FACTORS, "*.attn_rot_embd.weight", "*.rope_freqs.weight")
 
@@ -41,7 +43,7 @@ def open_gguf(path: Path) -> ModelDirectory:
         format="gguf",
         config=config,
         tensors=_without_offset(tensors, mapping.norm_offset) if mapping.norm_offset else tensors,
-        load_tokenizer=functools.partial(build_gguf_tokenizer, metadata, num_rows=config.vocab_size),
+        load_tokenizer=lambda: _build_tokenizer(metadata, num_rows=config.vocab_size),
         generation_defaults=read_sampling(metadata),
         license=metadata.text("general.license") if metadata.has("general.license") else None,
         size_bytes=file.size_bytes,
@@ -52,7 +54,13 @@ def open_gguf_tokenizer(path: Path) -> Tokenizer:
     """Open the tokenizer of a GGUF file, which may hold nothing else. Raises CheckpointError naming file and key."""
     metadata = GGUFMetadata(read_gguf_parts(path).metadata, path)
     _require_model(metadata, has_tensors=True)
-    return build_gguf_tokenizer(metadata)
+    return _build_tokenizer(metadata)
+
+
+def _build_tokenizer(metadata: GGUFMetadata, *, num_rows: int | None = None) -> Tokenizer:
+    from nextword.checkpoints.gguf.tokenizer import build_gguf_tokenizer  # with its library, beside packing
+
+    return build_gguf_tokenizer(metadata, num_rows=num_rows)
 
 
 def _require_model(metadata: GGUFMetadata, *, has_tensors: bool) -> None:

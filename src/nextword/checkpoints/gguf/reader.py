@@ -11,7 +11,6 @@ import functools
 import math
 import struct
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
@@ -64,8 +63,7 @@ class _Metadata(Mapping[str, object]):
         return len(self._values)
 
 
-@dataclass(frozen=True)
-class GGUFFile:
+class GGUFFile(NamedTuple):
     """Content of a GGUF file: metadata by key, tensors by name."""
 
     metadata: Mapping[str, object]
@@ -201,8 +199,7 @@ class _Cursor:
         return values
 
 
-@dataclass(frozen=True)
-class _Entry:
+class _Entry(NamedTuple):
     """A tensor of the header: name, shape as PyTorch gives it, type number, offset in bytes."""
 
     name: str

@@ -21,7 +21,7 @@ class Options:
 def run(options: Options) -> None:
     """Print a line for each token: id and text. The weights are not read."""
     from nextword.cli.json_output import print_json
-    from nextword.language_model import load_tokenizer
+    from nextword.loading import load_tokenizer
 
     text = text_or_stdin(options.text)
     tokenizer = load_tokenizer(options.model)

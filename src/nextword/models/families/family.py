@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -18,8 +19,7 @@ from nextword.models.families.fields import ConfigFields
 Rows = npt.NDArray[np.intp] | slice
 
 
-@dataclass(frozen=True)
-class WeightRule:
+class WeightRule(NamedTuple):
     """Module of the published checkpoint, with the module or modules of nextword that it holds.
 
     `{i}` in a name stands for the layer, `{e}` for the expert. A published module without `{e}` holds all experts that

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import fnmatch
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -90,8 +90,7 @@ def published_shapes(family: Family, config: ModelConfig) -> dict[str, Shape]:
     return {parameter.name: parameter.shape for parameter in _parameters(family, config)}
 
 
-@dataclass(frozen=True)
-class _Parameter:
+class _Parameter(NamedTuple):
     """Published tensor (weight or bias) of one layer or expert, with the parameters of nextword that it holds."""
 
     name: str
