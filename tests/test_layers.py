@@ -16,6 +16,7 @@ LEVELS = (
     ("lab",),
     ("lm_eval_plugin", "lm_eval_hook", "workflows"),
     ("serving",),
+    ("loading",),
     ("language_model",),
     ("tasks", "evaluation", "training"),
     ("inference", "adapters", "data"),
@@ -47,7 +48,7 @@ def test_a_room_imports_only_rooms_below_its_own() -> None:
             assert LEVEL[other] > LEVEL[room], f"{path} of {room} imports {other}"
 
 
-VERBS_OPEN_TO = {"cli", "lab", "workflows", "language_model", "errors"}
+VERBS_OPEN_TO = {"cli", "lab", "workflows", "loading", "language_model", "errors"}
 """Rooms that a verb may import; it also may import names from nextword itself."""
 OUTSTANDING: dict[str, set[str]] = {}
 """Verb -> rooms that it still imports against the rule; shrinks, never grows."""

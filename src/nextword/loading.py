@@ -21,6 +21,7 @@ from nextword.native import native
 from nextword.plain_text import printable
 
 if TYPE_CHECKING:
+    from nextword.inference.engine import Engine
     from nextword.language_model import LanguageModel
     from nextword.models.linear_change import Changes
     from nextword.text.tokenizer import Tokenizer
@@ -70,19 +71,19 @@ def load(
         num_virtual_tokens=directory.num_virtual_tokens,
         adapters=_open_beside(directory, adapters or {}),
         on_progress=on_progress,
-        meanwhile=(lambda: directory.tokenizer, _import_language_model),
+        meanwhile=(lambda: directory.tokenizer, _import_what_generates),
     )
+    make_engine, make_model = _import_what_generates()
+    weaker = _open_second("amateur", amateur, directory, **how)
+    engine = make_engine(opened, directory.tokenizer, speculation=speculation, amateur=weaker, draft_model=drafting)
+    return make_model(directory, engine, name=printable(str(name)), backend=chosen, weights=weights, adapters=adapters)
+
+
+def _import_what_generates() -> tuple[type[Engine], type[LanguageModel]]:
     from nextword.inference.engine import Engine
     from nextword.language_model import LanguageModel
 
-    weaker = _open_second("amateur", amateur, directory, **how)
-    engine = Engine(opened, directory.tokenizer, speculation=speculation, amateur=weaker, draft_model=drafting)
-    shown = printable(str(name))
-    return LanguageModel(directory, engine, name=shown, backend=chosen, weights=weights, adapters=adapters)
-
-
-def _import_language_model() -> None:
-    import nextword.language_model  # noqa: F401
+    return Engine, LanguageModel
 
 
 def _cache_share(draft_model: str | Path | None, backend: BackendName, *, speculation: bool) -> float:

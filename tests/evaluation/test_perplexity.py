@@ -181,7 +181,7 @@ def test_short_documents_are_counted_where_they_may_be_left_out() -> None:
         ({"name": "sliding", "context": 4, "stride": 5}, "stride = 5: it must be from 1 to the context, 4"),
         ({"name": "sliding", "stride": 0}, "stride = 0"),
         ({"name": "lm-eval", "stride": 4}, "stride = 4: only the convention sliding"),
-        ({"name": "ollama"}, "convention = 'ollama': there are sliding, llama.cpp, lm-eval"),
+        ({"name": "ollama"}, "convention = 'ollama': must be one of sliding, llama.cpp, lm-eval"),
     ],
 )
 def test_settings_out_of_range_are_refused(settings: dict[str, object], message: str) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import Literal, get_args
 
+from nextword.checks import check_value
 from nextword.errors import RequestError
 from nextword.evaluation.scoring.windows import Window, halved_chunks, rolling_windows, sliding_windows
 from nextword.text.encode_pieces import encode_pieces
@@ -60,8 +61,7 @@ def choose_convention(
     Raises RequestError for an unknown name, a context beyond the model's, and a stride that is out of range or given
     for a convention that has none.
     """
-    if name not in CONVENTION_NAMES:
-        raise RequestError(f"convention = {name!r}: there are {', '.join(CONVENTION_NAMES)}")
+    check_value("convention", name, ConventionName)
     if context is None:
         context = min(_LLAMA_CPP_CONTEXT, max_seq_len) if name == "llama.cpp" else max_seq_len
     if context > max_seq_len:

@@ -115,11 +115,7 @@ def load_weights(
         # All are allocated before any is filled: side by side they lie on huge pages, for which one alone is too small.
         model.make_matrix(name, kind)
     shapes = weight_shapes(config)
-    for name in shapes.keys() - kinds.keys():
-        offset = config.norm_offset if name.endswith("norm.weight") else 0.0
-        vector = tensors[name]
-        model.load_vector(name, np.ascontiguousarray(vector.to_float32()) + np.float32(offset))
-        vector.require_unchanged()
+    _load_vectors(model, config, {name: tensors[name] for name in shapes.keys() - kinds.keys()})
     works = iter(meanwhile)
     done, total = 0, sum(rows * columns for rows, columns in (shapes[name] for name in kinds))
     for batch in _batches(part for name in kinds for part in _parts(tensors[name])):
@@ -137,6 +133,13 @@ def load_weights(
         on_progress(done / total)
     for work in works:  # more than there were batches
         work()
+
+
+def _load_vectors(model: core.Model, config: ModelConfig, vectors: Mapping[str, StoredTensor]) -> None:
+    for name, vector in vectors.items():
+        offset = config.norm_offset if name.endswith("norm.weight") else 0.0
+        model.load_vector(name, np.ascontiguousarray(vector.to_float32()) + np.float32(offset))
+        vector.require_unchanged()
 
 
 def _kind(name: str, dtype: str, weights: Weights) -> core.WeightKind:
