@@ -112,15 +112,27 @@ def test_layers_computed_twice_give_the_same_gradients(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("precision", "again", "times"), [("float32", False, 2), ("float32", True, 2), ("bfloat16", True, 0)]
+    ("precision", "again", "frozen", "times"),
+    [
+        ("float32", False, (), 2),
+        ("float32", True, (), 2),
+        ("float32", False, ("embedding*",), 2),
+        ("float32", False, ("layers.*",), 0),
+        ("bfloat16", True, (), 0),
+    ],
 )
-def test_deep_models_trim_heap_on_both_ways_of_a_step_in_float32_and_only_then(
-    precision: Precision, again: bool, times: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_deep_models_trim_heap_on_both_ways_of_a_step_in_float32_where_most_weights_are_trained(
+    precision: Precision,
+    again: bool,
+    frozen: tuple[str, ...],
+    times: int,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     given_back: list[None] = []
     monkeypatch.setattr(layer_memory, "trim_heap", lambda: given_back.append(None))
-    model = initial_transformer(dataclasses.replace(TINY, num_layers=8), seed=0)
-    compute = ComputeRecipe(precision=precision, gradient_checkpointing=again)
+    model = initial_transformer(dataclasses.replace(TINY, num_layers=12), seed=0)
+    compute = ComputeRecipe(precision=precision, gradient_checkpointing=again, freeze=frozen)
     recipe = dataclasses.replace(RECIPE, compute=compute)
 
     def validate(model: Transformer) -> float:
