@@ -16,14 +16,12 @@ import torch
 from nextword.data.batch import Batch
 from nextword.errors import CheckpointError, ConfigError, TrainingError
 from nextword.models.transformer import Transformer
-from nextword.training import layer_memory
 from nextword.training import trainer as trainer_module
 from nextword.training.callbacks import Callbacks, StepReport
-from nextword.training.initial_weights import initial_transformer
 from nextword.training.metrics import read_metrics
-from nextword.training.recipe import CheckpointRecipe, ComputeRecipe, OptimizerRecipe, Precision, Recipe
+from nextword.training.recipe import CheckpointRecipe, ComputeRecipe, OptimizerRecipe, Recipe
 from nextword.training.trainer import Trainer
-from tests.training.tiny import TINY, TextBatches, tiny_transformer
+from tests.training.tiny import TextBatches, tiny_transformer
 
 FLOAT32 = ComputeRecipe(precision="float32")
 RECIPE = Recipe(steps=6, optimization=OptimizerRecipe(lr=0.01), compute=FLOAT32)
@@ -109,38 +107,6 @@ def test_layers_computed_twice_give_the_same_gradients(tmp_path: Path) -> None:
         trainer = make_trainer(tmp_path / str(again), dataclasses.replace(RECIPE, compute=compute))
         norms.append(trainer._train_step().grad_norm)
     assert norms[0] == norms[1]
-
-
-@pytest.mark.parametrize(
-    ("precision", "again", "frozen", "times"),
-    [
-        ("float32", False, (), 2),
-        ("float32", True, (), 2),
-        ("float32", False, ("embedding*",), 2),
-        ("float32", False, ("layers.*",), 0),
-        ("bfloat16", True, (), 0),
-    ],
-)
-def test_deep_models_trim_heap_on_both_ways_of_a_step_in_float32_where_most_weights_are_trained(
-    precision: Precision,
-    again: bool,
-    frozen: tuple[str, ...],
-    times: int,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    given_back: list[None] = []
-    monkeypatch.setattr(layer_memory, "trim_heap", lambda: given_back.append(None))
-    model = initial_transformer(dataclasses.replace(TINY, num_layers=12), seed=0)
-    compute = ComputeRecipe(precision=precision, gradient_checkpointing=again, freeze=frozen)
-    recipe = dataclasses.replace(RECIPE, compute=compute)
-
-    def validate(model: Transformer) -> float:
-        return float(model(torch.zeros(1, 4, dtype=torch.int64)).sum())
-
-    callbacks = Callbacks(validate=validate)
-    Trainer(model, TextBatches(), recipe, folder=tmp_path, callbacks=callbacks).run()
-    assert len(given_back) == times * 6
 
 
 class Poisoned(TextBatches):

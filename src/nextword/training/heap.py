@@ -31,16 +31,6 @@ def retained_heap() -> Iterator[None]:
         library.malloc_trim(0)
 
 
-def trim_heap() -> None:
-    """Return free gaps between live tensors to the system (malloc_trim); they are too small for the next large tensor.
-
-    A large tensor cannot reuse the gap of one of its own size, since its allocation includes padding for alignment.
-    """
-    library = ctypes.CDLL(None)
-    if hasattr(library, "malloc_trim"):
-        library.malloc_trim(_KEPT[_TOP_PAD])
-
-
 def _set(library: ctypes.CDLL, values: dict[int, int]) -> None:
     for name, value in values.items():
         library.mallopt(name, value)

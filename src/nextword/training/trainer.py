@@ -26,7 +26,7 @@ from nextword.training.choose_parallel import choose_parallel
 from nextword.training.choose_precision import choose_precision
 from nextword.training.heap import retained_heap
 from nextword.training.interruption import Interruption
-from nextword.training.layer_memory import lower_peak_memory
+from nextword.training.layer_memory import recompute_layers
 from nextword.training.machine import DTYPES, likely_dtype
 from nextword.training.metrics import Metrics
 from nextword.training.objective import Objective
@@ -72,7 +72,8 @@ class Trainer:
         if found is not None and values is not None:
             require_values(values, found)
         freeze(model.to(processes.device), recipe.compute.freeze)
-        lower_peak_memory(model, gradient_checkpointing=recipe.compute.gradient_checkpointing)
+        if recipe.compute.gradient_checkpointing:
+            recompute_layers(model)
         self._dtype = self._choose_dtype(recipe.compute.precision if values is None else values["precision"])
         trained_dtype = self._parallel.shard(model, self._dtype)
         self._weights = TrainedWeights(model, dtype=trained_dtype, ema=recipe.compute.ema)
