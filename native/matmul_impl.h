@@ -12,12 +12,9 @@
 namespace nextword {
 namespace {
 
-// Prefetch distance: weights stream from DRAM at twice the speed when prefetched this many bytes ahead; the hardware
-// prefetcher suffices only while the weights stay in the caches.
-constexpr int kBytesAhead = 8192;
-
-// The first tile of tokens brings a panel into the caches, where the next tiles find it.
-constexpr int bytes_ahead(int token) { return token == 0 ? kBytesAhead : 0; }
+// Weights stream from DRAM at twice the speed when prefetched some bytes ahead; the hardware prefetcher suffices only
+// while they stay in the caches. The first tile of tokens brings a panel there, where the next tiles find it.
+constexpr int bytes_ahead(int token) { return token == 0 ? Simd::kBytesAhead : 0; }
 
 // Into the second cache: the first is too small for what a tile of tokens reads meanwhile.
 [[gnu::always_inline]] inline void fetch_ahead(const uint8_t* weights, int ahead, int bytes) {
