@@ -5,12 +5,15 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import nextword
 from benchmarks.peers.side import Prompts, Scored, Scoring, Stepwise
 from nextword.inference.backend import Chunk
-from nextword.inference.engine import Engine
 from nextword.inference.prefill import prefill_chunks
+
+if TYPE_CHECKING:  # `nextword.load` imports it, beside other work
+    from nextword.inference.engine import Engine
 
 
 class NextwordBackend(Stepwise, Scoring):

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
+from typing import TYPE_CHECKING
 
 import nextword
 from benchmarks.peers.side import Prompts, Side, Timed
-from nextword.decoding.params import SamplingParams
-from nextword.inference.engine import Engine
-from nextword.inference.sequence import Request
-from nextword.language_model import LanguageModel
+
+if TYPE_CHECKING:  # `nextword.load` imports what it needs, beside other work
+    from nextword.inference.sequence import Request
+    from nextword.language_model import LanguageModel
 
 
 class NextwordEngine(Side):
@@ -22,6 +23,9 @@ class NextwordEngine(Side):
 
     def begin(self, prompts: Prompts, num_steps: int) -> Timed:
         """Implement `Side.begin`; prompts are prefilled beside texts that grow, so some are steps ahead."""
+        from nextword.decoding.params import SamplingParams
+        from nextword.inference.engine import Engine
+
         for request in self._requests:
             self._engine.cancel(request)
         self._engine = Engine(self._model.engine.backend, self._model.tokenizer, max_sequences=len(prompts))
