@@ -13,7 +13,7 @@ namespace {
 
 struct Avx2 {
     static constexpr int kTokens = 4;
-    static constexpr int kFloatTokens = 6;  // of a tile, where weights are floats
+    static constexpr int kFloatTokens = 6;    // of a tile, where weights are floats
     static constexpr int kBytesAhead = 2048;  // from the weights that are multiplied to those that are prefetched
     static constexpr int kHalvesAtOnce = 1;
     static constexpr bool kAddsPairs = true;

@@ -12,8 +12,8 @@ namespace nextword {
 namespace {
 
 struct Simd {
-    static constexpr int kTokens = 6;       // 12 sums and 12 integer products stay in the 32 registers
-    static constexpr int kFloatTokens = 6;  // of a tile, where weights are floats
+    static constexpr int kTokens = 6;         // 12 sums and 12 integer products stay in the 32 registers
+    static constexpr int kFloatTokens = 6;    // of a tile, where weights are floats
     static constexpr int kBytesAhead = 8192;  // from the weights that are multiplied to those that are prefetched
     static constexpr int kHalvesAtOnce = 2;
     static constexpr bool kAddsPairs = false;

@@ -14,7 +14,7 @@ namespace {
 
 struct Simd {
     static constexpr int kTokens = 2;  // tokens that a matrix kernel holds in registers: more would compile for minutes
-    static constexpr int kFloatTokens = 2;  // of a tile, where weights are floats
+    static constexpr int kFloatTokens = 2;    // of a tile, where weights are floats
     static constexpr int kBytesAhead = 8192;  // from the weights that are multiplied to those that are prefetched
     static constexpr int kHalvesAtOnce = 2;
     static constexpr bool kAddsPairs = false;

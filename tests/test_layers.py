@@ -69,6 +69,17 @@ def test_only_one_module_imports_the_extension() -> None:
     assert importing == ["native.py"]
 
 
+def test_what_generates_is_imported_while_weights_are_packed() -> None:
+    """Else each start waits for it."""
+    late = ("tokenizers", "nextword.text.tokenizer", "nextword.inference.engine", "nextword.language_model")
+    script = (
+        "import sys, nextword.workflows.loading, nextword.checkpoints.huggingface, nextword.inference.native_backend; "
+        f"print([name for name in {late} if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True)
+    assert done.stdout == "[]\n"
+
+
 def test_importing_nextword_imports_no_torch() -> None:
     script = "import sys, nextword, nextword.decoding.params; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0

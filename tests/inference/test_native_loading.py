@@ -101,6 +101,8 @@ def test_an_error_of_the_other_work_comes_before_those_of_the_weights() -> None:
 
     with pytest.raises(TokenizerError, match="no tokens"):
         NativeBackend(CONFIG, tensors, weights="f16", num_threads=2, meanwhile=[fail])
+    with pytest.raises(TokenizerError, match="no tokens"):
+        NativeBackend(LARGE, random_weights(LARGE), num_threads=2, meanwhile=[lambda: None, fail])
 
 
 @pytest.fixture(scope="module")

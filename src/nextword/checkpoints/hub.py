@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from nextword.checkpoints.hub_names import MAIN, HubName, gguf_models, is_complete
+from nextword.checkpoints.hub_names import CACHED, MAIN, HubName, gguf_models, is_complete
 from nextword.checkpoints.huggingface import CONFIG_NAME, GENERATION_CONFIG_NAME
 from nextword.checkpoints.safetensors_file import INDEX_NAME, SINGLE_NAME
 from nextword.errors import CheckpointError, DownloadError, MissingExtraError, NextwordError
@@ -56,8 +56,8 @@ def cached_path(name: HubName) -> Path | None:
 
 def cached_models() -> Iterator[tuple[HubName, Path]]:
     """Yield name and path of all models in the cache, by name: folders with a config.json, and GGUF models."""
-    for folder in sorted(_cache_folder().glob("models--*--*")):
-        owner, _, title = folder.name.removeprefix("models--").partition("--")
+    for folder in sorted(_cache_folder().glob(f"{CACHED}*--*")):
+        owner, _, title = folder.name.removeprefix(CACHED).partition("--")
         snapshot = _snapshot(folder, MAIN)
         if snapshot is None:
             continue

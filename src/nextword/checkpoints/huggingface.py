@@ -6,11 +6,11 @@ In: a folder as published on the Hub. Out: a `ModelDirectory` whose weights have
 from __future__ import annotations
 
 import dataclasses
-import functools
 import re
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -24,7 +24,9 @@ from nextword.models.families import FAMILIES, Family
 from nextword.models.families.fields import ConfigFields
 from nextword.models.families.published_weights import from_published, layer_stems, published_name
 from nextword.models.stored_tensor import StoredTensor
-from nextword.text.tokenizer_folder import load_tokenizer_folder
+
+if TYPE_CHECKING:
+    from nextword.text.tokenizer import Tokenizer
 
 CONFIG_NAME = "config.json"
 GENERATION_CONFIG_NAME = "generation_config.json"
@@ -52,11 +54,17 @@ def open_huggingface_folder(folder: Path) -> ModelDirectory:
         format="hf",
         config=config,
         tensors=tensors,
-        load_tokenizer=functools.partial(load_tokenizer_folder, folder),
+        load_tokenizer=lambda: _load_tokenizer(folder),
         generation_defaults=read_json_object(generation_path) if generation_path.exists() else {},
         license=read_license(folder / "README.md"),
         size_bytes=size_bytes,
     )
+
+
+def _load_tokenizer(folder: Path) -> Tokenizer:
+    from nextword.text.tokenizer_folder import load_tokenizer_folder  # with its library, beside packing
+
+    return load_tokenizer_folder(folder)
 
 
 def read_config(path: Path) -> tuple[Family, ModelConfig]:

@@ -34,8 +34,8 @@ def ignore_progress(share: float) -> None:
 
 
 Meanwhile = Sequence[Callable[[], object]]
-"""Called once each, in order, while other threads load weights: work that a model needs besides; what they return is
-ignored."""
+"""Called once each, in order, while other threads load weights, or where none does: work that a model needs besides;
+what they return is ignored."""
 
 WHOLE_CACHE = 0.5
 """Share of the memory free when a model is loaded that its keys and values may take."""

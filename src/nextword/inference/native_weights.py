@@ -124,7 +124,8 @@ def load_weights(
         with contextlib.closing(core.Packing(model, [part.for_core() for part in batch])) as packing:
             for work in itertools.islice(works, 1):
                 work()
-                core.trim_heap()  # of what it took, before the rest of the weights is allocated
+            if done == 0:
+                core.trim_heap()  # of what the first work took, before the rest of the weights is allocated
             while not _run(packing, batch):
                 on_progress((done + num_values * packing.num_packed / len(batch)) / total)
         _leave_memory(batch)

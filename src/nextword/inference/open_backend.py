@@ -47,7 +47,7 @@ def open_backend(
     `num_threads`: cores to use; None: all. `cache_share`: of the free memory, for keys and values in the native
     backend. `num_virtual_tokens`: number of last tokens of the vocabulary to prepend to every sequence. `adapters`:
     adapters by name, of which each sequence may choose one. `on_progress`: called by the native backend while it packs
-    weights. `meanwhile`: called once each, by the native backend while other threads pack. Raises what that raises,
+    weights. `meanwhile`: called once each, by the native backend while other threads pack. Raises what those raise,
     BackendError if it cannot run here, MissingExtraError without PyTorch, CheckpointError for weights that do not fit
     the config.
     """

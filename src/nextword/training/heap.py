@@ -1,7 +1,7 @@
 """Tune glibc's heap for training: freed memory stays with the process, since the next step allocates it again.
 
 By default glibc returns each large tensor to the system and maps new zeroed pages for the next one, which takes up to a
-third of a step. With other C libraries these functions do nothing.
+third of a step. With another C library the function does nothing.
 """
 
 from __future__ import annotations
