@@ -58,10 +58,11 @@ size_t skip_strings(const Bytes& data, size_t position, size_t count) {
     });
 }
 
-// Cut each merge at its first space, as str.partition does: the left tokens and the right ones, the same objects where
-// they are; and whether no pair is longer than all tokens, in bytes. Not as tuples: they would take more memory than
-// both lists, and Python keeps some thousand that were freed, spread over memory that could otherwise be returned.
-nb::tuple split_merges(const nb::list& merges, const nb::list& tokens) {
+// Cut each string at its first space, as str.partition does: the left parts and the right ones, the tokens themselves
+// where they are such; and whether no pair is longer than all tokens, in bytes. Not as tuples: they would take more
+// memory than both lists, and Python keeps some thousand that were freed, spread over memory that could otherwise be
+// returned.
+nb::tuple split_strings(const Bytes& data, size_t position, size_t count, const nb::list& tokens) {
     const std::vector<std::string_view> texts = utf8_of(tokens);
     size_t longest = 0;
     for (const std::string_view text : texts) longest = std::max(longest, text.size());
@@ -72,12 +73,12 @@ nb::tuple split_merges(const nb::list& merges, const nb::list& tokens) {
     };
     nb::list lefts, rights;
     bool are_short = true;
-    for (const nb::handle merge : merges) {
-        const std::string_view text = utf8(merge), left = text.substr(0, text.find(' ')),
+    for_each_string(data, position, count, [&](std::string_view text) {
+        const std::string_view left = text.substr(0, text.find(' ')),
                                right = text.substr(std::min(left.size() + 1, text.size()));
         are_short &= left.size() + right.size() <= longest;
         lefts.append(token_of(left)), rights.append(token_of(right));
-    }
+    });
     return nb::make_tuple(lefts, rights, are_short);
 }
 
@@ -86,7 +87,8 @@ nb::tuple split_merges(const nb::list& merges, const nb::list& tokens) {
 void bind_strings(nb::module_& m) {
     m.def("read_strings", &read_strings, nb::arg("data").noconvert(), nb::arg("position"), nb::arg("count"));
     m.def("skip_strings", &skip_strings, nb::arg("data").noconvert(), nb::arg("position"), nb::arg("count"));
-    m.def("split_merges", &split_merges);
+    m.def("split_strings", &split_strings, nb::arg("data").noconvert(), nb::arg("position"), nb::arg("count"),
+          nb::arg("tokens"));
 }
 
 }  // namespace nextword

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 import tracemalloc
 
 import pytest
@@ -82,10 +83,11 @@ def test_the_pairs_of_merges_take_little_more_than_their_places_in_two_lists() -
     assert native is not None
     letters = [chr(0x4E00 + number) for number in range(200)]
     merges = [f"{left} {right}" for left in letters for right in letters]
-    native.split_merges(merges, letters)  # which makes the strings' UTF-8, that stays
+    data = b"".join(struct.pack("<Q", len(merge.encode())) + merge.encode() for merge in merges)
+    native.split_strings(memoryview(data), 0, len(merges), letters)  # which makes the letters' UTF-8, that stays
     tracemalloc.start()
     try:
-        lefts, rights, are_short = native.split_merges(merges, letters)
+        lefts, rights, are_short = native.split_strings(memoryview(data), 0, len(merges), letters)
         size, _ = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()

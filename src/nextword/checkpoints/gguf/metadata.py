@@ -6,8 +6,9 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NoReturn
+from typing import NoReturn, cast
 
+from nextword.checkpoints.gguf.stored_strings import StoredStrings
 from nextword.errors import CheckpointError
 
 
@@ -58,11 +59,12 @@ class GGUFMetadata:
         return value
 
     def texts(self, key: str) -> Sequence[str]:
-        """Return a list of strings."""
+        """Return a list of strings, which may be read each time that it is used."""
         value = self._value(key, None)
-        if not isinstance(value, list) or (value and not isinstance(value[0], str)):
+        is_texts = isinstance(value, list) and (not value or isinstance(value[0], str))
+        if not isinstance(value, StoredStrings) and not is_texts:
             self.refuse(key, "a list of texts")
-        return value
+        return cast("Sequence[str]", value)
 
     def numbers(self, key: str, *, at_least: int) -> list[float]:
         """Return a list of finite numbers, `at_least` of them."""

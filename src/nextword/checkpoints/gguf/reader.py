@@ -7,16 +7,16 @@ architecture.
 from __future__ import annotations
 
 import contextlib
-import functools
 import math
 import struct
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from nextword.checkpoints.gguf.stored_strings import StoredStrings
 from nextword.checkpoints.gguf.types import BLOCK_TYPES
 from nextword.errors import CheckpointError
 from nextword.input_file import FileMapping, map_file
@@ -39,34 +39,11 @@ _HEADER_BYTES = 24
 _VERSIONS = (2, 3)
 
 
-class _LaterStrings(NamedTuple):
-    """A list of strings that is read when it is asked for."""
-
-    read: Callable[[], list[str]]
-
-
-class _Metadata(Mapping[str, object]):
-    """Metadata by key. A list of strings is read each time: a vocabulary is needed once, and takes more memory than the
-    tokenizer that it becomes."""
-
-    def __init__(self, values: Mapping[str, object]) -> None:
-        self._values = values
-
-    def __getitem__(self, key: str) -> object:
-        value = self._values[key]
-        return value.read() if isinstance(value, _LaterStrings) else value
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._values)
-
-    def __len__(self) -> int:
-        return len(self._values)
-
-
 class GGUFFile(NamedTuple):
     """Content of a GGUF file: metadata by key, tensors by name."""
 
     metadata: Mapping[str, object]
+    """Numbers, strings, and lists of them; a list of strings is `StoredStrings` where the C++ core reads it."""
     tensors: dict[str, StoredTensor]
     size_bytes: int
 
@@ -93,7 +70,7 @@ def read_gguf(path: Path) -> GGUFFile:
     start = -(-cursor.position // alignment) * alignment
     tensors = _tensors(path, data, entries, start, cursor.order)
     mapping.require_unchanged()
-    return GGUFFile(_Metadata(metadata), tensors, len(data))
+    return GGUFFile(metadata, tensors, len(data))
 
 
 def _byte_order(data: npt.NDArray[np.uint8], path: Path) -> str:
@@ -117,7 +94,7 @@ class _Cursor:
 
     def __init__(self, data: memoryview, mapping: FileMapping, *, order: str) -> None:
         self.data, self.order, self.position = data, order, 0
-        self.path, self._require_unchanged = mapping.path, mapping.require_unchanged
+        self.path, self._mapping = mapping.path, mapping
 
     def require(self, count: int, size: int, field: str) -> None:
         """Raise CheckpointError if `count` items of at least `size` bytes do not fit into the rest of the file."""
@@ -158,25 +135,13 @@ class _Cursor:
         self.position = position
         return strings
 
-    def later_strings(self, count: int, field: str) -> object:
-        """Check `count` strings, and return what reads them; the strings themselves without the C++ core."""
+    def stored_strings(self, count: int, field: str) -> Sequence[str]:
+        """Check `count` strings, and return them to be read later; without the C++ core, read."""
         if native is not None and self.order == "<":
             with contextlib.suppress(ValueError):  # damage, which is named below
                 first, self.position = self.position, native.skip_strings(self.data, self.position, count)
-                return _LaterStrings(functools.partial(self._read_again, native.read_strings, first, count))
+                return StoredStrings(native, self._mapping, first=first, count=count)
         return self.strings(count, field)
-
-    def _read_again(self, read: Callable[..., tuple[list[str], int]], first: int, count: int) -> list[str]:
-        """Read strings that were whole. Raises CheckpointError if the file has changed since."""
-        try:
-            strings, _ = read(self.data, first, count)
-        except ValueError:
-            self._require_unchanged()
-            raise CheckpointError(
-                f"{self.path}: a list of strings is not the one that was there: load it again"
-            ) from None
-        self._require_unchanged()
-        return strings
 
     def entry(self, field: str) -> object:
         """Read the value of a metadata entry, after its key; messages call it `field`."""
@@ -189,7 +154,7 @@ class _Cursor:
             raise CheckpointError(f"{self.path}: {field} has the unknown type {kind}; the file is damaged")
         item, count = self.unpack("IQ", field)
         if item == _STRING:
-            return self.later_strings(count, field)
+            return self.stored_strings(count, field)
         if item not in _SCALARS:
             raise CheckpointError(f"{self.path}: {field} is an array of type {item}, which is not read")
         form = self.order + _SCALARS[item]

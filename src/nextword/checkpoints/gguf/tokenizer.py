@@ -58,8 +58,8 @@ def build_gguf_tokenizer(metadata: GGUFMetadata, *, num_rows: int | None = None)
     )
 
 
-def _tokens(metadata: GGUFMetadata, num_rows: int | None) -> Sequence[str]:
-    tokens = metadata.texts(PREFIX + "tokens")
+def _tokens(metadata: GGUFMetadata, num_rows: int | None) -> list[str]:
+    tokens = list(metadata.texts(PREFIX + "tokens"))
     if not tokens:
         metadata.refuse(PREFIX + "tokens", "at least one token")
     if num_rows is not None and len(tokens) > num_rows:

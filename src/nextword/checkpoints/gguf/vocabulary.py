@@ -16,6 +16,7 @@ from typing import overload
 import tokenizers
 from tokenizers import decoders, models, normalizers
 
+from nextword.checkpoints.gguf.stored_strings import StoredStrings
 from nextword.errors import TokenizerError
 from nextword.native import native
 from nextword.text.piece_tokenizer import SPACE, TokenKind, build_pieces
@@ -174,8 +175,8 @@ class _Pairs(Sequence[tuple[str, str]]):
 
 def _split(merges: Sequence[str], token_ids: Mapping[str, int]) -> tuple[Sequence[tuple[str, str]], bool]:
     """Cut each merge at its space; return the pairs, and whether none is longer than all tokens, in bytes of UTF-8."""
-    if native is not None:
-        lefts, rights, are_short = native.split_merges(list(merges), list(token_ids))
+    if isinstance(merges, StoredStrings):
+        lefts, rights, are_short = merges.split(list(token_ids))
         return _Pairs(lefts, rights), are_short
     pairs = [merge.partition(" ")[::2] for merge in merges]
     longest = max(map(len, map(str.encode, token_ids)), default=0)
