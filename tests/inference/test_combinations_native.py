@@ -34,7 +34,7 @@ def model(kind: Weights, num_threads: int, *, is_near: bool = False, seed: int =
     config = NEAR if is_near else FULL
     tensors = random_weights(config, seed=seed)
     last = tensors["output_head.weight"]
-    sharper = dataclasses.replace(last, data=np.multiply(last.data, np.float32(2.5)))
+    sharper = dataclasses.replace(last, stored=np.multiply(last.data, np.float32(2.5)))
     return native(config, {**tensors, sharper.name: sharper}, weights=kind, num_threads=num_threads)
 
 

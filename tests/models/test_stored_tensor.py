@@ -78,6 +78,20 @@ def test_rows_of_a_quantised_matrix_are_taken_without_dequantising() -> None:
     np.testing.assert_array_equal(tensor.take_rows(slice(1, 3)).to_float32(), tensor.to_float32()[1:3])
 
 
+def test_rows_in_another_order_are_copied_when_they_are_used() -> None:
+    values = np.arange(12, dtype=np.float32).reshape(4, 3)
+    taken = single(values).take_rows(np.array([3, 0, 2]))
+    some, again = taken.take_rows(slice(1, None)), taken.take_rows(np.array([2, 0]))
+    assert taken.stored.base is not None
+    assert np.shares_memory(taken.stored, some.stored)
+    assert (taken.shape, some.shape, again.shape) == ((3, 3), (2, 3), (2, 3))
+    for tensor, rows in ((taken, [3, 0, 2]), (some, [0, 2]), (again, [2, 3])):
+        np.testing.assert_array_equal(tensor.data, values[rows])
+        np.testing.assert_array_equal(tensor.encoded_as("F16").to_float32(), values[rows])
+        np.testing.assert_array_equal(tensor.transposed().data, values[rows].T)
+        np.testing.assert_array_equal(tensor.reshaped((1, -1)).data, values[rows][None])
+
+
 def test_transposing_a_quantised_matrix_gives_float32() -> None:
     tensor = quantized()
     assert tensor.transposed().dtype == "F32"
@@ -122,9 +136,17 @@ def test_a_mapped_tensor_leaves_the_memory_and_can_be_read_again(tmp_path: Path)
     tensor = StoredTensor("x", "F32", values.shape, mapped.view(np.ndarray))
     assert tensor.to_float32().sum() > 0
     assert resident_bytes(path) == values.nbytes
-    tensor.take_rows(slice(3, 7)).leave_memory()
+    some = tensor.take_rows(slice(3, 7))
+    assert some.is_mapped
+    some.leave_memory()
     assert resident_bytes(path) == 0
     assert np.array_equal(tensor.to_float32(), values)
+    reversed_rows = tensor.take_rows(np.arange(512)[::-1])
+    assert not reversed_rows.is_mapped
+    assert np.array_equal(reversed_rows.data, values[::-1])
+    assert resident_bytes(path) == values.nbytes
+    reversed_rows.leave_memory()
+    assert resident_bytes(path) == 0
 
 
 @pytest.mark.parametrize("mode", ["r+", "c"])

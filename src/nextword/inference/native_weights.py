@@ -187,7 +187,7 @@ class _Part(NamedTuple):
 def _parts(tensor: StoredTensor) -> Iterator[_Part]:
     """Cut a matrix into parts of about `_PART_BYTES`; blocks that the core cannot read become floats."""
     is_decoded = tensor.dtype not in core.Encoding.__members__
-    row_bytes = 4 * tensor.shape[1] if is_decoded else tensor.data.nbytes // tensor.shape[0]
+    row_bytes = 4 * tensor.shape[1] if is_decoded else tensor.take_rows(slice(1)).data.nbytes
     step = max(1, _PART_BYTES // row_bytes // _PANEL_ROWS) * _PANEL_ROWS
     for first_row in range(0, tensor.shape[0], step):
         source = tensor.take_rows(slice(first_row, first_row + step))
@@ -210,10 +210,10 @@ def _batches(parts: Iterable[_Part]) -> Iterator[list[_Part]]:
 
 
 def _leave_memory(batch: Iterable[_Part]) -> None:
-    """Release the pages of the file. Raises CheckpointError if it has changed, so that what was read may be wrong."""
-    for part in batch:
-        part.source.require_unchanged()
-        part.source.leave_memory()
+    """Release the pages of the files. Raises CheckpointError if one has changed, so that what was read may be wrong."""
+    for source in {id(part.source.owner): part.source for part in batch}.values():
+        source.require_unchanged()
+        source.leave_memory()
 
 
 def _run(packing: core.Packing, batch: Iterable[_Part]) -> bool:

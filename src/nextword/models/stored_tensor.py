@@ -7,6 +7,7 @@ the layout allows it. This module knows how values are encoded, not which file t
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 import mmap
 from collections.abc import Sequence
@@ -42,8 +43,19 @@ class StoredTensor:
     """Encoding: "F32", "F16", "BF16", or a GGUF quantisation such as "Q4_1", "Q8_0", "Q6_K"."""
     shape: tuple[int, ...]
     """Shape as in PyTorch: (out_features, in_features) for a matrix."""
-    data: npt.NDArray[np.generic]
-    """Encoded values: `shape`, in the type of FLOAT_DTYPES; if quantised, (*shape[:-1], bytes per row) uint8."""
+    stored: npt.NDArray[np.generic]
+    """Encoded values, as they lie: in the type of FLOAT_DTYPES; if quantised, (*shape[:-1], bytes per row) uint8."""
+    order: npt.NDArray[np.intp] | None = None
+    """Rows of `stored` that the tensor has, which are copied when they are used; None: all, where they lie."""
+
+    @functools.cached_property
+    def data(self) -> npt.NDArray[np.generic]:
+        """Encoded values of the tensor's own rows, in their order."""
+        if self.order is None:
+            return self.stored
+        data = self.stored[self.order]
+        self.require_unchanged()
+        return data
 
     @property
     def is_quantized(self) -> bool:
@@ -96,10 +108,11 @@ class StoredTensor:
 
     def take_rows(self, rows: npt.NDArray[np.intp] | slice) -> StoredTensor:
         """Return the given rows (first axis) in the order given; rows of a quantised tensor are encoded one by one."""
-        data = self.data[rows]
-        if not isinstance(rows, slice):
-            self.require_unchanged()
-        return StoredTensor(self.name, self.dtype, (data.shape[0], *self.shape[1:]), data)
+        if self.order is None and isinstance(rows, slice):
+            stored = self.stored[rows]
+            return StoredTensor(self.name, self.dtype, stored.shape[:1] + self.shape[1:], stored)
+        order = (np.arange(self.shape[0]) if self.order is None else self.order)[rows]
+        return StoredTensor(self.name, self.dtype, order.shape + self.shape[1:], self.stored, order)
 
     def reshaped(self, leading: tuple[int, ...]) -> StoredTensor:
         """Return the tensor with other axes before the last, such as (experts, rows) for (experts * rows,)."""
@@ -114,8 +127,8 @@ class StoredTensor:
 
     @property
     def is_mapped(self) -> bool:
-        """True if the values lie in a mapped file that is only read; False if they were copied out of it."""
-        return self._mapping() is not None
+        """True if the values are used where they lie in a mapped file that is only read; False if they are copies."""
+        return self.order is None and self._mapping() is not None
 
     def leave_memory(self) -> None:
         """Release the memory pages of the mapped file; a later use reads the file again."""
@@ -124,22 +137,23 @@ class StoredTensor:
             mapping.madvise(mmap.MADV_DONTNEED)
 
     def _mapping(self) -> mmap.mmap | None:
-        owner = self._owner()
+        owner = self.owner
         # Changes in a writable mapping would be lost.
         return owner if isinstance(owner, mmap.mmap) and memoryview(owner).readonly else None
 
     def require_unchanged(self) -> None:
         """Raise CheckpointError if the mapped file has changed, so that what was read of it may be wrong.
 
-        Methods that return a copy have asked; who reads a view, or `data`, asks afterwards.
+        Whatever makes a copy has asked; who reads a view asks afterwards.
         """
-        owner = self._owner()
+        owner = self.owner
         if isinstance(owner, FileMapping):
             owner.require_unchanged()
 
-    def _owner(self) -> object:
-        """Return what holds the memory of `data`."""
-        owner: object = self.data
+    @property
+    def owner(self) -> object:
+        """What holds the memory of `stored`: the mapped file, where there is one."""
+        owner: object = self.stored
         while isinstance(owner, np.ndarray):
             owner = owner.base
         return owner
