@@ -58,8 +58,8 @@ size_t skip_strings(const Bytes& data, size_t position, size_t count) {
     });
 }
 
-// Cut each string at its first space, as str.partition does: the left parts and the right ones, the tokens themselves
-// where they are such; and whether no pair is longer than all tokens, in bytes. Not as tuples: they would take more
+// Cut each string at its first space, as str.partition does: the left parts and the right ones, objects of `tokens`
+// where these have them; and whether no pair is longer than all tokens, in bytes. Not as tuples: they would take more
 // memory than both lists, and Python keeps some thousand that were freed, spread over memory that could otherwise be
 // returned.
 nb::tuple split_strings(const Bytes& data, size_t position, size_t count, const nb::list& tokens) {

@@ -38,8 +38,7 @@ def test_metadata_and_tensors_are_read(whole: bytes, tmp_path: Path) -> None:
     path = tmp_path / "x.gguf"
     path.write_bytes(whole)
     file = read_gguf(path)
-    tokens = GGUFMetadata(file.metadata, path).texts("tokenizer.ggml.tokens")
-    assert list(tokens) == ["a", "b", "ab"]
+    assert GGUFMetadata(file.metadata, path).texts("tokenizer.ggml.tokens") == ["a", "b", "ab"]
     assert np.array_equal(file.tensors["plain"].to_float32(), MATRIX)
     assert np.abs(file.tensors["quantised"].to_float32() - MATRIX).max() < 0.02
 

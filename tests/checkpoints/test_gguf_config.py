@@ -161,6 +161,10 @@ BAD_METADATA: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "predicted tokens": ({"llama.nextn_predict_layers": 1}, "nextn_predict_layers is 1; expected 0"),
     "another activation": ({"llama.hidden_activation": "gelu"}, "hidden_activation is 'gelu'; expected 'silu'"),
+    "another activation of one layer": (
+        {"llama.hidden_activation": ["silu", "gelu"]},
+        r"hidden_activation is \['silu', 'gelu'\]; expected 'silu'",
+    ),
 }
 
 
@@ -168,6 +172,11 @@ BAD_METADATA: dict[str, tuple[dict[str, Any], str]] = {
 def test_metadata_that_cannot_be_is_refused(name: str, tmp_path: Path) -> None:
     changes, expected = BAD_METADATA[name]
     assert re.search(expected, refusal(write_tiny(tmp_path, changes)))
+
+
+def test_texts_of_each_layer_are_read_one_by_one(tmp_path: Path) -> None:
+    path = write_tiny(tmp_path, {"llama.hidden_activation": ["silu", "silu"]})
+    assert open_model_directory(path).config.num_layers == 2
 
 
 @pytest.mark.parametrize(

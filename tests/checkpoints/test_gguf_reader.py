@@ -84,7 +84,7 @@ def test_each_encoding_keeps_its_layout(tmp_path: Path) -> None:
     written(path)
     file = read_gguf(path)
     tokens = GGUFMetadata(file.metadata, path).texts("tokenizer.ggml.tokens")
-    assert list(tokens) == ["a", "\N{GREEK SMALL LETTER OMEGA}", "ab"]
+    assert tokens == ["a", "\N{GREEK SMALL LETTER OMEGA}", "ab"]
     assert file.metadata["tokenizer.ggml.token_type"] == [1, 3, 4]
     assert file.metadata["some.number"] == 0.5
     for name, dtype in (("single", "F32"), ("half", "F16"), ("BF16", "BF16")):

@@ -6,6 +6,7 @@ from pathlib import Path
 import gguf
 import pytest
 
+from nextword.checkpoints.gguf.metadata import GGUFMetadata
 from nextword.checkpoints.gguf.reader import read_gguf
 from nextword.checkpoints.gguf.stored_strings import StoredStrings
 from nextword.errors import CheckpointError
@@ -29,10 +30,18 @@ def stored(tmp_path: Path) -> StoredStrings:
     return strings
 
 
-def test_they_are_a_sequence_of_the_strings(stored: StoredStrings) -> None:
-    assert list(stored) == stored.read() == STRINGS
-    assert (len(stored), stored[1], stored[-1], stored[:2]) == (5, STRINGS[1], "", STRINGS[:2])
+def test_they_are_the_strings_of_the_file(stored: StoredStrings) -> None:
+    assert stored.read() == STRINGS
     assert repr(stored) == repr(STRINGS)
+
+
+def test_a_value_of_any_type_is_a_plain_list(stored: StoredStrings, tmp_path: Path) -> None:
+    metadata = GGUFMetadata({"strings": stored, "numbers": [1, 2]}, tmp_path / "x.gguf")
+    assert metadata.value("strings") == metadata.texts("strings") == STRINGS
+    assert metadata.stored_texts("strings") is stored
+    for read in (metadata.texts, metadata.stored_texts):
+        with pytest.raises(CheckpointError, match=r"x\.gguf: numbers is \[1, 2\]; expected a list of texts"):
+            read("numbers")
 
 
 def test_they_are_cut_at_the_first_space_as_by_partition(stored: StoredStrings) -> None:

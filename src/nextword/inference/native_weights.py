@@ -187,7 +187,7 @@ class _Part(NamedTuple):
 def _parts(tensor: StoredTensor) -> Iterator[_Part]:
     """Cut a matrix into parts of about `_PART_BYTES`; blocks that the core cannot read become floats."""
     is_decoded = tensor.dtype not in core.Encoding.__members__
-    row_bytes = 4 * tensor.shape[1] if is_decoded else tensor.take_rows(slice(1)).data.nbytes
+    row_bytes = 4 * tensor.shape[1] if is_decoded else tensor.stored[:1].nbytes
     step = max(1, _PART_BYTES // row_bytes // _PANEL_ROWS) * _PANEL_ROWS
     for first_row in range(0, tensor.shape[0], step):
         source = tensor.take_rows(slice(first_row, first_row + step))

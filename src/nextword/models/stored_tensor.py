@@ -44,9 +44,10 @@ class StoredTensor:
     shape: tuple[int, ...]
     """Shape as in PyTorch: (out_features, in_features) for a matrix."""
     stored: npt.NDArray[np.generic]
-    """Encoded values, as they lie: in the type of FLOAT_DTYPES; if quantised, (*shape[:-1], bytes per row) uint8."""
+    """Encoded values as they lie in a file or in memory: of the type of FLOAT_DTYPES; if quantised, bytes of rows,
+    (*shape[:-1], bytes per row) uint8."""
     order: npt.NDArray[np.intp] | None = None
-    """Rows of `stored` that the tensor has, which are copied when they are used; None: all, where they lie."""
+    """Rows of `stored` that the tensor has, copied when they are first used; None: all, where they lie."""
 
     @functools.cached_property
     def data(self) -> npt.NDArray[np.generic]:
@@ -107,8 +108,11 @@ class StoredTensor:
         return dataclasses.replace(self, name=name)
 
     def take_rows(self, rows: npt.NDArray[np.intp] | slice) -> StoredTensor:
-        """Return the given rows (first axis) in the order given; rows of a quantised tensor are encoded one by one."""
-        if self.order is None and isinstance(rows, slice):
+        """Return the given rows (first axis) in the order given; rows of a quantised tensor are encoded one by one.
+
+        Rows that lie in a mapped file are copied when they are first used.
+        """
+        if self.order is None and (isinstance(rows, slice) or self._mapping() is None):
             stored = self.stored[rows]
             return StoredTensor(self.name, self.dtype, stored.shape[:1] + self.shape[1:], stored)
         order = (np.arange(self.shape[0]) if self.order is None else self.order)[rows]
@@ -131,7 +135,7 @@ class StoredTensor:
         return self.order is None and self._mapping() is not None
 
     def leave_memory(self) -> None:
-        """Release the memory pages of the mapped file; a later use reads the file again."""
+        """Release the memory pages of the mapped file; a later use reads the file again. What was copied stays."""
         mapping = self._mapping()
         if mapping is not None and hasattr(mmap, "MADV_DONTNEED"):
             mapping.madvise(mmap.MADV_DONTNEED)

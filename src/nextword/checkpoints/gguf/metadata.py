@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NoReturn, cast
@@ -58,13 +58,18 @@ class GGUFMetadata:
             self.refuse(key, "a text")
         return value
 
-    def texts(self, key: str) -> Sequence[str]:
-        """Return a list of strings, which may be read each time that it is used."""
+    def texts(self, key: str) -> list[str]:
+        """Return a list of strings."""
+        texts = self.stored_texts(key)
+        return texts.read() if isinstance(texts, StoredStrings) else texts
+
+    def stored_texts(self, key: str) -> list[str] | StoredStrings:
+        """Return a list of strings, which may still lie in the file."""
         value = self._value(key, None)
         is_texts = isinstance(value, list) and (not value or isinstance(value[0], str))
         if not isinstance(value, StoredStrings) and not is_texts:
             self.refuse(key, "a list of texts")
-        return cast("Sequence[str]", value)
+        return cast("list[str] | StoredStrings", value)
 
     def numbers(self, key: str, *, at_least: int) -> list[float]:
         """Return a list of finite numbers, `at_least` of them."""
@@ -82,7 +87,8 @@ class GGUFMetadata:
 
     def value(self, key: str) -> object:
         """Return a value of any type, which is there."""
-        return self._value(key, None)
+        value = self._value(key, None)
+        return value.read() if isinstance(value, StoredStrings) else value
 
     def _value(self, key: str, default: object) -> object:
         self._read.add(key)

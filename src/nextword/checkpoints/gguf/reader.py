@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import math
 import struct
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -135,8 +135,8 @@ class _Cursor:
         self.position = position
         return strings
 
-    def stored_strings(self, count: int, field: str) -> Sequence[str]:
-        """Check `count` strings, and return them to be read later; without the C++ core, read."""
+    def stored_strings(self, count: int, field: str) -> list[str] | StoredStrings:
+        """Check `count` strings that are read later; without the C++ core, and in big-endian files, read them now."""
         if native is not None and self.order == "<":
             with contextlib.suppress(ValueError):  # damage, which is named below
                 first, self.position = self.position, native.skip_strings(self.data, self.position, count)

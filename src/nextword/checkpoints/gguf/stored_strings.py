@@ -6,9 +6,9 @@ metadata keys.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from types import ModuleType
-from typing import TypeVar, overload
+from typing import TypeVar
 
 from nextword.errors import CheckpointError
 from nextword.input_file import FileMapping
@@ -16,7 +16,7 @@ from nextword.input_file import FileMapping
 _Read = TypeVar("_Read")
 
 
-class StoredStrings(Sequence[str]):
+class StoredStrings:
     """Strings of a little-endian file, read each time: a vocabulary is needed once, and takes more memory than the
     tokenizer that it becomes.
 
@@ -27,25 +27,12 @@ class StoredStrings(Sequence[str]):
         """`first`: the position in the file of the first string's length."""
         self._core, self._mapping, self._first, self._count = core, mapping, first, count
 
-    @overload
-    def __getitem__(self, index: int) -> str: ...
-    @overload
-    def __getitem__(self, index: slice) -> list[str]: ...
-    def __getitem__(self, index: int | slice) -> str | list[str]:
-        return self.read()[index]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self.read())
-
-    def __len__(self) -> int:
-        return self._count
-
     def __repr__(self) -> str:
         return repr(self.read())
 
     def read(self) -> list[str]:
         """Return the strings."""
-        strings: list[str] = self._unchanged(self._core.read_strings)[0]
+        strings: list[str] = self._checked(self._core.read_strings)[0]
         return strings
 
     def split(self, tokens: list[str]) -> tuple[list[str], list[str], bool]:
@@ -54,10 +41,10 @@ class StoredStrings(Sequence[str]):
 
         Parts that are tokens are the same objects as in `tokens`.
         """
-        pairs: tuple[list[str], list[str], bool] = self._unchanged(self._core.split_strings, tokens)
+        pairs: tuple[list[str], list[str], bool] = self._checked(self._core.split_strings, tokens)
         return pairs
 
-    def _unchanged(self, read: Callable[..., _Read], *more: object) -> _Read:
+    def _checked(self, read: Callable[..., _Read], *more: object) -> _Read:
         """Return what a function of the core makes of the strings, if they are those that were checked."""
         try:
             found = read(memoryview(self._mapping), self._first, self._count, *more)

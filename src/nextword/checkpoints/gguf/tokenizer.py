@@ -59,7 +59,7 @@ def build_gguf_tokenizer(metadata: GGUFMetadata, *, num_rows: int | None = None)
 
 
 def _tokens(metadata: GGUFMetadata, num_rows: int | None) -> list[str]:
-    tokens = list(metadata.texts(PREFIX + "tokens"))
+    tokens = metadata.texts(PREFIX + "tokens")
     if not tokens:
         metadata.refuse(PREFIX + "tokens", "at least one token")
     if num_rows is not None and len(tokens) > num_rows:
@@ -73,7 +73,9 @@ def _tokens(metadata: GGUFMetadata, num_rows: int | None) -> list[str]:
 def _build_backend(metadata: GGUFMetadata, vocabulary: GGUFVocabulary) -> tokenizers.Tokenizer:
     model = metadata.text(PREFIX + "model")
     if model == "gpt2":
-        return build_byte_level(vocabulary, metadata.texts(PREFIX + "merges"), pre_tokenizer=_pre_tokenizer(metadata))
+        return build_byte_level(
+            vocabulary, metadata.stored_texts(PREFIX + "merges"), pre_tokenizer=_pre_tokenizer(metadata)
+        )
     if model != "llama":
         metadata.refuse(PREFIX + "model", "gpt2 (byte-level BPE) or llama (SentencePiece BPE)")
     is_gemma = metadata.text("general.architecture").startswith("gemma")

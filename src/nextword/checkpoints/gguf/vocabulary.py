@@ -1,7 +1,8 @@
 """Tokenizers of the `tokenizers` library from the vocabularies that GGUF files list.
 
-In: tokens, their kinds, and merges or scores, as plain data. Out: byte-level BPE ("gpt2") or SentencePiece BPE
-("llama") with the same tokens for every text as the published tokenizer. It knows no file and no metadata keys.
+In: tokens, their kinds, and scores, as plain data; merges as well, or where they lie in the file. Out: byte-level BPE
+("gpt2") or SentencePiece BPE ("llama") with the same tokens for every text as the published tokenizer. It knows no
+metadata keys.
 """
 
 from __future__ import annotations
@@ -84,7 +85,9 @@ def _positions(are_wanted: Iterable[bool]) -> list[int]:
     return list(itertools.compress(itertools.count(), are_wanted))
 
 
-def build_byte_level(vocabulary: GGUFVocabulary, merges: Sequence[str], *, pre_tokenizer: str) -> tokenizers.Tokenizer:
+def build_byte_level(
+    vocabulary: GGUFVocabulary, merges: Sequence[str] | StoredStrings, *, pre_tokenizer: str
+) -> tokenizers.Tokenizer:
     """Build byte-level BPE; `merges` are pairs of tokens with a space between, best first.
 
     Raises TokenizerError for an unknown pre-tokenizer or for merges that do not belong to the tokens.
@@ -94,7 +97,6 @@ def build_byte_level(vocabulary: GGUFVocabulary, merges: Sequence[str], *, pre_t
     pairs, are_short = _split(merges, token_ids)
     if not are_short:  # the library would panic
         raise _mismatch(token_ids, pairs)
-    del merges  # while the library copies all others
     backend = tokenizers.Tokenizer(_bpe(token_ids, pairs, ignore_merges=rules.ignores_merges))
     if rules.is_nfc:
         backend.normalizer = normalizers.NFC()
@@ -173,7 +175,9 @@ class _Pairs(Sequence[tuple[str, str]]):
         return zip(self._lefts, self._rights, strict=True)
 
 
-def _split(merges: Sequence[str], token_ids: Mapping[str, int]) -> tuple[Sequence[tuple[str, str]], bool]:
+def _split(
+    merges: Sequence[str] | StoredStrings, token_ids: Mapping[str, int]
+) -> tuple[Sequence[tuple[str, str]], bool]:
     """Cut each merge at its space; return the pairs, and whether none is longer than all tokens, in bytes of UTF-8."""
     if isinstance(merges, StoredStrings):
         lefts, rights, are_short = merges.split(list(token_ids))
