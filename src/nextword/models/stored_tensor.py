@@ -156,7 +156,7 @@ class StoredTensor:
 
     @property
     def owner(self) -> object:
-        """What holds the memory of `stored`: the mapped file, where there is one."""
+        """Holder of the memory of `stored`: the mapped file, where there is one."""
         owner: object = self.stored
         while isinstance(owner, np.ndarray):
             owner = owner.base
