@@ -13,10 +13,9 @@
 
 namespace nextword {
 
-inline bool runs_avx512_kernels() {
+inline bool runs_kernels(const std::string& name) {
     const std::vector<const Kernels*>& found = runnable_kernels();
-    return std::any_of(found.begin(), found.end(),
-                       [](const Kernels* each) { return each->name == std::string("avx512"); });
+    return std::any_of(found.begin(), found.end(), [&](const Kernels* each) { return each->name == name; });
 }
 
 }  // namespace nextword
@@ -96,7 +95,7 @@ inline void execute(const TileInstruction& instruction, TileMachine& machine) {
 
 // Execute them from now on, if the compiler knows AMX and the processor does not, but has the AVX-512 between them.
 inline bool trap_tiles() {
-    if (amx_kernels() == nullptr || runs_amx() || !runs_avx512_kernels()) return false;
+    if (amx_kernels() == nullptr || runs_amx() || !runs_kernels("avx512")) return false;
     struct sigaction action = {};
     action.sa_flags = SA_SIGINFO;
     action.sa_sigaction = [](int, siginfo_t*, void* context) {
