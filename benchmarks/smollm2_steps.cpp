@@ -1,5 +1,6 @@
 // Steps of a model of SmolLM2-135M's shape, one thread, between calls of sched_yield: its prompt, then one token.
-//   smollm2_steps ISA KIND TOKENS      KIND: f32, bf16, q8, q4 or q4min
+//   smollm2_steps ISA KIND TOKENS      KIND: f32, f16, bf16, q8, q4, q4min, q4k or q6k; the last two 768 wide, not 576,
+//                                      since their blocks are of 256 columns
 
 #include <cmath>
 #include <cstdio>
@@ -15,10 +16,10 @@ using namespace nextword;
 
 namespace {
 
-Shape smollm2_shape() {
+Shape smollm2_shape(int num_kv_heads) {
     Shape shape;
-    shape.vocab_size = 49152, shape.hidden_size = 576, shape.intermediate_size = 1536;
-    shape.num_layers = 30, shape.num_heads = 9, shape.num_kv_heads = 3, shape.head_dim = 64;
+    shape.vocab_size = 49152, shape.hidden_size = 192 * num_kv_heads, shape.intermediate_size = 1536;
+    shape.num_layers = 30, shape.num_heads = 3 * num_kv_heads, shape.num_kv_heads = num_kv_heads, shape.head_dim = 64;
     shape.max_seq_len = 2048, shape.norm_eps = 1e-5f, shape.attention_scale = 0.125f, shape.is_tied = true;
     Rope rope;
     for (int pair = 0; pair < 32; ++pair) {
@@ -34,13 +35,17 @@ struct Kind {
     WeightKind weights;
     Encoding encoding;
     CacheKind cache;
+    int num_kv_heads = 3;
 };
 
 constexpr Kind kKinds[] = {{"f32", WeightKind::F32, Encoding::F32, CacheKind::F32},
+                           {"f16", WeightKind::F16, Encoding::F16, CacheKind::F32},
                            {"bf16", WeightKind::BF16, Encoding::BF16, CacheKind::BF16},
                            {"q8", WeightKind::Q8, Encoding::Q8_0, CacheKind::Q8},
                            {"q4", WeightKind::Q4, Encoding::Q4_0, CacheKind::Q8},
-                           {"q4min", WeightKind::Q4Min, Encoding::Q4_1, CacheKind::Q8}};
+                           {"q4min", WeightKind::Q4Min, Encoding::Q4_1, CacheKind::Q8},
+                           {"q4k", WeightKind::Q4K, Encoding::Q4_K, CacheKind::Q8, 4},
+                           {"q6k", WeightKind::Q6K, Encoding::Q6_K, CacheKind::Q8, 4}};
 
 // Any weights do: the values decide nothing.
 void load_matrix(Model& model, const Kind& kind, const std::string& name, int rows, int columns) {
@@ -51,28 +56,29 @@ void load_matrix(Model& model, const Kind& kind, const std::string& name, int ro
 }
 
 void load_norm(Model& model, const std::string& name) {
-    const std::vector<float> ones(576, 1.0f);
+    const std::vector<float> ones(model.shape().hidden_size, 1.0f);
     model.load_vector(name, ones.data(), ones.size());
 }
 
 void load(Model& model, const Kind& kind) {
-    load_matrix(model, kind, "embedding.weight", 49152, 576);
+    const int hidden = model.shape().hidden_size, keys = hidden / 3;
+    load_matrix(model, kind, "embedding.weight", 49152, hidden);
     for (int layer = 0; layer < 30; ++layer) {
         const std::string name = "layers." + std::to_string(layer) + ".";
         load_norm(model, name + "attention_norm.weight"), load_norm(model, name + "mlp_norm.weight");
-        load_matrix(model, kind, name + "attention.q_proj.weight", 576, 576);
-        load_matrix(model, kind, name + "attention.k_proj.weight", 192, 576);
-        load_matrix(model, kind, name + "attention.v_proj.weight", 192, 576);
-        load_matrix(model, kind, name + "attention.o_proj.weight", 576, 576);
-        load_matrix(model, kind, name + "mlp.gate_proj.weight", 1536, 576);
-        load_matrix(model, kind, name + "mlp.up_proj.weight", 1536, 576);
-        load_matrix(model, kind, name + "mlp.down_proj.weight", 576, 1536);
+        load_matrix(model, kind, name + "attention.q_proj.weight", hidden, hidden);
+        load_matrix(model, kind, name + "attention.k_proj.weight", keys, hidden);
+        load_matrix(model, kind, name + "attention.v_proj.weight", keys, hidden);
+        load_matrix(model, kind, name + "attention.o_proj.weight", hidden, hidden);
+        load_matrix(model, kind, name + "mlp.gate_proj.weight", 1536, hidden);
+        load_matrix(model, kind, name + "mlp.up_proj.weight", 1536, hidden);
+        load_matrix(model, kind, name + "mlp.down_proj.weight", hidden, 1536);
     }
     load_norm(model, "final_norm.weight");
 }
 
 void run(const char* isa, const Kind& kind, int num_tokens) {
-    Model model(smollm2_shape(), kind.cache, size_t{1} << 30, 1, isa);
+    Model model(smollm2_shape(kind.num_kv_heads), kind.cache, size_t{1} << 30, 1, choose_kernels(isa));
     load(model, kind);
     std::vector<float> logits(49152);
     const int64_t id = model.cache().open({});

@@ -19,7 +19,7 @@ namespace nextword {
 class LockedModel {
 public:
     LockedModel(Shape shape, CacheKind cache_kind, size_t max_cache_bytes, int num_threads, const std::string& isa)
-        : model_(std::move(shape), cache_kind, max_cache_bytes, num_threads, isa) {}
+        : model_(std::move(shape), cache_kind, max_cache_bytes, num_threads, choose_kernels(isa.c_str())) {}
 
     // Call work(model) without the GIL.
     template <class Work>

@@ -26,9 +26,9 @@ Output rows_of(float* rows, int width, Epilogue epilogue = Epilogue::Store, Acti
 
 }  // namespace
 
-Model::Model(Shape shape, CacheKind cache_kind, size_t max_cache_bytes, int num_threads, const std::string& isa)
+Model::Model(Shape shape, CacheKind cache_kind, size_t max_cache_bytes, int num_threads, const Kernels& kernels)
     : shape_(checked(std::move(shape))),
-      kernels_(choose_kernels(isa.c_str())),
+      kernels_(kernels),
       cache_(cache_shape(shape_, cache_kind, max_cache_bytes)),
       threads_(num_threads),
       weights_(shape_),

@@ -38,8 +38,8 @@ public:
     // Called between the layers of a step. It may throw to end the step.
     using BetweenLayers = std::function<void()>;
 
-    // Throws std::invalid_argument for an invalid shape, or an `isa` that cannot run here.
-    Model(Shape shape, CacheKind cache_kind, size_t max_cache_bytes, int num_threads, const std::string& isa);
+    // The kernels outlive it. Throws std::invalid_argument for an invalid shape.
+    Model(Shape shape, CacheKind cache_kind, size_t max_cache_bytes, int num_threads, const Kernels& kernels);
 
     // Weights as weights.h has them.
     void make_matrix(const std::string& name, WeightKind kind) { weights_.make_matrix(name, kind); }

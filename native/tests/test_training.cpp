@@ -140,12 +140,14 @@ int main() {
 #if defined(__x86_64__)
         if (name == "avx2") test(*avx2_training_kernels(), name);
         if (name == "avx512") test(*avx512_training_kernels(), name);
-        if (name == "emulated avx512") test(*emulated_avx512_training_kernels(), name);
         const bool has_bf16 = name == "avx512" && runs_avx512bf16() && avx512bf16_training_kernels() != nullptr;
         if (has_bf16) test(*avx512bf16_training_kernels(), "avx512bf16");
+#if defined(NEXTWORD_EMULATES_AVX512)
+        if (name == "emulated avx512") test(*emulated_avx512_training_kernels(), name);
         if (name == "emulated avx512" || (name == "avx512" && !has_bf16)) {
             test(*emulated_avx512bf16_training_kernels(), "emulated avx512bf16");
         }
+#endif
 #elif defined(__aarch64__)
         if (name == "neon") test(*neon_training_kernels(), name);
 #endif
