@@ -3,8 +3,8 @@
     python -m benchmarks.instructions [--tokens 32]
 
 Wants Debian's g++-aarch64-linux-gnu, gcc, cmake and qemu-user. It builds the C++ core, a program that steps through a
-model of SmolLM2-135M's shape on one thread, and a plugin for the emulator that counts. Instructions are not time, but
-kernels of the same kind on the same processor take it in proportion.
+model of SmolLM2-135M's shape on one thread (768 wide for K-quants, whose blocks want it), and a plugin for the emulator
+that counts. Instructions are not time, but kernels of the same kind on the same processor take it in proportion.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pathlib import Path
 HERE = Path(__file__).parent
 BUILD = HERE.parent / "build" / "instructions"
 LIBRARIES = "/usr/aarch64-linux-gnu"
-KINDS = ("q4min", "q8", "bf16")
+KINDS = ("q4min", "q4k", "q6k", "q8", "f16", "bf16")
 INSTRUCTION_SETS = ("portable", "neon", "dotprod", "i8mm")
 
 
