@@ -25,6 +25,7 @@ from pathlib import Path
 import tyro
 
 import nextword
+from benchmarks.bar import Bar, print_bars
 from nextword.inference.backend import Backend, Chunk
 
 CONTEXT = 512
@@ -76,7 +77,7 @@ def main(model: str = "smollm2-135m", threads: int = 2, rounds: int = 15) -> Non
     medians = {key: statistics.median(found) for key, found in rates.items()}
     print_table(medians)
     ratio = medians[threads, True] / medians[1, False]
-    print(f"{threads} threads beside a busy process: {ratio:.2f} x one thread alone (bar: 1)")
+    print_bars([Bar(f"{threads} threads beside a busy process / one thread alone", 1, ratio)])
     write(rates, ratio)
 
 

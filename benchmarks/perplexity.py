@@ -22,6 +22,7 @@ from typing import Annotated
 
 import tyro
 
+from benchmarks.bar import Bar, print_bars
 from benchmarks.inference import machine
 from benchmarks.model_files import model_files
 from benchmarks.peers.process import PeerError, SideProcess
@@ -84,6 +85,7 @@ def main(
     lines = measure(files, chosen, threads=threads, repeats=repeats)
     num_scored = windows * (context - 1)
     print_table(lines, num_scored=num_scored)
+    print_bars([faster_than_transformers(lines)])
     if json is not None:
         figures = {
             f"{entry.library} {entry.group} {' '.join(entry.settings)}".strip(): {
@@ -133,6 +135,15 @@ def print_table(lines: dict[Entry, Line], *, num_scored: int) -> None:
         times = "".join(f"{f'{speed / speeds[entry]:.2f} x':>12}" for speed in ours.values())
         title = f"{entry.group}  {entry.title}"
         print(f"{title:28}{speeds[entry]:10.0f}{perplexity:12.3f}{line.peak_bytes / 1e6:9.0f}{times}")
+
+
+def faster_than_transformers(lines: dict[Entry, Line]) -> Bar:
+    """Return how many times as fast as transformers' faster precision ours is, computing on the file's weights."""
+    seconds = {entry: line.total_seconds for entry, line in lines.items()}
+    ours = [found for entry, found in seconds.items() if entry.library == OURS and entry.weights == "Q4_1"]
+    theirs = [found for entry, found in seconds.items() if entry.library == "transformers"]
+    value = min(theirs) / ours[0] if ours and theirs else None
+    return Bar("scoring with Q4_1 / transformers' faster precision", 3, value)
 
 
 if __name__ == "__main__":

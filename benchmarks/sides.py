@@ -9,7 +9,7 @@ from nextword.native import core
 
 OURS = "nextword"
 GEMMA_270M = "270M Q4_K_M"
-_ISAS = ("portable", "avx2", "avxvnni", "avx512", "amx")
+_ISAS = ("portable", "avx2", "avxvnni", "avx512", "amx", "neon", "dotprod", "i8mm")
 
 
 @dataclass(frozen=True)
