@@ -48,7 +48,7 @@ test-fast: $(VENV)/.installed-dev ## run the tests that need no other library, n
 	$(BIN)/python -m pytest -q -m "not slow and not peer and not model"
 
 test-native: ## test the C++ core by itself: as released, under the sanitizers, and for aarch64 under emulation
-	native/tests/run.sh build/native
+	native/tests/run.sh build/native $(BIN)/python
 
 acceptance: $(VENV)/.installed-dev ## run other projects' tests of servers against ours (fetches them first)
 	$(BIN)/nextword pull smollm2-135m

@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
 # Build and run the tests of native/: as released, under the sanitizers, and for aarch64 under emulation.
-#   native/tests/run.sh BUILD_FOLDER
+#   native/tests/run.sh BUILD_FOLDER [PYTHON]      the Python that has nanobind
 # Where a tool is missing, CI (CI=true) fails; elsewhere what needs it is left out, and said so.
 set -euo pipefail
 source=$(cd "$(dirname "$0")/.." && pwd)
 build=$1
+python=${2:-python3}
 
 # Of all tests, or of those that `tests` names.
 run() {
@@ -29,6 +30,15 @@ compile_with_clang() {
     -DCMAKE_SYSTEM_NAME=Linux -DCMAKE_SYSTEM_PROCESSOR="$1" \
     -DCMAKE_CXX_COMPILER=clang++ -DCMAKE_CXX_COMPILER_TARGET="$1-linux-gnu" > "$build/$name.log" || { cat "$build/$name.log"; exit 1; }
   cmake --build "$build/$name" --parallel "$(nproc)" > "$build/$name.log" || { cat "$build/$name.log"; exit 1; }
+}
+
+compile_bindings_with_clang() {
+  local folders
+  folders=$("$python" -c 'import nanobind, sysconfig; print(nanobind.include_dir(), sysconfig.get_path("include"), sep="\n")')
+  echo "== native sources: clang, bindings"
+  # Warnings in the headers of others are theirs.
+  printf '%s\n' "$source"/bind*.cpp "$source"/gil.cpp | xargs -P "$(nproc)" -I {} clang++ -std=c++17 -fsyntax-only \
+    -Wall -Wextra -Werror -isystem "${folders%%$'\n'*}" -isystem "${folders##*$'\n'}" {}
 }
 
 leave_out() {
@@ -68,6 +78,11 @@ fi
 if command -v clang++ > /dev/null && command -v aarch64-linux-gnu-g++ > /dev/null; then
   compile_with_clang x86_64
   compile_with_clang aarch64
+  if "$python" -c 'import nanobind' 2> /dev/null; then
+    compile_bindings_with_clang
+  else
+    leave_out "clang's warnings in the bindings, which want a Python with nanobind: native/tests/run.sh BUILD_FOLDER PYTHON"
+  fi
 else
   leave_out "clang's warnings, which want Debian's clang and g++-aarch64-linux-gnu"
 fi

@@ -282,7 +282,7 @@ void test_samples_that_part_need_one_page_less_than_they_are() {
 void test_memory_that_the_system_refuses_changes_nothing() {
     std::vector<int> windows(1 << 20, 40);  // with these heads, beyond what a processor can address
     windows[0] = 0;
-    KVCache cache({CacheKind::F32, 1 << 14, 4, windows, size_t{1} << 62});
+    KVCache cache({{CacheKind::F32, 1 << 14}, 4, windows, size_t{1} << 62});
     const int64_t id = cache.open({});
     for (int again = 0; again < 2; ++again) {
         check_throws<std::bad_alloc>([&] { cache.grow(id, tokens(33)); }, "no memory");
