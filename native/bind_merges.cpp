@@ -9,15 +9,16 @@
 namespace nextword {
 namespace {
 
-// Pairs of the strings given, which are not copied. Throws ValueError if there are not as many scores. None is NaN.
-nb::list merges_from_scores(const nb::list& tokens, const std::vector<double>& scores) {
+// The left parts and the right ones, of the strings given, which are not copied; as lists for split_strings's reason.
+// Throws ValueError if there are not as many scores. None is NaN.
+nb::tuple merges_from_scores(const nb::list& tokens, const std::vector<double>& scores) {
     if (tokens.size() != scores.size()) throw nb::value_error("each token has one score");
-    nb::list merges;
+    nb::list lefts, rights;
     for (const Merge& merge : merges_of(utf8_of(tokens), scores)) {
-        merges.append(
-            nb::make_tuple(tokens[static_cast<size_t>(merge.left)], tokens[static_cast<size_t>(merge.right)]));
+        lefts.append(tokens[static_cast<size_t>(merge.left)]);
+        rights.append(tokens[static_cast<size_t>(merge.right)]);
     }
-    return merges;
+    return nb::make_tuple(lefts, rights);
 }
 
 }  // namespace

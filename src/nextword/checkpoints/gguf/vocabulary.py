@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import itertools
+import math
 import operator
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -122,17 +123,16 @@ def build_sentencepiece(
     return backend
 
 
-def merges_from_scores(scores: Mapping[str, float]) -> list[tuple[str, str]]:
+def merges_from_scores(scores: Mapping[str, float]) -> Sequence[tuple[str, str]]:
     """Return the pairs of tokens that form a token, best score first: SentencePiece's order as ranked BPE merges.
 
     Of pairs that form the same token, or tokens of one score, the one with the longer left part comes first. Raises
     TokenizerError for a score that is not a number.
     """
-    if not all(score == score for score in scores.values()):
+    if any(map(math.isnan, scores.values())):
         raise TokenizerError("a score of the vocabulary is not a number")
     if native is not None:  # a vocabulary of 262,144 tokens takes Python a second
-        pairs: list[tuple[str, str]] = native.merges_from_scores(list(scores), list(scores.values()))
-        return pairs
+        return _Pairs(*native.merges_from_scores(list(scores), list(scores.values())))
     merges = [
         (-score, -cut, token[:cut], token[cut:])
         for token, score in scores.items()
@@ -145,12 +145,12 @@ def merges_from_scores(scores: Mapping[str, float]) -> list[tuple[str, str]]:
 
 def _joinable(vocabulary: GGUFVocabulary, scores: Sequence[float]) -> dict[str, float]:
     """Return token -> score for tokens that merges can form: no control tokens, bytes or unused ones."""
-    ids = vocabulary.token_ids
-    return {
-        token: score
-        for token_id, (token, kind, score) in enumerate(zip(vocabulary.tokens, vocabulary.kinds, scores, strict=True))
-        if kind in _JOINABLE and ids.get(token) == token_id
-    }
+    tokens, ids = vocabulary.tokens, vocabulary.token_ids
+    are_joinable = map(_JOINABLE.__contains__, vocabulary.kinds)
+    if len(ids) < len(tokens):  # some are listed twice, and the id of one of them counts
+        are_own = map(operator.eq, map(ids.get, tokens), itertools.count())
+        are_joinable = map(operator.and_, are_joinable, are_own)
+    return dict(itertools.compress(zip(tokens, scores, strict=True), are_joinable))
 
 
 class _Pairs(Sequence[tuple[str, str]]):
