@@ -41,7 +41,9 @@ inline const std::vector<const Kernels*>& all_kernels() {
 #endif
 #if defined(__x86_64__)
         if (runs_kernels("avx512")) found.push_back(avxvnni_by_avx512_kernels());
+#if !defined(__SANITIZE_THREAD__)
         if (trap_tiles()) found.push_back(amx_kernels());
+#endif
 #endif
         found.push_back(emulated_tile_kernels());
         std::printf("instruction sets:");

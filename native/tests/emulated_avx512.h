@@ -11,7 +11,7 @@
 #include <cstdlib>
 #include <cstring>
 
-// Of some compilers they are macros.
+// Some compilers have them as macros, which a namespace does not hide.
 #undef _mm256_dpbusd_epi32
 #undef _mm512_cmp_ps_mask
 #undef _mm512_extractf32x8_ps

@@ -10,6 +10,8 @@
 #include <cstring>
 
 namespace nextword {
+// Of its own in every file: some are compiled for processors with AVX2, and others run everywhere.
+namespace {
 
 class TileMachine {
 public:
@@ -103,6 +105,7 @@ inline TileMachine& tile_machine() {
     return machine;
 }
 
+}  // namespace
 }  // namespace nextword
 
 #endif
