@@ -68,7 +68,7 @@ format: $(VENV)/.installed-dev ## format the code
 bench: $(VENV)/.installed-dev build/peers/.installed ## measure speed and memory beside other programs (compiles them first)
 	$(BIN)/nextword pull $(MODEL)
 	build/peers/bin/python -m benchmarks.inference --json benchmarks/results/inference.json --plot benchmarks/results/inference.svg
-	build/peers/bin/python -m benchmarks.perplexity docs/engine.md --windows 2 --model $(MODEL)
+	build/peers/bin/python -m benchmarks.perplexity docs/engine.md --windows 2
 	$(BIN)/python -m benchmarks.verification --model $(MODEL)
 	$(BIN)/python -m benchmarks.busy_core
 	build/peers/bin/python -m benchmarks.start_time

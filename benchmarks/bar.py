@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-TITLE_WIDTH = 66
+TITLE_WIDTH = 68
 
 
 @dataclass(frozen=True)
@@ -32,5 +32,5 @@ def print_bars(bars: Iterable[Bar]) -> None:
     print(f"\n{'bar':{TITLE_WIDTH}} {'wanted':>10} {'measured':>10}")
     for bar in bars:
         sign = "<=" if bar.is_most else ">="
-        value = "-" if bar.value is None else f"{bar.value:,.2f}"
+        value = "-" if bar.value is None else f"{bar.value:,.3g}"
         print(f"{bar.title:{TITLE_WIDTH}} {f'{sign} {bar.wanted:,g}':>10} {value:>10}  {bar.verdict}")

@@ -31,7 +31,7 @@ from nextword.checkpoints.open_directory import open_model_directory
 from nextword.inference.native_backend import num_cores
 
 PROMPT = "The lighthouse on the northern point was built in 1871, after three ships had been"
-NUM_TOKENS = 20
+NUM_TOKENS, NUM_NEW = 20, 8
 COMMAND, PEER = "nextword generate, first token", "llama.cpp, first token"
 MOST_OVER_PEER = 1.2
 BARS = {
@@ -53,21 +53,28 @@ def main(model: str = "smollm2-135m", repeats: int = 9) -> None:
     path = resolve(model)
     token_ids = open_model_directory(path).tokenizer.encode(PROMPT)
     assert len(token_ids) == NUM_TOKENS, "the prompt has 20 tokens"
-    (command,) = (str(file.locate()) for file in metadata.files("nextword") or () if file.match("bin/nextword"))
+    command = installed_command()
     commands = {
-        COMMAND: [command, "generate", model, PROMPT, "--max-tokens", "8"],
+        COMMAND: [command, "generate", model, PROMPT, "--max-tokens", str(NUM_NEW)],
         "nextword --help": [command, "--help"],
         "nextword generate --help": [command, "generate", "--help"],
         "import nextword": [sys.executable, "-c", "import nextword; print()"],
         "the interpreter alone": [sys.executable, "-c", "print()"],
     }
-    seconds: dict[str, list[float]] = {name: [] for name in [*commands, PEER]}
+    seconds: dict[str, list[float]] = {name: [] for name in commands}
+    peer: list[float] | None = []
     for _ in range(repeats + 1):
         for name, words in commands.items():
             seconds[name].append(seconds_to_first_byte(words))
-        with contextlib.suppress(PeerError):  # it is not installed
-            seconds[PEER].append(seconds_to_first_token(path, token_ids))
-    medians = {name: statistics.median(found[1:]) for name, found in seconds.items() if found}
+        try:
+            if peer is not None:
+                peer.append(seconds_to_first_token(path, token_ids))
+        except PeerError as error:
+            print(f"{PEER}: not measured: {error}", file=sys.stderr)
+            peer = None
+    if peer is not None:
+        seconds[PEER] = peer
+    medians = {name: statistics.median(found[1:]) for name, found in seconds.items()}
     medians["import nextword, above Python's own"] = medians["import nextword"] - medians["the interpreter alone"]
     for name, median in medians.items():
         print(f"{name:36} {median:6.3f} s")
@@ -82,6 +89,14 @@ def bars(medians: Mapping[str, float]) -> Iterator[Bar]:
         yield Bar(f"{name}, s", most, medians[name], is_most=True)
     value = medians[COMMAND] / medians[PEER] if PEER in medians else None
     yield Bar(f"{COMMAND} / {PEER}", MOST_OVER_PEER, value, is_most=True)
+
+
+def installed_command() -> str:
+    """Return the path of the command that was installed with the package, perhaps into the environment below."""
+    for file in metadata.files("nextword") or ():
+        if file.match("bin/nextword"):
+            return str(file.locate())
+    sys.exit("the command nextword is not installed: try  make .venv/.installed-dev")
 
 
 def seconds_to_first_byte(words: list[str]) -> float:
@@ -100,11 +115,11 @@ def seconds_to_first_byte(words: list[str]) -> float:
 def seconds_to_first_token(path: Path, token_ids: Sequence[int]) -> float:
     """Return the seconds from the start of a process to the token that llama.cpp puts behind the prompt.
 
-    Raises PeerError where its bindings are not installed.
+    Raises PeerError where its bindings are not installed, or fail.
     """
     process = SideProcess("llama_cpp", path, "plain", threads=num_cores())
     with contextlib.closing(process):
-        process.begin([token_ids], NUM_TOKENS)
+        process.begin([token_ids], NUM_NEW)
         return time.perf_counter() - process.started
 
 
