@@ -126,7 +126,7 @@ void Attention::normalize_heads(const Norm& norm, float* heads, int size) const 
 // ---- units ----
 
 void Attention::plan_units(int layer, const Block& block) {
-    const int tokens_at_once = std::max(1, kMaxQueryRows / shape_.group_size());
+    const int tokens_at_once = std::max(1, kernels_.max_query_rows / shape_.group_size());
     units_.clear();
     first_of_split_.clear();
     for (size_t index = 0; index < block.pieces.size(); ++index) {
@@ -214,7 +214,8 @@ void Attention::attend_unit(int layer, const Block& block, const Unit& unit, con
 // The fields that all segments of a unit have in common.
 AttentionSegment Attention::begin_segments(const Unit& unit, const Queries& queries, Scratch& scratch) const {
     const int num_rows = unit.num_tokens * shape_.group_size();
-    scratch.scores.resize(static_cast<size_t>(num_rows) * kSegmentPositions);
+    const int whole_tiles = ceil_div(num_rows, kernels_.tile_query_rows) * kernels_.tile_query_rows;
+    scratch.scores.resize(static_cast<size_t>(whole_tiles) * kSegmentPositions);
     scratch.states.resize(2 * state_size(num_rows));
     scratch.bounds.resize(2 * num_rows);
     AttentionSegment segment;

@@ -86,6 +86,8 @@ void store_position(const PageShape& page, int slot, const float* key, const flo
 
 // ---- attention ----
 
+constexpr int kMaxQueryRows = 24;
+
 F load_cached(const float* from) { return Simd::load(from); }
 F load_cached(const uint16_t* from) { return Simd::load_bf16(from); }
 
@@ -252,6 +254,12 @@ struct QuantizedWeights {
 };
 static_assert(sizeof(QuantizedWeights) <= kSegmentPositions * sizeof(float), "it takes a row's place");
 
+float weights_scale(const uint8_t* weights) {
+    float scale;
+    __builtin_memcpy(&scale, weights + offsetof(QuantizedWeights, scale), sizeof scale);
+    return scale;
+}
+
 template <class V>
 void split_weights(uint8_t* first, uint8_t* second, typename V::I steps) {
     int8_t *const one = reinterpret_cast<int8_t*>(first), *const two = reinterpret_cast<int8_t*>(second);
@@ -331,9 +339,7 @@ void accumulate_quantized_values(const AttentionSegment& segment, int row, int d
         add_value_products<Simd>(std::integer_sequence<int, 1>(), segment, weights, dim, 0, next, sums);
     }
     for (int r = 0; r < R; ++r) {
-        float scale;
-        __builtin_memcpy(&scale, weights + r * kSegmentPositions * sizeof(float) + offsetof(QuantizedWeights, scale),
-                         sizeof scale);
+        const float scale = weights_scale(weights + r * kSegmentPositions * sizeof(float));
         float* to = out.values + static_cast<size_t>(row + r) * segment.page.value_stride() + dim;
         for (int v = 0; v < V; ++v)
             Simd::store(to + v * kLanes, Simd::mul(Simd::to_float(sums[r][v]), Simd::set(scale)));

@@ -57,7 +57,6 @@ struct Output {
 
 constexpr int kSegmentPositions = 128;  // positions whose scores are normalised together
 constexpr int kSegmentPages = kSegmentPositions / kPagePositions;
-constexpr int kMaxQueryRows = 24;  // query vectors per segment and unit, unless one token has more heads
 
 // Query vectors of one key-value head against one segment of positions.
 struct AttentionSegment {
@@ -71,7 +70,7 @@ struct AttentionSegment {
     const int32_t* first = nullptr;                 // for each row, the positions of the segment it attends to:
     const int32_t* last = nullptr;                  // from first up to last, exclusive
     float soft_cap = 0.0f;                          // none if 0
-    float* scores = nullptr;                        // scratch memory (num_rows, 128)
+    float* scores = nullptr;                        // scratch memory (num_rows, in whole tiles, 128)
 };
 
 // Online-softmax state (max, sum, weighted values): the largest score, the sum of exp(score - max), and the sum of the
@@ -86,6 +85,7 @@ struct Kernels {
     const char* name;
     int tile_tokens;      // of a tile of `quantize`
     int tile_query_rows;  // of a tile of `quantize_words`
+    int max_query_rows;   // query vectors of a segment, unless one token has more heads
 
     // Panels first to last (exclusive) of the matrix times all tokens.
     void (*multiply)(const Matrix& matrix, int first_panel, int last_panel, const Activations& x, const Output& out);

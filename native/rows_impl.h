@@ -93,10 +93,11 @@ void quantize(const Activations& x, int tile, const QuantizedRows& rows) {
     });
 }
 
+template <int tile_rows>
 void quantize_words(const Activations& x, int tile, const QuantizedRows& rows, int8_t* second_quants) {
-    const QuantizedRows out = rows_from<Simd::kTokens>(rows, x, tile);
+    const QuantizedRows out = rows_from<tile_rows>(rows, x, tile);
     int8_t* second = second_quants + (out.quants - rows.quants);
-    for_groups<Simd::kTokens>(x, tile, [&](const float* row, int group, int t, int tokens) {
+    for_groups<tile_rows>(x, tile, [&](const float* row, int group, int t, int tokens) {
         const RoundedGroup rounded = round_group(load_group(row, group, x.columns), kWordSteps);
         const int at = group * tokens + t, low = at * kGroup, high = low + kLanes;
         split_words<Simd>(out.quants + low, second + low, rounded.low);

@@ -34,6 +34,11 @@ struct AmxTiles {
     static void dot() {
         asm volatile("tdpbssd %%tmm%c2, %%tmm%c1, %%tmm%c0" ::"i"(sums), "i"(a), "i"(b));
     }
+    // The same where the bytes of `b` are unsigned.
+    template <int sums, int a, int b>
+    static void dot_raised() {
+        asm volatile("tdpbsud %%tmm%c2, %%tmm%c1, %%tmm%c0" ::"i"(sums), "i"(a), "i"(b));
+    }
 };
 
 }  // namespace

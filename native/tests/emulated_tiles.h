@@ -26,7 +26,11 @@ struct EmulatedTiles {
     }
     template <int sums, int a, int b>
     static void dot() {
-        tile_machine().dot(sums, a, b);
+        tile_machine().dot<int8_t>(sums, a, b);
+    }
+    template <int sums, int a, int b>
+    static void dot_raised() {
+        tile_machine().dot<uint8_t>(sums, a, b);
     }
 };
 

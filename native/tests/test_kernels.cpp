@@ -450,7 +450,8 @@ struct Segment {
     std::vector<int32_t> first, last;
 
     Segment(Random& random, CacheKind kind, int head_dim, int num_rows, int num_positions, float soft_cap)
-        : queries(random, num_rows, head_dim), scores(static_cast<size_t>(num_rows) * kSegmentPositions) {
+        : queries(random, num_rows, head_dim),
+          scores(static_cast<size_t>(ceil_div(num_rows, 16) * 16) * kSegmentPositions) {
         view.page = {kind, head_dim};
         pages.assign(ceil_div(num_positions, kPagePositions), Page(view.page));
         for (int position = 0; position < num_positions; ++position) {

@@ -56,7 +56,8 @@ public:
         }
     }
 
-    // TDPBSSD: products of signed bytes.
+    // TDPBSSD, and with unsigned bytes in `b` TDPBSUD.
+    template <class Byte>
     void dot(int sums, int a, int b) {
         require(sums != a && sums != b && a != b, "three tiles");
         Tile &to = configured(sums), &left = configured(a), &right = configured(b);
@@ -66,7 +67,7 @@ public:
         for (int m = 0; m < to.rows; ++m) {
             for (int k = 0; k < left.row_bytes / 4; ++k) {
                 for (int n = 0; n < to.row_bytes / 4; ++n)
-                    add_quad(to.at[m] + 4 * n, left.at[m] + 4 * k, right.at[k] + 4 * n);
+                    add_quad<Byte>(to.at[m] + 4 * n, left.at[m] + 4 * k, right.at[k] + 4 * n);
             }
         }
     }
@@ -88,10 +89,11 @@ private:
         return tiles_[tile];
     }
 
+    template <class Byte>
     static void add_quad(uint8_t* sum, const uint8_t* a, const uint8_t* b) {
         int32_t value;
         std::memcpy(&value, sum, sizeof value);
-        for (int i = 0; i < 4; ++i) value += static_cast<int8_t>(a[i]) * static_cast<int8_t>(b[i]);
+        for (int i = 0; i < 4; ++i) value += static_cast<int8_t>(a[i]) * static_cast<Byte>(b[i]);
         std::memcpy(sum, &value, sizeof value);
     }
 

@@ -89,7 +89,8 @@ inline void execute(const TileInstruction& instruction, TileMachine& machine) {
     if (opcode == 0x49 && prefix == f2) return machine.zero(reg);
     if (opcode == 0x4b && prefix == f2) return machine.load(reg, instruction.address(), instruction.stride());
     if (opcode == 0x4b && prefix == f3) return machine.store(reg, instruction.address(), instruction.stride());
-    if (opcode == 0x5e && prefix == f2) return machine.dot(reg, instruction.rm(), instruction.third());
+    if (opcode == 0x5e && prefix == f2) return machine.dot<int8_t>(reg, instruction.rm(), instruction.third());
+    if (opcode == 0x5e && prefix == f3) return machine.dot<uint8_t>(reg, instruction.rm(), instruction.third());
     std::abort();
 }
 
