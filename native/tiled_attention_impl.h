@@ -28,20 +28,21 @@ public:
           num_groups_(ceil_div(segment.page.head_dim, kGroup)),
           lines_(row == 0 ? next.lines(kSegmentPages * num_groups_) : 0) {}
 
-    // The tiles are half a page ahead of the floats, so that they work at the same time.
+    // The tiles are half a page ahead of the floats, and are stored when they have had the time of other floats, so
+    // that neither waits for the other.
     void put() {
         const int num_pages = ceil_div(segment_.num_positions, kPagePositions);
         multiply<0>(0, 0);
+        store<0>();
         for (int page = 0; page < num_pages; ++page) {
             for (int group = 0; group < num_groups_; ++group) {
+                const bool ends_page = group + 1 == num_groups_, is_last = ends_page && page + 1 == num_pages;
                 multiply<1>(page, group);
                 add_scaled<0>(page, group);
-                if (group + 1 < num_groups_) {
-                    multiply<0>(page, group + 1);
-                } else if (page + 1 < num_pages) {
-                    multiply<0>(page + 1, 0);
-                }
+                store<1>();
+                if (!is_last) multiply<0>(page + ends_page, ends_page ? 0 : group + 1);
                 add_scaled<1>(page, group);
+                if (!is_last) store<0>();
             }
         }
     }
@@ -68,8 +69,12 @@ private:
         Tiles::template zero<second>();
         Tiles::template dot_raised<first, 4, key>();
         Tiles::template dot_raised<second, 5, key>();
-        Tiles::template store<first>(dots_[half][0], sizeof dots_[half][0][0]);
-        Tiles::template store<second>(dots_[half][1], sizeof dots_[half][1][0]);
+    }
+
+    template <int half>
+    [[gnu::always_inline]] void store() {
+        Tiles::template store<2 * half>(dots_[half][0], sizeof dots_[half][0][0]);
+        Tiles::template store<2 * half + 1>(dots_[half][1], sizeof dots_[half][1][0]);
     }
 
     template <int half>
@@ -77,12 +82,15 @@ private:
         const F scale = PanelUnit<WeightKind::Q8>(keys(page, group)).scale(0, 0, half);
         const int32_t* sums = segment_.queries.sums + at(group);
         const float* scales = segment_.queries.scales + at(group);
-        for (int r = 0; r < num_rows_; ++r) {
-            float* to = segment_.scores + (row_ + r) * kSegmentPositions + page * kPagePositions + half * kLanes;
-            const I high = Simd::shift_left<8>(Simd::load_int(dots_[half][0][r]));
-            const I dot = Simd::add(high, Simd::load_int(dots_[half][1][r]));
+        float* to = segment_.scores + row_ * kSegmentPositions + page * kPagePositions + half * kLanes;
+        // Not looked up again for each row: the compiler takes what the tiles store for anything.
+        const int32_t (*high)[kLanes] = dots_[half][0], (*low)[kLanes] = dots_[half][1];
+        const int num_rows = num_rows_;
+        const bool is_first = group == 0;
+        for (int r = 0; r < num_rows; ++r, to += kSegmentPositions) {
+            const I dot = Simd::add(Simd::shift_left<8>(Simd::load_int(high[r])), Simd::load_int(low[r]));
             const F product = Simd::to_float(Simd::add(dot, Simd::set(-128 * sums[r])));
-            const F before = group == 0 ? Simd::set(0.0f) : Simd::load(to);
+            const F before = is_first ? Simd::set(0.0f) : Simd::load(to);
             Simd::store(to, Simd::fma(product, Simd::mul(scale, Simd::set(scales[r])), before));
         }
     }
@@ -100,7 +108,7 @@ void accumulate_tiled_values(const AttentionSegment& segment, int row, int num_r
     constexpr int row_bytes = kSegmentPositions * sizeof(float);
     const uint8_t* weights = reinterpret_cast<const uint8_t*>(segment.scores) + static_cast<size_t>(row) * row_bytes;
     const int num_pages = ceil_div(segment.num_positions, kPagePositions), stride = segment.page.value_stride();
-    const int lines = row == 0 && dim == 0 ? next.lines(kSegmentPages) : 0;
+    const int lines = row == 0 ? next.lines(kSegmentPages * ceil_div(stride, 2 * kLanes)) : 0;
     Tiles::template zero<0>(), Tiles::template zero<1>();
     if constexpr (vectors == 2) Tiles::template zero<2>(), Tiles::template zero<3>();
     for (int page = 0; page < num_pages; ++page) {
