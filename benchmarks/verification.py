@@ -52,9 +52,8 @@ def main(model: str = "smollm2-135m", context: int = 512, threads: int = num_cor
         cells = [medians[1, count], medians[count, 1]]
         texts = [f"{s * 1e3:.2f} | {s / medians[1, 1]:.2f} | {count / s:.0f}" for s in cells]
         print(f"| {count} | {' | '.join(texts)} |")
-    ratios = {count: medians[1, count] / medians[1, 1] for count in MOST_OVER_ONE}
     print_bars(
-        Bar(f"a step of {count} tokens / of one", most, ratios[count], is_most=True)
+        Bar(f"a step of {count} tokens / of one", most, medians[1, count] / medians[1, 1], is_most=True)
         for count, most in MOST_OVER_ONE.items()
     )
 

@@ -214,8 +214,8 @@ void Attention::attend_unit(int layer, const Block& block, const Unit& unit, con
 // The fields that all segments of a unit have in common.
 AttentionSegment Attention::begin_segments(const Unit& unit, const Queries& queries, Scratch& scratch) const {
     const int num_rows = unit.num_tokens * shape_.group_size();
-    const int whole_tiles = ceil_div(num_rows, kernels_.tile_query_rows) * kernels_.tile_query_rows;
-    scratch.scores.resize(static_cast<size_t>(whole_tiles) * kSegmentPositions);
+    const int tiled_rows = ceil_div(num_rows, kernels_.tile_query_rows) * kernels_.tile_query_rows;
+    scratch.scores.resize(static_cast<size_t>(tiled_rows) * kSegmentPositions);
     scratch.states.resize(2 * state_size(num_rows));
     scratch.bounds.resize(2 * num_rows);
     AttentionSegment segment;

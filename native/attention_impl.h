@@ -86,7 +86,7 @@ void store_position(const PageShape& page, int slot, const float* key, const flo
 
 // ---- attention ----
 
-constexpr int kMaxQueryRows = 24;
+constexpr int kMaxQueryRows = 24;  // of a segment: their scores and values stay in the first cache
 
 F load_cached(const float* from) { return Simd::load(from); }
 F load_cached(const uint16_t* from) { return Simd::load_bf16(from); }

@@ -1,7 +1,7 @@
 // Training's kernels in AVX-512 with products of pairs of bf16, emulated: they run on processors with AVX2.
 
 #include "emulated_avx512.h"
-// What the vectors and the kernels ask the compiler for.
+// The vectors and the kernels test this macro for products of bf16.
 #define __AVX512BF16__ 1
 #include "simd_avx512.h"
 // The vectors come first: the kernels are written over them.

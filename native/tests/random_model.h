@@ -59,7 +59,7 @@ struct Setting {
     bool is_parted = false;  // gates have matrices of their own
 };
 
-// What the backend chooses.
+// The cache that the backend chooses for these weights.
 inline CacheKind cache_for(WeightKind weights) {
     if (weights == WeightKind::F32 || weights == WeightKind::F16) return CacheKind::F32;
     return weights == WeightKind::BF16 ? CacheKind::BF16 : CacheKind::Q8;

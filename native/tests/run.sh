@@ -8,7 +8,7 @@ build=$1
 python=${2:-python3}
 unset tests  # of the caller
 
-# Of all tests, or of those that `tests` names.
+# Build and run all tests, or those that `tests` names.
 run() {
   local name=$1 only targets pattern
   shift
@@ -69,7 +69,7 @@ if command -v aarch64-linux-gnu-g++ > /dev/null && command -v qemu-aarch64 > /de
     QEMU_CPU=$cpu ctest --test-dir "$build/aarch64" --output-on-failure --parallel "$(nproc)" \
       --tests-regex 'kernels|training|select'
   done
-  # What holds the kernels' own arithmetic; the rest is the same code as on x86-64.
+  # Only the tests of the kernels' own arithmetic: the rest is the same code as on x86-64.
   tests='kernels select training' run aarch64-undefined "${checked[@]}" "${emulated[@]}" \
     -DNEXTWORD_SANITIZE=undefined,float-cast-overflow
 else

@@ -10,7 +10,7 @@
 #include <cstring>
 
 namespace nextword {
-// Of its own in every file: some are compiled for processors with AVX2, and others run everywhere.
+// Each file has its own copy: some are compiled for processors with AVX2, and others run everywhere.
 namespace {
 
 class TileMachine {

@@ -30,7 +30,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.model, pytest.mark.peer]
 TOLERANCE = 0.003
 """Of the perplexity."""
 NUM_CHUNKS = 24
-"""So many that chance, which takes both ways of rounding apart, makes 0.0015 of the perplexity."""
+"""Enough that the random difference of both roundings is 0.0015 of the perplexity."""
 
 Scored = dict[str, npt.NDArray[np.generic]]
 
@@ -85,9 +85,8 @@ def scored(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 
 
 def test_tokens_and_perplexity_are_those_of_llama_cpp(smollm2: Path, tmp_path: Path) -> None:
-    compare_with_llama_cpp(
-        smollm2, beginning_of_text(8), of_llama_cpp(smollm2, beginning_of_text(8), tmp_path, num_chunks=8)
-    )
+    text = beginning_of_text(8)
+    compare_with_llama_cpp(smollm2, text, of_llama_cpp(smollm2, text, tmp_path, num_chunks=8))
 
 
 def test_so_they_are_with_several_kinds_in_one_file(scored: tuple[Path, Scored]) -> None:
