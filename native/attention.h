@@ -38,7 +38,7 @@ public:
     void attend(int layer, const Layer& weights, const Block& block, const Rows& normed, Rows& attended);
 
 private:
-    using Vector = std::vector<float>;
+    using Vector = AlignedVector<float>;
 
     struct Unit {
         int piece, kv_head, token, num_tokens, first_segment, last_segment;
@@ -49,7 +49,7 @@ private:
     // The queries of a unit; for 8-bit keys they are integers, too, whose second parts lie apart.
     struct Queries {
         Rows rows;
-        std::vector<int8_t> second_quants;
+        AlignedVector<int8_t> second_quants;
     };
     // Scratch memory of a thread for a unit.
     struct Scratch {

@@ -84,7 +84,7 @@ public:
     size_t adapter_bytes() const { return adapters_.num_bytes(); }
 
 private:
-    using Vector = std::vector<float>;
+    using Vector = AlignedVector<float>;
 
     // `finish` is called for each block, once all blocks of a run are through all layers, for the rows whose logits are
     // wanted.

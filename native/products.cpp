@@ -4,8 +4,8 @@ namespace nextword {
 
 namespace {
 
-template <class Number>
-void grow(std::vector<Number>& numbers, size_t size) {
+template <class Numbers>
+void grow(Numbers& numbers, size_t size) {
     if (numbers.size() < size) numbers.resize(size);
 }
 

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <vector>
 
+#include "aligned.h"
 #include "kernels.h"
 #include "threads.h"
 #include "weights.h"
@@ -14,8 +15,8 @@ namespace nextword {
 
 // (num_tokens, columns) floats with their int8 form.
 struct Rows {
-    std::vector<float> values;
-    std::vector<int8_t> quants;
+    AlignedVector<float> values;
+    AlignedVector<int8_t> quants;
     std::vector<float> scales, totals;
     std::vector<int32_t> sums, first_sums;
 

@@ -104,7 +104,8 @@ void test_tokens_get_the_weighted_sum_of_their_experts(int num_experts, int per_
     const TwoForms weights(shape, random);
     const int num_tokens = 37;
     Rows x;
-    x.values = random.numbers(static_cast<size_t>(num_tokens) * shape.hidden_size);
+    const std::vector<float> values = random.numbers(static_cast<size_t>(num_tokens) * shape.hidden_size);
+    x.values.assign(values.begin(), values.end());
     ThreadPool threads(2);
     for (const Kernels* kernels : all_kernels()) {
         ExpertMlp mlp(shape, *kernels, threads);
