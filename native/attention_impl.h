@@ -3,6 +3,7 @@
 #ifndef NEXTWORD_ATTENTION_IMPL_H
 #define NEXTWORD_ATTENTION_IMPL_H
 
+#include <algorithm>
 #include <cstddef>
 
 #include "matmul_impl.h"
@@ -149,6 +150,7 @@ void score_page(const AttentionSegment& segment, int page, int row, NextPages& n
 template <class V, int part, int first, int R, int halves, int... quads>
 [[gnu::always_inline]] inline void dot_part(const PanelUnit<WeightKind::Q8>& keys, const int8_t* queries,
                                             I (&dot)[R][halves], std::integer_sequence<int, quads...>) {
+    const auto columns = Simd::load_columns<R, kGroup>(queries);
     const auto add = [&](auto quad) __attribute__((always_inline)) {
         Simd::Bytes key[halves];
         for (int half = 0; half < halves; ++half) {
@@ -156,7 +158,7 @@ template <class V, int part, int first, int R, int halves, int... quads>
             if constexpr (V::kMultipliesWords) key[half] = V::template words<part>(key[half]);
         }
         for (int r = 0; r < R; ++r) {
-            const Simd::Quad query = Simd::load_quad(queries + r * kGroup + quad * 4);
+            const auto query = Simd::spread<quad>(columns, r);
             for (int half = 0; half < halves; ++half) {
                 if constexpr (V::kMultipliesWords) {
                     dot[r][half] = V::dot_words(dot[r][half], key[half], query);
@@ -283,40 +285,50 @@ void quantize_weights(float* row, int padded, float largest) {
     __builtin_memcpy(row, &weights, sizeof weights);
 }
 
-// Add the products of some parts of R rows' weights with the values: four positions at a time, by one loop over all
-// pages, since the compiler keeps the sums of nested loops in memory. `V` is Simd.
+// Add the products of one part of R rows' weights with the values of a page, from where their dimensions begin.
+template <class V, int part, int R, int N, int... quads>
+[[gnu::always_inline]] inline void add_page_products(const uint8_t* values, int quad_bytes, const uint8_t* weights,
+                                                     I (&sums)[R][N], std::integer_sequence<int, quads...>) {
+    constexpr int row_bytes = kSegmentPositions * sizeof(float);
+    const auto columns = Simd::load_columns<R, row_bytes>(reinterpret_cast<const int8_t*>(weights));
+    const auto add = [&](auto quad) __attribute__((always_inline)) {
+        Simd::Bytes value[N];
+        for (int n = 0; n < N; ++n) {
+            value[n] = Simd::load_bytes(values + quad * quad_bytes + n * 64);
+            if constexpr (V::kMultipliesWords) value[n] = V::template signed_words<part>(value[n]);
+        }
+        for (int r = 0; r < R; ++r) {
+            const auto weight = Simd::spread<quad>(columns, r);
+            for (int n = 0; n < N; ++n) {
+                if constexpr (V::kMultipliesWords) {
+                    sums[r][n] = V::dot_words(sums[r][n], value[n], weight);
+                } else {
+                    sums[r][n] = V::dot_weights(sums[r][n], value[n], weight);
+                }
+            }
+        }
+    };
+    (add(std::integral_constant<int, quads>()), ...);
+}
+
+// Add those of all pages. `V` is Simd: a parameter, because not all vectors multiply words.
 template <class V, int... parts, int R, int N>
 [[gnu::always_inline]] inline void add_value_products(std::integer_sequence<int, parts...>,
                                                       const AttentionSegment& segment, const uint8_t* weights, int dim,
                                                       int lines, NextPages& next, I (&sums)[R][N]) {
-    constexpr int row_bytes = kSegmentPositions * sizeof(float), page_quads = kPagePositions / 4;
-    const int num_quads = ceil_div(segment.num_positions, kPagePositions) * page_quads;
+    constexpr std::make_integer_sequence<int, kPagePositions / 4> quads;
+    const int num_pages = ceil_div(segment.num_positions, kPagePositions);
     const int quad_bytes = segment.page.value_stride() * 4;
-    const uint8_t* page = nullptr;
-    for (int quad = 0, at = 0; quad < num_quads; ++quad, at += quad_bytes) {
+    // Sums of this function alone stay in registers: others could lie where pointers point to.
+    I running[R][N];
+    for (int r = 0; r < R; ++r) std::copy(sums[r], sums[r] + N, running[r]);
+    for (int page = 0; page < num_pages; ++page) {
         next.fetch(lines);
-        if (quad % page_quads == 0) page = segment.values[quad / page_quads], at = dim * 4;
-        const uint8_t* values = page + at;
-        const int8_t* of_quad = reinterpret_cast<const int8_t*>(weights + quad * 4);
-        const auto add = [&](auto part) __attribute__((always_inline)) {
-            Simd::Bytes value[N];
-            for (int n = 0; n < N; ++n) {
-                value[n] = Simd::load_bytes(values + n * 64);
-                if constexpr (V::kMultipliesWords) value[n] = V::template signed_words<part>(value[n]);
-            }
-            for (int r = 0; r < R; ++r) {
-                const Simd::Quad weight = Simd::load_quad(of_quad + r * row_bytes + part * kSegmentPositions);
-                for (int n = 0; n < N; ++n) {
-                    if constexpr (V::kMultipliesWords) {
-                        sums[r][n] = V::dot_words(sums[r][n], value[n], weight);
-                    } else {
-                        sums[r][n] = V::dot_weights(sums[r][n], value[n], weight);
-                    }
-                }
-            }
-        };
-        (add(std::integral_constant<int, parts>()), ...);
+        const uint8_t* values = segment.values[page] + dim * 4;
+        const uint8_t* of_page = weights + page * kPagePositions;
+        (add_page_products<V, parts>(values, quad_bytes, of_page + parts * kSegmentPositions, running, quads), ...);
     }
+    for (int r = 0; r < R; ++r) std::copy(running[r], running[r] + N, sums[r]);
 }
 
 // `accumulate_values` for values of 8 bits: integer products, words at once, or the high bits of all weights first.
@@ -328,7 +340,7 @@ void accumulate_quantized_values(const AttentionSegment& segment, int row, int d
     for (int r = 0; r < R; ++r) {
         for (int v = 0; v < V; ++v) sums[r][v] = Simd::set(0);
     }
-    const int lines = row == 0 && dim == 0 ? next.lines(kSegmentPositions / 4) : 0;
+    const int lines = row == 0 && dim == 0 ? next.lines(kSegmentPages) : 0;
     if constexpr (Simd::kMultipliesWords) {
         add_value_products<Simd>(std::integer_sequence<int, 0, 1>(), segment, weights, dim, lines, next, sums);
     } else {

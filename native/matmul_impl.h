@@ -39,14 +39,22 @@ template <WeightKind kind, int half, int halves, int T>
 [[gnu::always_inline]] inline void multiply_columns(const uint8_t* panel, int first, int last,
                                                     const float* const (&rows)[T], int ahead, F (&sum)[T][kHalves]) {
     constexpr int column_bytes = static_cast<int>(unit_bytes(kind)), half_bytes = column_bytes / kHalves;
+    // Sums of this function alone stay in registers: others could lie where `rows` points to.
+    F running[T][halves];
+    for (int t = 0; t < T; ++t) {
+        for (int h = 0; h < halves; ++h) running[t][h] = sum[t][half + h];
+    }
     for (int column = first; column < last; ++column) {
         fetch_ahead(panel + column * column_bytes + half * half_bytes, ahead, halves * half_bytes);
         F w[halves];
         for (int h = 0; h < halves; ++h) w[h] = load_weights<kind>(panel, column, (half + h) * kLanes);
         for (int t = 0; t < T; ++t) {
             const F value = Simd::set(rows[t][column]);
-            for (int h = 0; h < halves; ++h) sum[t][half + h] = Simd::fma(w[h], value, sum[t][half + h]);
+            for (int h = 0; h < halves; ++h) running[t][h] = Simd::fma(w[h], value, running[t][h]);
         }
+    }
+    for (int t = 0; t < T; ++t) {
+        for (int h = 0; h < halves; ++h) sum[t][half + h] = running[t][h];
     }
 }
 
@@ -78,12 +86,13 @@ constexpr int quad_of(int spans, int span, int at) {
 template <int T, int span, int first, int halves, class Unit, int... at>
 [[gnu::always_inline]] inline void dot_span(const Unit& unit, int group, const int8_t* x, I (&dot)[T][halves],
                                             std::integer_sequence<int, at...>) {
+    const auto columns = Simd::load_columns<T, kGroup>(x);
     const auto add = [&](auto number) __attribute__((always_inline)) {
         constexpr int quad = quad_of(Unit::kSpans, span, number);
         Simd::Bytes w[halves];
         for (int half = 0; half < halves; ++half) w[half] = unit.template integers<quad>(group, first + half);
         for (int t = 0; t < T; ++t) {
-            const Simd::Quad value = Simd::load_quad(x + t * kGroup + quad * 4);
+            const auto value = Simd::spread<quad>(columns, t);
             for (int half = 0; half < halves; ++half) {
                 dot[t][half] = Unit::kIsRaised ? Simd::dot_bytes(dot[t][half], w[half], value)
                                                : Simd::dot_nibbles(dot[t][half], w[half], value);
@@ -101,14 +110,14 @@ template <class V, int T, int span, int first, class Unit, int... next>
                                               std::integer_sequence<int, next...>) {
     constexpr int first_quad = quad_of(Unit::kSpans, span, first);
     typename V::Pairs pairs[T];
-    x = V::load_again(x);
+    const auto columns = Simd::load_columns<T, kGroup>(x);
     const Simd::Bytes w = unit.template integers<first_quad>(group, half);
-    for (int t = 0; t < T; ++t) pairs[t] = V::pairs(w, Simd::load_quad(x + t * kGroup + first_quad * 4));
+    for (int t = 0; t < T; ++t) pairs[t] = V::pairs(w, Simd::spread<first_quad>(columns, t));
     const auto add = [&](auto number) __attribute__((always_inline)) {
         constexpr int quad = quad_of(Unit::kSpans, span, first + 1 + number);
         const Simd::Bytes more = unit.template integers<quad>(group, half);
         for (int t = 0; t < T; ++t) {
-            pairs[t] = V::add(pairs[t], V::pairs(more, Simd::load_quad(x + t * kGroup + quad * 4)));
+            pairs[t] = V::add(pairs[t], V::pairs(more, Simd::spread<quad>(columns, t)));
         }
     };
     (add(std::integral_constant<int, next>()), ...);
@@ -117,6 +126,23 @@ template <class V, int T, int span, int first, class Unit, int... next>
     if constexpr (following < kQuads / Unit::kSpans) {
         dot_narrow<V, T, span, following>(unit, group, half, x, dot, std::integer_sequence<int, next...>());
     }
+}
+
+// Put the integer products of one span of a group and one half of the rows, two tokens at a time, of which the last may
+// be the same twice. `V` is Simd: a parameter, because not all vectors multiply octets.
+template <class V, int T, int span, int half, class Unit, int... octets>
+[[gnu::always_inline]] inline void dot_octets(const Unit& unit, int group, const int8_t* x, const int32_t (&start)[T],
+                                              I (&dot)[T][1], std::integer_sequence<int, octets...>) {
+    constexpr int pairs = (T + 1) / 2, first = span * (kQuads / 4);
+    typename V::PairColumns columns[pairs];
+    typename V::PairSums sums[pairs];
+    for (int p = 0; p < pairs; ++p) {
+        const int one = 2 * p, two = std::min(one + 1, T - 1);
+        columns[p] = V::load_pair(x + one * kGroup, x + two * kGroup);
+        sums[p] = V::set_pair(start[one], start[two]);
+    }
+    (V::template add_octets<first + octets>(sums, unit.octets(group, first + octets, half), columns), ...);
+    for (int t = 0; t < T; ++t) dot[t][0] = t % 2 == 0 ? V::sums_of_first(sums[t / 2]) : V::sums_of_second(sums[t / 2]);
 }
 
 // The int8 form of one group of T tokens.
@@ -149,12 +175,16 @@ template <int T, int span, int first, int halves, class Unit>
                                                    F (&sum)[T][kHalves]) {
     constexpr int spans = Unit::kSpans;
     I dot[T][halves];
+    int32_t start[T];
     for (int t = 0; t < T; ++t) {
         const int32_t total = x.sum<spans, span>(t);
-        const I start = Simd::set(Unit::kIsRaised ? Simd::start_q8(total) : -unit.offset() * total);
-        for (int half = 0; half < halves; ++half) dot[t][half] = start;
+        start[t] = Unit::kIsRaised ? Simd::start_q8(total) : -unit.offset() * total;
+        for (int half = 0; half < halves; ++half) dot[t][half] = Simd::set(start[t]);
     }
-    if constexpr (Unit::kNarrowQuads > 1) {
+    if constexpr (Unit::kHasOctets) {
+        dot_octets<Simd, T, span, first>(unit, group, x.quants, start, dot,
+                                         std::make_integer_sequence<int, kQuads / 2 / spans>());
+    } else if constexpr (Unit::kNarrowQuads > 1) {
         static_assert(halves == 1, "vectors with 16-bit sums have few registers");
         dot_narrow<Simd, T, span, 0>(unit, group, first, x.quants, dot,
                                      std::make_integer_sequence<int, Unit::kNarrowQuads - 1>());
@@ -369,6 +399,7 @@ void multiply_unpacked(const Matrix& matrix, int first_panel, int last_panel, co
 // True if a group is unpacked once for several tiles: nibbles only where unpacking costs time.
 template <WeightKind kind>
 bool is_unpacked_once(int num_tokens) {
+    if (Simd::kMultipliesOctets) return num_tokens >= 2 * Simd::kTokens;
     if (kind != WeightKind::Q4 && kind != WeightKind::Q4Min) return num_tokens >= 5 * Simd::kTokens;
     return num_tokens >= 64 && Simd::unpacking_costs();
 }
@@ -383,12 +414,16 @@ void multiply_integers(const Matrix& matrix, int first_panel, int last_panel, co
 using Multiply = void (*)(const Matrix& matrix, int first_panel, int last_panel, const Activations& x,
                           const Output& out);
 
+// Weights that are bytes already are taken apart where octets are made of them.
+constexpr Multiply kMultiplyBytes = Simd::kMultipliesOctets ? Multiply{multiply_integers<WeightKind::Q8>}
+                                                            : Multiply{multiply_kind<WeightKind::Q8, Simd::kTokens>};
+
 constexpr Multiply multiply_of(WeightKind kind) {
     switch (kind) {
         case WeightKind::F32: return multiply_kind<WeightKind::F32, Simd::kFloatTokens>;
         case WeightKind::F16: return multiply_kind<WeightKind::F16, Simd::kFloatTokens>;
         case WeightKind::BF16: return multiply_kind<WeightKind::BF16, Simd::kFloatTokens>;
-        case WeightKind::Q8: return multiply_kind<WeightKind::Q8, Simd::kTokens>;
+        case WeightKind::Q8: return kMultiplyBytes;
         case WeightKind::Q4: return multiply_integers<WeightKind::Q4>;
         case WeightKind::Q4Min: return multiply_integers<WeightKind::Q4Min>;
         case WeightKind::Q5: return multiply_integers<WeightKind::Q5>;

@@ -52,7 +52,7 @@ class PanelUnit {
 public:
     static constexpr KindTraits kTraits = traits(kind);
     static constexpr int kSpans = kTraits.spans;
-    static constexpr bool kHasMinimum = kTraits.has_minimum, kIsRaised = kTraits.offset == 128;
+    static constexpr bool kHasMinimum = kTraits.has_minimum, kIsRaised = kTraits.offset == 128, kHasOctets = false;
     static constexpr int kNarrowQuads = narrow_quads(kTraits);
 
     [[gnu::always_inline]] explicit PanelUnit(const uint8_t* unit)
@@ -103,7 +103,7 @@ constexpr int kUnpackedGroups = 16;
 template <int spans, bool has_minimum, bool is_raised, int narrow_quads>
 struct UnpackedUnit {
     static constexpr int kSpans = spans, kNarrowQuads = narrow_quads;
-    static constexpr bool kHasMinimum = has_minimum, kIsRaised = is_raised;
+    static constexpr bool kHasMinimum = has_minimum, kIsRaised = is_raised, kHasOctets = Simd::kMultipliesOctets;
 
     alignas(64) uint8_t quads[kUnpackedGroups][kQuads][kPanelRows * 4];
     alignas(64) float scales[kUnpackedGroups][spans][kPanelRows];
@@ -115,6 +115,8 @@ struct UnpackedUnit {
     Simd::Bytes integers(int group, int half) const {
         return Simd::load_bytes(quads[group][quad] + half * kLanes * 4);
     }
+    // Where vectors multiply octets: the two quads of number `octet`, for the rows of one half.
+    const uint8_t* octets(int group, int octet, int half) const { return quads[group][2 * octet + half]; }
     F scale(int group, int span, int half) const { return Simd::load(scales[group][span] + half * kLanes); }
     F minimum(int group, int span, int half) const { return Simd::load(minimums[group][span] + half * kLanes); }
 };
@@ -129,11 +131,25 @@ template <class Unit, int... quads>
     (Simd::store_bytes(out[quads] + half * kLanes * 4, unit.template integers<quads>(group, half)), ...);
 }
 
+// `V` is Simd: a parameter, because not all vectors multiply octets.
+template <class V, class Unit, int... octets>
+[[gnu::always_inline]] inline void unpack_octets(const Unit& unit, int group, int half,
+                                                 uint8_t (&out)[kQuads][kPanelRows * 4],
+                                                 std::integer_sequence<int, octets...>) {
+    (V::store_octets(out[2 * octets + half], unit.template integers<2 * octets>(group, half),
+                     unit.template integers<2 * octets + 1>(group, half)),
+     ...);
+}
+
 // Group number `group` of the unit, as number `to`.
 template <class Unit>
 [[gnu::always_inline]] inline void unpack_group(const Unit& unit, int group, int to, UnpackedOf<Unit>& out) {
     for (int half = 0; half < kHalves; ++half) {
-        unpack_quads(unit, group, half, out.quads[to], std::make_integer_sequence<int, kQuads>());
+        if constexpr (Simd::kMultipliesOctets) {
+            unpack_octets<Simd>(unit, group, half, out.quads[to], std::make_integer_sequence<int, kQuads / 2>());
+        } else {
+            unpack_quads(unit, group, half, out.quads[to], std::make_integer_sequence<int, kQuads>());
+        }
         for (int span = 0; span < Unit::kSpans; ++span) {
             Simd::store(out.scales[to][span] + half * kLanes, unit.scale(group, span, half));
             if constexpr (Unit::kHasMinimum) {

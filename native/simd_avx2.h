@@ -18,6 +18,7 @@ struct Avx2 {
     static constexpr int kHalvesAtOnce = 1;
     static constexpr bool kAddsPairs = true;
     static constexpr bool kMultipliesWords = true;
+    static constexpr bool kMultipliesOctets = false;
     static constexpr bool unpacking_costs() { return true; }
 
     struct F {
@@ -190,10 +191,22 @@ struct Avx2 {
         const __m256i values = _mm256_broadcastsi128_si256(_mm_loadu_si128(reinterpret_cast<const __m128i*>(table)));
         return {_mm256_shuffle_epi8(values, places.low), _mm256_shuffle_epi8(values, places.high)};
     }
-    static Quad load_quad(const int8_t* from) {
-        int32_t quad;
-        std::memcpy(&quad, from, sizeof quad);
-        return _mm256_set1_epi32(quad);
+    template <int tokens, int stride>
+    struct Columns {
+        const int8_t* from;
+    };
+    // The same address, which the compiler takes for another: what it has loaded from there for other rows it would
+    // keep in memory, since its registers are full, instead of loading it again.
+    template <int tokens, int stride>
+    static Columns<tokens, stride> load_columns(const int8_t* from) {
+        asm volatile("" : "+r"(from));
+        return {from};
+    }
+    template <int quad, int tokens, int stride>
+    static Quad spread(const Columns<tokens, stride>& x, int token) {
+        int32_t columns;
+        std::memcpy(&columns, x.from + token * stride + quad * 4, sizeof columns);
+        return _mm256_set1_epi32(columns);
     }
 
     // The sum, computed here: GCC would put off all additions, and keep the products in memory until then.
@@ -213,12 +226,6 @@ struct Avx2 {
     static Pairs pairs(Bytes w, Quad x) { return {_mm256_maddubs_epi16(w.low, x), _mm256_maddubs_epi16(w.high, x)}; }
     static Pairs add(Pairs a, Pairs b) {
         return {now(_mm256_add_epi16(a.low, b.low)), now(_mm256_add_epi16(a.high, b.high))};
-    }
-    // The same address, which the compiler takes for another: what it has loaded from there for other rows it would
-    // keep in memory, since its registers are full, instead of loading it again.
-    static const int8_t* load_again(const int8_t* from) {
-        asm volatile("" : "+r"(from));
-        return from;
     }
     static I add(I acc, Pairs a) {
         const __m256i one = _mm256_set1_epi16(1);

@@ -18,6 +18,7 @@ struct Simd {
     static constexpr int kHalvesAtOnce = 2;
     static constexpr bool kAddsPairs = false;
     static constexpr bool kMultipliesWords = false;
+    static constexpr bool kMultipliesOctets = false;
     // AMD's cores unpack nibbles while they multiply; in Intel's both take the same ports.
     static bool unpacking_costs() { return !__builtin_cpu_is("amd"); }
 
@@ -144,10 +145,19 @@ struct Simd {
         const __m128i values = _mm_loadu_si128(reinterpret_cast<const __m128i*>(table));
         return {_mm512_shuffle_epi8(_mm512_broadcast_i32x4(values), places.v)};
     }
-    static Quad load_quad(const int8_t* from) {
-        int32_t quad;
-        std::memcpy(&quad, from, sizeof quad);
-        return {_mm512_set1_epi32(quad)};
+    template <int tokens, int stride>
+    struct Columns {
+        const int8_t* from;
+    };
+    template <int tokens, int stride>
+    static Columns<tokens, stride> load_columns(const int8_t* from) {
+        return {from};
+    }
+    template <int quad, int tokens, int stride>
+    static Quad spread(const Columns<tokens, stride>& x, int token) {
+        int32_t columns;
+        std::memcpy(&columns, x.from + token * stride + quad * 4, sizeof columns);
+        return {_mm512_set1_epi32(columns)};
     }
 
     static I dot_nibbles(I acc, Bytes w, Quad x) { return {_mm512_dpbusd_epi32(acc.v, w.v, x.v)}; }

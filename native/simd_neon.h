@@ -7,18 +7,27 @@
 #include <arm_neon.h>
 
 #include <cstdint>
-#include <cstring>
 
 namespace nextword {
 namespace {
 
 struct Simd {
-    static constexpr int kTokens = 2;
-    static constexpr int kFloatTokens = 2;    // of a tile, where weights are floats
+    static constexpr int kFloatTokens = 6;    // of a tile, where weights are floats
     static constexpr int kBytesAhead = 8192;  // from the weights that are multiplied to those that are prefetched
-    static constexpr int kHalvesAtOnce = 2;
-    static constexpr bool kAddsPairs = false;
+    static constexpr int kHalvesAtOnce = 1;
     static constexpr bool kMultipliesWords = false;
+#if defined(__ARM_FEATURE_DOTPROD)
+    static constexpr int kTokens = 4;
+    static constexpr bool kAddsPairs = false;
+#else
+    static constexpr int kTokens = 2;  // their sums of 16 bits take twice as many registers
+    static constexpr bool kAddsPairs = true;
+#endif
+#if defined(__ARM_FEATURE_MATMUL_INT8)
+    static constexpr bool kMultipliesOctets = true;
+#else
+    static constexpr bool kMultipliesOctets = false;
+#endif
     static constexpr bool unpacking_costs() { return true; }
 
     struct F {
@@ -30,8 +39,15 @@ struct Simd {
     struct Bytes {
         uint8x16_t at[4];
     };
+    // One of the four quads of a register.
+    template <int lane>
     struct Quad {
-        int8x16_t v;
+        int8x16_t four;
+    };
+    // The columns of a group of some tokens.
+    template <int tokens, int stride>
+    struct Columns {
+        int8x16_t at[tokens][2];
     };
     struct Sums {
         float64x2_t at[8];
@@ -228,36 +244,127 @@ struct Simd {
         const uint8x16_t values = vld1q_u8(table);
         return each_bytes([&](int i) { return vqtbl1q_u8(values, places.at[i]); });
     }
-    static Quad load_quad(const int8_t* from) {
-        int32_t quad;
-        std::memcpy(&quad, from, sizeof quad);
-        return {vreinterpretq_s8_s32(vdupq_n_s32(quad))};
+    // What is loaded for some rows is loaded again for others, and not kept in memory for lack of registers: the
+    // compiler takes the same address for another.
+    template <int tokens, int stride>
+    static Columns<tokens, stride> load_columns(const int8_t* from) {
+        asm volatile("" : "+r"(from));
+        Columns<tokens, stride> columns;
+        for (int t = 0; t < tokens; ++t) {
+            for (int i = 0; i < 2; ++i) columns.at[t][i] = vld1q_s8(from + t * stride + 16 * i);
+        }
+        return columns;
+    }
+    template <int quad, int tokens, int stride>
+    static Quad<quad % 4> spread(const Columns<tokens, stride>& x, int token) {
+        return {x.at[token][quad / 4]};
     }
 
+    template <int lane>
+    static int8x16_t repeated(Quad<lane> x) {
+        return vreinterpretq_s8_s32(vdupq_laneq_s32(vreinterpretq_s32_s8(x.four), lane));
+    }
     // For pairs of products that stay below 2^15: the largest are 128 x 127 x 2.
-    static int32x4_t dot_signed(int32x4_t acc, int8x16_t w, int8x16_t x) {
+    template <int lane>
+    static int32x4_t dot_signed(int32x4_t acc, int8x16_t w, Quad<lane> x) {
 #if defined(__ARM_FEATURE_DOTPROD)
-        return vdotq_s32(acc, w, x);
+        return vdotq_laneq_s32(acc, w, x.four, lane);
 #else
-        const int16x8_t low = vmull_s8(vget_low_s8(w), vget_low_s8(x)), high = vmull_high_s8(w, x);
+        const int8x16_t quad = repeated(x);
+        const int16x8_t low = vmull_s8(vget_low_s8(w), vget_low_s8(quad)), high = vmull_high_s8(w, quad);
         return vpadalq_s16(acc, vpaddq_s16(low, high));
 #endif
     }
-    static I dot_nibbles(I acc, Bytes w, Quad x) {
-        return each_int([&](int i) { return dot_signed(acc.at[i], vreinterpretq_s8_u8(w.at[i]), x.v); });
+    template <int lane>
+    static I dot_nibbles(I acc, Bytes w, Quad<lane> x) {
+        return each_int([&](int i) { return dot_signed(acc.at[i], vreinterpretq_s8_u8(w.at[i]), x); });
     }
-    static I dot_weights(I acc, Bytes values, Quad weights) { return dot_nibbles(acc, values, weights); }
+    template <int lane>
+    static I dot_weights(I acc, Bytes values, Quad<lane> weights) {
+        return dot_nibbles(acc, values, weights);
+    }
+#if !defined(__ARM_FEATURE_DOTPROD)
+    // Products in 16 bits, and their sums over several quads.
+    struct Pairs {
+        int16x8_t at[8];
+    };
+    template <int lane>
+    static Pairs pairs(Bytes w, Quad<lane> x) {
+        const int8x16_t quad = repeated(x);
+        Pairs products;
+        for (int i = 0; i < 4; ++i) {
+            const int8x16_t bytes = vreinterpretq_s8_u8(w.at[i]);
+            products.at[2 * i] = vmull_s8(vget_low_s8(bytes), vget_low_s8(quad));
+            products.at[2 * i + 1] = vmull_high_s8(bytes, quad);
+        }
+        return products;
+    }
+    static Pairs add(Pairs a, Pairs b) {
+        for (int i = 0; i < 8; ++i) a.at[i] = vaddq_s16(a.at[i], b.at[i]);
+        return a;
+    }
+    static I add(I acc, Pairs a) {
+        return each_int([&](int i) { return vpadalq_s16(acc.at[i], vpaddq_s16(a.at[2 * i], a.at[2 * i + 1])); });
+    }
+#endif
 #if defined(__ARM_FEATURE_MATMUL_INT8)
-    static I dot_bytes(I acc, Bytes w, Quad x) {
-        return each_int([&](int i) { return vusdotq_s32(acc.at[i], w.at[i], x.v); });
+    template <int lane>
+    static I dot_bytes(I acc, Bytes w, Quad<lane> x) {
+        return each_int([&](int i) { return vusdotq_laneq_s32(acc.at[i], w.at[i], x.four, lane); });
     }
     static int32_t start_q8(int32_t sum_of_x) { return -128 * sum_of_x; }
+
+    // Products of matrices: two rows with two tokens, eight columns each, in one instruction. A register has the
+    // octets of rows 2 i and 2 i + 1.
+    static void store_octets(uint8_t* to, Bytes first, Bytes second) {
+        for (int i = 0; i < 4; ++i) {
+            const uint32x4_t a = vreinterpretq_u32_u8(first.at[i]), b = vreinterpretq_u32_u8(second.at[i]);
+            vst1q_u8(to + 32 * i, vreinterpretq_u8_u32(vzip1q_u32(a, b)));
+            vst1q_u8(to + 32 * i + 16, vreinterpretq_u8_u32(vzip2q_u32(a, b)));
+        }
+    }
+    // The columns of two tokens, an octet of each in a register.
+    struct PairColumns {
+        int8x16_t at[4];
+    };
+    static PairColumns load_pair(const int8_t* one, const int8_t* two) {
+        PairColumns pair;
+        for (int i = 0; i < 2; ++i) {
+            const int64x2_t a = vreinterpretq_s64_s8(vld1q_s8(one + 16 * i));
+            const int64x2_t b = vreinterpretq_s64_s8(vld1q_s8(two + 16 * i));
+            pair.at[2 * i] = vreinterpretq_s8_s64(vzip1q_s64(a, b));
+            pair.at[2 * i + 1] = vreinterpretq_s8_s64(vzip2q_s64(a, b));
+        }
+        return pair;
+    }
+    // Sums of two tokens: both tokens' of one row, then both of the next.
+    struct PairSums {
+        int32x4_t at[8];
+    };
+    static PairSums set_pair(int32_t one, int32_t two) {
+        const int32x4_t both = vzip1q_s32(vdupq_n_s32(one), vdupq_n_s32(two));
+        return {{both, both, both, both, both, both, both, both}};
+    }
+    template <int octet, int pairs>
+    static void add_octets(PairSums (&sums)[pairs], const uint8_t* octets, const PairColumns (&x)[pairs]) {
+        for (int i = 0; i < 8; ++i) {
+            const uint8x16_t w = vld1q_u8(octets + 16 * i);
+            for (int p = 0; p < pairs; ++p) sums[p].at[i] = vusmmlaq_s32(sums[p].at[i], w, x[p].at[octet]);
+        }
+    }
+    static I sums_of_first(const PairSums& sums) {
+        return each_int([&](int i) { return vuzp1q_s32(sums.at[2 * i], sums.at[2 * i + 1]); });
+    }
+    static I sums_of_second(const PairSums& sums) {
+        return each_int([&](int i) { return vuzp2q_s32(sums.at[2 * i], sums.at[2 * i + 1]); });
+    }
 #else
     // Bytes without their offset of 128 are signed, so nothing is left to take off.
-    static I dot_bytes(I acc, Bytes w, Quad x) {
+    template <int lane>
+    static I dot_bytes(I acc, Bytes w, Quad<lane> x) {
         const uint8x16_t offset = vdupq_n_u8(128);
         return each_int(
-            [&](int i) { return dot_signed(acc.at[i], vreinterpretq_s8_u8(veorq_u8(w.at[i], offset)), x.v); });
+            [&](int i) { return dot_signed(acc.at[i], vreinterpretq_s8_u8(veorq_u8(w.at[i], offset)), x); });
     }
     static int32_t start_q8(int32_t) { return 0; }
 #endif

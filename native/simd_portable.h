@@ -19,6 +19,7 @@ struct Simd {
     static constexpr int kHalvesAtOnce = 2;
     static constexpr bool kAddsPairs = false;
     static constexpr bool kMultipliesWords = false;
+    static constexpr bool kMultipliesOctets = false;
     static constexpr bool unpacking_costs() { return true; }
 
     struct F {
@@ -209,9 +210,19 @@ struct Simd {
         for (uint8_t& byte : places.at) byte = table[byte];
         return places;
     }
-    static Quad load_quad(const int8_t* from) {
+    // The columns of a group of some tokens, and four of a token for all lanes.
+    template <int tokens, int stride>
+    struct Columns {
+        const int8_t* from;
+    };
+    template <int tokens, int stride>
+    static Columns<tokens, stride> load_columns(const int8_t* from) {
+        return {from};
+    }
+    template <int quad, int tokens, int stride>
+    static Quad spread(const Columns<tokens, stride>& x, int token) {
         Quad result;
-        std::memcpy(result.at, from, 4);
+        std::memcpy(result.at, x.from + token * stride + quad * 4, 4);
         return result;
     }
 
