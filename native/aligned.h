@@ -1,5 +1,5 @@
-// `AlignedVector`: a std::vector that begins where a line of the cache does. The memory of std::vector begins 16 bytes
-// after one, and each read of 64 bytes from it needs two lines.
+// `AlignedVector`: a std::vector that begins where a line of the cache does. The memory of std::vector may begin
+// anywhere within one, and each read of 64 bytes then needs two lines.
 
 #ifndef NEXTWORD_ALIGNED_H
 #define NEXTWORD_ALIGNED_H

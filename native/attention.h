@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "adapters.h"
+#include "aligned.h"
 #include "block.h"
 #include "kernels.h"
 #include "kv_cache.h"

@@ -5,6 +5,8 @@
 
 #include <algorithm>
 #include <cstddef>
+#include <type_traits>
+#include <utility>
 
 #include "matmul_impl.h"
 #include "rows_impl.h"
@@ -125,23 +127,41 @@ void put_scores(const AttentionSegment& segment, int page, int row, const F (&sc
     }
 }
 
-// Scores of R query vectors on the 32 positions of a page.
+// Add the products of R query vectors and the keys of a page, of `halves` halves of its positions from number `half`
+// on.
+template <class Element, int half, int halves, int R>
+[[gnu::always_inline]] inline void score_positions(const AttentionSegment& segment, const Element* keys,
+                                                   const float* queries, int lines, NextPages& next,
+                                                   F (&score)[R][kHalves]) {
+    const int head_dim = segment.page.head_dim, row_stride = segment.queries.row_stride;
+    F running[R][halves];  // a copy that no pointer reaches stays in registers
+    for (int r = 0; r < R; ++r) {
+        for (int h = 0; h < halves; ++h) running[r][h] = score[r][half + h];
+    }
+    for (int d = 0; d < head_dim; ++d) {
+        next.fetch(lines);
+        F key[halves];
+        for (int h = 0; h < halves; ++h) key[h] = load_cached(keys + d * kPagePositions + (half + h) * kLanes);
+        for (int r = 0; r < R; ++r) {
+            const F query = Simd::set(queries[r * row_stride + d]);
+            for (int h = 0; h < halves; ++h) running[r][h] = Simd::fma(key[h], query, running[r][h]);
+        }
+    }
+    for (int r = 0; r < R; ++r) {
+        for (int h = 0; h < halves; ++h) score[r][half + h] = running[r][h];
+    }
+}
+
+// Scores of R query vectors on the 32 positions of a page: both halves together, where there are registers for them.
 template <class Element, int R>
 void score_page(const AttentionSegment& segment, int page, int row, NextPages& next) {
     const Element* keys = reinterpret_cast<const Element*>(segment.keys[page]);
     const float* queries = segment.queries.rows + static_cast<size_t>(row) * segment.queries.row_stride;
-    const int head_dim = segment.page.head_dim, lines = row == 0 ? next.lines(kSegmentPages * head_dim) : 0;
-    F score[R][2];
+    const int lines = row == 0 ? next.lines(kSegmentPages * segment.page.head_dim) : 0;
+    F score[R][kHalves];
     for (int r = 0; r < R; ++r) score[r][0] = score[r][1] = Simd::set(0.0f);
-    for (int d = 0; d < head_dim; ++d) {
-        next.fetch(lines);
-        const F k0 = load_cached(keys + d * kPagePositions), k1 = load_cached(keys + d * kPagePositions + kLanes);
-        for (int r = 0; r < R; ++r) {
-            const F q = Simd::set(queries[r * segment.queries.row_stride + d]);
-            score[r][0] = Simd::fma(k0, q, score[r][0]);
-            score[r][1] = Simd::fma(k1, q, score[r][1]);
-        }
-    }
+    score_positions<Element, 0, Simd::kHalvesAtOnce>(segment, keys, queries, lines, next, score);
+    if constexpr (Simd::kHalvesAtOnce == 1) score_positions<Element, 1, 1>(segment, keys, queries, 0, next, score);
     put_scores<R>(segment, page, row, score);
 }
 
@@ -285,13 +305,16 @@ void quantize_weights(float* row, int padded, float largest) {
     __builtin_memcpy(row, &weights, sizeof weights);
 }
 
-// Add the products of one part of R rows' weights with the values of a page, from where their dimensions begin.
+// Add the products of one part of R rows' weights with the values of a page, from where their dimensions begin. `V` is
+// Simd: a parameter, because not all vectors multiply words.
 template <class V, int part, int R, int N, int... quads>
 [[gnu::always_inline]] inline void add_page_products(const uint8_t* values, int quad_bytes, const uint8_t* weights,
-                                                     I (&sums)[R][N], std::integer_sequence<int, quads...>) {
+                                                     int lines, NextPages& next, I (&sums)[R][N],
+                                                     std::integer_sequence<int, quads...>) {
     constexpr int row_bytes = kSegmentPositions * sizeof(float);
     const auto columns = Simd::load_columns<R, row_bytes>(reinterpret_cast<const int8_t*>(weights));
     const auto add = [&](auto quad) __attribute__((always_inline)) {
+        if (part == 0) next.fetch(lines);
         Simd::Bytes value[N];
         for (int n = 0; n < N; ++n) {
             value[n] = Simd::load_bytes(values + quad * quad_bytes + n * 64);
@@ -311,7 +334,7 @@ template <class V, int part, int R, int N, int... quads>
     (add(std::integral_constant<int, quads>()), ...);
 }
 
-// Add those of all pages. `V` is Simd: a parameter, because not all vectors multiply words.
+// The same for all pages and some parts.
 template <class V, int... parts, int R, int N>
 [[gnu::always_inline]] inline void add_value_products(std::integer_sequence<int, parts...>,
                                                       const AttentionSegment& segment, const uint8_t* weights, int dim,
@@ -319,16 +342,20 @@ template <class V, int... parts, int R, int N>
     constexpr std::make_integer_sequence<int, kPagePositions / 4> quads;
     const int num_pages = ceil_div(segment.num_positions, kPagePositions);
     const int quad_bytes = segment.page.value_stride() * 4;
-    // Sums of this function alone stay in registers: others could lie where pointers point to.
-    I running[R][N];
-    for (int r = 0; r < R; ++r) std::copy(sums[r], sums[r] + N, running[r]);
+    I running[R][N];  // a copy that no pointer reaches stays in registers
+    for (int r = 0; r < R; ++r) {
+        for (int n = 0; n < N; ++n) running[r][n] = sums[r][n];
+    }
     for (int page = 0; page < num_pages; ++page) {
-        next.fetch(lines);
         const uint8_t* values = segment.values[page] + dim * 4;
         const uint8_t* of_page = weights + page * kPagePositions;
-        (add_page_products<V, parts>(values, quad_bytes, of_page + parts * kSegmentPositions, running, quads), ...);
+        (add_page_products<V, parts>(values, quad_bytes, of_page + parts * kSegmentPositions, lines, next, running,
+                                     quads),
+         ...);
     }
-    for (int r = 0; r < R; ++r) std::copy(running[r], running[r] + N, sums[r]);
+    for (int r = 0; r < R; ++r) {
+        for (int n = 0; n < N; ++n) sums[r][n] = running[r][n];
+    }
 }
 
 // `accumulate_values` for values of 8 bits: integer products, words at once, or the high bits of all weights first.
@@ -340,7 +367,7 @@ void accumulate_quantized_values(const AttentionSegment& segment, int row, int d
     for (int r = 0; r < R; ++r) {
         for (int v = 0; v < V; ++v) sums[r][v] = Simd::set(0);
     }
-    const int lines = row == 0 && dim == 0 ? next.lines(kSegmentPages) : 0;
+    const int lines = row == 0 && dim == 0 ? next.lines(kSegmentPositions / 4) : 0;
     if constexpr (Simd::kMultipliesWords) {
         add_value_products<Simd>(std::integer_sequence<int, 0, 1>(), segment, weights, dim, lines, next, sums);
     } else {
@@ -496,8 +523,8 @@ void attend_cached(const AttentionSegment& segment, const SoftmaxState& out) {
 
 void attend(const AttentionSegment& segment, const SoftmaxState& out) {
     switch (segment.page.kind) {
-        case CacheKind::F32: return attend_cached<float, 8>(segment, out);
-        case CacheKind::BF16: return attend_cached<uint16_t, 8>(segment, out);
+        case CacheKind::F32: return attend_cached<float, Simd::kFloatTokens>(segment, out);
+        case CacheKind::BF16: return attend_cached<uint16_t, Simd::kFloatTokens>(segment, out);
         case CacheKind::Q8: return attend_cached<int8_t, Simd::kTokens>(segment, out);
     }
 }

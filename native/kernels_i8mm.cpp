@@ -1,4 +1,4 @@
-// The kernels in NEON with the dot products of FEAT_DotProd and FEAT_I8MM.
+// The kernels in NEON with the dot products of FEAT_DotProd and FEAT_I8MM, and the products of matrices of the latter.
 
 #include "simd_neon.h"
 // The vectors come first: the kernels are written over them.

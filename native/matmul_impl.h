@@ -5,6 +5,8 @@
 
 #include <algorithm>
 #include <cstddef>
+#include <type_traits>
+#include <utility>
 
 #include "math_impl.h"
 #include "panel_impl.h"
@@ -39,8 +41,7 @@ template <WeightKind kind, int half, int halves, int T>
 [[gnu::always_inline]] inline void multiply_columns(const uint8_t* panel, int first, int last,
                                                     const float* const (&rows)[T], int ahead, F (&sum)[T][kHalves]) {
     constexpr int column_bytes = static_cast<int>(unit_bytes(kind)), half_bytes = column_bytes / kHalves;
-    // Sums of this function alone stay in registers: others could lie where `rows` points to.
-    F running[T][halves];
+    F running[T][halves];  // a copy that no pointer reaches stays in registers
     for (int t = 0; t < T; ++t) {
         for (int h = 0; h < halves; ++h) running[t][h] = sum[t][half + h];
     }
@@ -128,8 +129,8 @@ template <class V, int T, int span, int first, class Unit, int... next>
     }
 }
 
-// Put the integer products of one span of a group and one half of the rows, two tokens at a time, of which the last may
-// be the same twice. `V` is Simd: a parameter, because not all vectors multiply octets.
+// Put the integer products of one span of a group and one half of the rows, two tokens at a time; where T is odd, the
+// last token is multiplied twice. `V` is Simd: a parameter, because not all vectors multiply octets.
 template <class V, int T, int span, int half, class Unit, int... octets>
 [[gnu::always_inline]] inline void dot_octets(const Unit& unit, int group, const int8_t* x, const int32_t (&start)[T],
                                               I (&dot)[T][1], std::integer_sequence<int, octets...>) {
@@ -396,7 +397,7 @@ void multiply_unpacked(const Matrix& matrix, int first_panel, int last_panel, co
     }
 }
 
-// True if a group is unpacked once for several tiles: nibbles only where unpacking costs time.
+// True if a group is unpacked once for several tiles: nibbles only where unpacking costs time, or octets are wanted.
 template <WeightKind kind>
 bool is_unpacked_once(int num_tokens) {
     if (Simd::kMultipliesOctets) return num_tokens >= 2 * Simd::kTokens;
@@ -414,7 +415,7 @@ void multiply_integers(const Matrix& matrix, int first_panel, int last_panel, co
 using Multiply = void (*)(const Matrix& matrix, int first_panel, int last_panel, const Activations& x,
                           const Output& out);
 
-// Weights that are bytes already are taken apart where octets are made of them.
+// Q8 has bytes already, and is taken apart only to make octets of them.
 constexpr Multiply kMultiplyBytes = Simd::kMultipliesOctets ? Multiply{multiply_integers<WeightKind::Q8>}
                                                             : Multiply{multiply_kind<WeightKind::Q8, Simd::kTokens>};
 

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "adapters.h"
+#include "aligned.h"
 #include "attention.h"
 #include "block.h"
 #include "experts.h"

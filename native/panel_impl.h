@@ -105,6 +105,7 @@ struct UnpackedUnit {
     static constexpr int kSpans = spans, kNarrowQuads = narrow_quads;
     static constexpr bool kHasMinimum = has_minimum, kIsRaised = is_raised, kHasOctets = Simd::kMultipliesOctets;
 
+    // Octets, where vectors multiply them: each has the place of two quads, one half of the rows after the other.
     alignas(64) uint8_t quads[kUnpackedGroups][kQuads][kPanelRows * 4];
     alignas(64) float scales[kUnpackedGroups][spans][kPanelRows];
     alignas(64) float minimums[has_minimum ? kUnpackedGroups : 1][spans][kPanelRows];
@@ -113,9 +114,10 @@ struct UnpackedUnit {
     int offset() const { return raised_by; }
     template <int quad>
     Simd::Bytes integers(int group, int half) const {
+        static_assert(quad >= 0 && !kHasOctets, "it is read by octets");
         return Simd::load_bytes(quads[group][quad] + half * kLanes * 4);
     }
-    // Where vectors multiply octets: the two quads of number `octet`, for the rows of one half.
+    // Eight columns of the group, of the rows of one half.
     const uint8_t* octets(int group, int octet, int half) const { return quads[group][2 * octet + half]; }
     F scale(int group, int span, int half) const { return Simd::load(scales[group][span] + half * kLanes); }
     F minimum(int group, int span, int half) const { return Simd::load(minimums[group][span] + half * kLanes); }

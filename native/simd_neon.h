@@ -1,5 +1,5 @@
 // Vectors of 16 numbers as four NEON registers. The operations are those of simd_portable.h, with equal results. The
-// products of bytes use the instructions that the including file is compiled for: SDOT and USDOT, where it may.
+// products of bytes use the instructions that the including file is compiled for: SDOT, USDOT and USMMLA, where it may.
 
 #ifndef NEXTWORD_SIMD_NEON_H
 #define NEXTWORD_SIMD_NEON_H
@@ -20,7 +20,7 @@ struct Simd {
     static constexpr int kTokens = 4;
     static constexpr bool kAddsPairs = false;
 #else
-    static constexpr int kTokens = 2;  // their sums of 16 bits take twice as many registers
+    static constexpr int kTokens = 2;  // sums of 16 bits take twice as many registers as those of 32
     static constexpr bool kAddsPairs = true;
 #endif
 #if defined(__ARM_FEATURE_MATMUL_INT8)
@@ -244,8 +244,8 @@ struct Simd {
         const uint8x16_t values = vld1q_u8(table);
         return each_bytes([&](int i) { return vqtbl1q_u8(values, places.at[i]); });
     }
-    // What is loaded for some rows is loaded again for others, and not kept in memory for lack of registers: the
-    // compiler takes the same address for another.
+    // The same address, which the compiler takes for another: what it has loaded from there for other rows it would
+    // keep in memory, since its registers are full, instead of loading it again.
     template <int tokens, int stride>
     static Columns<tokens, stride> load_columns(const int8_t* from) {
         asm volatile("" : "+r"(from));
@@ -284,7 +284,7 @@ struct Simd {
         return dot_nibbles(acc, values, weights);
     }
 #if !defined(__ARM_FEATURE_DOTPROD)
-    // Products in 16 bits, and their sums over several quads.
+    // Single products in 16 bits, and their sums over several quads; pairs are added when they become sums of 32.
     struct Pairs {
         int16x8_t at[8];
     };
@@ -314,8 +314,8 @@ struct Simd {
     }
     static int32_t start_q8(int32_t sum_of_x) { return -128 * sum_of_x; }
 
-    // Products of matrices: two rows with two tokens, eight columns each, in one instruction. A register has the
-    // octets of rows 2 i and 2 i + 1.
+    // Products of matrices: two rows with two tokens, eight columns each, in one instruction. Such eight columns of a
+    // row or a token are an octet; a register has those of rows 2 i and 2 i + 1.
     static void store_octets(uint8_t* to, Bytes first, Bytes second) {
         for (int i = 0; i < 4; ++i) {
             const uint32x4_t a = vreinterpretq_u32_u8(first.at[i]), b = vreinterpretq_u32_u8(second.at[i]);

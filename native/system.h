@@ -56,7 +56,7 @@ bool permits_tiles();
 
 // Extensions of an ARM processor; false on others.
 bool has_dot_product();    // SDOT and UDOT of FEAT_DotProd
-bool has_int8_matrices();  // SMMLA and USDOT of FEAT_I8MM
+bool has_int8_matrices();  // USMMLA and USDOT of FEAT_I8MM
 
 }  // namespace nextword
 

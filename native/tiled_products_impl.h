@@ -43,6 +43,7 @@ public:
 
 private:
     static constexpr int kSpans = Unit::kSpans;
+    static_assert(!Unit::kHasOctets, "a tile has quads");
 
     // The integer products of a span of a group, into the dots of one of two sides, in turn.
     template <int side>
