@@ -170,6 +170,20 @@ struct TokenGroup {
     }
 };
 
+// Add the minimums of one span of a group, times each token's sum.
+template <int T, int span, int first, int halves, class Unit>
+[[gnu::always_inline]] inline void add_minimums(const Unit& unit, int group, const TokenGroup& x,
+                                                F (&sum)[T][kHalves]) {
+    F minimum[halves];
+    for (int half = 0; half < halves; ++half) minimum[half] = unit.minimum(group, span, first + half);
+    for (int t = 0; t < T; ++t) {
+        const F total = Simd::set(x.total<Unit::kSpans, span>(t));
+        for (int half = 0; half < halves; ++half) {
+            sum[t][first + half] = Simd::fma(minimum[half], total, sum[t][first + half]);
+        }
+    }
+}
+
 // Add the products of one span of a group, of `halves` halves of the rows from number `first` on.
 template <int T, int span, int first, int halves, class Unit>
 [[gnu::always_inline]] inline void multiply_halves(const Unit& unit, int group, const TokenGroup& x,
@@ -201,16 +215,7 @@ template <int T, int span, int first, int halves, class Unit>
             to = Simd::fma(Simd::to_float(dot[t][half]), Simd::mul(scale[half], of_token), to);
         }
     }
-    if constexpr (Unit::kHasMinimum) {
-        F minimum[halves];
-        for (int half = 0; half < halves; ++half) minimum[half] = unit.minimum(group, span, first + half);
-        for (int t = 0; t < T; ++t) {
-            const F total = Simd::set(x.total<spans, span>(t));
-            for (int half = 0; half < halves; ++half) {
-                sum[t][first + half] = Simd::fma(minimum[half], total, sum[t][first + half]);
-            }
-        }
-    }
+    if constexpr (Unit::kHasMinimum) add_minimums<T, span, first, halves>(unit, group, x, sum);
 }
 
 // The same for the whole panel: both halves together, where there are registers for them.
