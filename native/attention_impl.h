@@ -127,7 +127,7 @@ void put_scores(const AttentionSegment& segment, int page, int row, const F (&sc
     }
 }
 
-// Add the products of R query vectors and the keys of a page, of `halves` halves of its positions from number `half`
+// Put the products of R query vectors and the keys of a page, of `halves` halves of its positions from number `half`
 // on.
 template <class Element, int half, int halves, int R>
 [[gnu::always_inline]] inline void score_positions(const AttentionSegment& segment, const Element* keys,
@@ -136,7 +136,7 @@ template <class Element, int half, int halves, int R>
     const int head_dim = segment.page.head_dim, row_stride = segment.queries.row_stride;
     F running[R][halves];  // a copy that no pointer reaches stays in registers
     for (int r = 0; r < R; ++r) {
-        for (int h = 0; h < halves; ++h) running[r][h] = score[r][half + h];
+        for (int h = 0; h < halves; ++h) running[r][h] = Simd::set(0.0f);
     }
     for (int d = 0; d < head_dim; ++d) {
         next.fetch(lines);
@@ -159,7 +159,6 @@ void score_page(const AttentionSegment& segment, int page, int row, NextPages& n
     const float* queries = segment.queries.rows + static_cast<size_t>(row) * segment.queries.row_stride;
     const int lines = row == 0 ? next.lines(kSegmentPages * segment.page.head_dim) : 0;
     F score[R][kHalves];
-    for (int r = 0; r < R; ++r) score[r][0] = score[r][1] = Simd::set(0.0f);
     score_positions<Element, 0, Simd::kHalvesAtOnce>(segment, keys, queries, lines, next, score);
     if constexpr (Simd::kHalvesAtOnce == 1) score_positions<Element, 1, 1>(segment, keys, queries, 0, next, score);
     put_scores<R>(segment, page, row, score);
