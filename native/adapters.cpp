@@ -59,7 +59,6 @@ void Adapters::load(int adapter, const std::string& name, const ChangeValues& va
     if (values.rank > 0) {
         change.down = packed(values.rank, slot.columns, PanelPart::Whole, values.rank, values.down.data());
         change.up = packed(linear.matrix.rows, values.rank, slot.part, slot.rows, values.up.data());
-        num_bytes_ += change.down.bytes.size() + change.up.bytes.size();
     }
     if (!values.factor.empty()) put_in_panel_order(values.factor.data(), slot.rows, slot.part, 1.0f, change.factor);
     if (!values.offset.empty()) put_in_panel_order(values.offset.data(), slot.rows, slot.part, 0.0f, change.offset);
@@ -70,7 +69,8 @@ void Adapters::load(int adapter, const std::string& name, const ChangeValues& va
         }
         change.input_factor = values.input_factor;
     }
-    changes_[adapter - 1][&linear].push_back(std::move(change));
+    const Change& added = changes_[adapter - 1][&linear].emplace_back(std::move(change));
+    num_bytes_ += added.down.bytes.size() + added.up.bytes.size();
 }
 
 const std::vector<Adapters::Change>* Adapters::find(int adapter, const Linear& linear) const {

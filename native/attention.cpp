@@ -78,6 +78,24 @@ void Attention::project(const Layer& weights, const Rows& normed, const Block& b
     adapters_.apply(weights.value, block.adapter_of_row, x, values_.data(), keys);
 }
 
+namespace {
+
+bool are_finite(const float* values, int size) {
+    float nothing = 0.0f;  // NaN after an infinity or NaN
+    for (int i = 0; i < size; ++i) nothing += values[i] * 0.0f;
+    return nothing == 0.0f;
+}
+
+// If some number of a position is infinite or NaN, its key becomes NaN, and what attends to it with it; its value
+// becomes 0, which weights of 0 keep from all that comes before.
+void mark_broken(float* key, float* value, int head_dim) {
+    if (are_finite(key, head_dim) && are_finite(value, head_dim)) return;
+    std::fill_n(key, head_dim, std::numeric_limits<float>::quiet_NaN());
+    std::fill_n(value, head_dim, 0.0f);
+}
+
+}  // namespace
+
 void Attention::store_keys_and_values(int layer, const Layer& weights, const Block& block) {
     const int head_dim = shape_.head_dim;
     const auto store = [&](int first, int last) {
@@ -90,6 +108,7 @@ void Attention::store_keys_and_values(int layer, const Layer& weights, const Blo
             const int position = block.position_of(row);
             const KVCache::LayerPages pages = cache_.layer(block.piece_of(row).cache_id, layer);
             for (int head = 0; head < shape_.num_kv_heads; ++head) {
+                mark_broken(key + head * head_dim, value + head * head_dim, head_dim);
                 kernels_.store_position(cache_.page(), position % kPagePositions, key + head * head_dim,
                                         value + head * head_dim, pages.keys(head, position),
                                         pages.values(head, position));

@@ -27,13 +27,16 @@ F load_padded(const float* row, int at, int size) {
 // Above this a scale would be infinite in fp16. Larger keys are scaled down to it, which does not change the softmax.
 constexpr float kLargestScale = 65504.0f;
 
+// The scale of a group with NaN is NaN.
 void store_quantized_key(int head_dim, int slot, const float* key, uint8_t* keys) {
     for (int start = 0; start < head_dim; start += kGroup, keys += unit_bytes(WeightKind::Q8)) {
-        const F low = load_padded(key, start, head_dim), high = load_padded(key, start + kLanes, head_dim);
-        const float largest = Simd::max_lanes(Simd::max(Simd::abs(low), Simd::abs(high)));
+        F low = load_padded(key, start, head_dim), high = load_padded(key, start + kLanes, head_dim);
+        const float largest =
+            Simd::max_lanes(Simd::max(Simd::abs(low), Simd::abs(high))) + Simd::sum_lanes(nan_of(low, high));
+        if (largest != largest) low = high = Simd::set(0.0f);
         const F inverse = Simd::set(largest >= kLeastLargest ? 127.0f / largest : 0.0f);
         const float scale = largest / 127.0f;
-        reinterpret_cast<uint16_t*>(keys)[slot] = Simd::to_fp16(scale < kLargestScale ? scale : kLargestScale);
+        reinterpret_cast<uint16_t*>(keys)[slot] = Simd::to_fp16(scale > kLargestScale ? kLargestScale : scale);
         int8_t rounded[kGroup];
         Simd::store_int8(rounded, Simd::to_int(Simd::mul(low, inverse)));
         Simd::store_int8(rounded + kLanes, Simd::to_int(Simd::mul(high, inverse)));
@@ -402,7 +405,7 @@ float mask_scores(const AttentionSegment& segment, int row, int padded) {
 
 // e^x for x up to 0, within 4e-6 of its size: much finer than the 14 bits of a weight of values. 0 below -87.7.
 F weight_exp(F x) {
-    const F log2_e = Simd::set(1.44269504f), clipped = Simd::max(x, Simd::set(-88.0f));  // where pow2 is 0
+    const F log2_e = Simd::set(1.44269504f), clipped = Simd::max(Simd::set(-88.0f), x);  // where pow2 is 0; NaN stays
     const F n = Simd::round(Simd::mul(clipped, log2_e));
     const F r = Simd::fma(clipped, log2_e, Simd::sub(Simd::set(0.0f), n));
     F p = Simd::set(0.0095701003f);  // of 2^r for r from -1/2 to 1/2, with the least relative error
@@ -536,7 +539,7 @@ float exp_one(float x) {
 
 void merge(const SoftmaxState& total, const SoftmaxState& next, int num_rows, int value_stride) {
     for (int row = 0; row < num_rows; ++row) {
-        if (next.max[row] == -kInfinity) continue;
+        if (next.sum[row] == 0.0f) continue;  // it attends to nothing there
         const float top = next.max[row] > total.max[row] ? next.max[row] : total.max[row];
         const float old_factor = exp_one(total.max[row] - top), new_factor = exp_one(next.max[row] - top);
         const F old_weight = Simd::set(old_factor), new_weight = Simd::set(new_factor);

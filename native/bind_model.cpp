@@ -88,11 +88,11 @@ void score(LockedModel& self, const std::vector<Chunk>& chunks, const Ids& targe
 }
 
 void make_matrix(LockedModel& self, const std::string& name, WeightKind kind) {
-    self.with_gil([&](Model& model) { model.make_matrix(name, kind); });
+    self.with([&](Model& model) { model.make_matrix(name, kind); });
 }
 
 void load_vector(LockedModel& self, const std::string& name, const Floats& values) {
-    self.with_gil([&](Model& model) { model.load_vector(name, values.data(), values.size()); });
+    self.with([&](Model& model) { model.load_vector(name, values.data(), values.size()); });
 }
 
 // work(cache) without the GIL.
@@ -107,7 +107,7 @@ void load_adapter(LockedModel& self, int adapter, const std::string& name, int r
     const auto copy = [](const Floats& values) {
         return std::vector<float>(values.data(), values.data() + values.size());
     };
-    self.with_gil([&](Model& model) {
+    self.with([&](Model& model) {
         model.load_adapter(adapter, name, {rank, copy(down), copy(up), copy(input_factor), copy(factor), copy(offset)});
     });
 }
@@ -134,10 +134,6 @@ int cache_length(LockedModel& self, int64_t id) {
 
 size_t cache_bytes_held(LockedModel& self) {
     return with_cache(self, [](KVCache& cache) { return cache.bytes_held(); });
-}
-
-size_t cache_bytes_taken(LockedModel& self) {
-    return with_cache(self, [](KVCache& cache) { return cache.bytes_taken(); });
 }
 
 void bind_weight_enums(nb::module_& m) {
@@ -273,7 +269,7 @@ void bind_model(nb::module_& m) {
         .def("score", &score, nb::arg("chunks"), nb::arg("targets"), nb::arg("nats").noconvert(),
              nb::arg("entropies").noconvert(), nb::arg("ranks").noconvert(), nb::arg("largest").noconvert())
         .def("add_adapter",
-             [](LockedModel& self) { return self.with_gil([](Model& model) { return model.add_adapter(); }); })
+             [](LockedModel& self) { return self.with([](Model& model) { return model.add_adapter(); }); })
         .def("load_adapter", &load_adapter, nb::arg("adapter"), nb::arg("name"), nb::arg("rank"), nb::arg("down"),
              nb::arg("up"), nb::arg("input_factor"), nb::arg("factor"), nb::arg("offset"))
         .def("open_cache", &open_cache, nb::arg("prompt"), nb::arg("is_long"), nb::arg("adapter") = 0)
@@ -283,7 +279,6 @@ void bind_model(nb::module_& m) {
         .def("cache_length", &cache_length)
         .def_prop_ro("max_positions", [](LockedModel& self) { return self.unlocked().cache().max_positions(); })
         .def_prop_ro("cache_bytes_held", &cache_bytes_held)
-        .def_prop_ro("cache_bytes_taken", &cache_bytes_taken)
         .def_prop_ro("weight_bytes", [](LockedModel& self) { return self.unlocked().weight_bytes(); })
         .def_prop_ro("adapter_bytes", [](LockedModel& self) { return self.unlocked().adapter_bytes(); })
         .def_prop_ro("num_threads", [](LockedModel& self) { return self.unlocked().num_threads(); })

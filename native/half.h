@@ -38,12 +38,15 @@ inline uint16_t to_bf16(float value) {
 
 inline float from_bf16(uint16_t half) { return float_of(static_cast<uint32_t>(half) << 16); }
 
+inline bool is_finite_fp16(uint16_t half) { return (half & 0x7c00u) != 0x7c00u; }
+
 inline float from_fp16(uint16_t half) {
-    // Without a branch, so that loops of it become vectors. The product moves the exponent by the difference of the two
-    // formats' biases, exactly, below the normal range as well; infinities and NaN keep the largest exponent.
+    // Without a branch, so that loops of it become vectors, and without float32 below its normal range, which a thread
+    // may be set to flush to zero. A number below the normal range of fp16 is a count of 2^-24, the last bit of 0.5.
     const uint32_t sign = static_cast<uint32_t>(half & 0x8000u) << 16, magnitude = half & 0x7fffu;
     const uint32_t special = magnitude >= 0x7c00u ? 0x7f800000u : 0u;
-    return float_of(sign | special | bits_of(float_of(magnitude << 13) * 0x1p112f));
+    const uint32_t small = bits_of(float_of(bits_of(0.5f) + magnitude) - 0.5f);
+    return float_of(sign | special | (magnitude < 0x400u ? small : (magnitude << 13) + 0x38000000u));
 }
 
 // The nearest fp16, ties to even; beyond its range, infinity.

@@ -36,22 +36,34 @@ bool runs_avx512() {
 }
 #endif
 
-std::vector<const Kernels*> find_runnable() {
+std::vector<const Kernels*> find_without_tiles() {
     std::vector<const Kernels*> found = {&portable_kernels()};
 #if defined(__x86_64__)
     if (runs_avx2()) found.push_back(avx2_kernels());
     if (runs_avxvnni() && avxvnni_kernels() != nullptr) found.push_back(avxvnni_kernels());
     if (runs_avx512()) found.push_back(avx512_kernels());
-    if (runs_avx512() && runs_amx()) found.push_back(amx_kernels());
 #elif defined(__aarch64__)
     found.push_back(neon_kernels());
     if (has_dot_product()) found.push_back(dotprod_kernels());
-    if (has_dot_product() && has_int8_matrices()) found.push_back(i8mm_kernels());
+    if (has_dot_product() && has_int8_matrices() && i8mm_kernels() != nullptr) found.push_back(i8mm_kernels());
+#endif
+    return found;
+}
+
+std::vector<const Kernels*> find_runnable() {
+    std::vector<const Kernels*> found = kernels_without_tiles();
+#if defined(__x86_64__)
+    if (runs_avx512() && runs_amx()) found.push_back(amx_kernels());
 #endif
     return found;
 }
 
 }  // namespace
+
+const std::vector<const Kernels*>& kernels_without_tiles() {
+    static const std::vector<const Kernels*> found = find_without_tiles();
+    return found;
+}
 
 const std::vector<const Kernels*>& runnable_kernels() {
     static const std::vector<const Kernels*> found = find_runnable();
@@ -61,6 +73,9 @@ const std::vector<const Kernels*>& runnable_kernels() {
 const Kernels& choose_kernels(const char* isa) {
     const std::string wanted = isa;
     if (wanted.empty()) return *runnable_kernels().back();
+    for (const Kernels* kernels : kernels_without_tiles()) {
+        if (wanted == kernels->name) return *kernels;
+    }
     std::string names;
     for (const Kernels* kernels : runnable_kernels()) {
         if (wanted == kernels->name) return *kernels;

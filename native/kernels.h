@@ -131,9 +131,11 @@ const Kernels* avxvnni_kernels();  // none if the compiler does not know AVX-VNN
 const Kernels* avx512_kernels();
 const Kernels* neon_kernels();  // compiled in on aarch64 only, these three
 const Kernels* dotprod_kernels();
-const Kernels* i8mm_kernels();
+const Kernels* i8mm_kernels();  // none if the compiler does not know FEAT_I8MM
 
-// Those that this processor runs, the portable ones first and the fastest last.
+// Those that this processor runs, the portable ones first and the fastest last; the second list asks the system for
+// AMX's tiles.
+const std::vector<const Kernels*>& kernels_without_tiles();
 const std::vector<const Kernels*>& runnable_kernels();
 
 // The fastest that this processor runs, or those named by `isa` if that is not empty. Throws std::invalid_argument for

@@ -2,8 +2,8 @@
 
 #include "amx.h"
 
-// Other processors do not have AMX, and an old compiler does not know it.
-#if defined(__AMX_INT8__)
+// Other processors do not have AMX, and an old compiler does not know it; clang 14 has another name for it.
+#if defined(__AMX_INT8__) || defined(__AMXINT8__)
 
 #include "simd_avx512.h"
 // The vectors come first: the kernels are written over them.

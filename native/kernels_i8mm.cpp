@@ -1,5 +1,10 @@
 // The kernels in NEON with the dot products of FEAT_DotProd and FEAT_I8MM, and the products of matrices of the latter.
 
+#include "kernels.h"
+
+// An old compiler does not know it.
+#if defined(__ARM_FEATURE_MATMUL_INT8)
+
 #include "simd_neon.h"
 // The vectors come first: the kernels are written over them.
 #include "kernels_impl.h"
@@ -12,3 +17,9 @@ const Kernels* i8mm_kernels() {
 }
 
 }  // namespace nextword
+
+#else
+
+const nextword::Kernels* nextword::i8mm_kernels() { return nullptr; }
+
+#endif

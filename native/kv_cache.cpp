@@ -258,12 +258,14 @@ void KVCache::settle(int64_t id, int num_tentative) {
             continue;
         }
         sequence.keys.push_back(key);
-        Prefix prefix{before, {token_ids, token_ids + kPagePositions}, {}, by_age_.insert(by_age_.end(), key)};
+        std::list<uint64_t> newest{key};
+        Prefix prefix{before, {token_ids, token_ids + kPagePositions}, {}, newest.begin()};
         for (size_t pool = 0; pool < pools_.size(); ++pool) {
             prefix.pages.push_back(sequence.pages[pool][page]);
             if (prefix.pages.back() != kNoPage) key_of_page_[pool][prefix.pages.back()] = key;
         }
         prefixes_.emplace(key, std::move(prefix));
+        by_age_.splice(by_age_.end(), newest);  // once there is such a prefix
     }
     for (size_t pool = 0; pool < pools_.size(); ++pool) {
         const int first = first_page(pools_[pool], sequence.num_settled);

@@ -21,16 +21,10 @@ public:
     LockedModel(Shape shape, CacheKind cache_kind, size_t max_cache_bytes, int num_threads, const std::string& isa)
         : model_(std::move(shape), cache_kind, max_cache_bytes, num_threads, choose_kernels(isa.c_str())) {}
 
-    // Call work(model) without the GIL.
+    // Call work(model) without the GIL, for which a step that holds the lock may ask.
     template <class Work>
     auto with(const Work& work) {
         const GilRelease release;
-        return with_gil(work);
-    }
-
-    // For work shorter than releasing and reacquiring the GIL.
-    template <class Work>
-    auto with_gil(const Work& work) {
         if (users_.is_inherited()) throw ForkedInAStep();
         const User user(users_);
         const std::lock_guard<std::mutex> lock(mutex_);

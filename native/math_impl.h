@@ -19,7 +19,7 @@ constexpr float kInfinity = __builtin_huge_valf();
 // e^x to the last bit or two, 0 below -87.
 F exp(F x) {
     const F lowest = Simd::set(-87.0f);
-    const F clipped = Simd::min(Simd::max(x, lowest), Simd::set(88.0f));
+    const F clipped = Simd::min(Simd::set(88.0f), Simd::max(lowest, x));  // in this order NaN stays NaN
     const F n = Simd::round(Simd::mul(clipped, Simd::set(1.44269504f)));
     F r = Simd::fma(n, Simd::set(-0.693359375f), clipped);  // ln 2 in two parts, the first exact in few bits
     r = Simd::fma(n, Simd::set(2.12194440e-4f), r);
@@ -27,13 +27,13 @@ F exp(F x) {
     for (const float coefficient : {1.0f / 120, 1.0f / 24, 1.0f / 6, 0.5f, 1.0f, 1.0f}) {
         p = Simd::fma(p, r, Simd::set(coefficient));
     }
-    return Simd::keep_from(x, lowest, Simd::mul(p, Simd::pow2(n)));
+    return Simd::clear_below(x, lowest, Simd::mul(p, Simd::pow2(n)));
 }
 
 // 1 - 2 / (e^2|x| + 1), with the sign of x.
 F tanh(F x) {
     const F one = Simd::set(1.0f);
-    const F e = exp(Simd::min(Simd::mul(Simd::abs(x), Simd::set(2.0f)), Simd::set(40.0f)));
+    const F e = exp(Simd::min(Simd::set(40.0f), Simd::mul(Simd::abs(x), Simd::set(2.0f))));
     const F magnitude = Simd::sub(one, Simd::div(Simd::set(2.0f), Simd::add(e, one)));
     return Simd::copysign(magnitude, x);
 }

@@ -13,21 +13,25 @@ namespace {
 
 // ---- blocks, as they are ----
 
-// All rows of a unit come before the next unit: it stays in the cache.
+// All rows of a unit come before the next unit: it stays in the cache. False if a scale or minimum is infinite or NaN.
 template <Encoding encoding>
-void pack_blocks(const PanelRows& to, const uint8_t* rows) {
+bool pack_blocks(const PanelRows& to, const uint8_t* rows) {
     constexpr WeightKind kind = kind_of(encoding);
     const size_t stride = row_bytes(encoding, to.matrix.columns);
     UnitRow row;
+    bool are_finite = true;
     for (int unit = 0; unit < to.matrix.num_units(); ++unit) {
         for (int i = 0; i < to.count; ++i) {
             read_block<encoding>(rows + stride * i + static_cast<size_t>(unit) * block_size(encoding).bytes, row);
             put_unit<kind>(to.panel + unit_bytes(kind) * unit, to.first + i, row);
+            are_finite &= is_finite_fp16(row.scale);
+            if (traits(kind).has_minimum) are_finite &= is_finite_fp16(row.minimum);
         }
     }
+    return are_finite;
 }
 
-using PackBlocks = void (*)(const PanelRows& to, const uint8_t* rows);
+using PackBlocks = bool (*)(const PanelRows& to, const uint8_t* rows);
 
 PackBlocks pack_blocks_of(Encoding encoding) {
     switch (encoding) {
@@ -94,7 +98,7 @@ bool pack_rows(Matrix& matrix, PanelPart part, int first_row, int num_rows, Enco
         const PanelRows to{matrix, matrix.panel(row / panel_rows), first_in_panel + at, count};
         const uint8_t* from = rows + row_bytes(encoding, matrix.columns) * done;
         if (pack_blocks != nullptr) {
-            pack_blocks(to, from);
+            is_in_range &= pack_blocks(to, from);
         } else {
             is_in_range &= pack_values(kernels, to, encoding, from);
         }

@@ -24,8 +24,8 @@ constexpr int rows_in_panel(PanelPart part) { return part == PanelPart::Whole ? 
 
 // Write rows first_row, first_row + 1, ... of a tensor; `rows` holds `num_rows` encoded rows one after the other.
 // They must be such that can be packed, and begin with the rows of a panel or half a panel where they are rounded to
-// integers. False if a finite number is beyond the range of the matrix's kind, or one that is not finite had to be
-// rounded to an integer.
+// integers. False if a finite number is beyond the range of the matrix's kind, if one that is not finite had to be
+// rounded to an integer, or if a block's scale or minimum is not finite.
 bool pack_rows(Matrix& matrix, PanelPart part, int first_row, int num_rows, Encoding encoding, const uint8_t* rows,
                const Kernels& kernels = portable_kernels());
 

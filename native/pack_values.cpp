@@ -119,7 +119,7 @@ bool quantize_group(const Kernels& kernels, WeightKind kind, const Group& group,
     bool is_in_range = true;
     for (int part = 0; part <= traits(kind).has_minimum; ++part) {
         const uint8_t* halves = unit + (part * kPanelRows + group.first) * 2;
-        for (int row = 0; row < group.rows; ++row) is_in_range &= is_finite(from_fp16(load_half(halves + row * 2)));
+        for (int row = 0; row < group.rows; ++row) is_in_range &= is_finite_fp16(load_half(halves + row * 2));
     }
     return is_in_range;
 }

@@ -43,12 +43,16 @@ bool Packing::run(Duration duration) {
     std::unique_lock<std::mutex> lock(workers_->mutex);
     workers_->is_done.wait_until(lock, end, [&] { return is_done(); });
     if (beyond_range_ != nullptr) {
-        const std::string& name = beyond_range_.load()->name;
-        const bool is_rounded = is_quantized(weights_.slot_of(name).linear->matrix.kind);
-        throw std::overflow_error(name + " has numbers " + (is_rounded ? "that are infinite, NaN or " : "") +
-                                  "beyond the range of 16 bits");
+        throw std::overflow_error(problem_of(*beyond_range_.load()));
     }
     return is_done();
+}
+
+std::string Packing::problem_of(const EncodedRows& part) const {
+    const WeightKind kind = weights_.slot_of(part.name).linear->matrix.kind;
+    if (!is_quantized(kind)) return part.name + " has numbers beyond the range of 16 bits";
+    if (kind == kind_of(part.encoding)) return part.name + " has blocks whose scales are infinite or NaN";
+    return part.name + " has numbers that are infinite, NaN or beyond the range of 16 bits";
 }
 
 // False if there is nothing left to claim.

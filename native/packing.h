@@ -27,7 +27,7 @@ public:
     Packing& operator=(const Packing&) = delete;
 
     // Take part, and return after about this time or at the end; true at the end. Throws std::overflow_error for finite
-    // numbers beyond the range of a matrix's kind, and for others where integers are to stand for them.
+    // numbers beyond the range of a matrix's kind, and for others where integers are to stand for them or scale blocks.
     bool run(Duration duration);
 
     // End early: what is not packed by now never is.
@@ -44,6 +44,7 @@ private:
 
     void start(int num_workers);
     bool pack_next();
+    std::string problem_of(const EncodedRows& part) const;
     bool is_done() const { return num_packed_ == parts_.size() || beyond_range_ != nullptr; }
 
     Weights& weights_;

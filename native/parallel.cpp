@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "first_exception.h"
 #include "system.h"
 
 namespace nextword {
@@ -39,13 +40,16 @@ struct Team {
     int64_t num_units;
     SharedWork call;
     const void* work;
+    FirstException thrown;
 };
 
 void do_part(void* held) {
-    const Team& team = *static_cast<const Team*>(held);
+    Team& team = *static_cast<Team*>(held);
     const int64_t thread = open_mp().thread(), count = open_mp().num_threads();
     const int64_t first = team.num_units * thread / count, last = team.num_units * (thread + 1) / count;
-    if (first < last) team.call(team.work, first, last);
+    team.thrown.keep([&] {
+        if (first < last) team.call(team.work, first, last);
+    });
 }
 
 }  // namespace
@@ -60,8 +64,9 @@ void share_out(int64_t num_units, int64_t least, SharedWork call, const void* wo
         call(work, 0, num_units);
         return;
     }
-    Team team{num_units, call, work};
+    Team team{num_units, call, work, {}};
     omp.parallel(do_part, &team, static_cast<unsigned>(num_threads), 0);
+    team.thrown.rethrow();
 }
 
 }  // namespace nextword

@@ -12,7 +12,8 @@ namespace nextword {
 using SharedWork = void (*)(const void* work, int64_t first, int64_t last);
 
 // Call work on parts that make up 0 to num_units, of at least `least` units; by the caller alone where the process has
-// no OpenMP. Work must not throw, and its result must not depend on the parts.
+// no OpenMP. The result of the work must not depend on the parts. The first exception of a part is thrown again once
+// all have ended.
 void share_out(int64_t num_units, int64_t least, SharedWork call, const void* work);
 
 template <class Work>

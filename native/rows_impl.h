@@ -43,14 +43,23 @@ void split_words(int8_t* first, int8_t* second, typename V::I words) {
     }
 }
 
+// NaN where one of the numbers is infinite or NaN, else 0: maxima pass NaN over.
+F nan_of(F low, F high) {
+    const F zero = Simd::set(0.0f);
+    return Simd::fma(low, zero, Simd::mul(high, zero));
+}
+
 // A group of numbers, rounded to integers up to `steps`.
 struct RoundedGroup {
     I low, high;
     float scale;
 };
 
+// The scale of a group with infinities or NaN is NaN, and so is what it is multiplied with.
 RoundedGroup round_group(const GroupValues& values, float steps) {
-    const float largest = Simd::max_lanes(Simd::max(Simd::abs(values.low), Simd::abs(values.high)));
+    const float largest = Simd::max_lanes(Simd::max(Simd::abs(values.low), Simd::abs(values.high))) +
+                          Simd::sum_lanes(nan_of(values.low, values.high));
+    if (largest != largest) return {Simd::set(0), Simd::set(0), largest};
     const F inverse = Simd::set(largest >= kLeastLargest ? steps / largest : 0.0f);
     return {Simd::to_int(Simd::mul(values.low, inverse)), Simd::to_int(Simd::mul(values.high, inverse)),
             largest / steps};

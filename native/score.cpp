@@ -12,13 +12,6 @@ namespace {
 
 constexpr int kSummed = 512;  // products that are added as floats before their sum is added to a double
 
-// As many units as let the weights of a whole row add up to less than 2^53, as decoding/softmax_weights.py has it.
-int unit_bits(int size) {
-    int bits = 0;
-    while (size >> bits) ++bits;
-    return 53 - bits;
-}
-
 // The sum of weight x distance below the highest logit. Its distances are cut where weights are none.
 double weighted_distance(const float* logits, const float* weights, int size, float highest) {
     double total = 0.0;

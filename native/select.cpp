@@ -351,11 +351,16 @@ int64_t argmax(const Kernels& kernels, const float* logits, int size) {
     return first;
 }
 
+int unit_bits(int size) {
+    int bits = 53;
+    for (int rest = size; rest > 0; rest /= 2) --bits;
+    return bits;
+}
+
 int64_t draw(const Kernels& kernels, const float* logits, int size, Truncation truncation, uint64_t number) {
     const Row row(kernels, logits, size);
     if (!row.is_distribution()) return -1;
-    int bits = 53;  // as in decoding/softmax_weights.py: the sum over the whole vocabulary just fits a double
-    for (int rest = size; rest > 0; rest /= 2) --bits;
+    const int bits = unit_bits(size);
     if (truncation.top_k == 0 || truncation.top_k >= size) return draw_from(row, truncation, bits, number);
 
     const std::vector<int64_t> left = largest_of(row, truncation.top_k);

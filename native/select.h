@@ -33,6 +33,10 @@ struct Truncation {
     double top_p;
 };
 
+// As many units are 1 as let the weights of a row of this size add up to less than 2^53; the binary logarithm of their
+// number, as decoding/softmax_weights.py has it.
+int unit_bits(int size);
+
 // The position on which `number`, uniform over 0 .. 2^53 - 1, falls when the weights of the remaining tokens are added
 // from the first on: decoding/distribution.py in one call. -1 if a logit is NaN or +inf, or all are -inf.
 int64_t draw(const Kernels& kernels, const float* logits, int size, Truncation truncation, uint64_t number);

@@ -1,5 +1,7 @@
 #include "shape.h"
 
+#include <cstdint>
+#include <limits>
 #include <stdexcept>
 #include <string>
 
@@ -33,6 +35,9 @@ Shape checked(Shape shape) {
         require(size > 0, "a size is not above 0");
     }
     require(shape.position_offset >= 0, "position_offset is below 0");
+    constexpr int64_t largest = std::numeric_limits<int>::max();
+    require(int64_t{shape.max_seq_len} + shape.position_offset <= largest, "max_seq_len is too large");
+    require(int64_t{shape.num_heads} * shape.head_dim <= largest, "heads have too many dimensions in all");
     require(shape.num_heads % shape.num_kv_heads == 0, "num_heads is no multiple of num_kv_heads");
     const size_t num_layers = static_cast<size_t>(shape.num_layers);
     require(shape.layer_ropes.size() == num_layers, "layer_ropes needs one entry for each layer");

@@ -130,6 +130,12 @@ struct Simd {
                 vandq_u32(vcgeq_f32(x.at[i], bound.at[i]), vreinterpretq_u32_f32(value.at[i])));
         });
     }
+    static F clear_below(F x, F bound, F value) {
+        return each([&](int i) {
+            return vreinterpretq_f32_u32(
+                vbicq_u32(vreinterpretq_u32_f32(value.at[i]), vcltq_f32(x.at[i], bound.at[i])));
+        });
+    }
     static F round(F a) {
         return each([&](int i) { return vrndnq_f32(a.at[i]); });
     }

@@ -95,12 +95,19 @@ struct Simd {
     static F keep_from(F x, F bound, F value) {
         return each([&](int i) { return x.at[i] >= bound.at[i] ? value.at[i] : 0.0f; });
     }
+    // The same, but `value` where x is NaN.
+    static F clear_below(F x, F bound, F value) {
+        return each([&](int i) { return x.at[i] < bound.at[i] ? 0.0f : value.at[i]; });
+    }
     static F round(F a) {
         return each([&](int i) { return std::nearbyint(a.at[i]); });
     }
-    // 2^n for whole n from -126 to 127, 0 for -127.
+    // 2^n for whole n from -126 to 127, 0 for -127, and some number for NaN.
     static F pow2(F n) {
-        return each([&](int i) { return float_of(static_cast<uint32_t>(static_cast<int32_t>(n.at[i]) + 127) << 23); });
+        return each([&](int i) {
+            const int32_t exponent = n.at[i] == n.at[i] ? static_cast<int32_t>(n.at[i]) : 0;
+            return float_of(static_cast<uint32_t>(exponent + 127) << 23);
+        });
     }
 
     static F to_float(I a) {

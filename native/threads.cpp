@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "first_exception.h"
+
 namespace nextword {
 
 namespace {
@@ -33,6 +35,7 @@ void ThreadPool::stop() {
     workers_->has_work.notify_all();
     workers_->is_stopping.notify_all();
     for (std::thread& thread : workers_->threads) thread.join();
+    workers_->threads.clear();
 }
 
 void ThreadPool::restart_if_forked() {
@@ -54,9 +57,11 @@ void ThreadPool::run_shared(int num_units, WorkShares::Call call, const void* wo
     if (num_active == 1) return call(work, 0, num_units);
     // More units than a ticket can number are split into several jobs; models of that size do not exist yet.
     for (int done = 0; done < num_units; done += WorkShares::kMaxUnits) {
-        const auto shifted = [&](int first, int last) { call(work, done + first, done + last); };
+        FirstException thrown;
+        const auto shifted = [&](int first, int last) { thrown.keep([&] { call(work, done + first, done + last); }); };
         const int count = std::min(num_units - done, WorkShares::kMaxUnits);
         run_job(count, num_active, &ThreadPool::call<decltype(shifted)>, &shifted);
+        thrown.rethrow();
     }
 }
 

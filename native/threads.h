@@ -34,8 +34,9 @@ public:
     // In a process forked from the one that made the pool: start threads of its own.
     void restart_if_forked();
 
-    // Call work(first, last) until all units from 0 to num_units have been done once. One caller at a time. Work must
-    // not throw. Few units (up to `alone`) are done by the caller, because waking others would take longer.
+    // Call work(first, last) until all units from 0 to num_units have been done once. One caller at a time. Few units
+    // (up to `alone`) are done by the caller, because waking others would take longer. If work throws, some units are
+    // left undone, and the first exception is thrown again once no thread works any more.
     template <class Work>
     void run(int num_units, const Work& work, int alone = 1) {
         if (num_units <= alone || num_threads_ <= 1) {

@@ -24,8 +24,8 @@ static const TrainingKernelSet& avx512_or_better() {
 const TrainingKernelSet& choose_training_kernels() {
     static const TrainingKernelSet& best = [&]() -> const TrainingKernelSet& {
 #if defined(__x86_64__)
-        const std::string name = choose_kernels("").name;
-        if (name == "avx512" || name == "amx") return avx512_or_better();
+        const std::string name = kernels_without_tiles().back()->name;
+        if (name == "avx512") return avx512_or_better();
         if (name == "avx2" || name == "avxvnni") return *avx2_training_kernels();
         return portable_training_kernels();
 #elif defined(__aarch64__)

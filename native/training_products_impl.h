@@ -11,6 +11,7 @@
 #include <new>
 #include <type_traits>
 
+#include "aligned.h"
 #include "training_rows_impl.h"
 
 namespace nextword {
@@ -20,12 +21,12 @@ namespace {
 template <class Element>
 class Buffer {
 public:
-    explicit Buffer(int64_t size) : elements_(new (std::align_val_t{64}) Element[static_cast<size_t>(size)]) {}
+    explicit Buffer(int64_t size) : elements_(new (kCacheLine) Element[static_cast<size_t>(size)]) {}
     Element* data() const { return elements_.get(); }
 
 private:
     struct Free {
-        void operator()(Element* elements) const { ::operator delete[](elements, std::align_val_t{64}); }
+        void operator()(Element* elements) const { ::operator delete[](elements, kCacheLine); }
     };
     std::unique_ptr<Element[], Free> elements_;
 };

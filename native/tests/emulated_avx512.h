@@ -139,6 +139,8 @@ inline unsigned half_mask(__m256 a, __m256 b, int how) {
     __m256 holds;
     if (how == _CMP_GE_OQ) {
         holds = _mm256_cmp_ps(a, b, _CMP_GE_OQ);
+    } else if (how == _CMP_NLT_UQ) {
+        holds = _mm256_cmp_ps(a, b, _CMP_NLT_UQ);
     } else if (how == _CMP_LE_OQ) {
         holds = _mm256_cmp_ps(a, b, _CMP_LE_OQ);
     } else if (how == _CMP_UNORD_Q) {

@@ -2,6 +2,10 @@
 
 #include "half.h"
 
+#if defined(__x86_64__)
+#include <xmmintrin.h>
+#endif
+
 #include "check.h"
 
 using namespace nextword;
@@ -27,6 +31,31 @@ void test_fp16_is_read_as_defined_and_written_back() {
         check(value == expected && std::signbit(value) == std::signbit(expected),
               "value of fp16 " + std::to_string(half));
         check(to_fp16(value) == half, "fp16 there and back " + std::to_string(half));
+    }
+}
+
+// As other libraries set the threads that load them.
+void flush_to_zero(bool on) {
+#if defined(__x86_64__)
+    constexpr unsigned results_and_operands = 1u << 15 | 1u << 6;
+    _mm_setcsr(on ? _mm_getcsr() | results_and_operands : _mm_getcsr() & ~results_and_operands);
+#elif defined(__aarch64__)
+    uint64_t control;
+    asm volatile("mrs %0, fpcr" : "=r"(control));
+    control = on ? control | 1u << 24 : control & ~(uint64_t{1} << 24);
+    asm volatile("msr fpcr, %0" : : "r"(control));
+#else
+    static_cast<void>(on);
+#endif
+}
+
+void test_small_numbers_are_read_where_float32_flushes_them_to_zero() {
+    flush_to_zero(true);
+    std::vector<float> values;
+    for (uint32_t half = 0; half < 0x400; ++half) values.push_back(from_fp16(static_cast<uint16_t>(half)));
+    flush_to_zero(false);
+    for (uint32_t half = 0; half < 0x400; ++half) {
+        check(values[half] == fp16_value(static_cast<uint16_t>(half)), "flushed fp16 " + std::to_string(half));
     }
 }
 
@@ -75,6 +104,7 @@ void test_what_is_beyond_the_range_becomes_infinite() {
 
 int main() {
     test_fp16_is_read_as_defined_and_written_back();
+    test_small_numbers_are_read_where_float32_flushes_them_to_zero();
     test_bf16_is_the_upper_half_and_comes_back();
     test_values_between_two_go_to_the_nearest_ties_to_even();
     test_what_is_beyond_the_range_becomes_infinite();

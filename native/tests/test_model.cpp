@@ -7,6 +7,7 @@
 #include <memory>
 #include <new>
 
+#include "all_kernels.h"
 #include "check.h"
 #include "half.h"
 #include "random_model.h"
@@ -93,6 +94,59 @@ void test_logits_are_the_same_on_every_machine() {
               "logits are numbers");
         const uint64_t seen = checksum(logits);
         check(seen == one.expected, std::string("the checksum of ") + one.name + ", which is " + hexadecimal(seen));
+    }
+}
+
+bool are_nan(const float* values, size_t count) {
+    return std::all_of(values, values + count, [](float value) { return std::isnan(value); });
+}
+
+void test_what_attends_to_a_broken_position_is_broken_and_nothing_else(WeightKind weights, const Kernels* kernels) {
+    const Shape shape = plain_shape();
+    constexpr int length = 90, broken = 41;
+    const auto model = random_model(shape, {weights, cache_for(weights), 2, kernels});
+    Random random(14);
+    const std::vector<int32_t> sequence = random_text(random, shape, length);
+    const size_t width = static_cast<size_t>(shape.hidden_size), before = size_t{broken} * shape.vocab_size;
+    std::vector<float> positions = random.numbers(shape.max_seq_len * width);
+    const auto load_positions = [&] {
+        model->load_rows({{"position_embedding.weight", 0, shape.max_seq_len, Encoding::F32,
+                           reinterpret_cast<const uint8_t*>(positions.data()), positions.size() * sizeof(float)}});
+    };
+    load_positions();
+    const std::vector<float> expected = alone(*model, sequence);
+    for (const float value : {NAN, HUGE_VALF}) {
+        positions[broken * width + 7] = value;
+        load_positions();
+        for (const int chunk : {length, 1, 7, 33}) {
+            const int64_t id = model->cache().open({});
+            std::vector<float> found;
+            for (int first = 0; first < length; first += chunk) {
+                const int last = std::min(first + chunk, length);
+                const std::vector<float> rows =
+                    step(*model, {{id, {sequence.begin() + first, sequence.begin() + last}, last - first}});
+                found.insert(found.end(), rows.begin(), rows.end());
+            }
+            model->cache().close(id);
+            check(is_same({found.begin(), found.begin() + before}, {expected.begin(), expected.begin() + before}),
+                  std::string("rows before a broken position, by ") + kernels->name);
+            check(are_nan(found.data() + before, found.size() - before),
+                  std::string("rows that attend to it, by ") + kernels->name);
+        }
+    }
+}
+
+void test_a_broken_norm_breaks_all_logits(const Shape& shape, WeightKind weights, const Kernels* kernels) {
+    const std::vector<int32_t> sequence{1, 2, 3, 4, 5, 6, 7, 8, 9};
+    for (const char* name : {"final_norm.weight", "layers.1.mlp_norm.weight"}) {
+        for (int lane = 0; lane < shape.hidden_size; lane += 13) {
+            const auto model = random_model(shape, {weights, cache_for(weights), 2, kernels});
+            std::vector<float> norm(shape.hidden_size, 1.0f);
+            norm[lane] = NAN;
+            model->load_vector(name, norm.data(), norm.size());
+            const std::vector<float> logits = alone(*model, sequence);
+            check(are_nan(logits.data(), logits.size()), std::string(name) + " with NaN, by " + kernels->name);
+        }
     }
 }
 
@@ -238,6 +292,8 @@ void test_a_shape_that_is_none_is_refused() {
     };
     refuses([](Shape& shape) { shape.num_kv_heads = 0; }, "no key-value heads");
     refuses([](Shape& shape) { shape.num_kv_heads = 4; }, "heads that cannot be shared out");
+    refuses([](Shape& shape) { shape.num_heads = shape.num_kv_heads = shape.head_dim = 1 << 16; }, "too wide heads");
+    refuses([](Shape& shape) { shape.position_offset = 0x7fffffff; }, "positions beyond all numbers");
     refuses([](Shape& shape) { shape.num_layers = -1; }, "fewer than no layers");
     refuses([](Shape& shape) { shape.layer_windows.pop_back(); }, "a layer without a window");
     refuses([](Shape& shape) { shape.layer_windows[0] = -1; }, "a window below 0");
@@ -291,6 +347,13 @@ int main() {
     }
     test_long_texts_are_the_same_in_pieces();
     test_scores_are_those_of_the_logits();
+    for (const Kernels* kernels : all_kernels()) {
+        for (const WeightKind weights : {WeightKind::F32, WeightKind::BF16, WeightKind::Q8}) {
+            test_what_attends_to_a_broken_position_is_broken_and_nothing_else(weights, kernels);
+            test_a_broken_norm_breaks_all_logits(odd_shape(), weights, kernels);
+            test_a_broken_norm_breaks_all_logits(mixture_shape(), weights, kernels);
+        }
+    }
     test_a_refused_step_changes_nothing();
     test_a_step_that_is_ended_early_changes_nothing();
     test_texts_of_the_long_kind_turn_by_other_angles_and_share_nothing();

@@ -170,6 +170,23 @@ void test_numbers_that_no_integer_stands_for_are_found() {
     }
 }
 
+void test_blocks_scaled_by_no_number_are_found(Encoding encoding) {
+    Random random(11);
+    const auto [values, bytes] = block_size(encoding);
+    const auto [first_half, num_halves] = halves_of(encoding);
+    const int rows = 35;
+    for (int half = 0; half < num_halves; ++half) {
+        for (const uint16_t broken : {0x7c00, 0xfc00, 0x7e01}) {
+            std::vector<uint8_t> blocks = random_blocks(random, encoding, rows, 2 * values, 1.0f);
+            Matrix matrix(kind_of(encoding), rows, 2 * values);
+            const auto pack = [&] { return pack_rows(matrix, PanelPart::Whole, 0, rows, encoding, blocks.data()); };
+            check(pack(), "scales that are numbers");
+            store_half(&blocks[static_cast<size_t>(33) * 2 * bytes + bytes + first_half + half * 2], broken);
+            check(!pack(), "a scale that is none");
+        }
+    }
+}
+
 void test_the_halves_of_a_gated_pair_do_not_touch_each_other() {
     constexpr int rows = 37, columns = 33;
     Random random(6);
@@ -235,6 +252,7 @@ int main() {
     for (const Encoding encoding : kBlockEncodings) test_blocks_become_floats_of_the_same_values(encoding);
     test_numbers_beyond_a_range_are_found();
     test_numbers_that_no_integer_stands_for_are_found();
+    for (const Encoding encoding : kBlockEncodings) test_blocks_scaled_by_no_number_are_found(encoding);
     test_the_halves_of_a_gated_pair_do_not_touch_each_other();
     test_zeros_and_single_values_are_packed_without_a_division_by_zero();
     test_the_best_range_of_four_bits_is_no_worse_than_the_whole_range();

@@ -4,6 +4,7 @@
 
 #include <chrono>
 #include <memory>
+#include <new>
 
 #include "check.h"
 
@@ -106,6 +107,19 @@ void test_pools_end_at_any_time() {
     }
 }
 
+void test_the_exception_of_a_unit_reaches_the_caller() {
+    for (const int num_threads : {1, 2, 5}) {
+        ThreadPool pool(num_threads);
+        for (int bad = 0; bad < 40; ++bad) {
+            const auto work = [&](int first, int last) {
+                if (first <= bad && bad < last) throw std::bad_alloc();
+            };
+            check_throws<std::bad_alloc>([&] { pool.run(40, work); }, "what a unit throws");
+            check_job(pool, 40, 1);
+        }
+    }
+}
+
 void test_pools_beside_each_other_do_not_mix() {
     std::vector<std::thread> callers;
     std::atomic<int> total{0};
@@ -129,6 +143,7 @@ int main() {
     test_a_caller_that_waits_long_is_woken();
     test_threads_that_were_held_up_pause_and_come_back();
     test_pools_end_at_any_time();
+    test_the_exception_of_a_unit_reaches_the_caller();
     test_pools_beside_each_other_do_not_mix();
     return report("threads");
 }
