@@ -102,6 +102,27 @@ def test_a_file_of_version_2_is_read(tmp_path: Path) -> None:
     assert read_gguf(path).tensors["w"].shape == (2, 4)
 
 
+def test_tensors_lie_in_any_order_as_far_apart_as_the_alignment_asks(tmp_path: Path) -> None:
+    path = tmp_path / "x.gguf"
+    alignment = entry(b"general.alignment", 4, struct.pack("<I", 64))  # uint32
+    head = container(entries=(alignment,), tensors=(tensor(b"w", (8,), F32, 64), tensor(b"v", (3,), F32, 0)))[:-256]
+    values = np.arange(24, dtype=np.float32)
+    path.write_bytes(head + bytes(-len(head) % 64) + values.tobytes())
+    tensors = read_gguf(path).tensors
+    assert tensors["v"].data.tolist() == [0, 1, 2]
+    assert tensors["w"].data.tolist() == [16, 17, 18, 19, 20, 21, 22, 23]
+
+
+def test_a_wrong_type_that_leaves_a_gap_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "x.gguf"
+    whole = written(path)
+    head, name, tail = whole.partition(b"single")
+    as_float16 = head + name + tail[:20] + struct.pack("<I", F16) + tail[24:]
+    assert refusal(path, as_float16).endswith(
+        "tensor 'half': offset 512, not 256, where those before it end; the file is damaged or its types are wrong"
+    )
+
+
 def test_a_file_cut_anywhere_is_refused(tmp_path: Path) -> None:
     whole = written(tmp_path / "whole.gguf")
     # The last tensor is padded to the alignment; without that padding nothing is lost.
@@ -145,8 +166,11 @@ def test_flipped_bytes_give_a_refusal_or_a_file(tmp_path: Path) -> None:
         (container(entries=(entry(b"general.alignment", UINT8, b"\0"),)), "general.alignment"),
         (container(tensors=(tensor(b"w", (8,), F32, 0), tensor(b"w", (8,), F32, 32))), "'w' appears twice"),
         (container(tensors=(tensor(b"v", (9,), F32, 0), tensor(b"w", (8,), F32, 32))), "'w'"),
-        (container(tensors=(tensor(b"w", (8,), F32, 256),)), "past the end"),
-        (container(tensors=(tensor(b"w", (8,), F32, 2**64 - 32),)), "past the end"),
+        (container(tensors=(tensor(b"w", (65,), F32, 0),)), "past the end"),
+        (container(tensors=(tensor(b"w", (8,), F32, 2**64 - 32),)), f"offset {2**64 - 32}, not 0"),
+        (container(tensors=(tensor(b"w", (8,), F32, 32),)), "offset 32, not 0"),
+        (container(tensors=(tensor(b"v", (8,), F16, 0), tensor(b"w", (8,), F32, 64))), "'w': offset 64, not 32"),
+        (container(tensors=(tensor(b"v", (9,), F32, 0), tensor(b"w", (8,), F32, 36))), "'w': offset 36, not 64"),
         (container(tensors=(tensor(b"w", (2**63, 2**63), F16, 0),)), "past the end"),
         (container(tensors=(tensor(b"w", (8,), 250, 0),)), "unknown type 250"),
         (container(tensors=(tensor(b"w", (33,), int(gguf.GGMLQuantizationType.Q8_0), 0),)), "Q8_0"),

@@ -129,11 +129,37 @@ def test_blocks_of_a_quantised_model_stay_as_they_are(tmp_path: Path) -> None:
     assert all(np.array_equal(first[name].data, second[name].data) for name in first)
 
 
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("value", [np.inf, -np.inf, np.nan, 1e7, -1e9, 3e38])
+@pytest.mark.parametrize(("weights", "kind"), [("q8", "Q8_0"), ("q4", "Q4_1")])
+def test_a_number_that_no_block_holds_is_refused_by_name(
+    weights: GGUFWeights, kind: str, value: float, tmp_path: Path
+) -> None:
+    directory = random_directory(CONFIGS["llama"])
+    directory.tensors["layers.1.mlp.up_proj.weight"].data[5, 40] = value
+    with pytest.raises(CheckpointError) as caught:
+        save_gguf(tmp_path / "x.gguf", directory, weights=weights)
+    assert str(caught.value) == (
+        "tensor blk.1.ffn_up.weight: has numbers that are infinite, NaN or too large for blocks of "
+        f"{kind}; export with weights f32"
+    )
+    assert list(tmp_path.iterdir()) == []
+    save_gguf(tmp_path / "x.gguf", directory, weights="f32")
+
+
 def test_a_matrix_too_narrow_for_blocks_is_stored_in_half_precision(tmp_path: Path) -> None:
     config = dataclasses.replace(CONFIGS["llama"], intermediate_size=40)
-    save_gguf(tmp_path / "x.gguf", random_directory(config), weights="q8")
+    assert save_gguf(tmp_path / "x.gguf", random_directory(config), weights="q8") == "q8, f16"
     tensors = open_model_directory(tmp_path / "x.gguf").tensors
     assert tensors["layers.0.mlp.down_proj.weight"].dtype == "F16"
+
+
+def test_what_was_written_in_place_of_blocks_is_said(tmp_path: Path) -> None:
+    narrow = dataclasses.replace(
+        CONFIGS["gpt2"], hidden_size=40, intermediate_size=40, head_dim=20, attention_scale=20**-0.5
+    )
+    assert save_gguf(tmp_path / "x.gguf", random_directory(narrow), weights="q4") == "f16"
+    assert save_gguf(tmp_path / "y.gguf", random_directory(CONFIGS["mixtral"]), weights="q4") == "q4"
 
 
 def test_a_tokenizer_of_our_own_training_comes_back(tmp_path: Path) -> None:

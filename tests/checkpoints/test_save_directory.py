@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any
@@ -10,11 +11,13 @@ import numpy as np
 import pytest
 
 from nextword.checkpoints import save_directory
+from nextword.checkpoints.gguf.writer import save_gguf
 from nextword.checkpoints.model_directory import ModelDirectory
 from nextword.checkpoints.open_directory import open_model_directory
-from nextword.checkpoints.save_directory import save_model_directory
+from nextword.checkpoints.save_directory import save_model_directory, save_opened
 from nextword.errors import CheckpointError
 from nextword.models.stored_tensor import FloatDtype, StoredTensor
+from tests.checkpoints.test_gguf_writer import CONFIGS, TOKENIZER, random_directory
 from tests.checkpoints.tiny_folder import tiny_weights, write_folder
 
 
@@ -37,6 +40,58 @@ def test_values_come_back_within_the_rounding_of_the_type(
     for name, tensor in model.tensors.items():
         assert saved.tensors[name].dtype == dtype
         np.testing.assert_allclose(saved.tensors[name].to_float32(), tensor.to_float32(), rtol=relative, atol=1e-7)
+
+
+MATRICES, VECTORS = "matrices", "vectors"
+
+
+def in_types(model: ModelDirectory, types: dict[str, FloatDtype], *, norms: float = 1.0) -> ModelDirectory:
+    """The model with each tensor in the type of the first key that its name has, or its kind is; all norms the same."""
+    tensors = {}
+    for name, tensor in model.tensors.items():
+        kind = VECTORS if len(tensor.shape) == 1 else MATRICES
+        of_norms = np.full(tensor.shape, norms, np.float32)
+        whole = StoredTensor(name, "F32", tensor.shape, of_norms if kind == VECTORS else tensor.to_float32())
+        tensors[name] = whole.encoded_as(next(types[part] for part in types if part in name or part == kind))
+    return dataclasses.replace(model, tensors=tensors)
+
+
+@pytest.mark.parametrize(
+    ("types", "norms", "expected"),
+    [
+        ({MATRICES: "F32", VECTORS: "F32"}, 1.0, "F32"),
+        ({MATRICES: "F16", VECTORS: "F16"}, 1.0, "F16"),
+        ({MATRICES: "BF16", VECTORS: "F32"}, 1.5, "BF16"),
+        ({MATRICES: "BF16", VECTORS: "F32"}, 1 + 2.0**-9, "F32"),
+        ({MATRICES: "F16", VECTORS: "F32"}, 1 + 2.0**-9, "F16"),
+        ({MATRICES: "F16", VECTORS: "F32"}, 2.0**20, "F32"),
+        ({"embedding": "F16", MATRICES: "F32", VECTORS: "F32"}, 1.0, "F32"),
+        ({"embedding": "BF16", MATRICES: "F16", VECTORS: "BF16"}, 1.0, "F16"),
+        ({"embedding": "BF16", MATRICES: "F16", VECTORS: "BF16"}, 2.0**20, "F32"),
+        ({"embedding": "F32", MATRICES: "BF16", VECTORS: "F32"}, 1.0, "F32"),
+    ],
+)
+def test_an_opened_model_is_saved_in_the_smallest_type_that_changes_no_value(
+    types: dict[str, FloatDtype], norms: float, expected: str, model: ModelDirectory, tmp_path: Path
+) -> None:
+    mixed = in_types(model, types, norms=norms)
+    mixed = dataclasses.replace(mixed, load_tokenizer=lambda: TOKENIZER)
+    assert save_opened(tmp_path / "saved", mixed) == expected
+    saved = open_model_directory(tmp_path / "saved")
+    for name, tensor in mixed.tensors.items():
+        np.testing.assert_array_equal(saved.tensors[name].to_float32(), tensor.to_float32())
+
+
+def test_a_model_with_any_blocks_is_saved_in_float32(tmp_path: Path) -> None:
+    config = CONFIGS["llama"]
+    save_gguf(tmp_path / "x.gguf", random_directory(config, "BF16"), weights="q8")
+    blocks = open_model_directory(tmp_path / "x.gguf")
+    embedding = random_directory(config, "BF16").tensors["embedding.weight"]
+    mixed = dataclasses.replace(blocks, tensors={**blocks.tensors, "embedding.weight": embedding})
+    assert save_opened(tmp_path / "saved", mixed) == "F32"
+    saved = open_model_directory(tmp_path / "saved")
+    for name, tensor in mixed.tensors.items():
+        np.testing.assert_array_equal(saved.tensors[name].to_float32(), tensor.to_float32())
 
 
 def test_shards_hold_every_tensor_once_and_keep_to_the_limit(model: ModelDirectory, tmp_path: Path) -> None:

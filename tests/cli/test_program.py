@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import pty
 import re
@@ -15,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from nextword import __version__
+from nextword.cli.console import ProgressLine, note
 from tests.cli.conftest import NEXTWORD, run_program
 
 ENDLESS = ("--max-tokens", "40000", "--seed", "1")
@@ -161,6 +163,24 @@ def test_a_terminal_sees_that_a_model_is_loaded_until_it_is(tiny: Path) -> None:
     shown = on_terminal("score", str(tiny), "hello", no_color="1")
     notice = f"loading {tiny} ..."
     assert shown.startswith(f"\r{notice}\033[K\r\033[K")
+
+
+class Screen(io.StringIO):
+    """A standard error that is a terminal."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+def test_a_note_takes_the_place_of_the_line_of_progress(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stderr", screen := Screen())
+    with ProgressLine() as line:
+        line.show("loading ...")
+        note("rounded")
+        note("renamed")
+        line.show("50 %")
+    note("done")
+    assert screen.getvalue() == ("\rloading ...\033[K\r\033[K[rounded]\n[renamed]\n\r50 %\033[K\r\033[K[done]\n")
 
 
 def on_terminal(*arguments: str, no_color: str) -> str:

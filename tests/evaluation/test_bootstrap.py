@@ -53,6 +53,14 @@ def test_one_unit_has_no_interval() -> None:
     assert Resamples(2).plus(1.0, 1.0).interval(mean) is None
 
 
+def test_a_figure_that_is_nan_has_no_interval() -> None:
+    """Few documents with text among many without: some resamples have none of them."""
+    resamples = Resamples(2).plus(1.0, 2.0)
+    for _ in range(20):
+        resamples = resamples.plus(1.0, 0.0)
+    assert resamples.interval(lambda sums: sums[0] / np.where(sums[1], sums[1], np.nan)) is None
+
+
 def test_taken_up_sums_go_on_as_if_they_had_not_been_put_down() -> None:
     first = Resamples(2).plus(1.0, 2.0)
     again = Resamples(2, num_units=1, sums=first.sums.tolist())

@@ -18,6 +18,7 @@ from nextword.evaluation.scoring.pairs import paired_pieces
 from nextword.inference.backend import Logits
 from nextword.inference.engine import Engine
 from nextword.text.tokenizer import Tokenizer
+from nextword.workflows.compare import FileComparison
 from tests.data.byte_tokenizer import byte_tokenizer
 from tests.fakes import HashBackend
 
@@ -131,6 +132,31 @@ def test_with_two_vocabularies_only_bits_are_compared() -> None:
 def test_many_documents_are_the_units_of_the_interval() -> None:
     found = compare_models(A, B, documents(*[TEXT[start : start + 40] for start in range(0, 800, 40)]))
     assert (found.units[0], found.num_documents) == ("documents", 20)
+
+
+def unknown_words() -> Tokenizer:
+    """All that it does not know, which is all, is one token for no bytes; a space separates them."""
+    backend = tokenizers.Tokenizer(models.WordLevel({"<unk>": 0, "the": 1}, unk_token="<unk>"))
+    backend.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    backend.decoder = decoders.ByteLevel()
+    backend.add_special_tokens(["<unk>"])
+    return Tokenizer(backend, bos_token_id=None, eos_token_ids=(), chat_template=None, special_variables={})
+
+
+def test_a_text_of_no_bytes_has_no_bits_per_byte() -> None:
+    a = Engine(HashBackend(vocab_size=2), unknown_words())
+    b = Engine(Blurred(vocab_size=2), unknown_words())
+    found = compare_models(a, b, documents("x y z " * 40))
+    assert (found.num_bytes, found.interval) == (0, None)
+    assert math.isnan(found.bits_per_byte_a)
+    assert math.isnan(found.difference)
+    assert found.verdict == "the tokens stand for no bytes, by which models are compared"
+    assert repr(found) == "Comparison(B - A = nan bits per byte, 0 bytes)"
+    file = FileComparison(models=("a", "b"), comparison=found)
+    assert file.to_text().startswith(
+        "A          nan bits/byte  a\nB          nan bits/byte  b\nB - A      nan bits/byte\n"
+    )
+    assert (file.to_json()["bits_per_byte"], file.to_json()["difference"]) == ([None, None], None)
 
 
 @pytest.mark.parametrize("texts", [[], [""], ["a"]])

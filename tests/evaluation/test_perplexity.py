@@ -15,6 +15,7 @@ from nextword.errors import DataError, RequestError
 from nextword.evaluation.conventions import ConventionName, choose_convention
 from nextword.evaluation.perplexity import PerplexityReport, measure_perplexity
 from nextword.evaluation.perplexity_accumulator import PerplexityAccumulator
+from nextword.inference.backend import TokenScores
 from nextword.inference.engine import Engine
 from nextword.text.tokenizer import Tokenizer
 from tests.data.byte_tokenizer import END, byte_tokenizer
@@ -115,6 +116,20 @@ def test_documents_are_measured_by_themselves_and_together() -> None:
     assert together.total_nats == pytest.approx(sum(scores))
     assert together.num_documents == 3
     assert together.num_bytes == sum(report.num_bytes for report in alone)
+
+
+@pytest.mark.filterwarnings("error")
+def test_tokens_of_no_bytes_have_a_perplexity_and_no_interval_of_bits() -> None:
+    accumulator = PerplexityAccumulator()
+    for nats in range(30):
+        ones = np.ones(1, np.int32)
+        scores = TokenScores(nats=np.array([float(nats)]), entropies=np.ones(1), ranks=ones, largest=ones)
+        accumulator.add_window(scores, np.zeros(1, np.int64), num_before=1)
+        accumulator.end_document()
+    nats_interval, bits_interval = accumulator.intervals()
+    assert nats_interval is not None
+    assert nats_interval.low < 14.5 < nats_interval.high
+    assert (bits_interval, math.isnan(accumulator.total.bits_per_byte)) == (None, True)
 
 
 def test_pieces_of_a_document_are_one_text() -> None:

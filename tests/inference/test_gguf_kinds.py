@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,9 +13,13 @@ import pytest
 pytest.importorskip("nextword._native")
 pytest.importorskip("torch")
 
+from nextword.checkpoints.gguf.types import BLOCK_TYPES
+from nextword.errors import CheckpointError
 from nextword.inference.backend import Weights
 from nextword.inference.native_backend import NativeBackend
+from nextword.inference.native_weights import ROUNDED
 from nextword.inference.torch_backend import TorchBackend
+from nextword.input_file import map_file
 from nextword.models.build import build_transformer
 from nextword.models.rope import Rope
 from nextword.models.stored_tensor import StoredTensor
@@ -104,12 +110,57 @@ def test_a_gate_may_have_another_kind_than_the_values_that_it_gates(gate: str, u
     assert native(WIDE, tensors, weights="auto").weight_bytes < 1.1 * stored
 
 
-def test_types_that_become_8_bit_are_named_once() -> None:
+def test_types_that_become_8_bit_are_those_that_can_be_decoded_and_no_kind_holds() -> None:
+    decoded = []
+    for kind, num_values, num_bytes in BLOCK_TYPES.values():
+        tensor = StoredTensor("t", kind, (1, num_values), np.zeros((1, num_bytes), np.uint8))
+        with contextlib.suppress(CheckpointError):
+            decoded += [kind] if tensor.is_quantized and tensor.to_float32().size else []
+    assert sorted(ROUNDED) == sorted(set(decoded) - HALVES.keys())
+
+
+def ternary() -> dict[str, StoredTensor]:
+    """A model with one matrix of a type that becomes 8-bit."""
     tensors = model_of({}, default="Q4_K")
     name = "layers.0.attention.q_proj.weight"
     blocks = np.random.default_rng(1).integers(0, 256, (WIDE.hidden_size, 66), dtype=np.uint8)
     blocks[:, -2:] = np.float16(0.05).tobytes()[0], np.float16(0.05).tobytes()[1]
     tensors[name] = StoredTensor(name, "TQ2_0", (WIDE.hidden_size, WIDE.hidden_size), blocks)
+    return tensors
+
+
+def in_file(tensor: StoredTensor, path: Path) -> StoredTensor:
+    """The tensor in a file that is mapped."""
+    path.write_bytes(tensor.data.tobytes())
+    mapped = map_file(path, least=1, kind="a matrix")
+    return dataclasses.replace(tensor, stored=np.ndarray(tensor.data.shape, tensor.data.dtype, mapped))
+
+
+def test_types_that_become_8_bit_are_named_once_for_each_file(tmp_path: Path) -> None:
+    name = "layers.0.attention.q_proj.weight"
+    for number in range(2):
+        tensors = ternary()
+        tensors[name] = in_file(tensors[name], path := tmp_path / f"{number}.gguf")
+        with pytest.warns(UserWarning, match=f"^{path}: weights of type TQ2_0 are rounded to 8 bits$") as caught:
+            NativeBackend(WIDE, tensors, num_threads=1, max_cache_bytes=2**24)
+        assert len(caught) == 1
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("kind", ["I8", "F64", "Q8_K"])
+def test_a_type_that_cannot_be_read_is_refused_with_its_file_and_no_warning(kind: str, tmp_path: Path) -> None:
+    tensors = model_of({}, default="Q4_K")
+    name = "layers.0.attention.q_proj.weight"
+    num_values, num_bytes = next(block[1:] for block in BLOCK_TYPES.values() if block.name == kind)
+    row = np.zeros((WIDE.hidden_size, WIDE.hidden_size // num_values * num_bytes), np.uint8)
+    tensor = StoredTensor(name, kind, (WIDE.hidden_size, WIDE.hidden_size), row)
+    tensors[name] = in_file(tensor, path := tmp_path / "x.gguf")
+    with pytest.raises(CheckpointError, match=f"^{path}: tensor {name}: values of type {kind} cannot be read; "):
+        NativeBackend(WIDE, tensors, num_threads=1, max_cache_bytes=2**24)
+
+
+def test_types_that_become_8_bit_are_not_named_where_that_was_asked_for() -> None:
+    tensors = ternary()
     with pytest.warns(UserWarning, match=r"^weights of type TQ2_0 are rounded to 8 bits$") as caught:
         NativeBackend(WIDE, tensors, num_threads=1, max_cache_bytes=2**24)
     assert len(caught) == 1

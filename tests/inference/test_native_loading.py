@@ -14,7 +14,7 @@ import pytest
 
 pytest.importorskip("nextword._native")
 
-from nextword.checkpoints.safetensors_file import write_safetensors
+from nextword.checkpoints.safetensors_file import open_safetensors, write_safetensors
 from nextword.errors import CheckpointError, TokenizerError
 from nextword.inference.backend import Weights
 from nextword.inference.native_backend import NativeBackend
@@ -65,6 +65,34 @@ def test_a_number_that_no_integer_can_stand_for_is_an_error(weights: Weights, va
     with pytest.raises(CheckpointError, match=f"tensor {name} has numbers that are infinite, NaN or beyond the range"):
         native(tensors=tensors, weights=weights)
     native(tensors=tensors, weights="f32")
+
+
+def test_a_number_that_cannot_be_packed_is_named_with_its_file(tmp_path: Path) -> None:
+    tensors = random_weights(CONFIG)
+    name = "layers.1.mlp.down_proj.weight"
+    tensors[name].data[3, 5] = np.inf
+    path = tmp_path / "model.safetensors"
+    write_safetensors(path, tensors, shapes=weight_shapes(CONFIG), dtype="F32")
+    with pytest.raises(CheckpointError) as caught:
+        native(tensors=open_safetensors(path), weights="q8")
+    assert str(caught.value).startswith(f"{path}: tensor {name} has numbers that are infinite, NaN or ")
+    assert str(caught.value).endswith("; load the model with weights f32 or bf16")
+
+
+def test_blocks_with_broken_scales_are_damage_that_no_other_format_mends(monkeypatch: pytest.MonkeyPatch) -> None:
+    name = "layers.1.mlp.down_proj.weight"
+
+    class Damaged:
+        def __init__(self, *_: object) -> None: ...
+        def run(self, seconds: float) -> bool:
+            raise OverflowError(f"{name} has blocks whose scales are infinite or NaN")
+
+        def close(self) -> None: ...
+
+    monkeypatch.setattr("nextword.inference.native_weights.core.Packing", Damaged)
+    with pytest.raises(CheckpointError) as caught:
+        native(weights="q8")
+    assert str(caught.value) == f"tensor {name} has blocks whose scales are infinite or NaN; the file is damaged"
 
 
 def test_progress_goes_up_to_one() -> None:

@@ -61,6 +61,24 @@ def test_a_value_beyond_the_range_is_refused(dtype: FloatDtype, value: float) ->
         single([1.0, value]).encoded_as(dtype)
 
 
+@pytest.mark.parametrize(
+    ("value", "types"),
+    [
+        (1.5, {"F32", "F16", "BF16"}),
+        (1 + 2.0**-10, {"F32", "F16"}),
+        (2.0**100, {"F32", "BF16"}),
+        (2.0**-25, {"F32", "BF16"}),
+        (1 + 2.0**-20, {"F32"}),
+        (np.nan, {"F32", "F16", "BF16"}),
+        (-np.inf, {"F32", "F16", "BF16"}),
+    ],
+)
+def test_a_type_is_exact_if_it_holds_the_last_value_of_many(value: float, types: set[FloatDtype]) -> None:
+    tensor = single([1.0] * 300_000 + [value])
+    every: tuple[FloatDtype, ...] = ("F32", "F16", "BF16")
+    assert {dtype for dtype in every if tensor.is_exact_as(dtype)} == types
+
+
 @pytest.mark.parametrize("kind", ["Q8_0", "Q4_0", "Q4_1", "Q5_0", "Q5_1"])
 def test_quantised_values_are_those_of_the_gguf_package(kind: str) -> None:
     tensor = quantized(kind)

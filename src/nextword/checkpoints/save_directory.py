@@ -13,7 +13,7 @@ import tempfile
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from nextword.atomic_file import partial_folder
 from nextword.checkpoints.huggingface import CONFIG_NAME, GENERATION_CONFIG_NAME, read_config
@@ -79,10 +79,9 @@ def save_model_directory(
 def save_opened(path: Path, directory: ModelDirectory, *, dtype: FloatDtype | None = None) -> FloatDtype:
     """Write an opened model as a new folder; return the type that its weights were stored as.
 
-    `dtype` None: the model's own type, float32 for a quantised one. Raises as `save_model_directory`.
+    `dtype` None: the smallest type that holds all of the model's values exactly. Raises as `save_model_directory`.
     """
-    own = directory.tensors["embedding.weight"]
-    stored = dtype or ("F32" if own.is_quantized else cast("FloatDtype", own.dtype))
+    stored = dtype or _exact_dtype(directory)
     save_model_directory(
         path,
         config=directory.config,
@@ -92,6 +91,27 @@ def save_opened(path: Path, directory: ModelDirectory, *, dtype: FloatDtype | No
         dtype=stored,
     )
     return stored
+
+
+def _exact_dtype(directory: ModelDirectory) -> FloatDtype:
+    """Return the type that holds all values exactly: 16 bits that matrices have, if all others fit into them, or F32.
+
+    Beside matrices of 16 bits a GGUF file has vectors of 32, often with the values that they had in 16.
+    """
+    shapes, tensors = weight_shapes(directory.config), directory.tensors
+    found = set()
+    for name, shape in shapes.items():
+        if len(shape) > 1:
+            tensor = tensors[name]
+            if tensor.is_quantized:
+                return "F32"
+            found.add(tensor.dtype)
+    names = sorted(shapes, key=lambda name: len(shapes[name]))  # vectors are read at once, and mostly decide
+    halves: tuple[FloatDtype, ...] = ("BF16", "F16")
+    for dtype in halves:
+        if dtype in found and all(tensors[name].is_exact_as(dtype) for name in names):
+            return dtype
+    return "F32"
 
 
 def require_savable(tokenizer: Tokenizer) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import sys
 import time
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING, ClassVar, TextIO
 
 from nextword.plain_text import count as count
 
@@ -32,8 +32,10 @@ def takes_colours(stream: TextIO) -> bool:
 
 
 def note(message: str) -> None:
-    """Print one line in brackets: a remark on how a result was made."""
+    """Print one line in brackets: a remark on how a result was made; a line of progress gives way to it."""
     if is_rank_zero():
+        if ProgressLine.shown is not None:
+            ProgressLine.shown.clear()
         print(f"[{message}]", file=sys.stderr, flush=True)
 
 
@@ -61,6 +63,9 @@ class ProgressLine:
     Use it as a context manager around the work.
     """
 
+    shown: ClassVar[ProgressLine | None] = None
+    """The one that the terminal shows now."""
+
     def __init__(self) -> None:
         self.is_visible = sys.stderr.isatty() and is_rank_zero()
         self._counted = ""
@@ -75,6 +80,7 @@ class ProgressLine:
     def show(self, line: str) -> None:
         """Replace the line."""
         if self.is_visible:
+            ProgressLine.shown = self
             print(f"\r{line}\033[K", end="", file=sys.stderr, flush=True)
 
     def show_count(self, done: int, total: int, what: str) -> None:
@@ -98,4 +104,5 @@ class ProgressLine:
     def clear(self) -> None:
         """Remove the line, so that a message that stays can take its place."""
         if self.is_visible:
+            ProgressLine.shown = None
             print(_CLEAR, end="", file=sys.stderr, flush=True)

@@ -47,9 +47,12 @@ class Resamples:
         return Resamples(len(values), num_units=self.num_units + 1, sums=self.sums + np.outer(counts, values))
 
     def interval(self, figure: Callable[[Floats], Floats]) -> Interval | None:
-        """Return the 95 % interval of a figure, (columns, resamples) -> (resamples,); None for fewer than two units."""
+        """Return the 95 % interval of a figure, (columns, resamples) -> (resamples,).
+
+        None for fewer than two units, and if the figure of a resample is NaN.
+        """
         if self.num_units < 2:
             return None
         drawn = self.sums[self.sums.any(axis=1)]  # a resample of few units may be empty
         low, high = np.percentile(figure(drawn.T), _TAILS)
-        return Interval(float(low), float(high))
+        return None if np.isnan(low) else Interval(float(low), float(high))

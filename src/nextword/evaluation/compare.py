@@ -80,13 +80,13 @@ class Comparison:
 
     @property
     def bits_per_byte_a(self) -> float:
-        """Surprisal of A, the first model, in bits per byte."""
-        return self.total_nats_a / math.log(2) / self.num_bytes
+        """Surprisal of A, the first model, in bits per byte; NaN if the tokens stand for no bytes."""
+        return self._per_byte(self.total_nats_a)
 
     @property
     def bits_per_byte_b(self) -> float:
-        """Surprisal of B, the second model, in bits per byte."""
-        return self.total_nats_b / math.log(2) / self.num_bytes
+        """Surprisal of B, the second model, in bits per byte; NaN if the tokens stand for no bytes."""
+        return self._per_byte(self.total_nats_b)
 
     @property
     def difference(self) -> float:
@@ -121,6 +121,8 @@ class Comparison:
         interval = self.interval
         if self.total_nats_a == self.total_nats_b:
             return "B predicts the text exactly as well as A"
+        if not self.num_bytes:
+            return "the tokens stand for no bytes, by which models are compared"
         if interval is None:
             return "the text is too short to say which model predicts it better"
         if interval.low <= 0.0 <= interval.high:
@@ -129,7 +131,7 @@ class Comparison:
         return f"{better} predicts the text better than {worse}"
 
     def __repr__(self) -> str:
-        return f"Comparison(B - A = {self.difference:+.4f} bits per byte, {count(self.num_bytes, 'byte')})"
+        return f"Comparison(B - A = {signed(self.difference)} bits per byte, {count(self.num_bytes, 'byte')})"
 
     def __str__(self) -> str:
         lines = [text_table(("bits per byte", "", "95 %"), self._figures(), left=(0, 2)), self.verdict]
@@ -155,6 +157,9 @@ class Comparison:
             parts.append(small_table(("A, nats", "B, nats", "where they differ most"), cells, left=(2,)))
         return block(*parts)
 
+    def _per_byte(self, nats: float) -> float:
+        return nats / math.log(2) / self.num_bytes if self.num_bytes else math.nan
+
     def _figures(self) -> list[tuple[str, str, str]]:
         spread = ""
         if self.interval is not None:
@@ -163,7 +168,7 @@ class Comparison:
         return [
             ("A", f"{self.bits_per_byte_a:.4f}", ""),
             ("B", f"{self.bits_per_byte_b:.4f}", ""),
-            ("B - A", f"{self.difference:+.4f}", spread),
+            ("B - A", signed(self.difference), spread),
         ]
 
     def _agreement(self) -> list[str]:
@@ -245,6 +250,11 @@ def _watch(
                     heapq.heappop(kept)
         before = (before + piece.data)[-_BEFORE_BYTES:]
         yield piece
+
+
+def signed(figure: float) -> str:
+    """Format a difference with its sign, which NaN has not."""
+    return "nan" if math.isnan(figure) else f"{figure:+.4f}"
 
 
 def _text(data: bytes) -> str:

@@ -148,11 +148,11 @@ class PerplexityAccumulator:
         return f"blocks of {BLOCK_TOKENS} tokens", self.by_block
 
     def intervals(self) -> tuple[Interval | None, Interval | None]:
-        """Return the 95 % intervals of nats per token and of bits per byte."""
+        """Return the 95 % intervals of nats per token and of bits per byte; None where a resample has no bytes."""
         _, resamples = self.units()
         return (
             resamples.interval(lambda sums: sums[0] / sums[1]),
-            resamples.interval(lambda sums: sums[0] / sums[2] / math.log(2)),
+            resamples.interval(lambda sums: sums[0] / np.where(sums[2], sums[2], np.nan) / math.log(2)),
         )
 
     def to_json(self) -> dict[str, Any]:

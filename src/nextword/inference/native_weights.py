@@ -10,7 +10,8 @@ import contextlib
 import itertools
 import math
 import warnings
-from collections.abc import Iterable, Iterator, Mapping, Set
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -47,7 +48,13 @@ _OWN_KINDS = {
     "Q6_K": core.WeightKind.Q6_K,
     "IQ4_XS": core.WeightKind.IQ4_XS,
 }
-"""Packed format that holds the values of an encoding exactly; values of other GGUF types are rounded to 8 bits."""
+"""Packed format that holds the values of an encoding exactly."""
+
+ROUNDED = (
+    *("IQ1_S", "IQ1_M", "IQ2_XXS", "IQ2_XS", "IQ2_S", "IQ3_XXS", "IQ3_S"),
+    *("TQ1_0", "TQ2_0", "MXFP4", "NVFP4", "Q1_0", "Q2_0"),
+)
+"""The other encodings that can be decoded: their values are rounded to 8 bits."""
 
 _FOUR_BITS = {"Q4_0", "Q4_1", "Q4_K", "IQ4_NL", "IQ4_XS", "Q3_K", "Q2_K"}
 """Encodings of at most 4 bits a value, beside those of the scales."""
@@ -80,15 +87,19 @@ def choose_kinds(
     """Choose the kind that each matrix is packed as. Raises CheckpointError for a missing or misshapen weight."""
     shapes = weight_shapes(config)
     require_names(tensors, shapes, source="weights")
-    dtypes = {}
+    matrices: dict[str, str] = {}
+    rounded: dict[Path | None, set[str]] = {}
     for name, shape in shapes.items():
         tensor = tensors[name]
         require_shape(name, tensor.shape, shape, source="weights")
         if len(shape) == 2:
-            dtypes[name] = tensor.dtype
-    if weights == "auto":
-        _warn_of_rounded(set(dtypes.values()))
-    return {name: _kind(name, dtype, weights) for name, dtype in dtypes.items()}
+            matrices[name] = tensor.dtype
+            if weights == "auto" and tensor.dtype in ROUNDED:
+                rounded.setdefault(tensor.path, set()).add(tensor.dtype)
+    for path, dtypes in rounded.items():
+        place = "" if path is None else f"{path}: "
+        warnings.warn(f"{place}weights of type {', '.join(sorted(dtypes))} are rounded to 8 bits", stacklevel=4)
+    return {name: _kind(name, dtype, weights) for name, dtype in matrices.items()}
 
 
 def cache_kind(kind: core.WeightKind) -> core.CacheKind:
@@ -156,13 +167,6 @@ def _kind(name: str, dtype: str, weights: Weights) -> core.WeightKind:
     return _OWN_KINDS.get(dtype, core.WeightKind.Q8)
 
 
-def _warn_of_rounded(dtypes: Set[str]) -> None:
-    """Name the types that the weights have in the file, and that no kind of matrix holds."""
-    rounded = sorted(dtypes - _OWN_KINDS.keys())
-    if rounded:
-        warnings.warn(f"weights of type {', '.join(rounded)} are rounded to 8 bits", stacklevel=5)
-
-
 class _Part(NamedTuple):
     """Some rows of a matrix."""
 
@@ -221,6 +225,12 @@ def _run(packing: core.Packing, batch: Iterable[_Part]) -> bool:
     try:
         return packing.run(_SECONDS_BETWEEN)
     except OverflowError as error:
+        name, _, problem = str(error).partition(" ")
+        place = f"tensor {name}"
         for part in batch:
             part.source.require_unchanged()
-        raise CheckpointError(f"tensor {error}; load the model with weights f32 or bf16") from None
+            if part.source.name == name:
+                place = part.source.place
+        is_damaged = problem.startswith("has blocks")  # whose numbers no other format would have either
+        advice = "the file is damaged" if is_damaged else "load the model with weights f32 or bf16"
+        raise CheckpointError(f"{place} {problem}; {advice}") from None

@@ -12,6 +12,7 @@ import math
 import mmap
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal, cast
 
 import numpy as np
@@ -95,13 +96,23 @@ class StoredTensor:
         values = self.to_float32()
         if dtype == "F32":
             return StoredTensor(self.name, dtype, self.shape, values)
-        with np.errstate(over="ignore"):
-            data = values.astype(np.float16) if dtype == "F16" else _bfloat16_bits(values)
-        encoded = StoredTensor(self.name, dtype, self.shape, data)
+        encoded = _rounded(self.name, values, dtype)
         if np.any(np.isinf(encoded.to_float32()) & np.isfinite(values)):
             raise CheckpointError(f"tensor {self.name}: has values beyond the range of {dtype}; store it as F32")
         self.require_unchanged()
         return encoded
+
+    def is_exact_as(self, dtype: FloatDtype) -> bool:
+        """Return True if `dtype` holds every value as it is."""
+        if dtype in (self.dtype, "F32"):
+            return True
+        values = self.to_float32().reshape(-1)
+        parts = (values[start : start + _VALUES_AT_ONCE] for start in range(0, len(values), _VALUES_AT_ONCE))
+        is_exact = all(
+            np.array_equal(part, _rounded(self.name, part, dtype).to_float32(), equal_nan=True) for part in parts
+        )
+        self.require_unchanged()
+        return is_exact
 
     def renamed(self, name: str) -> StoredTensor:
         """Return the tensor under another name."""
@@ -162,6 +173,18 @@ class StoredTensor:
             owner = owner.base
         return owner
 
+    @property
+    def place(self) -> str:
+        """The tensor for a message: the path of its file, if it lies in one, and its name."""
+        path = self.path
+        return f"tensor {self.name}" if path is None else f"{path}: tensor {self.name}"
+
+    @property
+    def path(self) -> Path | None:
+        """Path of the file in which it lies; None for values that were computed."""
+        owner = self.owner
+        return owner.path if isinstance(owner, FileMapping) else None
+
     def _dequantized(self) -> npt.NDArray[np.float32]:
         from gguf import GGMLQuantizationType
         from gguf.quants import dequantize
@@ -180,10 +203,17 @@ class StoredTensor:
                     chunk[:] = dequantize(encoded, GGMLQuantizationType[self.dtype]).reshape(chunk.shape)
         except (KeyError, NotImplementedError):
             raise CheckpointError(
-                f"tensor {self.name}: values of type {self.dtype} cannot be read; "
+                f"{self.place}: values of type {self.dtype} cannot be read; "
                 "convert the model to F32, F16, BF16 or a common GGUF quantisation"
             ) from None
         return values.reshape(self.shape)
+
+
+def _rounded(name: str, values: npt.NDArray[np.float32], dtype: FloatDtype) -> StoredTensor:
+    """Round to 16 bits; what is beyond their range becomes infinite."""
+    with np.errstate(over="ignore"):
+        data = values.astype(np.float16) if dtype == "F16" else _bfloat16_bits(values)
+    return StoredTensor(name, dtype, values.shape, data)
 
 
 def _bfloat16_bits(values: npt.NDArray[np.float32]) -> npt.NDArray[np.uint16]:

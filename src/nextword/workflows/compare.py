@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Unpack
@@ -10,7 +11,7 @@ from typing import Unpack
 from nextword.checks import checked_arguments
 from nextword.data.documents import read_documents
 from nextword.data.records import BadRecords
-from nextword.evaluation.compare import Comparison, Difference, compare_models
+from nextword.evaluation.compare import Comparison, Difference, compare_models, signed
 from nextword.html.plots import require_page
 from nextword.workflows.loading import LoadOptions
 from nextword.workflows.opening import ModelSource, name_of, open_model
@@ -56,7 +57,7 @@ class FileComparison:
         lines = [
             f"A      {compared.bits_per_byte_a:7.4f} bits/byte  {self.models[0]}",
             f"B      {compared.bits_per_byte_b:7.4f} bits/byte  {self.models[1]}",
-            f"B - A  {compared.difference:+7.4f} bits/byte{spread}\n{compared.verdict}",
+            f"B - A  {signed(compared.difference):>7} bits/byte{spread}\n{compared.verdict}",
         ]
         if compared.mean_divergence is not None and compared.agreement is not None:
             lines.append(f"KL divergence of B from A: {compared.mean_divergence:.4f} nats/token")
@@ -68,13 +69,15 @@ class FileComparison:
         return "\n".join(lines)
 
     def to_json(self) -> dict[str, object]:
-        """Return plain values."""
+        """Return plain values; None for what is no number."""
         compared, interval = self.comparison, self.comparison.interval
         units, resamples = compared.units
+        figures = (compared.bits_per_byte_a, compared.bits_per_byte_b, compared.difference)
+        bits_a, bits_b, difference = (None if math.isnan(figure) else figure for figure in figures)
         return {
             "models": list(self.models),
-            "bits_per_byte": [compared.bits_per_byte_a, compared.bits_per_byte_b],
-            "difference": compared.difference,
+            "bits_per_byte": [bits_a, bits_b],
+            "difference": difference,
             "interval": None if interval is None else [interval.low, interval.high],
             "units": units,
             "num_units": resamples.num_units,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from nextword.evaluation.compare import BIN_NATS, NUM_BINS, Comparison, Difference
+from nextword.evaluation.compare import BIN_NATS, NUM_BINS, Comparison, Difference, signed
 from nextword.html.page import Html, escaped, heading, markup_table, paragraph, table, write_page
 from nextword.html.plots import plot
 from nextword.html.tokens import marked_difference
@@ -25,7 +25,7 @@ def write_compare_page(path: Path, comparison: Comparison, *, names: tuple[str, 
 def _parts(comparison: Comparison, names: tuple[str, str]) -> Iterator[Html]:
     yield paragraph(f"{comparison.verdict[0].upper()}{comparison.verdict[1:]}.")
     rows = [("A", names[0], f"{comparison.bits_per_byte_a:.4f}"), ("B", names[1], f"{comparison.bits_per_byte_b:.4f}")]
-    yield table(("", "model", "bits per byte"), [*rows, ("B - A", "", f"{comparison.difference:+.4f}")])
+    yield table(("", "model", "bits per byte"), [*rows, ("B - A", "", signed(comparison.difference))])
     if comparison.interval is not None:
         units, resamples = comparison.units
         low, high = comparison.interval.low, comparison.interval.high

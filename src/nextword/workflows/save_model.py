@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from nextword.models.stored_tensor import FloatDtype
 
 ExportWeights: TypeAlias = Literal["auto", "f32", "f16", "bf16", "q8", "q4"]
-"""Floats, or blocks of 32 with 8 or 4 bits each (gguf only); auto: as the model has them."""
+"""Floats, or blocks of 32 with 8 or 4 bits each (gguf only); auto: as the model has them, for hf in the smallest
+type of floats that holds all exactly."""
 _FLOATS = {"f32": "F32", "f16": "F16", "bf16": "BF16"}
 
 
@@ -27,7 +28,8 @@ class SavedModel:
     path: Path
     """The .gguf file, or the Hugging Face folder."""
     weights: str
-    """Format of the matrices, such as "F32" or "q8"; "auto": as the model had them."""
+    """Format of the matrices, such as "F32", "q8", or "q8, f16" where some rows are too narrow for blocks; "auto":
+    as the model had them."""
     size_bytes: int
     """Size of all files together."""
 
@@ -38,7 +40,7 @@ class SavedModel:
 
 @checked_arguments
 def merge(model: FilePath | LanguageModel, adapter: FilePath, *, output: FilePath) -> SavedModel:
-    """Merge an adapter into its model, and write a Hugging Face folder in the floats that the model has.
+    """Merge an adapter into its model, and write a Hugging Face folder in the floats that hold all weights exactly.
 
     Weights that were quantised become float32. Raises CheckpointError if the two do not belong together, for a trained
     prompt, which changes no weight, or if `output` exists or cannot be written.
@@ -75,8 +77,7 @@ def export(
         return _saved(path, save_opened(path, directory, dtype=cast("FloatDtype | None", _FLOATS.get(weights))))
     from nextword.checkpoints.gguf.writer import save_gguf
 
-    save_gguf(path, directory, weights=weights)
-    return _saved(path, weights)
+    return _saved(path, save_gguf(path, directory, weights=weights))
 
 
 def _source(model: FilePath | LanguageModel) -> str | ModelDirectory:

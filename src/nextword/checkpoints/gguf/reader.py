@@ -68,7 +68,7 @@ def read_gguf(path: Path) -> GGUFFile:
     if type(alignment) is not int or alignment <= 0 or alignment % 8:
         raise CheckpointError(f"{path}: general.alignment = {alignment!r}: must be a positive multiple of 8")
     start = -(-cursor.position // alignment) * alignment
-    tensors = _tensors(path, data, entries, start, cursor.order)
+    tensors = _tensors(path, data[start:], entries, alignment, cursor.order)
     mapping.require_unchanged()
     return GGUFFile(metadata, tensors, len(data))
 
@@ -187,10 +187,11 @@ def _tensor_entry(cursor: _Cursor) -> _Entry:
 
 
 def _tensors(
-    path: Path, data: npt.NDArray[np.uint8], entries: list[_Entry], start: int, order: str
+    path: Path, data: npt.NDArray[np.uint8], entries: list[_Entry], alignment: int, order: str
 ) -> dict[str, StoredTensor]:
+    """Cut the values into tensors, which lie one after the other, each aligned: a wrong type would show as a gap."""
     tensors: dict[str, StoredTensor] = {}
-    end = start
+    expected = 0
     for entry in sorted(entries, key=lambda entry: entry.offset):
         if entry.name in tensors:
             raise CheckpointError(f"{path}: tensor {entry.name!r} appears twice")
@@ -202,16 +203,19 @@ def _tensors(
             raise CheckpointError(f"{path}: tensor {entry.name!r}: shape {entry.shape} does not fit type {kind}")
         row_bytes = width // block * block_bytes
         size = math.prod(entry.shape[:-1]) * row_bytes
-        first = start + entry.offset
-        if first < end:
-            raise CheckpointError(f"{path}: tensor {entry.name!r}: offset {entry.offset} lies in the tensor before it")
-        if first + size > len(data):
+        if entry.offset != expected:
+            raise CheckpointError(
+                f"{path}: tensor {entry.name!r}: offset {entry.offset}, not {expected}, where those before it end; "
+                "the file is damaged or its types are wrong"
+            )
+        end = entry.offset + size
+        if end > len(data):
             raise CheckpointError(
                 f"{path}: tensor {entry.name!r} goes past the end of the file, which is truncated or damaged"
             )
-        end = first + size
-        values = _values(path, entry, kind, data[first:end], order)
+        values = _values(path, entry, kind, data[entry.offset : end], order)
         tensors[entry.name] = StoredTensor(entry.name, kind, entry.shape, values)
+        expected = -(-end // alignment) * alignment
     return tensors
 
 

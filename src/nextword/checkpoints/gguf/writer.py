@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Mapping
 from pathlib import Path
@@ -25,6 +26,9 @@ GGUFWeights = Literal["auto", "f32", "f16", "bf16", "q8", "q4"]
 """Encoding of matrices; "auto": the one that the model has."""
 
 _TYPES = {"f32": "F32", "f16": "F16", "bf16": "BF16", "q8": "Q8_0", "q4": "Q4_1"}
+_BLOCKS = ("q8", "q4")
+_BYTES_OF_HALVES = {"Q8_0": 2, "Q4_1": 4}
+"""Bytes at the beginning of a block that are fp16: its scale, and the least value."""
 _ENDS = ("token_embd.weight", "output.weight")
 """Embedding and output head: at 4 bits they would cost more accuracy than all layers together."""
 
@@ -32,10 +36,12 @@ _FLOATS = ("position_embd.weight", "ffn_gate_inp.weight")
 """Positions, and the router of a mixture of experts, whose rounded logits could choose other experts."""
 
 
-def save_gguf(path: Path, directory: ModelDirectory, *, weights: GGUFWeights = "auto") -> None:
+def save_gguf(path: Path, directory: ModelDirectory, *, weights: GGUFWeights = "auto") -> str:
     """Write a model as one file, and read it back. Raises CheckpointError, naming what differs, if GGUF cannot say it.
 
-    Vectors are stored as F32; matrices too narrow for blocks as F16 where blocks are asked for.
+    Vectors are stored as F32; matrices too narrow for blocks as F16 where blocks are asked for. Numbers that a type
+    cannot hold are an error that names the tensor. Returns `weights`, or what the matrices have where some or all of
+    them are too narrow: "q8, f16", or "f16".
     """
     config, tokenizer = directory.config, directory.tokenizer
     tensors = gguf_tensors(config, directory.tensors)
@@ -47,10 +53,13 @@ def save_gguf(path: Path, directory: ModelDirectory, *, weights: GGUFWeights = "
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with write_atomically(path) as out:
-            _write(Path(out.name), metadata, tensors, weights)
+            kinds = _write(Path(out.name), metadata, tensors, weights)
             require_same_config(config, open_gguf(Path(out.name)).config)
     except OSError as error:
         raise CheckpointError(f"{path}: cannot be written: {os_reason(error)}") from None
+    if weights not in _BLOCKS or "F16" not in kinds:
+        return weights
+    return "f16" if kinds == {"F16"} else f"{weights}, f16"
 
 
 class _Encoding(NamedTuple):
@@ -80,25 +89,30 @@ def _write(
     metadata: Mapping[str, object],
     tensors: Mapping[str, StoredTensor],
     weights: GGUFWeights,
-) -> None:
+) -> set[str]:
+    """Write the file; return the types of its matrices, those apart that are floats in every file."""
     from gguf import GGMLQuantizationType, GGUFWriter
 
     writer = GGUFWriter(path, str(metadata["general.architecture"]))
     for key, value in metadata.items():
         if key != "general.architecture":  # which the writer has added
             _add(writer, key, value)
+    kinds = set()
     for name in tensors:
         kind, shape, num_bytes = _encoding(tensors[name], weights)
         dtype = {"F32": np.dtype(np.float32), "F16": np.dtype(np.float16)}.get(kind, np.dtype(np.uint8))
         writer.add_tensor_info(name, shape, dtype, num_bytes, GGMLQuantizationType[kind])
-    writer.write_header_to_file()
-    writer.write_kv_data_to_file()
-    writer.write_ti_data_to_file()
-    for name in tensors:
-        tensor = tensors[name]
-        writer.write_tensor_data(_encoded(tensor, _encoding(tensor, weights).kind))
-        tensor.require_unchanged()
-    writer.close()
+        if len(shape) > 1 and not name.endswith(_FLOATS):
+            kinds.add(kind)
+    with contextlib.closing(writer):
+        writer.write_header_to_file()
+        writer.write_kv_data_to_file()
+        writer.write_ti_data_to_file()
+        for name in tensors:
+            tensor = tensors[name]
+            writer.write_tensor_data(_encoded(tensor, _encoding(tensor, weights).kind))
+            tensor.require_unchanged()
+    return kinds
 
 
 def _add(writer: object, key: str, value: object) -> None:
@@ -113,8 +127,21 @@ def _encoded(tensor: StoredTensor, kind: str) -> npt.NDArray[np.generic]:
         return np.ascontiguousarray(tensor.data)
     if kind in FLOAT_DTYPES:
         return np.ascontiguousarray(tensor.encoded_as(cast("FloatDtype", kind)).data)
+    return _in_blocks(tensor, kind)
+
+
+def _in_blocks(tensor: StoredTensor, kind: str) -> npt.NDArray[np.uint8]:
+    """Round the values to blocks. Raises CheckpointError if a block's fp16 numbers cannot hold what its values need."""
     from gguf import GGMLQuantizationType
     from gguf.quants import quantize
 
-    encoded: npt.NDArray[np.generic] = quantize(np.ascontiguousarray(tensor.to_float32()), GGMLQuantizationType[kind])
-    return encoded
+    with np.errstate(all="ignore"):  # what that would warn of is looked for below
+        blocks: npt.NDArray[np.uint8] = quantize(np.ascontiguousarray(tensor.to_float32()), GGMLQuantizationType[kind])
+    num_bytes = next(block.num_bytes for block in BLOCK_TYPES.values() if block.name == kind)
+    halves = blocks.reshape(-1, num_bytes)[:, : _BYTES_OF_HALVES[kind]]
+    if not np.isfinite(np.ascontiguousarray(halves).view("<f2")).all():
+        raise CheckpointError(
+            f"tensor {tensor.name}: has numbers that are infinite, NaN or too large for blocks of {kind}; "
+            "export with weights f32"
+        )
+    return blocks

@@ -24,5 +24,5 @@ class Options:
 
 
 def run(options: Options) -> None:
-    """Write the folder in the floats that the model had; quantised weights become float32."""
+    """Write the folder in the smallest type of floats that holds all weights exactly; quantised ones become float32."""
     note(str(merge(options.model, options.adapter, output=options.output)))
