@@ -40,9 +40,10 @@ serve: $(VENV)/.installed-serve ## install, fetch a small model (98 MB), answer 
 	@$(BIN)/nextword pull $(MODEL)
 	@$(BIN)/nextword serve $(MODEL) --port $(PORT)
 
+# Two files of tests at a time. OpenMP's threads would spin while they wait, on cores that the other file's tests need.
 test: lint test-native ## run linters and all tests; says which were the slowest
 	@$(BIN)/nextword pull $(MODEL)
-	$(BIN)/python -m pytest --durations=25
+	OMP_WAIT_POLICY=passive $(BIN)/python -m pytest --durations=25 --numprocesses=2 --dist=loadfile
 
 test-fast: $(VENV)/.installed-dev ## run the tests that need no other library, no pretrained model and little time
 	$(BIN)/python -m pytest -q -m "not slow and not peer and not model"
