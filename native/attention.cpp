@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <limits>
 
+#include "half.h"
+
 namespace nextword {
 
 namespace {
@@ -79,12 +81,6 @@ void Attention::project(const Layer& weights, const Rows& normed, const Block& b
 }
 
 namespace {
-
-bool are_finite(const float* values, int size) {
-    float nothing = 0.0f;  // NaN after an infinity or NaN
-    for (int i = 0; i < size; ++i) nothing += values[i] * 0.0f;
-    return nothing == 0.0f;
-}
 
 // If some number of a position is infinite or NaN, its key becomes NaN, and what attends to it with it; its value
 // becomes 0, which weights of 0 keep from all that comes before.

@@ -20,6 +20,12 @@ inline float float_of(uint32_t bits) {
     return value;
 }
 
+inline bool are_finite(const float* values, int count) {
+    bool are = true;
+    for (int i = 0; i < count; ++i) are &= (bits_of(values[i]) & 0x7f800000u) != 0x7f800000u;
+    return are;
+}
+
 // Numbers of 16 bits at any address.
 inline uint16_t load_half(const uint8_t* bytes) {
     uint16_t half;

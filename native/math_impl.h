@@ -50,6 +50,12 @@ F erf(F x) {
     return Simd::copysign(Simd::sub(one, tail), x);
 }
 
+// The larger one of x and 0; NaN stays NaN, -0 becomes 0.
+inline F relu(F x) {
+    const F zero = Simd::set(0.0f);
+    return Simd::add(Simd::max(zero, x), zero);
+}
+
 inline F activate(F x, Activation activation) {
     const F half_x = Simd::mul(x, Simd::set(0.5f)), one = Simd::set(1.0f), zero = Simd::set(0.0f);
     switch (activation) {
@@ -60,8 +66,8 @@ inline F activate(F x, Activation activation) {
             const F cubic = Simd::mul(Simd::mul(x, x), Simd::mul(x, Simd::set(0.044715f)));
             return Simd::mul(half_x, Simd::add(one, tanh(Simd::mul(Simd::add(x, cubic), Simd::set(0.79788456f)))));
         }
-        case Activation::Relu: return Simd::max(x, zero);
-        case Activation::Relu2: return Simd::mul(Simd::max(x, zero), Simd::max(x, zero));
+        case Activation::Relu: return relu(x);
+        case Activation::Relu2: return Simd::mul(relu(x), relu(x));
     }
     return x;
 }

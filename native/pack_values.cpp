@@ -75,14 +75,6 @@ ReadValues reader_of(Encoding encoding) {
     return nullptr;
 }
 
-bool is_finite(float value) { return (bits_of(value) & 0x7f800000u) != 0x7f800000u; }
-
-bool are_finite(const float* values, int count) {
-    bool are = true;
-    for (int i = 0; i < count; ++i) are &= is_finite(values[i]);
-    return are;
-}
-
 // Write one number as a kind of numbers holds it; false if it is beyond its range.
 bool put_number(WeightKind kind, float value, uint8_t* to) {
     if (kind == WeightKind::F32) {

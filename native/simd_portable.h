@@ -149,9 +149,12 @@ struct Simd {
         return result;
     }
     // To nearest, ties to even.
+    // Some number for NaN.
     static I to_int(F a) {
         I result;
-        for (int i = 0; i < 16; ++i) result.at[i] = static_cast<int32_t>(std::nearbyint(a.at[i]));
+        for (int i = 0; i < 16; ++i) {
+            result.at[i] = a.at[i] == a.at[i] ? static_cast<int32_t>(std::nearbyint(a.at[i])) : 0;
+        }
         return result;
     }
     static void store_int8(int8_t* to, I a) {

@@ -75,13 +75,13 @@ template <Activation activation>
         value = Simd::mul(x, share);
         derivative = Simd::fma(Simd::mul(value, Simd::sub(one, share)), z_derivative, share);
     } else if constexpr (activation == Activation::Relu2) {
-        const F kept = Simd::max(x, zero);
+        const F kept = relu(x);
         value = Simd::mul(kept, kept);
         derivative = Simd::add(kept, kept);
     } else {
         static_assert(activation == Activation::Relu);
-        value = Simd::max(x, zero);
-        derivative = Simd::keep_from(x, Simd::set(1e-45f), one);
+        value = relu(x);
+        derivative = Simd::clear_below(x, Simd::set(1e-45f), one);
     }
 }
 

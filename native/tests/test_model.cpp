@@ -101,13 +101,16 @@ bool are_nan(const float* values, size_t count) {
     return std::all_of(values, values + count, [](float value) { return std::isnan(value); });
 }
 
-void test_what_attends_to_a_broken_position_is_broken_and_nothing_else(WeightKind weights, const Kernels* kernels) {
+// Pages have 32 positions, and attention takes them in segments of 128.
+void test_what_attends_to_a_broken_position_is_broken_and_nothing_else(WeightKind weights, const Kernels* kernels,
+                                                                       int broken) {
     const Shape shape = plain_shape();
-    constexpr int length = 90, broken = 41;
+    constexpr int length = 150;
     const auto model = random_model(shape, {weights, cache_for(weights), 2, kernels});
     Random random(14);
     const std::vector<int32_t> sequence = random_text(random, shape, length);
-    const size_t width = static_cast<size_t>(shape.hidden_size), before = size_t{broken} * shape.vocab_size;
+    const size_t width = static_cast<size_t>(shape.hidden_size),
+                 before = static_cast<size_t>(broken) * shape.vocab_size;
     std::vector<float> positions = random.numbers(shape.max_seq_len * width);
     const auto load_positions = [&] {
         model->load_rows({{"position_embedding.weight", 0, shape.max_seq_len, Encoding::F32,
@@ -349,9 +352,17 @@ int main() {
     test_scores_are_those_of_the_logits();
     for (const Kernels* kernels : all_kernels()) {
         for (const WeightKind weights : {WeightKind::F32, WeightKind::BF16, WeightKind::Q8}) {
-            test_what_attends_to_a_broken_position_is_broken_and_nothing_else(weights, kernels);
+            for (const int broken : {41, 128})
+                test_what_attends_to_a_broken_position_is_broken_and_nothing_else(weights, kernels, broken);
             test_a_broken_norm_breaks_all_logits(odd_shape(), weights, kernels);
             test_a_broken_norm_breaks_all_logits(mixture_shape(), weights, kernels);
+            if (weights != WeightKind::Q8) continue;
+            for (const Activation activation :
+                 {Activation::Gelu, Activation::GeluTanh, Activation::Relu, Activation::Relu2, Activation::Silu}) {
+                Shape shape = odd_shape();
+                shape.activation = activation, shape.is_gated = false;
+                test_a_broken_norm_breaks_all_logits(shape, weights, kernels);
+            }
         }
     }
     test_a_refused_step_changes_nothing();

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -132,6 +132,23 @@ def test_with_two_vocabularies_only_bits_are_compared() -> None:
 def test_many_documents_are_the_units_of_the_interval() -> None:
     found = compare_models(A, B, documents(*[TEXT[start : start + 40] for start in range(0, 800, 40)]))
     assert (found.units[0], found.num_documents) == ("documents", 20)
+
+
+class Broken(HashBackend):
+    """One logit in three positions is NaN."""
+
+    def logits_after(self, token_ids: Sequence[int]) -> Logits:
+        logits = super().logits_after(token_ids)
+        if len(token_ids) % 3 == 0:
+            logits[5] = np.nan
+        return logits
+
+
+@pytest.mark.parametrize("tokenizer", [byte_tokenizer, word_tokenizer])
+def test_logits_that_are_no_numbers_are_refused(tokenizer: Callable[[], Tokenizer]) -> None:
+    broken = Engine(Broken(vocab_size=300), tokenizer())
+    with pytest.raises(RequestError, match="the model's logits are no numbers"):
+        compare_models(A, broken, documents(TEXT))
 
 
 def unknown_words() -> Tokenizer:

@@ -110,6 +110,19 @@ def test_a_gate_may_have_another_kind_than_the_values_that_it_gates(gate: str, u
     assert native(WIDE, tensors, weights="auto").weight_bytes < 1.1 * stored
 
 
+@pytest.mark.parametrize("kind", HALVES)
+def test_blocks_with_broken_scales_are_damage_that_no_other_format_mends(kind: str, tmp_path: Path) -> None:
+    tensors = model_of({}, default=kind)
+    name = "layers.1.mlp.down_proj.weight"
+    at = HALVES[kind][-1]
+    tensors[name].data[7, at : at + 2] = 0x00, 0x7E  # NaN
+    tensors[name] = in_file(tensors[name], path := tmp_path / "x.gguf")
+    with pytest.raises(CheckpointError) as caught:
+        native(WIDE, tensors, weights="auto")
+    problem = "has blocks whose scales are infinite or NaN; the file is damaged"
+    assert str(caught.value) == f"{path}: tensor {name} {problem}"
+
+
 def test_types_that_become_8_bit_are_those_that_can_be_decoded_and_no_kind_holds() -> None:
     decoded = []
     for kind, num_values, num_bytes in BLOCK_TYPES.values():

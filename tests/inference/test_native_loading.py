@@ -79,22 +79,6 @@ def test_a_number_that_cannot_be_packed_is_named_with_its_file(tmp_path: Path) -
     assert str(caught.value).endswith("; load the model with weights f32 or bf16")
 
 
-def test_blocks_with_broken_scales_are_damage_that_no_other_format_mends(monkeypatch: pytest.MonkeyPatch) -> None:
-    name = "layers.1.mlp.down_proj.weight"
-
-    class Damaged:
-        def __init__(self, *_: object) -> None: ...
-        def run(self, seconds: float) -> bool:
-            raise OverflowError(f"{name} has blocks whose scales are infinite or NaN")
-
-        def close(self) -> None: ...
-
-    monkeypatch.setattr("nextword.inference.native_weights.core.Packing", Damaged)
-    with pytest.raises(CheckpointError) as caught:
-        native(weights="q8")
-    assert str(caught.value) == f"tensor {name} has blocks whose scales are infinite or NaN; the file is damaged"
-
-
 def test_progress_goes_up_to_one() -> None:
     shares: list[float] = []
     NativeBackend(LARGE, random_weights(LARGE), weights="q8", num_threads=2, on_progress=shares.append)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -116,3 +119,38 @@ def test_matrix_tiles_are_left_to_pytorch(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr("nextword.models.core_attention._has_tiles", lambda: True)
     assert not has_kernel(64, torch.bfloat16, soft_cap=None)
     assert has_kernel(64, torch.float32, soft_cap=None)
+
+
+WITHOUT_MEMORY = """
+import resource
+
+import numpy as np
+import torch
+
+from nextword.native import core
+
+torch.set_num_threads(2)
+torch.ones(3_000_000).sum()  # its threads are there
+length, dim = 60_000, 64
+queries = np.zeros((length, 1, dim), np.float32)
+keys, values, mixed = queries.copy(), queries.copy(), np.empty_like(queries)
+starts, log_sums = np.array([0, length // 2, length], np.int64), np.empty(length, np.float32)
+attend = lambda: core.attend(queries, keys, values, starts, 64, 0.1, mixed, log_sums)
+held = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_AS, (held + 2**22, -1))  # a thread's buffers take twice as much
+try:
+    attend()
+except MemoryError:
+    print("no memory")
+resource.setrlimit(resource.RLIMIT_AS, (-1, -1))
+torch.ones(3_000_000).sum()
+attend()
+print("again")
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="the limit on memory is Linux's")
+def test_memory_that_runs_out_in_a_thread_is_an_error_after_which_all_goes_on() -> None:
+    ran = subprocess.run([sys.executable, "-c", WITHOUT_MEMORY], capture_output=True, text=True, check=False)
+    assert (ran.stdout, ran.returncode) == ("no memory\nagain\n", 0), ran.stderr

@@ -79,8 +79,10 @@ def save_model_directory(
 def save_opened(path: Path, directory: ModelDirectory, *, dtype: FloatDtype | None = None) -> FloatDtype:
     """Write an opened model as a new folder; return the type that its weights were stored as.
 
-    `dtype` None: the smallest type that holds all of the model's values exactly. Raises as `save_model_directory`.
+    `dtype` None: 16 bits that matrices have, if they hold all of the model's values exactly, else F32. Raises as
+    `save_model_directory`.
     """
+    _require_free(path, replace=False)  # before weights are read
     stored = dtype or _exact_dtype(directory)
     save_model_directory(
         path,
@@ -98,20 +100,20 @@ def _exact_dtype(directory: ModelDirectory) -> FloatDtype:
 
     Beside matrices of 16 bits a GGUF file has vectors of 32, often with the values that they had in 16.
     """
-    shapes, tensors = weight_shapes(directory.config), directory.tensors
-    found = set()
-    for name, shape in shapes.items():
-        if len(shape) > 1:
-            tensor = tensors[name]
-            if tensor.is_quantized:
-                return "F32"
-            found.add(tensor.dtype)
-    names = sorted(shapes, key=lambda name: len(shapes[name]))  # vectors are read at once, and mostly decide
-    halves: tuple[FloatDtype, ...] = ("BF16", "F16")
-    for dtype in halves:
-        if dtype in found and all(tensors[name].is_exact_as(dtype) for name in names):
-            return dtype
-    return "F32"
+    shapes = weight_shapes(directory.config)
+    halves: dict[FloatDtype, bool] = {"BF16": False, "F16": False}
+    """Those that have held all values so far, and whether a matrix has them."""
+    for name in sorted(shapes, key=lambda name: len(shapes[name])):  # vectors are read at once, and mostly decide
+        tensor = directory.tensors[name]  # which may be computed anew each time
+        is_matrix = len(shapes[name]) > 1
+        halves = {
+            dtype: has_matrix or (is_matrix and tensor.dtype == dtype)
+            for dtype, has_matrix in halves.items()
+            if not tensor.is_quantized and tensor.is_exact_as(dtype)
+        }
+        if not halves:
+            break
+    return next((dtype for dtype, has_matrix in halves.items() if has_matrix), "F32")
 
 
 def require_savable(tokenizer: Tokenizer) -> None:

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from nextword.models.stored_tensor import FloatDtype
 
 ExportWeights: TypeAlias = Literal["auto", "f32", "f16", "bf16", "q8", "q4"]
-"""Floats, or blocks of 32 with 8 or 4 bits each (gguf only); auto: as the model has them, for hf in the smallest
-type of floats that holds all exactly."""
+"""Floats, or blocks of 32 with 8 or 4 bits each (gguf only); auto: as the model has them; for hf the 16
+bits of its matrices, if they hold all exactly, else f32."""
 _FLOATS = {"f32": "F32", "f16": "F16", "bf16": "BF16"}
 
 
@@ -40,10 +40,10 @@ class SavedModel:
 
 @checked_arguments
 def merge(model: FilePath | LanguageModel, adapter: FilePath, *, output: FilePath) -> SavedModel:
-    """Merge an adapter into its model, and write a Hugging Face folder in the floats that hold all weights exactly.
+    """Merge an adapter into its model, and write a Hugging Face folder that holds all weights exactly.
 
-    Weights that were quantised become float32. Raises CheckpointError if the two do not belong together, for a trained
-    prompt, which changes no weight, or if `output` exists or cannot be written.
+    Its type is that of matrices of 16 bits, if it holds all the others, else F32. Raises CheckpointError if the two do
+    not belong together, for a trained prompt, which changes no weight, or if `output` exists or cannot be written.
     """
     from nextword.adapters.open import open_merged
     from nextword.checkpoints.save_directory import save_opened

@@ -22,8 +22,8 @@ class Options:
     to: Literal["gguf", "hf"] = "gguf"
     """gguf: one file for llama.cpp; hf: a folder for transformers and vLLM."""
     weights: ExportWeights = "auto"
-    """Floats, or blocks of 32 with 8 or 4 bits each (gguf only); auto: as the model has them, for hf in the smallest
-    type of floats that holds all exactly."""
+    """Floats, or blocks of 32 with 8 or 4 bits each (gguf only); auto: as the model has them; for hf the 16
+    bits of its matrices, if they hold all exactly, else f32."""
 
 
 def run(options: Options) -> None:

@@ -24,5 +24,5 @@ class Options:
 
 
 def run(options: Options) -> None:
-    """Write the folder in the smallest type of floats that holds all weights exactly; quantised ones become float32."""
+    """Write the folder in the 16 bits of the matrices, if they hold all weights exactly, else in float32."""
     note(str(merge(options.model, options.adapter, output=options.output)))

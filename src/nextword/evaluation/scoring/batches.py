@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import TypeVar
 
 import numpy as np
+import numpy.typing as npt
 
 from nextword.errors import RequestError
 from nextword.evaluation.scoring.windows import Window
@@ -47,9 +48,15 @@ def score_batch(engine: Engine, windows: Iterable[Window]) -> list[TokenScores]:
     for group in _fitting(windows, max_positions=engine.backend.max_positions):
         with engine.reserve(sum(map(_num_positions, group))) as backend:
             scores += _score_together(backend, group)
-    if any(np.isnan(of_window.nats).any() for of_window in scores):
-        raise RequestError("the model's logits are no numbers: its weights are damaged, or too large for these floats")
+    for of_window in scores:
+        require_numbers(~np.isnan(of_window.nats))
     return scores
+
+
+def require_numbers(are: npt.NDArray[np.bool_]) -> None:
+    """Raise RequestError if some of what is computed from logits are no numbers."""
+    if not are.all():
+        raise RequestError("the model's logits are no numbers: its weights are damaged, or too large for these floats")
 
 
 def _fitting(windows: Iterable[Window], *, max_positions: int) -> Iterator[list[Window]]:

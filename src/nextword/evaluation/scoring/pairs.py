@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from nextword.decoding.log_softmax import log_normalizers
 from nextword.errors import RequestError
+from nextword.evaluation.scoring.batches import require_numbers
 from nextword.evaluation.scoring.tokens import (
     ScoredToken,
     overlapping_windows,
@@ -99,7 +100,9 @@ def _log_probs(backend: Backend, window: Window) -> Generator[npt.NDArray[np.flo
         for start in range(first, len(window.token_ids) - 1, _ROWS_AT_ONCE):
             token_ids = window.token_ids[start : min(start + _ROWS_AT_ONCE, len(window.token_ids) - 1)]
             (logits,) = backend.step([Chunk(cache_id, token_ids, len(token_ids))])
-            yield np.asarray(logits - log_normalizers(logits)[:, None])
+            normalizers = log_normalizers(logits)
+            require_numbers(np.isfinite(normalizers))
+            yield np.asarray(logits - normalizers[:, None])
     finally:
         backend.close_cache(cache_id)
 
