@@ -392,14 +392,14 @@ F load_value_scales(const AttentionSegment& segment, int position) {
     return Simd::load(reinterpret_cast<const float*>(scales) + position % kPagePositions);
 }
 
-// Caps and masks a row's scores, and returns the largest one.
+// Caps and masks a row's scores, and returns the largest one; in this order of its arguments `max` passes NaN over.
 float mask_scores(const AttentionSegment& segment, int row, int padded) {
     float* scores = segment.scores + row * kSegmentPositions;
     if (segment.soft_cap > 0.0f) soft_cap(scores, padded, segment.soft_cap);
     for (int i = 0; i < segment.first[row]; ++i) scores[i] = -kInfinity;
     for (int i = segment.last[row]; i < padded; ++i) scores[i] = -kInfinity;
     F largest = Simd::set(-kInfinity);
-    for (int i = 0; i < padded; i += kLanes) largest = Simd::max(largest, Simd::load(scores + i));
+    for (int i = 0; i < padded; i += kLanes) largest = Simd::max(Simd::load(scores + i), largest);
     return Simd::max_lanes(largest);
 }
 
@@ -429,7 +429,7 @@ F weigh_scores(const AttentionSegment& segment, float* scores, int padded, float
         const F weight = has_scales ? weight_exp(below) : exp(below);
         total = Simd::add(total, weight);
         const F scaled = has_scales ? Simd::mul(weight, load_value_scales(segment, i)) : weight;
-        largest = Simd::max(largest, scaled);
+        largest = Simd::max(scaled, largest);  // NaN is passed over: it is in the sum
         Simd::store(scores + i, scaled);
     }
     sum = Simd::sum_lanes(total);

@@ -141,15 +141,17 @@ void test_what_attends_to_a_broken_position_is_broken_and_nothing_else(WeightKin
 
 void test_a_broken_norm_breaks_all_logits(const Shape& shape, WeightKind weights, const Kernels* kernels) {
     const std::vector<int32_t> sequence{1, 2, 3, 4, 5, 6, 7, 8, 9};
+    const auto model = random_model(shape, {weights, cache_for(weights), 2, kernels});
     for (const char* name : {"final_norm.weight", "layers.1.mlp_norm.weight"}) {
+        std::vector<float> norm(shape.hidden_size, 1.0f);
         for (int lane = 0; lane < shape.hidden_size; lane += 13) {
-            const auto model = random_model(shape, {weights, cache_for(weights), 2, kernels});
-            std::vector<float> norm(shape.hidden_size, 1.0f);
             norm[lane] = NAN;
             model->load_vector(name, norm.data(), norm.size());
             const std::vector<float> logits = alone(*model, sequence);
             check(are_nan(logits.data(), logits.size()), std::string(name) + " with NaN, by " + kernels->name);
+            norm[lane] = 1.0f;
         }
+        model->load_vector(name, norm.data(), norm.size());
     }
 }
 
