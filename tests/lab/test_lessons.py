@@ -49,8 +49,8 @@ def open_lesson(page: Page, client: Client, lesson: str, values: str = "") -> Lo
 
 
 def held(claim: Locator) -> str:
-    """Return the figures of a claim that holds."""
-    assert claim.get_attribute("data-holds") == "true", claim.inner_text()
+    """Return the figures of a claim that holds, once it is judged: the claim shown before is cleared first."""
+    claim.page.locator(".claim[data-holds=true]").wait_for()
     return claim.locator(".figures").inner_text()
 
 
