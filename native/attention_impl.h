@@ -31,8 +31,7 @@ constexpr float kLargestScale = 65504.0f;
 void store_quantized_key(int head_dim, int slot, const float* key, uint8_t* keys) {
     for (int start = 0; start < head_dim; start += kGroup, keys += unit_bytes(WeightKind::Q8)) {
         F low = load_padded(key, start, head_dim), high = load_padded(key, start + kLanes, head_dim);
-        const float largest =
-            Simd::max_lanes(Simd::max(Simd::abs(low), Simd::abs(high))) + Simd::sum_lanes(nan_of(low, high));
+        const float largest = largest_magnitude(low, high);
         if (largest != largest) low = high = Simd::set(0.0f);
         const F inverse = Simd::set(largest >= kLeastLargest ? 127.0f / largest : 0.0f);
         const float scale = largest / 127.0f;

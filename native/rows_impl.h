@@ -43,10 +43,11 @@ void split_words(int8_t* first, int8_t* second, typename V::I words) {
     }
 }
 
-// NaN where one of the numbers is infinite or NaN, else 0: maxima pass NaN over.
-F nan_of(F low, F high) {
+// The largest magnitude of a group; NaN if one of its numbers is infinite or NaN, which maxima would pass over.
+float largest_magnitude(F low, F high) {
     const F zero = Simd::set(0.0f);
-    return Simd::fma(low, zero, Simd::mul(high, zero));
+    return Simd::max_lanes(Simd::max(Simd::abs(low), Simd::abs(high))) +
+           Simd::sum_lanes(Simd::fma(low, zero, Simd::mul(high, zero)));
 }
 
 // A group of numbers, rounded to integers up to `steps`.
@@ -57,8 +58,7 @@ struct RoundedGroup {
 
 // The scale of a group with infinities or NaN is NaN, and so is what it is multiplied with.
 RoundedGroup round_group(const GroupValues& values, float steps) {
-    const float largest = Simd::max_lanes(Simd::max(Simd::abs(values.low), Simd::abs(values.high))) +
-                          Simd::sum_lanes(nan_of(values.low, values.high));
+    const float largest = largest_magnitude(values.low, values.high);
     if (largest != largest) return {Simd::set(0), Simd::set(0), largest};
     const F inverse = Simd::set(largest >= kLeastLargest ? steps / largest : 0.0f);
     return {Simd::to_int(Simd::mul(values.low, inverse)), Simd::to_int(Simd::mul(values.high, inverse)),

@@ -148,8 +148,7 @@ struct Simd {
         for (int i = 0; i < 16; ++i) result.at[i] = static_cast<int8_t>(from[i]);
         return result;
     }
-    // To nearest, ties to even.
-    // Some number for NaN.
+    // To nearest, ties to even; some number for NaN.
     static I to_int(F a) {
         I result;
         for (int i = 0; i < 16; ++i) {
